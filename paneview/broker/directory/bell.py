@@ -1,0 +1,69 @@
+"""Sleeping until a folder changes: inotify for what this host writes; the look behind sees what others do."""
+
+from __future__ import annotations
+
+import os
+import select
+from contextlib import suppress
+from pathlib import Path
+
+from paneview.broker.directory.layout import Layout
+from paneview.broker.waiting import EVENTS, Topics
+from paneview.rules.jobs import JobState
+from paneview.store.watch import InotifyWatch
+
+
+class FolderBell:
+    """See `paneview.broker.waiting.Bell`."""
+
+    def __init__(self, layout: Layout, topics: Topics) -> None:
+        self.called_off = False
+        self._wake_up, self._wake = os.pipe()
+        os.set_blocking(self._wake, False)
+        folders = {folder for topic in topics for folder in _folders(layout, topic)}
+        for folder in folders:
+            os.makedirs(folder, exist_ok=True)
+        try:
+            self._watch: InotifyWatch | None = InotifyWatch(*map(Path, sorted(folders)))
+        except (OSError, AttributeError):  # no instances left, or not Linux: the look behind must do
+            self._watch = None
+
+    def wait(self, timeout: float) -> None:
+        """Sleep until something changes."""
+        sources: list[int] = [self._wake_up]
+        if self._watch is not None and (descriptor := self._watch.fileno()) is not None:
+            sources.append(descriptor)
+        poll = select.poll()
+        for source in sources:
+            poll.register(source, select.POLLIN)
+        poll.poll(max(0, round(timeout * 1000)) + 1)
+        if self._watch is not None:
+            self._watch.changed()
+
+    def call_off(self) -> None:
+        """Wake whoever waits here."""
+        self.called_off = True
+        with suppress(OSError):
+            os.write(self._wake, b"!")
+
+    def close(self) -> None:
+        """Take it down."""
+        if self._watch is not None:
+            self._watch.close()
+        os.close(self._wake_up)
+        os.close(self._wake)
+
+
+def _folders(layout: Layout, topic: str) -> list[str]:
+    if topic == EVENTS:
+        return [layout.logs]
+    if topic.startswith("="):
+        return [layout.results]
+    if topic.startswith("@"):
+        return [f"{layout.own}/cancel"]
+    lane = layout.lane(JobState.QUEUED, topic)
+    return [
+        lane,
+        layout.lane(JobState.DELAYED, topic),
+        *([layout.tasks] if topic == "any" or topic[0] == "h" else []),
+    ]

@@ -1,0 +1,206 @@
+"""What every part of this broker works with: folders, scratch files, events, settings; and a job by its id."""
+
+from __future__ import annotations
+
+import os
+import time
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import unquote
+
+from paneview.broker.directory.disk import Scratch, move, names, read_json, touched
+from paneview.broker.directory.feed import DirectoryFeed
+from paneview.broker.directory.layout import FOLDER, Layout, Spot, order_of, read_name
+from paneview.broker.model import MAX_PRIORITY, Attempt, Job, NewJob, Result, Settings
+from paneview.broker.targets import Target
+from paneview.rules.jobs import FINAL, JobState
+
+WAITING = (JobState.QUEUED, JobState.DELAYED, JobState.BLOCKED)
+_SEARCHES = 40  # a job that moves while it is looked for may be missed, but not so often
+
+
+@dataclass(frozen=True, slots=True)
+class Spec:
+    """What a job's file holds; never changed."""
+
+    id: str
+    kind: str
+    payload: Any
+    lane: str
+    order: str
+    timeout: float
+    max_attempts: int
+    submitted: int
+    """Server's time in µs."""
+    delay: int = 0
+    """µs."""
+    key: str = ""
+    meta: dict[str, Any] = field(default_factory=dict)
+    after: list[str] = field(default_factory=list)
+    group: str = ""
+    submitted_by: str = ""
+
+    @property
+    def due(self) -> int:
+        """Not before that, server's time in µs; 0: at once."""
+        return self.submitted + self.delay if self.delay else 0
+
+
+def new_spec(job: NewJob, settings: Settings, submitted: int) -> Spec:
+    """A new job's file."""
+    return Spec(
+        id=job.id,
+        kind=job.kind,
+        payload=job.payload,
+        lane=job.target.lane,
+        order=order_of(job.priority, submitted),
+        timeout=settings.timeout if job.timeout is None else job.timeout,
+        max_attempts=job.max_attempts or settings.max_attempts,
+        submitted=submitted,
+        delay=round(job.delay * 1e6),
+        key=job.key,
+        meta=dict(job.meta),
+        after=list(dict.fromkeys(job.after)),
+        group=job.group,
+        submitted_by=job.submitted_by,
+    )
+
+
+class Desk:
+    """Shared by the parts of one broker object."""
+
+    def __init__(self, layout: Layout, scratch: Scratch, feed: DirectoryFeed, settings: Settings) -> None:
+        self.layout = layout
+        self.scratch = scratch
+        self.feed = feed
+        self.settings = settings
+
+    def spec_at(self, path: str) -> Spec | None:
+        """The job in a file; None if it is gone or was never whole."""
+        fields = read_json(path)
+        try:
+            return Spec(**fields) if fields is not None else None
+        except TypeError:
+            return None
+
+    def spec(self, job: str) -> Spec | None:
+        """A job's file by its id."""
+        return self.spec_at(self.layout.by_id(job))
+
+    def spots(self, state: JobState, folder: str, lane: str = "") -> list[Spot]:
+        """The jobs in a folder of that state. What nobody knows is set aside."""
+        found = []
+        for name in names(folder):
+            spot = read_name(state, lane, name)
+            if spot is None:
+                self.set_aside(f"{folder}/{name}", "its name is none of ours")
+            else:
+                found.append(spot)
+        return found
+
+    def lanes(self, state: JobState) -> list[str]:
+        """The lanes that have a folder for waiting jobs of that state."""
+        return [unquote(name) for name in names(f"{self.layout.own}/{FOLDER[state]}")]
+
+    def waiting(self, state: JobState) -> list[Spot]:
+        """All jobs in a waiting state."""
+        return [
+            spot
+            for lane in self.lanes(state)
+            for spot in self.spots(state, self.layout.lane(state, lane), lane)
+        ]
+
+    def leased(self) -> list[Spot]:
+        """All jobs that somebody holds."""
+        return self.spots(JobState.LEASED, f"{self.layout.own}/leased")
+
+    def over(self, state: JobState) -> list[Spot]:
+        """All jobs in a final state."""
+        folder = f"{self.layout.own}/{FOLDER[state]}"
+        return [spot for shard in names(folder) for spot in self.spots(state, f"{folder}/{shard}")]
+
+    def find(self, job: str) -> Spot | None:
+        """Where a job is now; None if there is no such job."""
+        for search in range(_SEARCHES):
+            spec = self.spec(job)
+            if spec is None:
+                return None
+            if spot := self._search(job, spec.lane):
+                return spot
+            time.sleep(0.0005 * search)
+        return None
+
+    def _search(self, job: str, lane: str) -> Spot | None:
+        """In the order in which jobs move on, the likeliest lane first."""
+        probe = Spot(JobState.DONE, "", "", job, 0, 0)
+        own = self.layout.own
+        mark = f"_{job}."
+        folders = [(state, self.layout.lane(state, lane), lane) for state in WAITING]
+        folders.append((JobState.LEASED, f"{own}/leased", ""))
+        folders += [(state, f"{own}/{probe.moved(state).folder}", "") for state in FINAL]
+        for state, folder, of_lane in folders:
+            for name in names(folder):
+                if mark in name and (spot := read_name(state, of_lane, name)) and spot.id == job:
+                    return spot
+        others = (spot for state in WAITING for spot in self.waiting(state) if spot.id == job)
+        return next(others, None)  # readdressed
+
+    def set_aside(self, path: str, reason: str) -> None:
+        """Take a foreign or broken file out of the way, and tell."""
+        name = os.path.basename(path)
+        if os.path.isfile(path) and move(path, f"{self.layout.own}/aside/{name}.{time.time_ns()}"):
+            self.feed.tell("file_set_aside", detail={"file": path, "reason": reason})
+
+    def attempts(self, job: str) -> tuple[Attempt, ...]:
+        """The failures of a job, in order."""
+        folder = f"{self.layout.own}/attempts/{job}"
+        found = [Attempt(**fields) for name in names(folder) if (fields := read_json(f"{folder}/{name}"))]
+        return tuple(sorted(found, key=lambda attempt: attempt.token))
+
+    def note_attempt(self, job: str, attempt: Attempt) -> bool:
+        """Write down a failure, unless that token's is written down already; whether it was not."""
+        return self.scratch.create(self.layout.attempt(job, attempt.token), attempt.as_json())
+
+    def wish(self, job: str) -> str | None:
+        """Why somebody wants the running job cancelled; None if nobody does."""
+        found = read_json(self.layout.wish(job))
+        return None if found is None else str(found.get("reason", "cancelled"))
+
+    def to_job(self, spot: Spot, spec: Spec, result: Result | None) -> Job:
+        """A job as it is."""
+        until = None
+        if spot.state is JobState.LEASED:
+            renewed = touched(self.layout.path(spot))
+            until = None if renewed is None else renewed + spot.lease_ms / 1000
+        return Job(
+            id=spec.id,
+            kind=spec.kind,
+            payload=spec.payload,
+            target=Target.of(spec.lane),
+            lane=spot.lane or spec.lane,
+            priority=MAX_PRIORITY - int(spec.order[:4]),
+            state=spot.state,
+            timeout=spec.timeout,
+            attempts=spot.attempts,
+            max_attempts=spec.max_attempts,
+            token=spot.token,
+            submitted_at=spec.submitted / 1e6,
+            submitted_by=spec.submitted_by,
+            key=spec.key,
+            meta=spec.meta,
+            after=tuple(spec.after),
+            group=spec.group,
+            not_before=spot.due / 1e6 if spot.due else None,
+            owner=spot.owner or (result.worker if result else ""),
+            leased_at=spot.since_ms / 1000 if spot.since_ms else result.started_at if result else None,
+            lease_until=until,
+            cancel=self._cancel(spot, result),
+            ended_at=result.finished_at if result else None,
+            errors=self.attempts(spec.id) if spot.token else (),
+            result=result,
+        )
+
+    def _cancel(self, spot: Spot, result: Result | None) -> str | None:
+        if spot.state is JobState.LEASED:
+            return self.wish(spot.id)
+        return result.error if result and spot.state is JobState.CANCELLED else None

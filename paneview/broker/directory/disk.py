@@ -1,0 +1,246 @@
+"""Files on a share: whole or not there, durable when told, and gone in every way that a network file system says so."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import socket
+import time
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import Any
+
+from paneview.broker.errors import BrokerError, UnavailableError
+from paneview.broker.model import Json, to_json
+
+HOST = socket.gethostname()
+GONE = (errno.ENOENT, errno.ESTALE)  # an NFS handle whose file another host has removed
+_REMEMBER_CLOCK = 5.0  # seconds
+
+
+@contextmanager
+def explained(root: str) -> Iterator[None]:
+    """Turn what the file system says into people's words."""
+    try:
+        yield
+    except OSError as error:
+        if not os.path.isdir(f"{root}/paneview"):
+            raise UnavailableError(f"the shared folder {root} is not there: is it mounted?") from error
+        reason = error.strerror or str(error)
+        if error.errno in (errno.EACCES, errno.EPERM):
+            raise BrokerError(f"the shared folder {root} refuses: {reason} ({error.filename})") from error
+        raise UnavailableError(f"the shared folder {root} cannot be used now: {reason}") from error
+
+
+@contextmanager
+def may_be_gone() -> Iterator[None]:
+    """Nothing happens if the file is gone."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in GONE:
+            raise
+
+
+def move(source: str, target: str, *, ours: bool = False) -> bool:
+    """Rename; whether it was us who did. Makes the target's folder where there is none.
+
+    `ours`: nobody else could have made this target. Then its being there means that it was us, although the answer
+    to the first try was lost on its way over the network.
+    """
+    for _ in range(2):
+        try:
+            os.rename(source, target)
+        except OSError as error:
+            if error.errno not in GONE:
+                raise
+            folder = os.path.dirname(target)
+            if os.path.isdir(folder):
+                return ours and os.path.exists(target)
+            os.makedirs(folder, exist_ok=True)
+        else:
+            return True
+    return False
+
+
+def link(source: str, target: str) -> bool:
+    """A second name for a file; False if that name is taken, or the source is gone."""
+    for _ in range(2):
+        try:
+            os.link(source, target)
+        except FileExistsError:
+            return False
+        except OSError as error:
+            if error.errno not in GONE:
+                raise
+            folder = os.path.dirname(target)
+            if os.path.isdir(folder):
+                return False
+            os.makedirs(folder, exist_ok=True)
+        else:
+            return True
+    return False
+
+
+def remove(path: str) -> bool:
+    """Unlink; whether it was there."""
+    try:
+        os.unlink(path)
+    except OSError as error:
+        if error.errno not in GONE:
+            raise
+        return False
+    return True
+
+
+def names(folder: str) -> list[str]:
+    """The files of a folder; none if there is no such folder. NFS's own leftovers (``.nfs…``) don't count."""
+    try:
+        return [name for name in os.listdir(folder) if not name.startswith(".")]
+    except OSError as error:
+        if error.errno in GONE or error.errno == errno.ENOTDIR:
+            return []
+        raise
+
+
+def read(path: str) -> bytes | None:
+    """A file's content; None if it is gone."""
+    try:
+        with open(path, "rb") as file:
+            return file.read()
+    except OSError as error:
+        if error.errno in GONE:
+            return None
+        raise
+
+
+def read_json(path: str) -> dict[str, Any] | None:
+    """A file's JSON object; None if it is gone, or holds anything else."""
+    data = read(path)
+    if data is None:
+        return None
+    try:
+        found = json.loads(data)
+    except ValueError:
+        return None
+    return found if isinstance(found, dict) else None
+
+
+def sync(folder: str) -> None:
+    """Make a folder's entries durable."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        with suppress(OSError):  # some file systems know no such thing, and need none
+            os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def write(path: str, value: Json, *, durable: bool = True, new: bool = False) -> None:
+    """Write a file. Others may see it half written: it is to be renamed or linked to where they look.
+
+    Raises FileExistsError if it is to be ``new`` and is not.
+    """
+    data = memoryview(to_json("a file", value).encode())
+    flags = os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | (os.O_EXCL if new else os.O_TRUNC)
+    descriptor = os.open(path, flags, 0o666)
+    try:
+        while data:
+            data = data[os.write(descriptor, data) :]
+        if durable:
+            os.fsync(descriptor)
+    except BaseException:
+        if new:
+            remove(path)
+        raise
+    finally:
+        os.close(descriptor)
+
+
+class Scratch:
+    """New files under private names, and the server's clock."""
+
+    def __init__(self, own: str) -> None:
+        self._tmp = f"{own}/tmp"  # noqa: S108 - our own
+        self._probe = f"{own}/clock/{HOST}.{os.getpid()}.{uuid.uuid4().hex[:8]}"
+        self._offset = 0
+        self._known_until = 0.0
+        self._last = 0
+
+    def name(self) -> str:
+        """A path for a new file."""
+        return f"{self._tmp}/{HOST}.{os.getpid()}.{uuid.uuid4().hex}"
+
+    def replace(self, path: str, value: Json, *, durable: bool = True) -> None:
+        """Write a file so that it is seen whole or not at all."""
+        new = self.name()
+        try:
+            write(new, value, durable=durable)
+            if not move(new, path):
+                raise FileNotFoundError(errno.ENOENT, "No such file or directory", new)
+        except BaseException:
+            remove(new)
+            raise
+
+    def create(self, path: str, value: Json) -> bool:
+        """The same for a file that must not be there yet; whether it was not."""
+        new = self.name()
+        try:
+            write(new, value)
+            return link(new, path)
+        finally:
+            remove(new)
+
+    def now(self) -> float:
+        """The file server's time: what it stamps on a file that is touched now."""
+        try:
+            os.utime(self._probe)
+        except OSError as error:
+            if error.errno not in GONE:
+                raise
+            os.makedirs(os.path.dirname(self._probe), exist_ok=True)
+            os.close(os.open(self._probe, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o666))
+        moment = os.stat(self._probe).st_mtime_ns
+        self._offset = moment - time.monotonic_ns()
+        self._known_until = time.monotonic() + _REMEMBER_CLOCK
+        return moment / 1e9
+
+    def tick(self) -> int:
+        """About the same in µs, cheaper and never twice the same: for order and for people, not for leases."""
+        if time.monotonic() > self._known_until:
+            self.now()
+        self._last = max(self._last + 1, (time.monotonic_ns() + self._offset) // 1000)
+        return self._last
+
+    def close(self) -> None:
+        """Remove the probe."""
+        remove(self._probe)
+
+
+def touched(path: str) -> float | None:
+    """When a file was touched last, as far as this host knows; None if it is gone."""
+    try:
+        return os.stat(path).st_mtime
+    except OSError as error:
+        if error.errno in GONE:
+            return None
+        raise
+
+
+def age_by(path: str, now: float) -> float | None:
+    """Seconds since a file was touched, by the server's clock; None if it is gone.
+
+    It is opened first: that makes NFS ask the server, where `stat` may answer from a cache.
+    """
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError as error:
+        if error.errno in GONE:
+            return None
+        raise
+    try:
+        return now - os.fstat(descriptor).st_mtime
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,193 @@
+"""Jobs coming in. Every step may be done twice, by anyone: whoever is killed half way is completed by the next.
+
+A whole file in ``entry/`` or ``outbox/`` gets its links (id, key, group), then moves to its first state; the move
+happens once. The link by its id decides whether a job is new, the link by its key whether its key is.
+"""
+
+from __future__ import annotations
+
+import os
+import uuid
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import asdict
+
+from paneview.broker.directory import ending
+from paneview.broker.directory.desk import WAITING, Desk, Spec, new_spec
+from paneview.broker.directory.disk import age_by, link, move, names, read_json, remove, sync, write
+from paneview.broker.directory.foreign import mirror
+from paneview.broker.directory.layout import Spot
+from paneview.broker.errors import QueueFullError
+from paneview.broker.model import NewJob, Submitted
+from paneview.rules.jobs import JobState, after_needs
+
+ABANDONED = 5.0  # seconds after which somebody who does a thing of milliseconds counts as dead
+
+
+def submit(desk: Desk, jobs: Sequence[NewJob]) -> tuple[Submitted, ...]:
+    """All of them or none. Raises `QueueFullError`."""
+    _check_depth(desk, jobs)
+    if len(jobs) != 1:
+        batch = f"many-{uuid.uuid4().hex}"
+        stage(desk, batch, jobs)
+        return send(desk, batch, jobs)
+    spec = _spec(desk, jobs[0])
+    path = f"{desk.layout.entry(spec.id)}{uuid.uuid4().hex}.json"
+    write(path, asdict(spec), new=True)
+    return (complete(desk, path) or _by_another(desk, spec),)
+
+
+def abandoned(desk: Desk, path: str, seconds: float) -> bool:
+    """Whether nobody has touched a file for so long."""
+    age = age_by(path, desk.scratch.now())
+    return age is not None and age > seconds
+
+
+def _by_another(desk: Desk, spec: Spec) -> Submitted:
+    """Our job was let in by somebody who took us for dead."""
+    there = desk.spec(spec.id)
+    return Submitted(spec.id, created=there is not None and there.order == spec.order)
+
+
+def _spec(desk: Desk, job: NewJob) -> Spec:
+    return new_spec(job, desk.settings, desk.scratch.tick())
+
+
+def _check_depth(desk: Desk, jobs: Sequence[NewJob]) -> None:
+    limit = desk.settings.max_depth
+    if limit is None:
+        return
+    coming: dict[str, int] = {}
+    for job in jobs:
+        if not os.path.exists(desk.layout.by_id(job.id)) and not (job.key and _holder(desk, job.key)):
+            lane = job.target.lane
+            coming[lane] = coming.get(lane, 0) + 1
+    for lane, number in coming.items():
+        if sum(len(names(desk.layout.lane(state, lane))) for state in WAITING) + number > limit:
+            raise QueueFullError(lane, limit)
+
+
+def _holder(desk: Desk, key: str) -> str | None:
+    """The id of the job that has this key."""
+    found = read_json(desk.layout.by_key(key))
+    return str(found["id"]) if found and os.path.exists(desk.layout.by_id(found["id"])) else None
+
+
+def stage(desk: Desk, batch: str, jobs: Sequence[NewJob]) -> None:
+    """Write down jobs that are to come together; nothing happens before `send`."""
+    folder = f"{desk.layout.own}/stage/{batch}"
+    os.makedirs(folder, exist_ok=True)
+    for number, job in enumerate(jobs):
+        write(f"{folder}/{number:06d}.{job.id}.json", asdict(_spec(desk, job)))
+    sync(folder)
+
+
+def staged(desk: Desk, batch: str) -> list[str]:
+    """The ids of the jobs that were written down."""
+    return [name.split(".")[1] for name in sorted(names(f"{desk.layout.own}/stage/{batch}"))]
+
+
+def unstage(desk: Desk, batch: str) -> None:
+    """They do not come."""
+    folder = f"{desk.layout.own}/stage/{batch}"
+    for name in names(folder):
+        remove(f"{folder}/{name}")
+    with suppress(OSError):
+        os.rmdir(folder)
+
+
+def send(desk: Desk, batch: str, jobs: Sequence[NewJob]) -> tuple[Submitted, ...]:
+    """Let the jobs of a batch in: all of them, whatever happens to us from here on."""
+    own = desk.layout.own
+    if not move(f"{own}/stage/{batch}", f"{own}/outbox/{batch}"):
+        return tuple(Submitted(job.id, created=False) for job in jobs)
+    sync(f"{own}/outbox")
+    told = empty(desk, batch)
+    return tuple(
+        told.get(f"{number:06d}.{job.id}.json") or Submitted(job.id, created=True)
+        for number, job in enumerate(jobs)
+    )
+
+
+def empty(desk: Desk, batch: str) -> dict[str, Submitted | None]:
+    """Let in what is left of a batch in the outbox."""
+    folder = f"{desk.layout.own}/outbox/{batch}"
+    told = {name: complete(desk, f"{folder}/{name}", durable=False) for name in sorted(names(folder))}
+    for state in WAITING:  # before the batch is forgotten, not after each job
+        for lane in desk.lanes(state):
+            sync(desk.layout.lane(state, lane))
+    with suppress(OSError):  # gone already, or something is left that is not whole
+        os.rmdir(folder)
+    return told
+
+
+def complete(desk: Desk, path: str, *, durable: bool = True) -> Submitted | None:
+    """Give a job its links and its first state. None: somebody else was quicker, or it is not whole."""
+    spec = desk.spec_at(path)
+    if spec is None:
+        return None
+    by_id = desk.layout.by_id(spec.id)
+    if not link(path, by_id) and not _same(path, by_id):
+        remove(path)
+        _complete_others(desk, spec.id)
+        return Submitted(spec.id, created=False)
+    if spec.key and (other := _taken(desk, spec, path)):
+        if _same(path, by_id):
+            remove(by_id)
+        remove(path)
+        _complete_others(desk, other)
+        return Submitted(other, created=False)
+    if spec.group:
+        link(path, desk.layout.by_group(spec.group, spec.id))
+    state = first_state(desk, spec)
+    spot = Spot(state, spec.lane, spec.order, spec.id, 0, 0, spec.due if state in WAITING[1:] else 0)
+    if not move(path, desk.layout.path(spot)):
+        return None
+    if durable:
+        sync(os.path.dirname(desk.layout.path(spot)))
+    desk.feed.tell(
+        "job_submitted", spec.id, detail={"kind": spec.kind, "lane": spec.lane, "by": spec.submitted_by}
+    )
+    mirror(desk, spec, "pending")
+    if state is JobState.BLOCKED:
+        ending.settle(desk, spec.id)  # what it needs may have ended before it was in its place
+    return Submitted(spec.id, created=True)
+
+
+def _complete_others(desk: Desk, job: str) -> None:
+    """The one who was before us may have died before it was done."""
+    folder, prefix = os.path.split(desk.layout.entry(job))
+    for name in names(folder):
+        if name.startswith(prefix):
+            complete(desk, f"{folder}/{name}")
+
+
+def _taken(desk: Desk, spec: Spec, path: str) -> str | None:
+    """The job that has the key before this one, if there is one."""
+    by_key = desk.layout.by_key(spec.key)
+    while not link(path, by_key):
+        if _same(path, by_key) or not os.path.exists(path):
+            return None
+        found = read_json(by_key)
+        if found and os.path.exists(desk.layout.by_id(found["id"])):
+            return str(found["id"])
+        remove(by_key)  # of a job that was cleaned away
+    return None
+
+
+def first_state(desk: Desk, spec: Spec) -> JobState:
+    """Of a job that is not in its place yet. One that cannot become anything begins as blocked, too."""
+    delayed = spec.due > desk.scratch.tick()
+    if not spec.after:
+        return after_needs((), delayed=delayed)
+    for need in spec.after:
+        ending.wait_for(desk, need, spec.id)
+    return JobState.BLOCKED
+
+
+def _same(one: str, other: str) -> bool:
+    """Whether two names are of one file."""
+    try:
+        return os.path.samefile(one, other)
+    except OSError:
+        return False

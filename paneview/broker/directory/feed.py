@@ -1,0 +1,143 @@
+"""Events: lines in ``logs/HOST_DATE.log``, the files in which claude-queue keeps who did what.
+
+Each host writes to its own file only, a line with one system call, so no two writers ever meet. A cursor is the place
+in each file up to which its reader has come. Lines in any other form, claude-queue's for instance, are events, too.
+"""
+
+from __future__ import annotations
+
+import errno
+import heapq
+import json
+import os
+import re
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from datetime import datetime
+
+from paneview.broker.directory.disk import GONE, HOST, explained, names
+from paneview.broker.interface import Feed
+from paneview.broker.model import Event, EventPage, Json, to_json
+from paneview.broker.waiting import Bells
+
+_LINE = re.compile(r"(\S+) - (\w+) job=(\S*) worker=(\S*) (\{.*\})")
+_FOREIGN = re.compile(r"(\S+) - (.*)")
+_TAIL = 64 * 1024  # bytes read from a file's end at first
+
+
+class DirectoryFeed(Feed):
+    """See `Feed`."""
+
+    def __init__(self, root: str, bells: Bells, look: float) -> None:
+        self._root = root
+        self._folder = f"{root}/logs"
+        self._waiting = bells, look
+
+    def tell(
+        self, kind: str, job: str = "", worker: str = "", detail: Mapping[str, Json] | None = None
+    ) -> None:
+        """Add an event about something that has happened, whether the disk is full or not."""
+        with suppress(OSError):
+            self._write(kind, job, worker, detail or {})
+
+    def note(
+        self, kind: str, *, job: str = "", worker: str = "", detail: Mapping[str, Json] | None = None
+    ) -> None:
+        """Add an event of one's own."""
+        with explained(self._root):
+            self._write(kind, job, worker, detail or {})
+
+    def _write(self, kind: str, job: str, worker: str, detail: Mapping[str, Json]) -> None:
+        now = time.time()
+        moment = datetime.fromtimestamp(now).astimezone().isoformat()
+        holder = "".join(worker.split())
+        line = f"{moment} - {kind} job={job} worker={holder} {to_json('an event', dict(detail))}\n"
+        path = f"{self._folder}/{HOST}_{time.strftime('%Y%m%d', time.localtime(now))}.log"
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o666)
+        try:
+            os.write(descriptor, line.encode("utf-8", "replace"))
+        finally:
+            os.close(descriptor)
+
+    def read(self, after: str = "", limit: int = 1000) -> EventPage:
+        """The events that follow a cursor."""
+        places: dict[str, int] = json.loads(after) if after else {}
+        with explained(self._root):
+            files = sorted(name for name in names(self._folder) if name.endswith(".log"))
+            streams = [self._events(name, places.get(name, 0)) for name in files]
+            events = []
+            for _, name, end, event in heapq.merge(*streams, key=lambda item: item[0]):
+                places[name] = end
+                events.append(event)
+                if len(events) == limit:
+                    break
+        return EventPage(tuple(events), to_json("a cursor", places))
+
+    def tail(self, limit: int = 20) -> EventPage:
+        """The newest events."""
+        places: dict[str, int] = {}
+        found: list[tuple[float, str, int, Event]] = []
+        with explained(self._root):
+            for name in sorted(name for name in names(self._folder) if name.endswith(".log")):
+                events, places[name] = self._end_of(name, limit)
+                found += events
+        found.sort(key=lambda item: item[0])
+        return EventPage(tuple(event for *_, event in found[-limit:]), to_json("a cursor", places))
+
+    def _end_of(self, name: str, limit: int) -> tuple[list[tuple[float, str, int, Event]], int]:
+        size = _size(f"{self._folder}/{name}")
+        reach = _TAIL
+        while True:
+            start = max(0, size - reach)
+            events = list(self._events(name, start))
+            if start > 0:
+                events = events[1:]  # it began inside a line
+            if len(events) >= limit or start == 0:
+                return events[-limit:], events[-1][2] if events else start
+            reach *= 4
+
+    def _events(self, name: str, start: int) -> Iterator[tuple[float, str, int, Event]]:
+        """Whole lines from a place on: time (never less than the one before), file, where it ends, event."""
+        latest = 0.0
+        try:
+            with open(f"{self._folder}/{name}", "rb") as file:
+                file.seek(start)
+                at = start
+                for line in file:
+                    if not line.endswith(b"\n"):
+                        return
+                    begun, at = at, at + len(line)
+                    event = _event(f"{name}:{begun}", line.decode("utf-8", "replace").rstrip("\n"))
+                    latest = max(latest, event.ts)
+                    yield latest, name, at, event
+        except OSError as error:
+            if error.errno not in (*GONE, errno.EACCES):
+                raise
+
+    def _bells(self) -> tuple[Bells, float]:
+        return self._waiting
+
+
+def _size(path: str) -> int:
+    try:
+        return os.stat(path).st_size
+    except OSError as error:
+        if error.errno in GONE:
+            return 0
+        raise
+
+
+def _event(place: str, line: str) -> Event:
+    if found := _LINE.fullmatch(line):
+        with suppress(ValueError):
+            return Event(place, _seconds(found[1]), found[2], found[3], found[4], json.loads(found[5]))
+    if found := _FOREIGN.fullmatch(line):
+        with suppress(ValueError):
+            return Event(place, _seconds(found[1]), "log", detail={"text": found[2]})
+    return Event(place, 0.0, "log", detail={"text": line})
+
+
+def _seconds(moment: str) -> float:
+    """Epoch seconds; a time without a zone is local, as claude-queue writes it. Raises ValueError."""
+    return datetime.fromisoformat(moment).timestamp()

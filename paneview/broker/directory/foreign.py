@@ -1,0 +1,144 @@
+"""claude-queue's own files: its scripts submit to this folder, list it, ask it and wait for results.
+
+``tasks/task_ID.json`` holds a task with a status, ``results/result_ID.json`` its result. What its scripts submit is
+taken over: it becomes a job of kind ``prompt``, and its task file a mirror of the job's state. Prompts submitted here
+are mirrored, too. A mirror's ``target_host`` begins with ``paneview:``: claude-queue's workers take tasks for their own
+host or for none, so none of them runs what our workers run. Its results are ours with more keys.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Sequence
+from contextlib import suppress
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from paneview.broker.directory.disk import GONE, HOST, names, read, read_json
+from paneview.broker.errors import BrokerError
+from paneview.broker.model import NewJob, Result, valid_id
+from paneview.broker.targets import ANY, Target
+
+if TYPE_CHECKING:
+    from paneview.broker.directory.desk import Desk, Spec
+
+MARK = "paneview"
+UNFINISHED = 5.0  # seconds that a file may take to be written
+_PREFIX, _SUFFIX = "task_", ".json"
+
+
+def _local(seconds: float) -> str:
+    """As claude-queue writes times: local, without a zone."""
+    return datetime.fromtimestamp(seconds, UTC).astimezone().replace(tzinfo=None).isoformat()
+
+
+def mirror(desk: Desk, spec: Spec, status: str) -> None:
+    """Show a prompt to claude-queue's scripts. Only a picture: if the disk is full, it is missing or old."""
+    if spec.kind != "prompt" or not isinstance(spec.payload, dict):
+        return
+    target = Target.of(spec.lane)
+    task = {
+        "id": spec.id,
+        "command": str(spec.payload.get("text", "")),
+        "from_host": spec.submitted_by or HOST,
+        "target_host": f"{MARK}:{target.host or spec.lane}",
+        "timestamp": _local(spec.submitted / 1e6),
+        "status": status,
+        "metadata": spec.meta,
+        MARK: {"lane": spec.lane},
+    }
+    if status not in ("pending", "in_progress"):
+        task["completed_at"] = _local(desk.scratch.tick() / 1e6)
+    with suppress(OSError):
+        desk.scratch.replace(f"{desk.layout.tasks}/{_PREFIX}{spec.id}{_SUFFIX}", task, durable=False)
+
+
+def result_file(result: Result, follow_ups: Sequence[str] = ()) -> dict[str, Any]:
+    """A result as claude-queue has it, and ours within; the ids of the jobs that came with it."""
+    return {
+        "task_id": result.job,
+        "result": result.output,
+        "status": "completed" if result.status == "ok" else "failed",
+        "error": result.error,
+        "completed_by": result.host or result.worker,
+        "completed_at": _local(result.finished_at),
+        MARK: result.as_json(),
+        "follow_ups": list(follow_ups),
+    }
+
+
+def read_result(path: str) -> Result | None:
+    """A result of ours; None if there is none."""
+    found = read_json(path)
+    return Result(**found[MARK]) if found and isinstance(found.get(MARK), dict) else None
+
+
+class Importer:
+    """Takes over what claude-queue's scripts submit. Reads each file once, however often it looks."""
+
+    def __init__(self) -> None:
+        self._seen: dict[str, tuple[int, int]] = {}
+        self._folder_time = -1
+
+    def new_jobs(self, desk: Desk) -> list[NewJob]:
+        """What is new there, as jobs. Submitting one twice does no harm."""
+        folder = desk.layout.tasks
+        try:
+            folder_time = os.stat(folder).st_mtime_ns
+        except OSError as error:
+            if error.errno in GONE:
+                return []
+            raise
+        if (
+            folder_time == self._folder_time
+            and desk.scratch.tick() - folder_time / 1000 > 2 * UNFINISHED * 1e6
+        ):
+            return []
+        self._folder_time = folder_time
+        jobs = []
+        for name in names(folder):
+            if name.startswith(_PREFIX) and name.endswith(_SUFFIX):
+                job = self._look_at(desk, f"{folder}/{name}", name[len(_PREFIX) : -len(_SUFFIX)])
+                jobs += [job] if job else []
+        return jobs
+
+    def _look_at(self, desk: Desk, path: str, job: str) -> NewJob | None:
+        try:
+            status = os.stat(path)
+        except OSError as error:
+            if error.errno in (*GONE, errno.EACCES):
+                return None
+            raise
+        version = status.st_mtime_ns, status.st_size
+        if self._seen.get(path) == version:
+            return None
+        task = read_json(path)
+        if task is None:
+            if desk.scratch.now() - status.st_mtime > UNFINISHED and read(path) is not None:
+                desk.set_aside(path, "it is not the whole file of a task")
+            return None
+        if MARK in task or task.get("status") != "pending":
+            self._seen[path] = version
+            return None
+        try:
+            return _as_job(task, job)
+        except BrokerError as error:
+            desk.set_aside(path, str(error))
+            return None
+
+
+def _as_job(task: dict[str, Any], job: str) -> NewJob:
+    """A task of claude-queue. Raises `BrokerError` if it is none."""
+    command, host = task.get("command"), task.get("target_host")
+    if task.get("id") != job or not valid_id(job) or not isinstance(command, str):
+        raise BrokerError("it is no task: id or command is wrong")
+    meta = task.get("metadata")
+    return NewJob(
+        "prompt",
+        {"text": command},
+        Target(host=str(host)) if host else ANY,
+        meta=meta if isinstance(meta, dict) else {},
+        submitted_by=str(task.get("from_host") or ""),
+        id=job,
+    )

@@ -1,0 +1,105 @@
+"""Questions."""
+
+from __future__ import annotations
+
+from paneview.broker.directory import ending
+from paneview.broker.directory.desk import WAITING, Desk
+from paneview.broker.directory.disk import names
+from paneview.broker.directory.foreign import read_result
+from paneview.broker.directory.layout import Spot, short
+from paneview.broker.errors import UnknownJobError
+from paneview.broker.model import Job, JobFilter, LaneStats, Result
+from paneview.rules.jobs import FINAL, JobState
+
+
+def job(desk: Desk, job_id: str) -> Job | None:
+    """One job."""
+    spot = desk.find(job_id)
+    return _at(desk, spot) if spot else None
+
+
+def _at(desk: Desk, spot: Spot) -> Job | None:
+    spec = desk.spec(spot.id)
+    if spec is None:
+        return None
+    return desk.to_job(spot, spec, _result_of(desk, spot) if spot.state in FINAL else None)
+
+
+def _result_of(desk: Desk, over: Spot) -> Result:
+    """The result of a job that is over, also if whoever ended it was killed before it was published."""
+    path = desk.layout.result(over.id)
+    found = read_result(path)
+    if found is None:
+        ending.publish(desk, over)
+        found = read_result(path)
+    if found is not None:
+        return found
+    attempts = desk.attempts(over.id)  # somebody removed the result: tell what is left
+    error = attempts[-1].error if attempts else "its result was removed"
+    status = {JobState.DONE: "ok", JobState.DEAD: "error", JobState.CANCELLED: "cancelled"}[over.state]
+    return Result(over.id, status, None, error, "", "", over.token, over.attempts, None, over.submitted / 1e6)  # type: ignore[arg-type]
+
+
+def result(desk: Desk, job_id: str) -> Result | None:
+    """What came of a job. Raises `UnknownJobError`."""
+    if found := read_result(desk.layout.result(job_id)):
+        return found
+    spot = desk.find(job_id)
+    if spot is None:
+        raise UnknownJobError(job_id)
+    return _result_of(desk, spot) if spot.state in FINAL else None
+
+
+def jobs(desk: Desk, wanted: JobFilter) -> list[Job]:
+    """Jobs, newest first."""
+    found: list[Job] = []
+    for spot in _candidates(desk, wanted):
+        each = _at(desk, spot)
+        if each is not None and wanted.accepts(each):
+            found.append(each)
+            if len(found) >= wanted.limit:
+                break
+    return found
+
+
+def _candidates(desk: Desk, wanted: JobFilter) -> list[Spot]:
+    if wanted.group:
+        folder = f"{desk.layout.own}/groups/{short(wanted.group)}"
+        spots = [desk.find(name.removesuffix(".json")) for name in names(folder)]
+        found = [spot for spot in spots if spot is not None]
+    else:
+        found = []
+        for state in wanted.states or frozenset(JobState):
+            if state in FINAL:
+                found += desk.over(state)
+            else:
+                found += desk.leased() if state is JobState.LEASED else desk.waiting(state)
+    # A job that moved on while the folders were read is seen twice: its later state counts.
+    latest = {spot.id: spot for spot in found}
+    return sorted(latest.values(), key=lambda spot: -spot.submitted)
+
+
+def stats(desk: Desk) -> list[LaneStats]:
+    """Every lane that holds anything."""
+    counts: dict[str, dict[str, int]] = {}
+    oldest: dict[str, int] = {}
+    for state in WAITING:
+        for spot in desk.waiting(state):
+            lane = counts.setdefault(spot.lane, {})
+            lane[state.value] = lane.get(state.value, 0) + 1
+            if state is JobState.QUEUED:
+                oldest[spot.lane] = min(spot.submitted, oldest.get(spot.lane, spot.submitted))
+    for spot in desk.leased():
+        if spec := desk.spec(spot.id):
+            lane = counts.setdefault(spec.lane, {})
+            lane["leased"] = lane.get("leased", 0) + 1
+    now = desk.scratch.tick()
+    zero = dict.fromkeys(("queued", "delayed", "blocked", "leased"), 0)
+    return [
+        LaneStats(
+            lane,
+            oldest_age=max(0.0, (now - oldest[lane]) / 1e6) if lane in oldest else None,
+            **{**zero, **counts[lane]},
+        )
+        for lane in sorted(counts, key=lambda lane: (lane != "any", lane))
+    ]

@@ -1,0 +1,40 @@
+"""What a broker raises. Every message is one line for people."""
+
+from __future__ import annotations
+
+
+class BrokerError(Exception):
+    """The broker refused, or cannot be used."""
+
+
+class BadUrlError(BrokerError):
+    """The broker's URL names nothing that there is."""
+
+
+class MissingExtraError(BrokerError):
+    """A library is not installed; the message names the extra that brings it."""
+
+
+class QueueFullError(BrokerError):
+    """A lane holds as many waiting jobs as it may. Nothing was submitted."""
+
+    def __init__(self, lane: str, limit: int) -> None:
+        super().__init__(f"the queue {lane} is full: {limit} jobs wait in it already (limit {limit})")
+        self.lane = lane
+        self.limit = limit
+
+
+class UnknownJobError(BrokerError):
+    """There is no job of this id, or it was cleaned away."""
+
+    def __init__(self, job: str) -> None:
+        super().__init__(f"there is no job {job}")
+        self.job = job
+
+
+class UnavailableError(BrokerError):
+    """The broker does not answer now; the same call may work later, and is safe to repeat."""
+
+
+class StaleLeaderError(BrokerError):
+    """Another leader came after this one: what it was about to do is not its to do any more."""

@@ -1,0 +1,398 @@
+"""What goes into a broker and what comes out of it. All times are epoch seconds, all durations seconds.
+
+Times that people read come from the broker's host or from the worker's; no decision is ever taken by comparing
+two of them. What a lease or a delay is judged by stays inside the broker.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from paneview.broker.errors import BrokerError
+from paneview.broker.targets import ANY, Target
+from paneview.rules.jobs import Backoff, JobState, Verdict
+
+Json = Any
+"""What `json` can write: None, bool, int, float, str, and lists and dicts (with str keys) of these."""
+
+MAX_PRIORITY = 999
+MAX_LABEL = 200  # characters of a kind, key, group or submitter
+_ENCODER = json.JSONEncoder(allow_nan=False, separators=(",", ":"))
+_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
+
+
+def new_id() -> str:
+    """A job's id: its time for people, and 48 random bits. Sorts by time; nothing depends on that."""
+    return f"{int(time.time())}_{uuid.uuid4().hex[:12]}"
+
+
+def valid_id(job: str) -> bool:
+    """Whether this can be a job's id: letters, digits, ``_`` and ``-``."""
+    return _ID.fullmatch(job) is not None
+
+
+def as_text(value: str) -> str:
+    """Text that every store can hold: no half of a surrogate pair."""
+    return value.encode("utf-8", "replace").decode()
+
+
+def to_json(what: str, value: Json) -> str:
+    """JSON text, short, in ASCII. Raises `BrokerError` for what is none."""
+    try:
+        return _ENCODER.encode(value)
+    except (TypeError, ValueError) as error:
+        raise BrokerError(f"{what} cannot be written as JSON: {error}") from error
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What a broker does where a job says nothing."""
+
+    max_depth: int | None = 100
+    """Waiting jobs that a lane may hold; None: no limit. Follow-ups of a finished job are never refused."""
+    lease: float = 60.0
+    timeout: float = 300.0
+    max_attempts: int = 3
+    backoff: Backoff = field(default_factory=Backoff)
+    keep_events: int = 100_000
+    look: float = 1.0
+    """Seconds after which a waiting worker looks by itself, should a bell be lost."""
+
+
+@dataclass(frozen=True, slots=True)
+class NewJob:
+    """A job to submit. Submitting it again with the same ``id`` changes nothing."""
+
+    kind: str = "prompt"
+    payload: Json = None
+    target: Target = ANY
+    priority: int = 0
+    """-999 to 999, higher first; equal ones in the order in which they came."""
+    delay: float = 0.0
+    """Not before so many seconds from now."""
+    timeout: float | None = None
+    """Seconds that one attempt may run: the worker's business. None: the broker's default."""
+    max_attempts: int | None = None
+    key: str = ""
+    """Idempotency key: of all jobs with one key that were not cleaned yet, only the first exists."""
+    meta: Mapping[str, Json] = field(default_factory=dict)
+    submitted_by: str = ""
+    after: tuple[str, ...] = ()
+    """Ids of jobs that must be done first; if one of them dies or is cancelled, so is this."""
+    group: str = ""
+    """A label to find jobs by that belong together: a workflow's id."""
+    id: str = field(default_factory=new_id)
+
+    def __post_init__(self) -> None:
+        """Raises `BrokerError` for what cannot be."""
+        if not valid_id(self.id):
+            raise BrokerError(f"{self.id!r} is no job id: letters, digits, _ and -, 64 at most")
+        if not self.kind:
+            raise BrokerError("a job needs a kind")
+        for what in ("kind", "key", "group", "submitted_by"):
+            if not getattr(self, what).isprintable() or len(getattr(self, what)) > MAX_LABEL:
+                raise BrokerError(f"{what} is to be {MAX_LABEL} printable characters at most")
+        if not -MAX_PRIORITY <= self.priority <= MAX_PRIORITY:
+            raise BrokerError(f"priority {self.priority} is not between -{MAX_PRIORITY} and {MAX_PRIORITY}")
+        if not 0 <= self.delay < 1e9 or (self.timeout is not None and not 0 < self.timeout < 1e9):
+            raise BrokerError("delay and timeout are seconds, not negative")
+        if self.max_attempts is not None and not 1 <= self.max_attempts <= 1000:
+            raise BrokerError(f"max_attempts {self.max_attempts} is not between 1 and 1000")
+
+
+@dataclass(frozen=True, slots=True)
+class Submitted:
+    """What became of a `NewJob`."""
+
+    id: str
+    created: bool
+    """False: a job with this key or id existed; ``id`` is that one's."""
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """An attempt that brought no accepted result."""
+
+    number: int
+    token: int
+    worker: str
+    error: str
+    at: float
+
+    def as_json(self) -> dict[str, Json]:
+        """For storage and for people."""
+        return {
+            "number": self.number,
+            "token": self.token,
+            "worker": self.worker,
+            "error": self.error,
+            "at": self.at,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """The accepted result of a job, or why it has none."""
+
+    job: str
+    status: Literal["ok", "error", "cancelled"]
+    output: Json
+    error: str | None
+    worker: str
+    host: str
+    token: int
+    attempt: int
+    started_at: float | None
+    """When the last holder got the job; None: nobody ever did."""
+    finished_at: float
+
+    def as_json(self) -> dict[str, Json]:
+        """For storage and for people."""
+        return {name: getattr(self, name) for name in self.__slots__}
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A job as it is now."""
+
+    id: str
+    kind: str
+    payload: Json
+    target: Target
+    lane: str
+    """Where it waits: its target's lane, unless it was addressed to a worker that died."""
+    priority: int
+    state: JobState
+    timeout: float
+    attempts: int
+    """Claims so far that were not handed back."""
+    max_attempts: int
+    token: int
+    """Of its last lease; 0: never claimed."""
+    submitted_at: float
+    submitted_by: str
+    key: str
+    meta: Mapping[str, Json]
+    after: tuple[str, ...]
+    group: str
+    not_before: float | None
+    owner: str
+    """Who holds it, or held it last."""
+    leased_at: float | None
+    lease_until: float | None
+    """By the broker's clock."""
+    cancel: str | None
+    """The reason, once somebody asked to cancel it."""
+    ended_at: float | None
+    errors: tuple[Attempt, ...]
+    result: Result | None
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """What a worker wants."""
+
+    owner: str
+    """A name that is new with each incarnation of a worker (`uuid`), never a pane's id."""
+    lanes: tuple[str, ...]
+    n: int = 1
+    seconds: float | None = None
+    """Length of the lease; None: the broker's default."""
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """A worker's hold on a job, until it is finished, handed back or not renewed in time."""
+
+    job: Job
+    owner: str
+    token: int
+    attempt: int
+    seconds: float
+
+    @property
+    def id(self) -> str:
+        """The job's."""
+        return self.job.id
+
+
+Hold = Literal["held", "cancel", "lost"]
+"""What a renewal tells: held on; held, and somebody wants it cancelled; not ours any more, stop."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What a worker says of an attempt."""
+
+    status: Literal["ok", "error", "cancelled"] = "ok"
+    output: Json = None
+    error: str | None = None
+    retry: bool = True
+    """False: trying again is pointless, the job is dead at once."""
+    retry_in: float | None = None
+    """Seconds before the next attempt; None: the broker's back-off."""
+    host: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """The answer to a finish."""
+
+    verdict: Verdict
+    state: JobState | None
+    """Of the job now; None: it is gone."""
+    follow_ups: tuple[Submitted, ...] = ()
+    leases: tuple[Lease, ...] = ()
+    """The next jobs, if some were wanted."""
+
+
+Cancelled = Literal["cancelled", "requested", "over"]
+"""What a cancel did: ended it; told its holder, who ends it; nothing, it was over."""
+
+
+@dataclass(frozen=True, slots=True)
+class JobFilter:
+    """Which jobs, newest first."""
+
+    states: frozenset[JobState] = frozenset()
+    """Empty: all."""
+    lane: str = ""
+    role: str = ""
+    host: str = ""
+    task: str = ""
+    kind: str = ""
+    group: str = ""
+    limit: int = 100
+
+    def accepts(self, job: Job) -> bool:
+        """Whether the job is one of these."""
+        wanted = (
+            (self.lane, job.lane),
+            (self.role, job.target.role),
+            (self.host, job.target.host),
+            (self.task, job.target.task),
+            (self.kind, job.kind),
+            (self.group, job.group),
+        )
+        return (not self.states or job.state in self.states) and all(
+            not want or want == has for want, has in wanted
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class LaneStats:
+    """How a lane does."""
+
+    lane: str
+    queued: int
+    delayed: int
+    blocked: int
+    leased: int
+    oldest_age: float | None
+    """Seconds that its oldest claimable job has waited."""
+
+    @property
+    def depth(self) -> int:
+        """Jobs that wait in it."""
+        return self.queued + self.delayed + self.blocked
+
+
+@dataclass(frozen=True, slots=True)
+class Reaped:
+    """What a reaper's round did."""
+
+    expired: tuple[str, ...] = ()
+    """Ids of jobs whose holder fell silent."""
+    readdressed: int = 0
+    """Jobs that had waited for a worker that died."""
+    workers_lost: tuple[str, ...] = ()
+    """Ids of workers that fell silent."""
+    more: bool = False
+    """There is more to do at once."""
+
+
+@dataclass(frozen=True, slots=True)
+class Worker:
+    """A worker's incarnation, as it registers."""
+
+    id: str
+    name: str = ""
+    """Its task's name or pane's id, which the next incarnation has, too."""
+    host: str = ""
+    pid: int = 0
+    roles: tuple[str, ...] = ()
+    pane: str = ""
+    concurrency: int = 1
+    ttl: float = 60.0
+    """Seconds without a heartbeat after which it counts as lost."""
+    meta: Mapping[str, Json] = field(default_factory=dict)
+
+    @classmethod
+    def from_json(cls, fields: dict[str, Json]) -> Worker:
+        """What `dataclasses.asdict` and JSON have made of one."""
+        return cls(**{**fields, "roles": tuple(fields["roles"])})
+
+    def heirs(self) -> tuple[str, ...]:
+        """The lanes that take over what was addressed to it, the first is taken."""
+        lanes = [Target(task=self.name).lane] if self.name else []
+        lanes += [Target(role=role).lane for role in self.roles]
+        return (*lanes, ANY.lane)
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerView:
+    """A worker as the others see it."""
+
+    worker: Worker
+    started_at: float
+    beat_age: float
+    """Seconds since its last sign of life."""
+    alive: bool
+    """It has neither left nor missed its heartbeats."""
+    jobs: tuple[str, ...]
+    """Ids of the jobs it holds."""
+    quarantined: bool
+
+    def is_one_of(self, role: str, host: str, *, alive_only: bool) -> bool:
+        """Whether it has the role, is on the host and alive, as far as that is asked."""
+        return (
+            (not role or role in self.worker.roles)
+            and (not host or host == self.worker.host)
+            and (self.alive or not alive_only)
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Leadership:
+    """The right to do what only one of many should, until it is not renewed; the epoch grows with each leader."""
+
+    name: str
+    owner: str
+    epoch: int
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """Something that happened to a job or a worker."""
+
+    id: str
+    ts: float
+    kind: str
+    job: str = ""
+    worker: str = ""
+    detail: Mapping[str, Json] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class EventPage:
+    """Some events, oldest first."""
+
+    events: tuple[Event, ...]
+    cursor: str
+    """Give it to the next read to go on from here."""

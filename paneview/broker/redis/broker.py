@@ -1,0 +1,204 @@
+"""The Redis broker as a whole."""
+
+from __future__ import annotations
+
+import random
+import uuid
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from paneview.broker.errors import QueueFullError, StaleLeaderError, UnknownJobError
+from paneview.broker.interface import Broker
+from paneview.broker.model import (
+    Cancelled,
+    Claim,
+    Finished,
+    Hold,
+    Job,
+    JobFilter,
+    LaneStats,
+    Leadership,
+    Lease,
+    NewJob,
+    Outcome,
+    Reaped,
+    Result,
+    Settings,
+    Submitted,
+    as_text,
+    to_json,
+)
+from paneview.broker.redis import codec, reading
+from paneview.broker.redis.bell import ListBell
+from paneview.broker.redis.feed import RedisFeed
+from paneview.broker.redis.link import Link
+from paneview.broker.redis.registry import RedisFlags, RedisRegistry
+from paneview.broker.waiting import Topics
+from paneview.rules.jobs import JobState, Verdict, after_error
+
+HOLDS: tuple[Hold, Hold, Hold] = ("lost", "held", "cancel")
+FORGET_WORKERS_MS = 86_400_000
+AT_ONCE = 100  # as in common.lua
+CLEAN_STEP = 200
+
+
+class RedisBroker(Broker):
+    """See `Broker` and this package."""
+
+    def __init__(self, url: str, link: Link, settings: Settings, warnings: tuple[str, ...]) -> None:
+        super().__init__(url, settings)
+        self.warnings = warnings
+        self._link = link
+        self.events = RedisFeed(link, self.bells, settings.look)
+        self.flags = flags = RedisFlags(link)
+        self.workers = RedisRegistry(link, flags, self.events)
+        client: Any = link.client
+        link.patiently(lambda _again: client.set(f"{link.base}events:keep", settings.keep_events))
+
+    def submit_many(self, jobs: Sequence[NewJob]) -> tuple[Submitted, ...]:
+        """All of them or none."""
+        limit = self.settings.max_depth
+        text = codec.new_jobs(jobs, self.settings)
+        told = self._link.call("submit", text, "" if limit is None else limit)
+        if told and told[0] == "full":
+            raise QueueFullError(told[1], limit or 0)
+        return _submitted(told)
+
+    def cancel(self, job: str, reason: str = "") -> Cancelled:
+        """End a waiting job, tell the holder of a running one."""
+        told: Cancelled | None = self._link.call("cancel", job, as_text(reason) or "cancelled") or None
+        if told is None:
+            raise UnknownJobError(job)
+        return told
+
+    def _claim(self, want: Claim) -> tuple[list[Lease], float | None]:
+        request = uuid.uuid4().hex
+        due, found = self._link.call_once(
+            "claim", lambda again: (codec.wanted(want, self.settings, request, again=again),)
+        )
+        return [codec.to_lease(flat) for flat in found], due / 1000 if due >= 0 else None
+
+    def take(self, job: str, want: Claim) -> Lease | None:
+        """This very job."""
+        request = uuid.uuid4().hex
+        milliseconds = round(1000 * (self.settings.lease if want.seconds is None else want.seconds))
+        told = self._link.call_once(
+            "take", lambda again: (job, want.owner, milliseconds, request, "1" if again else "0")
+        )
+        if told == -1:
+            raise UnknownJobError(job)
+        return codec.to_lease(told) if told else None
+
+    def renew(self, leases: Sequence[Lease]) -> list[Hold]:
+        """Hold on to the jobs."""
+        args = [value for lease in leases for value in (lease.id, lease.token, round(lease.seconds * 1000))]
+        return [HOLDS[told] for told in self._link.call("renew", *args)]
+
+    def finish(
+        self, lease: Lease, outcome: Outcome, *, follow_ups: Sequence[NewJob] = (), claim: Claim | None = None
+    ) -> Finished:
+        """Bring a result."""
+        after = after_error(
+            lease.attempt,
+            lease.job.max_attempts,
+            retry=outcome.retry,
+            retry_in=outcome.retry_in,
+            backoff=self.settings.backoff,
+            chance=random.random(),  # noqa: S311 - jitter
+        )
+        request = uuid.uuid4().hex
+        fixed = (
+            lease.id, lease.token, outcome.status, to_json("the output", outcome.output),
+            "" if outcome.error is None else f"e{as_text(outcome.error)}", outcome.host, after.state,
+            round(after.delay * 1000), codec.new_jobs(follow_ups, self.settings),
+        )  # fmt: skip
+        verdict, state, submitted, found = self._link.call_once(
+            "finish",
+            lambda again: (
+                *fixed,
+                codec.wanted(claim, self.settings, request, again=again) if claim else "",
+            ),
+        )
+        return Finished(
+            Verdict(verdict),
+            JobState(state) if state else None,
+            _submitted(submitted),
+            tuple(codec.to_lease(flat) for flat in found),
+        )
+
+    def release(self, lease: Lease, *, delay: float = 0.0, reason: str = "") -> bool:
+        """Hand a job back."""
+        detail = to_json("an event", {"reason": reason, "delay": delay})
+        return bool(self._link.call("release", lease.id, lease.token, round(delay * 1000), detail))
+
+    def release_owner(self, owner: str, reason: str) -> list[str]:
+        """Return all that a dead process held."""
+        return list(self._link.call("release_owner", owner, as_text(reason)))
+
+    def job(self, job: str) -> Job | None:
+        """One job."""
+        return reading.job(self._link, job)
+
+    def jobs(self, wanted: JobFilter) -> list[Job]:
+        """Jobs, newest first."""
+        return reading.jobs(self._link, wanted)
+
+    def result(self, job: str) -> Result | None:
+        """What came of it."""
+        return reading.result(self._link, job)
+
+    def stats(self) -> list[LaneStats]:
+        """Every lane that holds anything."""
+        return reading.stats(self._link)
+
+    def retry(self, jobs: Iterable[str] | None = None) -> list[str]:
+        """Queue dead letters again."""
+        ids = None if jobs is None else list(jobs)
+        return [] if ids == [] else list(self._link.call("retry", *(ids or [])))
+
+    def purge(self, jobs: Iterable[str] | None = None) -> int:
+        """Forget dead letters."""
+        ids = None if jobs is None else list(jobs)
+        return 0 if ids == [] else int(self._link.call("purge", *(ids or [])))
+
+    def clean(self, older_than: float) -> int:
+        """Forget what is long over: in small steps, since a script holds up everyone."""
+        total = 0
+        for state in ("done", "cancelled"):
+            last, looked_at = "-1", CLEAN_STEP
+            while looked_at == CLEAN_STEP:
+                looked_at, last, gone = self._link.call(
+                    "clean", state, last, round(older_than * 1000), CLEAN_STEP
+                )
+                total += gone
+        return total
+
+    def reap(self, leader: Leadership | None = None) -> Reaped:
+        """Take back what silent workers held."""
+        name, epoch = (leader.name, leader.epoch) if leader else ("", 0)
+        told = self._link.call("reap", name, epoch, FORGET_WORKERS_MS)
+        if told == "stale":
+            raise StaleLeaderError(f"{leader and leader.owner} is not the leader of {name} any more")
+        expired, readdressed, lost, promoted = told
+        return Reaped(tuple(expired), readdressed, tuple(lost), more=AT_ONCE in (len(expired), promoted))
+
+    def lead(self, name: str, owner: str, ttl: float) -> Leadership | None:
+        """Become or stay the leader."""
+        epoch = self._link.call("lead", name, owner, round(ttl * 1000))
+        return Leadership(name, owner, int(epoch)) if epoch else None
+
+    def resign(self, leader: Leadership) -> None:
+        """Make room for the next one."""
+        self._link.call("resign", leader.name, leader.epoch)
+
+    def _bell(self, topics: Topics) -> ListBell:
+        return ListBell(self._link, topics)
+
+    def close(self) -> None:
+        """Give everything back."""
+        super().close()
+        self._link.close()
+
+
+def _submitted(told: Iterable[Any]) -> tuple[Submitted, ...]:
+    return tuple(Submitted(job, bool(created)) for job, created in told)

@@ -1,0 +1,122 @@
+"""Hashes as jobs, and new jobs as what ``insert`` in ``common.lua`` reads."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any, cast
+
+from paneview.broker.model import Attempt, Claim, Job, Lease, NewJob, Result, Settings, to_json
+from paneview.broker.targets import Target
+from paneview.rules.jobs import JobState
+
+
+def new_job(job: NewJob, settings: Settings) -> dict[str, Any]:
+    """One job for a script."""
+    lane = job.target.lane
+    after = list(dict.fromkeys(job.after))
+    return {
+        "id": job.id,
+        "lane": lane,
+        "priority": job.priority,
+        "kind": job.kind,
+        "payload": to_json("the payload", job.payload),
+        "timeout": repr(float(settings.timeout if job.timeout is None else job.timeout)),
+        "max_attempts": job.max_attempts or settings.max_attempts,
+        "key": job.key,
+        "meta": to_json("meta", dict(job.meta)),
+        "after": after,
+        "after_json": to_json("after", after),
+        "group": job.group,
+        "by": job.submitted_by,
+        "delay_ms": round(job.delay * 1000),
+        "note": to_json("an event", {"kind": job.kind, "lane": lane, "by": job.submitted_by}),
+    }
+
+
+def new_jobs(jobs: Sequence[NewJob], settings: Settings) -> str:
+    """Several jobs for a script."""
+    return to_json("the jobs", [new_job(job, settings) for job in jobs])
+
+
+def wanted(want: Claim, settings: Settings, request: str, *, again: bool) -> str:
+    """A claim for a script."""
+    seconds = settings.lease if want.seconds is None else want.seconds
+    return to_json(
+        "a claim",
+        {
+            "owner": want.owner,
+            "n": want.n,
+            "lease_ms": round(seconds * 1000),
+            "request": request,
+            "again": again,
+            "lanes": want.lanes,
+        },
+    )
+
+
+def fields(flat: Sequence[str]) -> dict[str, str]:
+    """A hash as a script returns it."""
+    return dict(zip(flat[::2], flat[1::2], strict=True))
+
+
+def _seconds(milliseconds: str) -> float | None:
+    return int(milliseconds) / 1000 if milliseconds else None
+
+
+def to_job(hash_: dict[str, str]) -> Job:
+    """A job's hash."""
+    cancel = hash_["cancel"]
+    return Job(
+        id=hash_["id"],
+        kind=hash_["kind"],
+        payload=json.loads(hash_["payload"]),
+        target=Target.of(hash_["target"]),
+        lane=hash_["lane"],
+        priority=int(hash_["priority"]),
+        state=JobState(hash_["state"]),
+        timeout=float(hash_["timeout"]),
+        attempts=int(hash_["attempts"]),
+        max_attempts=int(hash_["max_attempts"]),
+        token=int(hash_["token"]),
+        submitted_at=int(hash_["submitted_at"]) / 1000,
+        submitted_by=hash_["submitted_by"],
+        key=hash_["key"],
+        meta=json.loads(hash_["meta"]),
+        after=tuple(json.loads(hash_["after"])),
+        group=hash_["group"],
+        not_before=_seconds(hash_["not_before"]),
+        owner=hash_["owner"],
+        leased_at=_seconds(hash_["leased_at"]),
+        lease_until=_seconds(hash_["lease_until"]) if hash_["state"] == "leased" else None,
+        cancel=cancel[1:] if cancel else None,
+        ended_at=_seconds(hash_["ended_at"]),
+        errors=tuple(Attempt(**attempt) for attempt in json.loads(f"[{hash_['errors']}]")),
+        result=to_result(hash_),
+    )
+
+
+def to_lease(flat: Sequence[str]) -> Lease:
+    """A job that has just been claimed."""
+    hash_ = fields(flat)
+    job = to_job(hash_)
+    return Lease(job, job.owner, job.token, job.attempts, int(hash_["lease_ms"]) / 1000)
+
+
+def to_result(hash_: dict[str, str]) -> Result | None:
+    """The result in a job's hash."""
+    if "r_status" not in hash_ or not hash_["ended_at"]:
+        return None
+    error = hash_["r_error"]
+    return Result(
+        job=hash_["id"],
+        status=cast("Any", hash_["r_status"]),
+        output=json.loads(hash_["r_output"]),
+        error=error[1:] if error else None,
+        worker=hash_["r_worker"],
+        host=hash_["r_host"],
+        token=int(hash_["r_token"]),
+        attempt=int(hash_["r_attempt"]),
+        started_at=_seconds(hash_["r_started"]),
+        finished_at=int(hash_["ended_at"]) / 1000,
+    )

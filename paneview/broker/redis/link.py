@@ -1,0 +1,80 @@
+"""The connection: scripts by their hash, patience with a server that is away, its errors in people's words."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import redis
+from redis import exceptions
+
+from paneview.broker.errors import BrokerError, UnavailableError
+from paneview.broker.redis.scripts import script
+
+FIRST_PAUSE, LONGEST_PAUSE = 0.02, 1.0  # seconds between two tries
+BLOCK = 5.0  # seconds that a blocking command may last; the sockets' time-out is above that
+
+# What passes by itself: no connection, a server that loads its data, a replica that is not the master yet or any more.
+_AWAY = (
+    exceptions.ConnectionError,
+    exceptions.TimeoutError,
+    exceptions.ReadOnlyError,
+    exceptions.MasterDownError,
+    exceptions.ClusterDownError,
+    exceptions.TryAgainError,
+)
+_REFUSED = (exceptions.AuthenticationError, exceptions.AuthorizationError, exceptions.NoPermissionError)
+# What a person has to mend on the server, after which the same call works.
+_MEND = ("MISCONF ", "NOREPLICAS ")
+
+
+class Link:
+    """A client, safe for many threads. Calls try again for ``patience`` seconds, then raise `UnavailableError`."""
+
+    def __init__(self, client: redis.Redis, prefix: str, where: str, patience: float) -> None:
+        self.client = client
+        self.base = f"{{{prefix}}}:"
+        self.where = where
+        self.patience = patience
+
+    def call(self, name: str, *args: str | float) -> Any:
+        """Run a script that does no harm when it is run twice."""
+        return self.patiently(lambda _again: self._run(name, args))
+
+    def call_once(self, name: str, arguments: Callable[[bool], tuple[str | float, ...]]) -> Any:
+        """Run a script that wants to know whether it may have been run before, its reply lost."""
+        return self.patiently(lambda again: self._run(name, arguments(again)))
+
+    def _run(self, name: str, args: tuple[str | float, ...]) -> Any:
+        wanted = script(name)
+        client: Any = self.client
+        try:
+            return client.evalsha(wanted.sha, 1, self.base, *args)
+        except exceptions.NoScriptError:  # a new server, or one that was restarted
+            return client.eval(wanted.text, 1, self.base, *args)
+
+    def patiently(self, action: Callable[[bool], Any]) -> Any:
+        """Do it; while the server is away, again, with growing pauses. The action is told when it is repeated."""
+        end = time.monotonic() + self.patience
+        pause = FIRST_PAUSE
+        again = False
+        while True:
+            try:
+                return action(again)
+            except _REFUSED as error:
+                raise BrokerError(f"Redis at {self.where} refuses: {error}") from error
+            except _AWAY as error:
+                if time.monotonic() + pause > end:
+                    raise UnavailableError(f"Redis at {self.where} does not answer: {error}") from error
+            except exceptions.RedisError as error:
+                if isinstance(error, exceptions.OutOfMemoryError) or str(error).startswith(_MEND):
+                    raise UnavailableError(f"Redis at {self.where} takes nothing: {error}") from error
+                raise BrokerError(f"Redis at {self.where}: {error}") from error
+            time.sleep(pause)
+            pause = min(2 * pause, LONGEST_PAUSE)
+            again = True
+
+    def close(self) -> None:
+        """Close every connection."""
+        self.client.close()

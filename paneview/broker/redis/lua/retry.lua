@@ -1,0 +1,14 @@
+-- ARGV: ids, or none for all dead letters. The ids of those that were queued.
+local ids = #ARGV > 0 and ARGV or redis.call('ZRANGE', B .. 'over:dead', 0, -1)
+local done = {}
+for _, id in ipairs(ids) do
+  if get(id, 'state')[1] == 'dead' then
+    withdraw(id)
+    redis.call('HSET', job_key(id), 'attempts', 0, 'ended_at', '', 'cancel', '')
+    redis.call('HDEL', job_key(id), 'r_status')
+    queue_or_delay(id, 0)
+    event('dead_retried', id, '')
+    done[#done + 1] = id
+  end
+end
+return done

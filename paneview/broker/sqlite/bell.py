@@ -1,0 +1,80 @@
+"""A waiter's doorbell: a datagram socket whose path stands in the database under the topics it waits for."""
+
+from __future__ import annotations
+
+import os
+import select
+import socket
+import tempfile
+import uuid
+from contextlib import suppress
+from pathlib import Path
+
+from paneview.broker.errors import BrokerError
+from paneview.broker.sqlite.database import Database
+from paneview.broker.waiting import Topics
+from paneview.config.locate import MAX_SOCKET_PATH
+
+_CALL_OFF = b"!"
+
+
+class SocketBell:
+    """See `paneview.broker.waiting.Bell`."""
+
+    def __init__(self, database: Database, topics: Topics) -> None:
+        self.called_off = False
+        self._database = database
+        self._path = _place(database.path) / f"{uuid.uuid4().hex[:12]}"
+        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        try:
+            self._socket.setblocking(False)
+            self._socket.bind(str(self._path))
+            with database.write() as step:
+                for topic in dict.fromkeys(topics):
+                    step.sql("INSERT INTO bells VALUES (?, ?)", (topic, str(self._path)))
+        except BaseException as error:
+            self._take_down()
+            if isinstance(error, OSError):
+                raise BrokerError(f"cannot wait at {self._path}: {error.strerror}") from error
+            raise
+
+    def wait(self, timeout: float) -> None:
+        """Sleep until it rings."""
+        poll = select.poll()
+        poll.register(self._socket, select.POLLIN)
+        poll.poll(max(0, round(timeout * 1000)) + 1)  # up: half a millisecond early would be a busy look
+        with suppress(BlockingIOError):
+            while True:
+                self.called_off |= self._socket.recv(16) == _CALL_OFF
+
+    def call_off(self) -> None:
+        """Wake whoever waits here."""
+        self.called_off = True
+        with suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender:
+            sender.setblocking(False)
+            sender.sendto(_CALL_OFF, str(self._path))
+
+    def close(self) -> None:
+        """Take it down."""
+        try:
+            with self._database.write() as step:
+                step.sql("DELETE FROM bells WHERE path = ?", (str(self._path),))
+        finally:
+            self._take_down()
+
+    def _take_down(self) -> None:
+        self._socket.close()
+        with suppress(FileNotFoundError):
+            os.unlink(self._path)
+
+
+def _place(database: Path) -> Path:
+    """A private folder for the sockets: beside the database, or a short one where that path is too long."""
+    natural = Path(f"{database}.bells")
+    if len(os.fsencode(natural)) + 13 > MAX_SOCKET_PATH:
+        natural = (
+            Path(os.environ.get("XDG_RUNTIME_DIR") or tempfile.gettempdir()) / f"paneview-bells-{os.getuid()}"
+        )
+    with suppress(FileExistsError):
+        natural.mkdir(mode=0o700)
+    return natural

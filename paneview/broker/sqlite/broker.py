@@ -1,0 +1,161 @@
+"""The embedded broker as a whole."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from paneview.broker.errors import UnknownJobError
+from paneview.broker.interface import Broker
+from paneview.broker.model import (
+    Cancelled,
+    Claim,
+    Finished,
+    Hold,
+    Job,
+    JobFilter,
+    LaneStats,
+    Leadership,
+    Lease,
+    NewJob,
+    Outcome,
+    Reaped,
+    Result,
+    Settings,
+    Submitted,
+    as_text,
+)
+from paneview.broker.sqlite import keeping, leases, reading
+from paneview.broker.sqlite.bell import SocketBell
+from paneview.broker.sqlite.boot import since_boot
+from paneview.broker.sqlite.database import Database
+from paneview.broker.sqlite.feed import SqliteFeed, note
+from paneview.broker.sqlite.finish import finish
+from paneview.broker.sqlite.registry import SqliteFlags, SqliteRegistry
+from paneview.broker.sqlite.submit import end_cancelled, insert
+from paneview.broker.waiting import Topics, owner_topic
+from paneview.rules.jobs import JobState
+
+
+class SqliteBroker(Broker):
+    """See `Broker` and this package. Raises `BrokerError` if the file cannot be used."""
+
+    def __init__(self, path: Path, settings: Settings, *, durable: bool = False) -> None:
+        super().__init__(f"sqlite://{path.absolute()}", settings)
+        self._database = Database(path, durable=durable)
+        self.events = SqliteFeed(self._database, self.bells, settings.look)
+        self.flags = flags = SqliteFlags(self._database)
+        self.workers = SqliteRegistry(self._database, flags, self.events)
+
+    def submit_many(self, jobs: Sequence[NewJob]) -> tuple[Submitted, ...]:
+        """All of them or none."""
+        with self._database.write() as step:
+            return tuple(insert(step, job, self.settings, limited=True) for job in jobs)
+
+    def cancel(self, job: str, reason: str = "") -> Cancelled:
+        """End a waiting job, tell the holder of a running one."""
+        reason = as_text(reason) or "cancelled"
+        with self._database.write() as step:
+            row = step.one("SELECT state, owner FROM jobs WHERE id = ?", job)
+            if row is None:
+                raise UnknownJobError(job)
+            if JobState(row[0]).final:
+                return "over"
+            if row[0] != JobState.LEASED:
+                end_cancelled(step, job, reason)
+                return "cancelled"
+            step.sql("UPDATE jobs SET cancel = coalesce(cancel, ?) WHERE id = ?", (reason, job))
+            note(step, "cancel_requested", job, row[1], {"reason": reason})
+            step.topics.add(owner_topic(row[1]))
+            return "requested"
+
+    def _claim(self, want: Claim) -> tuple[list[Lease], float | None]:
+        worth_it, due = leases.look(self._database, want, since_boot())
+        if not worth_it:
+            return [], due
+        with self._database.write() as step:
+            return leases.claim(step, want, self.settings.lease), None
+
+    def take(self, job: str, want: Claim) -> Lease | None:
+        """This very job."""
+        with self._database.write() as step:
+            return leases.take(step, job, want, self.settings.lease)
+
+    def renew(self, leases_: Sequence[Lease]) -> list[Hold]:
+        """Hold on to the jobs."""
+        with self._database.write() as step:
+            return [leases.renew(step, lease) for lease in leases_]
+
+    def finish(
+        self, lease: Lease, outcome: Outcome, *, follow_ups: Sequence[NewJob] = (), claim: Claim | None = None
+    ) -> Finished:
+        """Bring a result."""
+        with self._database.write() as step:
+            return finish(step, lease, outcome, follow_ups, claim, self.settings)
+
+    def release(self, lease: Lease, *, delay: float = 0.0, reason: str = "") -> bool:
+        """Hand a job back."""
+        with self._database.write() as step:
+            return leases.release(step, lease, delay, reason)
+
+    def release_owner(self, owner: str, reason: str) -> list[str]:
+        """Return all that a dead process held."""
+        with self._database.write() as step:
+            jobs = [
+                job for (job,) in step.rows("SELECT id FROM jobs WHERE state = 'leased' AND owner = ?", owner)
+            ]
+            for job in jobs:
+                leases.lose(step, job, reason, "job_lost")
+            return jobs
+
+    def job(self, job: str) -> Job | None:
+        """One job."""
+        return reading.job(self._database, job)
+
+    def jobs(self, wanted: JobFilter) -> list[Job]:
+        """Jobs, newest first."""
+        return reading.jobs(self._database, wanted)
+
+    def result(self, job: str) -> Result | None:
+        """What came of it."""
+        return reading.result(self._database, job)
+
+    def stats(self) -> list[LaneStats]:
+        """Every lane that holds anything."""
+        return reading.stats(self._database)
+
+    def retry(self, jobs: Iterable[str] | None = None) -> list[str]:
+        """Queue dead letters again."""
+        with self._database.write() as step:
+            return keeping.retry(step, jobs)
+
+    def purge(self, jobs: Iterable[str] | None = None) -> int:
+        """Forget dead letters."""
+        with self._database.write() as step:
+            return keeping.purge(step, jobs)
+
+    def clean(self, older_than: float) -> int:
+        """Forget what is long over."""
+        return keeping.clean(self._database, older_than)
+
+    def reap(self, leader: Leadership | None = None) -> Reaped:
+        """Take back what silent workers held."""
+        return keeping.reap(self._database, self.settings, leader)
+
+    def lead(self, name: str, owner: str, ttl: float) -> Leadership | None:
+        """Become or stay the leader."""
+        with self._database.write() as step:
+            return keeping.lead(step, name, owner, ttl)
+
+    def resign(self, leader: Leadership) -> None:
+        """Make room for the next one."""
+        with self._database.write() as step:
+            keeping.resign(step, leader)
+
+    def _bell(self, topics: Topics) -> SocketBell:
+        return SocketBell(self._database, topics)
+
+    def close(self) -> None:
+        """Give everything back."""
+        super().close()
+        self._database.close()

@@ -1,0 +1,144 @@
+"""The reaper's round, leaders, dead letters, and forgetting what is old."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+
+from paneview.broker.errors import StaleLeaderError
+from paneview.broker.model import Leadership, Reaped, Settings, Worker
+from paneview.broker.sqlite.database import Database, Step
+from paneview.broker.sqlite.feed import note
+from paneview.broker.sqlite.leases import AT_ONCE, expire, promote
+from paneview.broker.targets import Target
+
+FORGET_WORKERS = 86_400.0  # seconds after they left
+CLEAN_STEP = 200  # jobs in one transaction
+
+
+def reap(database: Database, settings: Settings, leader: Leadership | None) -> Reaped:
+    """See `Broker.reap`."""
+    with database.write() as step:
+        if leader is not None:
+            _check(step, leader)
+        promoted = promote(step)
+        expired = expire(step)
+        lost = _lose_workers(step)
+        readdressed = sum(_readdress(step, worker) for worker in _absent(step))
+        step.sql("DELETE FROM workers WHERE gone < ?", (step.now - FORGET_WORKERS,))
+        step.sql("DELETE FROM flags WHERE until <= ?", (step.now,))
+        step.sql(
+            "DELETE FROM events WHERE id IN (SELECT id FROM events WHERE id <= "
+            "(SELECT max(id) FROM events) - ? ORDER BY id LIMIT ?)",
+            (settings.keep_events, CLEAN_STEP),
+        )
+    return Reaped(tuple(expired), readdressed, tuple(lost), more=AT_ONCE in (promoted, len(expired)))
+
+
+def _lose_workers(step: Step) -> list[str]:
+    rows = step.rows("SELECT id, ttl FROM workers WHERE gone IS NULL AND beat + ttl <= ?", step.now)
+    for worker, ttl in rows:
+        step.sql("UPDATE workers SET gone = ? WHERE id = ?", (step.now, worker))
+        note(step, "heartbeat_missed", worker=worker, detail={"ttl": ttl})
+    return [worker for worker, _ in rows]
+
+
+def _absent(step: Step) -> list[Worker]:
+    """Those who left, and for whom something waits all the same."""
+    rows = step.rows(
+        """
+        SELECT info FROM workers WHERE gone IS NOT NULL AND EXISTS
+            (SELECT 1 FROM jobs WHERE lane = 'w:' || workers.id AND state IN ('queued', 'delayed', 'blocked'))
+        """
+    )
+    return [Worker.from_json(json.loads(info)) for (info,) in rows]
+
+
+def _readdress(step: Step, worker: Worker) -> int:
+    heir = worker.heirs()[0]
+    jobs = step.rows(
+        "UPDATE jobs SET lane = ? WHERE lane = ? AND state IN ('queued', 'delayed', 'blocked') RETURNING id",
+        heir,
+        Target(worker=worker.id).lane,
+    )
+    for (job,) in jobs:
+        note(step, "job_readdressed", job, worker.id, {"lane": heir})
+    step.topics.add(heir)
+    return len(jobs)
+
+
+def lead(step: Step, name: str, owner: str, ttl: float) -> Leadership | None:
+    """See `Broker.lead`."""
+    row = step.one("SELECT owner, epoch, until FROM leaders WHERE name = ?", name)
+    holder, epoch, until = row or ("", 0, 0.0)
+    if holder != owner or until <= step.now:
+        if holder != owner and until > step.now:
+            return None
+        epoch += 1
+        note(step, "leader_changed", worker=owner, detail={"name": name, "epoch": epoch})
+    step.sql("REPLACE INTO leaders VALUES (?, ?, ?, ?)", (name, owner, epoch, step.now + ttl))
+    return Leadership(name, owner, epoch)
+
+
+def resign(step: Step, leader: Leadership) -> None:
+    """See `Broker.resign`."""
+    step.sql("UPDATE leaders SET until = 0 WHERE name = ? AND epoch = ?", (leader.name, leader.epoch))
+
+
+def _check(step: Step, leader: Leadership) -> None:
+    row = step.one("SELECT epoch FROM leaders WHERE name = ?", leader.name)
+    if row is None or row[0] != leader.epoch:
+        raise StaleLeaderError(f"{leader.owner} is not the leader of {leader.name} any more")
+
+
+def retry(step: Step, jobs: Iterable[str] | None) -> list[str]:
+    """See `Broker.retry`."""
+    if jobs is None:
+        jobs = [job for (job,) in step.rows("SELECT id FROM jobs WHERE state = 'dead' ORDER BY seq")]
+    done = []
+    for job in jobs:
+        row = step.one(
+            "UPDATE jobs SET state = 'queued', attempts = 0, result = NULL, ended_at = NULL, cancel = NULL "
+            "WHERE id = ? AND state = 'dead' RETURNING lane",
+            job,
+        )
+        if row:
+            note(step, "dead_retried", job)
+            step.topics.add(row[0])
+            done.append(job)
+    return done
+
+
+def purge(step: Step, jobs: Iterable[str] | None) -> int:
+    """See `Broker.purge`."""
+    statement = "DELETE FROM jobs WHERE state = 'dead'"
+    if jobs is None:
+        gone = step.rows(f"{statement} RETURNING id")
+    else:
+        gone = [row for job in jobs for row in step.rows(f"{statement} AND id = ? RETURNING id", job)]
+    for (job,) in gone:
+        note(step, "dead_purged", job)
+    return len(gone)
+
+
+def clean(database: Database, older_than: float) -> int:
+    """See `Broker.clean`: in small steps, so that nobody waits long at the gate."""
+    total = 0
+    for state in ("done", "cancelled"):
+        last = 0
+        while True:
+            with database.write() as step:
+                rows = step.rows(
+                    "SELECT seq, ended_at FROM jobs WHERE state = ? AND seq > ? ORDER BY seq LIMIT ?",
+                    state,
+                    last,
+                    CLEAN_STEP,
+                )
+                old = [seq for seq, ended in rows if ended <= step.wall - older_than]
+                for seq in old:
+                    step.sql("DELETE FROM jobs WHERE seq = ?", (seq,))
+            total += len(old)
+            if len(rows) < CLEAN_STEP:
+                break
+            last = rows[-1][0]
+    return total

@@ -1,0 +1,102 @@
+"""Workers and flags."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict
+
+from paneview.broker.interface import QUARANTINE, Flags, Registry
+from paneview.broker.model import Json, Worker, WorkerView, to_json
+from paneview.broker.sqlite.boot import since_boot
+from paneview.broker.sqlite.database import Database
+from paneview.broker.sqlite.feed import SqliteFeed, note
+
+
+class SqliteFlags(Flags):
+    """See `Flags`."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def set(self, scope: str, name: str, value: Mapping[str, Json], ttl: float | None = None) -> None:
+        """Set it."""
+        text = to_json("a flag", dict(value))
+        with self._database.write() as step:
+            until = None if ttl is None else step.now + ttl
+            step.sql("REPLACE INTO flags VALUES (?, ?, ?, ?)", (scope, name, text, until))
+
+    def clear(self, scope: str, name: str) -> bool:
+        """Remove it."""
+        there = name in self.all(scope)
+        with self._database.write() as step:
+            step.sql("DELETE FROM flags WHERE scope = ? AND name = ?", (scope, name))
+        return there
+
+    def all(self, scope: str) -> dict[str, dict[str, Json]]:
+        """Every name of the scope."""
+        rows = self._database.rows(
+            "SELECT name, value FROM flags WHERE scope = ? AND (until IS NULL OR until > ?)",
+            scope,
+            since_boot(),
+        )
+        return {name: json.loads(value) for name, value in rows}
+
+
+class SqliteRegistry(Registry):
+    """See `Registry`."""
+
+    def __init__(self, database: Database, flags: SqliteFlags, feed: SqliteFeed) -> None:
+        super().__init__(flags, feed)
+        self._database = database
+
+    def register(self, worker: Worker) -> None:
+        """Enter a new incarnation."""
+        info = to_json("a worker", asdict(worker))
+        with self._database.write() as step:
+            step.sql(
+                "REPLACE INTO workers VALUES (?, ?, ?, ?, ?, NULL)",
+                (worker.id, info, step.wall, step.now, worker.ttl),
+            )
+            note(step, "worker_started", worker=worker.id, detail={"name": worker.name, "host": worker.host})
+
+    def beat(self, worker: str) -> bool:
+        """A heartbeat."""
+        with self._database.write() as step:
+            return bool(
+                step.rows(
+                    "UPDATE workers SET beat = ? WHERE id = ? AND gone IS NULL RETURNING id", step.now, worker
+                )
+            )
+
+    def leave(self, worker: str, reason: str = "") -> None:
+        """It ended."""
+        with self._database.write() as step:
+            if step.rows(
+                "UPDATE workers SET gone = ? WHERE id = ? AND gone IS NULL RETURNING id", step.now, worker
+            ):
+                note(step, "worker_stopped", worker=worker, detail={"reason": reason})
+
+    def all(self, *, role: str = "", host: str = "", alive_only: bool = False) -> list[WorkerView]:
+        """The workers."""
+        now = since_boot()
+        quarantined = self._flags.all(QUARANTINE)
+        holds: dict[str, list[str]] = {}
+        for owner, job in self._database.rows("SELECT owner, id FROM jobs WHERE state = 'leased'"):
+            holds.setdefault(owner, []).append(job)
+        views = []
+        for info, started, beat, ttl, gone in self._database.rows(
+            "SELECT info, started_at, beat, ttl, gone FROM workers ORDER BY started_at DESC"
+        ):
+            worker = Worker.from_json(json.loads(info))
+            views.append(
+                WorkerView(
+                    worker,
+                    started,
+                    now - beat,
+                    gone is None and now < beat + ttl,
+                    tuple(holds.get(worker.id, ())),
+                    worker.name in quarantined,
+                )
+            )
+        return [view for view in views if view.is_one_of(role, host, alive_only=alive_only)]

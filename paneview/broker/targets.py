@@ -1,0 +1,93 @@
+"""Who may take a job: a target, and the lane that its jobs wait in.
+
+A lane is a queue of its own with a name that tells whose it is. A worker takes from several at once:
+
+====================  ==========================================================================
+``any``               every worker
+``r:ROLE``            workers of a role
+``h:HOST``            workers on a host
+``r:ROLE@HOST``       workers of a role on that host
+``t:NAME``            the worker in the task or pane of that name, through all its restarts
+``w:ID``              one incarnation of a worker; when it dies, its jobs go to its task, else role
+====================  ==========================================================================
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from paneview.broker.errors import BrokerError
+
+MAX_NAME = 64  # characters: lanes become file names and keys
+_FORBIDDEN = set("@/\\")
+
+
+def check_name(what: str, name: str) -> str:
+    """The name, if it can be part of a lane. Raises `BrokerError`."""
+    if not 0 < len(name) <= MAX_NAME:
+        raise BrokerError(f"{what} has {len(name)} characters, 1 to {MAX_NAME} are possible")
+    if not name.isprintable() or _FORBIDDEN & set(name) or name.split() != [name]:
+        raise BrokerError(f"{what} {name!r} holds a space, @, a slash or something unprintable")
+    return name
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """Whom a job is for; without any name, for any worker. Role and host may be combined, nothing else."""
+
+    role: str = ""
+    host: str = ""
+    task: str = ""
+    """Name of a task, or a pane's id such as ``%3``."""
+    worker: str = ""
+    """Id of one incarnation of a worker."""
+
+    def __post_init__(self) -> None:
+        """Raises `BrokerError` for a combination or a name that cannot be."""
+        named = {
+            what: getattr(self, what) for what in ("role", "host", "task", "worker") if getattr(self, what)
+        }
+        for what, name in named.items():
+            check_name(what, name)
+        if len(named) > 1 and set(named) != {"role", "host"}:
+            raise BrokerError(f"a job is for one of {' or '.join(named)}, not for all of them")
+
+    @property
+    def lane(self) -> str:
+        """The queue in which such jobs wait."""
+        if self.task:
+            return f"t:{self.task}"
+        if self.worker:
+            return f"w:{self.worker}"
+        if self.role:
+            return f"r:{self.role}@{self.host}" if self.host else f"r:{self.role}"
+        return f"h:{self.host}" if self.host else "any"
+
+    @classmethod
+    def of(cls, lane: str) -> Target:
+        """The target whose lane this is. Raises `BrokerError` if it is none."""
+        kind, _, name = lane.partition(":")
+        if lane == "any":
+            return cls()
+        if kind == "r" and name:
+            role, _, host = name.partition("@")
+            return cls(role=role, host=host)
+        if kind in ("h", "t", "w") and name:
+            return cls(**{{"h": "host", "t": "task", "w": "worker"}[kind]: name})
+        raise BrokerError(f"{lane!r} is no lane")
+
+
+ANY = Target()
+
+
+def lanes_of(
+    worker: str, roles: Iterable[str] = (), host: str = "", tasks: Iterable[str] = ()
+) -> tuple[str, ...]:
+    """All lanes that a worker takes jobs from; ``tasks``: its task's name, its pane's id."""
+    roles = tuple(roles)
+    targets = [Target(worker=worker), *(Target(task=task) for task in tasks)]
+    targets += [Target(role=role, host=host) for role in roles if host]
+    targets += [Target(role=role) for role in roles]
+    targets += [Target(host=host)] if host else []
+    return tuple(dict.fromkeys(target.lane for target in [*targets, ANY]))

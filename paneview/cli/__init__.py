@@ -1,0 +1,78 @@
+"""The command line: ``paneview [FILE]`` and its verbs.
+
+A command answers in the time Python takes to start and little more, so nothing is imported before it is known
+what was asked; each family of verbs is a module that its first use loads.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from paneview.cli.errors import CliError, UsageError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from paneview.cli.parser import Call
+
+INTERRUPTED = 130
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command line and return its exit status: 0, 1 failed, 2 bad usage or file, 3 no supervisor."""
+    arguments = sys.argv[1:] if argv is None else list(argv)
+    as_json = "--json" in arguments
+    try:
+        try:
+            from paneview.cli.verbs import PARSER  # noqa: PLC0415
+
+            call = PARSER.parse(arguments)
+            as_json = call.json
+            status = _run(call)
+        except KeyboardInterrupt:
+            status = INTERRUPTED
+        except Exception as error:  # noqa: BLE001 - told, or raised again
+            status = _tell(error, as_json)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # The reader of our output has gone. What Python writes at its end must not fail again.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    return status
+
+
+def _run(call: Call) -> int:
+    if call.flag("help") or call.flag("version"):
+        from paneview.cli import usage  # noqa: PLC0415
+
+        return usage.show(call)
+    from importlib import import_module  # noqa: PLC0415
+
+    module, function = call.verb.run.split(":")
+    status: int = getattr(import_module(f"paneview.cli.{module}"), function)(call)
+    return status
+
+
+def _tell(error: Exception, as_json: bool) -> int:
+    """Print what went wrong and return the exit status; what is no expected error is raised again."""
+    from paneview.cli.failure import explain  # noqa: PLC0415
+
+    told = error if isinstance(error, CliError) else explain(error)
+    if told is None:
+        raise error
+    if as_json:
+        from paneview.cli.output import print_json  # noqa: PLC0415
+
+        print_json(told.to_json())
+    else:
+        sys.stdout.flush()
+        from paneview.cli.output import clean  # noqa: PLC0415
+
+        lines = [*told.message.splitlines(), *([told.hint] if told.hint else [])]
+        print("paneview: " + "\n  ".join(clean(line) for line in lines), file=sys.stderr)
+    return told.status
+
+
+__all__ = ["CliError", "UsageError", "main"]

@@ -1,0 +1,59 @@
+"""``attach``: into a task's tmux window."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from paneview.cli import place
+from paneview.cli.errors import CliError
+from paneview.cli.output import print_json
+from paneview.config import paths
+from paneview.control.errors import NoSupervisor
+from paneview.tmux import launch
+
+if TYPE_CHECKING:
+    from paneview.cli.parser import Call
+
+
+def attach(call: Call) -> int:
+    """Replace this process by a tmux client that shows the task's window.
+
+    With ``--json`` say how, and do not.
+    """
+    here = place.find(call)
+    task = call.words[0]
+    session, socket = _session(here, task)
+    launch.check_version()
+    window = launch.find_window(session, socket, paths.project_key(Path(here.file)), task)
+    if window is None:
+        raise CliError(
+            f"Task {task!r} has no window: it was not started yet", hint=f"'paneview start {task}'"
+        )
+    argv = launch.attach_argv(session, socket, window, os.environ)
+    if call.json:
+        print_json({"ok": True, "task": task, "session": session, "window_id": window, "command": argv})
+        return 0
+    if sys.stdin.isatty() and sys.stdout.isatty():
+        os.execvp(argv[0], argv)  # noqa: S606 - a list of arguments, no shell
+    raise CliError("attach needs a terminal", hint="'paneview logs' shows a task's output without one")
+
+
+def _session(here: place.Place, task: str) -> tuple[str, str | None]:
+    """The session's name and tmux socket, from the supervisor or else from the file.
+
+    Checks the task's name.
+    """
+    try:
+        hello = here.hello()
+        here.ask("log_info", {"task": task})  # raises what the supervisor says of an unknown task
+        return str(hello["session"]), hello.get("tmux_socket")
+    except NoSupervisor:
+        from paneview.config.load import load_project  # noqa: PLC0415
+
+        project = load_project(Path(here.file), os.environ)
+        if task not in project.tasks:
+            raise CliError(f"Task {task!r} not found in config") from None
+        return project.name, project.tmux.socket

@@ -1,0 +1,155 @@
+"""Shell completion. The scripts know nothing: they ask ``paneview __complete`` for the words that fit.
+
+So the candidates come from the table of verbs, and task names from the running supervisor or, when none runs,
+from the file itself, read as bare TOML: a file with a mistake still completes.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from paneview.cli import place
+from paneview.cli.errors import CliError, UsageError
+from paneview.cli.output import print_json
+from paneview.control.errors import ControlError, NoSupervisor
+
+if TYPE_CHECKING:
+    from paneview.cli.parser import Call, Option, Verb
+
+_SCRIPTS = {
+    "bash": r"""
+_paneview() {
+    local IFS=$'\n' found
+    found=$(paneview __complete -- "${COMP_WORDS[@]:1:COMP_CWORD}" 2>/dev/null)
+    if [ "$found" = "FILES" ]; then
+        COMPREPLY=($(compgen -f -- "${COMP_WORDS[COMP_CWORD]}"))
+    else
+        COMPREPLY=($(compgen -W "$found" -- "${COMP_WORDS[COMP_CWORD]}"))
+    fi
+}
+complete -o filenames -F _paneview paneview
+""",
+    "zsh": r"""
+#compdef paneview
+_paneview() {
+    local -a found
+    found=("${(@f)$(paneview __complete -- "${(@)words[2,CURRENT]}" 2>/dev/null)}")
+    if [[ "$found" == FILES ]]; then
+        _files
+    else
+        compadd -a found
+    fi
+}
+compdef _paneview paneview
+""",
+    "fish": r"""
+function __paneview_complete
+    set -l words (commandline -opc) (commandline -ct)
+    set -l found (paneview __complete -- $words[2..-1] 2>/dev/null)
+    if test "$found" = FILES
+        __fish_complete_path (commandline -ct)
+    else
+        printf '%s\n' $found
+    end
+end
+complete -c paneview -f -a '(__paneview_complete)'
+""",
+}
+
+
+def completion(call: Call) -> int:
+    """Print the script for a shell."""
+    shell = call.words[0]
+    if shell not in _SCRIPTS:
+        raise UsageError(f"there is no completion for {shell!r}", f"there is one for {', '.join(_SCRIPTS)}")
+    script = _SCRIPTS[shell].lstrip()
+    if call.json:
+        print_json({"ok": True, "shell": shell, "script": script})
+    else:
+        print(script, end="")
+    return 0
+
+
+def candidates(call: Call) -> int:
+    """Print what the last of the given words may become, one a line; FILES where the shell knows better."""
+    for word in complete(call.words or [""]):
+        print(word)
+    return 0
+
+
+def complete(words: list[str]) -> list[str]:
+    """The candidates for the last of `words`, those before it being complete."""
+    from paneview.cli.verbs import OPEN, PARSER  # noqa: PLC0415
+
+    *before, last = words
+    verb, count, pending = _read(before)
+    if pending is not None:
+        return _values(pending.complete, last, before)
+    if last.startswith("-"):
+        options = [name for option in PARSER.options(verb) if not option.hidden for name in option.names]
+        return _starting(options, last)
+    if verb is OPEN and count == 0:
+        names = [name for each in PARSER.load_all() if not each.hidden for name in (each.name, *each.aliases)]
+        return _starting(names, last) or ["FILES"]
+    if verb.most is not None and count >= verb.most:
+        return []
+    return _values(verb.complete, last, before)
+
+
+def _read(before: list[str]) -> tuple[Verb, int, Option | None]:
+    """The verb, how many words it has, and the option that waits for its value."""
+    from paneview.cli.verbs import OPEN, PARSER  # noqa: PLC0415
+
+    verb, count, pending = OPEN, 0, None
+    for word in before:
+        if pending is not None:
+            pending = None
+        elif word.startswith("-"):
+            known = (option for option in PARSER.options(verb) if word in option.names and option.metavar)
+            pending = next(known, None)
+        elif verb is OPEN and count == 0 and (found := PARSER.find(word)):
+            verb = found
+        else:
+            count += 1
+    return verb, count, pending
+
+
+def _values(kind: str, last: str, before: list[str]) -> list[str]:
+    from paneview.cli.verbs import PARSER  # noqa: PLC0415
+
+    if kind == "file":
+        return ["FILES"]
+    if kind == "task":
+        return _starting([name for name in _task_names(before) if name not in before], last)
+    if kind == "verb":
+        return _starting([verb.name for verb in PARSER.load_all() if not verb.hidden], last)
+    return _starting(kind.split(), last)
+
+
+def _starting(words: list[str], last: str) -> list[str]:
+    return [word for word in words if word.startswith(last)]
+
+
+def _task_names(before: list[str]) -> list[str]:
+    from paneview.cli.verbs import PARSER  # noqa: PLC0415
+
+    try:
+        here = place.find(PARSER.parse([*before, "--help"]))  # --help: the words need not be complete
+    except CliError:
+        return []
+    try:
+        return [task["name"] for task in here.ask("status", timeout=1.0)["tasks"]]
+    except (NoSupervisor, ControlError):
+        return names_in_file(here.file)
+
+
+def names_in_file(file: str) -> list[str]:
+    """The tasks of a file, mistakes in it or not; empty if it is no TOML."""
+    import tomllib  # noqa: PLC0415
+
+    try:
+        with open(file, "rb") as content:
+            tasks = tomllib.load(content).get("tasks")
+    except (OSError, ValueError):
+        return []
+    return list(tasks) if isinstance(tasks, dict) else []

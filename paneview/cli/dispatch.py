@@ -1,0 +1,147 @@
+"""Sending jobs: ``dispatch``, ``dispatch-role``, ``broadcast`` and ``submit``."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from paneview.broker import NewJob, Target
+from paneview.cli.errors import FAILED, CliError, UsageError
+from paneview.cli.output import clean, print_json
+from paneview.cli.queue import me, opened, seconds, span
+from paneview.worker.views import read_target, target_text
+
+if TYPE_CHECKING:
+    from paneview.broker import Broker, WorkerView
+    from paneview.cli.parser import Call
+
+LOOK = 3600.0  # seconds of one wait for a result
+
+
+def dispatch(call: Call) -> int:
+    """One job to one target."""
+    target, kind = call.words
+    job = _job(call, kind, _payload(call), read_target(target))
+    with opened(call) as broker:
+        return _print_one(call, broker, job)
+
+
+def dispatch_role(call: Call) -> int:
+    """A job to each live worker of a role."""
+    role, kind = call.words
+    with opened(call) as broker:
+        found = broker.workers.all(role=role, alive_only=True)
+        if not found:
+            hint = f"'paneview dispatch role:{role} {kind}' leaves it for the first that comes"
+            raise CliError(f"no live worker has the role {role}", hint=hint, code="not_found")
+        return _print_all(call, broker, kind, found)
+
+
+def broadcast(call: Call) -> int:
+    """A job to each live worker."""
+    with opened(call) as broker:
+        found = broker.workers.all(alive_only=True)
+        if not found:
+            hint = f"'paneview dispatch any {call.words[0]}' leaves it for the first that comes"
+            raise CliError("no worker is alive", hint=hint, code="not_found")
+        return _print_all(call, broker, call.words[0], found)
+
+
+def submit(call: Call) -> int:
+    """A prompt for whoever is free."""
+    text = sys.stdin.read() if call.words == ["-"] else " ".join(call.words)
+    if not text.strip():
+        raise UsageError("the text is empty")
+    payload: dict[str, Any] = {"text": text}
+    if folder := call.text("working-dir"):
+        payload["context"] = {"working_dir": os.path.abspath(folder)}
+    target = Target(role=call.text("role") or "", host=call.text("host") or "")
+    job = _job(call, "prompt", payload, target)
+    with opened(call) as broker:
+        if not call.flag("wait"):
+            return _print_one(call, broker, job)
+        from paneview.cli.jobs import print_result, wait_for  # noqa: PLC0415 - also the result's printer
+
+        submitted = broker.submit(job)
+        if not call.json:
+            print(f"submitted {submitted.id}; waiting", file=sys.stderr)
+        return print_result(call, submitted.id, wait_for(broker, submitted.id, None))
+
+
+def _job(call: Call, kind: str, payload: Any, target: Target) -> NewJob:
+    return NewJob(
+        kind=kind,
+        payload=payload,
+        target=target,
+        priority=_priority(call),
+        delay=span(call.text("delay"), "--delay") or 0.0,
+        timeout=seconds(call, "timeout"),
+        max_attempts=call.count("attempts"),
+        key=call.text("key") or "",
+        meta=_meta(call),
+        submitted_by=me(),
+    )
+
+
+def _priority(call: Call) -> int:
+    text = call.text("priority") or "0"
+    try:
+        return int(text)
+    except ValueError:
+        raise UsageError(f"--priority needs a whole number, not {text!r}") from None
+
+
+def _meta(call: Call) -> dict[str, str]:
+    meta = {}
+    for item in call.texts("meta"):
+        key, equals, value = item.partition("=")
+        if not key or not equals:
+            raise UsageError(f"--meta needs K=V, not {item!r}")
+        meta[key] = value
+    return meta
+
+
+def _payload(call: Call) -> Any:
+    text = call.text("payload")
+    if text is None:
+        return None
+    try:
+        return json.loads(sys.stdin.read() if text == "-" else text)
+    except ValueError as error:
+        raise UsageError(f"--payload is no JSON: {error}", """such as '{"text": "…"}'""") from None
+
+
+def _print_one(call: Call, broker: Broker, job: NewJob) -> int:
+    submitted = broker.submit(job)
+    target = target_text(job.target)
+    if call.json:
+        print_json({"ok": True, "id": submitted.id, "created": submitted.created, "target": target})
+    elif submitted.created:
+        print(f"{submitted.id}  {clean(job.kind)} for {clean(target)}")
+    else:
+        print(f"{submitted.id}  was there already")
+    return 0
+
+
+def _print_all(call: Call, broker: Broker, kind: str, workers: list[WorkerView]) -> int:
+    """To each worker a job of its own; all of them or none."""
+    first = _job(call, kind, _payload(call), Target())
+    jobs = []
+    for view in workers:
+        key = f"{first.key}:{view.worker.id}" if first.key else ""
+        target = Target(worker=view.worker.id)
+        jobs.append(replace(first, id=f"{first.id}-{view.worker.id[:12]}", target=target, key=key))
+    submitted = broker.submit_many(jobs)
+    sent = [
+        {"id": one.id, "created": one.created, "worker": view.worker.id, "name": view.worker.name}
+        for one, view in zip(submitted, workers, strict=True)
+    ]
+    if call.json:
+        print_json({"ok": True, "jobs": sent, "count": len(sent)})
+    else:
+        for one in sent:
+            print(f"{one['id']}  {clean(kind)} for {clean(one['name'])}")
+    return 0 if sent else FAILED

@@ -1,0 +1,34 @@
+"""What ends a command with a message. Imports nothing."""
+
+from __future__ import annotations
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+FAILED = 1
+USAGE = 2  # bad usage or bad configuration
+NO_SUPERVISOR = 3
+
+
+class CliError(Exception):
+    """The command failed: what and where it is, what to do about it, and the exit status."""
+
+    def __init__(self, message: str, status: int = FAILED, hint: str | None = None, **extra: Any) -> None:
+        super().__init__(message)
+        self.message = message
+        self.status = status
+        self.hint = hint
+        self.extra: dict[str, Any] = extra
+
+    def to_json(self) -> dict[str, Any]:
+        """The object printed with ``--json``."""
+        hint = {"hint": self.hint} if self.hint else {}
+        return {"ok": False, "error": self.message, **hint, **self.extra}
+
+
+class UsageError(CliError):
+    """The command line itself is wrong."""
+
+    def __init__(self, message: str, hint: str | None = None) -> None:
+        super().__init__(message, USAGE, hint)

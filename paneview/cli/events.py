@@ -1,0 +1,131 @@
+"""``events`` and what else shows the stream of them: ``watch`` and ``start --monitor``."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Any
+
+from paneview.cli import place
+from paneview.cli.output import clean, colourful, paint, print_json
+from paneview.cli.times import optional_when, stamp
+from paneview.control.errors import NoSupervisor
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable
+
+    from paneview.cli.parser import Call
+
+DEFAULT_LINES = 100
+CONFIG_KINDS = frozenset(
+    {"config_reloaded", "config_rejected", "task_started", "task_stopped", "task_restarted"}
+)
+_BAD = ("failed", "unhealthy", "lost", "rejected", "refused", "reached", "gap", "timeout")
+_GOOD = ("healthy", "ready", "restored", "adopted")
+
+
+def events(call: Call) -> int:
+    """Show past events, and with ``-f`` what comes."""
+    if call.flag("queue"):
+        from paneview.cli.queueevents import queue_events  # noqa: PLC0415 - another source
+
+        return queue_events(call)
+    here = place.find(call)
+    limit = call.count("lines")
+    since = optional_when(call.text("since"), "--since")
+    wanted: dict[str, Any] = {
+        "task": call.text("task"),
+        "kinds": call.texts("kind") or None,
+        "since": since,
+        "until": optional_when(call.text("until"), "--until"),
+        "limit": limit if limit is not None else 10_000 if since is not None else DEFAULT_LINES,
+    }
+    if call.flag("follow"):
+        return follow(here, wanted, as_json=call.json)
+    try:
+        found = here.ask("events", wanted)["events"]
+    except NoSupervisor:
+        from paneview.cli.offline import stored_events  # noqa: PLC0415
+
+        found = stored_events(here.file, here.folder, wanted)
+    if call.json:
+        print_json({"ok": True, "events": found, "count": len(found)})
+    else:
+        _print_all(found)
+    return 0
+
+
+def watch(call: Call) -> int:
+    """Show how changes of the file take effect; a supervisor is started if none runs."""
+    from paneview.cli.launch import start_supervisor  # noqa: PLC0415
+
+    here = place.find(call)
+    try:
+        here.hello()
+    except NoSupervisor:
+        start_supervisor(here, idle=True)
+    greeting = None if call.json else f"watching {clean(here.file)}; Ctrl-C ends this, not the supervisor"
+    return follow(here, as_json=call.json, kinds=CONFIG_KINDS, greeting=greeting)
+
+
+def follow(
+    here: place.Place,
+    wanted: dict[str, Any] | None = None,
+    *,
+    as_json: bool,
+    kinds: Collection[str] | None = None,
+    greeting: str | None = None,
+) -> int:
+    """Show the events of `wanted` (none.
+
+    Only new ones), then what comes, until Ctrl-C or the supervisor's end.
+    """
+    task = wanted["task"] if wanted else None
+    shown = kinds or (wanted["kinds"] if wanted else None)
+    try:
+        with here.connect() as connection:
+            # First the stream, then the past: an event between the two comes twice, and is shown once.
+            connection.call("subscribe", {"topics": ["events"]})
+            if greeting:
+                print(greeting)
+            sys.stdout.flush()
+            last = 0
+            for event in connection.call("events", wanted)["events"] if wanted else ():
+                _print_one(event, as_json)
+                last = event["id"]
+            for push in connection.pushes():
+                event = push.get("event")
+                if not isinstance(event, dict) or event["id"] <= last:
+                    continue
+                if task in {None, event.get("task")} and (not shown or event["event"] in shown):
+                    _print_one(event, as_json)
+    except KeyboardInterrupt:
+        pass
+    return 0
+
+
+def _print_all(found: Iterable[dict[str, Any]]) -> None:
+    colour = colourful()
+    for event in found:
+        print(line(event, colour))
+
+
+def _print_one(event: dict[str, Any], as_json: bool) -> None:
+    if as_json:
+        print_json(event)
+    else:
+        print(line(event, colourful()))
+    sys.stdout.flush()
+
+
+def line(event: dict[str, Any], colour: bool) -> str:
+    """One event as a line: time, kind, task, what led to it, who."""
+    kind = clean(event.get("event"))
+    ink = "red" if kind.endswith(_BAD) else "green" if kind.endswith(_GOOD) else None
+    parts = [paint(stamp(event["ts"]), "dim", colour), paint(kind.ljust(20), ink, colour)]
+    if event.get("task"):
+        parts.append(paint(clean(event["task"]), "cyan", colour))
+    if event.get("cause"):
+        parts.append(clean(event["cause"]))
+    if str(event.get("actor") or "").startswith("user:"):
+        parts.append(paint(f"by {clean(event['actor'])[5:]}", "dim", colour))
+    return "  ".join(parts).rstrip()

@@ -1,0 +1,36 @@
+"""What the errors of the rooms below mean to the person who typed the command."""
+
+from __future__ import annotations
+
+import sys
+
+from paneview.cli.errors import FAILED, NO_SUPERVISOR, USAGE, CliError
+from paneview.config.errors import ConfigError
+from paneview.control.errors import ControlError, NoSupervisor
+
+_ELSEWHERE = (
+    ("paneview.tmux.errors", "TmuxError", "tmux"),
+    ("paneview.store.database", "StoreError", "store"),
+    ("paneview.broker.errors", "BrokerError", "queue"),
+    ("paneview.worker.handlers", "HandlerError", "handlers"),
+)
+
+
+def explain(error: Exception) -> CliError | None:
+    """The message and exit status for an expected error; None for a defect, which keeps its trace."""
+    if isinstance(error, NoSupervisor):
+        return CliError(str(error), NO_SUPERVISOR, "'paneview start' starts one", code="no_supervisor")
+    if isinstance(error, ConfigError):
+        problems = [problem.as_json() for problem in error.problems]
+        return CliError(str(error), USAGE, code="config", problems=problems)
+    if isinstance(error, ControlError):
+        status = USAGE if error.code in {"config", "bad_request", "unknown_request"} else FAILED
+        return CliError(error.message, status, code=error.code, **error.extra)
+    for module, name, code in _ELSEWHERE:
+        loaded = sys.modules.get(module)  # not loaded: then it is none of its errors
+        if loaded is not None and isinstance(error, getattr(loaded, name)):
+            return CliError(str(error), code=code)
+    if isinstance(error, OSError) and not isinstance(error, BrokenPipeError):
+        place = f"{error.filename}: " if error.filename else ""
+        return CliError(f"{place}{error.strerror or error}", code="system")
+    return None

@@ -1,0 +1,169 @@
+"""New lines as they come, of any number of tasks: what ``logs -f`` shows after the past.
+
+Lines are read from the store, as those of the past are, so nothing is lost or shown twice between the two, and
+restarts and rotations are nothing special. What says that there is something to read is the supervisor (its ``heads``
+push), or the spool folder while none runs; both are hints only, and a look every quarter of a second makes up for a
+missed one.
+
+A line that has no newline yet, such as a prompt, is shown once it has stayed the same for a moment; when it goes on
+later, what was added is shown.
+"""
+
+from __future__ import annotations
+
+import select
+import sys
+import time
+from typing import TYPE_CHECKING
+
+from paneview.config import paths
+from paneview.control.errors import ControlError, Disconnected, NoSupervisor
+from paneview.store.reader import MAX_BYTES, Line, LogReader, split
+from paneview.store.watch import Watch, watch_folder
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from paneview.cli.place import Place
+    from paneview.control.blocking import Connection
+    from paneview.store.pieces import Piece
+
+LOOK_EVERY = 0.25  # seconds
+SETTLED = 0.3  # seconds after which a line without newline is shown
+RECONNECT_EVERY = 1.0
+BATCH = 5_000  # lines of one task at a time
+
+
+class Tail:
+    """One task's log from line `start` on."""
+
+    def __init__(self, reader: LogReader, task: str, start: int) -> None:
+        self._reader = reader
+        self.task = task
+        self._next = start
+        self._open: Line | None = None  # the line without newline, as last seen
+        self._open_since = 0.0
+        self._shown = 0  # bytes of it that were shown
+        self.behind = False
+
+    def read(self, now: float) -> Iterator[Line]:
+        """What is new, about `BATCH` lines of it at most (`behind` tells whether that was all)."""
+        self.behind = False
+        source = self._reader.lines_of(self.task)
+        if source is None:
+            return
+        first, end = source.bounds()
+        self._next = min(max(self._next, first), end)
+        last = self._next + BATCH
+        for piece in source.forward(self._next):
+            whole = whole_end(piece)
+            for line in split(self.task, piece, self._next, whole, MAX_BYTES):
+                yield from self._rest(line)
+            for line in split(self.task, piece, whole, piece.end, MAX_BYTES):
+                yield from self._unfinished(line, now)
+            self._next = max(self._next, whole)
+            if self._next >= last:
+                self.behind = True
+                return
+
+    def _rest(self, line: Line) -> Iterator[Line]:
+        shown = self._shown if self._open is not None and self._open.number == line.number else 0
+        self._open, self._shown = None, 0
+        if not shown:
+            yield line
+        elif line.raw[shown:]:
+            yield _without(line, shown)
+
+    def _unfinished(self, line: Line, now: float) -> Iterator[Line]:
+        if self._open is None or self._open.number != line.number:
+            self._shown = 0
+        if self._open is None or self._open.raw != line.raw:
+            self._open_since = now
+        elif now - self._open_since >= SETTLED and len(line.raw) > self._shown:
+            yield _without(line, self._shown)
+            self._shown = len(line.raw)
+        self._open = line
+
+
+def whole_end(piece: Piece) -> int:
+    """One past the piece's last line that has its newline."""
+    return piece.end if piece.body.endswith(b"\n") else piece.end - 1
+
+
+def _without(line: Line, shown: int) -> Line:
+    return Line(line.task, line.run, line.number, line.ts, line.approx, line.raw[shown:], line.cut)
+
+
+class Hints:
+    """Something may have come: from the supervisor if one runs, else from the spool folder."""
+
+    def __init__(self, here: Place, folder: Path) -> None:
+        self._here = here
+        self._spool = paths.spool_dir(folder)
+        self._connection: Connection | None = None
+        self._watch: Watch | None = None
+        self._tried = 0.0
+
+    def wait(self) -> None:
+        """Return at a hint, at the latest after `LOOK_EVERY` seconds. Raises BrokenPipeError if nobody reads us."""
+        self._connect()
+        source = self._connection or self._watch
+        descriptor = source.fileno() if source else None
+        poll = select.poll()
+        poll.register(sys.stdout.fileno(), 0)  # tells only that the other end is gone
+        if descriptor is not None:
+            poll.register(descriptor, select.POLLIN)
+        for ready, _ in poll.poll(LOOK_EVERY * 1000):
+            if ready == sys.stdout.fileno():
+                raise BrokenPipeError
+            self._take()
+
+    def _take(self) -> None:
+        if self._connection:
+            try:
+                self._connection.drain()
+            except Disconnected:
+                self._connection.close()
+                self._connection = None
+        elif self._watch:
+            self._watch.changed()
+
+    def close(self) -> None:
+        """Stop listening."""
+        for source in (self._connection, self._watch):
+            if source:
+                source.close()
+
+    def _connect(self) -> None:
+        now = time.monotonic()
+        if self._connection or (self._tried and now - self._tried < RECONNECT_EVERY):
+            return
+        self._tried = now
+        try:
+            self._connection = self._here.connect()
+            self._connection.call("subscribe", {"topics": ["heads"]})
+        except (NoSupervisor, ControlError):
+            self._connection = None
+            if self._watch is None and self._spool.is_dir():
+                self._watch = watch_folder(self._spool)
+
+
+def follow(
+    here: Place, folder: Path, reader: LogReader, tails: dict[str, Tail], *, every: bool
+) -> Iterator[list[Line]]:
+    """Batches of new lines, for ever, each in the order of time; `every`: also of tasks that begin to write later."""
+    hints = Hints(here, folder)
+    try:
+        while True:
+            if every:
+                tails.update({name: Tail(reader, name, 0) for name in reader.tasks() if name not in tails})
+            now = time.monotonic()
+            lines = [line for tail in tails.values() for line in tail.read(now)]
+            lines.sort(key=lambda line: line.ts)
+            if lines:
+                yield lines
+            if not any(tail.behind for tail in tails.values()):
+                hints.wait()
+    finally:
+        hints.close()

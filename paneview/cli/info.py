@@ -1,0 +1,63 @@
+"""``status``, ``health`` and ``inspect``. ``status --json`` is the fast path.
+
+Nothing heavy is imported for it.
+"""
+
+from __future__ import annotations
+
+from paneview.cli import place
+from paneview.cli.output import print_json, print_result
+from paneview.control.errors import NoSupervisor
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from paneview.cli.parser import Call
+
+
+def status(call: Call) -> int:
+    """Show every task; from the store, with ``"running": false``, when no supervisor runs."""
+    here = place.find(call)
+    try:
+        if call.json:
+            # The result is handed on as it came: reading and writing it again would take longer than all the
+            # rest.
+            print_result(here.ask_text("status"))
+            return 0
+        found = here.ask("status")
+    except NoSupervisor:
+        from paneview.cli.offline import stored_status  # noqa: PLC0415
+
+        found = stored_status(here.file, here.folder)
+    if call.json:
+        print_json({"ok": True, **found})
+    else:
+        from paneview.cli.people import print_status  # noqa: PLC0415
+
+        print_status(found)
+    return 0
+
+
+def health(call: Call) -> int:
+    """Show which tasks are healthy."""
+    found = place.find(call).ask("health")
+    if call.json:
+        print_json({"ok": True, **found})
+    else:
+        from paneview.cli.people import print_health  # noqa: PLC0415
+
+        print_health(found)
+    return 0
+
+
+def inspect(call: Call) -> int:
+    """Show everything about one task."""
+    found: dict[str, Any] = place.find(call).ask("inspect", {"task": call.words[0]})
+    if call.json:
+        print_json({"ok": True, **found})
+    else:
+        from paneview.cli.people import print_inspect  # noqa: PLC0415
+
+        print_inspect(found)
+    return 0

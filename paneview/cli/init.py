@@ -1,0 +1,144 @@
+"""``init``: a configuration file for a project that has none, and a word to the AI agents that work in it."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from paneview.cli.errors import CliError
+from paneview.cli.output import Cell, Column, clean, colourful, print_json, table, terminal_width
+from paneview.config import agents, locate
+from paneview.config.draft import draft
+from paneview.config.edit import replace_file
+from paneview.config.load import parse_project
+from paneview.config.offers import Found, Offer, find_offers
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from paneview.cli.parser import Call
+
+_COLUMNS = (
+    Column("TASK"),
+    Column("COMMAND", flex=True),
+    Column("FROM", drop=1),
+    Column("SUGGESTED", drop=2),
+)
+
+
+def init(call: Call) -> int:
+    """Write what is missing: the configuration file, and the block in each file that agents read."""
+    file = Path(os.path.abspath(call.text("file") or locate.FILE_NAMES[0]))
+    kept = _existing(file)
+    found = Found(()) if kept else find_offers(file.parent)
+    chosen: Sequence[Offer] = ()
+    if kept is None:
+        ask = sys.stdin.isatty() and sys.stdout.isatty() and not (call.flag("defaults") or call.json)
+        chosen = _ask(found.offers) if ask else [offer for offer in found.offers if offer.suggested]
+        _create(file, chosen)
+    told = [_tell_agents(file.parent / name, (kept or file).name) for name in agents.FILES]
+    if call.json:
+        print_json(_as_json(kept or file, kept is not None, found, chosen, told))
+    else:
+        _print(kept or file, kept is not None, found, chosen, told)
+    return 0
+
+
+def _existing(file: Path) -> Path | None:
+    """The configuration that is there already: this one, or the taskmux.toml that this one would hide."""
+    places = (file, *(file.with_name(name) for name in locate.FILE_NAMES))
+    return next((place for place in places if os.path.lexists(place)), None)
+
+
+def _ask(offers: Sequence[Offer]) -> list[Offer]:
+    """Let a person choose. Raises CliError if they would rather not."""
+    chosen: list[Offer] = []
+    if offers:
+        print("This project has:\n")
+        print("\n".join(table(_COLUMNS, [_row(offer) for offer in offers], terminal_width(), colourful())))
+        print("\nWhich of them are tasks? y yes, n no, d as suggested from here on, q write nothing\n")
+    as_suggested = False
+    for offer in offers:
+        answer = "" if as_suggested else _answer(offer)
+        as_suggested = as_suggested or answer == "d"
+        if answer == "y" or (answer in {"", "d"} and offer.suggested):
+            chosen.append(offer)
+    return chosen
+
+
+def _row(offer: Offer) -> list[Cell]:
+    suggested = Cell("yes", "green") if offer.suggested else Cell("no", "dim")
+    return [Cell(offer.name, "bold"), Cell(offer.command), Cell(offer.source, "dim"), suggested]
+
+
+def _answer(offer: Offer) -> str:
+    question = f"{clean(offer.name)}: {clean(offer.command)} [{'Y/n' if offer.suggested else 'y/N'}/d/q] "
+    while True:
+        try:
+            answer = input(question).strip().lower()[:1]
+        except EOFError:
+            answer = "q"
+            print()
+        if answer == "q":
+            raise CliError("nothing was written")
+        if answer in {"", "y", "n", "d"}:
+            return answer
+
+
+def _create(file: Path, offers: Sequence[Offer]) -> None:
+    """Write the file, unless somebody else has meanwhile. Raises ConfigError if it would not load, OSError."""
+    content = draft(file, offers).encode()
+    parse_project(content, file, os.environ)
+    with file.open("xb") as new:
+        new.write(content)
+
+
+def _tell_agents(path: Path, file_name: str) -> dict[str, Any]:
+    """See to it that the block is in `path`; a link is followed, so two names of one file get one block."""
+    target = Path(os.path.realpath(path))
+    try:
+        before = target.read_bytes() if target.exists() else None
+        after = agents.with_block(before or b"", file_name)
+        if before is None:
+            with target.open("xb") as new:
+                new.write(after)
+        elif after != before:
+            replace_file(target, after)
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else None
+        return {"file": path.name, "action": "skipped", "reason": reason or str(error)}
+    action = "created" if before is None else "unchanged" if after == before else "updated"
+    return {"file": path.name, "action": action, "reason": None}
+
+
+def _as_json(
+    file: Path, kept: bool, found: Found, chosen: Sequence[Offer], told: list[dict[str, Any]]
+) -> dict[str, Any]:
+    return {
+        "ok": True,
+        "action": "kept" if kept else "created",
+        "file": str(file),
+        "tasks": [offer.name for offer in chosen],
+        "offers": [
+            {key: getattr(offer, key) for key in ("name", "command", "source", "suggested")}
+            for offer in found.offers
+        ],
+        "notes": list(found.notes),
+        "agents": told,
+    }
+
+
+def _print(file: Path, kept: bool, found: Found, chosen: Sequence[Offer], told: list[dict[str, Any]]) -> None:
+    for note in found.notes:
+        print(f"not looked into: {clean(note)}")
+    if kept:
+        print(f"kept: {clean(file)}")
+    else:
+        names = ", ".join(clean(offer.name) for offer in chosen)
+        print(f"created: {clean(file)} ({names or 'no task yet; it holds an example'})")
+    for one in told:
+        print(f"{one['action']}: {one['file']}" + (f" ({clean(one['reason'])})" if one["reason"] else ""))
+    if not kept:
+        print("next: look through the file, then 'paneview' starts it")

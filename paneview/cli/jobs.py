@@ -1,0 +1,277 @@
+"""Looking at jobs and changing their fate: ``jobs``, ``job``, ``result``, ``cancel``, ``dlq``, ``queue``."""
+
+from __future__ import annotations
+
+import json
+import time
+from typing import TYPE_CHECKING, Any
+
+from paneview.broker import JobFilter, JobState, UnknownJobError
+from paneview.cli.errors import FAILED, CliError, UsageError
+from paneview.cli.output import Cell, Column, clean, colourful, print_json, table, terminal_width
+from paneview.cli.queue import opened, seconds
+from paneview.cli.times import stamp
+from paneview.worker.views import WORDS, job_json, lane_json
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from paneview.broker import Broker, Job, Result
+    from paneview.cli.parser import Call
+
+DEFAULT_LIMIT = 50
+DEFAULT_WAIT = 60.0  # seconds
+DEFAULT_AGE = 7 * 86_400.0  # seconds
+STEP = 30.0  # seconds of one wait
+_COLOURS = {"done": "green", "dead": "red", "leased": "cyan", "cancelled": "dim", "delayed": "yellow"}
+
+
+def jobs(call: Call) -> int:
+    """Jobs, the newest first."""
+    wanted = JobFilter(
+        states=_states(call.texts("state")),
+        role=call.text("role") or "",
+        host=call.text("host") or "",
+        task=call.text("task") or "",
+        kind=call.text("kind") or "",
+        limit=_limit(call),
+    )
+    with opened(call) as broker:
+        return _print_jobs(call, broker.jobs(wanted), "no jobs")
+
+
+def job(call: Call) -> int:
+    """Everything about one job."""
+    with opened(call) as broker:
+        found = broker.need(call.words[0])
+    if call.json:
+        print_json({"ok": True, "job": job_json(found)})
+    else:
+        _print_whole(found)
+    return 0
+
+
+def result(call: Call) -> int:
+    """What came of a job; exit status 1 if it failed, was cancelled, or is not over."""
+    limit = seconds(call, "timeout") if call.flag("timeout") else DEFAULT_WAIT
+    with opened(call) as broker:
+        name = call.words[0]
+        found = wait_for(broker, name, limit) if call.flag("wait") else broker.result(name)
+        if found is None:
+            state = broker.need(name).state.value
+            raise CliError(f"{name} is not over: {state}", code="pending", state=state)
+    return print_result(call, name, found)
+
+
+def wait_for(broker: Broker, name: str, limit: float | None) -> Result | None:
+    """The job's result as soon as there is one; None after ``limit`` seconds. Raises BrokerError."""
+    end = None if limit is None else time.monotonic() + limit
+    while True:
+        left = STEP if end is None else min(STEP, end - time.monotonic())
+        found = broker.wait_result(name, max(0.0, left))
+        if found is not None or (end is not None and time.monotonic() >= end):
+            return found
+
+
+def print_result(call: Call, name: str, found: Result | None) -> int:
+    """Print a result; the exit status."""
+    assert found
+    if call.json:
+        failed = {} if found.status == "ok" else {"error": found.error or found.status}
+        print_json({"ok": found.status == "ok", **failed, "id": name, "result": found.as_json()})
+    elif found.status == "ok":
+        _print_output(found.output)
+    else:
+        print(
+            f"{name} {'was cancelled' if found.status == 'cancelled' else 'failed'}: {clean(found.error or '')}"
+        )
+    return 0 if found.status == "ok" else FAILED
+
+
+def cancel(call: Call) -> int:
+    """Cancel jobs; exit status 1 if one of them was over or unknown."""
+    results: list[dict[str, Any]] = []
+    with opened(call) as broker:
+        for name in call.words:
+            try:
+                action = broker.cancel(name, call.text("reason") or "")
+                over = {"error": "it was over"} if action == "over" else {}
+                results.append({"ok": action != "over", "id": name, "action": action, **over})
+            except UnknownJobError as error:
+                results.append({"ok": False, "id": name, "action": "unknown", "error": str(error)})
+    return print_done(call, results)
+
+
+def dlq(call: Call) -> int:
+    """Dead letters."""
+    what, *names = call.words or ["list"]
+    if what == "list" and not names:
+        with opened(call) as broker:
+            return _print_jobs(call, broker.dead(_limit(call)), "no dead letters")
+    if what == "show" and names:
+        with opened(call) as broker:
+            found = [broker.need(name) for name in names]
+        if call.json:
+            print_json({"ok": True, "jobs": [job_json(one) for one in found], "count": len(found)})
+        else:
+            for one in found:
+                _print_whole(one)
+        return 0
+    if what not in ("retry", "purge"):
+        raise UsageError(f"'dlq' has no use for {' '.join(call.words)!r}", "see 'paneview dlq --help'")
+    if bool(names) == call.flag("all"):
+        raise UsageError(f"'dlq {what}' needs ids, or --all")
+    with opened(call) as broker:
+        return _print_dead(call, broker, what, names)
+
+
+def _print_dead(call: Call, broker: Broker, what: str, names: list[str]) -> int:
+    chosen = names or [one.id for one in broker.dead(1_000_000)]
+    done = broker.retry(chosen) if what == "retry" else [name for name in chosen if broker.purge([name])]
+    results: list[dict[str, Any]] = [
+        {"ok": True, "id": name, "action": "retried" if what == "retry" else "purged"}
+        if name in done
+        else {"ok": False, "id": name, "action": "none", "error": f"{name} is no dead letter"}
+        for name in chosen
+    ]
+    if not results and not call.json:
+        print("no dead letters")
+        return 0
+    return print_done(call, results)
+
+
+def queue(call: Call) -> int:
+    """How full each lane is; ``clean`` forgets old jobs."""
+    if call.words and call.words[0] != "clean":
+        raise UsageError(f"'queue' has no use for {call.words[0]!r}", "see 'paneview queue --help'")
+    with opened(call) as broker:
+        if call.words:
+            age = seconds(call, "older-than") if call.flag("older-than") else DEFAULT_AGE
+            count = broker.clean(age or 0.0)
+            print_json({"ok": True, "action": "cleaned", "count": count}) if call.json else print(
+                f"{count} job{'' if count == 1 else 's'} forgotten"
+            )
+            return 0
+        lanes = [lane_json(lane) for lane in broker.stats()]
+        warnings, url = list(broker.warnings), broker.url
+    if call.json:
+        from paneview.worker.joining import shown_url  # noqa: PLC0415
+
+        print_json({"ok": True, "broker": shown_url(url), "lanes": lanes, "warnings": warnings})
+        return 0
+    _print_lanes(lanes)
+    for warning in warnings:
+        print(f"! {clean(warning)}")
+    return 0
+
+
+def _states(names: Sequence[str]) -> frozenset[JobState]:
+    """States by our names or by claude-queue's. Raises UsageError."""
+    found: set[JobState] = set()
+    for name in names:
+        known = {state for state in JobState if name in (state.value, WORDS[state.value])}
+        if name == "failed":
+            known = {JobState.DEAD}
+        if not known:
+            raise UsageError(
+                f"there is no state {name!r}", f"there are {', '.join(state.value for state in JobState)}"
+            )
+        found |= known
+    return frozenset(found)
+
+
+def _limit(call: Call) -> int:
+    limit = call.count("limit")
+    return DEFAULT_LIMIT if limit is None else limit
+
+
+def _print_jobs(call: Call, found: list[Job], nothing: str) -> int:
+    if call.json:
+        print_json({"ok": True, "jobs": [job_json(one) for one in found], "count": len(found)})
+        return 0
+    if not found:
+        print(nothing)
+        return 0
+    columns = [
+        Column("ID"), Column("KIND"), Column("STATE"), Column("FOR", drop=2), Column("TRIES", right=True, drop=3),
+        Column("SUBMITTED", drop=4), Column("WHAT", flex=True, drop=1),
+    ]  # fmt: skip
+    rows = [_row(one) for one in found]
+    print("\n".join(table(columns, rows, terminal_width(), colourful())))
+    return 0
+
+
+def _row(one: Job) -> list[Cell]:
+    from paneview.worker.views import target_text  # noqa: PLC0415
+
+    what = one.payload.get("text") if isinstance(one.payload, dict) else one.payload
+    if one.errors and one.state is not JobState.DONE:
+        what = one.errors[-1].error
+    shown = what if isinstance(what, str) else "" if what is None else json.dumps(what)
+    return [
+        Cell(one.id),
+        Cell(one.kind),
+        Cell(one.state.value, _COLOURS.get(one.state.value)),
+        Cell(target_text(one.target)),
+        Cell(f"{one.attempts}/{one.max_attempts}"),
+        Cell(stamp(one.submitted_at)[:19]),
+        Cell(shown[:200]),
+    ]
+
+
+def _print_whole(found: Job) -> None:
+    for key, value in job_json(found).items():
+        if key in ("errors", "result") or value in (None, "", [], {}):
+            continue
+        shown = stamp(value) if key.endswith(("_at", "_before", "_until")) else value
+        print(f"{key + ':':15} {clean(shown if isinstance(shown, str) else json.dumps(shown))}")
+    for attempt in found.errors:
+        print(
+            f"attempt {attempt.number}:      {stamp(attempt.at)} {clean(attempt.worker)}: {clean(attempt.error)}"
+        )
+    if found.result is not None:
+        print(
+            f"result:         {found.result.status} by {clean(found.result.worker)} on {clean(found.result.host)}"
+        )
+        if found.result.status == "ok":
+            _print_output(found.result.output)
+        else:
+            print(clean(found.result.error or ""))
+
+
+def _print_output(output: Any) -> None:
+    if isinstance(output, str):
+        for line in output.splitlines():
+            print(clean(line.expandtabs()))
+    elif output is not None:
+        print(json.dumps(output, indent=2))
+
+
+def print_done(call: Call, results: list[dict[str, Any]]) -> int:
+    """Print what came of each; the exit status."""
+    failed = [one for one in results if not one["ok"]]
+    if call.json:
+        error = {"error": "; ".join(str(one["error"]) for one in failed)} if failed else {}
+        print_json({"ok": not failed, **error, "results": results})
+    else:
+        for one in results:
+            print(f"{clean(one['id'])}: {clean(one.get('error') or one['action'])}")
+    return FAILED if failed else 0
+
+
+def _print_lanes(lanes: list[dict[str, Any]]) -> None:
+    if not lanes:
+        print("the queue is empty")
+        return
+    columns = [
+        Column("FOR"), Column("QUEUED", right=True), Column("DELAYED", right=True, drop=2),
+        Column("BLOCKED", right=True, drop=3), Column("IN FLIGHT", right=True), Column("OLDEST", right=True, drop=1),
+    ]  # fmt: skip
+    rows = [
+        [
+            Cell(lane["target"]), Cell(lane["queued"]), Cell(lane["delayed"]), Cell(lane["blocked"]),
+            Cell(lane["leased"]), Cell("" if lane["oldest_age_s"] is None else f"{lane['oldest_age_s']:.1f} s"),
+        ]
+        for lane in lanes
+    ]  # fmt: skip
+    print("\n".join(table(columns, rows, terminal_width(), colourful())))

@@ -1,0 +1,149 @@
+"""Verbs that change what runs: start, stop, restart, kill, scale, reload, down."""
+
+from __future__ import annotations
+
+import os
+import time
+
+from paneview.cli import place
+from paneview.cli.errors import FAILED, UsageError
+from paneview.cli.output import clean, print_json
+from paneview.control.errors import ControlError, NoSupervisor
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from paneview.cli.parser import Call
+
+LAST_WORDS = 10.0  # seconds for a supervisor that was told to end
+_ENDING = {
+    "closing",
+    "disconnected",
+}  # a supervisor that was just ending: the next one is asked, a start twice is one
+NOTHING = "nothing to start: no task has auto_start"
+
+
+def start(call: Call) -> int:
+    """Start tasks; a supervisor, too, if none runs."""
+    here = place.find(call)
+    args = {"tasks": call.words or None, "deps": not call.flag("no-deps")}
+    try:
+        reply = here.ask("start", args, timeout=None)
+    except (NoSupervisor, ControlError) as error:
+        if isinstance(error, ControlError) and error.code not in _ENDING:
+            raise
+        from paneview.cli.launch import start_supervisor  # noqa: PLC0415
+
+        start_supervisor(here, idle=True)
+        reply = here.ask("start", args, timeout=None)
+    if not call.flag("monitor"):
+        return print_reply(call, reply, NOTHING)
+    from paneview.cli.events import follow  # noqa: PLC0415
+
+    try:
+        print_reply(call, reply, NOTHING)
+        return follow(here, as_json=call.json)
+    except KeyboardInterrupt:
+        return 0
+
+
+def stop(call: Call) -> int:
+    """Stop tasks and keep them stopped."""
+    return _act(call, "stop", "no task is running")
+
+
+def restart(call: Call) -> int:
+    """Stop and start tasks again."""
+    return _act(call, "restart", "no task is running")
+
+
+def kill(call: Call) -> int:
+    """SIGKILL tasks."""
+    return _act(call, "kill", "no task is running")
+
+
+def scale(call: Call) -> int:
+    """Set the number of a task's replicas."""
+    name, number = call.words
+    if not (number.isascii() and number.isdigit()):
+        raise UsageError(f"'scale' needs a whole number of replicas, not {number!r}")
+    reply = place.find(call).ask("scale", {"task": name, "replicas": int(number)}, timeout=None)
+    print_reply(call, {"task": name, "action": "scaled", **reply}, "")
+    return 0
+
+
+def reload(call: Call) -> int:
+    """Take over the changed configuration file."""
+    reply = place.find(call).ask("reload", timeout=None)
+    if call.json:
+        print_json({"ok": True, "action": "reloaded", **reply})
+        return 0
+    changes = [
+        f"{what}: {', '.join(clean(name) for name in names)}"
+        for what, names in reply.items()
+        if isinstance(names, list) and names
+    ]
+    print("reloaded; " + ("; ".join(changes) or "nothing changed"))
+    return 0
+
+
+def down(call: Call) -> int:
+    """Stop everything, the supervisor included; returns when it is gone."""
+    with place.find(call).connect() as connection:
+        supervisor = int(connection.call("hello")["pid"])
+        reply = connection.call("down")
+        connection.wait_closed()
+    _wait_gone(supervisor)
+    if call.json:
+        print_json({"ok": True, "action": "down", **reply})
+    else:
+        print("everything is stopped, and the supervisor has ended")
+    return 0
+
+
+def _wait_gone(pid: int) -> None:
+    """Return when the process is gone, at the latest after `LAST_WORDS` seconds."""
+    end = time.monotonic() + LAST_WORDS
+    while time.monotonic() < end:
+        try:
+            os.kill(pid, 0)
+        except OSError:
+            return
+        time.sleep(0.002)
+
+
+def _act(call: Call, do: str, nothing: str) -> int:
+    reply = place.find(call).ask(do, {"tasks": call.words or None}, timeout=None)
+    return print_reply(call, reply, nothing)
+
+
+def print_reply(call: Call, reply: dict[str, Any], nothing: str) -> int:
+    """Print a reply with results; 1 if one of them is a failure."""
+    results: list[dict[str, Any]] = reply.get("results") or []
+    failed = [result for result in results if not result.get("ok", True)]
+    if call.json:
+        one = results[0] if len(call.words) == 1 and len(results) == 1 else {}
+        alone = {key: one[key] for key in ("task", "action") if key in one}
+        error = {"error": "; ".join(str(result.get("error")) for result in failed)} if failed else {}
+        print_json({"ok": not failed, **error, **alone, **reply})
+    else:
+        _print_results(reply, results, nothing)
+    return FAILED if failed else 0
+
+
+def _print_results(reply: dict[str, Any], results: list[dict[str, Any]], nothing: str) -> None:
+    waiting: dict[str, list[str]] = reply.get("waiting") or {}
+    by_word: dict[str, list[str]] = {}
+    for result in results:
+        name = clean(result.get("task"))
+        if not result.get("ok", True):
+            print(f"{name}: {clean(result.get('error'))}")
+        elif name in waiting:
+            by_word.setdefault(f"waits for {', '.join(waiting[name])}", []).append(name)
+        else:
+            by_word.setdefault(str(result.get("action")), []).append(name)
+    for word, names in by_word.items():
+        print(f"{word}: {', '.join(names)}")
+    if not results:
+        print(nothing if "task" not in reply else f"{clean(reply['task'])}: {clean(reply.get('action'))}")

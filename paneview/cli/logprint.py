@@ -1,0 +1,165 @@
+"""How lines of output are printed: for people, or as JSON, while they come.
+
+``2024-01-01T14:00:00.123 text``, with the task's name between when several are shown; ``~`` before a time says that
+it is only known roughly. Colours that a task wrote are kept on a terminal and stripped in a pipe; what else a task
+wrote to move cursors or set titles is never passed on.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+import tempfile
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Self
+
+from paneview.cli.output import RESET, clean, colourful, paint
+from paneview.store.clean import clean as with_colours
+from paneview.store.clean import plain
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+    from types import TracebackType
+
+    from paneview.cli.parser import Call
+    from paneview.store.reader import Line
+
+PREFIXES = ("cyan", "green", "yellow", "blue", "magenta", "red")
+
+
+class Printer:
+    """Shows lines; a context manager, since JSON has an end as well as a beginning."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Finish."""
+
+    def show(self, lines: Iterable[Line]) -> None:
+        """Print these lines now."""
+        raise NotImplementedError
+
+
+class PeoplePrinter(Printer):
+    """Text. Between matches that are not next to each other stands ``--``, as in grep, if there is context."""
+
+    def __init__(self, names: Sequence[str], *, prefixed: bool, gaps: bool) -> None:
+        self._colour = colourful()
+        self._gaps = gaps
+        self._prefixed = prefixed
+        self._room = max((len(name) for name in names), default=0)
+        self._inks: dict[str, str] = {}
+        self._last: dict[str, int] = {}
+
+    def show(self, lines: Iterable[Line]) -> None:
+        """Print these lines now."""
+        for line in lines:
+            if self._gaps:
+                self._gap(line)
+            sys.stdout.write(self._line(line))
+        sys.stdout.flush()
+
+    def _gap(self, line: Line) -> None:
+        last = self._last.get(line.task)
+        if self._last and last != line.number - 1:
+            sys.stdout.write("--\n")
+        self._last[line.task] = line.number
+
+    def _line(self, line: Line) -> str:
+        text = text_of(line, colours=self._colour)
+        if self._colour and "\x1b" in text:
+            text += RESET
+        time = paint(time_of(line), "dim", self._colour)
+        if not self._prefixed:
+            return f"{time} {text}\n"
+        name = clean(line.task)
+        ink = self._inks.setdefault(name, PREFIXES[len(self._inks) % len(PREFIXES)])
+        return f"{time} {paint(f'{name:<{self._room}} |', ink, self._colour)} {text}\n"
+
+
+class StreamPrinter(Printer):
+    """A JSON object a line: for what has no end."""
+
+    def show(self, lines: Iterable[Line]) -> None:
+        """Print these lines now."""
+        for line in lines:
+            sys.stdout.write(json.dumps(entry(line)) + "\n")
+        sys.stdout.flush()
+
+
+class DocumentPrinter(Printer):
+    """One JSON object with all lines, twice: as text, and as objects.
+
+    It is written as it comes; the objects wait in a temporary file, not in memory, until the texts are through.
+    """
+
+    def __init__(self, task: str | None) -> None:
+        self._task = task
+        self._entries = tempfile.TemporaryFile("w+", encoding="ascii")  # noqa: SIM115 - closed in __exit__
+        self._separator = ""
+
+    def __enter__(self) -> Self:
+        """Write the beginning."""
+        sys.stdout.write(f'{{"ok": true, "task": {json.dumps(self._task)}, "lines": [')
+        return self
+
+    def show(self, lines: Iterable[Line]) -> None:
+        """Print these lines now."""
+        for line in lines:
+            found = entry(line)
+            name = "" if self._task else f"{line.task} | "
+            text = f"{time_of(line)} {name}{found['text']}"
+            sys.stdout.write(self._separator + json.dumps(text))
+            self._entries.write(self._separator + json.dumps(found))
+            self._separator = ", "
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Write the objects, and the end; after an error, neither."""
+        with self._entries:
+            if kind is None:
+                sys.stdout.write('], "entries": [')
+                self._entries.seek(0)
+                shutil.copyfileobj(self._entries, sys.stdout)
+                sys.stdout.write("]}\n")
+
+
+def printer(call: Call, names: Sequence[str]) -> Printer:
+    """What the command line asks for."""
+    if call.json and call.flag("follow"):
+        return StreamPrinter()
+    if call.json:
+        return DocumentPrinter(names[0] if call.words and len(names) == 1 else None)
+    context = any(call.flag(key) for key in ("context", "before", "after"))
+    one = bool(call.words) and len(names) == 1
+    return PeoplePrinter(names, prefixed=not one, gaps=context)
+
+
+def entry(line: Line) -> dict[str, Any]:
+    """A line as a JSON object."""
+    return {
+        "task": line.task,
+        "run": line.run,
+        "n": line.number,
+        "ts": round(line.ts, 6),
+        "approx": line.approx,
+        "text": text_of(line, colours=False),
+        "match": line.match,
+    }
+
+
+def text_of(line: Line, *, colours: bool) -> str:
+    """The visible text, and what was left out at its end."""
+    text = with_colours(line.raw) if colours else plain(line.raw)
+    return f"{text} … ({line.cut} bytes more)" if line.cut else text
+
+
+def time_of(line: Line) -> str:
+    """When it came: UTC, to the millisecond; ``~`` if that is only bracketed."""
+    text = datetime.fromtimestamp(line.ts, UTC).isoformat(timespec="milliseconds")
+    return f"{'~' if line.approx else ''}{text.removesuffix('+00:00')}"

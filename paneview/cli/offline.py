@@ -1,0 +1,178 @@
+"""What can be told of a project while no supervisor runs: its file, and what the last supervisor stored.
+
+Nothing is decided here. A task whose process is still alive is shown as running, since it is; what has ended
+meanwhile is for the next supervisor to notice and to handle.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from paneview.cli.errors import CliError
+from paneview.config import paths
+from paneview.config.load import load_project
+from paneview.config.secrets import Masker
+from paneview.proc import ProcessId, boot_id, is_alive
+from paneview.rules.states import Phase, TaskState
+from paneview.store.database import StoreError
+from paneview.store.ingest import LogIngest
+from paneview.store.reader import LogReader
+from paneview.store.state_reader import SyncStateReader
+from paneview.store.state_schema import EventFilter
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from paneview.config.models import Project, Task
+    from paneview.store.rows import RunRow
+
+_NO_SUPERVISOR = "no supervisor is running"
+_PENDING = {Phase.WAITING, Phase.BACKOFF}
+
+
+def stored_status(file: str, folder: str | None) -> dict[str, Any]:
+    """The status object with ``"running": false``. Raises ConfigError, StoreError."""
+    project = load_project(Path(file), os.environ)
+    states: dict[str, TaskState] = {}
+    runs: dict[str, RunRow] = {}
+    if folder and paths.state_db(Path(folder)).exists():
+        with SyncStateReader(paths.state_db(Path(folder))) as reader:
+            stored = reader.tasks()
+            states = {name: TaskState.from_dict(stored[name]) for name in project.tasks if name in stored}
+            runs = {run.task: run for run in sorted(reader.current_runs(), key=lambda run: run.id)}
+    masker = Masker(project.secret_patterns, project.secret_values)
+    tasks = [
+        _view(task, states.get(name, TaskState()), runs.get(name), masker)
+        for name, task in project.tasks.items()
+    ]
+    return {
+        "session": project.name,
+        "running": False,
+        "active_tasks": sum(task["running"] for task in tasks),
+        "file": str(project.file),
+        "supervisor": None,
+        "tasks": tasks,
+    }
+
+
+def _view(task: Task, state: TaskState, run: RunRow | None, masker: Masker) -> dict[str, Any]:
+    process = _process(run) if state.phase.active else None
+    phase, reason = state.phase.value, state.reason
+    if state.phase.active and process is None:
+        phase, reason = Phase.FAILED.value, f"it ended while {_NO_SUPERVISOR}"
+    elif state.phase in _PENDING:
+        reason = f"{state.reason}; {_NO_SUPERVISOR}" if state.reason else _NO_SUPERVISOR
+    return {
+        "name": task.name,
+        "state": phase,
+        "health": state.health.value,
+        "ready": state.ready and process is not None,
+        "reason": reason,
+        "pid": process.pid if process else None,
+        "exit_code": state.exit.code,
+        "signal": state.exit.signal,
+        "restarts": state.attempt,
+        "restarts_total": state.restarts,
+        "run": state.run,
+        "uptime_s": None,
+        "started_at": state.started_at,
+        "ended_at": state.ended_at,
+        "next_start_at": None,
+        "manual_stop": state.manual_stop,
+        "cpu_percent": None,
+        "rss_bytes": None,
+        "processes": None,
+        "command": masker.text(task.command),
+        "description": task.description,
+        "group": task.group,
+        "log_end": None,
+        "running": process is not None,
+        "healthy": False,
+        "auto_start": task.auto_start,
+        "port": task.port,
+        "restart_policy": task.restart_policy,
+        "max_restarts": task.max_restarts,
+        "cwd": str(task.cwd),
+        "depends_on": [dependency.task for dependency in task.depends_on],
+        "window_id": run.window_id if run else None,
+        "pane_id": run.pane_id if run else None,
+    }
+
+
+def _process(run: RunRow | None) -> ProcessId | None:
+    """The run's process, if exactly that one is still alive."""
+    if run is None or run.pid is None or run.start_ticks is None or run.boot_id != boot_id():
+        return None
+    process = ProcessId(run.pid, run.start_ticks)
+    return process if is_alive(process) else None
+
+
+def stored_events(file: str, folder: str | None, wanted: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Events as the supervisor would send them, secrets masked. Raises ConfigError, StoreError."""
+    project = load_project(Path(file), os.environ)
+    if folder is None:
+        return []
+    filter_ = EventFilter(
+        task=wanted["task"],
+        kinds=wanted["kinds"],
+        since=wanted["since"],
+        until=wanted["until"],
+        limit=wanted["limit"],
+    )
+    try:
+        with SyncStateReader(paths.state_db(Path(folder))) as reader:
+            rows = reader.events(filter_)
+    except StoreError:
+        if paths.state_db(Path(folder)).exists():
+            raise
+        return []
+    return [event_json(row, project) for row in rows]
+
+
+def clean_logs(folder: str | None, tasks: list[str] | None) -> list[str]:
+    """Delete the stored output of these tasks, or of all; gives their names.
+
+    Holds the supervisor's lock meanwhile, since nobody else may write the store. Raises CliError if one begins to run.
+    """
+    if folder is None:
+        return []
+    where = Path(folder)
+    descriptor = os.open(paths.lock_file(where), os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(descriptor)
+        raise CliError("a supervisor is just starting or ending", hint="try again", code="busy") from None
+    try:
+        with LogReader(paths.logs_db(where), paths.spool_dir(where)) as reader:
+            names = [name for name in reader.tasks() if tasks is None or name in tasks]
+        ingest = LogIngest(paths.logs_db(where), paths.spool_dir(where))
+        ingest.start()
+        try:
+            for name in names:
+                ingest.logs_clean(name).result()
+        finally:
+            ingest.stop()
+    finally:
+        os.close(descriptor)
+    return names
+
+
+def event_json(row: Any, project: Project) -> dict[str, Any]:
+    """One stored event as an event object, secrets masked."""
+    masker = Masker(project.secret_patterns, project.secret_values)
+    masked: dict[str, Any] = _mask(row.to_json(project.name), masker)
+    return masked
+
+
+def _mask(value: Any, masker: Masker) -> Any:
+    if isinstance(value, str):
+        return masker.text(value)
+    if isinstance(value, dict):
+        return {key: _mask(inner, masker) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_mask(inner, masker) for inner in value]
+    return value

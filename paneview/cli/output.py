@@ -1,0 +1,160 @@
+"""Printing for programs and for people.
+
+Data is never trusted with the terminal: control characters in names, commands and messages are shown escaped.
+Tables fit the terminal by dropping their least important columns whole, rather than cutting every column to
+an ellipsis. Colour only repeats what a glyph and a word say already.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import Any, TextIO
+
+RESET = "\x1b[0m"
+LEAST = 8  # cells that are left of a column that is cut
+COLOURS = {
+    "bold": "\x1b[1m",
+    "dim": "\x1b[2m",
+    "red": "\x1b[31m",
+    "green": "\x1b[32m",
+    "yellow": "\x1b[33m",
+    "blue": "\x1b[34m",
+    "magenta": "\x1b[35m",
+    "cyan": "\x1b[36m",
+}
+
+
+def print_json(value: Any) -> None:
+    """One line of JSON."""
+    import json  # noqa: PLC0415 - the control socket has loaded it, the parser's errors have not
+
+    sys.stdout.write(json.dumps(value) + "\n")
+
+
+def print_result(text: bytes) -> None:
+    """The JSON text of an object, as a success."""
+    sys.stdout.write('{"ok": true, ' + text[1:].decode("ascii") + "\n")
+
+
+def clean(text: object) -> str:
+    """`text` on one line, with control characters shown as escapes."""
+    plain = str(text)
+    if plain.isprintable():
+        return plain
+    return "".join(
+        letter if letter.isprintable() else letter.encode("unicode_escape", "surrogatepass").decode("ascii")
+        for letter in plain
+    )
+
+
+def colourful(stream: TextIO | None = None) -> bool:
+    """Whether colours may be written there: a terminal that knows them, and no NO_COLOR."""
+    target = sys.stdout if stream is None else stream
+    return target.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+
+
+def paint(text: str, colour: str | None, on: bool) -> str:
+    """`text` in a colour of `COLOURS`, or as it is."""
+    return f"{COLOURS[colour]}{text}{RESET}" if on and colour else text
+
+
+def terminal_width() -> int:
+    """Columns to fit into: $COLUMNS, the terminal's width, or 80.
+
+    A pipe has no width, and nothing is dropped.
+    """
+    import shutil  # noqa: PLC0415
+
+    if not sys.stdout.isatty() and not os.environ.get("COLUMNS"):
+        return 10_000
+    return shutil.get_terminal_size((80, 24)).columns
+
+
+def width(text: str) -> int:
+    """Terminal cells that `text` takes."""
+    if text.isascii():
+        return len(text)
+    from unicodedata import combining, east_asian_width  # noqa: PLC0415
+
+    return sum(0 if combining(letter) else 2 if east_asian_width(letter) in "WF" else 1 for letter in text)
+
+
+class Column:
+    """A column of a table.
+
+    `right`: numbers, set right. `drop`: columns with a higher one go first where the terminal is narrow; 0
+    stays. `flex`: the one that is cut when nothing is left to drop.
+    """
+
+    __slots__ = ("drop", "flex", "right", "title")
+
+    def __init__(self, title: str, *, right: bool = False, drop: int = 0, flex: bool = False) -> None:
+        self.title = title
+        self.right = right
+        self.drop = drop
+        self.flex = flex
+
+
+class Cell:
+    """Text with a colour."""
+
+    __slots__ = ("colour", "text")
+
+    def __init__(self, text: object, colour: str | None = None) -> None:
+        self.text = clean(text)
+        self.colour = colour
+
+
+def table(columns: Sequence[Column], rows: Sequence[Sequence[Cell]], limit: int, colour: bool) -> list[str]:
+    """The lines of an aligned table that fits into `limit` cells, titles first."""
+    widths = [
+        max([width(column.title), *(width(row[index].text) for row in rows)])
+        for index, column in enumerate(columns)
+    ]
+    shown = list(range(len(columns)))
+    for index in sorted(shown, key=lambda index: -columns[index].drop):
+        if columns[index].drop and _total(widths, shown) > limit:
+            shown.remove(index)
+    over = _total(widths, shown) - limit
+    for index in shown:
+        if over > 0 and columns[index].flex:
+            widths[index] = max(LEAST, widths[index] - over)
+    titles = [Cell(column.title, "bold") for column in columns]
+    return [_row(columns, widths, shown, row, colour) for row in [titles, *rows]]
+
+
+def _total(widths: Sequence[int], shown: Sequence[int]) -> int:
+    return sum(widths[index] for index in shown) + 2 * (len(shown) - 1)
+
+
+def _row(
+    columns: Sequence[Column], widths: Sequence[int], shown: Sequence[int], row: Sequence[Cell], colour: bool
+) -> str:
+    parts = []
+    for index in shown:
+        cell, room = row[index], widths[index]
+        text = cut(cell.text, room)
+        blank = " " * (room - width(text))
+        if columns[index].right:
+            parts.append(blank + paint(text, cell.colour, colour))
+        else:
+            parts.append(paint(text, cell.colour, colour) + ("" if index == shown[-1] else blank))
+    return "  ".join(parts).rstrip()
+
+
+def cut(text: str, room: int) -> str:
+    """`text` in at most `room` cells, with an ellipsis where something is missing."""
+    if width(text) <= room:
+        return text
+    kept, used = [], 0
+    for letter in text:
+        used += width(letter)
+        if used > room - 1:
+            break
+        kept.append(letter)
+    return "".join(kept) + "…"

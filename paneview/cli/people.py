@@ -1,0 +1,125 @@
+"""Status, health and inspection for people: the same glyphs and words as on the screen."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+from paneview.cli.output import Cell, Column, clean, colourful, cut, paint, table, terminal_width
+from paneview.cli.times import stamp
+from paneview.control.model import StatusView, TaskView
+from paneview.tui import words
+
+_COLOURS = {"ok": "green", "attention": "yellow", "failed": "red", "dim": "dim"}
+_EXPLAINED = {"failed", "waiting", "backoff"}
+_STATUS = (
+    Column("NAME", flex=True),
+    Column("STATE"),
+    Column("HEALTH", drop=3),
+    Column("PID", right=True, drop=4),
+    Column("UPTIME", right=True, drop=2),
+    Column("RESTARTS", right=True, drop=5),
+    Column("EXIT", right=True, drop=1),
+    Column("CPU", right=True, drop=6),
+    Column("MEM", right=True, drop=7),
+)
+_TIMES = {"started_at", "ended_at", "next_start_at", "waiting_since", "healthy_since", "due", "ts"}
+
+
+def print_status(raw: dict[str, Any]) -> None:
+    """The table of tasks, with a line of explanation under those that need one."""
+    status = StatusView.from_json(raw)
+    colour, limit = colourful(), terminal_width()
+    if not status.running:
+        print(f"{clean(status.session)}: no supervisor is running; this is what it left")
+    if not status.tasks:
+        print(f"{clean(status.session)} has no tasks yet: 'paneview add NAME COMMAND' adds one")
+        return
+    now = datetime.now(UTC).timestamp()
+    titles, *lines = table(_STATUS, [_cells(task, now) for task in status.tasks], limit, colour)
+    print(titles)
+    for task, line in zip(status.tasks, lines, strict=True):
+        print(line)
+        if task.reason and task.state in _EXPLAINED:
+            print(paint(cut(f"  └ {clean(task.reason)}", limit), "dim", colour))
+
+
+def _cells(task: TaskView, now: float) -> list[Cell]:
+    up = words.uptime(task, now)
+    shape = words.look(task)
+    return [
+        Cell(task.name),
+        Cell(words.state_text(task, now), _COLOURS.get(shape.role)),
+        Cell("-" if task.health == "none" else task.health),
+        Cell(task.pid or "-"),
+        Cell("-" if up is None else words.duration(up)),
+        Cell(task.restarts),
+        Cell(words.exit_text(task) or "-"),
+        Cell("-" if task.cpu_percent is None else words.percent(task.cpu_percent)),
+        Cell("-" if task.rss_bytes is None else words.size(task.rss_bytes)),
+    ]
+
+
+def print_health(raw: dict[str, Any]) -> None:
+    """A line per task, and the count."""
+    colour = colourful()
+    rows = []
+    for task in raw["tasks"]:
+        good = bool(task["healthy"])
+        said = Cell("✓ healthy", "green") if good else Cell("✗ not healthy", "red")
+        rows.append([Cell(task["name"]), said, Cell(task.get("state") or ""), Cell(task.get("reason") or "")])
+    columns = (Column("NAME"), Column("HEALTH"), Column("STATE", drop=1), Column("REASON", flex=True))
+    print("\n".join(table(columns, rows, terminal_width(), colour)))
+    print(f"{raw['healthy_count']} of {raw['total_count']} healthy")
+
+
+def print_inspect(raw: dict[str, Any]) -> None:
+    """Every key with its value; lists of objects as tables."""
+    colour, limit = colourful(), terminal_width()
+    simple = {key: value for key, value in raw.items() if not _is_nested(value)}
+    _print_pairs(simple, "", colour)
+    for key, value in raw.items():
+        if not _is_nested(value):
+            continue
+        print(f"\n{paint(clean(key), 'bold', colour)}")
+        if isinstance(value, dict):
+            _print_pairs(value, "  ", colour)
+        else:
+            for line in _object_table(value, limit - 2, colour):
+                print(f"  {line}")
+
+
+def _is_nested(value: object) -> bool:
+    if isinstance(value, list):
+        return bool(value) and all(isinstance(item, dict) for item in value)
+    return isinstance(value, dict) and bool(value)
+
+
+def _print_pairs(pairs: dict[str, Any], indent: str, colour: bool) -> None:
+    room = max((len(key) for key in pairs), default=0)
+    for key, value in pairs.items():
+        lines = str(_shown(key, value)).splitlines() or [""]
+        print(f"{indent}{paint(clean(key).ljust(room), 'dim', colour)}  {clean(lines[0])}".rstrip())
+        for line in lines[1:]:
+            print(f"{indent}{' ' * room}  {clean(line)}")
+
+
+def _object_table(items: list[dict[str, Any]], limit: int, colour: bool) -> list[str]:
+    keys = [key for key in items[0] if any(item.get(key) is not None for item in items)]
+    columns = [Column(key.upper(), drop=place, flex=place == 0) for place, key in enumerate(keys)]
+    rows = [[Cell(_shown(key, item.get(key))) for key in keys] for item in items]
+    return table(columns, rows, limit, colour)
+
+
+def _shown(key: str, value: object) -> object:
+    if value is None or value == "":
+        return "-"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if key in _TIMES and isinstance(value, int | float):
+        return stamp(value)
+    if isinstance(value, list):
+        return ", ".join(str(_shown("", item)) for item in value) or "-"
+    if isinstance(value, dict):
+        return ", ".join(f"{name}={_shown(name, inner)}" for name, inner in value.items()) or "-"
+    return value

@@ -1,0 +1,69 @@
+"""What the queue's commands share: the way to the queue, and reading what was typed.
+
+They talk to the queue directly, so they work whether or not a supervisor runs.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from paneview.cli.errors import CliError, UsageError
+from paneview.config.queue import QueuePlace, find_queue
+from paneview.worker.joining import connect_to
+
+if TYPE_CHECKING:
+    from paneview.broker import Broker
+    from paneview.cli.parser import Call
+
+_UNITS = {"": 1.0, "ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0, "w": 604_800.0}
+_SPAN = re.compile(r"(\d+(?:\.\d+)?)(ms|[smhdw]?)")
+
+
+def place_of(call: Call) -> QueuePlace:
+    """The queue that is meant. Raises ConfigError, CliError."""
+    file = call.text("file")
+    if file and not os.path.exists(file):
+        raise CliError(f"{file}: no such file", 2, code="config")
+    return find_queue({"broker": call.text("broker"), "host": None}, file)
+
+
+@contextmanager
+def opened(call: Call) -> Iterator[Broker]:
+    """The queue that is meant, for one command. Raises BrokerError and what `place_of` raises."""
+    with connect_to(place_of(call)) as broker:
+        yield broker
+
+
+def span(text: str | None, option: str) -> float | None:
+    """Seconds of ``90``, ``300s``, ``5m``, ``500ms``, ``7d``. Raises UsageError."""
+    if text is None:
+        return None
+    match = _SPAN.fullmatch(text.strip())
+    if match is None:
+        raise UsageError(f"{option} does not understand {text!r}", "give a time such as 30s, 5m, 2h or 7d")
+    return float(match[1]) * _UNITS[match[2]]
+
+
+def seconds(call: Call, key: str) -> float | None:
+    """The option's value as a number of seconds above 0. Raises UsageError."""
+    found = span(call.text(key), f"--{key}")
+    if found is not None and found <= 0:
+        raise UsageError(f"--{key} needs a time above 0")
+    return found
+
+
+def me() -> str:
+    """Who submits: ``user@host``."""
+    from getpass import getuser  # noqa: PLC0415 - for those who submit
+
+    from paneview.config.queue import host_name  # noqa: PLC0415
+
+    try:
+        user = getuser()
+    except (KeyError, OSError):  # a user id without a name
+        user = str(os.getuid())
+    return f"{user}@{host_name()}"

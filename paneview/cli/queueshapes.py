@@ -1,0 +1,254 @@
+"""What the queue's commands print with ``--json``; see `shapes`."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from paneview.cli.shape import Shape, Success
+
+State = Literal["queued", "delayed", "blocked", "leased", "done", "dead", "cancelled"]
+
+
+class Attempt(Shape):
+    """An attempt that brought no accepted result."""
+
+    number: int
+    token: int
+    worker: str
+    error: str
+    at: float
+
+
+class Result(Shape):
+    """What came of a job."""
+
+    job: str
+    status: Literal["ok", "error", "cancelled"]
+    output: Any
+    """What the handler returned; of a prompt, the text that the program printed."""
+    error: str | None
+    worker: str
+    host: str
+    token: int
+    attempt: int
+    started_at: float | None
+    finished_at: float
+
+
+class Job(Shape):
+    """A job as it is now."""
+
+    id: str
+    kind: str
+    state: State
+    status: Literal["pending", "in_progress", "completed", "failed"]
+    """The state in claude-queue's words."""
+    payload: Any
+    target: str
+    """For whom, as `dispatch` takes it."""
+    role: str | None
+    host: str | None
+    lane: str
+    """Where it waits: its target's queue, unless that was a worker which died."""
+    priority: int
+    timeout: float
+    attempts: int
+    max_attempts: int
+    token: int
+    """Of its last lease; grows with each."""
+    submitted_at: float
+    submitted_by: str
+    key: str | None
+    meta: dict[str, Any]
+    after: list[str]
+    group: str | None
+    not_before: float | None
+    owner: str | None
+    leased_at: float | None
+    lease_until: float | None
+    cancel: str | None
+    """Why somebody wants it cancelled."""
+    ended_at: float | None
+    errors: list[Attempt]
+    result: Result | None
+
+
+class JobShape(Success):
+    """`job`."""
+
+    job: Job
+
+
+class Jobs(Success):
+    """`jobs`, and `dlq` with list or show."""
+
+    jobs: list[Job]
+    count: int
+
+
+class ResultShape(Success):
+    """`result`, and `submit --wait`; a job that failed is a failure that has id and result, too."""
+
+    id: str
+    result: Result
+
+
+class Dispatched(Success):
+    """`dispatch`, and `submit` without --wait."""
+
+    id: str
+    created: bool
+    """False: a job with this key existed, and this is its id."""
+    target: str
+
+
+class Sent(Shape):
+    """A job for one of many workers."""
+
+    id: str
+    created: bool
+    worker: str
+    name: str
+
+
+class DispatchedAll(Success):
+    """`dispatch-role` and `broadcast`."""
+
+    jobs: list[Sent]
+    count: int
+
+
+class Fate(Shape):
+    """What was done about one job or worker."""
+
+    ok: bool
+    id: str
+    action: str
+    error: str | None = None
+
+
+class Fates(Success):
+    """`cancel`, `unquarantine`, and `dlq` with retry or purge."""
+
+    results: list[Fate]
+
+
+class Lane(Shape):
+    """A target's queue."""
+
+    lane: str
+    target: str
+    queued: int
+    delayed: int
+    blocked: int
+    leased: int
+    depth: int
+    oldest_age_s: float | None
+    """How long the oldest job that could be taken has waited."""
+
+
+class Lanes(Success):
+    """`queue`; with clean it prints action and count."""
+
+    broker: str
+    lanes: list[Lane]
+    warnings: list[str]
+    """What should be known about the broker's set-up."""
+
+
+class WorkerShape(Shape):
+    """A worker."""
+
+    id: str
+    """Of this incarnation."""
+    name: str
+    """Its task's, its pane's id, or standalone-…"""
+    host: str
+    pid: int
+    pane: str | None
+    roles: list[str]
+    concurrency: int
+    alive: bool
+    started_at: float
+    heartbeat_age_s: float
+    ttl: float
+    """Without a heartbeat for so long it counts as lost."""
+    jobs: list[str]
+    """Those it holds."""
+    quarantined: bool
+    reason: str | None
+    """Why it is quarantined."""
+
+
+class Workers(Success):
+    """`workers`, which is also called panes."""
+
+    workers: list[WorkerShape]
+    count: int
+    quarantined: dict[str, dict[str, Any]]
+
+
+class Host(Shape):
+    """A host."""
+
+    host: str
+    workers: int
+    alive: int
+    jobs: int
+    roles: list[str]
+
+
+class Hosts(Success):
+    """`hosts`."""
+
+    hosts: list[Host]
+    count: int
+
+
+class WorkerEvent(Shape):
+    """`worker` and `watchdog` print one of these a line while they run."""
+
+    ts: float
+    event: str
+    text: str
+    """The same for people."""
+    job: str | None = None
+    kind: str | None = None
+    attempt: int | None = None
+    seconds: float | None = None
+    error: str | None = None
+    worker: str | None = None
+    name: str | None = None
+    host: str | None = None
+    roles: list[str] | None = None
+    kinds: list[str] | None = None
+    reason: str | None = None
+    fields: dict[str, Any] | None = None
+
+
+class Service(Success):
+    """`service`."""
+
+    name: str
+    """What to call the file."""
+    unit: str
+
+
+QUEUE_SHAPES: dict[str, type[Shape]] = {
+    "worker": WorkerEvent,
+    "watchdog": WorkerEvent,
+    "dispatch": Dispatched,
+    "dispatch-role": DispatchedAll,
+    "broadcast": DispatchedAll,
+    "submit": Dispatched,
+    "jobs": Jobs,
+    "job": JobShape,
+    "result": ResultShape,
+    "cancel": Fates,
+    "dlq": Jobs,
+    "queue": Lanes,
+    "workers": Workers,
+    "hosts": Hosts,
+    "unquarantine": Fates,
+    "service": Service,
+}

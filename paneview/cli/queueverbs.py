@@ -1,0 +1,250 @@
+"""The queue's commands and options; see `verbs`."""
+
+from __future__ import annotations
+
+from paneview.cli.parser import Option, Verb
+
+_BROKER = Option(
+    "--broker",
+    "URL",
+    "the queue: sqlite:, redis://…, dir:///… (default: $PANEVIEW_BROKER, else [queue] in the file)",
+)
+_PAYLOAD = Option("--payload", "JSON", "what the handler gets; - reads it from standard input")
+_TIMEOUT = Option("--timeout", "TIME", "how long an attempt may take: 90, 300s, 5m, 500ms")
+_PRIORITY = Option("--priority", "N", "-999 to 999, higher first (default 0)")
+_DELAY = Option("--delay", "TIME", "not before then: 30s, 5m")
+_KEY = Option("--key", "KEY", "idempotency: of jobs with one key only the first exists")
+_META = Option("--meta", "K=V", "a note to find it by; may be given more than once", repeats=True)
+_ATTEMPTS = Option("--attempts", "N", "tries before it is a dead letter")
+_ROLE = Option("--role", "ROLE", "only for this role")
+_HOST = Option("--host", "HOST", "only for this host")
+_KINDS = "ping prompt shutdown"
+_STATES = "queued delayed blocked leased done dead cancelled pending in_progress completed failed"
+_SEND = (_PAYLOAD, _TIMEOUT, _PRIORITY, _DELAY, _KEY, _ATTEMPTS, _META, _BROKER)
+
+QUEUE_VERBS = (
+    Verb(
+        "worker",
+        "worker:worker",
+        "Take jobs from the queue until told to end.",
+        options=(
+            Option(
+                "--role", "ROLE", "what it can do; may be given more than once (default worker)", repeats=True
+            ),
+            Option("--concurrency", "N", "jobs at the same time (default 1)"),
+            Option("--once", None, "do what is there now, at most one job a place, and end"),
+            Option("--interval", "SECONDS", "look that often where nothing rings (default 1)"),
+            Option("--handlers", "MODULE", "a Python module with handlers for own kinds", repeats=True),
+            Option(
+                "--command",
+                "COMMAND",
+                "the program that gets prompts on standard input (default 'claude -p')",
+            ),
+            Option(
+                "--allow",
+                "FOLDER",
+                "where jobs may ask to run (default: this one)",
+                repeats=True,
+                complete="file",
+            ),
+            Option("--grace", "SECONDS", "at its end, how long jobs may go on (default 30)"),
+            Option("--name", "NAME", "its name (default: its task's, else its pane's id)"),
+            Option("--host", "HOST", "the host it takes jobs for (default: this one's name)"),
+            Option("--respawn", "FILE", "start as noted there, by `watchdog`", hidden=True),
+            _BROKER,
+        ),
+        example="paneview worker --role reviewer --role planner --concurrency 2",
+    ),
+    Verb(
+        "dispatch",
+        "dispatch:dispatch",
+        "Send a job to pane %3, a task, role:R, role:R@HOST, host:H or any.",
+        words="TARGET KIND",
+        least=2,
+        most=2,
+        options=_SEND,
+        complete=_KINDS,
+        example="""paneview dispatch role:reviewer prompt --payload '{"text": "review"}'""",
+    ),
+    Verb(
+        "dispatch-role",
+        "dispatch:dispatch_role",
+        "Send a job to every live worker of a role.",
+        words="ROLE KIND",
+        least=2,
+        most=2,
+        options=_SEND,
+        complete=_KINDS,
+        example="paneview dispatch-role reviewer ping",
+    ),
+    Verb(
+        "broadcast",
+        "dispatch:broadcast",
+        "Send a job to every live worker.",
+        words="KIND",
+        least=1,
+        most=1,
+        options=_SEND,
+        complete=_KINDS,
+        example="paneview broadcast ping",
+    ),
+    Verb(
+        "submit",
+        "dispatch:submit",
+        "Queue a prompt for whoever is free.",
+        words="TEXT…",
+        least=1,
+        most=None,
+        options=(
+            _HOST,
+            _ROLE,
+            _META,
+            Option("--wait", None, "wait for the result and print it"),
+            Option("-d --working-dir", "FOLDER", "where to run; the worker must allow it", complete="file"),
+            _TIMEOUT,
+            _PRIORITY,
+            _DELAY,
+            _KEY,
+            _ATTEMPTS,
+            _BROKER,
+        ),
+        example="paneview submit --role reviewer --wait 'Is README.md up to date?'",
+    ),
+    Verb(
+        "jobs",
+        "jobs:jobs",
+        "Show jobs, the newest first.",
+        options=(
+            Option(
+                "--state",
+                "STATE",
+                "only in this state; may be given more than once",
+                repeats=True,
+                complete=_STATES,
+            ),
+            _HOST,
+            _ROLE,
+            Option("--task", "NAME", "only for this task or pane", complete="task"),
+            Option("--kind", "KIND", "only of this kind", complete=_KINDS),
+            Option("-n --limit", "N", "at most so many (default 50)"),
+            _BROKER,
+        ),
+        example="paneview jobs --state dead",
+    ),
+    Verb(
+        "job",
+        "jobs:job",
+        "Show everything about a job.",
+        words="ID",
+        least=1,
+        most=1,
+        options=(_BROKER,),
+        example="paneview job 1764870164_8434f43fab12",
+    ),
+    Verb(
+        "result",
+        "jobs:result",
+        "Show what came of a job.",
+        words="ID",
+        least=1,
+        most=1,
+        options=(
+            Option("--wait", None, "wait until it is over"),
+            Option("--timeout", "TIME", "with --wait: at most so long (default 60s)"),
+            _BROKER,
+        ),
+        example="paneview result 1764870164_8434f43fab12 --wait --timeout 5m",
+    ),
+    Verb(
+        "cancel",
+        "jobs:cancel",
+        "Cancel jobs, waiting or running.",
+        words="ID…",
+        least=1,
+        most=None,
+        options=(Option("--reason", "TEXT", "why"), _BROKER),
+        example="paneview cancel 1764870164_8434f43fab12",
+    ),
+    Verb(
+        "dlq",
+        "jobs:dlq",
+        "Dead letters: jobs given up after their last attempt.",
+        words="list | show ID… | retry [ID…] | purge [ID…]",
+        least=0,
+        most=None,
+        options=(
+            Option("-n --limit", "N", "with list: at most so many (default 50)"),
+            Option("--all", None, "with retry and purge: all of them"),
+            _BROKER,
+        ),
+        complete="list show retry purge",
+        example="paneview dlq retry --all",
+    ),
+    Verb(
+        "queue",
+        "jobs:queue",
+        "Show how full the queue is by target; `clean` forgets old jobs.",
+        words="[clean]",
+        most=1,
+        options=(
+            Option("--older-than", "TIME", "with clean: what ended before, as 7d (default 7d)"),
+            _BROKER,
+        ),
+        complete="clean",
+        example="paneview queue clean --older-than 7d",
+    ),
+    Verb(
+        "workers",
+        "workers:workers",
+        "Show who works here, and on what.",
+        aliases=("panes",),
+        options=(_ROLE, _HOST, Option("-a --all", None, "those who left, too"), _BROKER),
+        example="paneview workers --role reviewer",
+    ),
+    Verb(
+        "hosts",
+        "workers:hosts",
+        "Show the hosts that have workers.",
+        options=(_BROKER,),
+        example="paneview hosts",
+    ),
+    Verb(
+        "unquarantine",
+        "workers:unquarantine",
+        "Let workers start again that died too often.",
+        words="NAME…",
+        least=1,
+        most=None,
+        options=(_BROKER,),
+        complete="task",
+        example="paneview unquarantine reviewer.1",
+    ),
+    Verb(
+        "watchdog",
+        "watchdog:watchdog",
+        "Bring back workers in panes that died, and the jobs they held.",
+        options=(
+            Option(
+                "--check-interval", "SECONDS", "between two looks (default 30); a death is noticed at once"
+            ),
+            _BROKER,
+        ),
+        example="paneview watchdog",
+    ),
+    Verb(
+        "service",
+        "service:service",
+        "Print a systemd unit for a worker or for the project's supervisor.",
+        words="worker | supervisor",
+        least=1,
+        most=1,
+        options=(
+            Option("--role", "ROLE", "of the worker; may be given more than once", repeats=True),
+            Option("--concurrency", "N", "of the worker"),
+            Option("--user", "NAME", "run as this user (default: you)"),
+            _BROKER,
+        ),
+        complete="worker supervisor",
+        example="paneview service worker --role reviewer > paneview-worker.service",
+    ),
+)

@@ -1,0 +1,130 @@
+"""``service``: a systemd unit for a worker or for a project's supervisor."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import shlex
+import shutil
+import sys
+from typing import TYPE_CHECKING
+
+from paneview.cli.errors import CliError, UsageError
+from paneview.cli.output import print_json
+from paneview.cli.queue import place_of
+
+if TYPE_CHECKING:
+    from paneview.cli.parser import Call
+    from paneview.config.queue import QueuePlace
+
+_UNIT = """\
+[Unit]
+Description={description}
+After=network-online.target
+Wants=network-online.target
+
+[Service]
+Type=exec
+User={user}
+WorkingDirectory={folder}
+{environment}ExecStart={command}
+Restart={restart}
+RestartSec=5
+KillMode={kill}
+TimeoutStopSec=90
+
+[Install]
+WantedBy=multi-user.target
+"""
+
+
+def service(call: Call) -> int:
+    """Print the unit."""
+    what = call.words[0]
+    if what not in ("worker", "supervisor"):
+        raise UsageError(f"there is no service for {what!r}", "there is one for worker and supervisor")
+    where = place_of(call)
+    unit = _worker(call, where) if what == "worker" else _supervisor(call, where)
+    name = f"paneview-{what}.service"
+    if call.json:
+        print_json({"ok": True, "name": name, "unit": unit})
+    else:
+        print(unit, end="")
+    return 0
+
+
+def _worker(call: Call, where: QueuePlace) -> str:
+    argv = [*_program(), "worker"]
+    for role in call.texts("role"):
+        argv += ["--role", role]
+    if count := call.count("concurrency"):
+        argv += ["--concurrency", str(count)]
+    if where.file:
+        argv += ["--file", str(where.file)]
+    broker = call.text("broker")
+    environment = {"PANEVIEW_BROKER": broker} if broker else {}
+    roles = ", ".join(call.texts("role")) or "worker"
+    return _unit(call, f"paneview worker ({roles})", argv, environment, where)
+
+
+def _supervisor(call: Call, where: QueuePlace) -> str:
+    if where.file is None:
+        raise CliError(f"no paneview.toml in {os.getcwd()} or a folder above it", 2, code="config")
+    argv = [*_program(), "--serve", "--file", str(where.file)]
+    # Its tasks live in tmux and go on without it: the next one takes them over.
+    return _unit(
+        call, f"paneview supervisor of {where.file}", argv, {}, where, kill="process", restart="on-failure"
+    )
+
+
+def _unit(
+    call: Call,
+    description: str,
+    argv: list[str],
+    environment: dict[str, str],
+    where: QueuePlace,
+    *,
+    kill: str = "mixed",
+    restart: str = "on-failure",
+) -> str:
+    folder = where.file.parent if where.file else os.getcwd()
+    # A service's path is short, and neither tmux nor an agent need be on it.
+    environment = {"PATH": os.environ.get("PATH", os.defpath), **environment}
+    for name in ("PANEVIEW_HOME", "PANEVIEW_TMUX_SOCKET"):
+        if value := os.environ.get(name):
+            environment[name] = value
+    lines = "".join(f"Environment={_quoted(f'{name}={value}')}\n" for name, value in environment.items())
+    return _UNIT.format(
+        description=_plain(description),
+        user=call.text("user") or pwd.getpwuid(os.getuid()).pw_name,
+        folder=_plain(str(folder)),
+        environment=lines,
+        command=" ".join(
+            _quoted(word).replace("$", "$$") for word in argv
+        ),  # variables, but not in Environment
+        restart=restart,
+        kill=kill,
+    )
+
+
+def _program() -> list[str]:
+    """The installed command, else this Python with our package."""
+    found = shutil.which("paneview")
+    return [found] if found else [sys.executable, "-P", "-m", "paneview"]
+
+
+def _plain(text: str) -> str:
+    """A value as a unit file takes it, which gives ``%`` a meaning. Raises CliError for what fits on no line."""
+    if not text.isprintable():
+        raise CliError(f"{text!r} cannot stand in a unit file", code="usage")
+    return text.replace("%", "%%")
+
+
+def _quoted(word: str) -> str:
+    """A word of a command line or an assignment."""
+    plain = _plain(word)
+    if shlex.quote(plain) == plain:
+        return plain
+    for letter, escaped in (("\\", "\\\\"), ('"', '\\"')):
+        plain = plain.replace(letter, escaped)
+    return f'"{plain}"'

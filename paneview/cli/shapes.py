@@ -1,0 +1,389 @@
+"""Every object that ``--json`` prints, in one place: the documentation, the JSON Schema and the test of it.
+
+``paneview schema --output COMMAND`` prints one as JSON Schema, and the tests check real output of real commands
+against these models, in which every key must be declared. The keys of taskmux 0.4 are all here under their old names;
+new keys may be added in later versions, none will be taken away. Times are epoch seconds, durations seconds, sizes
+bytes, CPU per cent of one core.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from paneview.cli.queueshapes import QUEUE_SHAPES
+from paneview.cli.shape import Failure, Problem, Shape, Success
+
+__all__ = ["SHAPES", "Failure"]
+
+
+class Task(Shape):
+    """A task as it is now."""
+
+    name: str
+    state: Literal[
+        "idle", "waiting", "starting", "running", "stopping", "backoff", "done", "failed", "stopped"
+    ]
+    health: Literal["none", "starting", "healthy", "unhealthy"]
+    """none: there is no probe; starting: not ready yet."""
+    ready: bool
+    """What depends on it may start."""
+    reason: str
+    """Why it is where it is."""
+    pid: int | None
+    exit_code: int | None
+    """Of the last run; null while none has ended, or after a signal."""
+    signal: int | None
+    """The signal that ended the last run."""
+    restarts: int
+    """Automatic restarts in a row; 60 healthy seconds make it 0."""
+    restarts_total: int
+    """Automatic restarts since somebody last started it."""
+    run: int | None
+    """Number of the current or last run."""
+    uptime_s: float | None
+    started_at: float | None
+    ended_at: float | None
+    next_start_at: float | None
+    """In state backoff: when the restart is due."""
+    manual_stop: bool
+    """Stopped by hand: it stays down until started by hand."""
+    cpu_percent: float | None
+    """Of the whole process tree."""
+    rss_bytes: int | None
+    """Of the whole process tree."""
+    processes: int | None
+    """How many the tree has."""
+    command: str
+    description: str
+    group: str | None
+    log_end: int | None
+    """Number of the line after the last one of its log."""
+    running: bool
+    healthy: bool
+    auto_start: bool
+    port: int | None
+    restart_policy: Literal["no", "on-failure", "always"]
+    max_restarts: int
+    cwd: str
+    depends_on: list[str]
+    window_id: str | None
+    pane_id: str | None
+
+
+class Supervisor(Shape):
+    """The process that supervises."""
+
+    pid: int
+    uptime_s: float
+    version: str
+
+
+class Status(Success):
+    """`status`."""
+
+    session: str
+    running: bool
+    """Whether a supervisor runs."""
+    active_tasks: int
+    file: str
+    supervisor: Supervisor | None
+    tasks: list[Task]
+
+
+class TaskHealth(Shape):
+    """A task's health."""
+
+    name: str
+    healthy: bool
+    health: str
+    state: str
+    reason: str
+
+
+class Health(Success):
+    """`health`."""
+
+    healthy_count: int
+    total_count: int
+    tasks: list[TaskHealth]
+
+
+class Run(Shape):
+    """One life of a task."""
+
+    id: int
+    task: str
+    started_at: float | None
+    ended_at: float | None
+    exit_code: int | None
+    signal: int | None
+    cause: str | None
+    """Why it was started."""
+    end_reason: str | None
+    pid: int | None
+    start_ticks: int | None
+    pane_id: str | None
+    window_id: str | None
+    boot_id: str | None
+    tmux_pid: int | None
+    tmux_start: int | None
+
+
+class Process(Shape):
+    """A process of a task's tree."""
+
+    pid: int
+    ppid: int
+    name: str
+    rss_bytes: int
+
+
+class Inspect(Task):
+    """`inspect`: the task's status, and everything behind it."""
+
+    ok: Literal[True]
+    log_file: str | None
+    health_check: str | None
+    definition: dict[str, Any]
+    """Every key of the configuration with its value as resolved; secrets are masked."""
+    runs: list[Run]
+    """The newest first."""
+    probe: dict[str, Any] | None
+    """The last probe: ok, detail, output, duration."""
+    tree: list[Process]
+    state_detail: dict[str, Any]
+
+
+class Result(Shape):
+    """What came of a request for one task."""
+
+    ok: bool
+    task: str
+    action: str
+    error: str | None = None
+
+
+class Acted(Success):
+    """`stop`, `kill`, `logs-clean`; task and action stand at the top, too, when one task was named."""
+
+    results: list[Result]
+    task: str | None = None
+    action: str | None = None
+
+
+class Started(Acted):
+    """`start` and `restart`."""
+
+    session: str
+    tasks: list[str]
+    """In the order of their start."""
+    waiting: dict[str, list[str]] | None = None
+    """Tasks that wait, and for what."""
+
+
+class Down(Success):
+    """`down`."""
+
+    session: str
+    action: Literal["down"]
+    tasks: list[str]
+    """Those that were running."""
+
+
+class Changed(Success):
+    """What a changed configuration came to."""
+
+    session: str
+    added: list[str]
+    removed: list[str]
+    changed: list[str]
+    restarted: list[str]
+
+
+class Reloaded(Changed):
+    """`reload`."""
+
+    action: Literal["reloaded"]
+
+
+class Scaled(Changed):
+    """`scale`."""
+
+    action: Literal["scaled"]
+    task: str
+    replicas: int
+
+
+class Event(Shape):
+    """Something that happened. With `-f`, one of these a line."""
+
+    id: int
+    ts: float
+    event: str
+    """Its kind."""
+    session: str
+    task: str | None
+    tasks: list[str] | None = None
+    """Of an event that concerns several at once."""
+    run: int | None
+    cause: str | None
+    """What led to it."""
+    actor: str | None
+    """user:NAME or supervisor."""
+    detail: dict[str, Any]
+
+
+class Events(Success):
+    """`events`."""
+
+    events: list[Event]
+    """The oldest first."""
+    count: int
+
+
+class Entry(Shape):
+    """A line of output. With `-f`, one of these a line."""
+
+    task: str
+    run: int
+    n: int
+    """Its number in the task's log, from 0 over all runs."""
+    ts: float
+    approx: bool
+    """The time is bracketed: the line came while no supervisor ran."""
+    text: str
+    """Without colours and other escapes."""
+    match: bool
+    """False: it is context of a match."""
+
+
+class Logs(Success):
+    """`logs`."""
+
+    task: str | None
+    """The one task that was named, else null."""
+    lines: list[str]
+    """As printed for people: time, task if several are shown, text."""
+    entries: list[Entry]
+    """The same lines as objects."""
+
+
+class Exported(Success):
+    """`export --output FILE`; without it, the lines themselves are printed."""
+
+    file: str
+    format: Literal["jsonl", "text"]
+    records: int
+
+
+class Attach(Success):
+    """`attach`: how to get there; with --json it does not go."""
+
+    task: str
+    session: str
+    window_id: str
+    command: list[str]
+
+
+class Check(Success):
+    """`check` of a file without mistakes; with mistakes it is a failure with `problems`."""
+
+    file: str
+    session: str
+    tasks: list[str]
+    problems: list[Problem]
+
+
+class Offered(Shape):
+    """A task that `init` could make of what the project has."""
+
+    name: str
+    command: str
+    source: str
+    """The file that tells of it."""
+    suggested: bool
+    """It is taken when nobody is asked."""
+
+
+class Agents(Shape):
+    """A file that AI agents read."""
+
+    file: str
+    action: Literal["created", "updated", "unchanged", "skipped"]
+    reason: str | None
+    """Why it was skipped."""
+
+
+class Init(Success):
+    """`init`; it asks nothing when it prints JSON."""
+
+    action: Literal["created", "kept"]
+    """kept: there was a configuration file already."""
+    file: str
+    tasks: list[str]
+    """What the new file holds."""
+    offers: list[Offered]
+    """All that could have been had."""
+    notes: list[str]
+    """What could not be read."""
+    agents: list[Agents]
+
+
+class Edited(Success):
+    """`add` and `remove`."""
+
+    task: str
+    action: Literal["added", "removed"]
+    file: str
+    reloaded: bool
+    """Whether a running supervisor has taken it over."""
+
+
+class Daemon(Success):
+    """`daemon`."""
+
+    action: Literal["started", "running"]
+    version: str
+    session: str
+    pid: int
+    file: str
+    tmux_socket: str | None
+    client: int
+    websocket: str | None
+    """Address of the WebSocket API; null while it is off."""
+    token_file: str
+    """Holds the token that the API wants: as `?token=`, as a bearer, or as `{"token": …}` in the first message."""
+
+
+class Completion(Success):
+    """`completion`."""
+
+    shell: str
+    script: str
+
+
+SHAPES: dict[str, type[Shape]] = {
+    "status": Status,
+    "health": Health,
+    "inspect": Inspect,
+    "start": Started,
+    "restart": Started,
+    "stop": Acted,
+    "kill": Acted,
+    "logs-clean": Acted,
+    "down": Down,
+    "reload": Reloaded,
+    "scale": Scaled,
+    "events": Events,
+    "watch": Event,
+    "logs": Logs,
+    "export": Exported,
+    "attach": Attach,
+    "init": Init,
+    "check": Check,
+    "add": Edited,
+    "remove": Edited,
+    "daemon": Daemon,
+    "completion": Completion,
+    **QUEUE_SHAPES,
+}

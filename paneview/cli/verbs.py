@@ -1,0 +1,308 @@
+"""Every command and option there is. Plain data: help, completion and parsing are made from it."""
+
+from __future__ import annotations
+
+from paneview.cli.parser import Option, Parser, Verb
+
+SHARED = (
+    Option("--json", None, "print JSON, errors too"),
+    Option(
+        "-c --file",
+        "FILE",
+        "the configuration file (default: $PANEVIEW_FILE, else found upward)",
+        complete="file",
+    ),
+    Option("-h --help", None, "show this help"),
+    Option("--version", None, "show the version"),
+)
+
+_SINCE = Option(
+    "--since", "WHEN", "from then on: 30s, 5m, 2h, 1d ago, or a time such as 2024-01-01T14:00 (UTC)"
+)
+_UNTIL = Option("--until", "WHEN", "up to then, in the same forms")
+_FOLLOW = Option("-f --follow", None, "go on with what comes, until Ctrl-C")
+_NO_DEPS = Option("--no-deps", None, "do not start what the named tasks depend on")
+
+# What a shell offers for --kind. The supervisor may know more.
+KINDS = (
+    "supervisor_started supervisor_stopped supervisor_adopted session_started session_stopped task_waiting "
+    "task_started "
+    "task_ready task_healthy task_unhealthy health_check_failed task_exited task_stopping task_stopped "
+    "task_killed task_restarted auto_restart restart_scheduled max_restarts_reached task_failed task_lost "
+    "task_adopted spawn_failed "
+    "log_gap tmux_lost tmux_restored config_reloaded config_rejected counter_reset dependency_timeout hook_failed "
+    "port_cleared port_refused worker_quarantined worker_hung queue_lost queue_restored "
+    "websocket_started websocket_stopped websocket_failed"
+)
+
+OPEN = Verb(
+    "paneview",
+    "launch:open_screen",
+    "Everything a project runs, on one screen, each process in its own tmux pane.",
+    words="[FILE]",
+    most=1,
+    options=(
+        Option("--serve", None, "run the supervisor in the foreground, with no screen"),
+        Option("--env-from", "FILE", "environment for --serve, as handed over by `start`", hidden=True),
+        Option("--report", "FILE", "where --serve says how its start went", hidden=True),
+        Option("--idle", None, "with --serve: start no task by itself", hidden=True),
+    ),
+    complete="file",
+    example="paneview sample.toml",
+)
+
+VERBS = (
+    Verb(
+        "start",
+        "lifecycle:start",
+        "Start tasks (default: all with auto_start), and a supervisor.",
+        words="[NAME…]",
+        most=None,
+        options=(
+            _NO_DEPS,
+            Option("-m --monitor", None, "stay and show events until Ctrl-C; tasks go on after it"),
+        ),
+        complete="task",
+        example="paneview start api web",
+    ),
+    Verb(
+        "stop",
+        "lifecycle:stop",
+        "Stop tasks (default: all) and keep them stopped.",
+        words="[NAME…]",
+        most=None,
+        complete="task",
+        example="paneview stop api",
+    ),
+    Verb(
+        "restart",
+        "lifecycle:restart",
+        "Stop and start tasks again (default: all that run).",
+        words="[NAME…]",
+        most=None,
+        complete="task",
+        example="paneview restart api",
+    ),
+    Verb(
+        "kill",
+        "lifecycle:kill",
+        "End tasks at once with SIGKILL and keep them stopped.",
+        words="NAME…",
+        least=1,
+        most=None,
+        complete="task",
+        example="paneview kill api",
+    ),
+    Verb(
+        "down",
+        "lifecycle:down",
+        "Stop everything: tasks, supervisor, tmux session.",
+        example="paneview down",
+    ),
+    Verb(
+        "scale",
+        "lifecycle:scale",
+        "Run this many replicas of a task.",
+        words="NAME N",
+        least=2,
+        most=2,
+        complete="task",
+        example="paneview scale worker 4",
+    ),
+    Verb(
+        "status",
+        "info:status",
+        "Show every task and its state.",
+        aliases=("ls", "list"),
+        example="paneview status --json",
+    ),
+    Verb("health", "info:health", "Show which tasks are healthy.", example="paneview health"),
+    Verb(
+        "inspect",
+        "info:inspect",
+        "Show everything about a task.",
+        words="NAME",
+        least=1,
+        most=1,
+        complete="task",
+        example="paneview inspect api --json",
+    ),
+    Verb(
+        "events",
+        "events:events",
+        "Show what happened, oldest first.",
+        options=(
+            Option("--task", "NAME", "only of this task", complete="task"),
+            Option(
+                "--kind",
+                "KIND",
+                "only of this kind; may be given more than once",
+                repeats=True,
+                complete=KINDS,
+            ),
+            _SINCE,
+            _UNTIL,
+            Option("-n --count --lines", "N", "at most the last N (default 100)"),
+            _FOLLOW,
+            Option("--queue", None, "of the queue: jobs and workers, on whatever host"),
+        ),
+        example="paneview events --task api --since 1h",
+    ),
+    Verb(
+        "watch",
+        "events:watch",
+        "Show how changes of the file take effect, until Ctrl-C.",
+        example="paneview watch",
+    ),
+    Verb(
+        "logs",
+        "logs:logs",
+        "Show the output of tasks (default: all), by time.",
+        words="[NAME…]",
+        most=None,
+        options=(
+            _FOLLOW,
+            Option("-n --lines", "N", "the last N lines or matches (default 100; all with --since or -g)"),
+            Option("-g --grep", "PATTERN", "only lines that contain PATTERN"),
+            Option("--regex", None, "PATTERN is a regular expression"),
+            Option("-i --ignore-case", None, "capitals do not matter in PATTERN"),
+            Option("-C --context", "N", "also N lines before and after each match"),
+            Option("-B --before", "N", "also N lines before each match"),
+            Option("-A --after", "N", "also N lines after each match"),
+            _SINCE,
+            _UNTIL,
+        ),
+        complete="task",
+        example="paneview logs api -g error -C 3",
+    ),
+    Verb(
+        "logs-clean",
+        "logs:logs_clean",
+        "Delete the stored output of tasks (default: all).",
+        words="[NAME…]",
+        most=None,
+        complete="task",
+        example="paneview logs-clean api",
+    ),
+    Verb(
+        "export",
+        "export:export",
+        "Write out events and output of a span of time.",
+        options=(
+            _SINCE,
+            _UNTIL,
+            Option("--format", "FORMAT", "jsonl (default) or text", complete="jsonl text"),
+            Option("-o --output", "FILE", "write there instead of to standard output", complete="file"),
+        ),
+        example="paneview export --since 1h -o review.jsonl",
+    ),
+    Verb(
+        "attach",
+        "attach:attach",
+        "Go into a task's tmux window (Ctrl-b d leaves it).",
+        words="NAME",
+        least=1,
+        most=1,
+        complete="task",
+        example="paneview attach api",
+    ),
+    Verb(
+        "init",
+        "init:init",
+        "Write a paneview.toml from what the project has; tell AI agents.",
+        options=(Option("--defaults", None, "ask nothing: take what is suggested"),),
+        example="paneview init",
+    ),
+    Verb(
+        "check",
+        "edit:check",
+        "Check the configuration file; tells every mistake.",
+        words="[FILE]",
+        most=1,
+        complete="file",
+        example="paneview check",
+    ),
+    Verb(
+        "schema",
+        "edit:schema",
+        "Print the JSON Schema of the file, or of a command's output.",
+        options=(Option("--output", "COMMAND", "of what this command prints with --json", complete="verb"),),
+        example="paneview schema > paneview.schema.json",
+    ),
+    Verb(
+        "add",
+        "edit:add",
+        "Add a task to the file; the rest of it stays as it is.",
+        words="NAME COMMAND",
+        least=2,
+        most=2,
+        options=(
+            Option("--cwd", "FOLDER", "folder to run in, relative to the file's", complete="file"),
+            Option(
+                "--depends-on",
+                "NAME",
+                "wait for this task; may be given more than once",
+                repeats=True,
+                complete="task",
+            ),
+            Option("--health-check", "COMMAND", "shell command that exits with 0 when the task is healthy"),
+            Option("--health-url", "URL", "address that answers when the task is healthy"),
+            Option("--port", "PORT", "port it listens on"),
+            Option("--restart-policy", "POLICY", "no, on-failure or always", complete="no on-failure always"),
+            Option("--description", "TEXT", "what the task is for"),
+            Option("--no-auto-start", None, "start it only by hand"),
+        ),
+        example="paneview add web 'python3 -m http.server 8000' --port 8000",
+    ),
+    Verb(
+        "remove",
+        "edit:remove",
+        "Remove a task from the file; if it runs, it is stopped.",
+        words="NAME",
+        least=1,
+        most=1,
+        complete="task",
+        example="paneview remove web",
+    ),
+    Verb(
+        "reload",
+        "lifecycle:reload",
+        "Take over the changed file now, not a moment later.",
+        example="paneview reload",
+    ),
+    Verb(
+        "daemon",
+        "launch:daemon",
+        "Run a supervisor in the background; starts no task.",
+        options=(
+            Option("--port", "PORT", "also serve the WebSocket API there, until the project is taken down"),
+        ),
+        example="paneview daemon --port 8765",
+    ),
+    Verb(
+        "completion",
+        "completion:completion",
+        "Print the completion script for bash, zsh or fish.",
+        words="SHELL",
+        least=1,
+        most=1,
+        complete="bash zsh fish",
+        example='eval "$(paneview completion bash)"',
+    ),
+    Verb("__complete", "completion:candidates", "", words="[WORD…]", most=None, hidden=True),
+)
+
+# The queue's commands are a table of their own: `status` has no time to read it.
+QUEUE = (
+    "worker", "dispatch", "dispatch-role", "broadcast", "submit", "jobs", "job", "result", "cancel", "dlq", "queue",
+    "workers", "panes", "hosts", "unquarantine", "watchdog", "service",
+)  # fmt: skip
+
+
+def _queue_verbs() -> tuple[Verb, ...]:
+    from paneview.cli.queueverbs import QUEUE_VERBS  # noqa: PLC0415
+
+    return QUEUE_VERBS
+
+
+PARSER = Parser(VERBS, SHARED, OPEN, QUEUE, _queue_verbs)

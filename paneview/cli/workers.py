@@ -1,0 +1,115 @@
+"""Who works: ``workers`` (or ``panes``), ``hosts`` and ``unquarantine``."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any
+
+from paneview.cli.output import Cell, Column, clean, colourful, print_json, table, terminal_width
+from paneview.cli.queue import opened, place_of
+from paneview.worker.views import hosts_json, worker_json
+
+if TYPE_CHECKING:
+    from paneview.cli.parser import Call
+
+
+def workers(call: Call) -> int:
+    """Every worker; those who left only with ``--all``, but always the quarantined."""
+    with opened(call) as broker:
+        quarantine = broker.workers.quarantined()
+        views = broker.workers.all(role=call.text("role") or "", host=call.text("host") or "")
+    shown: list[dict[str, Any]] = []
+    for view in views:
+        if view.alive or call.flag("all") or view.quarantined:
+            found = worker_json(view, quarantine)
+            if not found["quarantined"] or all(one["name"] != found["name"] for one in shown):
+                shown.append(found)
+    if call.json:
+        print_json({"ok": True, "workers": shown, "count": len(shown), "quarantined": quarantine})
+        return 0
+    _print_workers(shown)
+    for name, flag in quarantine.items():
+        print(f"{clean(name)} is quarantined: {clean(flag.get('reason', ''))}")
+    return 0
+
+
+def hosts(call: Call) -> int:
+    """Every host that has or had workers."""
+    with opened(call) as broker:
+        found = hosts_json(broker.workers.all())
+    if call.json:
+        print_json({"ok": True, "hosts": found, "count": len(found)})
+    elif not found:
+        print("no host has workers")
+    else:
+        columns = [
+            Column("HOST"),
+            Column("ALIVE", right=True),
+            Column("JOBS", right=True),
+            Column("ROLES", flex=True),
+        ]
+        rows = [
+            [Cell(one["host"]), Cell(one["alive"]), Cell(one["jobs"]), Cell(", ".join(one["roles"]))]
+            for one in found
+        ]
+        print("\n".join(table(columns, rows, terminal_width(), colourful())))
+    return 0
+
+
+def unquarantine(call: Call) -> int:
+    """Release workers; one that a running supervisor of this project keeps down is started again."""
+    where = place_of(call)
+    results: list[dict[str, Any]] = []
+    with opened(call) as broker:
+        for name in call.words:
+            there = broker.workers.unquarantine(name)
+            started = where.file is not None and _start(str(where.file), name)
+            if there or started:
+                results.append({"ok": True, "id": name, "action": "started" if started else "released"})
+            else:
+                results.append(
+                    {"ok": False, "id": name, "action": "none", "error": f"{name} is not quarantined"}
+                )
+    from paneview.cli.jobs import print_done  # noqa: PLC0415
+
+    return print_done(call, results)
+
+
+def _start(file: str, name: str) -> bool:
+    """Whether a supervisor runs that has now started this worker."""
+    from paneview.cli.place import Place  # noqa: PLC0415 - only where a project is
+    from paneview.control.errors import ControlError, NoSupervisor  # noqa: PLC0415
+
+    try:
+        here = Place(os.path.abspath(file))
+        task = next((one for one in here.ask("status")["tasks"] if one["name"] == name), None)
+        if task is None or task["state"] != "failed":
+            return False
+        here.ask("start", {"tasks": [name], "deps": False}, timeout=None)
+    except (NoSupervisor, ControlError):
+        return False
+    return True
+
+
+def _print_workers(shown: list[dict[str, Any]]) -> None:
+    if not shown:
+        print("no workers")
+        return
+    columns = [
+        Column("NAME"), Column("STATE"), Column("ROLES", drop=1), Column("HOST", drop=2),
+        Column("PID", right=True, drop=4), Column("BEAT", right=True, drop=3), Column("JOB", flex=True),
+    ]  # fmt: skip
+    rows = []
+    for one in shown:
+        state, ink = ("idle", None) if not one["jobs"] else ("busy", "cyan")
+        if one["quarantined"]:
+            state, ink = "quarantined", "red"
+        elif not one["alive"]:
+            state, ink = "gone", "dim"
+        rows.append(
+            [
+                Cell(one["name"]), Cell(state, ink), Cell(", ".join(one["roles"])), Cell(one["host"]), Cell(one["pid"]),
+                Cell(f"{one['heartbeat_age_s']:.0f} s"), Cell(", ".join(one["jobs"])),
+            ]
+        )  # fmt: skip
+    print("\n".join(table(columns, rows, terminal_width(), colourful())))

@@ -1,0 +1,49 @@
+"""The marked block in AGENTS.md and CLAUDE.md that tells an AI agent how this project is run.
+
+It names commands and no tasks: a copied table of tasks would be wrong from the first edit on, the commands tell what
+holds now. Everything outside the marks belongs to somebody else and stays byte for byte; writing the block twice
+gives the same bytes as writing it once.
+"""
+
+from __future__ import annotations
+
+import re
+
+FILES = ("AGENTS.md", "CLAUDE.md")
+BEGIN, END = "<!-- paneview:begin -->", "<!-- paneview:end -->"
+_BLOCK = re.compile(  # a begin without its end is text like any other
+    rb"%b(?:(?!%b).)*?%b" % (re.escape(BEGIN.encode()), re.escape(BEGIN.encode()), re.escape(END.encode())),
+    re.DOTALL,
+)
+_TEXT = """\
+## Running this project
+
+Its servers, builds and other long-running processes are tasks of `paneview` (in `{file}`). Do not start them
+yourself: have paneview do it, so that they are supervised, logged, and never started twice.
+
+- `paneview status --json`: every task and its state now. `paneview inspect NAME --json`: all about one.
+- `paneview start [NAME]`, `restart NAME`, `stop NAME`: return when it is done.
+- `paneview logs NAME -n 100`, `-g TEXT`, `--since 5m`: output, of earlier runs too.
+- `paneview events --task NAME --since 1h`: what happened to it, and why.
+- `paneview check` after an edit of `{file}`; `paneview COMMAND --help` for the rest.
+
+`--json` works everywhere. Exit status: 0 done, 1 failed, 2 bad usage or file, 3 no supervisor (`paneview start`).
+"""
+
+
+def block(file_name: str) -> str:
+    """The block, marks included, for a project whose configuration is `file_name`."""
+    return f"{BEGIN}\n{_TEXT.format(file=file_name)}{END}"
+
+
+def with_block(content: bytes, file_name: str) -> bytes:
+    """`content` with the block in it: where one was, else at the end. Raises ValueError for what is no text."""
+    if b"\0" in content:
+        raise ValueError("is no UTF-8 text")
+    line_end = "\r\n" if b"\r\n" in content else "\n"
+    text = block(file_name).replace("\n", line_end).encode()
+    if _BLOCK.search(content):
+        return _BLOCK.sub(lambda _: text, content)
+    end = line_end.encode()
+    gap = next(gap for gap in (b"", end, 2 * end) if not content or (content + gap).endswith(2 * end))
+    return content + gap + text + end

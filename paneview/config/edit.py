@@ -1,0 +1,221 @@
+"""Adding a task to a configuration file and removing one, with every other byte as it was.
+
+A file belongs to whoever wrote it: comments, order, spacing and line ends are not ours. So nothing is parsed
+and written again; text is put in or cut out by the positions that `scan` finds.
+
+``add_task`` appends one table after an empty line, in the line ends of the file. ``remove_task`` cuts
+whatever says something about the task (its tables, dotted keys, its part of an inline table) and the one
+empty line before a table. Comments stay, except on the lines that go and between them: who else could tell
+whose they are? So removing what was added gives the same bytes. A file without a newline at its end gets its
+table without one, which is how removing knows.
+
+The result must load, or nothing is written. Written by temporary file and rename, under a lock of the folder;
+a symbolic link stays one, and what it points to is replaced.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import re
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import tomli_w
+
+from paneview.config.errors import ConfigError, Problem
+from paneview.config.load import parse_project, parse_toml
+from paneview.config.scan import Document, Statement, scan
+from paneview.config.validate import Path as KeyPath
+from paneview.config.validate import nearest
+
+_BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
+_EMPTY_LINE_BEFORE = re.compile(r"(?:(?<=\n)|^)\r?\n\Z")
+_LINE_END = re.compile(r"\r?\n\Z")
+
+
+def add_task(
+    path: Path, name: str, fields: Mapping[str, Any], environ: Mapping[str, str] | None = None
+) -> None:
+    """Add a task with `fields` (as the file would have them) at the end of the file.
+
+    Raises ConfigError if there is a task of that name, or if the file with the task would not load; OSError.
+    """
+
+    def add(text: str, data: Mapping[str, Any]) -> str:
+        tasks = data.get("tasks", {})
+        if isinstance(tasks, dict) and name in tasks:
+            raise ConfigError(Problem(str(path), *_place(text, name), f"task {name!r} exists already"))
+        return _with_task(scan(text), name, fields)
+
+    _edit(path, add, environ)
+
+
+def remove_task(path: Path, name: str, environ: Mapping[str, str] | None = None) -> None:
+    """Remove a task.
+
+    Raises ConfigError if there is no such task, or if the file without it would not load, because another
+    task depends on it; OSError.
+    """
+
+    def remove(text: str, data: Mapping[str, Any]) -> str:
+        tasks = data.get("tasks", {})
+        if not isinstance(tasks, dict) or name not in tasks:
+            hint = nearest(name, tasks) if isinstance(tasks, dict) else None
+            raise ConfigError(Problem(str(path), None, None, f"Task {name!r} not found in config", hint))
+        return _without_task(scan(text), name)
+
+    _edit(path, remove, environ)
+
+
+def _place(text: str, name: str) -> tuple[int, int]:
+    document = scan(text)
+    return document.position(document.spans["tasks", name].key)
+
+
+def _edit(
+    path: Path, change: Callable[[str, Mapping[str, Any]], str], environ: Mapping[str, str] | None
+) -> None:
+    target = Path(os.path.realpath(path))
+    with _lock(target.parent):
+        try:
+            text, data = parse_toml(target.read_bytes(), path)
+        except FileNotFoundError as error:
+            raise ConfigError(
+                Problem(str(path), None, None, "does not exist", "'paneview init' writes it")
+            ) from error
+        content = change(text, data).encode()
+        parse_project(content, path, os.environ if environ is None else environ)
+        replace_file(target, content)
+
+
+@contextmanager
+def _lock(folder: Path) -> Iterator[None]:
+    """One edit at a time: each starts from what the last one wrote."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def replace_file(target: Path, content: bytes) -> None:
+    """Put `content` in place of what `target` holds, whole or not at all; owner and mode stay. Raises OSError."""
+    owner = target.stat()
+    descriptor, temporary = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fchmod(file.fileno(), owner.st_mode & 0o7777)
+            if (owner.st_uid, owner.st_gid) != (os.geteuid(), os.getegid()):
+                with suppress(PermissionError):
+                    os.fchown(file.fileno(), owner.st_uid, owner.st_gid)
+            os.fsync(file.fileno())
+        os.replace(temporary, target)
+    except BaseException:
+        os.unlink(temporary)
+        raise
+
+
+def _with_task(document: Document, name: str, fields: Mapping[str, Any]) -> str:
+    text = document.text
+    if ("tasks",) in document.inline:
+        return _into_inline_table(document, ("tasks",), f"{to_key(name)} = {to_value(fields)}")
+    line_end = "\r\n" if text.endswith("\r\n") or ("\r\n" in text and not text.endswith("\n")) else "\n"
+    lines = [
+        f"[tasks.{to_key(name)}]",
+        *(f"{to_key(key)} = {to_value(value)}" for key, value in fields.items()),
+    ]
+    block = line_end.join(lines)
+    if not text:
+        return block + line_end
+    if text.endswith("\n"):
+        return text + line_end + block + line_end
+    return text + line_end + line_end + block
+
+
+def _into_inline_table(document: Document, table: KeyPath, entry: str) -> str:
+    text = document.text
+    if entries := document.inline[table]:
+        end = entries[-1].end
+        return f"{text[:end]}, {entry}{text[end:]}"
+    opening = document.spans[table].value + 1
+    return text[:opening] + entry + text[opening:]
+
+
+def _without_task(document: Document, name: str) -> str:
+    text = document.text
+    for start, end in reversed(_cuts(document, ("tasks", name))):
+        text = text[:start] + text[end:]
+    return text
+
+
+def _cuts(document: Document, task: KeyPath) -> list[tuple[int, int]]:
+    """The stretches of text that say something about the task, in their order."""
+
+    def concerns(statement: Statement) -> bool:
+        return statement.path[: len(task)] == task
+
+    if entries := document.inline.get(task[:-1]):
+        return _entry_cuts([(entry.start, entry.end, concerns(entry)) for entry in entries])
+    cuts: list[tuple[int, int]] = []
+    in_table = False
+    for statement in document.statements:
+        if not concerns(statement):
+            in_table = False
+        elif in_table and not statement.is_header:  # with the comments since the line before
+            cuts[-1] = (cuts[-1][0], statement.end)
+        else:
+            in_table = statement.is_header
+            start = _before_empty_line(document.text, statement.start) if in_table else statement.start
+            cuts.append((start, statement.end))
+    if cuts and cuts[-1][1] == len(document.text) and not document.text.endswith("\n"):
+        cuts[-1] = (_before_line_end(document.text, cuts[-1][0]), cuts[-1][1])
+    return cuts
+
+
+def _entry_cuts(entries: list[tuple[int, int, bool]]) -> list[tuple[int, int]]:
+    """Cut entries out of an inline table, each with the comma that parts it from a neighbour that stays."""
+    cuts: list[tuple[int, int]] = []
+    kept_end: int | None = None
+    for start, end, goes in entries:
+        if not goes:
+            if kept_end is None and cuts:
+                cuts = [(cuts[0][0], start)]
+            kept_end = end
+        elif cuts and kept_end in (None, cuts[-1][0]):
+            cuts[-1] = (cuts[-1][0], end)
+        else:
+            cuts.append((start if kept_end is None else kept_end, end))
+    return cuts
+
+
+def _before_empty_line(text: str, start: int) -> int:
+    match = _EMPTY_LINE_BEFORE.search(text[:start])
+    return match.start() if match else start
+
+
+def _before_line_end(text: str, start: int) -> int:
+    match = _LINE_END.search(text[:start])
+    return match.start() if match else start
+
+
+def to_key(name: str) -> str:
+    """A key as TOML writes it, quoted if need be."""
+    return name if _BARE_KEY.fullmatch(name) else to_value(name)
+
+
+def to_value(value: Any) -> str:
+    """A value on one line."""
+    if isinstance(value, Mapping):
+        inside = ", ".join(f"{to_key(str(key))} = {to_value(item)}" for key, item in value.items())
+        return f"{{ {inside} }}" if inside else "{}"
+    if isinstance(value, list | tuple):
+        return f"[{', '.join(to_value(item) for item in value)}]"
+    return tomli_w.dumps({"k": value}).removeprefix("k = ").removesuffix("\n")

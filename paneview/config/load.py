@@ -1,0 +1,170 @@
+"""Reading a configuration file: all of it right, or a ConfigError that names every mistake with its line.
+
+``load_project`` is the only way in. The steps: TOML (tomllib), types and ranges (`validate`), variables,
+paths and content (`resolve`), tasks against each other (`relations`). The text is scanned for positions only
+when there is something to complain about.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from paneview.config.errors import ConfigError, Problem
+from paneview.config.models import NAME_LENGTH, Project, ProjectTable, Task
+from paneview.config.paths import default_name
+from paneview.config.relations import check_dependencies, check_sharing, expand_dependencies
+from paneview.config.resolve import Context, check_commands, resolve_environment, resolve_task
+from paneview.config.secrets import secret_values
+from paneview.config.validate import Complaint, validate
+from paneview.config.workers import resolve_queue, resolve_workers, url_secrets
+
+_SESSION_NAME = re.compile(rf"[A-Za-z0-9_][A-Za-z0-9_ -]{{0,{NAME_LENGTH - 1}}}")
+_PLACE = re.compile(r" \((?:at line (\d+), column (\d+)|at end of document)\)$")
+
+
+def load_project(
+    path: Path, environ: Mapping[str, str], *, replicas: Mapping[str, int] | None = None
+) -> Project:
+    """Read `path`, with ``${VAR}`` from `environ`. `replicas` overrides the file's (`paneview scale`).
+
+    Raises ConfigError with every mistake found.
+    """
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise ConfigError(Problem(str(path), None, None, f"can't be read: {error.strerror}")) from error
+    return parse_project(content, path, environ, replicas=replicas)
+
+
+def parse_project(
+    content: bytes, path: Path, environ: Mapping[str, str], *, replicas: Mapping[str, int] | None = None
+) -> Project:
+    """As `load_project`, of a `content` that need not be in the file yet."""
+    file = Path(os.path.abspath(path))
+    text, data = parse_toml(content, path)
+    table, complaints = validate(data)
+    context = Context(file.parent, environ)
+    context.complaints += complaints
+    project = _resolve(context, file, table, data, replicas or {})
+    if context.complaints or context.problems:
+        raise ConfigError(*_problems(context, text, str(path)))
+    return project
+
+
+def parse_toml(content: bytes, path: Path) -> tuple[str, dict[str, Any]]:
+    """The text and what it says. Raises ConfigError with the place of a syntax error."""
+    try:
+        text = content.decode()
+    except UnicodeDecodeError as error:
+        before = content[: error.start]
+        line, column = before.count(b"\n") + 1, error.start - before.rfind(b"\n")
+        raise ConfigError(Problem(str(path), line, column, "is not UTF-8 text")) from error
+    if text.startswith("\ufeff"):
+        raise ConfigError(
+            Problem(str(path), 1, 1, "begins with a byte order mark", "save it as UTF-8 without one")
+        )
+    try:
+        return text, tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(_syntax_problem(str(error), text, str(path))) from error
+
+
+def _syntax_problem(error: str, text: str, file: str) -> Problem:
+    match = _PLACE.search(error)
+    lines = text.split("\n")
+    line, column = (int(match[1]), int(match[2])) if match and match[1] else (len(lines), len(lines[-1]) + 1)
+    message = error[: match.start()] if match else error
+    if declared := re.search(r"declare \((.*)\) twice|overwrite a value", message):
+        keys = re.findall(r"'([^']*)'", declared[1] or "")
+        message = f"[{'.'.join(keys)}] is there twice" if keys else "this key is there twice"
+    return Problem(file, line, column, message[:1].lower() + message[1:])
+
+
+def _resolve(
+    context: Context, file: Path, table: ProjectTable, data: Mapping[str, Any], replicas: Mapping[str, int]
+) -> Project:
+    outer = context.environ
+    env = resolve_environment(context, (), table.env, table.env_file, outer)
+    values = {**outer, **env}
+    tasks: dict[str, Task] = {}
+    for name, task_table in table.tasks.items():
+        count = replicas.get(name, task_table.replicas)
+        for number in [None] if count is None else range(1, count + 1):
+            task = resolve_task(context, name, task_table, number, env)
+            tasks[task.name] = task
+    queue = resolve_queue(context, file, table, outer)
+    workers = resolve_workers(context, table, env, replicas, queue, file)
+    tasks.update({name: worker for name, (worker, _) in workers.items()})
+    # The project's hooks run in the environment of one task or another.
+    any_task = {name: value for task in tasks.values() for name, value in task.env.items()}
+    check_commands(context, ("hooks",), table.hooks, {**any_task, **values})
+    named = [name for key in ("tasks", "workers") if isinstance(data.get(key), dict) for name in data[key]]
+    tables = {**table.tasks, **{worker.base_name: made for worker, made in workers.values()}}
+    check_dependencies(context, tables, named)
+    check_sharing(context, tasks)
+    return Project.model_construct(
+        name=_session_name(context, file, table.name, values),
+        file=file,
+        root=file.parent,
+        auto_start=table.auto_start,
+        env=env,
+        hooks=table.hooks,
+        tmux=_tmux(context, table, values),
+        websocket=table.websocket,
+        queue=queue,
+        has_queue="queue" in table.model_fields_set or bool(workers),
+        secret_patterns=tuple(table.secrets.patterns),
+        secret_values=secret_values(
+            [env, *(task.env for task in tasks.values())], context.environ, table.secrets.patterns
+        )
+        | url_secrets(queue.broker),
+        tasks=expand_dependencies(tasks),
+    )
+
+
+def _session_name(context: Context, file: Path, given: str | None, values: Mapping[str, str]) -> str:
+    if given is None:
+        return default_name(file)
+    name = context.text(("name",), given, values)
+    if not _SESSION_NAME.fullmatch(name):
+        hint = f"letters, digits, _, - and spaces, {NAME_LENGTH} at most, starting with a letter, digit or _"
+        context.complain(("name",), f"name {name!r} can't be used for a tmux session", hint)
+    return name
+
+
+def _tmux(context: Context, table: ProjectTable, values: Mapping[str, str]) -> Any:
+    socket = table.tmux.socket
+    if socket is None:
+        return table.tmux
+    place = ("tmux", "socket")
+    name = context.text(place, socket, values)
+    if "/" in name and not name.startswith("/"):
+        context.complain(place, f"tmux socket {name!r} is neither a name nor an absolute path")
+    return table.tmux.model_copy(update={"socket": name})
+
+
+def _problems(context: Context, text: str, file: str) -> list[Problem]:
+    from paneview.config.scan import scan  # noqa: PLC0415 - only when something is wrong
+
+    document = scan(text)
+
+    def locate(complaint: Complaint) -> Problem:
+        path, message = complaint.path, complaint.message
+        if len(path) > 2 and path[0] in ("tasks", "workers") and repr(path[1]) not in message:
+            message = f"{path[0][:-1]} {path[1]!r}: {message}"
+        exact = path in document.spans
+        while path and path not in document.spans:
+            path = path[:-1]
+        if not path:
+            return Problem(file, 1, 1, message, complaint.hint)
+        span = document.spans[path]
+        line, column = document.position(span.key if complaint.at_key or not exact else span.value)
+        return Problem(file, line, column, message, complaint.hint)
+
+    found = sorted(map(locate, context.complaints), key=lambda p: (p.line or 0, p.column or 0))
+    return [*found, *context.problems]

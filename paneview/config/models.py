@@ -1,0 +1,339 @@
+"""The configuration as data: what a file may say (``ProjectTable``) and what paneview runs (``Project``).
+
+Two shapes of the same thing. The tables mirror the file: strict types, no unknown keys, and the JSON Schema
+that editors read. The resolved models are what the rest of the program sees: paths absolute, ``${VAR}``
+replaced, sizes in bytes, replicas expanded. Fields that are the same in both are written once, in
+``TaskFields``.
+
+The text under a field is its description, in the JSON Schema too (`schema` reads it from this source, since
+pydantic's own way of doing so costs each start 12 ms).
+
+Strict means strict: ``port = "8000"`` is an error, not 8000. A whole number is accepted where seconds are
+meant.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+
+from paneview.config.queue import QueueSettings
+
+NAME_LENGTH = 64
+# Letters, digits, _ and -: no dot (replicas are NAME.1 …), nothing tmux or a file name would stumble over,
+# and not digits alone, which tmux takes for a window's index.
+NAME_PATTERN = r"^([A-Za-z_]|[0-9]+[A-Za-z_-])[A-Za-z0-9_-]*$"
+
+Condition = Literal["started", "healthy", "completed"]
+RestartPolicy = Literal["no", "on-failure", "always"]
+StopSignal = Literal["SIGINT", "SIGTERM", "SIGQUIT", "SIGHUP", "SIGUSR1", "SIGUSR2", "SIGWINCH", "SIGKILL"]
+Port = Annotated[int, Field(ge=1, le=65535)]
+TaskName = Annotated[str, StringConstraints(pattern=NAME_PATTERN, max_length=NAME_LENGTH)]
+NotBlank = Annotated[str, StringConstraints(pattern=r"\S")]
+Positive = Annotated[float, Field(gt=0)]
+NotNegative = Annotated[float, Field(ge=0)]
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+# Built from what has been checked (`model_construct`): validators that never run need not be made.
+_RESOLVED = ConfigDict(defer_build=True)
+
+
+class Hooks(_Model):
+    """Shell commands around a start and a stop, in the task's folder and environment.
+
+    Order: global before, task before, the action, task after, global after. A failing `before_*` aborts the
+    action.
+    """
+
+    before_start: NotBlank | None = None
+    """Run before the process is started; a failure aborts the start."""
+    after_start: NotBlank | None = None
+    """Run once the process has been started."""
+    before_stop: NotBlank | None = None
+    """Run before the process is stopped; a failure aborts the stop."""
+    after_stop: NotBlank | None = None
+    """Run once the last process is gone."""
+    timeout: Positive = 60.0
+    """Seconds a hook may take before it is killed, with all it started, and counts as failed."""
+
+
+class Dependency(_Model):
+    """One thing a task waits for."""
+
+    task: str
+    """The task to wait for; with replicas, every one of them."""
+    condition: Condition = "healthy"
+    """started: its process runs; healthy: its probe has succeeded; completed: it has ended with exit code
+    0."""
+
+
+class TmuxSettings(_Model):
+    """Which tmux server the project's session lives in."""
+
+    socket: NotBlank | None = None
+    """Name (as `tmux -L`) or absolute path (as `tmux -S`) of the server's socket. Default: the user's own
+    server."""
+
+
+class WebSocketSettings(_Model):
+    """The WebSocket API. It is off unless this table exists or `paneview daemon --port` asks for it."""
+
+    port: Port = 8765
+    """The port to listen on."""
+    host: Literal["127.0.0.1", "::1", "localhost"] = "127.0.0.1"
+    """The loopback address to listen on; others are refused, because the API can run commands."""
+
+
+class SecretSettings(_Model):
+    """Which values are never shown."""
+
+    patterns: list[NotBlank] = ["*TOKEN*", "*SECRET*", "*PASSWORD*", "*KEY*"]
+    """Values of environment variables whose name matches one of these (`*` and `?`, capitals do not matter)
+    are masked in `inspect`, events and exports."""
+
+
+class QueueTable(_Model):
+    """The queue, and what holds for all who work on it. Environment variables go before these."""
+
+    broker: NotBlank = "sqlite:"
+    """Where the queue is: sqlite: (the project's own, on this host), redis://HOST/0, dir:///SHARED/FOLDER, …"""
+    host: NotBlank | None = None
+    """The name under which this host takes jobs. Default: the machine's."""
+    heartbeat_interval: Positive = 10.0
+    """Seconds between two heartbeats of a worker."""
+    heartbeat_ttl: Positive = 60.0
+    """Seconds without a heartbeat after which a worker counts as dead."""
+    command_timeout: Positive = 300.0
+    """Seconds that an attempt may take, where the job does not say."""
+    lease: Annotated[float, Field(ge=0.1)] = 60.0
+    """Seconds after which a job comes back whose worker has fallen silent."""
+    max_attempts: Annotated[int, Field(ge=1)] = 3
+    """Attempts before a job is a dead letter, where it does not say."""
+    max_queue_depth: Annotated[int, Field(ge=0)] = 100
+    """Jobs that may wait for one target; more are refused. 0: any number."""
+    respawn_limit: Annotated[int, Field(ge=0)] = 5
+    """Respawns of a worker within `respawn_window` after which it is quarantined."""
+    respawn_window: Positive = 300.0
+    """The seconds within which respawns count."""
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+    """What workers print: this and what is more important."""
+
+
+class TaskFields(_Model):
+    """What is the same in the file and in the resolved task."""
+
+    command: NotBlank
+    """The shell command to run, by `sh -c`. `${VAR}` is left to that shell, which sees the same values; a
+    `${VAR}` that is set nowhere and has no default is an error."""
+    description: str = ""
+    """What the task is for, shown beside its name."""
+    group: NotBlank | None = None
+    """Tasks of one group are shown together."""
+    auto_start: bool = True
+    """Start with the project; false: only by hand, or when another task that starts depends on it."""
+    port: Port | None = None
+    """The port the task listens on. What else of yours listens there is ended before the start, told in an
+    event."""
+    health_check: NotBlank | None = None
+    """Shell command that exits with 0 when the task is healthy. A task has one kind of probe at most."""
+    health_url: NotBlank | None = None
+    """http:// or https:// address that answers when the task is healthy. `localhost` is tried by IPv4 and
+    IPv6."""
+    health_body: NotBlank | None = None
+    """Regular expression that the body of the answer of `health_url` must contain."""
+    health_log: NotBlank | None = None
+    """Regular expression: the task is healthy once a line of its output matches."""
+    health_interval: Positive = 10.0
+    """Seconds between two probes once the task is ready (until then they are more frequent)."""
+    health_timeout: Positive = 5.0
+    """Seconds a probe may take."""
+    health_retries: Annotated[int, Field(ge=1)] = 3
+    """Consecutive failures before the task counts as unhealthy and is restarted by its policy."""
+    ready_timeout: Positive = 60.0
+    """Seconds after which those who wait for this task to become ready are told so (they go on waiting)."""
+    stop_grace_period: NotNegative = 5.0
+    """Seconds from the stop signal to SIGTERM, and from there to SIGKILL."""
+    stop_signal: StopSignal = "SIGINT"
+    """The signal that asks the task to stop."""
+    restart_policy: RestartPolicy = "on-failure"
+    """When to start the task again after it ended by itself."""
+    max_restarts: Annotated[int, Field(ge=0)] = 5
+    """Restarts before giving up; the count is reset after 60 s healthy."""
+    restart_backoff: NotNegative = 2.0
+    """The n-th restart waits this to the power of n-1 seconds, 60 at most, and the first none; 0: never a
+    delay."""
+    log_max_files: Annotated[int, Field(ge=1)] = 3
+    """Files of `log_max_size` to keep."""
+    schedule: NotBlank | None = None
+    """Cron expression (minute hour day month weekday, local time, or @hourly, @daily, …): one run at each
+    such time, none while the last is still running."""
+    hooks: Hooks = Hooks()
+    """Commands around this task's start and stop."""
+
+
+class TaskTable(TaskFields):
+    """A task as the file says it."""
+
+    cwd: NotBlank | None = None
+    """The folder to run in, relative to this file's folder, which is the default."""
+    depends_on: list[NotBlank | Dependency] = []
+    """Tasks to wait for: a name (waits until it is healthy) or `{ task = "db", condition = "completed" }`."""
+    env: dict[str, str] = {}
+    """Environment variables, on top of `env_file` and of what paneview was started with."""
+    env_file: NotBlank | None = None
+    """File of NAME=value lines, relative to this file's folder."""
+    health_status: int | NotBlank | list[int | NotBlank] = "200-399"
+    """HTTP status that means healthy for `health_url`: a number, a range such as "200-299", or a list of
+    these."""
+    health_tcp: Port | NotBlank | None = None
+    """Healthy when it accepts connections: "host:port", or a port on localhost (IPv4 and IPv6 are tried)."""
+    log_file: NotBlank | None = None
+    """Also write the output, as plain text with times, to this file, relative to this file's folder."""
+    log_max_size: Annotated[int, Field(ge=1)] | NotBlank = "10MB"
+    """Size of a log file; as many as `log_max_files` are kept. A number of bytes, or with KB, MB or GB (of
+    1024)."""
+    log_max_age: Positive | NotBlank | None = None
+    """Output older than this is removed: seconds, or with s, m, h, d or w. Default: no limit but the size."""
+    replicas: Annotated[int, Field(ge=1, le=1000)] | None = None
+    """Run this many, as NAME.1 to NAME.N, each with its number in PANEVIEW_REPLICA."""
+
+
+class WorkerTable(_Model):
+    """A worker: takes jobs from the queue, supervised like any task."""
+
+    role: NotBlank | list[NotBlank] = "worker"
+    """What it can do: one role, or several."""
+    command: list[NotBlank] = ["claude", "-p"]
+    """The program that gets a prompt on standard input, as a list of words; no shell reads it."""
+    concurrency: Annotated[int, Field(ge=1, le=1000)] = 1
+    """Jobs at the same time."""
+    handlers: list[NotBlank] = []
+    """Python modules with handlers for own kinds of jobs, found from `cwd`."""
+    allow: list[NotBlank] = []
+    """Folders in which, or below which, a job may ask to run, relative to this file's folder. Default: `cwd`."""
+    replicas: Annotated[int, Field(ge=1, le=1000)] | None = None
+    """Run this many, as NAME.1 to NAME.N."""
+    description: str = ""
+    """What the worker is for, shown beside its name."""
+    group: NotBlank | None = "workers"
+    """Shown together with the tasks of this group."""
+    auto_start: bool = True
+    """Start with the project."""
+    cwd: NotBlank | None = None
+    """The folder to run in, relative to this file's folder, which is the default."""
+    depends_on: list[NotBlank | Dependency] = []
+    """Tasks to wait for."""
+    env: dict[str, str] = {}
+    """Environment variables, on top of `env_file` and of what paneview was started with."""
+    env_file: NotBlank | None = None
+    """File of NAME=value lines, relative to this file's folder."""
+    stop_grace_period: NotNegative = 10.0
+    """Seconds that jobs under way may go on when the worker is stopped; then they are handed back."""
+    hooks: Hooks = Hooks()
+    """Commands around this worker's start and stop."""
+
+
+class ProjectTable(_Model):
+    """A paneview project: the tasks it runs and how. Strings may hold ${VAR} and ${VAR:-default}."""
+
+    model_config = ConfigDict(title="paneview.toml")
+
+    name: NotBlank | None = None
+    """Name of the project and of its tmux session. Default: the folder's name (in a taskmux.toml:
+    "taskmux")."""
+    auto_start: bool = True
+    """False: the session is created, but no task is started by itself."""
+    env: dict[str, str] = {}
+    """Environment variables of every task, on top of `env_file`."""
+    env_file: NotBlank | None = None
+    """File of NAME=value lines for every task, relative to this file's folder."""
+    hooks: Hooks = Hooks()
+    """Commands around every task's start and stop."""
+    tmux: TmuxSettings = TmuxSettings()
+    """Where the project's tmux session lives."""
+    websocket: WebSocketSettings | None = None
+    """The WebSocket API; off without this table."""
+    secrets: SecretSettings = SecretSettings()
+    """Which values are never shown."""
+    queue: QueueTable = QueueTable()
+    """The queue of jobs."""
+    tasks: dict[TaskName, TaskTable] = {}
+    """The tasks, by name: letters, digits, _ and -."""
+    workers: dict[TaskName, WorkerTable] = {}
+    """The workers, by name, which no task may have."""
+
+
+class Task(TaskFields):
+    """A task ready to run; a replica is one of its own."""
+
+    model_config = _RESOLVED
+
+    name: str
+    """`base_name`, or `base_name.N` for a replica."""
+    base_name: str
+    replica: int | None = None
+    """This replica's number, from 1."""
+    cwd: Path
+    """Absolute; it existed when the file was read."""
+    depends_on: tuple[Dependency, ...] = ()
+    """Tasks by their full name: a dependency on a task with replicas stands here once for each."""
+    env: dict[str, str] = {}
+    """All that is added to the environment: of the project and of the task, `env_file` and `env`."""
+    env_file: Path | None = None
+    health_status: tuple[tuple[int, int], ...] = ((200, 399),)
+    """Ranges of HTTP status codes, both ends included."""
+    health_tcp: str | None = None
+    """host:port (an IPv6 address in brackets)."""
+    log_file: Path | None = None
+    log_max_size: int
+    """Bytes."""
+    log_max_age: float | None = None
+    """Seconds."""
+    respawn_limit: int | None = None
+    """Of a worker: respawns within `respawn_window` before it is quarantined. None: it is no worker."""
+    respawn_window: float = 300.0
+    """Seconds."""
+
+    def definition_key(self) -> str:
+        """Changes when, and only when, a running process no longer matches the file and must be restarted.
+
+        That is what the process was started with: command, folder and environment. All else (probes, policy,
+        limits, hooks, port, description, dependencies) takes effect without a restart.
+        """
+        parts = [self.command, str(self.cwd), sorted(self.env.items())]
+        return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]
+
+
+class Project(_Model):
+    """A configuration file, read, checked and resolved."""
+
+    model_config = _RESOLVED
+
+    name: str
+    file: Path
+    """Absolute; a symbolic link is not followed, since the project's folder is where the link stands."""
+    root: Path
+    """The file's folder."""
+    auto_start: bool
+    env: dict[str, str]
+    """What is added to the environment of every task (already part of each task's `env`), and of the global
+    hooks."""
+    hooks: Hooks
+    tmux: TmuxSettings
+    websocket: WebSocketSettings | None
+    queue: QueueSettings
+    has_queue: bool
+    """The file speaks of a queue or of workers."""
+    secret_patterns: tuple[str, ...]
+    secret_values: frozenset[str]
+    """The values themselves, to be masked wherever text is shown; see `secrets.Masker`."""
+    tasks: dict[str, Task]
+    """By full name, in the order of the file."""

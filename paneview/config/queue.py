@@ -1,0 +1,212 @@
+"""Settings of the queue and its workers: one table, one precedence.
+
+A setting comes from the first of these that has it: the flag on the command line, the environment, ``.env`` in the
+project's folder (without a project: in this one), ``[queue]`` in the file, the default. Each is called
+``PANEVIEW_NAME`` in the environment; where PaneBus has the same setting, its ``PANEBUS_NAME`` is read, too, after
+ours. Of ``.env`` nothing but these names is taken.
+
+The file is read here as bare TOML, since a command that sends one job has no time for the models. They check the
+same table, more strictly, whenever the whole project is read.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import tomllib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from paneview.config import locate, paths
+from paneview.config.errors import ConfigError, Problem
+from paneview.config.interpolate import InterpolationError, interpolate
+
+LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
+
+
+def host_name() -> str:
+    """This machine's name, as jobs are addressed to it."""
+    return socket.gethostname() or "localhost"
+
+
+@dataclass(frozen=True, slots=True)
+class QueueSettings:
+    """All settings; durations in seconds."""
+
+    broker: str = "sqlite:"
+    """The queue's URL."""
+    host: str = ""
+    """The name under which this host takes jobs; empty: the machine's."""
+    heartbeat_interval: float = 10.0
+    heartbeat_ttl: float = 60.0
+    command_timeout: float = 300.0
+    lease: float = 60.0
+    max_attempts: int = 3
+    max_queue_depth: int = 100
+    """Jobs that may wait for one target; 0: any number."""
+    respawn_limit: int = 5
+    respawn_window: float = 300.0
+    log_level: str = "INFO"
+
+    @property
+    def here(self) -> str:
+        """The host's name."""
+        return self.host or host_name()
+
+
+def _number(least: float) -> Callable[[str], float]:
+    def read(text: str) -> float:
+        value = float(text)
+        if not least <= value < 1e9:
+            raise ValueError
+        return value
+
+    return read
+
+
+def _whole(least: int) -> Callable[[str], int]:
+    def read(text: str) -> int:
+        value = int(text)
+        if not least <= value < 10**9:
+            raise ValueError
+        return value
+
+    return read
+
+
+def _level(text: str) -> str:
+    if text.upper() not in LOG_LEVELS:
+        raise ValueError
+    return text.upper()
+
+
+# How a setting is read from text, and what is said of one that cannot be.
+_READ: dict[str, tuple[Callable[[str], Any], str]] = {
+    "broker": (str, "a URL"),
+    "host": (str, "a name"),
+    "heartbeat_interval": (_number(0.01), "a number of seconds"),
+    "heartbeat_ttl": (_number(0.05), "a number of seconds"),
+    "command_timeout": (_number(0.001), "a number of seconds"),
+    "lease": (_number(0.1), "a number of seconds, 0.1 or more"),
+    "max_attempts": (_whole(1), "a whole number from 1"),
+    "max_queue_depth": (_whole(0), "a whole number from 0"),
+    "respawn_limit": (_whole(0), "a whole number from 0"),
+    "respawn_window": (_number(0.001), "a number of seconds"),
+    "log_level": (_level, "one of " + ", ".join(LOG_LEVELS)),
+}
+NAMES = tuple(field.name for field in fields(QueueSettings))
+# Other names for the broker's URL.
+_ALSO = {"broker": ("PANEVIEW_REDIS_URL", "PANEBUS_REDIS_URL")}
+
+
+def variables(name: str) -> tuple[str, ...]:
+    """The environment variables that hold a setting, the first one counts most."""
+    return (f"PANEVIEW_{name.upper()}", f"PANEBUS_{name.upper()}", *_ALSO.get(name, ()))
+
+
+def resolve(
+    flags: Mapping[str, Any],
+    environ: Mapping[str, str],
+    dotenv: Mapping[str, str],
+    table: Mapping[str, Any],
+    file: str = "",
+) -> QueueSettings:
+    """The settings that follow from all sources. Raises ConfigError with every value that cannot be."""
+    chosen: dict[str, Any] = {}
+    problems: list[Problem] = []
+    for name in NAMES:
+        found = _find(name, flags, environ, dotenv, table)
+        if found is None:
+            continue
+        source, value = found
+        read, expected = _READ[name]
+        try:
+            chosen[name] = read(interpolate(str(value), environ))
+        except InterpolationError as error:
+            problems.append(Problem(file, None, None, f"queue.{name}: {error}", error.hint))
+        except ValueError:
+            problems.append(Problem(file, None, None, f"{source} must be {expected}, not {value!r}"))
+    if problems:
+        raise ConfigError(*problems)
+    return QueueSettings(**chosen)
+
+
+def _find(
+    name: str,
+    flags: Mapping[str, Any],
+    environ: Mapping[str, str],
+    dotenv: Mapping[str, str],
+    table: Mapping[str, Any],
+) -> tuple[str, Any] | None:
+    if flags.get(name) is not None:
+        return f"--{name.replace('_', '-')}", flags[name]
+    for values in (environ, dotenv):
+        for variable in variables(name):
+            if values.get(variable):
+                return variable, values[variable]
+    return (f"queue.{name}", table[name]) if name in table else None
+
+
+def read_dotenv(folder: Path, environ: Mapping[str, str]) -> dict[str, str]:
+    """The settings in the folder's ``.env``; none if there is no such file. Raises ConfigError."""
+    file = folder / ".env"
+    if not file.is_file():
+        return {}
+    from paneview.config.envfile import read_env_file  # noqa: PLC0415 - few folders have one
+
+    try:
+        found = read_env_file(file, environ)
+    except OSError as error:
+        raise ConfigError(Problem(str(file), None, None, f"can't be read: {error.strerror}")) from error
+    except ConfigError as error:
+        # It is other programs' file, too: only a line that means us is our business.
+        if all(name not in file.read_text(errors="replace") for name in ("PANEVIEW_", "PANEBUS_")):
+            return {}
+        raise error from None
+    return {name: value for name, value in found.items() if name.startswith(("PANEVIEW_", "PANEBUS_"))}
+
+
+@dataclass(frozen=True, slots=True)
+class QueuePlace:
+    """Where a command's queue is: its settings, and the project it belongs to, if any."""
+
+    settings: QueueSettings
+    file: Path | None
+    folder: Path
+    """State folder for a queue that has no place of its own (``sqlite:``)."""
+
+
+def find_queue(flags: Mapping[str, Any], named: str | None = None) -> QueuePlace:
+    """The queue that is meant from this folder, or by the project file ``named``. Raises ConfigError.
+
+    Without a project, ``sqlite:`` is a queue of the user's own.
+    """
+    found = named or os.environ.get("PANEVIEW_FILE") or locate.find_file(os.getcwd())
+    file = Path(os.path.abspath(found)) if found else None
+    if file is not None and file.is_dir():
+        found = next((str(file / name) for name in locate.FILE_NAMES if (file / name).is_file()), None)
+        file = Path(found) if found else file / locate.FILE_NAMES[0]
+    table: Mapping[str, Any] = {}
+    folder = paths.state_home()
+    if file is not None:
+        data = _read_toml(file)
+        table = data.get("queue") or {}
+        if not isinstance(table, Mapping):
+            raise ConfigError(Problem(str(file), None, None, "queue must be a table"))
+        name = data.get("name")
+        plain = isinstance(name, str) and "${" not in name and "/" not in name
+        folder = paths.make_project_dir(file, str(name) if plain and name else paths.default_name(file))
+    dotenv = read_dotenv(file.parent if file else Path.cwd(), os.environ)
+    return QueuePlace(resolve(flags, os.environ, dotenv, table, str(file or "")), file, folder)
+
+
+def _read_toml(file: Path) -> dict[str, Any]:
+    try:
+        with file.open("rb") as content:
+            return tomllib.load(content)
+    except OSError as error:
+        raise ConfigError(Problem(str(file), None, None, f"can't be read: {error.strerror}")) from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(Problem(str(file), None, None, f"is no TOML: {error}")) from error

@@ -1,0 +1,105 @@
+"""What tasks may not do to each other: wait in a circle, wait for what never comes, share a port or a log
+file."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from graphlib import CycleError, TopologicalSorter
+
+from paneview.config.models import Dependency, Task, TaskTable
+from paneview.config.resolve import Context
+from paneview.config.validate import STAND_IN, Path, nearest
+
+
+def check_dependencies(context: Context, tables: Mapping[str, TaskTable], names: Collection[str]) -> None:
+    """Unknown names, doubled names, cycles, and waiting for the end of what is always restarted.
+
+    `names` are all tasks of the file, also those with a mistake elsewhere that `tables` therefore lacks.
+    """
+    for name, table in tables.items():
+        seen: set[str] = set()
+        for index, dependency in enumerate(_dependencies(table)):
+            target = dependency.task
+            path: Path = ("tasks", name, "depends_on", index)
+            if target == STAND_IN:
+                continue
+            if target not in names:
+                others = [other for other in names if other != name]
+                context.complain(path, f"{target!r} is not a task", nearest(target, others))
+            elif target in seen:
+                context.complain(path, f"depends on {target!r} twice")
+            elif dependency.condition == "completed" and _never_completes(tables.get(target)):
+                message = f"waits for task {target!r} to complete, but that is always restarted"
+                context.complain(path, message, f'{target!r} needs restart_policy "no" or "on-failure"')
+            seen.add(target)
+    _check_cycles(context, tables)
+
+
+def _never_completes(table: TaskTable | None) -> bool:
+    return table is not None and table.restart_policy == "always"
+
+
+def _dependencies(table: TaskTable) -> list[Dependency]:
+    return [item if isinstance(item, Dependency) else Dependency(task=item) for item in table.depends_on]
+
+
+def _check_cycles(context: Context, tables: Mapping[str, TaskTable]) -> None:
+    """Tell each cycle once, at the dependency of its first task in the file that closes it."""
+    graph = {
+        name: [d.task for d in _dependencies(table) if d.task in tables] for name, table in tables.items()
+    }
+    order = list(graph)
+    while True:
+        try:
+            TopologicalSorter(graph).prepare()
+        except CycleError as error:
+            # graphlib lists what is waited for first; turned round it reads "a waits for b".
+            circle = error.args[1][:0:-1]
+            first = min(range(len(circle)), key=lambda i: order.index(circle[i]))
+            circle = circle[first:] + circle[:first]
+            target = circle[1 % len(circle)]
+            index = [d.task for d in _dependencies(tables[circle[0]])].index(target)
+            words = " → ".join([*circle, circle[0]])
+            context.complain(("tasks", circle[0], "depends_on", index), f"tasks wait for each other: {words}")
+            graph[circle[0]].remove(target)
+        else:
+            return
+
+
+def check_sharing(context: Context, tasks: Mapping[str, Task]) -> None:
+    """A port or a log file belongs to one task."""
+    hints = {
+        "port": "give each its own by ${PANEVIEW_REPLICA} in the command",
+        "log_file": "use ${PANEVIEW_REPLICA} in it",
+    }
+    for field, hint in hints.items():
+        owners: dict[object, Task] = {}
+        for task in tasks.values():
+            value = getattr(task, field)
+            owner = owners.setdefault(value, task)
+            if value is None or owner is task:
+                continue
+            path: Path = ("tasks", task.base_name, field)
+            if owner.base_name == task.base_name:
+                context.complain(path, f"{field} {value} can't be shared by replicas", hint)
+            else:
+                context.complain(path, f"{field} {value} is already that of task {owner.base_name!r}")
+
+
+def expand_dependencies(tasks: Mapping[str, Task]) -> dict[str, Task]:
+    """The tasks with each dependency on a task with replicas turned into one on each of them."""
+    replicas: dict[str, list[str]] = {}
+    for task in tasks.values():
+        replicas.setdefault(task.base_name, []).append(task.name)
+    return {
+        name: task.model_copy(
+            update={
+                "depends_on": tuple(
+                    Dependency(task=full, condition=dependency.condition)
+                    for dependency in task.depends_on
+                    for full in replicas.get(dependency.task, ())
+                )
+            }
+        )
+        for name, task in tasks.items()
+    }

@@ -1,0 +1,56 @@
+"""Keeping secret values out of what people and programs are shown."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from fnmatch import fnmatchcase
+
+MASK = "********"
+# A shorter value would be found in the middle of innocent words, and masking it would hide nothing.
+SHORTEST_MASKED_IN_TEXT = 4
+# What a person has in their environment was not named with this project in mind: MONKEY=true is no secret.
+SHORTEST_INHERITED = 8
+
+
+def is_secret(name: str, patterns: Iterable[str]) -> bool:
+    """Whether the variable `name` matches one of `patterns`, whatever the capitals."""
+    return any(fnmatchcase(name.upper(), pattern.upper()) for pattern in patterns)
+
+
+def secret_values(
+    own: Iterable[Mapping[str, str]], inherited: Mapping[str, str], patterns: Iterable[str]
+) -> frozenset[str]:
+    """The values of all secret variables that are long enough to be looked for in text.
+
+    `own` are environments that the configuration sets; `inherited` is what paneview was started with.
+    """
+    wanted = tuple(patterns)
+    return frozenset(
+        value
+        for environment, shortest in [
+            *((env, SHORTEST_MASKED_IN_TEXT) for env in own),
+            (inherited, SHORTEST_INHERITED),
+        ]
+        for name, value in environment.items()
+        if len(value) >= shortest and is_secret(name, wanted)
+    )
+
+
+class Masker:
+    """Replaces secret values in text and in environments."""
+
+    def __init__(self, patterns: Iterable[str], values: Iterable[str]) -> None:
+        self._patterns = tuple(patterns)
+        longest_first = sorted(values, key=len, reverse=True)
+        self._values = re.compile("|".join(map(re.escape, longest_first))) if longest_first else None
+
+    def text(self, text: str) -> str:
+        """`text` with each secret value masked."""
+        return self._values.sub(MASK, text) if self._values else text
+
+    def env(self, env: Mapping[str, str]) -> dict[str, str]:
+        """`env` with the values of secret names masked, and secret values in the others."""
+        return {
+            name: MASK if is_secret(name, self._patterns) else self.text(value) for name, value in env.items()
+        }

@@ -1,0 +1,135 @@
+"""``[queue]`` and ``[workers.NAME]``: from what the file says to settings, and to tasks that are supervised as any.
+
+A worker becomes ``paneview worker …`` with everything about it on the command line, so that its pane and `inspect` show
+what it is, and any change of it is a change of the task. What it may not show, the queue's URL with its password, comes
+in the environment.
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+import sys
+from collections.abc import Mapping
+from pathlib import Path as FilePath
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+from paneview.config.errors import ConfigError
+from paneview.config.models import ProjectTable, Task, TaskTable, WorkerTable
+from paneview.config.queue import QueueSettings, read_dotenv, resolve
+from paneview.config.resolve import (
+    REPLICA_VARIABLE,
+    Context,
+    resolve_environment,
+    resolve_path,
+    resolve_task,
+)
+from paneview.config.validate import Path, nearest
+
+NO_LIMIT = 1_000_000  # restarts in a row: workers are counted within a window instead
+BROKER_VARIABLE = "PANEVIEW_BROKER"
+SCHEMES = ("sqlite", "redis", "rediss", "redis+sentinel", "rediss+sentinel", "dir")
+_SAME = (
+    "description", "group", "auto_start", "cwd", "depends_on", "env", "env_file", "stop_grace_period", "hooks",
+)  # fmt: skip
+
+
+def resolve_queue(
+    context: Context, file: FilePath, table: ProjectTable, values: Mapping[str, str]
+) -> QueueSettings:
+    """The settings of the project's queue."""
+    given = {name: getattr(table.queue, name) for name in table.queue.model_fields_set}
+    try:
+        settings = resolve({}, values, read_dotenv(file.parent, values), given, str(file))
+    except ConfigError as error:
+        context.problems += error.problems
+        return QueueSettings()
+    scheme = settings.broker.partition(":")[0]
+    if scheme not in SCHEMES:
+        message = f"broker {scheme!r} is none of {', '.join(SCHEMES)}"
+        context.complain(("queue", "broker"), message, nearest(scheme, SCHEMES))
+    return settings
+
+
+def resolve_workers(
+    context: Context,
+    table: ProjectTable,
+    project_env: Mapping[str, str],
+    replicas: Mapping[str, int],
+    queue: QueueSettings,
+    file: FilePath,
+) -> dict[str, tuple[Task, TaskTable]]:
+    """Each worker, or replica of one, as a task, and the table it would have as one."""
+    context.workers = frozenset(table.workers) - frozenset(table.tasks)
+    found: dict[str, tuple[Task, TaskTable]] = {}
+    for name, worker in table.workers.items():
+        if name in table.tasks:
+            context.complain(("workers", name), f"{name!r} is already the name of a task", at_key=True)
+            continue
+        count = replicas.get(name, worker.replicas)
+        for number in [None] if count is None else range(1, count + 1):
+            made = _as_task_table(context, name, worker, number, project_env, file)
+            task = resolve_task(context, name, made, number, {BROKER_VARIABLE: queue.broker, **project_env})
+            limits: dict[str, Any] = {
+                "respawn_limit": queue.respawn_limit,
+                "respawn_window": queue.respawn_window,
+            }
+            task = task.model_copy(update=limits)
+            found[task.name] = task, made
+    return found
+
+
+def url_secrets(url: str) -> frozenset[str]:
+    """The password in a queue's URL, as it stands there and as it is."""
+    password = urlsplit(url).password
+    return frozenset({password, unquote(password)}) if password else frozenset()
+
+
+def _as_task_table(
+    context: Context,
+    name: str,
+    worker: WorkerTable,
+    replica: int | None,
+    project_env: Mapping[str, str],
+    file: FilePath,
+) -> TaskTable:
+    path: Path = ("workers", name)
+    values = {**context.environ, **project_env, **({REPLICA_VARIABLE: str(replica)} if replica else {})}
+    values |= resolve_environment(context, path, worker.env, worker.env_file, values)
+
+    def text(field: str, value: str) -> str:
+        return context.text((*path, field), value, values)
+
+    roles = [worker.role] if isinstance(worker.role, str) else worker.role
+    argv = [sys.executable, "-P", "-m", "paneview", "worker"]
+    for role in roles:
+        argv += ["--role", _role(context, (*path, "role"), text("role", role))]
+    if worker.concurrency != 1:
+        argv += ["--concurrency", str(worker.concurrency)]
+    argv += ["--command", shlex.join(text("command", word) for word in worker.command)]
+    if not worker.command:
+        context.complain((*path, "command"), "command is empty")
+    for module in worker.handlers:
+        argv += ["--handlers", text("handlers", module)]
+    for folder in worker.allow:
+        argv += ["--allow", str(_allowed(context, (*path, "allow"), text("allow", folder)))]
+    argv += ["--file", str(file)]
+    same = {field: getattr(worker, field) for field in _SAME}
+    # It gets SIGINT, and SIGTERM when the grace is over: then it hands back what it has not finished.
+    return TaskTable.model_construct(
+        **same, command=shlex.join(argv), max_restarts=NO_LIMIT, restart_policy="on-failure"
+    )
+
+
+def _role(context: Context, path: Path, role: str) -> str:
+    if not context.unfinished(role) and (role.split() != [role] or set(role) & set("@/\\") or len(role) > 64):
+        context.complain(path, f"role {role!r} holds a space, @ or a slash, or is longer than 64 characters")
+    return role
+
+
+def _allowed(context: Context, path: Path, text: str) -> FilePath:
+    folder = resolve_path(context, text)
+    if not folder.is_dir() and not context.unfinished(text):
+        context.complain(path, f"allow {os.fspath(folder)!r} is not a folder")
+    return folder

@@ -1,0 +1,198 @@
+"""The command line's way to the supervisor: one connection, a request, a reply.
+
+``paneview status`` has to answer within 30 ms, of which Python's own start takes ten. So this module does
+without ``socket``, which loads enum and selectors around the C module that does the work (5 ms), and without
+``json`` until something has to be understood (7 ms): `Connection.call_text` hands the result on as the text
+it came as.
+"""
+
+from __future__ import annotations
+
+import _socket
+import errno
+import os
+
+from paneview.control.errors import ControlError, Disconnected, NoSupervisor
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from types import TracebackType
+    from typing import Any, Self
+
+MAX_LINE = 16 * 1024 * 1024
+READ_SIZE = 64 * 1024
+# How a reply without error begins and ends on the wire (`session` builds it so, and a test holds them
+# together).
+REPLY_START = b'{"id":%d,"ok":true,"result":'
+REPLY_END = b"}\n"
+_NOBODY = {errno.ENOENT, errno.ECONNREFUSED, errno.ENOTDIR, errno.ENOTSOCK}
+
+
+class Connection:
+    """A connection to the supervisor that listens at `path`.
+
+    `client` is the name under which this process appears in events; `timeout` (seconds, None for ever) bounds
+    each wait for a reply. Raises NoSupervisor if there is no socket or nobody listens, ControlError
+    otherwise.
+    """
+
+    def __init__(
+        self, path: str | os.PathLike[str], *, client: str = "cli", timeout: float | None = None
+    ) -> None:
+        self._client = client
+        self._number = 0
+        self._pushes: list[dict[str, Any]] = []
+        self._buffer = bytearray()
+        self._socket = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM)
+        try:
+            self._socket.settimeout(timeout)
+            self._socket.connect(os.fspath(path))
+        except OSError as error:
+            self._socket.close()
+            if error.errno in _NOBODY:
+                raise NoSupervisor(f"no supervisor listens at {os.fspath(path)}") from None
+            raise ControlError(f"cannot connect to {os.fspath(path)}: {error.strerror or error}") from None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End the connection. What was asked goes on."""
+        self._socket.close()
+
+    def fileno(self) -> int:
+        """For select and poll."""
+        return self._socket.fileno()
+
+    def call(self, do: str, args: dict[str, Any] | None = None) -> dict[str, Any]:
+        """Ask and wait for the reply's result. Pushes that come meanwhile are kept for `pushes`.
+
+        Raises ControlError for a refusal or failure, Disconnected if the connection ends first.
+        """
+        import json  # noqa: PLC0415
+
+        self._number += 1
+        request = {"id": self._number, "do": do, "client": self._client, "args": args or {}}
+        self._send(json.dumps(request).encode() + b"\n")
+        while True:
+            message = self._read()
+            if "push" in message:
+                self._pushes.append(message)
+            elif message.get("id") == self._number:
+                if message.get("ok"):
+                    result: dict[str, Any] = message.get("result") or {}
+                    return result
+                raise ControlError.from_json(message)
+
+    def call_text(self, do: str) -> bytes:
+        """As `call` without arguments, but the result as JSON text.
+
+        For a connection that has not subscribed.
+        """
+        self._number += 1
+        self._send(
+            b'{"id":%d,"do":"%b","client":"%b"}\n' % (self._number, do.encode(), self._client.encode())
+        )
+        line = self._read_line()
+        start = REPLY_START % self._number
+        if line.startswith(start):
+            return bytes(line[len(start) : -len(REPLY_END)])
+        import json  # noqa: PLC0415
+
+        message = json.loads(line)
+        if "push" in message:  # good-bye
+            raise Disconnected("the supervisor ended before it answered")
+        raise ControlError.from_json(message)
+
+    def pushes(self) -> Iterator[dict[str, Any]]:
+        """What the supervisor sends after ``subscribe``, until it says good-bye or the connection ends.
+
+        Raises ControlError with code ``cut`` when this client read too slowly.
+        """
+        while True:
+            try:
+                message = self._pushes.pop(0) if self._pushes else self._read()
+            except Disconnected:
+                return
+            if message.get("push") == "cut":
+                raise ControlError(f"cut off by the supervisor: {message.get('reason')}", "cut")
+            yield message
+            if message.get("push") == "bye":
+                return
+
+    def drain(self) -> None:
+        """Read and forget what has come, without waiting: for who only wants to know that something did.
+
+        Raises Disconnected when the connection is over.
+        """
+        try:
+            while True:
+                data = self._socket.recv(READ_SIZE, _socket.MSG_DONTWAIT)
+                if not data:
+                    raise Disconnected("the supervisor has ended the connection")
+        except BlockingIOError:
+            return
+        except OSError as error:
+            raise Disconnected(f"the connection to the supervisor ended: {error.strerror or error}") from None
+
+    def wait_closed(self) -> None:
+        """Wait until the supervisor has ended the connection, as it does when it has ended itself."""
+        try:
+            while True:
+                self._read()
+        except Disconnected:
+            return
+
+    def _send(self, data: bytes) -> None:
+        try:
+            self._socket.sendall(data)
+        except OSError as error:
+            raise Disconnected(f"the connection to the supervisor ended: {error.strerror or error}") from None
+
+    def _read(self) -> dict[str, Any]:
+        import json  # noqa: PLC0415
+
+        message: dict[str, Any] = json.loads(self._read_line())
+        return message
+
+    def _read_line(self) -> bytearray:
+        looked_at = 0
+        while (end := self._buffer.find(b"\n", looked_at)) < 0:
+            looked_at = len(self._buffer)
+            if looked_at > MAX_LINE:
+                raise Disconnected("the supervisor sent a line that is too long")
+            try:
+                data = self._socket.recv(READ_SIZE)
+            except TimeoutError:
+                raise ControlError("the supervisor did not answer in time", "timeout") from None
+            except OSError as error:
+                message = f"the connection to the supervisor ended: {error.strerror or error}"
+                raise Disconnected(message) from None
+            if not data:
+                raise Disconnected("the supervisor ended before it answered")
+            self._buffer += data
+        line = self._buffer[: end + 1]
+        del self._buffer[: end + 1]
+        return line
+
+
+def call(
+    path: str | os.PathLike[str],
+    do: str,
+    args: dict[str, Any] | None = None,
+    *,
+    client: str = "cli",
+    timeout: float | None = None,
+) -> dict[str, Any]:
+    """Connect, ask once, and close. Raises as `Connection` and `Connection.call` do."""
+    with Connection(path, client=client, timeout=timeout) as connection:
+        return connection.call(do, args)

@@ -1,0 +1,131 @@
+"""What the supervisor tells, as frozen objects with names: the view models of every client that draws.
+
+`from_json` takes what a supervisor of another version may send: missing keys become the defaults here,
+unknown ones are left out. The fields' names are the keys of the JSON objects.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, fields
+from typing import Any, Self
+
+
+def _known(cls: type, raw: dict[str, Any]) -> dict[str, Any]:
+    return {item.name: raw[item.name] for item in fields(cls) if raw.get(item.name) is not None}
+
+
+@dataclass(frozen=True, slots=True)
+class TaskView:
+    """One task as it is now. Times are epoch seconds, durations seconds, sizes bytes."""
+
+    name: str
+    state: str = "idle"  # idle waiting starting running stopping backoff done failed stopped
+    health: str = "none"  # none starting healthy unhealthy
+    ready: bool = False
+    reason: str | None = None  # why it is not running, or what it waits for
+    pid: int | None = None
+    exit_code: int | None = None  # of the last run
+    signal: int | None = None
+    restarts: int = 0
+    run: int | None = None
+    uptime_s: float | None = None
+    started_at: float | None = None
+    ended_at: float | None = None
+    next_start_at: float | None = None  # when a task in back-off is due
+    manual_stop: bool = False
+    cpu_percent: float | None = None  # of the whole process tree; 100 is one core
+    rss_bytes: int | None = None
+    processes: int | None = None
+    command: str = ""
+    description: str | None = None
+    group: str | None = None
+    log_end: int = 0  # number of the line after the last
+    running: bool = False
+    healthy: bool = False
+    auto_start: bool = True
+    port: int | None = None
+    restart_policy: str = "on-failure"
+    max_restarts: int = 5
+    cwd: str | None = None
+    depends_on: tuple[str, ...] = ()
+    window_id: str | None = None
+    pane_id: str | None = None
+
+    @classmethod
+    def from_json(cls, raw: dict[str, Any]) -> Self:
+        """The view of a task object. Raises KeyError if it has no name."""
+        values = _known(cls, raw)
+        values["depends_on"] = tuple(raw.get("depends_on") or ())
+        values["name"] = raw["name"]
+        return cls(**values)
+
+    def uptime(self, now: float) -> float | None:
+        """Seconds since the run began, for a task that runs; `uptime_s` was right only when it was sent."""
+        return None if self.started_at is None or not self.running else max(0.0, now - self.started_at)
+
+
+@dataclass(frozen=True, slots=True)
+class EventView:
+    """Something that happened, with what led to it."""
+
+    id: int
+    ts: float
+    kind: str
+    task: str | None = None
+    run: int | None = None
+    cause: str | None = None
+    actor: str | None = None
+    session: str | None = None
+    detail: dict[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def from_json(cls, raw: dict[str, Any]) -> Self:
+        """The view of an event object. Raises KeyError if its id, ts or event is missing."""
+        return cls(**{**_known(cls, raw), "id": raw["id"], "ts": raw["ts"], "kind": raw["event"]})
+
+
+@dataclass(frozen=True, slots=True)
+class SupervisorView:
+    """The process that supervises."""
+
+    pid: int | None = None
+    uptime_s: float | None = None
+    version: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class StatusView:
+    """Everything at one moment, tasks in the file's order."""
+
+    session: str
+    running: bool = False
+    active_tasks: int = 0
+    file: str | None = None
+    supervisor: SupervisorView = SupervisorView()
+    tasks: tuple[TaskView, ...] = ()
+
+    @classmethod
+    def from_json(cls, raw: dict[str, Any]) -> Self:
+        """The view of a status object. Raises KeyError if it has no session."""
+        supervisor = _known(SupervisorView, raw.get("supervisor") or {})
+        tasks = tuple(TaskView.from_json(task) for task in raw.get("tasks") or ())
+        values = {**_known(cls, raw), "session": raw["session"]}
+        return cls(**{**values, "supervisor": SupervisorView(**supervisor), "tasks": tasks})
+
+
+@dataclass(frozen=True, slots=True)
+class LineView:
+    """A line of a task's log; `text` keeps colours (SGR) and no other escape."""
+
+    number: int
+    run: int | None
+    ts: float
+    approx: bool  # the time is bracketed: it came while no supervisor ran
+    text: str
+
+    @classmethod
+    def from_json(cls, raw: dict[str, Any]) -> Self:
+        """The view of an element of ``log_lines``."""
+        return cls(
+            raw["n"], raw.get("run"), raw.get("ts") or 0.0, bool(raw.get("approx")), raw.get("text") or ""
+        )

@@ -1,0 +1,144 @@
+"""What one client has still to be sent: bounded, coalesced where that loses nothing, exact where it would.
+
+Pure data, no I/O. Three kinds of things wait here:
+
+* replies and events, in order, each exactly once. Events have a bound; past it the client is cut off and told
+  so, since an event feed with silent holes is worse than none.
+* the state of tasks: only the newest object of each task matters, so a client that reads slowly gets fewer
+  and newer ones. The same for the end of each log.
+* a snapshot, which makes all older waiting state superfluous.
+
+Coalesced state stands in the queue as a marker where its first change was put. So a reply never overtakes the
+change it brought about: a client that gets the answer to ``stop`` has already seen the task stopped.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from enum import Enum
+from typing import TYPE_CHECKING
+
+from paneview.control.protocol import encode, encode_fragment
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+MAX_EVENTS = 10_000
+MAX_EVENT_BYTES = 8 * 1024 * 1024
+
+
+class _Marker(Enum):
+    SNAPSHOT = 1
+    STATE = 2
+    HEADS = 3
+
+
+class _Event(bytes):
+    """A line that counts towards the bound."""
+
+    __slots__ = ()
+
+
+class Outbox:
+    """The lines one client has to get. `take` empties it from the front."""
+
+    def __init__(self, max_events: int = MAX_EVENTS, max_event_bytes: int = MAX_EVENT_BYTES) -> None:
+        self._max_events = max_events
+        self._max_event_bytes = max_event_bytes
+        self._queue: deque[bytes | _Marker] = deque()
+        self._snapshot = b""
+        self._tasks: dict[str, bytes | None] = {}  # None: the task was removed
+        self._seq = 0
+        self._heads: dict[str, int] = {}
+        self.events = 0
+        self.event_bytes = 0
+        self.reply_bytes = 0
+
+    def __bool__(self) -> bool:
+        return bool(self._queue)
+
+    def put_reply(self, line: bytes) -> None:
+        """Queue a line that answers a request; the number of requests in flight is what bounds these."""
+        self._queue.append(line)
+        self.reply_bytes += len(line)
+
+    def put_event(self, line: bytes) -> bool:
+        """Queue a line that may not be dropped. False.
+
+        It went past the bound and the client has to be cut off.
+        """
+        self.events += 1
+        self.event_bytes += len(line)
+        if self.events > self._max_events or self.event_bytes > self._max_event_bytes:
+            return False
+        self._queue.append(_Event(line))
+        return True
+
+    def put_snapshot(self, seq: int, status: bytes) -> None:
+        """Queue the whole state (an encoded status object) in place of every change still waiting.
+
+        In the very place of the first of them: a reply that waits behind it told of what was changed.
+        """
+        self._tasks.clear()
+        waiting = [marker for marker in (_Marker.STATE, _Marker.SNAPSHOT) if marker in self._queue]
+        place = min((self._queue.index(marker) for marker in waiting), default=len(self._queue))
+        for marker in waiting:
+            self._queue.remove(marker)
+        self._snapshot = b'{"push":"snapshot","seq":%d,"status":%b}\n' % (seq, status)
+        self._queue.insert(place, _Marker.SNAPSHOT)
+
+    def put_tasks(self, seq: int, tasks: Mapping[str, bytes], removed: Iterable[str] = ()) -> None:
+        """Take in changed tasks (name → encoded object) and removed ones; only the newest of each is kept."""
+        if not self._tasks:
+            self._queue.append(_Marker.STATE)
+        self._tasks.update(tasks)
+        for name in removed:
+            self._tasks[name] = None
+        self._seq = seq
+
+    def put_heads(self, heads: Mapping[str, int]) -> None:
+        """Take in new ends of logs (task → number of the line after the last)."""
+        if not self._heads:
+            self._queue.append(_Marker.HEADS)
+        self._heads.update(heads)
+
+    def replace(self, line: bytes) -> None:
+        """Throw away everything that waits; `line` is the last thing the client gets."""
+        self._queue.clear()
+        self._tasks.clear()
+        self._heads.clear()
+        self._snapshot = b""
+        self.events = self.event_bytes = self.reply_bytes = 0
+        self._queue.append(line)
+
+    def take(self, limit: int) -> bytes:
+        """Remove and join lines from the front until there are `limit` bytes or none are left."""
+        lines: list[bytes] = []
+        size = 0
+        while self._queue and size < limit:
+            line = self._line(self._queue.popleft())
+            lines.append(line)
+            size += len(line)
+        return b"".join(lines)
+
+    def _line(self, item: bytes | _Marker) -> bytes:
+        if isinstance(item, _Event):
+            self.events -= 1
+            self.event_bytes -= len(item)
+            return item
+        if isinstance(item, bytes):
+            self.reply_bytes = max(0, self.reply_bytes - len(item))
+            return item
+        if item is _Marker.SNAPSHOT:
+            line, self._snapshot = self._snapshot, b""
+            return line
+        if item is _Marker.HEADS:
+            heads, self._heads = self._heads, {}
+            return encode({"push": "heads", "heads": heads})
+        return self._tasks_line()
+
+    def _tasks_line(self) -> bytes:
+        changed = b",".join(task for task in self._tasks.values() if task is not None)
+        removed = encode_fragment([name for name, task in self._tasks.items() if task is None])
+        self._tasks = {}
+        return b'{"push":"tasks","seq":%d,"tasks":[%b],"removed":%b}\n' % (self._seq, changed, removed)

@@ -1,0 +1,68 @@
+"""Who may come in: the token, and what the headers of the first request must say. No I/O but the token's file.
+
+The token goes where its user finds it easiest: ``?token=…`` in the address, ``Authorization: Bearer …``, or
+``{"token": …}`` as the first message, which is the way of a page that wants it neither in an address nor can
+set headers. A page of this machine (``Origin`` is the loopback) still needs it; a page of any other place is
+refused even with it, and so is a name that somebody's DNS server has made to mean this machine (``Host``).
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import stat
+from contextlib import suppress
+from typing import TYPE_CHECKING
+from urllib.parse import parse_qs, urlsplit
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
+TOKEN_BYTES = 32
+
+
+def load_token(path: Path) -> str:
+    """The token in `path`; a new one if there is none, or if somebody else may have read it. Raises OSError."""
+    with suppress(FileNotFoundError):
+        found = path.lstat()
+        private = stat.S_ISREG(found.st_mode) and stat.S_IMODE(found.st_mode) == 0o600
+        if private and found.st_uid == os.geteuid() and (token := path.read_text("ascii").strip()):
+            return token
+        path.unlink()
+    token = secrets.token_urlsafe(TOKEN_BYTES)
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "w") as file:
+        file.write(token + "\n")
+    return token
+
+
+def refusal(hosts: Sequence[str], origins: Sequence[str]) -> str | None:
+    """Why a request with these ``Host`` and ``Origin`` headers is not let in; None if it may be."""
+    if len(hosts) != 1 or _host_name(f"//{hosts[0]}") not in LOOPBACK:
+        return "this address is not the loopback interface's: use localhost or 127.0.0.1"
+    if any(_host_name(origin) not in LOOPBACK for origin in origins):
+        return "pages of other sites may not come in"
+    return None
+
+
+def tokens_in(target: str, authorization: Sequence[str]) -> list[str]:
+    """The tokens that a request brings in its target (path and query) and its ``Authorization`` headers."""
+    tokens = parse_qs(urlsplit(target).query, keep_blank_values=True).get("token", [])
+    for header in authorization:
+        scheme, _, value = header.strip().partition(" ")
+        tokens.append(value.strip() if scheme.lower() == "bearer" else "")
+    return tokens
+
+
+def is_token(given: object, token: str) -> bool:
+    """Whether `given` is the token, in a time that does not tell how much of it was right."""
+    return isinstance(given, str) and secrets.compare_digest(given.encode("utf-8", "replace"), token.encode())
+
+
+def _host_name(address: str) -> str | None:
+    try:
+        return urlsplit(address).hostname
+    except ValueError:
+        return None

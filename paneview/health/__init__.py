@@ -1,0 +1,13 @@
+"""Health probes: is the task there, and does it do its work? They answer yes or no with a reason, and decide
+nothing.
+
+Counting failures and what follows from them are rules; when to ask is the supervisor's. A probe never raises
+because the answer is no, and never leaves a process or a socket behind.
+"""
+
+from paneview.health.logmatch import LogMatcher
+from paneview.health.result import ProbeResult
+from paneview.health.run import run_probe
+from paneview.health.specs import HttpProbe, ProbeSpec, ShellProbe, TcpProbe
+
+__all__ = ["HttpProbe", "LogMatcher", "ProbeResult", "ProbeSpec", "ShellProbe", "TcpProbe", "run_probe"]

@@ -1,0 +1,129 @@
+"""Does the web server answer, and rightly? One GET over a fresh connection, the protocol by h11.
+
+A client library would do, but costs 80 ms of start-up and more per probe than all of this; http.client would
+need a thread for each probe. Redirects are an answer like any other (300 to 399 is healthy unless
+`health_status` says otherwise), not followed: the probe asks this server, not the one it points to.
+
+Certificates are not checked on the loopback interface, where those of development servers are self-signed;
+elsewhere they are.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
+from urllib.parse import quote
+
+import h11
+
+from paneview.health.result import MAX_OUTPUT, ProbeFailed, ProbeResult
+from paneview.health.specs import HttpProbe
+from paneview.health.tcp import connect, place
+
+if TYPE_CHECKING:
+    import ssl
+
+# The body is read to its end even when no pattern asks for it (a server told off in mid-sentence writes a
+# traceback into the task's log), but not without a limit: an address may stream for ever.
+MAX_BODY = 256 * 1024
+_LOOPBACK = ("localhost", "127.0.0.1", "::1")
+_DEFAULT_PORTS = {"http": 80, "https": 443}
+_contexts: dict[bool, ssl.SSLContext] = {}
+
+
+async def probe_http(spec: HttpProbe) -> ProbeResult:
+    """Ask, and judge the answer. Raises ProbeFailed."""
+    try:
+        status, body = await _get(spec)
+    except h11.RemoteProtocolError as error:
+        raise ProbeFailed(f"no proper HTTP answer from {spec.url}: {error}") from error
+    except OSError as error:
+        raise ProbeFailed(f"{spec.url} hung up: {_reason(error)}") from error
+    output = body[:MAX_OUTPUT].decode("utf-8", "replace")
+    detail = f"HTTP {status} from {spec.url}"
+    if not any(low <= status <= high for low, high in spec.statuses):
+        raise ProbeFailed(detail, output)
+    if spec.body is not None and not re.search(spec.body, body.decode("utf-8", "replace"), re.MULTILINE):
+        raise ProbeFailed(f"{detail}, but its body does not contain {spec.body!r}", output)
+    return ProbeResult(True, detail, output)
+
+
+async def _get(spec: HttpProbe) -> tuple[int, bytes]:
+    connection = h11.Connection(h11.CLIENT)
+    async with _stream(spec) as (reader, writer):
+        writer.write(connection.send(_request(spec)) + connection.send(h11.EndOfMessage()))
+        status, body, received = 0, bytearray(), False
+        while True:
+            event = connection.next_event()
+            if event is h11.NEED_DATA:
+                data = await reader.read(65536)
+                if not (received := received or bool(data)):
+                    raise ProbeFailed(f"{spec.url} hung up without an answer")
+                connection.receive_data(data)
+            elif isinstance(event, h11.Response):
+                status = event.status_code
+            elif isinstance(event, h11.Data):
+                body += event.data
+            if isinstance(event, h11.EndOfMessage | h11.ConnectionClosed) or len(body) >= MAX_BODY:
+                return status, bytes(body)
+
+
+def _request(spec: HttpProbe) -> h11.Request:
+    parts = spec.parts
+    host = (parts.hostname or "").encode("idna").decode()
+    port = parts.port or _DEFAULT_PORTS[parts.scheme]
+    named = place(host, port)
+    target = quote(parts.path or "/", safe="/%:@!$&'()*+,;=~") + (
+        "?" + quote(parts.query, safe="/%:@!$&'()*+,;=~?") if parts.query else ""
+    )
+    headers = [
+        ("Host", named if port != _DEFAULT_PORTS[parts.scheme] else named.rpartition(":")[0]),
+        ("User-Agent", "paneview"),
+        ("Accept", "*/*"),
+        ("Connection", "close"),
+    ]
+    return h11.Request(method="GET", target=target, headers=headers)
+
+
+@asynccontextmanager
+async def _stream(spec: HttpProbe) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
+    parts = spec.parts
+    host = parts.hostname or ""
+    tls = _tls(host) if parts.scheme == "https" else None
+    connection = await connect(host, parts.port or _DEFAULT_PORTS[parts.scheme])
+    try:
+        reader, writer = await asyncio.open_connection(
+            sock=connection, ssl=tls, server_hostname=host if tls else None
+        )
+    except OSError as error:  # of TLS: a certificate, or no TLS at all
+        connection.close()
+        raise ProbeFailed(
+            f"no TLS connection to {place(host, parts.port or 443)}: {_reason(error)}"
+        ) from error
+    except BaseException:
+        connection.close()
+        raise
+    try:
+        yield reader, writer
+    finally:
+        # No goodbye is waited for: the answer is there, or the time is over.
+        writer.transport.abort()
+
+
+def _tls(host: str) -> ssl.SSLContext:
+    import ssl  # noqa: PLC0415 - 15 ms and some megabytes that only https needs
+
+    checked = host not in _LOOPBACK
+    if checked not in _contexts:
+        context = _contexts[checked] = ssl.create_default_context()
+        if not checked:
+            context.check_hostname = False
+            context.verify_mode = ssl.CERT_NONE
+    return _contexts[checked]
+
+
+def _reason(error: OSError) -> str:
+    return str(getattr(error, "verify_message", "") or error.strerror or error or type(error).__name__)

@@ -1,0 +1,54 @@
+"""One probe, from the question to the answer: the one place that knows its time limit and its duration."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+from paneview.health.result import ProbeFailed, ProbeResult, seconds
+from paneview.health.specs import HttpProbe, ProbeSpec, ShellProbe, TcpProbe
+from paneview.health.tcp import place, probe_tcp
+
+
+async def run_probe(spec: ProbeSpec, *, env: Mapping[str, str], cwd: Path, marker: str) -> ProbeResult:
+    """Probe once. Never raises for a failing probe; being cancelled kills what the probe has started.
+
+    `env` is the whole environment and `cwd` the folder of a shell probe; `marker` names its processes and
+    must not be in use by another process at the time, since all that carry it are killed with it.
+    """
+    began = time.monotonic()
+    try:
+        if isinstance(spec, ShellProbe):
+            result = await _shell(spec, env, cwd, marker)
+        else:
+            async with asyncio.timeout(spec.timeout):
+                result = await _ask(spec)
+    except ProbeFailed as failure:
+        result = ProbeResult(False, str(failure), failure.output)
+    except TimeoutError:
+        result = ProbeResult(False, f"no answer within {seconds(spec.timeout)}{_from(spec)}")
+    return replace(result, duration=time.monotonic() - began)
+
+
+async def _shell(spec: ShellProbe, env: Mapping[str, str], cwd: Path, marker: str) -> ProbeResult:
+    from paneview.health.shell import probe_shell  # noqa: PLC0415 - subprocess, for those who have such a probe
+
+    return await probe_shell(spec, env, cwd, marker)
+
+
+async def _ask(spec: ProbeSpec) -> ProbeResult:
+    if isinstance(spec, TcpProbe):
+        return await probe_tcp(spec)
+    assert isinstance(spec, HttpProbe)
+    from paneview.health.http import probe_http  # noqa: PLC0415 - h11, for those who have such a probe
+
+    return await probe_http(spec)
+
+
+def _from(spec: ProbeSpec) -> str:
+    if isinstance(spec, HttpProbe):
+        return f" from {spec.url}"
+    return f" from {place(spec.host, spec.port)}" if isinstance(spec, TcpProbe) else ""

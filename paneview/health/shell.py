@@ -1,0 +1,149 @@
+"""A shell command with a time limit, of which nothing is left afterwards.
+
+It leads a session of its own and carries its own marker in the environment, so that at the time-out, or when
+whoever waits is cancelled, all it has started is found and killed, also what left its process group. What
+stays behind after a normal end is killed too, as far as it is in the same group: the one system call that
+needs no look at all processes.
+
+Its end is the end of its process, not of its output: a command may leave something in the background that
+keeps standard output open. Output is read as it comes, so the command is never blocked by it, and only the
+last is kept.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import subprocess
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from paneview import proc
+from paneview.health.result import MAX_OUTPUT, ProbeFailed, ProbeResult, seconds
+from paneview.health.specs import ShellProbe
+
+KILL_TIMEOUT = 2.0  # seconds until what SIGKILL does not end (a dead disk's) is given up
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """How a command ended. `code` is negative for a signal, None when its time was up."""
+
+    code: int | None
+    output: bytes
+
+
+async def probe_shell(spec: ShellProbe, env: Mapping[str, str], cwd: Path, marker: str) -> ProbeResult:
+    """Run the command; healthy when it exits with 0. Raises ProbeFailed."""
+    try:
+        finished = await run_command(spec.command, env=env, cwd=cwd, marker=marker, limit=spec.timeout)
+    except OSError as error:
+        raise ProbeFailed(f"the command could not be run in {cwd}: {error.strerror}") from error
+    output = finished.output.decode("utf-8", "replace")
+    if finished.code == 0:
+        return ProbeResult(True, "exit code 0", output)
+    last = next((line.strip() for line in reversed(output.splitlines()) if line.strip()), "")
+    detail = describe_end(finished.code, spec.timeout)
+    raise ProbeFailed(f"{detail}: {last[:200]}" if last else detail, output)
+
+
+def describe_end(code: int | None, limit: float) -> str:
+    """How a command ended, in words."""
+    if code is None:
+        return f"no answer within {seconds(limit)}"
+    if code < 0:
+        try:
+            return f"ended by {signal.Signals(-code).name}"
+        except ValueError:
+            return f"ended by signal {-code}"
+    return f"exit code {code}"
+
+
+async def run_command(
+    command: str, *, env: Mapping[str, str], cwd: Path, marker: str, limit: float, keep: int = MAX_OUTPUT
+) -> Finished:
+    """Run `command` by ``sh -c`` for `limit` seconds at most, keeping the last `keep` bytes of its output.
+
+    `env` is the whole environment; `marker` must be this command's alone. Raises OSError if it can't be
+    started.
+    """
+    running = _Running(command, {**env, proc.MARKER: marker}, cwd, keep)
+    try:
+        async with asyncio.timeout(limit):
+            await running.ended()
+    except TimeoutError:
+        pass
+    finally:
+        await running.clean_up(marker)
+    return Finished(running.process.returncode if running.in_time else None, bytes(running.output[-keep:]))
+
+
+class _Running:
+    """A command under way, and the reading of its output."""
+
+    def __init__(self, command: str, env: Mapping[str, str], cwd: Path, keep: int) -> None:
+        self.keep = keep
+        self.output = bytearray()
+        self.in_time = False
+        self._reading, writing = os.pipe()
+        try:
+            os.set_blocking(self._reading, False)
+            self.process = subprocess.Popen(
+                ["/bin/sh", "-c", command], cwd=cwd, env=env, start_new_session=True,
+                stdin=subprocess.DEVNULL, stdout=writing, stderr=writing,
+            )  # fmt: skip
+        except BaseException:
+            os.close(self._reading)
+            raise
+        finally:
+            os.close(writing)
+        # A child that has not been waited for keeps its id: this is the one that was just started, even if it
+        # is over.
+        self.identity = proc.identify(self.process.pid)
+        asyncio.get_running_loop().add_reader(self._reading, self._read)
+
+    async def ended(self) -> None:
+        """Wait for the process's own end."""
+        if self.identity is not None:
+            watch = proc.ExitWatch()
+            try:
+                await watch.wait(self.identity)
+            finally:
+                watch.close()
+        self.in_time = True
+
+    def _read(self) -> bool:
+        """Take what is there; False when there is nothing more, now or ever."""
+        try:
+            data = os.read(self._reading, 65536)
+        except BlockingIOError:
+            return False
+        if not data:
+            asyncio.get_running_loop().remove_reader(self._reading)
+            return False
+        self.output += data
+        if len(self.output) > 4 * self.keep:
+            del self.output[: -self.keep]
+        return True
+
+    async def clean_up(self, marker: str) -> None:
+        """Kill what is left, reap the process, close the pipe."""
+        pid = self.process.pid
+        with suppress(ProcessLookupError, PermissionError):
+            os.killpg(pid, signal.SIGKILL)
+        try:
+            if not self.in_time:
+                await proc.kill_until_gone(
+                    lambda table: table.members(self.identity, marker, pid), KILL_TIMEOUT
+                )
+        finally:
+            self.process.poll()
+            # A flood must not keep us here; what was written before the end fits into the pipe.
+            for _ in range(16):
+                if not self._read():
+                    break
+            asyncio.get_running_loop().remove_reader(self._reading)
+            os.close(self._reading)

@@ -1,0 +1,140 @@
+"""Is anyone there? A TCP connection to a host by any of its addresses.
+
+All addresses are tried at once, and the first that answers wins: a development server may listen on ``::1``
+only, and one that is tried after the other's time-out would be found too late. This is the cheapest and the
+most frequent probe (100 tasks, each second), so the sockets are driven by hand: no task, no stream and, for
+`localhost`, no resolver.
+
+On the loopback interface a connection can meet itself: the kernel gives the client the very port it asks for,
+and TCP lets the two ends be one. That is nobody, and such a connection counts as refused (and would, kept,
+take the port away).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import os
+import socket
+
+from paneview.health.result import ProbeFailed, ProbeResult
+from paneview.health.specs import TcpProbe
+
+Address = tuple[socket.AddressFamily, tuple[object, ...]]
+
+
+async def probe_tcp(spec: TcpProbe) -> ProbeResult:
+    """Connect, and hang up. Raises ProbeFailed."""
+    connection = await connect(spec.host, spec.port)
+    connection.close()
+    return ProbeResult(True, f"accepts connections on {place(spec.host, spec.port)}")
+
+
+def place(host: str, port: int) -> str:
+    """``host:port`` for people."""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+async def connect(host: str, port: int) -> socket.socket:
+    """A connected, non-blocking socket. Raises ProbeFailed."""
+    attempt = _Attempt(await _addresses(host, port))
+    try:
+        return await attempt.outcome
+    except OSError as error:
+        raise ProbeFailed(_words(error, place(host, port))) from error
+    except asyncio.CancelledError:
+        attempt.hang_up()
+        raise
+    finally:
+        attempt.close()
+
+
+async def _addresses(host: str, port: int) -> list[Address]:
+    if host.lower() == "localhost":
+        return [(socket.AF_INET, ("127.0.0.1", port)), (socket.AF_INET6, ("::1", port))]
+    try:
+        found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    except (OSError, UnicodeError) as error:
+        raise ProbeFailed(f"host {host!r} not found") from error
+    return [(family, address) for family, _, _, _, address in found]
+
+
+class _Attempt:
+    """Connections under way to several addresses; `outcome` gets the first socket that is through, or an
+    error."""
+
+    def __init__(self, addresses: list[Address]) -> None:
+        self.loop = asyncio.get_running_loop()
+        self.outcome: asyncio.Future[socket.socket] = self.loop.create_future()
+        self.pending: set[socket.socket] = set()
+        self.errors: list[OSError] = []
+        for family, address in addresses:
+            if not self.outcome.done():
+                self._begin(family, address)
+        self._check_all_failed()
+
+    def _begin(self, family: socket.AddressFamily, address: tuple[object, ...]) -> None:
+        try:
+            connection = socket.socket(family, socket.SOCK_STREAM | getattr(socket, "SOCK_NONBLOCK", 0))
+        except OSError as error:  # no IPv6 in this kernel, or no descriptor left
+            self.errors.append(error)
+            return
+        connection.setblocking(False)
+        code = connection.connect_ex(address)
+        if code in (errno.EINPROGRESS, errno.EINTR):
+            self.pending.add(connection)
+            self.loop.add_writer(connection, self._ready, connection)
+        else:
+            self._settle(connection, code)
+
+    def _ready(self, connection: socket.socket) -> None:
+        self.loop.remove_writer(connection)
+        self.pending.discard(connection)
+        self._settle(connection, connection.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR))
+        self._check_all_failed()
+
+    def _settle(self, connection: socket.socket, code: int) -> None:
+        if not code and _is_own_end(connection):
+            code = errno.ECONNREFUSED
+        if code:
+            self.errors.append(OSError(code, os.strerror(code)))
+        elif not self.outcome.done():
+            self.outcome.set_result(connection)
+            return
+        connection.close()
+
+    def _check_all_failed(self) -> None:
+        if self.pending or self.outcome.done():
+            return
+        # Of several, the refusal tells more than "no such address", which only says that there is no IPv6
+        # here.
+        refusals = [error for error in self.errors if error.errno == errno.ECONNREFUSED]
+        self.outcome.set_exception((refusals or self.errors)[0])
+
+    def hang_up(self) -> None:
+        """Close what was connected in the instant that nobody wanted it any more."""
+        if self.outcome.done() and not self.outcome.cancelled() and self.outcome.exception() is None:
+            self.outcome.result().close()
+
+    def close(self) -> None:
+        """End the attempts still under way."""
+        for connection in self.pending:
+            self.loop.remove_writer(connection)
+            connection.close()
+        self.pending.clear()
+
+
+def _is_own_end(connection: socket.socket) -> bool:
+    try:
+        return bool(connection.getsockname() == connection.getpeername())
+    except OSError:  # the other side has hung up again: it was someone
+        return False
+
+
+def _words(error: OSError, where: str) -> str:
+    if error.errno == errno.ECONNREFUSED:
+        return f"connection refused on {where}"
+    if error.errno == errno.ETIMEDOUT:
+        return f"no answer from {where}"
+    reason = error.strerror or str(error)
+    return f"{where} can't be reached: {reason[:1].lower()}{reason[1:]}"

@@ -1,0 +1,37 @@
+"""The identity of a process."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from paneview.proc.backend import backend
+from paneview.proc.row import Backend
+
+
+class ProcessId(NamedTuple):
+    """A process that is never mistaken for a later one of the same number (within one boot)."""
+
+    pid: int
+    start: int
+    """Start time: clock ticks since boot on Linux, milliseconds since the epoch elsewhere."""
+
+
+def identify(pid: int, source: Backend = backend) -> ProcessId | None:
+    """The process that has this id now, None if there is none or it is dead."""
+    row = source.read(pid)
+    return ProcessId(pid, row.start) if row and not row.dead else None
+
+
+def is_alive(process: ProcessId, source: Backend = backend) -> bool:
+    """Whether exactly this process still runs; a zombie does not."""
+    return identify(process.pid, source) == process
+
+
+def boot_id() -> str:
+    """A name for this boot of the machine: start times of another boot mean nothing."""
+    return backend.boot_id()
+
+
+def started_at(process: ProcessId) -> float:
+    """When the process was started, epoch seconds."""
+    return backend.started_at(process.start)

@@ -1,0 +1,195 @@
+"""All processes in one pass, and the question which of them belong to a task.
+
+A task's processes are found in four ways, since each misses some: the tree below its pane's process (loses
+what was double-forked), its session (loses what called setsid), the marker in the environment (loses what
+cleared it) and the processes that were seen before (loses only what was never seen). A pass costs a few
+milliseconds with hundreds of processes, so callers that ask at the same instant share one
+(`ProcessTable.recent`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from collections.abc import Collection, Iterator
+
+from paneview.proc.backend import backend
+from paneview.proc.ids import ProcessId
+from paneview.proc.row import Backend, Row
+
+MARKER = "PANEVIEW_RUN"
+# A table this young is as good as a new one for callers that act on what they find and then look again.
+RECENT = 0.002  # seconds
+# A process older than this has long made the exec that gave it its environment: what was read of it stays
+# true.
+SETTLED = 10.0  # seconds
+# A tmux server started by a task inherits the marker, yet holds the user's own sessions.
+_TMUX_SERVER = "tmux: server"
+
+
+def marker(project_key: str, run: int) -> str:
+    """The value of the environment variable PANEVIEW_RUN that every process of this run carries."""
+    return f"{project_key}-{run}"
+
+
+class _Marks:
+    """The marker of each process, remembered, since reading environments is the dearest part of a look."""
+
+    def __init__(self, source: Backend) -> None:
+        self._source = source
+        self._known: dict[ProcessId, str] = {}
+
+    def get(self, row: Row) -> str:
+        """The marker of this process, an empty string if it has none or is not ours to read."""
+        identity = ProcessId(row.pid, row.start)
+        known = self._known.get(identity)
+        if known is not None:
+            return known
+        value = self._read(row.pid)
+        if value or time.time() - self._source.started_at(row.start) > SETTLED:
+            self._known[identity] = value
+        return value
+
+    def forget_gone(self, rows: dict[int, Row]) -> None:
+        """Keep only what still exists."""
+        for identity in [i for i in self._known if i.pid not in rows or rows[i.pid].start != i.start]:
+            del self._known[identity]
+
+    def _read(self, pid: int) -> str:
+        data = self._source.environment(pid)
+        if not data:
+            return ""
+        prefix = MARKER.encode() + b"="
+        at = 0 if data.startswith(prefix) else data.find(b"\0" + prefix) + 1
+        if at == 0 and not data.startswith(prefix):
+            return ""
+        return data[at + len(prefix) :].partition(b"\0")[0].decode("utf-8", "replace")
+
+
+_marks: dict[int, _Marks] = {}
+_latest: tuple[float, float, ProcessTable] | None = None  # when it began and ended, and what was seen
+
+
+class ProcessTable:
+    """The machine's processes at one instant."""
+
+    def __init__(self, rows: dict[int, Row], source: Backend) -> None:
+        self.rows = rows
+        self._children: dict[int, list[int]] = {}
+        self._sessions: dict[int, list[int]] = {}
+        for row in rows.values():
+            self._children.setdefault(row.ppid, []).append(row.pid)
+            self._sessions.setdefault(row.session, []).append(row.pid)
+        self._marks = _marks.setdefault(id(source), _Marks(source))
+        self._marks.forget_gone(rows)
+        self._marked: dict[str, set[ProcessId]] | None = None  # read once, when somebody asks
+        self._protected = self._ancestors(os.getpid()) | {0, 1}
+
+    @classmethod
+    def read(cls, source: Backend = backend) -> ProcessTable:
+        """Look now."""
+        global _latest  # noqa: PLW0603 - one process, one machine: the latest look at it
+        began = time.monotonic()
+        found = {row.pid: row for pid in source.pids() if (row := source.read(pid))}
+        table = cls(found, source)
+        if source is backend:
+            _latest = (began, time.monotonic(), table)
+        return table
+
+    @classmethod
+    def recent(cls) -> ProcessTable:
+        """The latest look if it is younger than `RECENT`, else a new one."""
+        if _latest and time.monotonic() - _latest[1] < RECENT:
+            return _latest[2]
+        return cls.read()
+
+    @classmethod
+    async def fresh(cls) -> ProcessTable:
+        """A look that began after this was asked; whoever asks in the same turn of the event loop shares it.
+
+        While a look is taken the loop stands still, so all that happens meanwhile shares the next one: however
+        many ask, there are never more looks than fit one after another.
+        """
+        asked = time.monotonic()
+        await asyncio.sleep(0)
+        if _latest and _latest[0] >= asked:
+            return _latest[2]
+        return cls.read()
+
+    def get(self, process: ProcessId) -> Row | None:
+        """This process if it is alive."""
+        row = self.rows.get(process.pid)
+        return row if row and row.start == process.start and not row.dead else None
+
+    def tree(self, root: int) -> list[Row]:
+        """The process of this id and everything below it, zombies left out."""
+        return [row for row in self._below([root]) if not row.dead]
+
+    def session(self, sid: int) -> list[Row]:
+        """The live processes of a session."""
+        return [row for pid in self._sessions.get(sid, ()) if not (row := self.rows[pid]).dead]
+
+    def marked(self, prefix: str = "") -> dict[str, set[ProcessId]]:
+        """The live processes that carry a marker which begins with ``prefix``, by marker."""
+        if self._marked is None:
+            self._marked = {}
+            for row in self.rows.values():
+                value = "" if self._is_off_limits(row) else self._marks.get(row)
+                if value:
+                    self._marked.setdefault(value, set()).add(ProcessId(row.pid, row.start))
+        return {value: found for value, found in self._marked.items() if value.startswith(prefix)}
+
+    def members(
+        self,
+        root: ProcessId | None,
+        marker: str,
+        session: int | None = None,
+        known: Collection[ProcessId] = (),
+    ) -> set[ProcessId]:
+        """The live processes of one task: tree of ``root``, its session, its marker, ``known`` with their trees.
+
+        Never the caller or one of its ancestors, never a tmux server.
+        """
+        seeds = {process.pid for process in known if self.get(process)}
+        if root and (row := self.rows.get(root.pid)) and row.start == root.start:
+            seeds.add(root.pid)
+        if session and self._is_same_session(session, root, known):
+            seeds.update(self._sessions.get(session, ()))
+        if marker:
+            seeds.update(process.pid for process in self.marked(marker).get(marker, ()))
+        return {ProcessId(r.pid, r.start) for r in self._below(seeds) if not self._is_off_limits(r)}
+
+    def _is_same_session(self, session: int, root: ProcessId | None, known: Collection[ProcessId]) -> bool:
+        """False if the session's number now belongs to a leader that is not the one we knew."""
+        leader = self.rows.get(session)
+        if (
+            leader is None
+        ):  # a session outlives its leader, and the kernel keeps the number taken while it does
+            return True
+        named = [p for p in (root, *known) if p and p.pid == session]
+        return not named or any(p.start == leader.start for p in named)
+
+    def _below(self, roots: Collection[int]) -> Iterator[Row]:
+        """Each process reachable from ``roots``, once; never through what is off limits."""
+        todo, seen = list(roots), set(roots)
+        while todo:
+            pid = todo.pop()
+            row = self.rows.get(pid)
+            if row is None or pid in self._protected or row.name == _TMUX_SERVER:
+                continue
+            yield row
+            fresh = [child for child in self._children.get(pid, ()) if child not in seen]
+            seen.update(fresh)
+            todo.extend(fresh)
+
+    def _is_off_limits(self, row: Row) -> bool:
+        return row.dead or row.pid in self._protected or row.name == _TMUX_SERVER
+
+    def _ancestors(self, pid: int) -> set[int]:
+        found: set[int] = set()
+        while pid and pid not in found:
+            found.add(pid)
+            row = self.rows.get(pid)
+            pid = row.ppid if row else 0
+        return found

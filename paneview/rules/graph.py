@@ -1,0 +1,112 @@
+"""The dependency graph: who may start now, who waits for what, in which order things end."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from graphlib import TopologicalSorter
+from typing import Literal
+
+from paneview.rules.restart import describe
+from paneview.rules.states import Phase, TaskState
+
+Condition = Literal["started", "healthy", "completed"]
+# task -> its dependencies: (task it depends on, condition)
+Graph = Mapping[str, tuple[tuple[str, Condition], ...]]
+
+
+@dataclass(frozen=True, slots=True)
+class Unmet:
+    """One dependency that holds a task back, and why, for people."""
+
+    task: str
+    condition: Condition
+    why: str
+
+
+def satisfied(state: TaskState, condition: Condition) -> bool:
+    """Whether a dependency in this state lets its dependents start.
+
+    A run that ended with exit code 0 satisfies every condition: whoever depends on a short preparation step
+    must not wait for ever because it was quick.
+    """
+    if state.phase is Phase.DONE:
+        return True
+    if state.phase is not Phase.RUNNING:
+        return False
+    return condition == "started" or (condition == "healthy" and state.ready)
+
+
+def unmet(name: str, graph: Graph, states: Mapping[str, TaskState]) -> list[Unmet]:
+    """The dependencies that hold ``name`` back."""
+    return [
+        Unmet(other, condition, _why(states[other], condition))
+        for other, condition in graph[name]
+        if not satisfied(states[other], condition)
+    ]
+
+
+_WHY = {
+    Phase.IDLE: "is not started",
+    Phase.WAITING: "waits itself",
+    Phase.STARTING: "is starting",
+    Phase.STOPPING: "is stopping",
+    Phase.STOPPED: "is stopped",
+    Phase.BACKOFF: "waits to be restarted",
+}
+
+
+def _why(state: TaskState, condition: Condition) -> str:
+    if state.phase is Phase.RUNNING:
+        return "has not completed" if condition == "completed" else "is not ready"
+    if state.phase is Phase.FAILED:
+        return f"failed ({state.reason or describe(state.exit)})"
+    return _WHY[state.phase]
+
+
+def closure(names: Iterable[str], graph: Graph) -> list[str]:
+    """The names and all they depend on, dependencies first."""
+    seen: set[str] = set()
+    todo = list(names)
+    while todo:
+        name = todo.pop()
+        if name not in seen:
+            seen.add(name)
+            todo.extend(other for other, _ in graph[name])
+    return [name for name in order(graph) if name in seen]
+
+
+def order(graph: Graph) -> list[str]:
+    """All tasks, dependencies first; otherwise as given. Raises graphlib.CycleError."""
+    return list(
+        TopologicalSorter(
+            {name: [other for other, _ in needs] for name, needs in graph.items()}
+        ).static_order()
+    )
+
+
+def dependents(graph: Graph) -> dict[str, frozenset[str]]:
+    """Task -> the tasks that depend on it directly."""
+    found: dict[str, set[str]] = {name: set() for name in graph}
+    for name, needs in graph.items():
+        for other, _ in needs:
+            found[other].add(name)
+    return {name: frozenset(others) for name, others in found.items()}
+
+
+def also_started(names: Iterable[str], graph: Graph, states: Mapping[str, TaskState]) -> list[str]:
+    """``names`` and those of their dependencies that neither run nor are done, dependencies first."""
+    asked = set(names)
+    wanted: set[str] = set()
+    todo = list(asked)
+    while todo:
+        name = todo.pop()
+        wanted.add(name)
+        todo.extend(
+            other
+            for other, condition in graph[name]
+            if other not in wanted
+            and not satisfied(states[other], condition)
+            and not states[other].phase.active
+        )
+    return [name for name in order(graph) if name in wanted]

@@ -1,0 +1,385 @@
+"""The life cycle of a task: every change of a task's state is decided in this file and nowhere else.
+
+``step`` takes a state, an input and the time, and gives the next state and what has to be done about it. The
+shell around it (`paneview.supervisor`) does that and feeds what comes of it back in as further inputs.
+
+::
+
+    idle ──start──▶ waiting ──dependencies met──▶ starting ──spawned──▶ running
+                      ▲  ▲                            │ spawn failed       │ exited, lost, unhealthy
+                      │  └────────due──── backoff ◀───┴────────────────────┤ by policy
+                      │                                                    ├──▶ done    (exit 0)
+                      │                                                    └──▶ failed  (given up)
+                      └── restart ── stopping ◀── stop, kill, restart, unhealthy
+                                        └── last process gone ──▶ stopped
+
+Three things are derived and so are no effects: when to wake up (`deadline`), whether to probe
+(`wants_probe`), and whether dependents may start (`paneview.rules.graph`). A run's exit is told only when its
+whole tree is gone, so no state here ever has two runs alive.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from paneview.rules.respawns import count_respawn, forget_old_restarts, gives_up, released
+from paneview.rules.restart import HEALTHY_RESETS_AFTER, Exit, delay, describe, wants_restart
+from paneview.rules.states import (
+    UNKNOWN_EXIT,
+    BeginStop,
+    DependenciesMet,
+    Emit,
+    Exited,
+    Health,
+    Input,
+    Launch,
+    Lost,
+    Outcome,
+    Phase,
+    Policy,
+    Probed,
+    Restart,
+    RootGone,
+    SessionEnded,
+    Signal,
+    Spawned,
+    SpawnFailed,
+    Stage,
+    Start,
+    Stop,
+    StopBegun,
+    StopRefused,
+    TaskState,
+    Then,
+    Tick,
+    TreeGone,
+)
+
+# From SIGTERM to SIGKILL a task gets its grace period again, but no more than this (seconds).
+MAX_TERM_GRACE = 3.0
+# SIGKILL is repeated at this interval until nothing is left: a process may fork while it is being killed.
+KILL_AGAIN = 0.5
+
+
+def deadline(state: TaskState) -> float | None:
+    """When the task next needs a `Tick` (epoch seconds), or None."""
+    if state.phase in (Phase.BACKOFF, Phase.STOPPING):
+        return state.due
+    if state.phase is Phase.RUNNING and state.attempt and state.healthy_since is not None:
+        return state.healthy_since + HEALTHY_RESETS_AFTER
+    return None
+
+
+def wants_probe(state: TaskState, policy: Policy) -> bool:
+    """Whether the current run is to be probed."""
+    return policy.probed and state.phase is Phase.RUNNING
+
+
+def step(  # noqa: C901, PLR0911, PLR0912 - a table: one line an input
+    state: TaskState, event: Input, now: float, policy: Policy, chance: float = 0.5
+) -> Outcome:
+    """The next state and what to do, for one input. ``chance`` in [0, 1) is jitter's dice.
+
+    An input that means nothing in this state changes nothing: late answers are normal.
+    """
+    match event:
+        case Start(by):
+            return _start(state, now, by)
+        case Restart(by):
+            return _restart(state, now, by)
+        case Stop(by, kill):
+            return _stop(state, now, by, kill)
+        case DependenciesMet():
+            return _dependencies_met(state)
+        case Spawned(run):
+            return _spawned(state, now, policy, run)
+        case SpawnFailed(reason, retry):
+            return _spawn_failed(state, now, policy, chance, reason, retry=retry)
+        case Exited(exit_):
+            return _ended(state, now, policy, chance, exit_)
+        case Lost(reason, exit_):
+            return _lost(state, now, policy, chance, reason, exit_)
+        case StopBegun():
+            return _stop_begun(state, now, policy)
+        case StopRefused(reason):
+            return _stop_refused(state, reason)
+        case RootGone():
+            return _root_gone(state, now, policy)
+        case TreeGone(exit_):
+            return _tree_gone(state, now, policy, chance, exit_)
+        case Probed(ok, detail):
+            return _probed(state, now, policy, ok, detail)
+        case Tick():
+            return _tick(state, now, policy)
+        case SessionEnded():
+            return _session_ended(state)
+
+
+def _start(state: TaskState, now: float, by: str) -> Outcome:
+    fresh = released(state)
+    match state.phase:
+        case Phase.WAITING | Phase.STARTING | Phase.RUNNING:
+            return Outcome(replace(state, manual_stop=False))
+        case Phase.STOPPING:
+            return Outcome(replace(fresh, then=Then.START))
+        case _:
+            return _wait(fresh, now, f"started by {by}", by)
+
+
+def _wait(state: TaskState, now: float, cause: str, by: str = "supervisor") -> Outcome:
+    waiting = replace(
+        state, phase=Phase.WAITING, due=None, stage=None, then=Then.STOP, killed=False, reason="",
+        waiting_since=now, ready=False, health=Health.NONE, failures=0, healthy_since=None, cause=cause,
+    )  # fmt: skip
+    return Outcome(waiting, (Emit("task_waiting", cause, by=by),))
+
+
+def _restart(state: TaskState, now: float, by: str) -> Outcome:
+    if state.phase is Phase.RUNNING:
+        fresh = released(state)
+        return _begin_stop(fresh, f"restarted by {by}", by, Then.START)
+    if state.phase is Phase.STARTING:
+        return Outcome(replace(state, manual_stop=False))
+    return _start(state, now, by)
+
+
+def _stop(state: TaskState, now: float, by: str, kill: bool) -> Outcome:
+    marked = replace(state, manual_stop=True, then=Then.STOP, killed=kill)
+    verb = "killed" if kill else "stopped"
+    match state.phase:
+        case Phase.IDLE | Phase.DONE | Phase.FAILED | Phase.STOPPED:
+            return Outcome(marked)
+        case Phase.WAITING | Phase.BACKOFF:
+            emit = Emit("task_stopped", f"{verb} by {by}", {"phase": state.phase.value}, by)
+            return Outcome(_rest(marked, Phase.STOPPED, now, f"{verb} by {by}"), (emit,))
+        case Phase.STARTING:
+            # The launch is under way; its answer finds the wish to stop.
+            reason = f"{verb} by {by}"
+            stage = Stage.KILL if kill else Stage.INTERRUPT
+            return Outcome(replace(marked, phase=Phase.STOPPING, stage=stage, due=None, reason=reason))
+        case Phase.STOPPING if not kill or state.stage is Stage.KILL:
+            return Outcome(marked)
+        case _ if kill:
+            emit = Emit("task_stopping", f"killed by {by}", {"signal": "SIGKILL"}, by)
+            killing = replace(marked, phase=Phase.STOPPING, stage=Stage.KILL, reason=f"killed by {by}")
+            return Outcome(replace(killing, due=now + KILL_AGAIN), (emit, Signal(Stage.KILL)))
+        case _:
+            return _begin_stop(marked, f"stopped by {by}", by, Then.STOP)
+
+
+def _begin_stop(state: TaskState, cause: str, by: str, then: Then) -> Outcome:
+    stopping = replace(state, phase=Phase.STOPPING, stage=Stage.HOOKS, due=None, then=then, reason=cause)
+    return Outcome(stopping, (Emit("task_stopping", cause, by=by), BeginStop()))
+
+
+def _rest(state: TaskState, phase: Phase, now: float, reason: str) -> TaskState:
+    """The state of a task that has come to rest: nothing runs, nothing is due."""
+    return replace(
+        state, phase=phase, due=None, stage=None, then=Then.STOP, ready=False, health=Health.NONE, failures=0,
+        healthy_since=None, waiting_since=None, reason=reason, ended_at=state.ended_at or now,
+    )  # fmt: skip
+
+
+def _dependencies_met(state: TaskState) -> Outcome:
+    if state.phase is not Phase.WAITING:
+        return Outcome(state)
+    return Outcome(replace(state, phase=Phase.STARTING, waiting_since=None), (Launch(),))
+
+
+def _spawned(state: TaskState, now: float, policy: Policy, run: int) -> Outcome:
+    if state.phase is Phase.STOPPING and state.stage in (Stage.INTERRUPT, Stage.KILL) and state.due is None:
+        # It was told to stop while it was being launched.
+        stage = state.stage
+        due = now + (KILL_AGAIN if stage is Stage.KILL else policy.stop_grace)
+        stopping = replace(state, run=run, started_at=now, ended_at=None, exit=UNKNOWN_EXIT, due=due)
+        return Outcome(stopping, (Emit("task_started", state.cause, {"then": "stopped"}), Signal(stage)))
+    if state.phase is not Phase.STARTING:
+        return Outcome(state)
+    running = replace(
+        state, phase=Phase.RUNNING, run=run, started_at=now, ended_at=None, exit=UNKNOWN_EXIT, reason="",
+        failures=0, health=Health.STARTING if policy.probed else Health.NONE, ready=not policy.probed,
+        healthy_since=None if policy.probed else now,
+    )  # fmt: skip
+    return Outcome(running, (Emit("task_started", state.cause, {"restart": state.attempt}),))
+
+
+def _spawn_failed(
+    state: TaskState, now: float, policy: Policy, chance: float, reason: str, *, retry: bool
+) -> Outcome:
+    emit = Emit("spawn_failed", reason)
+    if state.phase is Phase.STOPPING:
+        return Outcome(_rest(state, Phase.STOPPED, now, state.reason), (emit,))
+    if state.phase is not Phase.STARTING:
+        return Outcome(state)
+    if not retry or policy.restart == "no":
+        told = (emit, Emit("task_failed", reason))
+        return Outcome(_rest(replace(state, ended_at=now), Phase.FAILED, now, reason), told)
+    decided = _retry(replace(state, ended_at=now), now, policy, chance, reason)
+    return Outcome(decided.state, (emit, *decided.effects))
+
+
+def _ended(state: TaskState, now: float, policy: Policy, chance: float, exit_: Exit) -> Outcome:
+    if state.phase is Phase.STOPPING:
+        return _tree_gone(state, now, policy, chance, exit_)
+    if state.phase is not Phase.RUNNING:
+        return Outcome(state)
+    words = describe(exit_)
+    ended = replace(state, ended_at=now, exit=exit_)
+    emit = Emit("task_exited", words, {"exit_code": exit_.code, "signal": exit_.signal})
+    if wants_restart(policy.restart, exit_):
+        decided = _retry(ended, now, policy, chance, words)
+        return Outcome(decided.state, (emit, *decided.effects))
+    if exit_.success:
+        return Outcome(_rest(ended, Phase.DONE, now, ""), (emit,))
+    failed = f"{words}, restart policy is {policy.restart!r}"
+    return Outcome(_rest(ended, Phase.FAILED, now, failed), (emit, Emit("task_failed", failed)))
+
+
+def _lost(state: TaskState, now: float, policy: Policy, chance: float, reason: str, exit_: Exit) -> Outcome:
+    if state.phase is Phase.STOPPING:
+        return _tree_gone(state, now, policy, chance, exit_)
+    if state.phase is not Phase.RUNNING:
+        return Outcome(state)
+    detail = {"exit_code": exit_.code, "signal": exit_.signal}
+    told = (Emit("task_lost", reason, detail),)
+    ended = replace(state, ended_at=now, exit=exit_)
+    if not wants_restart(policy.restart, exit_):
+        phase = Phase.DONE if exit_.success else Phase.FAILED
+        return Outcome(_rest(ended, phase, now, "" if exit_.success else reason), told)
+    decided = _retry(ended, now, policy, chance, reason)
+    return Outcome(decided.state, told + decided.effects)
+
+
+def _retry(state: TaskState, now: float, policy: Policy, chance: float, why: str) -> Outcome:
+    """A run ended that the policy brings back: at once, later, or no more."""
+    state, effects = forget_old_restarts(state, now)
+    if gave_up := gives_up(state, now, policy, why):
+        reason, told = gave_up
+        state = replace(state, quarantined=policy.respawn_limit is not None)
+        return Outcome(_rest(state, Phase.FAILED, now, reason), (*effects, told, Emit("task_failed", reason)))
+    state = count_respawn(state, now, policy)
+    wait = delay(state.attempt, policy.backoff, chance)
+    detail: dict[str, Any] = {"attempt": state.attempt, "of": policy.max_restarts, "delay": round(wait, 3)}
+    if wait <= 0:
+        waiting = _wait(state, now, why).state
+        return Outcome(waiting, (*effects, Emit("auto_restart", why, detail)))
+    resting = _rest(state, Phase.BACKOFF, now, why)
+    return Outcome(replace(resting, due=now + wait), (*effects, Emit("restart_scheduled", why, detail)))
+
+
+def _stop_begun(state: TaskState, now: float, policy: Policy) -> Outcome:
+    if state.phase is not Phase.STOPPING or state.stage is not Stage.HOOKS:
+        return Outcome(state)
+    return Outcome(
+        replace(state, stage=Stage.INTERRUPT, due=now + policy.stop_grace), (Signal(Stage.INTERRUPT),)
+    )
+
+
+def _stop_refused(state: TaskState, reason: str) -> Outcome:
+    if state.phase is not Phase.STOPPING or state.stage is not Stage.HOOKS:
+        return Outcome(state)
+    running = replace(
+        state, phase=Phase.RUNNING, stage=None, then=Then.STOP, manual_stop=False, reason=reason, due=None
+    )
+    return Outcome(running, (Emit("hook_failed", reason),))
+
+
+def _root_gone(state: TaskState, now: float, policy: Policy) -> Outcome:
+    """Whoever is left never saw the interrupt (it has a session of its own): no use in waiting out the grace."""
+    if state.phase is not Phase.STOPPING or state.stage is not Stage.INTERRUPT or state.due is None:
+        return Outcome(state)
+    return _escalate(state, now, policy)
+
+
+def _tree_gone(state: TaskState, now: float, policy: Policy, chance: float, exit_: Exit) -> Outcome:
+    if state.phase is not Phase.STOPPING:
+        return Outcome(state)
+    ended = replace(state, ended_at=now, exit=exit_)
+    detail = {
+        "exit_code": exit_.code,
+        "signal": exit_.signal,
+        "stage": state.stage.value if state.stage else "",
+    }
+    match state.then:
+        case Then.STOP:
+            kind = "task_killed" if state.killed else "task_stopped"
+            return Outcome(
+                _rest(ended, Phase.STOPPED, now, state.reason), (Emit(kind, state.reason, detail),)
+            )
+        case Then.START:
+            told = Emit("task_stopped", state.reason, detail)
+            waiting = _wait(ended, now, state.reason)
+            return Outcome(waiting.state, (told, Emit("task_restarted", state.reason)))
+        case Then.RETRY:
+            decided = _retry(ended, now, policy, chance, state.reason)
+            return Outcome(decided.state, (Emit("task_stopped", state.reason, detail), *decided.effects))
+
+
+def _probed(state: TaskState, now: float, policy: Policy, ok: bool, detail: str) -> Outcome:
+    if state.phase is not Phase.RUNNING or not policy.probed:
+        return Outcome(state)
+    if ok:
+        return _probe_passed(state, now, detail)
+    if not state.ready:
+        late = state.started_at is not None and now - state.started_at >= policy.start_grace
+        if not late:
+            return Outcome(state)
+        return _sick(state, policy, f"not ready within {policy.start_grace:g} s: {detail}")
+    failures = state.failures + 1
+    facts = {"attempt": failures, "of": policy.health_retries, "detail": detail}
+    told = Emit("health_check_failed", detail, facts)
+    failing = replace(state, failures=failures, healthy_since=None)
+    if failures < policy.health_retries:
+        return Outcome(failing, (told,))
+    decided = _sick(failing, policy, f"{failures} health checks failed in a row: {detail}")
+    return Outcome(decided.state, (told, *decided.effects))
+
+
+def _probe_passed(state: TaskState, now: float, detail: str) -> Outcome:
+    since = now if state.healthy_since is None else state.healthy_since
+    well = replace(state, health=Health.HEALTHY, ready=True, failures=0, healthy_since=since, reason="")
+    if not state.ready:
+        took = round(now - state.started_at, 3) if state.started_at else None
+        return Outcome(well, (Emit("task_ready", detail, {"after_s": took}),))
+    if state.health is Health.UNHEALTHY or state.failures:
+        return Outcome(well, (Emit("task_healthy", detail),))
+    return Outcome(well)
+
+
+def _sick(state: TaskState, policy: Policy, why: str) -> Outcome:
+    """The run is judged unhealthy: told once, and ended where the policy brings it back."""
+    sick = replace(state, health=Health.UNHEALTHY, healthy_since=None, reason=why)
+    told = () if state.health is Health.UNHEALTHY else (Emit("task_unhealthy", why),)
+    if policy.restart == "no":
+        return Outcome(sick, told)
+    stopping = _begin_stop(sick, why, "supervisor", Then.RETRY)
+    return Outcome(stopping.state, (*told, *stopping.effects))
+
+
+def _tick(state: TaskState, now: float, policy: Policy) -> Outcome:
+    due = deadline(state)
+    if due is None or now < due:
+        return Outcome(state)
+    if state.phase is Phase.RUNNING:
+        return forget_old_restarts(state, now)
+    if state.phase is Phase.BACKOFF:
+        detail = {"attempt": state.attempt, "of": policy.max_restarts}
+        return Outcome(_wait(state, now, state.reason).state, (Emit("auto_restart", state.reason, detail),))
+    return _escalate(state, now, policy)
+
+
+def _escalate(state: TaskState, now: float, policy: Policy) -> Outcome:
+    if state.stage is Stage.INTERRUPT:
+        due = now + min(policy.stop_grace, MAX_TERM_GRACE)
+        return Outcome(replace(state, stage=Stage.TERMINATE, due=due), (Signal(Stage.TERMINATE),))
+    return Outcome(replace(state, stage=Stage.KILL, due=now + KILL_AGAIN), (Signal(Stage.KILL),))
+
+
+def _session_ended(state: TaskState) -> Outcome:
+    if state.phase.active:
+        return Outcome(state)
+    idle = replace(
+        TaskState(), run=state.run, started_at=state.started_at, ended_at=state.ended_at, exit=state.exit
+    )
+    return Outcome(idle)

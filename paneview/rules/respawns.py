@@ -1,0 +1,51 @@
+"""Restarts that count: in a row until a minute of health, and for workers within a window of time.
+
+A task gives up after ``max_restarts`` in a row. A worker, whose death may be its jobs' fault, goes on until it has been
+brought back too often within a while; then it is quarantined, and a person has to release it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from paneview.rules.jobs import crash_looping
+from paneview.rules.restart import HEALTHY_RESETS_AFTER
+from paneview.rules.states import Emit, Outcome, Policy, TaskState
+
+
+def forget_old_restarts(state: TaskState, now: float) -> Outcome:
+    """Health for long enough makes the count of restarts in a row 0."""
+    since = state.healthy_since
+    if not state.attempt or since is None or now - since < HEALTHY_RESETS_AFTER:
+        return Outcome(state)
+    told = Emit("counter_reset", f"healthy for {HEALTHY_RESETS_AFTER:.0f} s", {"restarts": state.attempt})
+    return Outcome(replace(state, attempt=0), (told,))
+
+
+def released(state: TaskState) -> TaskState:
+    """Somebody wants it to run: what was before does not count."""
+    return replace(state, manual_stop=False, attempt=0, restarts=0, respawns=(), quarantined=False)
+
+
+def count_respawn(state: TaskState, now: float, policy: Policy) -> TaskState:
+    """One more automatic restart."""
+    state = replace(state, attempt=state.attempt + 1, restarts=state.restarts + 1)
+    if policy.respawn_limit is None:
+        return state
+    recent = tuple(at for at in state.respawns if now - policy.respawn_window < at <= now)
+    return replace(state, respawns=(*recent, now))
+
+
+def gives_up(state: TaskState, now: float, policy: Policy, why: str) -> tuple[str, Emit] | None:
+    """Why there is no further restart and how that is told, if there is none."""
+    limit = policy.respawn_limit
+    if limit is not None:
+        if not crash_looping(state.respawns, now, limit, policy.respawn_window):
+            return None
+        reason = f"quarantined after {limit} respawns in {policy.respawn_window:g} s: {why}"
+        return reason, Emit("worker_quarantined", reason, {"limit": limit, "window": policy.respawn_window})
+    most = policy.max_restarts
+    if state.attempt < most:
+        return None
+    reason = f"{why}; gave up after {most} restart{'s' if most != 1 else ''}"
+    return reason, Emit("max_restarts_reached", why, {"max_restarts": most})

@@ -1,0 +1,287 @@
+"""The words of the life cycle: states, inputs and effects, all frozen. What they mean is in `lifecycle`."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from enum import StrEnum
+from typing import Any, NamedTuple
+
+from paneview.rules.restart import Exit, RestartPolicy
+
+UNKNOWN_EXIT = Exit()
+SHORTEST_START_GRACE = 5.0  # seconds: however often a task is probed, it may take this long to get ready
+
+
+class Phase(StrEnum):
+    """Where a task is in its life; the words people see."""
+
+    IDLE = "idle"
+    WAITING = "waiting"
+    STARTING = "starting"
+    RUNNING = "running"
+    STOPPING = "stopping"
+    BACKOFF = "backoff"
+    DONE = "done"
+    FAILED = "failed"
+    STOPPED = "stopped"
+
+    @property
+    def active(self) -> bool:
+        """A process exists, or is about to."""
+        return self in _ACTIVE
+
+
+_ACTIVE = frozenset({Phase.STARTING, Phase.RUNNING, Phase.STOPPING})
+
+
+class Health(StrEnum):
+    """What the probe says of the current run."""
+
+    NONE = "none"
+    STARTING = "starting"
+    HEALTHY = "healthy"
+    UNHEALTHY = "unhealthy"
+
+
+class Stage(StrEnum):
+    """How far the end of a run has got."""
+
+    HOOKS = "hooks"
+    INTERRUPT = "interrupt"
+    TERMINATE = "terminate"
+    KILL = "kill"
+
+
+class Then(StrEnum):
+    """What follows when a stopping run is gone."""
+
+    STOP = "stop"
+    START = "start"
+    RETRY = "retry"
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """What the configuration says about one task, as far as its life cycle goes. Durations in seconds."""
+
+    restart: RestartPolicy = "on-failure"
+    max_restarts: int = 5
+    backoff: float = 2.0
+    probed: bool = False
+    health_interval: float = 10.0
+    health_retries: int = 3
+    stop_grace: float = 5.0
+    respawn_limit: int | None = None
+    """Of a worker: restarts within ``respawn_window`` seconds after which it is quarantined. None: it is none."""
+    respawn_window: float = 300.0
+
+    @property
+    def start_grace(self) -> float:
+        """How long a run may take to get ready: failures before that are no illness."""
+        return max(self.health_interval * self.health_retries, SHORTEST_START_GRACE)
+
+
+@dataclass(frozen=True, slots=True)
+class TaskState:
+    """All that has to survive the supervisor's death. Times are epoch seconds."""
+
+    phase: Phase = Phase.IDLE
+    manual_stop: bool = False
+    run: int | None = None
+    started_at: float | None = None
+    ended_at: float | None = None
+    exit: Exit = UNKNOWN_EXIT
+    health: Health = Health.NONE
+    ready: bool = False
+    failures: int = 0  # probes failed in a row
+    healthy_since: float | None = None
+    attempt: int = 0  # automatic restarts in a row; 60 s of health make it 0
+    restarts: int = 0  # automatic restarts since a person last started it
+    due: float | None = None  # when the back-off or the stage of a stop ends
+    stage: Stage | None = None
+    then: Then = Then.STOP
+    killed: bool = False  # the stop under way was a kill
+    reason: str = ""  # why it is where it is, for people
+    cause: str = ""  # why the run, or the one that is to come, is started
+    waiting_since: float | None = None
+    respawns: tuple[float, ...] = ()  # of a worker: when it was brought back lately
+    quarantined: bool = False  # it stays down until a person releases it
+
+    def to_dict(self) -> dict[str, Any]:
+        """A JSON object that `from_dict` reads back."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> TaskState:
+        """The state written by `to_dict`, by this version or an older one."""
+        known = {key: value for key, value in data.items() if key in cls.__dataclass_fields__}
+        for key, kind in (("phase", Phase), ("health", Health), ("then", Then)):
+            if key in known:
+                known[key] = kind(known[key])
+        if known.get("stage") is not None:
+            known["stage"] = Stage(known["stage"])
+        if "respawns" in known:
+            known["respawns"] = tuple(known["respawns"])
+        if "exit" in known:
+            known["exit"] = Exit(**known["exit"])
+        return cls(**known)
+
+
+# --- inputs
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """Somebody wants it to run."""
+
+    by: str
+
+
+@dataclass(frozen=True, slots=True)
+class Stop:
+    """Somebody wants it to end. ``kill``: with SIGKILL, at once."""
+
+    by: str
+    kill: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Restart:
+    """Somebody wants a new run, whether or not one is alive."""
+
+    by: str
+
+
+@dataclass(frozen=True, slots=True)
+class DependenciesMet:
+    """All it depends on is as it asked."""
+
+
+@dataclass(frozen=True, slots=True)
+class Spawned:
+    """Its process exists."""
+
+    run: int
+
+
+@dataclass(frozen=True, slots=True)
+class SpawnFailed:
+    """No process came to be. ``retry`` False: trying again would not help (a hook said no)."""
+
+    reason: str
+    retry: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Exited:
+    """The run ended by itself and its whole tree is gone."""
+
+    exit: Exit
+
+
+@dataclass(frozen=True, slots=True)
+class Lost:
+    """The run is gone with its tmux server or the machine; ``exit`` as far as its guard could note it."""
+
+    reason: str
+    exit: Exit = UNKNOWN_EXIT
+
+
+@dataclass(frozen=True, slots=True)
+class StopBegun:
+    """The hooks before the stop have run: the interrupt may go out."""
+
+
+@dataclass(frozen=True, slots=True)
+class StopRefused:
+    """A hook before the stop failed: the stop is off."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class RootGone:
+    """The run's first process is gone while the run is being ended; others may be left."""
+
+
+@dataclass(frozen=True, slots=True)
+class TreeGone:
+    """The last process of a run that was being ended is gone."""
+
+    exit: Exit = UNKNOWN_EXIT
+
+
+@dataclass(frozen=True, slots=True)
+class Probed:
+    """A probe of the current run has an answer."""
+
+    ok: bool
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Tick:
+    """Time has passed; `deadline` says when one is due."""
+
+
+@dataclass(frozen=True, slots=True)
+class SessionEnded:
+    """The project is taken down: the next start begins anew."""
+
+
+Input = (
+    Start
+    | Stop
+    | Restart
+    | DependenciesMet
+    | Spawned
+    | SpawnFailed
+    | Exited
+    | Lost
+    | StopBegun
+    | StopRefused
+    | RootGone
+    | TreeGone
+    | Probed
+    | Tick
+    | SessionEnded
+)
+
+# --- effects
+
+
+@dataclass(frozen=True, slots=True)
+class Launch:
+    """Bring a process into being; answer with `Spawned` or `SpawnFailed`."""
+
+
+@dataclass(frozen=True, slots=True)
+class BeginStop:
+    """Run the hooks before a stop; answer with `StopBegun` or `StopRefused`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Signal:
+    """Send the signal of this stage to the run; `TreeGone` is told when nothing is left."""
+
+    stage: Stage
+
+
+@dataclass(frozen=True, slots=True)
+class Emit:
+    """Tell everyone."""
+
+    kind: str
+    cause: str = ""
+    detail: dict[str, Any] = field(default_factory=dict)
+    by: str = "supervisor"
+
+
+Effect = Launch | BeginStop | Signal | Emit
+
+
+class Outcome(NamedTuple):
+    """What `step` decided."""
+
+    state: TaskState
+    effects: tuple[Effect, ...] = ()

@@ -1,0 +1,311 @@
+"""What the ingest thread does, without the thread: one bounded step at a time.
+
+Every public method belongs to the ingest thread. Methods that write raise sqlite3.Error if they could not;
+nothing has then changed, neither in the database nor here, and they may be tried again.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from concurrent.futures import Future
+from pathlib import Path
+
+from paneview.store import log_schema, spool
+from paneview.store.closing import look_for_writers
+from paneview.store.database import connect, move_aside, prepare
+from paneview.store.limits import LogLimits
+from paneview.store.spool import Key
+from paneview.store.storing import Step, Storing
+from paneview.store.stream import BLOCK, NEVER, Stream
+from paneview.store.upkeep import Note, TaskState, Upkeep
+from paneview.store.writer import LogWriter
+
+TURN = 2 * 1024 * 1024  # bytes in one transaction, of all tasks
+WAL_PAGES = 2048  # checkpoint at 16 MB
+GATHER = 0.25  # seconds; what would have to be stored so soon is stored along with what is due
+
+
+class IngestEngine:
+    """Streams, notes and limits of all tasks, and the writer they share."""
+
+    def __init__(self, path: Path, folder: Path) -> None:
+        self._path = path
+        self._folder = folder
+        self._tasks: dict[str, TaskState] = {}  # in the order in which they are served
+        self._streams: dict[int, Stream] = {}
+        self._drained: dict[int, list[Future[None]]] = {}
+        self._grown: set[str] = set()  # tasks with news
+        # Ends that changed, or whose last line grew; the thread takes them away.
+        self.heads: dict[str, int] = {}
+
+    # Opening and closing
+
+    def open(self) -> Path | None:
+        """Open the database; say where a damaged one was moved, if so. Raises `StoreError`."""
+        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        moved = prepare(self._path, log_schema.MIGRATIONS, pragmas=log_schema.PRAGMAS)
+        self._connect()
+        return moved
+
+    def resume(self) -> None:
+        """Go on with every known run that has left something in the spool."""
+        waiting = sorted(spool.files(self._folder))
+        with self._writer.transaction():
+            self._writer.finish_all_but(waiting)
+        for run in waiting:
+            if (state := self._writer.run_state(run)) is not None:
+                self.attach(run, state.task)
+                if state.finished:
+                    self.finish(run)
+
+    def _connect(self) -> None:
+        self._db = connect(self._path)
+        self._db.execute(f"PRAGMA wal_autocheckpoint = {WAL_PAGES}")
+        self._writer = LogWriter(self._db)
+        self._upkeep = Upkeep(self._db, self._writer)
+        self._storing = Storing(self._writer, self._upkeep)
+
+    def begin_anew(self) -> Path:
+        """Move a damaged database aside, and go on in a new one with the same numbers and positions."""
+        for state in self._tasks.values():
+            state.close_text()
+        self._db.close()
+        moved = move_aside(self._path)
+        prepare(self._path, log_schema.MIGRATIONS, pragmas=log_schema.PRAGMAS)
+        self._connect()
+        with self._writer.transaction():
+            for state in self._tasks.values():
+                self._writer.begin_at(state.name, state.stored_end)
+            for stream in self._streams.values():
+                self._writer.open_run(stream.run, stream.task)
+                self._writer.set_position(stream.run, stream.key, stream.offset, stream.segment)
+        return moved
+
+    def close(self) -> None:
+        """End the connection; streams are found again by the next ingest."""
+        for stream in self._streams.values():
+            stream.files.close()
+        for state in self._tasks.values():
+            state.close_text()
+        for done in [done for waiting in self._drained.values() for done in waiting]:
+            done.cancel()
+        self._db.close()
+
+    # Commands
+
+    def attach(
+        self, run: int, task: str, limits: LogLimits | None = None, announced: float | None = None
+    ) -> None:
+        """Take the run's output for the task from now on, what lies in the spool already included.
+
+        `announced` (epoch): a new run begins about then.
+        """
+        state = self._state(task)
+        if limits is not None:
+            self.set_limits(task, limits)
+        if (present := self._streams.get(run)) is not None:
+            present.closing = present.writerless = False
+            return
+        with self._writer.transaction():
+            known = self._writer.run_state(run)
+            opened = self._writer.open_run(run, task)
+            last_look = self._writer.last_time(self._writer.task(task)) if known else None
+        stream = Stream.resume(self._folder, opened, last_look, None if known else announced)
+        self._streams[run] = stream
+        owner = self._state(opened.task)
+        owner.streams.append(stream)
+        owner.streams.sort(key=lambda other: other.run)
+        state.trimming = True
+
+    def finish(self, run: int) -> None:
+        """The run is over: store the rest once nobody can write any more."""
+        if (stream := self._streams.get(run)) is not None and not stream.closing:
+            stream.closing = True
+            stream.check_at = stream.check_wait = 0.0
+            stream.quiet_since = time.monotonic()
+
+    def append(self, run: int, task: str, data: bytes, ts: float, place: tuple[Key, int]) -> None:
+        """Put whole lines behind what earlier runs have printed, and this one up to that place."""
+        self._state(task).notes.append(Note(run, data if data.endswith(b"\n") else data + b"\n", ts, place))
+
+    def drained(self, run: int, done: Future[None]) -> None:
+        """Resolve `done` when everything of the run is stored."""
+        if run in self._streams:
+            self._drained.setdefault(run, []).append(done)
+        else:
+            done.set_result(None)
+
+    def recover(self, runs: Mapping[int, str]) -> None:
+        """Take in what the spool holds of runs that nobody attached; they are over."""
+        for run in sorted(spool.files(self._folder)):
+            if run in runs:
+                fresh = run not in self._streams
+                self.attach(run, runs[run])
+                if fresh:
+                    self.finish(run)
+
+    def set_limits(self, task: str, limits: LogLimits) -> None:
+        """Keep this much of the task from now on."""
+        self._state(task).limit(limits)
+
+    def clean(self, task: str | None) -> None:
+        """Forget the lines of a task, or of all, that exist by now. They are gone for readers at once."""
+        for stream in [stream for stream in self._streams.values() if task in (None, stream.task)]:
+            size, stream.dirty = stream.unread(), True
+            while size > 0 and stream.dirty and stream.run in self._streams:
+                self.turn(time.monotonic(), rush=True)
+                size -= BLOCK
+        with self._writer.transaction():
+            names = self._writer.task_names() if task is None else [task]
+            for name in names:
+                self._writer.clean(self._writer.task(name))
+        for name in names:
+            self._state(name).trimming = True
+            self._tell(self._state(name))
+
+    # The loop's steps
+
+    def mark(self, names: set[str] | None) -> None:
+        """These spool files have changed; None: any may have."""
+        if names is None:
+            for stream in self._streams.values():
+                stream.dirty = True
+            return
+        for name in names:
+            parsed = spool.parse_name(name)
+            if parsed is not None and parsed[0] in self._streams:
+                self._streams[parsed[0]].dirty = True
+
+    def fell_behind(self, since: float) -> None:
+        """Nobody looked since then (epoch): what lies in the spool came at some time after it."""
+        for stream in self._streams.values():
+            stream.dirty = True
+            # A failed transaction may have taken its share of the bracket already.
+            lower = stream.backlog.lower if stream.backlog else max(since, stream.last_look or since)
+            stream.begin_backlog(lower)
+
+    def next_due(self) -> float:
+        """When (monotonic) there is something to do; infinity if nothing is known to be."""
+        if any(state.notes for state in self._tasks.values()):
+            return 0.0
+        due = NEVER
+        for stream in self._streams.values():
+            due = min(due, stream.store_by)
+            if stream.dirty:
+                due = min(due, stream.next_look)
+            elif stream.closing and not stream.writerless:
+                due = min(due, stream.check_at)
+        return due
+
+    def has_work(self) -> bool:
+        """Whether there are whole lines or notes to store, due or not."""
+        return any(stream.dirty or stream.store_by < NEVER for stream in self._streams.values()) or any(
+            state.notes for state in self._tasks.values()
+        )
+
+    def turn(self, now: float, *, rush: bool = False) -> None:
+        """See what is new, and store a bounded step of what is due; in a `rush` everything is."""
+        wall = time.time()
+        for stream in self._streams.values():
+            if stream.dirty and (rush or stream.next_look <= now) and stream.look(now, wall):
+                self._grown.add(stream.task)
+        if rush or any(self._is_due(state, now) for state in self._tasks.values()):
+            horizon = NEVER if rush else now + GATHER
+            self._store(
+                [state for state in self._tasks.values() if self._is_due(state, horizon)], now, horizon
+            )
+        while self._grown:
+            self._tell(self._state(self._grown.pop()))
+
+    def _store(self, due: list[TaskState], now: float, horizon: float) -> None:
+        staged: list[Step] = []
+        served: list[tuple[TaskState, int]] = []
+        size = 0
+        wall = time.time()
+        with self._writer.transaction():
+            for state in due:
+                steps, notes = self._storing.task(state, horizon, wall)
+                size += sum(len(step.taken.data) for step in steps)
+                staged += steps
+                served.append((state, notes))
+                if size >= TURN:
+                    break
+        for step in staged:
+            self._stored(step, now, wall)
+        for state, notes in served:
+            for _ in range(notes):
+                state.notes.popleft()
+            if notes:
+                self._grown.add(state.name)
+            state.stored_end, state.text_behind = self._writer.task(state.name).end, True
+            self._tasks[state.name] = self._tasks.pop(state.name)  # to the end of the queue
+
+    def check_writers(self, now: float) -> None:
+        """Look whether finished runs still have a writer; those without are stored to their end."""
+        for run in look_for_writers(self._streams.values(), self._folder, now):
+            self._resolve(run)
+
+    def housekeeping(self, now: float) -> bool:
+        """Delete a step of what is beyond the limits and give back unused space; say if there is more."""
+        return self._upkeep.round(list(self._tasks.values()), now)
+
+    def write_texts(self, now: float) -> bool:
+        """Write a step of every text file that lags behind; say if there is more."""
+        return self._upkeep.write_texts(self._tasks.values(), now)
+
+    def take_complaints(self) -> list[str]:
+        """What people should be told, once."""
+        found, self._upkeep.complaints = self._upkeep.complaints, []
+        return found
+
+    def relieve(self, cap: int) -> None:
+        """Nothing can be stored: while the spool holds more than `cap` bytes, drop the oldest of the most."""
+        while sum((sizes := {run: stream.unread() for run, stream in self._streams.items()}).values()) > cap:
+            largest_first = sorted(sizes, key=lambda run: sizes[run], reverse=True)
+            if not any(self._streams[run].drop_file() for run in largest_first):
+                return
+
+    # Inside
+
+    def _state(self, task: str) -> TaskState:
+        return self._tasks.setdefault(task, TaskState(task))
+
+    @staticmethod
+    def _is_due(state: TaskState, now: float) -> bool:
+        if state.notes or any(stream.store_by <= now < NEVER for stream in state.streams):
+            return True
+        # What a run has printed must be stored before anything of the next one.
+        return any(stream.seen for stream in state.streams[:-1]) or (
+            now == NEVER and any(stream.dirty or stream.store_by < NEVER for stream in state.streams)
+        )
+
+    def _stored(self, step: Step, now: float, wall: float) -> None:
+        stream, taken = step.stream, step.taken
+        if len(taken.data) + taken.rest > stream.seen:
+            self._grown.add(stream.task)
+        stream.stored(taken, now, wall)
+        if step.finished:
+            stream.files.remove_before(stream.key, inclusive=True)
+            stream.files.close()
+            del self._streams[stream.run]
+            self._tasks[stream.task].streams.remove(stream)
+            self._resolve(stream.run)
+
+    def _resolve(self, run: int) -> None:
+        for done in self._drained.pop(run, ()):
+            if done.set_running_or_notify_cancel():
+                done.set_result(None)
+
+    def _tell(self, state: TaskState) -> None:
+        """Note where the task's log ends for everyone, what is only seen included."""
+        task = self._writer.task(state.name)
+        line, inside = task.next, task.part > 0
+        holder = (task.run, task.segment)
+        for stream in state.streams:
+            if stream.seen:
+                if inside and holder != (stream.run, stream.segment):
+                    line += 1
+                line, inside = line + stream.seen_lines, stream.seen_open
+                holder = (stream.run, stream.segment)
+        self.heads[state.name] = line + inside

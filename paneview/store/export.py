@@ -1,0 +1,127 @@
+"""Events and log lines of a time span in one stream, ordered by time, for review: JSON lines or text.
+
+A JSON line is one of ``{"type": "event", "ts", "id", "event", "task", "run", "cause", "actor", "detail"}``
+and ``{"type": "log", "ts", "task", "run", "line", "text"}``, both with ``"approx": true`` where a time is
+only bracketed and ``"cut": bytes`` where the end of a long line was left out. Times are ISO 8601 in UTC.
+
+The stream is made as it is read and never held, so its size does not matter.
+"""
+
+from __future__ import annotations
+
+import heapq
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from paneview.store.clean import iso_time, plain
+from paneview.store.reader import Line, LogReader
+from paneview.store.rows import EventRow
+from paneview.store.search import Search, scan
+from paneview.store.snapshot import EVER, Span
+from paneview.store.state_reader import SyncStateReader
+from paneview.store.state_schema import EventFilter
+
+Redact = Callable[[str], str]
+Form = Literal["jsonl", "text"]
+MAX_BYTES = 64 * 1024  # of a line
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """What to export. No tasks means all, with the events that belong to none; times are epoch seconds."""
+
+    span: Span = EVER
+    tasks: Sequence[str] | None = None
+    events: bool = True
+    logs: bool = True
+
+
+def export(
+    state: SyncStateReader | None,
+    logs: LogReader,
+    selection: Selection,
+    *,
+    form: Form = "jsonl",
+    redact: Redact = str,
+) -> Iterator[str]:
+    """The records of the selection, oldest first, each one line without its newline.
+
+    `redact` is given every text before it goes out: log lines, causes, and the strings inside details.
+    Raises `StoreError` if the databases cannot be read.
+    """
+    streams: list[Iterator[EventRow | Line]] = []
+    if selection.events and state is not None:
+        streams.append(_events(state, selection))
+    if selection.logs:
+        tasks = logs.tasks() if selection.tasks is None else selection.tasks
+        streams.append(scan(logs, tasks, Search(span=selection.span, max_bytes=MAX_BYTES)))
+    show = _as_json if form == "jsonl" else _as_text
+    for record in heapq.merge(*streams, key=_ts):
+        yield show(record, redact)
+
+
+def _ts(record: EventRow | Line) -> float:
+    return record.ts
+
+
+def _events(state: SyncStateReader, selection: Selection) -> Iterator[EventRow]:
+    since, until = selection.span
+    wanted = EventFilter(
+        since=None if since == float("-inf") else since, until=None if until == float("inf") else until
+    )
+    for event in state.every_event(wanted):
+        if selection.tasks is None or event.task in selection.tasks:
+            yield event
+
+
+def _redacted(value: Any, redact: Redact) -> Any:
+    if isinstance(value, str):
+        return redact(value)
+    if isinstance(value, Mapping):
+        return {key: _redacted(item, redact) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_redacted(item, redact) for item in value]
+    return value
+
+
+def _as_json(record: EventRow | Line, redact: Redact) -> str:
+    if isinstance(record, Line):
+        found: dict[str, Any] = {
+            "type": "log",
+            "ts": iso_time(record.ts),
+            "task": record.task,
+            "run": record.run,
+            "line": record.number,
+            "text": redact(plain(record.raw)),
+        }
+        if record.approx:
+            found["approx"] = True
+        if record.cut:
+            found["cut"] = record.cut
+    else:
+        found = {
+            "type": "event",
+            "ts": iso_time(record.ts),
+            "id": record.id,
+            "event": record.kind,
+            "task": record.task,
+            "run": record.run,
+            "cause": _redacted(record.cause, redact),
+            "actor": record.actor,
+            "detail": _redacted(record.detail, redact),
+        }
+    return json.dumps(found, ensure_ascii=False, separators=(",", ":"))
+
+
+def _as_text(record: EventRow | Line, redact: Redact) -> str:
+    when = iso_time(record.ts)
+    if isinstance(record, Line):
+        mark = "~" if record.approx else " "
+        more = f" … {record.cut} more bytes" if record.cut else ""
+        return f"{when}{mark}{record.task} | {redact(plain(record.raw))}{more}"
+    detail = _redacted(record.detail, redact)
+    parts = [f"* {record.kind}", record.task, _redacted(record.cause, redact)]
+    parts += [f"{key}={json.dumps(item, ensure_ascii=False)}" for key, item in detail.items()]
+    return f"{when} {' '.join(part for part in parts if part)}"

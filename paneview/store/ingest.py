@@ -1,0 +1,281 @@
+"""The ingest thread: from the spool into ``logs.db``, every byte once, whatever is killed when.
+
+One thread, one connection, one loop: wait for inotify or a command; read what is due, a bounded step of
+each task; store chunks and the new spool positions of all of them in one transaction; only then remove
+spool files. A task that floods is read in larger and rarer steps, never more than 256 KB of it at a time,
+so it cannot starve another.
+
+Lines of a task are numbered in one order: its runs one after another, and notes (`append`: hook output,
+words of the supervisor) where they were written, behind what the runs up to then had printed.
+
+While the database cannot be written (full disk), the spool keeps the data; the thread tries again every
+second.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import select
+import sqlite3
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future
+from pathlib import Path
+
+from paneview.store import spool
+from paneview.store.database import StoreError, is_damaged
+from paneview.store.engine import IngestEngine
+from paneview.store.limits import LogLimits
+from paneview.store.watch import Watch, watch_folder
+
+LOG = logging.getLogger(__name__)
+
+HEARTBEAT = 1.0  # seconds between two rounds of housekeeping
+STALLED = 2.5  # seconds without a loop: the process was stopped, and cannot know when bytes came
+RETRY = 1.0  # seconds between two tries while nothing can be written
+PROGRESS = 1 / 60  # seconds between two progress calls
+PAUSE = 0.02  # seconds; longer waits than this can be cut short by a growing file
+SPOOL_CAP = 2 << 30  # bytes that may wait in the spool while nothing can be stored
+LAST_ROUNDS = 2.0  # seconds that `stop` may take to store what lies in the spool
+
+
+class LogIngest:
+    """Owns the ingest thread. Any thread may call; all but `start` and `stop` return at once.
+
+    Callbacks are called from the ingest thread and must be quick. `on_trouble` is told a message once when
+    storing begins to fail, and None when it works again; a text file that cannot be written is told, too.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        spool_dir: Path,
+        *,
+        on_trouble: Callable[[str | None], None] = lambda _message: None,
+        spool_cap: int = SPOOL_CAP,
+    ) -> None:
+        self._spool_cap = spool_cap
+        self._engine = IngestEngine(path, spool_dir)
+        self._folder = spool_dir
+        self._path = path
+        self._on_trouble = on_trouble
+        self._on_progress: Callable[[Mapping[str, int]], None] = lambda _heads: None
+        self._commands: deque[Callable[[], None]] = deque()
+        self._wake_read, self._wake_write = os.pipe()
+        os.set_blocking(self._wake_read, False)
+        os.set_blocking(self._wake_write, False)
+        self._thread: threading.Thread | None = None
+        self._stopping = False
+        self._troubled_since: float | None = None
+        self._retry_at = 0.0
+        self._next_progress = 0.0
+        self._next_round = 0.0
+        self._text_behind = False
+
+    def start(self) -> Path | None:
+        """Open the database, go on with what the spool holds of known runs, and start the thread.
+
+        Returns where a damaged database was moved, if so. Raises `StoreError` if the place is unusable.
+        """
+        moved = self._engine.open()
+        self._commands.appendleft(self._engine.resume)
+        self._watch: Watch = watch_folder(self._folder)
+        self._thread = threading.Thread(target=self._run, name="log ingest", daemon=True)
+        self._thread.start()
+        return moved
+
+    def stop(self) -> None:
+        """Store what lies in the spool by now, end the thread and close the database."""
+        self._stopping = True
+        self._wake()
+        if self._thread is not None:
+            self._thread.join()
+        os.close(self._wake_read)
+        os.close(self._wake_write)
+
+    def on_progress(self, callback: Callable[[Mapping[str, int]], None]) -> None:
+        """Have the new end line of every task told whose log grew, at most 60 times a second.
+
+        A task whose last line grew without a newline is told with the same end again.
+        """
+        self._on_progress = callback
+
+    def attach(self, run: int, task: str, limits: LogLimits | None = None) -> None:
+        """Take this run's output for the task. Best before it is spawned: then all its times are exact.
+
+        A run that is known goes on where it was. `limits` hold for the task from now on; None leaves them.
+        """
+        now = time.time()
+        self._do(lambda: self._engine.attach(run, task, limits, now))
+
+    def set_limits(self, task: str, limits: LogLimits) -> None:
+        """Keep this much of the task's log from now on."""
+        self._do(lambda: self._engine.set_limits(task, limits))
+
+    def finish(self, run: int) -> None:
+        """The run is over. Its spool is removed once nobody can write to it any more and all of it is
+        stored."""
+        self._do(lambda: self._engine.finish(run))
+
+    def drained(self, run: int) -> Future[None]:
+        """Done when a finished run is stored completely; at once for a run that is not attached.
+
+        A process that outlives its run with the pipe open delays this by two seconds, not for ever.
+        """
+        done: Future[None] = Future()
+        self._do(lambda: self._engine.drained(run, done), done)
+        return done
+
+    def append(self, run: int, task: str, data: bytes) -> None:
+        """Put whole lines (a missing last newline is added) behind what the run has written by now."""
+        now, place = time.time(), spool.end_of(self._folder, run)
+        self._do(lambda: self._engine.append(run, task, data, now, place))
+
+    def recover(self, runs: Mapping[int, str]) -> None:
+        """Take in what the spool holds of these runs (run → task) that are not attached; they are taken as
+        over."""
+        known = dict(runs)
+        self._do(lambda: self._engine.recover(known))
+
+    def logs_clean(self, task: str | None = None) -> Future[None]:
+        """Forget the stored lines of a task, or of all; done when no reader sees them any more."""
+        done: Future[None] = Future()
+
+        def clean() -> None:
+            self._engine.clean(task)
+            done.set_result(None)
+
+        self._do(clean, done)
+        return done
+
+    # The thread
+
+    def _do(self, command: Callable[[], None], done: Future[None] | None = None) -> None:
+        """Have the thread do it. A future that it would resolve is cancelled when nothing is done any
+        more."""
+        self._commands.append(command)
+        if not self._stopping:
+            self._wake()
+        elif done is not None:
+            done.cancel()
+
+    def _wake(self) -> None:
+        try:
+            os.write(self._wake_write, b"!")
+        except BlockingIOError:
+            return  # it is awake
+
+    def _run(self) -> None:
+        last = time.time()
+        while not self._stopping:
+            now = time.time()
+            if now - last > STALLED:
+                self._engine.fell_behind(last)
+            last = now
+            self._guarded(self._step)
+            self._wait()
+        self._guarded(self._last_rounds)
+        self._watch.close()
+        self._engine.close()
+
+    def _guarded(self, step: Callable[[], None]) -> None:
+        try:
+            step()
+        except (sqlite3.Error, StoreError, OSError) as error:
+            self._after_failure(error)
+        except (
+            Exception
+        ) as error:  # a defect of ours must not end the thread: the rest of the logs depends on it
+            LOG.exception("log ingest")
+            self._after_failure(error)
+
+    def _step(self) -> None:
+        now = time.monotonic()
+        if now < self._retry_at:
+            return
+        if self._troubled_since is not None:
+            self._engine.fell_behind(self._troubled_since)
+        self._run_commands()
+        self._engine.mark(self._watch.changed())
+        self._engine.turn(now)
+        self._engine.check_writers(now)
+        if now >= self._next_round and self._engine.next_due() > now:
+            self._next_round = now + (0.0 if self._engine.housekeeping(now) else HEARTBEAT)
+        self._text_behind = self._engine.write_texts(now)
+        self._report(now)
+        if self._troubled_since is not None:
+            self._troubled_since = None
+            self._on_trouble(None)
+
+    def _run_commands(self) -> None:
+        """In order; one that finds no disk space stays first and is tried again."""
+        while self._commands:
+            try:
+                self._commands[0]()
+            except (sqlite3.Error, StoreError, OSError):
+                raise
+            except Exception:
+                self._commands.popleft()
+                raise
+            self._commands.popleft()
+
+    def _last_rounds(self) -> None:
+        deadline = time.monotonic() + LAST_ROUNDS
+        self._run_commands()
+        self._engine.mark(None)
+        while self._engine.has_work() and time.monotonic() < deadline:
+            self._engine.turn(time.monotonic(), rush=True)
+        while self._engine.write_texts(float("inf")) and time.monotonic() < deadline:
+            pass
+        self._report(float("inf"))
+
+    def _after_failure(self, error: Exception) -> None:
+        self._retry_at = time.monotonic() + RETRY
+        first = self._troubled_since is None
+        self._troubled_since = self._troubled_since or time.time()
+        message = f"cannot store logs in {self._path}: {error}"
+        try:
+            if is_damaged(error):
+                message = f"{self._path} was damaged; moved to {self._engine.begin_anew()}, begun anew"
+            else:
+                self._engine.relieve(self._spool_cap)
+        except (sqlite3.Error, StoreError, OSError) as second:
+            message = f"{message}; then: {second}"
+        if first:
+            self._on_trouble(message)
+
+    def _report(self, now: float) -> None:
+        for complaint in self._engine.take_complaints():
+            self._on_trouble(complaint)
+        if self._engine.heads and now >= self._next_progress:
+            heads, self._engine.heads = self._engine.heads, {}
+            self._next_progress = now + PROGRESS
+            self._on_progress(heads)
+
+    def _wait(self) -> None:
+        now = time.monotonic()
+        work = self._engine.next_due()
+        due = now if self._text_behind else min(work, self._next_round)
+        if self._engine.heads:
+            due = min(due, self._next_progress)
+        if self._watch.interval is not None:
+            due = min(due, now + self._watch.interval)
+        due = max(due, self._retry_at)
+        waiting = select.poll()
+        waiting.register(self._wake_read, select.POLLIN)
+        # While a flooding task is given a pause, or nothing can be written, a growing file need not wake anyone.
+        pausing = now < work < now + PAUSE or self._retry_at > now
+        if (descriptor := self._watch.fileno()) is not None and not pausing:
+            waiting.register(descriptor, select.POLLIN)
+        if waiting.poll(max(0.0, due - now) * 1000):
+            self._empty_pipe()
+
+    def _empty_pipe(self) -> None:
+        try:
+            while os.read(self._wake_read, 4096):
+                pass
+        except BlockingIOError:
+            return

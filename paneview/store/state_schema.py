@@ -1,0 +1,137 @@
+"""The schema of ``state.db`` and the statements that more than one module needs.
+
+task    one row per task: its durable state as a JSON object the supervisor understands (counters, manual-
+stop mark) run     one row per life of a task; a partial index finds those that have not ended event
+append-only; ids are given by the supervisor and grow. Queries walk the primary key, or ``(task, id)`` or
+        ``(kind, id)``, so the newest of a task are found at once however many events there are; a time span
+        is turned into a bound on the id through the covering index on ``ts``.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import astuple, dataclass, fields
+from typing import Any
+
+from paneview.store.rows import EventRow, RunRow
+
+MIGRATIONS: tuple[str, ...] = (
+    """
+    CREATE TABLE task (name TEXT PRIMARY KEY, data TEXT NOT NULL) WITHOUT ROWID;
+    CREATE TABLE run (
+        id INTEGER PRIMARY KEY, task TEXT NOT NULL, started_at REAL, ended_at REAL, exit_code INTEGER,
+        signal INTEGER, cause TEXT, end_reason TEXT, pid INTEGER, start_ticks INTEGER, pane_id TEXT,
+        window_id TEXT, boot_id TEXT, tmux_pid INTEGER, tmux_start INTEGER
+    );
+    CREATE INDEX run_of_task ON run (task, id);
+    CREATE INDEX run_not_ended ON run (id) WHERE ended_at IS NULL;
+    CREATE TABLE event (
+        id INTEGER PRIMARY KEY, ts REAL NOT NULL, kind TEXT NOT NULL, task TEXT, run INTEGER, cause TEXT,
+        actor TEXT, detail TEXT NOT NULL
+    );
+    CREATE INDEX event_of_task ON event (task, id);
+    CREATE INDEX event_of_kind ON event (kind, id);
+    CREATE INDEX event_at ON event (ts);
+    """,
+)
+PRAGMAS = "PRAGMA auto_vacuum = INCREMENTAL;"
+
+RUN_COLUMNS = ", ".join(field.name for field in fields(RunRow))
+EVENT_COLUMNS = ", ".join(field.name for field in fields(EventRow))
+PUT_TASK = "INSERT INTO task (name, data) VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET data = excluded.data"
+FORGET_TASK = "DELETE FROM task WHERE name = ?"
+PUT_RUN = f"INSERT OR REPLACE INTO run ({RUN_COLUMNS}) VALUES ({', '.join('?' * len(fields(RunRow)))})"  # noqa: S608 - constants
+PUT_EVENT = (
+    f"INSERT OR REPLACE INTO event ({EVENT_COLUMNS}) VALUES ({', '.join('?' * len(fields(EventRow)))})"  # noqa: S608 - constants
+)
+
+Statement = tuple[str, Sequence[Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class EventFilter:
+    """Which events are wanted. `since` is inclusive, `until` exclusive, `after_id` exclusive.
+
+    With `after_id` the oldest `limit` events behind it, else the newest `limit`; both in the order they
+    happened.
+    """
+
+    task: str | None = None
+    kinds: Collection[str] | None = None
+    since: float | None = None
+    until: float | None = None
+    after_id: int | None = None
+    limit: int = 1000
+
+
+def select_events(wanted: EventFilter) -> Statement:
+    """The statement for these events, as one that walks an index and stops at the limit."""
+    where: list[str] = []
+    values: list[Any] = []
+
+    def need(condition: str, *given: Any) -> None:
+        where.append(condition)
+        values.extend(given)
+
+    if wanted.task is not None:
+        need("task = ?", wanted.task)
+    if wanted.kinds is not None:
+        need(f"kind IN ({', '.join('?' * len(wanted.kinds))})", *wanted.kinds)
+    if wanted.since is not None:
+        need("ts >= ?", wanted.since)
+        if not wanted.after_id:  # which bounds the ids by itself
+            need("id >= (SELECT min(id) FROM event WHERE ts >= ?)", wanted.since)
+    if wanted.until is not None:
+        need("ts < ? AND id <= (SELECT max(id) FROM event WHERE ts < ?)", wanted.until, wanted.until)
+    if wanted.after_id is not None:
+        need("id > ?", wanted.after_id)
+    order = "DESC" if wanted.after_id is None else "ASC"
+    clause = f"WHERE {' AND '.join(where)}" if where else ""
+    text = f"SELECT {EVENT_COLUMNS} FROM event {clause} ORDER BY id {order} LIMIT ?"  # noqa: S608 - values are bound
+    return text, [*values, wanted.limit]
+
+
+def read_events(rows: Iterable[Sequence[Any]]) -> list[EventRow]:
+    """Events in the order they happened, whichever way the statement walked."""
+    events = [
+        EventRow(number, ts, kind, task, run, cause, actor, json.loads(detail))
+        for number, ts, kind, task, run, cause, actor, detail in rows
+    ]
+    events.sort(key=lambda event: event.id)
+    return events
+
+
+def select_runs(task: str | None, limit: int) -> Statement:
+    """The statement for the newest runs, newest first."""
+    clause, values = ("", []) if task is None else ("WHERE task = ?", [task])
+    text = f"SELECT {RUN_COLUMNS} FROM run {clause} ORDER BY id DESC LIMIT ?"  # noqa: S608 - values are bound
+    return text, [*values, limit]
+
+
+def select_current_runs() -> str:
+    """The statement for the latest run of each task and every run that has not ended."""
+    latest = "SELECT max(id) FROM run GROUP BY task"
+    return f"SELECT {RUN_COLUMNS} FROM run WHERE id IN ({latest}) OR ended_at IS NULL"  # noqa: S608 - constants
+
+
+def read_runs(rows: Iterable[Sequence[Any]]) -> list[RunRow]:
+    """Records of the rows, in their order."""
+    return [RunRow(*row) for row in rows]
+
+
+def run_values(run: RunRow) -> tuple[Any, ...]:
+    """A run as the values of `PUT_RUN`."""
+    return astuple(run)
+
+
+def event_values(event: EventRow) -> tuple[Any, ...]:
+    """An event as the values of `PUT_EVENT`."""
+    detail = json.dumps(dict(event.detail), ensure_ascii=False, separators=(",", ":"), default=str)
+    return (event.id, event.ts, event.kind, event.task, event.run, event.cause, event.actor, detail)
+
+
+def read_tasks(connection: sqlite3.Connection) -> dict[str, dict[str, Any]]:
+    """The stored state of every task."""
+    return {name: json.loads(data) for name, data in connection.execute("SELECT name, data FROM task")}

@@ -1,0 +1,86 @@
+"""What of one task goes into a transaction, and in which order.
+
+Runs are stored one after another, and a note behind exactly what had been printed when it was written.
+Nothing here changes what the ingest knows: only when the transaction is durable are the steps carried out
+on the streams.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from paneview.store.spool import Key
+from paneview.store.stream import Stream, Taken
+from paneview.store.upkeep import Note, TaskState, Upkeep
+from paneview.store.writer import NOTE, LogWriter, TaskLog, When
+
+
+class Step(NamedTuple):
+    """What was taken of a stream inside a transaction."""
+
+    stream: Stream
+    taken: Taken
+    finished: bool
+
+
+class Storing:
+    """Works inside the writer's transactions."""
+
+    def __init__(self, writer: LogWriter, upkeep: Upkeep) -> None:
+        self._writer = writer
+        self._upkeep = upkeep
+
+    def task(self, state: TaskState, horizon: float, wall: float) -> tuple[list[Step], int]:
+        """Write what is due by `horizon` (monotonic); what was taken, and how many notes were written."""
+        task = self._writer.task(state.name)
+        note = state.notes[0] if state.notes else None
+        steps: list[Step] = []
+        for index, stream in enumerate(state.streams):
+            if note and stream.run > note.run:
+                break
+            followed = index + 1 < len(state.streams)
+            if not (note or (followed and (stream.dirty or stream.seen)) or stream.store_by <= horizon):
+                continue
+            stop = note.place if note and note.run == stream.run else None
+            steps.append(self._take(task, stream, wall, everything=followed or note is not None, stop=stop))
+            if steps[-1].taken.more:
+                note = None
+                break
+        written = 0
+        if note:
+            written = self._notes(task, state, note)
+        if state.limits.max_bytes is not None and task.bytes > state.limits.max_bytes:
+            self._upkeep.trim(state, task)
+        return steps, written
+
+    def _notes(self, task: TaskLog, state: TaskState, first: Note) -> int:
+        """Write the notes that belong to the place where the first one does."""
+        self._writer.note_run(first.run, task)
+        written = 0
+        for note in state.notes:
+            if (note.run, note.place) != (first.run, first.place):
+                break
+            self._writer.add(task, note.run, NOTE, note.data, When.at(note.ts))
+            written += 1
+        return written
+
+    def _take(
+        self,
+        task: TaskLog,
+        stream: Stream,
+        wall: float,
+        *,
+        everything: bool,
+        stop: tuple[Key, int] | None,
+    ) -> Step:
+        over = stream.closing and stream.writerless and stop is None
+        if stream.dropped:
+            told = f"[paneview] {stream.dropped} bytes of output are missing here: they could not be stored\n"
+            self._writer.add(task, stream.run, NOTE, told.encode(), When.at(wall))
+        taken = stream.take(stream.read(stop), everything=everything or over)
+        finished = over and not taken.more and not taken.rest
+        if taken.data:
+            self._writer.add(task, stream.run, stream.segment, taken.data, stream.when(len(taken.data), wall))
+        if finished or (taken.key, taken.offset) != (stream.key, stream.offset):
+            self._writer.set_position(stream.run, taken.key, taken.offset, taken.segment, finished=finished)
+        return Step(stream, taken, finished)

@@ -1,0 +1,232 @@
+"""One run's way from the spool into the log database, as the ingest thread sees it.
+
+Seeing and storing are two things. Bytes are seen as they come: their time is noted and their lines are
+counted, so everyone can be told, and readers find them in the spool. They are stored when enough has
+gathered or half a second later, those of all tasks in one transaction: a line by itself would cost as much
+as a thousand together.
+
+A line without newline stays in the spool until it has one. It is stored as it is only when it outgrows a
+chunk, when its run is over, or when something else must be written behind it. So chunks begin and end with
+whole lines, and a prompt costs the database nothing.
+
+Bytes that came while nobody looked (a killed supervisor, a full disk, a stopped process) are a backlog:
+their times lie between the last look and the file's last change.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from paneview.store.chunks import CHUNK, full_chunks
+from paneview.store.spool import Block, Key, RunFiles, files
+from paneview.store.writer import RunState, When
+
+BLOCK = 256 * 1024  # bytes a stream may bring into one transaction
+AT_ONCE = 16 * 1024  # so many bytes are stored without waiting for more
+DELAY = 0.5  # seconds that fewer bytes may wait
+MOST_MARKS = 500
+JUST_BEGUN = 1.0  # seconds that a run may have lived before it was attached, and its times still be exact
+EXACT = 0.2  # seconds; a narrower bracket is as good as the clock
+# After a look at that many new bytes the next one waits so long: large steps cost less than small ones.
+PACE = ((64 * 1024, 0.015), (4 * 1024, 0.006), (1, 0.002))
+NEVER = float("inf")
+
+
+@dataclass(slots=True)
+class Backlog:
+    """Bytes that came between two times, of which `remaining` are still to be stored."""
+
+    lower: float
+    upper: float
+    remaining: int
+    approx: bool
+
+    def take(self, size: int) -> When:
+        """The share of the bracket that belongs to the next bytes."""
+        share = min(size / self.remaining, 1.0) if self.remaining else 1.0
+        begin = self.lower
+        self.lower += (self.upper - self.lower) * share
+        self.remaining -= size
+        return When(((0, begin),), self.lower if self.approx else None)
+
+
+@dataclass(slots=True)
+class Taken:
+    """What of a block is to be stored now."""
+
+    data: bytes
+    key: Key  # position behind it
+    offset: int
+    segment: int
+    rest: int  # bytes behind it that wait for their newline
+    more: bool  # another look will bring more at once
+    again: bool  # another look is needed
+
+
+@dataclass(slots=True)
+class Stream:
+    """A run whose output is still being stored. Times are epoch seconds where not said otherwise."""
+
+    run: int
+    task: str
+    files: RunFiles
+    key: Key
+    offset: int
+    segment: int  # one more behind each gap: lines do not reach over it
+    dirty: bool = True
+    next_look: float = 0.0  # monotonic
+    store_by: float = NEVER  # monotonic
+    seen: int = 0  # bytes behind the position that were looked at
+    seen_lines: int = 0
+    seen_open: bool = False  # they end inside a line
+    marks: list[tuple[int, float]] = field(default_factory=list)  # from which of them on they came when
+    last_look: float | None = None  # everything before is stored or seen
+    backlog: Backlog | None = None
+    closing: bool = False  # the run is over
+    check_at: float = 0.0  # monotonic: when to look for writers again
+    check_wait: float = 0.0
+    quiet_since: float = 0.0  # monotonic
+    suspect_rotation: bool = False
+    writerless: bool = False  # over, and nobody can write any more
+    dropped: int = 0  # bytes that were given up and are not told yet
+
+    @classmethod
+    def resume(cls, folder: Path, state: RunState, last_look: float | None, attached: float | None) -> Stream:
+        """Go on where the database says; a file that was removed unread is skipped.
+
+        `last_look` is when something of the run was last stored; `attached` when a new run was announced.
+        """
+        key, offset, segment = state.key, state.offset, state.segment
+        keys = files(folder).get(state.id, [])
+        if keys and key not in keys and keys[-1] > key:
+            key, offset, segment = next(other for other in keys if other > key), 0, segment + 1
+        run_files = RunFiles(folder, state.id)
+        stream = cls(state.id, state.task, run_files, key, offset, segment, last_look=last_look)
+        if keys:
+            stream.files.remove_before(key)
+            modified = stream.files.modified(keys[-1]) or 0.0
+            if last_look is None and attached is not None and modified > attached - JUST_BEGUN:
+                stream.begin_backlog(attached)
+            else:
+                stream.begin_backlog(last_look)
+        return stream
+
+    def begin_backlog(self, lower: float | None) -> None:
+        """Whatever lies in the spool now, and was not seen before, came between `lower` and its last
+        change."""
+        size, upper = self.files.backlog(self.key, self.offset)
+        if size <= self.seen:
+            return
+        if self.marks:
+            lower = self.marks[0][1]
+        begin = upper if lower is None else lower
+        upper = max(upper, begin)  # files have a coarser clock
+        self.backlog = Backlog(begin, upper, size, approx=lower is None or upper - begin > EXACT)
+
+    def unread(self) -> int:
+        """Bytes in the spool that are not stored."""
+        return self.files.backlog(self.key, self.offset)[0]
+
+    def drop_file(self) -> bool:
+        """Give up the oldest unread file, if it is not the newest; say whether that was possible."""
+        keys = [key for key in files(self.files.folder).get(self.run, []) if key >= self.key]
+        if len(keys) < 2:
+            return False
+        before = self.unread()
+        self.files.remove_before(keys[1])
+        self.key, self.offset, self.segment = keys[1], 0, self.segment + 1
+        self._unsee(self.seen)
+        self.dropped += before - self.unread()
+        return True
+
+    # Seeing
+
+    def look(self, now: float, wall: float) -> bool:
+        """See what is there; say whether there was anything new. Sets when it has to be stored."""
+        block = self.files.read(self.key, self.offset, AT_ONCE)
+        size = len(block.data)
+        grown = size > self.seen
+        if grown:
+            if len(self.marks) < MOST_MARKS:
+                self.marks.append((self.seen, wall))
+            self.quiet_since, self.check_wait = now, 0.0
+        self.next_look = now + _pause(size - self.seen)
+        self.seen = size
+        self.seen_lines = block.data.count(b"\n")
+        self.seen_open = size > 0 and not block.data.endswith(b"\n")
+        self.dirty = False
+        if size >= AT_ONCE or not block.at_end or block.following is not None or self.writerless:
+            self.store_by = now
+        elif self.seen_lines:
+            self.store_by = min(self.store_by, now + DELAY)
+        return grown
+
+    # Storing
+
+    def read(self, stop: tuple[Key, int] | None = None) -> Block:
+        """The next bytes; none behind `stop`."""
+        if stop is not None and stop <= (self.key, self.offset):
+            return Block(b"", (), at_end=True, following=None, end=(self.key, self.offset), cut=True)
+        block = self.files.read(self.key, self.offset, BLOCK)
+        return block if stop is None else block.until(stop)
+
+    def take(self, block: Block, *, everything: bool) -> Taken:
+        """Whole lines, or everything: at the end of a run, or before something that must stand behind it."""
+        data = block.data
+        size = len(data)
+        over = block.at_end and (everything or block.following is not None)
+        if not block.at_end:
+            size = full_chunks(data)  # the next block fills the rest
+        elif not over:
+            size = data.rfind(b"\n") + 1 or len(data) - len(data) % CHUNK
+        key, offset = block.position(size)
+        gap = over and block.following is not None
+        if over and block.following is not None:
+            key, offset = block.following, 0
+        rest = len(data) - size
+        more = not block.at_end or rest >= CHUNK or gap
+        stored = data if size == len(data) else data[:size]
+        return Taken(stored, key, offset, self.segment + gap, rest, more, more or block.cut)
+
+    def when(self, size: int, wall: float) -> When:
+        """The times of the next `size` bytes."""
+        if self.backlog is not None:
+            share = self.backlog.take(size)
+            if self.backlog.remaining <= 0:
+                self.backlog = None
+            return share
+        marks = [mark for mark in self.marks if mark[0] < size]
+        if self.seen < size:
+            marks.append((self.seen, wall))
+        return When(tuple(marks))
+
+    def stored(self, taken: Taken, now: float, wall: float) -> None:
+        """The taken bytes are durable: move on, and drop files that hold nothing else."""
+        if taken.key != self.key:
+            self.files.remove_before(taken.key)
+        if len(taken.data) > self.seen:
+            self.quiet_since, self.check_wait = now, 0.0
+        self._unsee(len(taken.data))
+        if taken.rest > self.seen:
+            self.marks.append((self.seen, wall))
+        if not taken.again:
+            self.seen, self.seen_lines, self.seen_open = taken.rest, 0, taken.rest > 0
+            self.last_look = wall
+        self.key, self.offset, self.segment, self.dropped = taken.key, taken.offset, taken.segment, 0
+        self.dirty = taken.again
+        self.store_by = now if taken.more else NEVER
+        self.next_look = now if taken.more else now + _pause(len(taken.data))
+
+    def _unsee(self, size: int) -> None:
+        """The first `size` bytes are no longer in front."""
+        before = [ts for offset, ts in self.marks if offset <= size]
+        self.marks = [(offset - size, ts) for offset, ts in self.marks if offset > size]
+        self.seen = max(self.seen - size, 0)
+        self.seen_lines, self.seen_open = 0, False
+        if self.seen and before:
+            self.marks.insert(0, (0, before[-1]))
+
+
+def _pause(size: int) -> float:
+    return next((wait for least, wait in PACE if size >= least), 0.0)

@@ -1,0 +1,141 @@
+"""A task's log once more as a plain text file, for people and programs that read files.
+
+It follows the database: whole lines that are stored and not yet written are appended, cleaned, each with
+its UTC time; so nothing waits for it, and it may lag behind a flood. How far it has come (line, size and
+inode of the file) is stored after each step. A kill between writing and storing is mended at the next
+start: the file is cut back to the stored size and written on from the stored line, so each line is there
+once. A file that someone else replaced or removed is begun anew at the next line.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+from paneview.store.clean import iso_time, plain
+from paneview.store.database import PRIVATE
+from paneview.store.limits import TextFile
+from paneview.store.pieces import Piece
+from paneview.store.snapshot import TaskLines
+
+LONGEST = 64 * 1024  # bytes of a line; the rest of a longer one is left out
+
+
+@dataclass(slots=True)
+class _Progress:
+    line: int  # the next to be written
+    size: int
+    inode: int
+
+
+class TextLog:
+    """Writes the text file of one task. Belongs to the ingest thread, whose connection it uses between two
+    turns."""
+
+    def __init__(self, database: sqlite3.Connection, task: int, text: TextFile) -> None:
+        self.text = text
+        self._db = database
+        self._task = task
+        self._lines = TaskLines(database, None, task)
+        self._file: BinaryIO | None = None
+        row = database.execute(
+            "SELECT text_line, text_size, text_inode FROM task WHERE id = ?", (task,)
+        ).fetchone()
+        self._at = _Progress(*row)
+
+    def step(self) -> bool:
+        """Write a bounded step of what is stored; say if there is more. Raises OSError if the file cannot
+        be written."""
+        first, end = self._lines.whole_lines()
+        if self._at.line >= end:
+            return False
+        if self._file is None:
+            self._file = self._open()
+        piece = next(self._lines.forward(self._at.line, most=1), None)
+        if piece is None:
+            return False
+        texts = self._texts(piece, first, end)
+        while texts:
+            room = self.text.max_size - self._at.size
+            fitting, used = 0, 0
+            while fitting < len(texts) and (used + len(texts[fitting]) <= room or self._at.size + used == 0):
+                used += len(texts[fitting])
+                fitting += 1
+            if not fitting:
+                self._rotate()
+                continue
+            self._file.write(b"".join(texts[:fitting]))
+            self._file.flush()
+            del texts[:fitting]
+            self._at.size += used
+            self._at.line = min(piece.end, end) - len(texts)
+            self._store()
+        return self._at.line < end
+
+    def close(self) -> None:
+        """Close the file."""
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+
+    def _texts(self, piece: Piece, first: int, end: int) -> list[bytes]:
+        if self._at.line < piece.first:
+            self._at.line = max(piece.first, first)  # retention was faster
+        stop = min(piece.end, end)
+        raws = piece.body.split(b"\n", stop - piece.first)
+        texts = []
+        for number in range(self._at.line, stop):
+            ts, approx = piece.when(number)
+            raw = raws[number - piece.first]
+            left_out = max(len(raw) - LONGEST, 0) + piece.dropped.get(number, 0)
+            more = f" … {left_out} more bytes" if left_out else ""
+            text = f"{iso_time(ts)}{'~' if approx else ' '}{plain(raw[:LONGEST])}{more}\n"
+            texts.append(text.encode("utf-8", "replace"))
+        return texts
+
+    def _open(self) -> BinaryIO:
+        """The file, as it was when the progress was stored."""
+        path, at = self.text.path, self._at
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if at.inode and _inode(path) != at.inode and _inode(self._numbered(1)) == at.inode:
+            # Killed behind a rotation: what the new file holds was not stored as written.
+            os.truncate(self._numbered(1), at.size)
+            path.unlink(missing_ok=True)
+        file = open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, PRIVATE), "ab")  # noqa: SIM115 - kept open
+        status = os.fstat(file.fileno())
+        if status.st_ino == at.inode and status.st_size >= at.size:
+            file.truncate(at.size)
+        at.inode, at.size = status.st_ino, os.fstat(file.fileno()).st_size
+        self._store()
+        return file
+
+    def _rotate(self) -> None:
+        """Make room: every file takes the next number, the last one goes."""
+        self.close()
+        last = max(self.text.max_files - 1, 0)
+        self._numbered(last).unlink(missing_ok=True)
+        for number in range(last - 1, -1, -1):
+            if self._numbered(number).exists():
+                self._numbered(number).rename(self._numbered(number + 1))
+        path = self.text.path
+        self._file = open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, PRIVATE), "ab")  # noqa: SIM115 - kept open
+        self._at.inode, self._at.size = os.fstat(self._file.fileno()).st_ino, 0
+
+    def _numbered(self, number: int) -> Path:
+        return self.text.path if number == 0 else self.text.path.with_name(f"{self.text.path.name}.{number}")
+
+    def _store(self) -> None:
+        self._db.execute(
+            "UPDATE task SET text_line = ?, text_size = ?, text_inode = ? WHERE id = ?",
+            (self._at.line, self._at.size, self._at.inode, self._task),
+        )
+
+
+def _inode(path: Path) -> int | None:
+    try:
+        return path.stat().st_ino
+    except FileNotFoundError:
+        return None

@@ -1,0 +1,121 @@
+"""What the ingest does beside storing: retention, giving back space, and the plain text files.
+
+All of it in small steps between two turns: no step takes longer than a few milliseconds, so none of it can
+hold up what arrives.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+from collections import deque
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from paneview.store.limits import LogLimits
+from paneview.store.spool import Key
+from paneview.store.stream import Stream
+from paneview.store.textlog import TextLog
+from paneview.store.writer import LogWriter, TaskLog
+
+TRIM_STEP = 16  # chunks deleted at most per turn and task: 2 ms
+IDLE_TRIM_STEP = 64
+TEXT_RETRY = 30.0  # seconds until a text file that cannot be written is tried again
+AGE_CHECK = 30.0  # seconds between two looks for chunks that are too old
+VACUUM_STEP = 256  # pages given back to the file system at most per round: 5 ms
+VACUUM_FROM = 1024  # unused pages that may stay: the next chunks need them
+NO_LIMITS = LogLimits(max_bytes=None)
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """Lines that come from no pipe, and behind what of their run's spool they belong."""
+
+    run: int
+    data: bytes
+    ts: float
+    place: tuple[Key, int]
+
+
+@dataclass(slots=True)
+class TaskState:
+    """What the ingest knows of a task beside its numbering."""
+
+    name: str
+    streams: list[Stream] = field(default_factory=list)  # by run
+    notes: deque[Note] = field(default_factory=deque)
+    limits: LogLimits = NO_LIMITS
+    trimming: bool = True  # there may be chunks to delete
+    text: TextLog | None = None
+    text_behind: bool = True
+    text_retry: float = 0.0  # monotonic: when to try again to write the text file
+    stored_end: int = 0  # one past the newest line in the database
+
+    def limit(self, limits: LogLimits) -> None:
+        """Keep this much from now on."""
+        if limits.text != self.limits.text:
+            self.close_text()
+            self.text_behind, self.text_retry = True, 0.0
+        self.limits, self.trimming = limits, True
+
+    def close_text(self) -> None:
+        """Close the text file, if there is one."""
+        if self.text is not None:
+            self.text.close()
+            self.text = None
+
+
+class Upkeep:
+    """Works on the writer's connection, between two of its turns."""
+
+    def __init__(self, database: sqlite3.Connection, writer: LogWriter) -> None:
+        self._db = database
+        self._writer = writer
+        self._next_age_check = 0.0
+        self.complaints: list[str] = []
+
+    def trim(self, state: TaskState, task: TaskLog, limit: int = TRIM_STEP) -> None:
+        """Delete up to `limit` chunks beyond the task's limits. Inside a transaction."""
+        oldest = None if state.limits.max_age is None else time.time() - state.limits.max_age
+        state.trimming = self._writer.trim(task, state.limits.max_bytes, oldest, limit) == limit
+
+    def round(self, states: Iterable[TaskState], now: float) -> bool:
+        """A step of everything; say if there is more to do."""
+        more = False
+        aging = now >= self._next_age_check
+        if aging:
+            self._next_age_check = now + AGE_CHECK
+        for state in states:
+            if state.trimming or (aging and state.limits.max_age is not None):
+                with self._writer.transaction():
+                    self.trim(state, self._writer.task(state.name), IDLE_TRIM_STEP)
+                more = more or state.trimming
+        return self._vacuum() or more
+
+    def write_texts(self, states: Iterable[TaskState], now: float) -> bool:
+        """A step of every text file that lags behind; say if there is more. What fails is complained
+        about."""
+        more = False
+        for state in states:
+            if state.limits.text is None or not state.text_behind or now < state.text_retry:
+                continue
+            try:
+                if state.text is None:
+                    state.text = TextLog(self._db, self._writer.task(state.name).id, state.limits.text)
+                state.text_behind = state.text.step()
+            except OSError as error:
+                state.close_text()
+                if not state.text_retry:
+                    self.complaints.append(f"cannot write {state.limits.text.path}: {error}")
+                state.text_retry = now + TEXT_RETRY
+            else:
+                state.text_retry = 0.0
+                more = more or state.text_behind
+        return more
+
+    def _vacuum(self) -> bool:
+        free = self._db.execute("PRAGMA freelist_count").fetchone()[0]
+        if free <= VACUUM_FROM:
+            return False
+        self._db.execute(f"PRAGMA incremental_vacuum({min(VACUUM_STEP, free - VACUUM_FROM)})").fetchall()
+        return True

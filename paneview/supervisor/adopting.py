@@ -1,0 +1,176 @@
+"""Finding again what an earlier supervisor started: nothing is restarted, nothing is counted twice.
+
+The store says what was meant to run, tmux says what does. Each task is in one of these situations:
+
+===================  ==============================  ========================================================
+the store says       tmux says                       then
+===================  ==============================  ========================================================
+running, stopping    its pane is alive               take charge of it; go on with the stop
+starting             a pane of a newer run is there  the spawn had succeeded: it runs
+starting             nothing newer                   it was never spawned: launch it again
+running, stopping    its pane is dead                it ended meanwhile: its exit is handled by its policy
+running, stopping    no pane                         lost, with the server or the machine: handled by its policy
+at rest, waiting     whatever                        nothing to adopt
+===================  ==============================  ========================================================
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+
+from paneview import proc
+from paneview.proc import ProcessId
+from paneview.rules.states import Exited, Lost, Phase, Spawned
+from paneview.store.rows import RunRow
+from paneview.supervisor.ending import Ender, to_exit
+from paneview.supervisor.journal import Journal
+from paneview.supervisor.launching import Launcher, Places
+from paneview.supervisor.live import Live
+from paneview.supervisor.runlogs import RunLogs
+from paneview.supervisor.supervisor import Supervisor
+from paneview.supervisor.terminal import Terminal
+from paneview.supervisor.unit import Unit
+from paneview.tmux.guard import read_exit_file
+from paneview.tmux.spawn import PaneInfo
+
+
+class Adopter:
+    """Brings a freshly loaded supervisor up to date with the world."""
+
+    def __init__(
+        self,
+        terminal: Terminal,
+        launcher: Launcher,
+        ender: Ender,
+        journal: Journal,
+        logs: RunLogs,
+        places: Places,
+    ) -> None:
+        self._terminal = terminal
+        self._launcher = launcher
+        self._ender = ender
+        self._journal = journal
+        self._logs = logs
+        self._places = places
+
+    async def adopt(self, supervisor: Supervisor, rows: dict[int, RunRow]) -> list[str]:
+        """Adopt all that is alive, and settle what is not; the names of the tasks that were found running."""
+        panes = await self._terminal.session.panes()
+        latest = self._latest(panes)
+        alive: list[str] = []
+        settling = []
+        for name, unit in supervisor.units.items():
+            pane = latest.pop(name, None)
+            row = rows.get(pane.run) if pane else None
+            if pane:
+                self._terminal.remember_pane(pane.pane_id)
+            if unit.state.phase is Phase.STARTING and (pane is None or pane.run <= (unit.state.run or 0)):
+                unit.state = replace(unit.state, phase=Phase.WAITING)
+                unit.row = rows.get(unit.state.run or -1)
+                continue
+            if not unit.state.phase.active:
+                unit.row = rows.get(unit.state.run or -1)
+                if pane and not pane.dead:
+                    await self._end_stray(pane, row)
+                continue
+            if pane and self._is_ours(pane, row):
+                alive.append(name)
+                self._take(unit, pane, row)
+            else:
+                settling.append(self._settle(unit, pane, rows))
+        await asyncio.gather(*settling)
+        for pane in latest.values():
+            await self._end_stray(pane, rows.get(pane.run))
+        return alive
+
+    def _latest(self, panes: list[PaneInfo]) -> dict[str, PaneInfo]:
+        """The pane of the newest run of each task; run numbers in use are never given out again."""
+        found: dict[str, PaneInfo] = {}
+        for pane in panes:
+            self._journal.skip_runs(pane.run)
+            if pane.task not in found or found[pane.task].run < pane.run:
+                found[pane.task] = pane
+        return found
+
+    def _is_ours(self, pane: PaneInfo, row: RunRow | None) -> bool:
+        """The pane's process is alive and the one that was started."""
+        if pane.dead or not pane.pid:
+            return False
+        root = proc.identify(pane.pid)
+        if root is None:
+            return False
+        known = row is not None and row.boot_id == proc.boot_id() and row.pid == root.pid
+        return not known or (row is not None and row.start_ticks == root.start)
+
+    def _take(self, unit: Unit, pane: PaneInfo, row: RunRow | None) -> None:
+        live = self._launcher.live(pane.run, pane)
+        began = proc.started_at(live.root) if live.root else None
+        row = row or self._launcher.row(unit.name, live, began)
+        if row.pid is None and live.root:
+            row = replace(row, pid=live.root.pid, start_ticks=live.root.start)
+        starting = unit.state.phase is Phase.STARTING
+        unit.adopt(live, row)
+        if starting:
+            unit.feed(Spawned(pane.run), row)
+        else:
+            self._journal.note_task(
+                unit.name, pane.run, "task_adopted", f"pid {pane.pid} was alive", pid=pane.pid
+            )
+            unit.resume_stop()
+
+    async def _settle(self, unit: Unit, pane: PaneInfo | None, rows: dict[int, RunRow]) -> None:
+        """A run that ended, or was lost, while nobody watched."""
+        run = pane.run if pane and unit.state.phase is Phase.STARTING else unit.state.run or 0
+        row = unit.row = rows.get(run)
+        ended = pane is not None and pane.run == run
+        live = self._launcher.live(run, pane) if pane is not None and ended else self._gone(run, row)
+        if unit.state.phase is Phase.STARTING:
+            unit.adopt(live, row or self._launcher.row(unit.name, live))
+            unit.feed(Spawned(run), unit.row)  # its first process is gone: that is noticed next
+            return
+        self._logs.attach(run, unit.task)
+        await self._ender.sweep(live)
+        if ended:
+            exit_ = await self._ender.exit_of(live)
+            self._logs.finish(run)
+            unit.feed(Exited(exit_))
+        else:
+            exit_ = to_exit(read_exit_file(live.exit_file))
+            self._logs.finish(run)
+            unit.feed(Lost(self._how_lost(row), exit_))
+
+    def _gone(self, run: int, row: RunRow | None) -> Live:
+        same_boot = row is not None and row.boot_id == proc.boot_id()
+        root = None
+        if row is not None and same_boot and row.pid and row.start_ticks is not None:
+            root = ProcessId(row.pid, row.start_ticks)
+        return Live(
+            run=run,
+            pane_id=row.pane_id or "" if row else "",
+            window_id=row.window_id or "" if row else "",
+            root=root if root and proc.is_alive(root) else None,
+            marker=self._places.marker(run),
+            exit_file=self._places.exit_file(run),
+            spool_prefix=self._places.spool_prefix(run),
+        )
+
+    def _how_lost(self, row: RunRow | None) -> str:
+        if row is not None and row.boot_id and row.boot_id != proc.boot_id():
+            return "the machine was restarted"
+        server = self._terminal.session.server_id
+        if row is not None and (row.tmux_pid, row.tmux_start) != (server.pid, server.start):
+            return "the tmux server had ended"
+        return "its tmux window was closed"
+
+    async def _end_stray(self, pane: PaneInfo, row: RunRow | None) -> None:
+        """A pane of ours that no task accounts for: its task was removed from the file, or is at rest."""
+        live = self._launcher.live(pane.run, pane)
+        left = await self._ender.sweep(live)
+        await self._terminal.session.remove_window(pane.window_id)
+        self._terminal.forget_pane(pane.pane_id)
+        if left:
+            self._journal.note_task(
+                pane.task, pane.run, "stray_ended", "no task accounts for this pane", processes=left,
+                known=row is not None,
+            )  # fmt: skip

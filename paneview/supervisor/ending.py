@@ -1,0 +1,111 @@
+"""Ending runs: the right signal to the right processes, and knowing when nothing is left.
+
+SIGINT goes to the terminal's foreground group, as Ctrl-C does; SIGTERM and SIGKILL go to everything that belongs to
+the run: the tree under its pane, the pane's session, whatever carries the run's environment marker, and whatever was
+seen in the tree before.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+from collections.abc import Callable
+from functools import partial
+
+from paneview import proc
+from paneview.proc import ProcessId, ProcessTable
+from paneview.rules.restart import Exit
+from paneview.rules.states import Stage
+from paneview.supervisor.live import Live
+from paneview.supervisor.terminal import Terminal
+from paneview.tmux.errors import TmuxGone
+from paneview.tmux.guard import ExitStatus
+
+logger = logging.getLogger(__name__)
+
+DYING = 0.001  # seconds before the first look: a process that was just signalled is gone by then
+LINGER = 0.05  # seconds in which what is dying with a run, the guard's own helper above all, is no left-over
+SWEEP_GRACE = 0.5  # seconds that left-overs of a run which ended by itself get after SIGTERM
+
+
+class Ender:
+    """Signals runs and waits for their end."""
+
+    def __init__(self, terminal: Terminal) -> None:
+        self._terminal = terminal
+        self._watch = proc.ExitWatch()
+        self._callbacks: dict[int, Callable[[ProcessId], None]] = {}
+
+    def watch(self, live: Live, gone: Callable[[], object]) -> None:
+        """Call ``gone`` once, from the event loop, when the run's first process has died."""
+        if live.root is None:
+            asyncio.get_running_loop().call_soon(gone)
+            return
+        callback = self._callbacks[live.run] = lambda _: _call(gone)
+        self._watch.watch(live.root, callback)
+
+    def unwatch(self, live: Live) -> None:
+        """Stop watching the run's first process."""
+        callback = self._callbacks.pop(live.run, None)
+        if live.root and callback:
+            self._watch.unwatch(live.root, callback)
+
+    async def look(self, live: Live) -> set[ProcessId]:
+        """Every process of the run that is alive now."""
+        return members(live, await ProcessTable.fresh())
+
+    async def send(self, live: Live, stage: Stage, stop_signal: str) -> None:
+        """Send what this stage of a stop asks for."""
+        match stage:
+            case Stage.INTERRUPT:
+                left = await self.look(live)  # seen now, found later even where they leave the tree
+                if live.root is None or not proc.interrupt(live.root, getattr(signal, stop_signal)):
+                    proc.send(getattr(signal, stop_signal), left)
+            case Stage.TERMINATE:
+                proc.send(signal.SIGTERM, await self.look(live))
+            case Stage.KILL:
+                proc.send(signal.SIGKILL, await self.look(live))
+            case _:
+                pass
+
+    async def wait_gone(self, live: Live, within: float | None = None) -> bool:
+        """Wait until no process of the run is left; False after ``within`` seconds."""
+        return await proc.wait_gone(partial(members, live), within, self._watch)
+
+    async def sweep(self, live: Live) -> list[str]:
+        """End what a run left behind that ended by itself; gives the left-overs as ``pid name``."""
+        await asyncio.sleep(DYING)
+        if not await self.look(live) or await self.wait_gone(live, LINGER):
+            return []
+        left = await self.look(live)
+        rows = ProcessTable.recent().rows
+        names = [f"{one.pid} {rows[one.pid].name if one.pid in rows else '?'}" for one in sorted(left)]
+        proc.send(signal.SIGTERM, left)
+        while not await self.wait_gone(live, SWEEP_GRACE):
+            proc.send(signal.SIGKILL, await self.look(live))
+        return names
+
+    async def exit_of(self, live: Live) -> Exit:
+        """How the run's command ended, as tmux or its guard saw it. Raises TmuxGone with the server gone."""
+        session = self._terminal.session
+        status = await session.exit_status(live.pane_id, live.exit_file)
+        if session.gone:
+            raise TmuxGone(session.gone)
+        return to_exit(status)
+
+
+def members(live: Live, table: ProcessTable) -> set[ProcessId]:
+    """Every process of the run that was alive when the table was made."""
+    found = table.members(live.root, live.marker, live.root.pid if live.root else None, live.known)
+    live.known |= found
+    return found
+
+
+def _call(gone: Callable[[], object]) -> None:
+    gone()
+
+
+def to_exit(status: ExitStatus | None) -> Exit:
+    """tmux's word for an exit as the rules know it."""
+    return Exit(status.code, status.signal) if status else Exit()

@@ -1,0 +1,87 @@
+"""Hooks: shell commands of the user around a task's start and stop, the project's own around the task's.
+
+Order: project before_start, task before_start, the task, task after_start, project after_start; for a stop: project
+before_stop, task before_stop, the stop, task after_stop, project after_stop. A failing ``before_*`` stops what was
+about to happen; a failing ``after_*`` is told and changes nothing. What a hook prints goes into the task's log.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import Literal, Protocol
+
+from paneview.config.models import Hooks as Commands
+from paneview.config.models import Task
+from paneview.health.shell import describe_end, run_command
+
+MAX_OUTPUT = 256 * 1024  # bytes of a hook's output that are kept
+
+Moment = Literal["before_start", "after_start", "before_stop", "after_stop"]
+
+
+class HookFailed(Exception):  # noqa: N818 - what happened, in the words of the rules
+    """A ``before_*`` hook failed: what it was to precede does not happen. The message says which, and why."""
+
+
+class Output(Protocol):
+    """Where a hook's output goes."""
+
+    def append(self, run: int, task: str, data: bytes) -> None:
+        """Add lines to the task's log."""
+        ...
+
+
+class Hooks:
+    """Runs the hooks of a project. ``environ`` is what tasks inherit; ``key`` begins every environment marker."""
+
+    def __init__(self, project: Commands, environ: Mapping[str, str], output: Output, key: str) -> None:
+        self.project = project
+        self._environ = environ
+        self._output = output
+        self._key = key
+
+    async def before(self, moment: Literal["before_start", "before_stop"], task: Task, run: int) -> None:
+        """Run the hooks before something. Raises HookFailed at the first that fails."""
+        for whose, commands in (("project", self.project), ("task", task.hooks)):
+            if failure := await self._run(whose, moment, commands, task, run):
+                raise HookFailed(failure)
+
+    async def after(self, moment: Literal["after_start", "after_stop"], task: Task, run: int) -> str:
+        """Run the hooks after something; gives what went wrong, or nothing."""
+        failures = [
+            await self._run(whose, moment, commands, task, run)
+            for whose, commands in (("task", task.hooks), ("project", self.project))
+        ]
+        return "; ".join(failure for failure in failures if failure)
+
+    async def _run(self, whose: str, moment: Moment, commands: Commands, task: Task, run: int) -> str:
+        """Run one hook, if there is one; what went wrong, or the empty string."""
+        command: str | None = getattr(commands, moment)
+        if command is None:
+            return ""
+        environ = {**self._environ, **task.env, "PANEVIEW_TASK": task.name, "PANEVIEW_HOOK": moment}
+        marker = f"{self._key}-{run}-{moment}-{whose}"
+        name = f"{whose} {moment} hook"
+        try:
+            done = await run_command(
+                command, env=environ, cwd=task.cwd, marker=marker, limit=commands.timeout, keep=MAX_OUTPUT
+            )
+        except OSError as error:
+            return f"{name} could not be run: {error}"
+        if done.output:
+            self._output.append(run, task.name, done.output)
+        if done.code == 0:
+            return ""
+        return f"{name} failed: {describe_end(done.code, commands.timeout)}{_last_line(done.output)}"
+
+
+def _last_line(output: bytes) -> str:
+    lines = output.decode("utf-8", "replace").strip().splitlines()
+    return f": {lines[-1][:200]}" if lines else ""
+
+
+def inherited(environ: Mapping[str, str] = os.environ) -> dict[str, str]:
+    """The environment that tasks and hooks inherit: ours, without what belongs to our own pane."""
+    ours = ("TMUX", "TMUX_PANE", "PANEVIEW_RUN", "PANEVIEW_TASK")
+    return {key: value for key, value in environ.items() if key not in ours}

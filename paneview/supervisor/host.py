@@ -1,0 +1,270 @@
+"""One project's supervisor with everything it needs, wired up: the only place that knows all the parts.
+
+Opening goes from the ground up (databases, tmux, what earlier supervisors left, then the control socket), closing the
+other way round. Whoever connects finds a supervisor that has already taken charge of what was running.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from paneview import __version__
+from paneview.config import paths
+from paneview.config.load import load_project
+from paneview.config.models import Project
+from paneview.config.secrets import Masker
+from paneview.control.server import ControlServer
+from paneview.rules.states import Lost, Phase, Start, TaskState
+from paneview.store.ingest import LogIngest
+from paneview.store.rows import Loaded
+from paneview.store.state import StateStore
+from paneview.supervisor.adopting import Adopter
+from paneview.supervisor.clock import Clock
+from paneview.supervisor.ending import Ender
+from paneview.supervisor.hooks import Hooks, inherited
+from paneview.supervisor.journal import SESSION, Journal
+from paneview.supervisor.launching import Launcher, Places
+from paneview.supervisor.live import Live
+from paneview.supervisor.picture import Picture
+from paneview.supervisor.ports import Ports
+from paneview.supervisor.probing import Prober
+from paneview.supervisor.queue import QueueKeeper
+from paneview.supervisor.reading import LogReading
+from paneview.supervisor.reload import Reloader
+from paneview.supervisor.requests import Requests
+from paneview.supervisor.runlogs import RunLogs
+from paneview.supervisor.scheduling import Schedules
+from paneview.supervisor.supervisor import Supervisor
+from paneview.supervisor.terminal import SessionSpec, Terminal
+from paneview.supervisor.unit import Services
+from paneview.supervisor.watching import watch_file
+from paneview.supervisor.web import Web
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """How a supervisor was asked to begin."""
+
+    start_all: bool = True  # start what starts by itself, if this is a fresh session
+
+
+class Host:
+    """Builds, opens and closes the parts. ``end`` is called with a reason when a client takes the project down."""
+
+    def __init__(self, project: Project, environ: Mapping[str, str], folder: Path, options: Options) -> None:
+        self.project = project
+        self.folder = folder
+        self._raw_environ = environ
+        self._environ = inherited(environ)
+        self._replicas: dict[str, int] = {}
+        self._options = options
+        self._clock = Clock()
+        self._ended: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        self._background: list[asyncio.Task[None]] = []
+        self._took_down = False
+        self._lost: dict[str, Live] = {}
+
+    async def open(self) -> None:
+        """Take charge. Raises TmuxError and its kin, StoreError, OSError."""
+        folder, project = self.folder, self.project
+        key = paths.project_key(project.file)
+        spool, exits = paths.spool_dir(folder), paths.exits_dir(folder)
+        for place in (spool, exits):
+            place.mkdir(mode=0o700, exist_ok=True)
+        self.store = await StateStore.open(paths.state_db(folder), on_trouble=self._store_trouble)
+        loaded = await self.store.load()
+        project = self.project = self._scaled(loaded)
+        self.journal = Journal(self.store, self._clock, project.name, loaded.next_run, loaded.next_event)
+        places = Places(key, spool, exits)
+        hub = ("tail", "-n", "200", "-F", str(paths.supervisor_log(folder)))
+        self.terminal = Terminal(
+            SessionSpec(project.name, project.tmux.socket, key, self._environ, project.root, hub)
+        )
+        self.ingest = LogIngest(paths.logs_db(folder), spool, on_trouble=self._store_trouble)
+        self.logs = RunLogs(self.ingest, self.terminal, self.journal, places)
+        self._build(places, key)
+        await self._begin(loaded)
+
+    def _scaled(self, loaded: Loaded) -> Project:
+        """The project with the numbers of replicas that `scale` has set, as far as its tasks still have any."""
+        wanted = loaded.tasks.get(SESSION, {}).get("replicas", {})
+        bases = {task.base_name for task in self.project.tasks.values() if task.replica is not None}
+        self._replicas = {name: count for name, count in wanted.items() if name in bases}
+        if not self._replicas:
+            return self.project
+        return load_project(self.project.file, self._raw_environ, replicas=self._replicas)
+
+    def _build(self, places: Places, key: str) -> None:
+        project, journal, clock = self.project, self.journal, self._clock
+        self._hooks = Hooks(project.hooks, {**self._environ, **project.env}, self.ingest, key)
+        self.ender = Ender(self.terminal)
+        self.launcher = Launcher(self.terminal, places, self._hooks, Ports(journal, key), clock)
+        self.reading = LogReading(self.folder, self.ingest, self.store)
+        self._prober = prober = Prober(self._environ, key, self.reading)
+        services = Services(clock, journal, self.launcher, self.ender, prober, self._hooks, self.logs)
+        self.supervisor = Supervisor(project, services)
+        masker = Masker(project.secret_patterns, project.secret_values)
+        self.picture = Picture(self.supervisor, self.store, journal, clock, prober, masker)
+        journal.mask = self.picture.mask
+        self._reloader = Reloader(self.supervisor, journal, self._raw_environ, self._replicas, self._applied)
+        self._adopter = Adopter(self.terminal, self.launcher, self.ender, journal, self.logs, places)
+        self._requests = Requests(
+            self.supervisor,
+            self.picture,
+            self.journal,
+            self.reading,
+            self.terminal,
+            self._reloader,
+            self.end,
+        )
+        self.server = ControlServer(self._requests, paths.control_socket(self.folder))
+        self.picture.audience = self.server
+        journal.publisher = self.server
+        self.queue = QueueKeeper(self.supervisor, journal, self.folder)
+        show = self.supervisor.changed
+
+        def changed(name: str) -> None:
+            show(name)
+            self.queue.changed(name)
+
+        self.supervisor.changed = changed
+        self._requests.web = self.web = Web(self.server, self.folder, journal, self._remember)
+
+    async def _begin(self, loaded: Loaded) -> None:
+        await self.terminal.open()
+        self.terminal.lost = self._tmux_lost
+        self.terminal.restored = self._tmux_restored
+        self.logs.start(self._logs_grew)
+        states = {name: TaskState.from_dict(data) for name, data in loaded.tasks.items() if name != SESSION}
+        self.supervisor.load(states)
+        took_over = bool(loaded.tasks.get(SESSION, {}).get("open"))
+        if loaded.moved_aside:
+            self.journal.note("store_damaged", f"state.db was damaged and set aside as {loaded.moved_aside}")
+        self.journal.note("supervisor_started", "took over" if took_over else "fresh", version=__version__)
+        alive = await self._adopter.adopt(self.supervisor, loaded.runs)
+        if took_over or alive:
+            self.journal.note("supervisor_adopted", f"{len(alive)} tasks were running", tasks=alive)
+        ended = {run.id: run.task for run in await self.store.runs(limit=10_000)}
+        self.logs.recover(ended, await self.terminal.session.panes())
+        await self._forget_removed(states)
+        await self.server.start()
+        for unit in self.supervisor.units.values():
+            unit.resume()
+        self.supervisor.consider()
+        self.queue.follow(self.project)
+        self._start_first(states, fresh=not took_over)
+        # After the starts: whoever takes over from here on has their record, whoever does before starts them again.
+        self._know_all(states)
+        self.web.port = loaded.tasks.get(SESSION, {}).get("websocket_port")
+        self._remember()
+        schedules = Schedules(lambda: list(self.supervisor.units.values()), self.journal)
+        self.picture.next_runs = schedules.next
+        for work in (
+            self.picture.keep_sampling(),
+            self.logs.keep_pipes(),
+            self._watch_file(),
+            schedules.run(),
+            self.web.follow(self.project.websocket),
+        ):
+            self._background.append(asyncio.get_running_loop().create_task(work))
+
+    def _start_first(self, states: Mapping[str, TaskState], *, fresh: bool) -> None:
+        """A fresh session starts what starts by itself; a taken-over one only what the file has gained since."""
+        if not self.project.auto_start or not (self._options.start_all or not fresh):
+            return
+        names = self.supervisor.start_names(None, deps=True)
+        if fresh:
+            self.journal.note_session("session_started", names, "supervisor")
+        for name in names:
+            if fresh or name not in states:
+                self.supervisor.unit(name).feed(Start("supervisor"))
+
+    def _know_all(self, states: Mapping[str, TaskState]) -> None:
+        """Record tasks that were never started, too, so that a successor can tell them from what is new in the file."""
+        for name, unit in self.supervisor.units.items():
+            if name not in states and unit.state.phase is Phase.IDLE:
+                self.journal.put(task=name, state=unit.state)
+
+    async def _forget_removed(self, states: Mapping[str, TaskState]) -> None:
+        for name in states:
+            if name not in self.supervisor.units:
+                await self.journal.forget(name)
+
+    async def run(self) -> str:
+        """Supervise until somebody ends it; gives the reason."""
+        return await self._ended
+
+    def end(self, reason: str, *, took_down: bool = True) -> None:
+        """End the supervisor. ``took_down``: everything was stopped, so its tmux session goes too."""
+        if not self._ended.done():
+            self._took_down = took_down
+            self._ended.set_result(reason)
+
+    async def close(self, reason: str) -> None:
+        """Close everything; tasks go on unless the project was taken down."""
+        for work in self._background:
+            work.cancel()
+        await asyncio.gather(*self._background, return_exceptions=True)
+        await self.supervisor.close()
+        self.journal.note("supervisor_stopped", reason)
+        if self._took_down:
+            await self.journal.put_session({"open": False})
+            await self.terminal.destroy()
+        await self.queue.close()
+        await self.web.close(reason)
+        await self.server.close(reason)
+        await asyncio.to_thread(self.reading.close)
+        await self.logs.close()
+        await self.store.close()
+        await self.terminal.close()
+
+    # What happens around tasks
+
+    async def _tmux_lost(self, reason: str) -> None:
+        self.journal.note("tmux_lost", reason)
+        units = self.supervisor.units.items()
+        self._lost = {name: unit.live for name, unit in units if unit.live is not None}
+
+    async def _tmux_restored(self) -> None:
+        await self.journal.note("tmux_restored", "the session was opened anew")
+        lost, self._lost = self._lost, {}
+        await asyncio.gather(*(self._settle_lost(name, live) for name, live in lost.items()))
+
+    async def _settle_lost(self, name: str, live: Live) -> None:
+        """A run whose terminal is gone: whatever it exited with, it was not its own doing."""
+        await self.ender.sweep(live)
+        unit = self.supervisor.units.get(name)
+        if unit is not None and unit.live is live:
+            unit.let_go(live)
+            unit.feed(Lost("the tmux server ended"))
+
+    def _logs_grew(self, heads: Mapping[str, int]) -> None:
+        self.picture.heads(heads)
+        self._prober.grown(heads)
+
+    def _applied(self, project: Project, replicas: dict[str, int]) -> None:
+        self.project = project
+        self._hooks.project = project.hooks
+        self.picture.masker = Masker(project.secret_patterns, project.secret_values)
+        self.queue.follow(project)
+        self._replicas = replicas
+        self._remember()
+        self.server.publish_snapshot()
+        self._background.append(asyncio.get_running_loop().create_task(self.web.follow(project.websocket)))
+
+    def _remember(self) -> Awaitable[None]:
+        """What the next supervisor is to know of the session as a whole."""
+        session = {"open": True, "replicas": self._replicas, "websocket_port": self.web.port}
+        return self.journal.put_session(session)
+
+    async def _watch_file(self) -> None:
+        await watch_file(lambda: self.project.file, lambda: self._reloader.reload("file change"))
+
+    def _store_trouble(self, message: str | None) -> None:
+        logger.error("store: %s", message or "works again")

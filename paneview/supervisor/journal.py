@@ -1,0 +1,128 @@
+"""The journal: gives runs and events their numbers, makes every change durable, and tells subscribers of it.
+
+A change is one transaction: the task's new state, its run's row and the events that go with it. Numbers are given
+here, in memory, so that an event is told at once; `put` returns a future that is done when the change is on disk,
+and whoever acts upon the world waits for it first: a stop that was obeyed is never forgotten.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from typing import Any, Protocol
+
+from paneview.rules.states import Emit, TaskState
+from paneview.store.rows import Change, EventRow, RunRow
+from paneview.store.state import StateStore
+from paneview.supervisor.clock import Clock
+
+logger = logging.getLogger(__name__)
+
+# The store's row for the session as a whole: no task can have this name.
+SESSION = ":session"
+
+
+class Publisher(Protocol):
+    """Whoever tells clients; the control server, in a running supervisor."""
+
+    def publish_event(self, event: dict[str, Any]) -> None:
+        """Tell of one event."""
+        ...
+
+
+class Journal:
+    """Numbers, durability and fan-out of everything that happens in one project."""
+
+    def __init__(self, store: StateStore, clock: Clock, session: str, next_run: int, next_event: int) -> None:
+        self._store = store
+        self._clock = clock
+        self._session = session
+        self._next_run = next_run
+        self._next_event = next_event
+        self._last: Awaitable[None] | None = None
+        self.publisher: Publisher | None = None
+        self.mask: Callable[[Any], Any] = lambda value: (
+            value
+        )  # hides secrets before anything is stored or told
+
+    def new_run(self) -> int:
+        """A run number nobody had before."""
+        number = self._next_run
+        self._next_run += 1
+        return number
+
+    def skip_runs(self, used: int) -> None:
+        """Never give out ``used`` or less: a pane carries that number already."""
+        self._next_run = max(self._next_run, used + 1)
+
+    def put(
+        self,
+        *,
+        task: str | None = None,
+        state: TaskState | None = None,
+        run: RunRow | None = None,
+        events: Iterable[Emit] = (),
+    ) -> Awaitable[None]:
+        """Record one change; the returned awaitable is done when it is durable."""
+        number = run.id if run else state.run if state else None
+        rows = [self._row(task, number, emit) for emit in events]
+        tasks = {task: state.to_dict()} if task is not None and state is not None else {}
+        return self._commit(Change(tasks=tasks, runs=[run] if run else [], events=rows))
+
+    async def durable(self) -> None:
+        """Wait until everything recorded so far is on disk."""
+        if self._last is not None:
+            await self._last
+
+    def put_session(self, session: Mapping[str, Any]) -> Awaitable[None]:
+        """Remember what holds for the session as a whole."""
+        return self._commit(Change(tasks={SESSION: session}))
+
+    def forget(self, task: str, *events: Emit) -> Awaitable[None]:
+        """Record that a task is no longer part of the project."""
+        rows = [self._row(task, None, emit) for emit in events]
+        return self._commit(Change(tasks={task: None}, runs=[], events=rows))
+
+    def note(self, kind: str, cause: str = "", *, by: str = "supervisor", **detail: Any) -> Awaitable[None]:
+        """Record an event that belongs to no task."""
+        return self.put(events=[Emit(kind, cause, detail, by)])
+
+    def note_session(self, kind: str, tasks: Iterable[str], by: str) -> Awaitable[None]:
+        """Record that everything was started or stopped at once."""
+        return self.note(kind, f"asked by {by}", by=by, tasks=list(tasks))
+
+    def note_task(
+        self, task: str, run: int | None, kind: str, cause: str = "", **detail: Any
+    ) -> Awaitable[None]:
+        """Record an event of a task that does not change its state."""
+        row = self._row(task, run, Emit(kind, cause, detail))
+        return self._commit(Change(tasks={}, runs=[], events=[row]))
+
+    def to_json(self, row: EventRow) -> dict[str, Any]:
+        """An event as clients see it."""
+        return row.to_json(self._session)
+
+    def _row(self, task: str | None, run: int | None, emit: Emit) -> EventRow:
+        number = self._next_event
+        self._next_event += 1
+        return EventRow(
+            id=number,
+            ts=self._clock.now(),
+            kind=emit.kind,
+            task=task,
+            run=run,
+            cause=self.mask(emit.cause),
+            actor=emit.by,
+            detail=self.mask(emit.detail),
+        )
+
+    def _commit(self, change: Change) -> Awaitable[None]:
+        self._last = durable = self._store.put(change)
+        for row in change.events:
+            self._tell(row)
+        return durable
+
+    def _tell(self, row: EventRow) -> None:
+        logger.info("%s %s: %s", row.kind, row.task or "-", row.cause)
+        if self.publisher:
+            self.publisher.publish_event(self.to_json(row))

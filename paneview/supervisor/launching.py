@@ -1,0 +1,142 @@
+"""Bringing a run into being: checks that tmux would answer badly, hooks, the port, then the pane.
+
+tmux turns a missing working folder or program into another folder or exit code 1, so what can be known before is
+checked before, and told in words.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from paneview import proc
+from paneview.config.models import Task
+from paneview.store.rows import RunRow
+from paneview.supervisor.clock import Clock
+from paneview.supervisor.hooks import HookFailed, Hooks
+from paneview.supervisor.live import Live
+from paneview.supervisor.ports import PortRefused, Ports
+from paneview.supervisor.terminal import Terminal
+from paneview.tmux.errors import TmuxError
+from paneview.tmux.spawn import PaneInfo, SpawnSpec
+
+
+class LaunchError(Exception):
+    """No process came to be. ``retry``: whether the same may succeed later by itself."""
+
+    def __init__(self, reason: str, *, retry: bool) -> None:
+        super().__init__(reason)
+        self.retry = retry
+
+
+@dataclass(frozen=True, slots=True)
+class Places:
+    """Where a project's runs leave their traces, and the key that marks its processes."""
+
+    key: str
+    spool: Path
+    exits: Path
+
+    def marker(self, run: int) -> str:
+        """The value of ``PANEVIEW_RUN`` in the environment of every process of a run."""
+        return f"{self.key}-{run}"
+
+    def spool_prefix(self, run: int) -> Path:
+        """What the names of a run's spool files begin with."""
+        return self.spool / f"{run}."
+
+    def exit_file(self, run: int) -> Path:
+        """Where a run's guard writes the exit code."""
+        return self.exits / str(run)
+
+
+class Launcher:
+    """Spawns runs in the project's tmux session."""
+
+    def __init__(self, terminal: Terminal, places: Places, hooks: Hooks, ports: Ports, clock: Clock) -> None:
+        self._terminal = terminal
+        self._places = places
+        self._hooks = hooks
+        self._ports = ports
+        self._clock = clock
+
+    async def launch(self, task: Task, run: int, pane_id: str | None) -> tuple[Live, RunRow]:
+        """Start ``task`` as ``run``, in its old pane if that still exists. Raises LaunchError."""
+        if not task.cwd.is_dir():
+            raise LaunchError(f"the folder {task.cwd} does not exist", retry=True)
+        try:
+            await self._hooks.before("before_start", task, run)
+            if task.port is not None:
+                await self._ports.clear(task.name, run, task.port)
+        except (HookFailed, PortRefused) as error:
+            raise LaunchError(str(error), retry=False) from error
+        try:
+            pane = await self._spawn(task, run, pane_id)
+        except (TmuxError, OSError) as error:
+            raise LaunchError(f"tmux could not start it: {error}", retry=True) from error
+        live = self.live(run, pane)
+        return live, self.row(task.name, live)
+
+    def live(self, run: int, pane: PaneInfo) -> Live:
+        """The grip on a run in this pane."""
+        root = proc.identify(pane.pid) if pane.pid and not pane.dead else None
+        return Live(
+            run=run,
+            pane_id=pane.pane_id,
+            window_id=pane.window_id,
+            root=root,
+            marker=self._places.marker(run),
+            exit_file=self._places.exit_file(run),
+            spool_prefix=self._places.spool_prefix(run),
+        )
+
+    def row(self, task: str, live: Live, started_at: float | None = None) -> RunRow:
+        """The row that lets another supervisor find this run again."""
+        server = self._terminal.session.server_id
+        return RunRow(
+            id=live.run,
+            task=task,
+            started_at=started_at or self._clock.now(),
+            pid=live.root.pid if live.root else None,
+            start_ticks=live.root.start if live.root else None,
+            pane_id=live.pane_id,
+            window_id=live.window_id,
+            boot_id=proc.boot_id(),
+            tmux_pid=server.pid,
+            tmux_start=server.start,
+        )
+
+    async def clear_away(self, window_id: str, pane_id: str) -> None:
+        """Close a window that is no longer needed."""
+        session = await self._terminal.ready()
+        if self._terminal.has_pane(pane_id):
+            self._terminal.forget_pane(pane_id)
+            await session.remove_window(window_id)
+
+    async def _spawn(self, task: Task, run: int, pane_id: str | None) -> PaneInfo:
+        session = await self._terminal.ready()
+        spec = SpawnSpec(
+            task=task.name,
+            run=run,
+            command=task.command,
+            cwd=task.cwd,
+            env=self._environ(task, run),
+            spool_prefix=self._places.spool_prefix(run),
+            exit_file=self._places.exit_file(run),
+            window_name=task.name,
+        )
+        if pane_id and self._terminal.has_pane(pane_id):
+            try:
+                return await session.respawn(pane_id, spec)
+            except TmuxError:
+                self._terminal.forget_pane(pane_id)  # closed by a person meanwhile: it gets a new window
+        pane = await session.spawn(spec)
+        self._terminal.remember_pane(pane.pane_id)
+        return pane
+
+    def _environ(self, task: Task, run: int) -> Mapping[str, str]:
+        own = {"PANEVIEW_TASK": task.name, "PANEVIEW_RUN": self._places.marker(run)}
+        if task.replica is not None:
+            own["PANEVIEW_REPLICA"] = str(task.replica)
+        return {**task.env, **own}

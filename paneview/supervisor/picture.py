@@ -1,0 +1,217 @@
+"""The picture clients see: every task's object, kept up to date, and told in as few pushes as the eye needs.
+
+Changes are collected for one turn of the event loop and published together, so that fifty tasks that start at once
+are one message. CPU and memory are sampled only while somebody looks.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict
+from typing import Any, Protocol
+
+from paneview import __version__
+from paneview.config.secrets import Masker
+from paneview.proc import ProcessId, ProcessTable, Sampler, Usage
+from paneview.store.state import StateStore
+from paneview.supervisor.clock import Clock
+from paneview.supervisor.journal import Journal
+from paneview.supervisor.probing import Prober
+from paneview.supervisor.supervisor import Supervisor
+from paneview.supervisor.unit import Unit
+from paneview.supervisor.views import task_view, why
+
+SAMPLE_EVERY = 2.0  # seconds, while somebody looks
+REMEMBER_EVERY = 5.0  # seconds between looks at process trees while nobody does
+
+
+class Audience(Protocol):
+    """Whoever the picture is shown to: the control server."""
+
+    def subscribers(self, topic: str) -> int:
+        """How many clients look."""
+        ...
+
+    def publish_tasks(self, tasks: Iterable[Mapping[str, Any]], removed: Sequence[str] = ()) -> None:
+        """Show changed tasks."""
+        ...
+
+    def publish_snapshot(self) -> None:
+        """Show everything anew."""
+        ...
+
+    def publish_heads(self, heads: Mapping[str, int]) -> None:
+        """Show where logs end."""
+        ...
+
+
+class Picture:
+    """Makes and publishes task objects."""
+
+    def __init__(
+        self,
+        supervisor: Supervisor,
+        store: StateStore,
+        journal: Journal,
+        clock: Clock,
+        prober: Prober,
+        masker: Masker,
+    ) -> None:
+        self._supervisor = supervisor
+        self._store = store
+        self._journal = journal
+        self._clock = clock
+        self._prober = prober
+        self.masker = masker
+        self._sampler = Sampler()
+        self._usage: dict[str, Usage] = {}
+        self._told: dict[str, Usage] = {}  # to those who look, however often was sampled since
+        self._sampled = 0.0
+        self._began = clock.now()
+        self._heads: dict[str, int] = {}
+        self._dirty: set[str] = set()
+        self._flushing = False
+        self.next_runs: Mapping[str, float] = {}  # of scheduled tasks, epoch seconds
+        self.audience: Audience | None = None
+        self.log_end: Callable[[str], int] = lambda name: self._heads.get(name, 0)
+        supervisor.changed = self.changed
+
+    def changed(self, name: str) -> None:
+        """A task's picture is out of date."""
+        if self.audience is None or not self.audience.subscribers("state"):
+            return
+        self._dirty.add(name)
+        if not self._flushing:
+            self._flushing = True
+            asyncio.get_running_loop().call_soon(self._flush)
+
+    def heads(self, heads: Mapping[str, int]) -> None:
+        """Logs have grown."""
+        self._heads.update(heads)
+        if self.audience:
+            self.audience.publish_heads(heads)
+
+    def status(self) -> dict[str, Any]:
+        """The status object: all tasks, and the supervisor itself."""
+        tasks = self._views(self._supervisor.units)
+        return {
+            "session": self._supervisor.project.name,
+            "running": True,
+            "active_tasks": sum(task["running"] for task in tasks),
+            "file": str(self._supervisor.project.file),
+            "supervisor": {
+                "pid": os.getpid(),
+                "uptime_s": round(self._clock.now() - self._began, 3),
+                "version": __version__,
+            },
+            "tasks": tasks,
+        }
+
+    def sample(self) -> None:
+        """Look at all process trees, unless that was done just now."""
+        now = self._clock.now()
+        if now - self._sampled < SAMPLE_EVERY / 4:
+            return
+        self._sampled = now
+        units = self._supervisor.units.values()
+        live = {
+            unit.name: unit.live for unit in units if unit.live is not None and unit.live.root is not None
+        }
+        table = ProcessTable.recent()
+        roots = {name: one.root for name, one in live.items() if one.root is not None}
+        self._usage = self._sampler.sample(roots, table)
+        for one in live.values():
+            assert one.root is not None
+            one.known.update(ProcessId(row.pid, row.start) for row in table.tree(one.root.pid))
+
+    async def keep_sampling(self) -> None:
+        """Sample for as long as the supervisor lives: for whoever looks, and to remember who belongs to whom."""
+        while True:
+            looked_at = self.audience is not None and self.audience.subscribers("state") > 0
+            await asyncio.sleep(SAMPLE_EVERY if looked_at else REMEMBER_EVERY)
+            self.sample()
+            if looked_at:
+                for name, usage in self._usage.items():
+                    if _differs(self._told.get(name), usage):
+                        self._told[name] = usage
+                        self.changed(name)
+
+    async def inspect(self, unit: Unit) -> dict[str, Any]:
+        """Everything about one task: definition, history, probe, processes. Secrets are masked."""
+        view = self._views([unit.name])[0]
+        definition = unit.task.model_dump(mode="json")
+        definition["env"] = self.masker.env(unit.task.env)
+        runs = await self._store.runs(unit.name, 20)
+        probe = self._prober.last.get(unit.name)
+        table = ProcessTable.recent()
+        tree = table.tree(unit.live.root.pid) if unit.live and unit.live.root else []
+        view.update(
+            log_file=str(unit.task.log_file) if unit.task.log_file else None,
+            health_check=unit.task.health_check,
+            definition=definition,
+            runs=[asdict(run) for run in runs],
+            probe=asdict(probe) if probe else None,
+            tree=[
+                {"pid": row.pid, "ppid": row.ppid, "name": row.name, "rss_bytes": row.rss_bytes}
+                for row in tree
+            ],
+            state_detail=unit.state.to_dict(),
+        )
+        masked: dict[str, Any] = self.mask(view)
+        return masked
+
+    async def events(self, args: Mapping[str, Any]) -> list[dict[str, Any]]:
+        """Recorded events, oldest first."""
+        rows = await self._store.events(
+            task=args["task"], kinds=args["kinds"], since=args["since"], until=args["until"],
+            after_id=args["after"], limit=args["limit"],
+        )  # fmt: skip
+        return [self._journal.to_json(row) for row in rows]
+
+    def mask(self, value: Any) -> Any:
+        """A JSON value with every secret in its strings masked."""
+        match value:
+            case str():
+                return self.masker.text(value)
+            case dict():
+                return {key: self.mask(inner) for key, inner in value.items()}
+            case list() | tuple():
+                return [self.mask(inner) for inner in value]
+            case _:
+                return value
+
+    def _views(self, names: Iterable[str]) -> list[dict[str, Any]]:
+        now = self._clock.now()
+        units = self._supervisor.units
+        states = self._supervisor.states
+        notes = {name: unit.probe_note for name, unit in units.items()}
+        views = []
+        for name in names:
+            unit = units[name]
+            words = why(unit, self._supervisor.graph, states, notes, now)
+            view = task_view(unit, now, self._usage.get(name), self.log_end(name), words)
+            if name in self.next_runs and not view["running"]:
+                view["next_start_at"] = self.next_runs[name]
+            view["command"] = self.masker.text(view["command"])
+            view["reason"] = self.masker.text(view["reason"])
+            views.append(view)
+        return views
+
+    def _flush(self) -> None:
+        self._flushing = False
+        dirty, self._dirty = self._dirty, set()
+        names = [name for name in self._supervisor.units if name in dirty]
+        if self.audience and names:
+            self.audience.publish_tasks(self._views(names))
+
+
+def _differs(before: Usage | None, after: Usage) -> bool:
+    """Whether a person would see the difference."""
+    if before is None or before.processes != after.processes:
+        return True
+    return (
+        abs(before.cpu_percent - after.cpu_percent) >= 0.1
+        or abs(before.rss_bytes - after.rss_bytes) >= 1 << 17
+    )

@@ -1,0 +1,78 @@
+"""Probing a run: often until it is ready first, then at the task's own interval.
+
+The result of each probe is yielded as it comes; counting failures and drawing conclusions is the rules' business.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Mapping
+from typing import Protocol
+
+from paneview.config.models import Task
+from paneview.health import LogMatcher, ProbeResult, ProbeSpec, run_probe
+
+FIRST_INTERVAL = 0.05  # seconds between probes at first
+GROWTH = 1.05  # from one interval to the next until it is ready: a twentieth of the time waited so far
+
+
+class Log(Protocol):
+    """Where a run's output can be read, for the probe that looks at it."""
+
+    async def new_lines(self, task: str, run: int, first: int) -> tuple[list[bytes], int]:
+        """The run's lines from number ``first`` on, and the number to go on from."""
+        ...
+
+
+class Prober:
+    """Runs the probes of tasks. ``environ`` is what they inherit; ``key`` begins every environment marker."""
+
+    def __init__(self, environ: Mapping[str, str], key: str, log: Log) -> None:
+        self._environ = environ
+        self._key = key
+        self._log = log
+        self._grown: dict[str, asyncio.Event] = {}
+        self.last: dict[str, ProbeResult] = {}
+
+    def grown(self, heads: Mapping[str, int]) -> None:
+        """The logs of these tasks have grown."""
+        for task in heads:
+            if event := self._grown.get(task):
+                event.set()
+
+    async def probe(self, task: Task, run: int, ready: Callable[[], bool]) -> AsyncIterator[ProbeResult]:
+        """Probe for ever; the caller ends it by cancelling."""
+        results = self._read_log(task, run) if task.health_log else self._ask(task, run, ready)
+        async for result in results:
+            self.last[task.name] = result
+            yield result
+
+    async def _ask(self, task: Task, run: int, ready: Callable[[], bool]) -> AsyncIterator[ProbeResult]:
+        spec = ProbeSpec.of(task)
+        if spec is None:
+            return
+        environ = {**self._environ, **task.env, "PANEVIEW_TASK": task.name}
+        wait = FIRST_INTERVAL
+        while True:
+            result = await run_probe(spec, env=environ, cwd=task.cwd, marker=f"{self._key}-{run}-probe")
+            yield result
+            # From beginning to beginning, so that a slow probe does not stretch the interval.
+            wait = task.health_interval if ready() else min(wait * GROWTH, task.health_interval)
+            await asyncio.sleep(max(FIRST_INTERVAL if ready() else wait, wait - result.duration))
+
+    async def _read_log(self, task: Task, run: int) -> AsyncIterator[ProbeResult]:
+        assert task.health_log
+        matcher, first = LogMatcher(task.health_log), 0
+        grown = self._grown[task.name] = asyncio.Event()
+        while True:
+            grown.clear()
+            lines, first = await self._log.new_lines(task.name, run, first)
+            if matcher.feed(lines):
+                yield ProbeResult(True, f"log: {matcher.matched}")
+                return
+            yield ProbeResult(False, f"no line has matched {task.health_log!r} yet")
+            try:
+                async with asyncio.timeout(task.health_interval):
+                    await grown.wait()
+            except TimeoutError:
+                continue

@@ -1,0 +1,241 @@
+"""The supervisor's side of the queue: dead workers' jobs go back at once, hung ones are ended, leases are reaped.
+
+A queue may be on another host and take its time, so nothing here touches it on the event loop: one thread does, told
+what happened through `died` and `changed`, and between that looking round every few seconds. What could not be done
+because the queue did not answer is done when it does. Of all supervisors and workers that share a queue, one reaps
+(`paneview.worker.reaping`).
+
+Quarantine is decided by the rules of the task's life and kept in its state. The queue gets a mark of it, so that it is
+seen from everywhere; if that mark is taken away, by ``paneview unquarantine`` on any host, the worker starts again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import queue
+import signal
+import threading
+import uuid
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from paneview import proc
+from paneview.broker import BrokerError
+from paneview.config.queue import QueueSettings
+from paneview.rules.states import Start
+from paneview.worker.joining import connect
+from paneview.worker.reaping import Reaper
+
+if TYPE_CHECKING:
+    from paneview.broker import Broker, WorkerView
+    from paneview.config.models import Project
+    from paneview.supervisor.journal import Journal
+    from paneview.supervisor.supervisor import Supervisor
+
+logger = logging.getLogger(__name__)
+
+LOOK = 2.0  # seconds between two rounds
+PAUSE = 1.0  # seconds after a call that failed
+LEADERSHIP = LOOK * 5
+Action = Callable[["Broker"], None]
+
+
+class QueueKeeper:
+    """Looks after the project's queue while it has one. Its methods belong on the event loop."""
+
+    def __init__(self, supervisor: Supervisor, journal: Journal, folder: Path) -> None:
+        self._supervisor = supervisor
+        self._journal = journal
+        self._folder = folder
+        self._loop = asyncio.get_running_loop()
+        self._told: dict[str, int | None] = {}  # the run whose end was told, by worker
+        self._marked: dict[str, bool] = {}  # whether we have asked for its quarantine's mark
+        self._seen: set[str] = set()  # whose mark is known to have been set
+        self._thread: _Thread | None = None
+
+    def follow(self, project: Project) -> None:
+        """Look after the queue of this project, if it has one now."""
+        wanted = project.queue if project.has_queue or (self._folder / "queue.db").exists() else None
+        if self._thread is not None and self._thread.settings != wanted:
+            self._thread.leave()
+            self._thread = None
+        if wanted is not None and self._thread is None:
+            self._take_over()
+            self._thread = _Thread(self, wanted, self._folder, self._loop)
+            self._thread.start()
+        for name in self._supervisor.units:
+            self.changed(name)
+
+    def _take_over(self) -> None:
+        """Whoever is quarantined by now has a mark, unless somebody has taken it away meanwhile."""
+        quarantined = {name for name, unit in self._supervisor.units.items() if unit.state.quarantined}
+        self._marked = dict.fromkeys(quarantined, True)
+        self._seen = quarantined
+
+    def changed(self, name: str) -> None:
+        """A task has changed: if it is a worker, see whether the queue should know."""
+        unit = self._supervisor.units.get(name)
+        if unit is None or unit.task.respawn_limit is None or self._thread is None:
+            return
+        run = unit.state.run
+        if (
+            unit.live is None
+            and not unit.state.phase.active
+            and run is not None
+            and self._told.get(name) != run
+        ):
+            self._told[name] = run
+            host = self._thread.settings.here
+            self._thread.tell(lambda broker: release_dead(broker, name, host))
+        quarantined, reason = unit.state.quarantined, unit.state.reason
+        if quarantined != self._marked.get(name, False):
+            self._marked[name] = quarantined
+            self._seen.discard(name)
+            self._thread.tell(lambda broker: self._mark(broker, name, reason))
+
+    def _mark(self, broker: Broker, name: str, reason: str) -> None:
+        """On the thread: tell all who share the queue."""
+        if not self._marked[name]:
+            broker.workers.unquarantine(name)
+            return
+        broker.workers.quarantine(name, reason)
+        self._loop.call_soon_threadsafe(self._seen.add, name)
+
+    async def close(self) -> None:
+        """End the thread; what it was doing is finished first if the queue answers."""
+        if self._thread is not None:
+            thread, self._thread = self._thread, None
+            await asyncio.to_thread(thread.end)
+
+    # Called by the thread, through the loop
+
+    def released(self, marks: set[str]) -> None:
+        """Quarantined workers whose mark somebody took away start again."""
+        for name, unit in self._supervisor.units.items():
+            if unit.state.quarantined and name in self._seen and name not in marks:
+                unit.feed(Start("unquarantine"))
+
+    def hung(self, views: list[WorkerView]) -> None:
+        """Workers of ours that run but send no heartbeats are killed; their restart policy does the rest."""
+        for view in views:
+            unit = self._supervisor.units.get(view.worker.name)
+            if unit is None or unit.live is None or unit.live.root is None:
+                continue
+            table = proc.ProcessTable.recent()
+            mine = {row.pid: row.start for row in table.tree(unit.live.root.pid)}
+            if view.worker.pid in mine:
+                words = f"no heartbeat for {view.beat_age:.0f} s"
+                self._journal.note_task(unit.name, unit.live.run, "worker_hung", words, pid=view.worker.pid)
+                proc.send(signal.SIGKILL, [proc.ProcessId(view.worker.pid, mine[view.worker.pid])])
+
+    def answers(self, problem: str | None) -> None:
+        """The queue has stopped answering, or answers again."""
+        if problem is None:
+            self._journal.note("queue_restored", "the queue answers again")
+        else:
+            self._journal.note("queue_lost", problem)
+
+
+class _Thread(threading.Thread):
+    """The one that talks to the queue."""
+
+    def __init__(
+        self, keeper: QueueKeeper, settings: QueueSettings, folder: Path, loop: asyncio.AbstractEventLoop
+    ) -> None:
+        super().__init__(name="queue", daemon=True)
+        self.settings = settings
+        self._keeper = keeper
+        self._folder = folder
+        self._loop = loop
+        self._actions: queue.SimpleQueue[Action | None] = queue.SimpleQueue()
+        self._undone: list[Action] = []
+        self._ended = threading.Event()
+        self._problem: str | None = None
+        self._broker: Broker | None = None
+        self._me = f"supervisor-{uuid.uuid4().hex[:12]}"
+        self._hung: set[str] = set()
+
+    def tell(self, action: Action) -> None:
+        """Have this done as soon as the queue answers."""
+        self._actions.put(action)
+
+    def leave(self) -> None:
+        """End soon, with the actions told so far done if the queue answers."""
+        self._ended.set()
+        self._actions.put(None)
+
+    def end(self) -> None:
+        """`leave`, and wait for it."""
+        self.leave()
+        self.join(5.0)
+
+    def run(self) -> None:
+        """Act and look round until told to end."""
+        while True:
+            if self._turn():
+                self._wait(LOOK)
+            elif not self._ended.is_set():
+                self._wait(PAUSE)
+            if self._ended.is_set() and (self._problem or not self._undone):
+                break
+        if self._broker is not None:
+            self._broker.close()
+
+    def _wait(self, seconds: float) -> None:
+        try:
+            action = self._actions.get(timeout=seconds)
+            while True:
+                if action is not None:
+                    self._undone.append(action)
+                action = self._actions.get_nowait()
+        except queue.Empty:
+            pass
+
+    def _turn(self) -> bool:
+        try:
+            if self._broker is None:
+                self._broker = connect(self.settings, self._folder)
+                for warning in self._broker.warnings:
+                    logger.warning("queue: %s", warning)
+            while self._undone:
+                self._undone[0](self._broker)
+                del self._undone[0]
+            if not self._ended.is_set():
+                self._look_round(self._broker)
+        except BrokerError as error:
+            self._say(str(error))
+            return False
+        self._say(None)
+        return True
+
+    def _look_round(self, broker: Broker) -> None:
+        Reaper(broker, self._me, LEADERSHIP).turn()
+        self._call(self._keeper.released, set(broker.workers.quarantined()))
+        here = self.settings.here
+        silent = [
+            view
+            for view in broker.workers.all(host=here)
+            if not view.alive and view.beat_age >= view.worker.ttl and view.worker.id not in self._hung
+        ]
+        self._hung |= {view.worker.id for view in silent}
+        if silent:
+            self._call(self._keeper.hung, silent)
+
+    def _say(self, problem: str | None) -> None:
+        if (problem is None) != (self._problem is None):
+            self._call(self._keeper.answers, problem)
+        self._problem = problem
+
+    def _call(self, function: Callable[..., None], *args: object) -> None:
+        if not self._ended.is_set():
+            self._loop.call_soon_threadsafe(function, *args)
+
+
+def release_dead(broker: Broker, name: str, host: str) -> None:
+    """Give back what workers of this name held whose process is gone from this host."""
+    for view in broker.workers.all(host=host, alive_only=True):
+        if view.worker.name == name and proc.identify(view.worker.pid) is None:
+            broker.release_owner(view.worker.id, "its process died")
+            broker.workers.leave(view.worker.id, "its process died")

@@ -1,0 +1,146 @@
+"""Reading stored logs for clients: by line number, and by search, each in a thread of its own.
+
+A client asks for what it shows and no more, so a log of ten million lines costs what its visible part costs. Pages
+and searches have one thread each: a search through everything never delays a page.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, TypeVar
+
+from paneview.config import paths
+from paneview.control.errors import ControlError
+from paneview.store.clean import clean
+from paneview.store.database import StoreError
+from paneview.store.ingest import LogIngest
+from paneview.store.match import Query
+from paneview.store.reader import Line, LogReader
+from paneview.store.rows import RunRow
+from paneview.store.search import Search, find_lines
+from paneview.store.state import StateStore
+
+MOST_LINES = 5_000  # in one reply
+LONGEST_LINE = 16 * 1024  # bytes of one line in a reply
+MOST_HITS = 10_000
+
+Reply = dict[str, Any]
+T = TypeVar("T")
+
+
+class LogReading:
+    """Answers questions about logs. ``masker`` hides secrets in what is shown."""
+
+    def __init__(self, folder: Path, ingest: LogIngest, store: StateStore) -> None:
+        self._ingest = ingest
+        self._store = store
+        self._pages = _Thread(folder, "log pages")
+        self._searches = _Thread(folder, "log searches")
+
+    async def info(self, task: str) -> Reply:
+        """Where the log begins and ends, and which lines belong to which run."""
+        runs = {run.id: run for run in await self._store.runs(task, 1_000)}
+        return await self._pages.run(lambda reader: _info(reader, task, runs))
+
+    async def lines(self, task: str, first: int, count: int) -> Reply:
+        """Lines by number; fewer where there are no more. A negative ``first`` counts from the end."""
+        return await self._pages.run(lambda reader: _lines(reader, task, first, min(count, MOST_LINES)))
+
+    async def find(self, task: str, args: Mapping[str, Any]) -> Reply:
+        """Numbers of matching lines from ``start`` on in one direction. Raises ControlError for a bad pattern."""
+        try:
+            query = Query(args["pattern"], regex=args["regex"], ignore_case=args["ignore_case"])
+        except StoreError as error:
+            raise ControlError(str(error), "bad_request") from error
+        limit = min(args["limit"], MOST_HITS)
+        return await self._searches.run(lambda reader: _find(reader, task, query, args, limit))
+
+    async def new_lines(self, task: str, run: int, first: int) -> tuple[list[bytes], int]:
+        """The run's lines from number ``first`` on, and the number to go on from (a last line may still grow)."""
+        return await self._pages.run(lambda reader: _new_lines(reader, task, run, first))
+
+    async def clean(self, tasks: Sequence[str] | None) -> None:
+        """Forget the stored lines of these tasks, or of all."""
+        for task in tasks if tasks is not None else [None]:
+            await asyncio.wrap_future(self._ingest.logs_clean(task))
+
+    def close(self) -> None:
+        """End the threads."""
+        self._pages.close()
+        self._searches.close()
+
+
+class _Thread:
+    """One thread with a reader of its own."""
+
+    def __init__(self, folder: Path, name: str) -> None:
+        self._reader = LogReader(paths.logs_db(folder), paths.spool_dir(folder))
+        self._executor = ThreadPoolExecutor(1, thread_name_prefix=name)
+
+    async def run(self, work: Callable[[LogReader], T]) -> T:
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._executor, work, self._reader)
+
+    def close(self) -> None:
+        self._executor.submit(self._reader.close)
+        self._executor.shutdown(wait=True, cancel_futures=False)
+
+
+def _info(reader: LogReader, task: str, rows: Mapping[int, RunRow]) -> Reply:
+    first, end = reader.bounds(task)
+    runs = []
+    for span in reader.runs(task):
+        row = rows.get(span.run)
+        runs.append(
+            {
+                "run": span.run,
+                "first": span.first,
+                "end": span.end,
+                "started_at": row.started_at if row else None,
+                "ended_at": row.ended_at if row else None,
+                "exit_code": row.exit_code if row else None,
+            }
+        )
+    return {"first": first, "end": end, "runs": runs}
+
+
+def _lines(reader: LogReader, task: str, first: int, count: int) -> Reply:
+    begin, end = reader.bounds(task)
+    if first < 0:
+        first = max(begin, end + first)
+    lines = reader.lines(task, first, count, max_bytes=LONGEST_LINE)
+    return {"first": begin, "end": end, "lines": [_line(line) for line in lines]}
+
+
+def _new_lines(reader: LogReader, task: str, run: int, first: int) -> tuple[list[bytes], int]:
+    span = next((span for span in reader.runs(task) if span.run == run), None)
+    if span is None:
+        return [], first
+    first = max(first, span.first)
+    lines = reader.lines(task, first, MOST_LINES)
+    following = max(first, lines[-1].number) if lines else first
+    return [line.raw for line in lines if line.run == run], following
+
+
+def _line(line: Line) -> Reply:
+    text = clean(line.raw)
+    if line.cut:
+        text += f"… ({line.cut} bytes more)"
+    return {"n": line.number, "run": line.run, "ts": round(line.ts, 6), "approx": line.approx, "text": text}
+
+
+def _find(reader: LogReader, task: str, query: Query, args: Mapping[str, Any], limit: int) -> Reply:
+    """Hits in reading order of the direction; ``next`` is the ``start`` to go on with, None where the log ends."""
+    back = args["direction"] == "back"
+    start = args["start"]
+    if start is not None and back:
+        start += 1  # the line itself belongs to what is searched
+    hits, following = find_lines(
+        reader, task, Search(query, newest_first=back, limit=limit, start=start, max_bytes=0)
+    )
+    if following is not None and back:
+        following -= 1
+    return {"hits": hits, "next": following}

@@ -1,0 +1,114 @@
+"""Changing the project while it runs: reading its file again, and running another number of replicas.
+
+A file that does not load changes nothing, and is told. Of one that loads, only tasks whose process would be another
+one (command, folder, environment) get a new run; everything else takes effect on the run that is there.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from paneview.config.errors import ConfigError, Problem
+from paneview.config.load import load_project
+from paneview.config.models import Project, Task
+from paneview.control.errors import ControlError
+from paneview.rules.states import Emit, Phase
+from paneview.supervisor.journal import Journal
+from paneview.supervisor.supervisor import Supervisor, at_rest
+
+Reply = dict[str, Any]
+
+
+class Reloader:
+    """Applies a changed configuration. ``applied`` is called with the project after each change."""
+
+    def __init__(
+        self,
+        supervisor: Supervisor,
+        journal: Journal,
+        environ: Mapping[str, str],
+        replicas: dict[str, int],
+        applied: Callable[[Project, dict[str, int]], None],
+    ) -> None:
+        self._supervisor = supervisor
+        self._journal = journal
+        self._environ = environ
+        self._replicas = replicas
+        self._applied = applied
+        self._lock = asyncio.Lock()
+
+    async def reload(self, by: str) -> Reply:
+        """Read the file again and apply it. Raises ControlError (code ``config``) with every mistake in it."""
+        async with self._lock:
+            return await self._reload(by, self._replicas)
+
+    async def scale(self, task: str, replicas: int, by: str) -> Reply:
+        """Run ``replicas`` of a task, from 1. Raises ControlError."""
+        if replicas < 1:
+            raise ControlError("a task has at least one replica; `stop` it to run none", "bad_request")
+        bases = {one.base_name for one in self._supervisor.project.tasks.values() if one.replica is not None}
+        if task not in bases:
+            hint = f"; scalable are: {', '.join(sorted(bases))}" if bases else "; no task has `replicas`"
+            raise ControlError(f"{task!r} has no replicas in the file{hint}", "bad_request")
+        async with self._lock:
+            reply = await self._reload(by, {**self._replicas, task: replicas})
+        return {**reply, "action": "scaled", "task": task, "replicas": replicas}
+
+    async def _reload(self, by: str, replicas: dict[str, int]) -> Reply:
+        old = self._supervisor.project
+        try:
+            new = await asyncio.to_thread(load_project, old.file, self._environ, replicas=replicas)
+            self._refuse_moves(old, new)
+        except ConfigError as error:
+            self._journal.note("config_rejected", str(error), by=by, file=str(old.file))
+            problems = [problem.as_json() for problem in error.problems]
+            raise ControlError(str(error), "config", problems=problems) from error
+        self._replicas = replicas
+        return await self._apply(old, new, by)
+
+    def _refuse_moves(self, old: Project, new: Project) -> None:
+        if (old.name, old.tmux) != (new.name, new.tmux):
+            message = "name and [tmux] cannot change while the project runs"
+            raise ConfigError(
+                Problem(str(new.file), None, None, message, "`paneview down`, then start it again")
+            )
+
+    async def _apply(self, old: Project, new: Project, by: str) -> Reply:
+        supervisor = self._supervisor
+        added = [name for name in new.tasks if name not in supervisor.units]
+        removed = [name for name in supervisor.units if name not in new.tasks]
+        same = [name for name in new.tasks if name in old.tasks]
+        changed = [n for n in same if new.tasks[n].definition_key() != old.tasks[n].definition_key()]
+        await self._drop(removed, by)
+        for name in same:
+            supervisor.units[name].redefine(new.tasks[name])
+        for name in added:
+            supervisor.add(new.tasks[name])
+        supervisor.reshape(new)
+        self._applied(new, self._replicas)
+        summary = {"added": added, "removed": removed, "changed": changed}
+        if added or removed or old.model_dump() != new.model_dump():
+            words = [f"{kind}: {', '.join(names)}" for kind, names in summary.items() if names]
+            self._journal.note("config_reloaded", "; ".join(words) or "settings changed", by=by, **summary)
+        restarting = [name for name in changed if supervisor.units[name].state.phase in _RUNS]
+        starting = [name for name in added if new.auto_start and _starts_itself(new.tasks[name])]
+        await asyncio.gather(supervisor.restart(restarting, by), supervisor.start(starting, by))
+        return {"session": new.name, "action": "reloaded", **summary, "restarted": restarting}
+
+    async def _drop(self, names: list[str], by: str) -> None:
+        await self._supervisor.stop(names, by)
+        for name in names:
+            unit = self._supervisor.units[name]
+            await unit.until(at_rest)
+            await self._supervisor.remove(name)
+            await unit.clear_away()
+            self._journal.forget(name, Emit("task_removed", "no longer in the file", by=by))
+
+
+def _starts_itself(task: Task) -> bool:
+    return task.auto_start and task.schedule is None
+
+
+_RUNS = frozenset({Phase.RUNNING, Phase.STARTING, Phase.BACKOFF})

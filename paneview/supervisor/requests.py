@@ -1,0 +1,260 @@
+"""What clients may ask of a running supervisor: one method per request, the table is `HANDLERS`.
+
+The replies keep the shapes that taskmux's readers know (see the README); keys were added, none were taken away.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from paneview import __version__
+from paneview.control.errors import ControlError
+from paneview.control.session import ClientInfo
+from paneview.rules import graph
+from paneview.rules.states import Phase
+from paneview.supervisor.journal import Journal
+from paneview.supervisor.picture import Picture
+from paneview.supervisor.reading import LogReading
+from paneview.supervisor.reload import Reloader
+from paneview.supervisor.supervisor import Supervisor, UnknownTask
+from paneview.supervisor.terminal import Terminal
+from paneview.supervisor.web import Web
+
+Args = dict[str, Any]
+Reply = dict[str, Any]
+
+
+class Requests:
+    """Answers clients. ``end`` is called, with the reason, when somebody takes the project down."""
+
+    def __init__(
+        self,
+        supervisor: Supervisor,
+        picture: Picture,
+        journal: Journal,
+        reading: LogReading,
+        terminal: Terminal,
+        reloader: Reloader,
+        end: Callable[[str], None],
+    ) -> None:
+        self._supervisor = supervisor
+        self._picture = picture
+        self._journal = journal
+        self._reading = reading
+        self._terminal = terminal
+        self._reloader = reloader
+        self._end = end
+        self.web: Web | None = None
+
+    async def handle(self, do: str, args: Args, client: ClientInfo) -> Reply:
+        """Answer one request. Raises ControlError."""
+        try:
+            reply = await HANDLERS[do](self, args, client)
+            await self._journal.durable()  # what was answered is never forgotten
+            return reply
+        except KeyError:
+            if do in HANDLERS:
+                raise
+            raise ControlError(f"this supervisor cannot {do!r}", "unknown_request") from None
+        except UnknownTask as error:
+            results = [{"ok": False, "error_code": "E200", "error": str(error), "task": error.name}]
+            raise ControlError(str(error), "not_found", results=results) from error
+
+    def snapshot(self) -> Reply:
+        """The whole picture."""
+        return self._picture.status()
+
+    async def hello(self, _args: Args, client: ClientInfo) -> Reply:
+        """Who answers here."""
+        project = self._supervisor.project
+        return {
+            "version": __version__,
+            "session": project.name,
+            "pid": os.getpid(),
+            "file": str(project.file),
+            "tmux_socket": project.tmux.socket,
+            "client": client.number,
+        }
+
+    async def status(self, _args: Args, _client: ClientInfo) -> Reply:
+        """Every task's state."""
+        self._picture.sample()
+        return self._picture.status()
+
+    async def health(self, _args: Args, _client: ClientInfo) -> Reply:
+        """Every task's health, as taskmux counts it."""
+        tasks = self._picture.status()["tasks"]
+        keys = ("name", "healthy", "health", "state", "reason")
+        rows = [{key: task[key] for key in keys} for task in tasks]
+        return {
+            "healthy_count": sum(row["healthy"] for row in rows),
+            "total_count": len(rows),
+            "tasks": rows,
+        }
+
+    async def start(self, args: Args, client: ClientInfo) -> Reply:
+        """Start tasks, with what they depend on unless told otherwise."""
+        names = self._supervisor.start_names(args["tasks"], deps=args["deps"])
+        if args["tasks"] is None:
+            self._journal.note_session("session_started", names, client.actor)
+        await self._supervisor.start(names, client.actor)
+        return self._started("started", names)
+
+    async def restart(self, args: Args, client: ClientInfo) -> Reply:
+        """Give tasks a new run."""
+        names = self._names(args)
+        if args["tasks"] is None:
+            names = [name for name in names if self._supervisor.units[name].state.phase is not Phase.IDLE]
+        await self._supervisor.restart(names, client.actor)
+        return self._started("restarted", names)
+
+    async def stop(self, args: Args, client: ClientInfo) -> Reply:
+        """Stop tasks; answered when the last process is gone."""
+        names = self._names(args)
+        await self._supervisor.stop(names, client.actor)
+        if args["tasks"] is None:
+            self._journal.note_session("session_stopped", names, client.actor)
+        refused = {
+            name: self._supervisor.unit(name).state.reason
+            for name in names
+            if self._supervisor.unit(name).state.phase.active
+        }
+        return _results("stopped", names, refused)
+
+    async def kill(self, args: Args, client: ClientInfo) -> Reply:
+        """SIGKILL tasks; answered when the last process is gone."""
+        names = self._names(args)
+        await self._supervisor.kill(names, client.actor)
+        return _results("killed", names, {})
+
+    async def inspect(self, args: Args, _client: ClientInfo) -> Reply:
+        """Everything about one task."""
+        self._picture.sample()
+        return await self._picture.inspect(self._supervisor.unit(args["task"]))
+
+    async def events(self, args: Args, _client: ClientInfo) -> Reply:
+        """Recorded events."""
+        await self._journal.durable()
+        events = await self._picture.events(args)
+        return {"events": events, "count": len(events)}
+
+    async def log_info(self, args: Args, _client: ClientInfo) -> Reply:
+        """Where a task's log begins and ends."""
+        return await self._reading.info(self._supervisor.unit(args["task"]).name)
+
+    async def log_lines(self, args: Args, _client: ClientInfo) -> Reply:
+        """Lines of a task's log by number."""
+        return await self._reading.lines(
+            self._supervisor.unit(args["task"]).name, args["first"], args["count"]
+        )
+
+    async def log_find(self, args: Args, _client: ClientInfo) -> Reply:
+        """Numbers of lines that match."""
+        return await self._reading.find(self._supervisor.unit(args["task"]).name, args)
+
+    async def logs_clean(self, args: Args, _client: ClientInfo) -> Reply:
+        """Forget stored lines."""
+        names = self._names(args)
+        await self._reading.clean(names if args["tasks"] is not None else None)
+        return _results("cleaned", names, {})
+
+    async def capture(self, args: Args, _client: ClientInfo) -> Reply:
+        """What the task's pane shows now."""
+        unit = self._supervisor.unit(args["task"])
+        pane = (unit.live and unit.live.pane_id) or (unit.row and unit.row.pane_id)
+        if not pane:
+            raise ControlError(f"{unit.name} has no pane", "failed")
+        session = await self._terminal.ready()
+        return {"task": unit.name, "pane_id": pane, "text": await session.capture(pane)}
+
+    async def send_keys(self, args: Args, client: ClientInfo) -> Reply:
+        """Type into a task's pane."""
+        unit = self._supervisor.unit(args["task"])
+        if unit.live is None:
+            raise ControlError(f"{unit.name} does not run", "failed")
+        session = await self._terminal.ready()
+        await session.send_keys(unit.live.pane_id, args["keys"])
+        return {"task": unit.name, "keys": len(args["keys"]), "by": client.actor}
+
+    async def websocket(self, args: Args, client: ClientInfo) -> Reply:
+        """Turn the WebSocket API on at a port, or say where it is."""
+        assert self.web
+        return await self.web.serve(args["port"], client.actor)
+
+    async def reload(self, _args: Args, client: ClientInfo) -> Reply:
+        """Read the configuration file again."""
+        return await self._reloader.reload(client.actor)
+
+    async def scale(self, args: Args, client: ClientInfo) -> Reply:
+        """Run another number of replicas."""
+        return await self._reloader.scale(args["task"], args["replicas"], client.actor)
+
+    async def down(self, _args: Args, client: ClientInfo) -> Reply:
+        """Stop everything and end the supervisor; answered before it goes."""
+        running = [name for name, unit in self._supervisor.units.items() if unit.state.phase.active]
+        await self._supervisor.stop(list(self._supervisor.units), client.actor)
+        self._journal.note_session("session_stopped", running, client.actor)
+        self._supervisor.end_session()
+        asyncio.get_running_loop().call_soon(self._end, f"taken down by {client.actor}")
+        return {"session": self._supervisor.project.name, "action": "down", "tasks": running}
+
+    def _names(self, args: Args) -> list[str]:
+        if args["tasks"] is None:
+            return list(self._supervisor.units)
+        return [self._supervisor.unit(name).name for name in args["tasks"]]
+
+    def _started(self, action: str, names: list[str]) -> Reply:
+        states = self._supervisor.states
+        waiting = [name for name in names if states[name].phase is Phase.WAITING]
+        failed = {
+            name: states[name].reason
+            for name in names
+            if states[name].phase in (Phase.FAILED, Phase.BACKOFF) and states[name].reason
+        }
+        reply = _results(action, names, failed)
+        reply.update(session=self._supervisor.project.name, action=action, tasks=names)
+        if waiting:
+            held = {name: graph.unmet(name, self._supervisor.graph, states) for name in waiting}
+            reply["waiting"] = {name: [one.task for one in unmet] for name, unmet in held.items()}
+        return reply
+
+
+def _results(action: str, names: list[str], failed: dict[str, str]) -> Reply:
+    results = [
+        {"ok": False, "task": name, "action": action, "error": failed[name]}
+        if name in failed
+        else {"ok": True, "task": name, "action": action}
+        for name in names
+    ]
+    if failed:
+        message = "; ".join(f"{name}: {reason}" for name, reason in failed.items())
+        raise ControlError(message, "failed", results=results)
+    return {"results": results}
+
+
+Handle = Callable[[Requests, Args, ClientInfo], Awaitable[Reply]]
+
+HANDLERS: dict[str, Handle] = {
+    "hello": Requests.hello,
+    "status": Requests.status,
+    "health": Requests.health,
+    "start": Requests.start,
+    "restart": Requests.restart,
+    "stop": Requests.stop,
+    "kill": Requests.kill,
+    "inspect": Requests.inspect,
+    "events": Requests.events,
+    "log_info": Requests.log_info,
+    "log_lines": Requests.log_lines,
+    "log_find": Requests.log_find,
+    "logs_clean": Requests.logs_clean,
+    "capture": Requests.capture,
+    "send_keys": Requests.send_keys,
+    "websocket": Requests.websocket,
+    "reload": Requests.reload,
+    "scale": Requests.scale,
+    "down": Requests.down,
+}

@@ -1,0 +1,115 @@
+"""The logs of runs as far as the supervisor cares: what is ingested for whom, and that no pipe stays broken.
+
+A pane whose pipe is lost (its writer was killed) gets another; what tmux read in between is not in the log, so the
+gap is recorded where it is.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Iterable, Mapping
+
+from paneview.config.models import Task
+from paneview.store import spool
+from paneview.store.ingest import LogIngest
+from paneview.store.limits import LogLimits, TextFile
+from paneview.supervisor.journal import Journal
+from paneview.supervisor.launching import Places
+from paneview.supervisor.terminal import Terminal
+from paneview.tmux.errors import TmuxError
+from paneview.tmux.spawn import PaneInfo
+
+logger = logging.getLogger(__name__)
+
+LOOK_EVERY = 5.0  # seconds between two looks at the pipes
+UNHURRIED = 0.25  # seconds until a writer with nothing left to read is looked for: the next start comes first
+
+Heads = Callable[[Mapping[str, int]], None]
+
+
+class RunLogs:
+    """Tells the ingest which run belongs to which task, and looks after the pipes."""
+
+    def __init__(self, ingest: LogIngest, terminal: Terminal, journal: Journal, places: Places) -> None:
+        self._ingest = ingest
+        self._terminal = terminal
+        self._journal = journal
+        self._places = places
+        self._attached: dict[int, str] = {}
+        self._known: set[int] = set()  # every run that was attached in this life
+        self._endings: set[asyncio.Task[None]] = set()
+
+    def start(self, heads: Heads) -> None:
+        """Begin to ingest; ``heads`` is called on the event loop with where logs end. Raises StoreError."""
+        loop = asyncio.get_running_loop()
+
+        def tell(ends: Mapping[str, int]) -> None:
+            loop.call_soon_threadsafe(heads, ends)
+
+        self._ingest.on_progress(tell)
+        if moved := self._ingest.start():
+            self._journal.note("store_damaged", f"logs.db was damaged and set aside as {moved}")
+
+    def recover(self, runs: Mapping[int, str], panes: Iterable[PaneInfo]) -> None:
+        """Take in what the spool still holds of runs that ended while nobody read it (run → task)."""
+        self._ingest.recover({run: task for run, task in runs.items() if run not in self._known})
+        for pane in panes:
+            if pane.dead and pane.run not in self._known:
+                self._end_writer_later(pane.run)
+
+    def attach(self, run: int, task: Task) -> None:
+        """What this run prints belongs to ``task``."""
+        self._attached[run] = task.name
+        self._known.add(run)
+        self._ingest.attach(run, task.name, limits_of(task))
+
+    def finish(self, run: int) -> None:
+        """The run is over; its writer and its spool go when all of it is ingested."""
+        self._attached.pop(run, None)
+        self._ingest.finish(run)
+        self._end_writer_later(run)
+
+    async def close(self) -> None:
+        """Wait for nothing more, and stop."""
+        for ending in self._endings:
+            ending.cancel()
+        await asyncio.gather(*self._endings, return_exceptions=True)
+        await asyncio.to_thread(self._ingest.stop)
+
+    async def keep_pipes(self) -> None:
+        """Look after the pipes for ever."""
+        while True:
+            await asyncio.sleep(LOOK_EVERY)
+            try:
+                session = await self._terminal.ready()
+                for pane in await session.panes():
+                    if pane.run in self._attached and not pane.dead and not pane.piped:
+                        await self._mend(pane.pane_id, pane.task, pane.run)
+            except TmuxError as error:
+                logger.warning("the panes' pipes cannot be looked at: %s", error)
+
+    def _end_writer_later(self, run: int) -> None:
+        ending = asyncio.get_running_loop().create_task(self._end_writer(run))
+        self._endings.add(ending)
+        ending.add_done_callback(self._endings.discard)
+
+    async def _end_writer(self, run: int) -> None:
+        await asyncio.wrap_future(self._ingest.drained(run))
+        await asyncio.sleep(UNHURRIED)
+        session = await self._terminal.ready()
+        session.end_writer(self._places.spool_prefix(run))
+
+    async def _mend(self, pane_id: str, task: str, run: int) -> None:
+        attach = spool.next_attach(self._places.spool, run)
+        session = await self._terminal.ready()
+        await session.attach_pipe(pane_id, spool.prefix(self._places.spool, run, attach))
+        await self._journal.note_task(
+            task, run, "log_gap", "the pane's log writer had ended; lines are missing here"
+        )
+
+
+def limits_of(task: Task) -> LogLimits:
+    """How much of a task's log to keep."""
+    text = TextFile(task.log_file, task.log_max_size, task.log_max_files) if task.log_file else None
+    return LogLimits(task.log_max_size * task.log_max_files, task.log_max_age, text)

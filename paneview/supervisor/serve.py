@@ -1,0 +1,139 @@
+"""`paneview --serve`: one process, one project, no screen.
+
+Holds the project's lock for as long as it lives, so there is never a second supervisor. SIGTERM and SIGINT end the
+supervisor and leave the tasks running: the next one takes over. SIGHUP means that its window or terminal is gone,
+which is no reason to stop supervising: it goes on without one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import json
+import logging
+import os
+import signal
+import socket
+import sys
+import time
+from collections.abc import Mapping
+from logging.handlers import RotatingFileHandler
+from pathlib import Path
+
+from paneview.config import paths
+from paneview.config.errors import ConfigError
+from paneview.config.load import load_project
+from paneview.config.models import Project
+from paneview.store.database import StoreError
+from paneview.supervisor.host import Host, Options
+from paneview.tmux.errors import TmuxError
+
+logger = logging.getLogger(__name__)
+
+LOG_SIZE = 2 * 1024 * 1024  # bytes of supervisor.log; one older file is kept
+ENDING = 15.0  # seconds a supervisor may take to end or to begin answering
+SLOW = 0.05  # seconds: what blocks the loop longer is reported with PANEVIEW_DEBUG=1
+
+OK, FAILED, BAD_CONFIG = 0, 1, 2
+
+
+def serve(file: Path, *, env_from: Path | None = None, start_all: bool = True) -> int:
+    """Supervise the project of ``file`` until told to end; gives the exit status.
+
+    ``env_from`` names a file with the environment to use instead of ours; it is removed.
+    """
+    environ = _environment(env_from)
+    try:
+        project = load_project(file, environ)
+    except ConfigError as error:
+        print(error, file=sys.stderr)  # noqa: T201 - before there is a log
+        return BAD_CONFIG
+    folder = paths.make_project_dir(project.file, project.name)
+    lock = _wait_for_lock(folder)
+    if lock is None:
+        print(f"a supervisor for {project.file} is running already", file=sys.stderr)  # noqa: T201
+        return OK
+    _set_up_logging(folder)
+    debug = bool(os.environ.get("PANEVIEW_DEBUG"))
+    try:
+        return asyncio.run(_serve(project, environ, folder, Options(start_all), debug=debug), debug=debug)
+    finally:
+        os.close(lock)
+
+
+async def _serve(
+    project: Project, environ: Mapping[str, str], folder: Path, options: Options, *, debug: bool
+) -> int:
+    loop = asyncio.get_running_loop()
+    if debug:
+        loop.slow_callback_duration = SLOW
+    host = Host(project, environ, folder, options)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, _end, host, number)
+    loop.add_signal_handler(signal.SIGHUP, _terminal_gone)
+    try:
+        await host.open()
+    except (TmuxError, StoreError, OSError) as error:
+        logger.error("cannot supervise %s: %s", project.file, error)
+        return FAILED
+    reason = await host.run()
+    await host.close(reason)
+    return OK
+
+
+def _end(host: Host, number: signal.Signals) -> None:
+    host.end(f"ended by {number.name}; the tasks go on", took_down=False)
+
+
+def _terminal_gone() -> None:
+    """Without its terminal, anything the process prints would fail: let it go nowhere."""
+    null = os.open(os.devnull, os.O_RDWR)
+    for number in (0, 1, 2):
+        os.dup2(null, number)
+    os.close(null)
+    logger.info("the terminal is gone; supervising goes on")
+
+
+def _environment(env_from: Path | None) -> dict[str, str]:
+    if env_from is None:
+        return dict(os.environ)
+    environ: dict[str, str] = json.loads(env_from.read_text("utf-8"))
+    env_from.unlink()
+    os.environ.clear()
+    os.environ.update(environ)
+    return environ
+
+
+def _wait_for_lock(folder: Path) -> int | None:
+    """The lock, as soon as a supervisor that is ending has let go of it; None if there is one that goes on."""
+    give_up = time.monotonic() + ENDING
+    while (lock := _lock(folder)) is None and time.monotonic() < give_up:
+        with socket.socket(socket.AF_UNIX) as probe:
+            if probe.connect_ex(os.fspath(paths.control_socket(folder))) == 0:
+                return None
+        time.sleep(0.02)
+    return lock
+
+
+def _lock(folder: Path) -> int | None:
+    """The lock's descriptor, or None if another supervisor holds it. The kernel lets go of it when we die."""
+    descriptor = os.open(paths.lock_file(folder), os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(descriptor)
+        return None
+    return descriptor
+
+
+def _set_up_logging(folder: Path) -> None:
+    file = RotatingFileHandler(
+        paths.supervisor_log(folder), maxBytes=LOG_SIZE, backupCount=1, encoding="utf-8"
+    )
+    file.setFormatter(
+        logging.Formatter("%(asctime)s.%(msecs)03dZ %(levelname)s %(message)s", "%Y-%m-%dT%H:%M:%S")
+    )
+    screen = logging.StreamHandler(sys.stdout)
+    screen.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%H:%M:%S"))
+    logging.basicConfig(level=logging.INFO, handlers=[file, screen])
+    logging.captureWarnings(True)

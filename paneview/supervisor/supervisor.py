@@ -1,0 +1,221 @@
+"""The supervisor: the units of one project, the graph between them, and what may be asked of it.
+
+It knows nothing of sockets or screens: `requests.Requests` speaks to clients, `serve` wires everything up.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable, Sequence
+
+from paneview.config.models import Project, Task
+from paneview.rules import graph
+from paneview.rules.graph import Graph
+from paneview.rules.states import (
+    Phase,
+    Restart,
+    SessionEnded,
+    Start,
+    Stop,
+    TaskState,
+)
+from paneview.supervisor.unit import Services, Unit
+
+
+class UnknownTask(LookupError):  # noqa: N818 - what it is
+    """A name that is no task of this project."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"Task {name!r} not found in config")
+        self.name = name
+
+
+class Supervisor:
+    """Owns the units. ``changed`` is told the name of every task whose picture changed."""
+
+    def __init__(self, project: Project, services: Services) -> None:
+        self.project = project
+        self.services = services
+        self.units: dict[str, Unit] = {}
+        self.graph: Graph = {}
+        self.changed: Callable[[str], None] = lambda _name: None
+        self._dependents: dict[str, frozenset[str]] = {}
+        self._late: dict[str, asyncio.TimerHandle] = {}  # waiting tasks that are to be told off once
+
+    def load(self, states: dict[str, TaskState]) -> None:
+        """Make a unit for every task of the project, with the state it had."""
+        for name, task in self.project.tasks.items():
+            self.units[name] = Unit(task, states.get(name, TaskState()), self.services, self._unit_changed)
+        self._regraph()
+
+    def unit(self, name: str) -> Unit:
+        """The unit of this name. Raises UnknownTask."""
+        try:
+            return self.units[name]
+        except KeyError:
+            raise UnknownTask(name) from None
+
+    @property
+    def states(self) -> dict[str, TaskState]:
+        """The state of every task."""
+        return {name: unit.state for name, unit in self.units.items()}
+
+    # What may be asked
+
+    def start_names(self, names: Sequence[str] | None, *, deps: bool) -> list[str]:
+        """The tasks a start means: all that start by themselves, or the named ones (with what they need)."""
+        if names is None:
+            tasks = (unit.task for unit in self.units.values())
+            own = self.project.auto_start
+            wanted = [task.name for task in tasks if own and task.auto_start and not task.schedule]
+        else:
+            wanted = [self.unit(name).name for name in names]
+        if not deps:
+            return [name for name in graph.order(self.graph) if name in set(wanted)]
+        return graph.also_started(wanted, self.graph, self.states)
+
+    async def start(self, names: Iterable[str], by: str) -> None:
+        """Start these tasks; returns when each runs, waits for a dependency, or has failed."""
+        await self._ask(names, lambda unit: unit.feed(Start(by)), self._has_launched)
+
+    async def restart(self, names: Iterable[str], by: str) -> None:
+        """Give each of these tasks a new run; returns as `start` does."""
+        await self._ask(names, lambda unit: unit.feed(Restart(by)), self._has_launched)
+
+    async def kill(self, names: Iterable[str], by: str) -> None:
+        """SIGKILL to these tasks; returns when the last of their processes is gone."""
+        await self._ask(names, lambda unit: unit.feed(Stop(by, kill=True)), at_rest)
+
+    async def stop(self, names: Iterable[str], by: str) -> None:
+        """Stop these tasks, dependents before what they depend on; returns when the last process is gone."""
+        wanted = set(names)
+        stopping: dict[str, asyncio.Task[None]] = {}
+
+        async def stop_one(name: str) -> None:
+            first = [stopping[other] for other in self._dependents[name] if other in wanted]
+            if first:
+                await asyncio.wait(first)
+            unit = self.unit(name)
+            unit.feed(Stop(by))
+            await unit.until(at_rest_or_refused)
+
+        for name in reversed(graph.order(self.graph)):
+            if name in wanted:
+                stopping[name] = asyncio.ensure_future(stop_one(name))
+        await asyncio.gather(*stopping.values())
+
+    def end_session(self) -> None:
+        """The project was taken down: forget marks and counters, so that the next start is a fresh one."""
+        for unit in self.units.values():
+            unit.feed(SessionEnded())
+
+    # The graph
+
+    def consider(self) -> None:
+        """Start every waiting task whose dependencies are met."""
+        for name in list(self.units):
+            self._consider(name)
+
+    def _consider(self, name: str) -> None:
+        unit = self.units[name]
+        if unit.state.phase is Phase.WAITING and not graph.unmet(name, self.graph, self.states):
+            unit.dependencies_met()
+
+    def _unit_changed(self, unit: Unit) -> None:
+        self.changed(unit.name)
+        self._watch_wait(unit)
+        if unit.state.phase is Phase.WAITING:
+            self._consider(unit.name)
+        for other in self._dependents.get(unit.name, ()):
+            if self.units[other].state.phase is Phase.WAITING:
+                self.changed(other)  # the reason why it waits has changed
+                self._consider(other)
+                self.units[other].reconsider()
+
+    def _watch_wait(self, unit: Unit) -> None:
+        """A task that waits longer than its dependencies may take to get ready is told off, once per wait."""
+        waiting = unit.state.phase is Phase.WAITING
+        if waiting and unit.name not in self._late:
+            limits = [self.units[other].task.ready_timeout for other, _ in self.graph[unit.name]]
+            if limits:
+                loop = asyncio.get_running_loop()
+                self._late[unit.name] = loop.call_later(max(limits), self._tell_late, unit.name)
+        elif not waiting and (timer := self._late.pop(unit.name, None)):
+            timer.cancel()
+
+    def _tell_late(self, name: str) -> None:
+        held = graph.unmet(name, self.graph, self.states)
+        if not held:
+            return
+        words = "; ".join(f"{one.task} {one.why}" for one in held)
+        self.services.journal.note_task(
+            name, None, "dependency_timeout", f"still waits: {words}", waits_for=[one.task for one in held]
+        )
+
+    def _regraph(self) -> None:
+        self.graph = {
+            name: tuple(
+                (need.task, need.condition) for need in unit.task.depends_on if need.task in self.units
+            )
+            for name, unit in self.units.items()
+        }
+        self._dependents = graph.dependents(self.graph)
+
+    # Changing the project
+
+    def add(self, task: Task) -> Unit:
+        """Take a new task into the project; `reshape` must follow."""
+        unit = self.units[task.name] = Unit(task, TaskState(), self.services, self._unit_changed)
+        return unit
+
+    async def remove(self, name: str) -> None:
+        """Let go of a task that runs no more; `reshape` must follow."""
+        unit = self.units.pop(name)
+        await unit.close()
+        if timer := self._late.pop(name, None):
+            timer.cancel()
+        self._regraph()
+
+    def reshape(self, project: Project) -> None:
+        """Take the project's new order and graph; its units must be there already."""
+        self.project = project
+        self.units = {name: self.units[name] for name in project.tasks}
+        self._regraph()
+        self.consider()
+
+    async def close(self) -> None:
+        """Let go of everything; processes go on."""
+        for timer in self._late.values():
+            timer.cancel()
+        for unit in self.units.values():
+            await unit.close()
+
+    # Waiting for what was asked
+
+    async def _ask(
+        self, names: Iterable[str], ask: Callable[[Unit], None], settled: Callable[[Unit], bool]
+    ) -> None:
+        units = [self.unit(name) for name in names]
+        for unit in units:
+            ask(unit)
+        await asyncio.gather(*(unit.until(settled) for unit in units))
+
+    def _has_launched(self, unit: Unit) -> bool:
+        """It runs, rests, or waits for something that will take its time."""
+        match unit.state.phase:
+            case Phase.STARTING | Phase.STOPPING:
+                return False
+            case Phase.WAITING:
+                return bool(graph.unmet(unit.name, self.graph, self.states))
+            case _:
+                return True
+
+
+def at_rest(unit: Unit) -> bool:
+    """Nothing of it runs, and nothing will by itself."""
+    return unit.state.phase in (Phase.IDLE, Phase.STOPPED, Phase.DONE, Phase.FAILED)
+
+
+def at_rest_or_refused(unit: Unit) -> bool:
+    """It rests, or a hook refused the stop."""
+    return at_rest(unit) or (unit.state.phase is Phase.RUNNING and not unit.state.manual_stop)

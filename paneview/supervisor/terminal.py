@@ -1,0 +1,116 @@
+"""The project's tmux session, kept alive: opened, watched, and opened anew when its server dies.
+
+``ready`` is how others reach it: while tmux is gone they wait there instead of failing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from paneview.tmux.errors import TmuxError
+from paneview.tmux.session import TmuxSession
+
+logger = logging.getLogger(__name__)
+
+FIRST_WAIT = 0.05  # seconds between attempts to open the session anew, doubling
+LONGEST_WAIT = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class SessionSpec:
+    """What is needed to open the project's session."""
+
+    name: str
+    socket: str | None
+    key: str
+    environ: Mapping[str, str]
+    cwd: Path
+    hub: Sequence[str]  # what runs in the first window while the supervisor does not
+
+
+class Terminal:
+    """Holds the session. ``lost`` is awaited when it is gone, before it is opened anew; ``restored`` after."""
+
+    def __init__(self, spec: SessionSpec) -> None:
+        self._spec = spec
+        self._session: TmuxSession | None = None
+        self._ready = asyncio.Event()
+        self._reopening: asyncio.Task[None] | None = None
+        self._panes: set[str] = set()
+        self._closing = False
+        self.lost: Callable[[str], Awaitable[None]] | None = None
+        self.restored: Callable[[], Awaitable[None]] | None = None
+
+    @property
+    def session(self) -> TmuxSession:
+        """The session as last opened."""
+        assert self._session is not None, "the terminal was not opened"
+        return self._session
+
+    async def open(self) -> TmuxSession:
+        """Open or join the session. Raises TmuxError and its kin."""
+        spec = self._spec
+        session = await TmuxSession.open(
+            spec.name, spec.socket, spec.key, environ=spec.environ, cwd=spec.cwd, hub=spec.hub
+        )
+        session.on_gone = self._gone
+        self._session = session
+        self._ready.set()
+        return session
+
+    async def ready(self) -> TmuxSession:
+        """The session, as soon as there is one."""
+        await self._ready.wait()
+        return self.session
+
+    def has_pane(self, pane_id: str) -> bool:
+        """Whether the pane was there when last heard of."""
+        return pane_id in self._panes
+
+    def remember_pane(self, pane_id: str) -> None:
+        """The pane exists."""
+        self._panes.add(pane_id)
+
+    def forget_pane(self, pane_id: str) -> None:
+        """The pane exists no more."""
+        self._panes.discard(pane_id)
+
+    async def close(self) -> None:
+        """Let go of the session; what runs in it goes on."""
+        self._closing = True
+        if self._reopening:
+            self._reopening.cancel()
+        if self._session:
+            await self._session.close()
+
+    async def destroy(self) -> None:
+        """End the session with all its windows."""
+        self._closing = True
+        if self._session:
+            await self._session.destroy()
+
+    def _gone(self, reason: str) -> None:
+        if self._closing or not self._ready.is_set():
+            return
+        self._ready.clear()
+        self._panes.clear()
+        self._reopening = asyncio.get_running_loop().create_task(self._reopen(reason))
+
+    async def _reopen(self, reason: str) -> None:
+        if self.lost:
+            await self.lost(reason)
+        wait = FIRST_WAIT
+        while True:
+            try:
+                await self.open()
+                break
+            except (TmuxError, OSError) as error:
+                logger.warning("tmux cannot be opened again: %s", error)
+                await asyncio.sleep(wait)
+                wait = min(wait * 2, LONGEST_WAIT)
+        if self.restored:
+            await self.restored()

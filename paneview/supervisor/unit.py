@@ -1,0 +1,360 @@
+"""One task under supervision: feeds the rules, and does what they decide.
+
+`Unit.feed` is the only place where a task's state changes. It is a plain call: decide, record, start the deeds. The
+deeds are coroutines that wait until the decision is durable, act, and feed what came of it back in. An answer that
+belongs to an earlier run is dropped here (``live is not self.live``), so the rules never see one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from collections.abc import Awaitable, Callable, Coroutine
+from dataclasses import dataclass, replace
+from typing import Any
+
+from paneview.config.models import Task
+from paneview.rules import lifecycle
+from paneview.rules.restart import describe
+from paneview.rules.states import (
+    BeginStop,
+    DependenciesMet,
+    Effect,
+    Emit,
+    Exited,
+    Input,
+    Launch,
+    Outcome,
+    Phase,
+    Policy,
+    Probed,
+    RootGone,
+    Signal,
+    Spawned,
+    SpawnFailed,
+    Stage,
+    StopBegun,
+    StopRefused,
+    TaskState,
+    Tick,
+    TreeGone,
+)
+from paneview.store.rows import RunRow
+from paneview.supervisor.clock import Clock
+from paneview.supervisor.ending import Ender, to_exit
+from paneview.supervisor.hooks import HookFailed, Hooks
+from paneview.supervisor.journal import Journal
+from paneview.supervisor.launching import Launcher, LaunchError
+from paneview.supervisor.live import Live
+from paneview.supervisor.probing import Prober
+from paneview.supervisor.runlogs import RunLogs
+from paneview.tmux.errors import TmuxGone
+from paneview.tmux.guard import read_exit_file
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """What a unit needs of the world, each part with one job."""
+
+    clock: Clock
+    journal: Journal
+    launcher: Launcher
+    ender: Ender
+    prober: Prober
+    hooks: Hooks
+    logs: RunLogs
+
+
+def policy_of(task: Task) -> Policy:
+    """The part of a task's definition that the rules go by."""
+    return Policy(
+        restart=task.restart_policy,
+        max_restarts=task.max_restarts,
+        backoff=task.restart_backoff,
+        probed=any((task.health_check, task.health_url, task.health_tcp, task.health_log)),
+        health_interval=task.health_interval,
+        health_retries=task.health_retries,
+        stop_grace=task.stop_grace_period,
+        respawn_limit=task.respawn_limit,
+        respawn_window=task.respawn_window,
+    )
+
+
+class Unit:
+    """A task, its state, and its current run if it has one. ``changed`` is called after every change."""
+
+    def __init__(
+        self, task: Task, state: TaskState, services: Services, changed: Callable[[Unit], None]
+    ) -> None:
+        self.task = task
+        self.policy = policy_of(task)
+        self.state = state
+        self.live: Live | None = None
+        self.row: RunRow | None = None
+        self.probe_note = ""  # what the last probe said
+        self._services = services
+        self._changed = changed
+        self._deeds: set[asyncio.Task[None]] = set()
+        self._probing: asyncio.Task[None] | None = None
+        self._going: asyncio.Task[None] | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._waiters: list[tuple[Callable[[Unit], bool], asyncio.Future[None]]] = []
+
+    @property
+    def name(self) -> str:
+        """The task's name."""
+        return self.task.name
+
+    def redefine(self, task: Task) -> None:
+        """Take a new definition; the current run goes on under the old one as far as its process goes."""
+        self.task = task
+        self.policy = policy_of(task)
+        self._stop_probing()
+        self._follow_up()
+
+    def feed(self, event: Input, row: RunRow | None = None) -> None:
+        """Let the rules decide about ``event``, record the outcome, start what follows from it."""
+        outcome = lifecycle.step(
+            self.state, event, self._services.clock.now(), self.policy, random.random()  # noqa: S311 - jitter
+        )  # fmt: skip
+        if outcome.state == self.state and not outcome.effects and row is None:
+            return
+        durable = self._record(outcome, row)
+        for effect in outcome.effects:
+            if not isinstance(effect, Emit):
+                self._start(self._do(effect, durable))
+        self._follow_up()
+        self._changed(self)
+        self._wake_waiters()
+
+    async def until(self, settled: Callable[[Unit], bool]) -> None:
+        """Wait until ``settled`` holds of this unit; it is asked again after every change."""
+        if settled(self):
+            return
+        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiters.append((settled, future))
+        await future
+
+    def reconsider(self) -> None:
+        """Ask the waiters again: something outside this unit changed."""
+        self._wake_waiters()
+
+    def adopt(self, live: Live, row: RunRow) -> None:
+        """Take charge of a run that an earlier supervisor started."""
+        self.row = row
+        self._services.logs.attach(live.run, self.task)
+        self._take(live)
+        self._follow_up()
+
+    def resume_stop(self) -> None:
+        """Go on with a stop that an earlier supervisor began."""
+        stage = self.state.stage
+        if stage is Stage.HOOKS:
+            self._start(self._before_stop(_done()))
+        elif self.live and stage:
+            self._start(self._signal(stage, _done()))
+
+    async def clear_away(self) -> None:
+        """Close the window of a task that runs no more."""
+        if self.row and self.row.window_id and self.row.pane_id:
+            await self._services.launcher.clear_away(self.row.window_id, self.row.pane_id)
+
+    def resume(self) -> None:
+        """Set the timers that an earlier supervisor had set."""
+        self._follow_up()
+
+    async def close(self) -> None:
+        """Let go of everything without touching the process."""
+        if self._timer:
+            self._timer.cancel()
+        self._stop_probing()
+        deeds = {*self._deeds, *([self._going] if self._going else [])}
+        for deed in deeds:
+            deed.cancel()
+        await asyncio.gather(*deeds, return_exceptions=True)
+        if self.live:
+            self._services.ender.unwatch(self.live)
+
+    # Recording and following up
+
+    def _record(self, outcome: Outcome, row: RunRow | None) -> Awaitable[None]:
+        ended = outcome.state.ended_at
+        self.state = outcome.state
+        if row is not None:
+            self.row = row
+        elif self.row and self.row.ended_at is None and ended and not self.state.phase.active:
+            row = self.row = replace(
+                self.row,
+                ended_at=ended,
+                exit_code=self.state.exit.code,
+                signal=self.state.exit.signal,
+                end_reason=self.state.reason or describe(self.state.exit),
+            )
+        emits = [effect for effect in outcome.effects if isinstance(effect, Emit)]
+        return self._services.journal.put(task=self.name, state=self.state, run=row, events=emits)
+
+    def _follow_up(self) -> None:
+        self._arm_timer()
+        wanted = lifecycle.wants_probe(self.state, self.policy) and self.live is not None
+        if wanted and self._probing is None:
+            self._probing = self._start(self._probe())
+        elif not wanted:
+            self._stop_probing()
+
+    def _arm_timer(self) -> None:
+        if self._timer:
+            self._timer.cancel()
+            self._timer = None
+        due = lifecycle.deadline(self.state)
+        if due is not None:
+            loop = asyncio.get_running_loop()
+            wait = max(0.0, due - self._services.clock.now())
+            self._timer = loop.call_later(wait, self.feed, Tick())
+
+    def _stop_probing(self) -> None:
+        if self._probing:
+            self._probing.cancel()
+            self._probing = None
+
+    def _wake_waiters(self) -> None:
+        waiting, self._waiters = self._waiters, []
+        for settled, future in waiting:
+            if future.done():
+                continue
+            if settled(self):
+                future.set_result(None)
+            else:
+                self._waiters.append((settled, future))
+
+    def _start(self, deed: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        task = asyncio.get_running_loop().create_task(deed)
+        self._deeds.add(task)
+        task.add_done_callback(self._finished)
+        return task
+
+    def _finished(self, deed: asyncio.Task[None]) -> None:
+        self._deeds.discard(deed)
+        if not deed.cancelled() and (error := deed.exception()):
+            logger.error("%s: a deed failed", self.name, exc_info=error)
+            self._services.journal.note_task(self.name, self.state.run, "internal_error", repr(error))
+
+    # Deeds
+
+    async def _do(self, effect: Effect, durable: Awaitable[None]) -> None:
+        match effect:
+            case Launch():
+                await self._launch(durable)
+            case BeginStop():
+                await self._before_stop(durable)
+            case Signal(stage):
+                await self._signal(stage, durable)
+
+    async def _launch(self, durable: Awaitable[None]) -> None:
+        await durable
+        run = self._services.journal.new_run()
+        pane = self.row.pane_id if self.row else None
+        self._services.logs.attach(
+            run, self.task
+        )  # before there is anything to read, so all its times are exact
+        try:
+            live, row = await self._services.launcher.launch(self.task, run, pane)
+        except LaunchError as error:
+            self._services.logs.finish(run)
+            self.feed(SpawnFailed(str(error), error.retry))
+            return
+        self.row = row = replace(row, cause=self.state.cause)
+        self._take(live)
+        self.feed(Spawned(run), row)
+        if error_text := await self._services.hooks.after("after_start", self.task, run):
+            self._services.journal.note_task(self.name, run, "hook_failed", error_text, hook="after_start")
+
+    async def _before_stop(self, durable: Awaitable[None]) -> None:
+        await durable
+        try:
+            await self._services.hooks.before("before_stop", self.task, self.state.run or 0)
+        except HookFailed as error:
+            self.feed(StopRefused(str(error)))
+        else:
+            self.feed(StopBegun())
+
+    async def _signal(self, stage: Stage, durable: Awaitable[None]) -> None:
+        live = self.live
+        await durable
+        if live is None or live is not self.live:
+            return
+        if self._going is None:
+            self._going = self._start(self._gone(live))
+        await self._services.ender.send(live, stage, self.task.stop_signal)
+
+    async def _gone(self, live: Live) -> None:
+        """Wait until the last process of a run that is being ended is gone, then tell the rules."""
+        try:
+            await self._services.ender.wait_gone(live)
+            try:
+                exit_ = await self._services.ender.exit_of(live)
+            except TmuxGone:
+                exit_ = to_exit(read_exit_file(live.exit_file))
+            self.let_go(live)
+        finally:
+            self._going = None
+        if error_text := await self._services.hooks.after("after_stop", self.task, live.run):
+            self._services.journal.note_task(
+                self.name, live.run, "hook_failed", error_text, hook="after_stop"
+            )
+        self.feed(TreeGone(exit_))
+
+    async def _probe(self) -> None:
+        live = self.live
+        assert live is not None
+        async for result in self._services.prober.probe(self.task, live.run, lambda: self.state.ready):
+            if live is not self.live:
+                return
+            self.probe_note = result.detail
+            self.feed(Probed(result.ok, result.detail))
+
+    # The run
+
+    def _take(self, live: Live) -> None:
+        self.live = live
+        self._services.ender.watch(live, lambda: self._start(self._root_gone(live)))
+
+    async def _root_gone(self, live: Live) -> None:
+        """The run's first process has died: by itself, or as part of a stop."""
+        if live is not self.live:
+            return
+        if self.state.phase is Phase.STOPPING:
+            self.feed(RootGone())
+            return
+        swept = await self._services.ender.sweep(live)
+        if live is not self.live or self._going:
+            return
+        try:
+            exit_ = await self._services.ender.exit_of(live)
+        except TmuxGone:
+            return  # it went with the terminal: told to all lost runs together, when there is a new one
+        if live is not self.live or self._going:
+            return
+        self.let_go(live)
+        if swept:
+            self._services.journal.note_task(
+                self.name, live.run, "leftovers_ended", "the task had ended", processes=swept
+            )
+        self.feed(Exited(exit_))
+
+    def let_go(self, live: Live) -> None:
+        """The run is over: nothing of it is left."""
+        self._services.ender.unwatch(live)
+        if self.live is live:
+            self.live = None
+        self._services.logs.finish(live.run)
+
+    def dependencies_met(self) -> None:
+        """All dependencies are as this task asked."""
+        self.feed(DependenciesMet())
+
+
+async def _done() -> None:
+    """Nothing to wait for: what an earlier supervisor decided is on disk."""

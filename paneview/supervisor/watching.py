@@ -1,0 +1,50 @@
+"""Noticing that the configuration file changed, however it was written.
+
+A look at the file's identity once a second costs ten microseconds and sees every kind of write: in place, by rename,
+over a symlink, on a network file system. A change is acted upon when the file has kept still for half a second, so an
+editor that writes in steps, or removes the file and renames another into its place, is not caught in between.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+from paneview.control.errors import ControlError
+
+logger = logging.getLogger(__name__)
+
+LOOK_EVERY = 1.0  # seconds
+KEEPS_STILL = 0.5
+
+Mark = tuple[int, int, int] | None
+
+
+def mark(file: Path) -> Mark:
+    """What changes when the file changes; None while there is none."""
+    try:
+        found = os.stat(file)
+    except OSError:
+        return None
+    return found.st_mtime_ns, found.st_size, found.st_ino
+
+
+async def watch_file(file: Callable[[], Path], changed: Callable[[], Awaitable[object]]) -> None:
+    """Call ``changed`` after each change of the file. Its ControlError is logged: it was told already."""
+    seen = mark(file())
+    while True:
+        await asyncio.sleep(LOOK_EVERY)
+        now = mark(file())
+        if now == seen or now is None:
+            continue
+        await asyncio.sleep(KEEPS_STILL)
+        if mark(file()) != now:
+            continue
+        seen = now
+        try:
+            await changed()
+        except ControlError as error:
+            logger.warning("the changed file was not applied: %s", error.message)

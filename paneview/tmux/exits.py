@@ -1,0 +1,69 @@
+"""The true exit status of a pane whose process has ended, as soon as it can be known.
+
+Up to 3.5, as distributions build it, tmux runs a helper (utempter) whose clean-up swallows the signal that
+tells of dead children: four of five exits stay without status until another child dies. So the server is
+sent that signal again, a few times in growing steps. What the guard wrote is as true as tmux's own word,
+but only a dead pane has all its output handed on: that is waited for as well, since whoever asks may start
+the next run in the pane.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+from paneview.tmux.guard import ExitStatus, read_exit_file
+from paneview.tmux.spawn import PaneInfo
+
+# Seconds after the first look; then whatever is known must do.
+NUDGES = (0.0, 0.0015, 0.004, 0.010, 0.030, 0.100, 0.3, 1.0)
+UNKNOWN = ExitStatus(None)
+
+
+async def exit_status(
+    look: Callable[[], Awaitable[PaneInfo | None]], server_pid: int, exit_file: Path
+) -> ExitStatus:
+    """The status of an ended process. ``look`` asks tmux for its pane, None if that is gone.
+
+    With the pane gone the guard's file is all there is; the guard writes it when the task has died of the
+    hang-up, a moment after the process that tmux knew.
+    """
+    last = 0.0
+    for delay in NUDGES:
+        await asyncio.sleep(delay - last)
+        last = delay
+        pane = await look()
+        if pane and pane.dead and (status := told(pane)):
+            return status
+        if (pane is None or pane.dead) and (status := read_exit_file(exit_file)):
+            if pane:
+                nudge(server_pid)  # for the pane itself, which otherwise never shows that it is dead
+            return status
+        if pane:
+            nudge(server_pid)
+    return read_exit_file(exit_file) or UNKNOWN
+
+
+def told(pane: PaneInfo) -> ExitStatus | None:
+    """What tmux says of the end of this pane's process, None if it says nothing."""
+    if pane.signal:
+        return ExitStatus.of_signal(_signal_number(pane.signal))
+    return ExitStatus.of_code(pane.status) if pane.status is not None else None
+
+
+def nudge(server_pid: int) -> None:
+    """Have the tmux server look for dead children."""
+    try:
+        os.kill(server_pid, signal.SIGCHLD)
+    except ProcessLookupError:
+        return
+
+
+def _signal_number(text: str) -> int:
+    if text.isdecimal():
+        return int(text)
+    name = text.upper().removeprefix("SIG")
+    return int(getattr(signal, f"SIG{name}", 0))

@@ -1,0 +1,296 @@
+"""Blocking helpers around single tmux processes: versions, making the session, the way into a window.
+
+For the command line, so nothing heavy is imported. Commands that hold data go through ``source-file -``:
+arguments of a process show in the process list and are limited to 16 KB by tmux, its standard input is
+neither.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from paneview.tmux.errors import SessionTaken, TmuxError, TmuxMissing, TmuxTooOld
+from paneview.tmux.quote import command, literal_format
+from paneview.tmux.server import tmux_argv, tmux_env
+
+MINIMUM = "3.2a"
+HUB_WINDOW = "paneview"
+WIDTH, HEIGHT = 200, 50
+PROJECT_OPTION = "@paneview_project"
+_INSTALL = "apt-get install tmux / brew install tmux"
+_TIMEOUT = 30  # seconds; a tmux process takes 3 ms
+# Ours to set in each pane, or tmux's own, or true only of the terminal that the caller sits at.
+PRIVATE = frozenset(
+    {"TMUX", "TMUX_PANE", "TERM", "TERM_PROGRAM", "TERM_PROGRAM_VERSION", "PANEVIEW_RUN", "COLUMNS", "LINES"}
+    | {"PWD", "OLDPWD", "SHLVL", "SHELL", "_"}
+)
+# Those of them that a pane may have from the tmux server itself.
+_KEPT = PRIVATE - {"PANEVIEW_RUN", "COLUMNS", "LINES"}
+# What a user's configuration sets for all sessions and what would harm a supervised one.
+_OPTIONS = {
+    "destroy-unattached": "off",  # the session stays when its last client leaves
+    "detach-on-destroy": "on",  # our client must not end up in a session of the user's
+    "update-environment": "",  # tasks get the supervisor's environment, whoever attaches
+    "renumber-windows": "off",
+    "lock-after-time": "0",
+}
+# Hooks of the user that would run at the events that we cause ourselves, so often and so unexpectedly.
+_HOOKS = [
+    "session-created",
+    "session-window-changed",
+    "window-linked",
+    "window-unlinked",
+    "after-new-session",
+    "after-new-window",
+    "after-kill-pane",
+    "after-set-option",
+    "after-set-hook",
+    "after-set-environment",
+    "after-pipe-pane",
+    "after-send-keys",
+    "after-display-message",
+    "after-list-panes",
+    "after-capture-pane",
+    "after-set-buffer",
+    "after-paste-buffer",
+    "after-show-environment",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class SessionRef:
+    """An existing session of ours."""
+
+    session_id: str
+    server_pid: int
+    created: bool
+    """Whether it was made by this call."""
+
+
+def parse_version(text: str) -> tuple[int, int, str] | None:
+    """``tmux 3.3a`` as (3, 3, "a"), ``next-3.5`` as 3.5; None for a development version without number."""
+    match = re.search(r"(\d+)\.(\d+)([a-z]?)", text)
+    return (int(match[1]), int(match[2]), match[3]) if match else None
+
+
+def check_version() -> str:
+    """The installed tmux's version, such as "3.3a"; one process, 2 ms. Raises TmuxMissing, TmuxTooOld."""
+    try:
+        done = subprocess.run(["tmux", "-V"], capture_output=True, text=True, check=False, timeout=_TIMEOUT)
+    except FileNotFoundError:
+        raise TmuxMissing(f"tmux {MINIMUM} or newer is needed, found none: {_INSTALL}") from None
+    shown = done.stdout.strip().removeprefix("tmux ").strip()
+    found, least = parse_version(shown), parse_version(MINIMUM)
+    assert least
+    if found is not None and found < least:
+        raise TmuxTooOld(f"tmux {MINIMUM} or newer is needed, found {shown}: {_INSTALL}")
+    return shown
+
+
+def run_tmux(socket: str | None, *arguments: str, script: str | None = None) -> str:
+    """The output of one tmux command, or a ``script`` of them for ``source-file -``.
+
+    Raises TmuxError with tmux's own words, TmuxMissing.
+    """
+    try:
+        done = subprocess.run(
+            tmux_argv(socket, *arguments),
+            input=os.fsencode(script) if script is not None else None,
+            stdin=subprocess.DEVNULL if script is None else None,
+            capture_output=True,
+            check=False,
+            env=tmux_env(os.environ),
+            timeout=_TIMEOUT,
+        )
+    except FileNotFoundError:
+        raise TmuxMissing(f"tmux {MINIMUM} or newer is needed, found none: {_INSTALL}") from None
+    output = done.stdout.decode("utf-8", "replace").rstrip("\n")
+    if done.returncode:
+        # Errors of a sourced script begin with its name and line, which mean nothing to the reader.
+        text = re.sub(r"^-:\d+: ", "", done.stderr.decode("utf-8", "replace").strip() or output)
+        raise TmuxError(text.replace("\n", "; ") or f"tmux exited with {done.returncode}", [output])
+    return output
+
+
+def find_session(name: str, socket: str | None, project_key: str) -> SessionRef | None:
+    """Our session of this name, None if there is none. Raises SessionTaken if that is another's."""
+    try:
+        listing = run_tmux(
+            socket,
+            "list-sessions",
+            "-F",
+            "#{session_id} #{pid} #{session_name}\t#{" + PROJECT_OPTION + "}",
+        )
+    except TmuxMissing:
+        raise
+    except TmuxError:  # no server, or a server with no session
+        return None
+    for line in filter(None, listing.split("\n")):  # a server that is just starting has no session yet
+        head, _, owner = line.partition("\t")
+        session_id, pid, shown = head.split(" ", 2)
+        if shown != name:
+            continue
+        if owner != project_key:
+            raise SessionTaken(
+                f"a tmux session named '{name}' exists and is not this project's: rename it"
+                f" (tmux rename-session -t '={name}' NEWNAME) or give the project another name"
+            )
+        return SessionRef(session_id, int(pid), created=False)
+    return None
+
+
+def ensure_session(
+    name: str,
+    socket: str | None,
+    project_key: str,
+    environ: Mapping[str, str],
+    cwd: Path,
+    hub: Sequence[str],
+) -> SessionRef:
+    """Our session, made with ``hub`` in its first window if there is none. Raises SessionTaken, TmuxError."""
+    if found := find_session(name, socket, project_key):
+        return found
+    script = _creation(name, project_key, environ, cwd, hub, stale_variables(socket, environ))
+    try:
+        # One process starts the server if need be and hands it the script.
+        answer = run_tmux(socket, "start-server", ";", "source-file", "-", script=script)
+    except TmuxError as error:
+        if "duplicate session" in str(error) and (found := find_session(name, socket, project_key)):
+            return found
+        raise
+    session_id, pid, window_id, pane_id = answer.split("\n", 1)[0].split()
+    # Whatever else is in a session this young was put there by hooks of the user's.
+    run_tmux(socket, "kill-window", "-a", "-t", window_id, ";", "kill-pane", "-a", "-t", pane_id)
+    return SessionRef(session_id, int(pid), created=True)
+
+
+def start_window(
+    name: str,
+    argv: Sequence[str],
+    *,
+    socket: str | None,
+    project_key: str,
+    environ: Mapping[str, str],
+    cwd: Path,
+) -> SessionRef:
+    """Run ``argv`` in the window "paneview" of our session, which is made if there is none.
+
+    Raises SessionTaken, TmuxError, TmuxMissing. Does not wait for anything ``argv`` does.
+    """
+    ref = ensure_session(name, socket, project_key, environ, cwd, argv)
+    if not ref.created:
+        end = f"{ref.session_id}:{{end}}"
+        make = ["new-window", "-d", "-a", "-t", end, "-n", HUB_WINDOW, "-c", literal_format(str(cwd))]
+        run = _without(stale_variables(socket, environ), argv)
+        line = command(*make, *_environment(environ), "--", *run)
+        run_tmux(socket, "source-file", "-", script=f"{line} ; {_window_options(end)}\n")
+    return ref
+
+
+def stale_variables(socket: str | None, environ: Mapping[str, str]) -> list[str]:
+    """Variables that a pane would get from the tmux server's environment, and ``environ`` does not have.
+
+    They come from whoever happened to start the server, and must be hidden from what we start.
+    """
+    try:
+        listing = run_tmux(socket, "show-environment", "-g")
+    except TmuxError:
+        return []
+    return parse_stale(listing, environ)
+
+
+def parse_stale(listing: str, environ: Mapping[str, str]) -> list[str]:
+    """`stale_variables` from what ``show-environment -g`` printed."""
+    names = re.findall(r"^([A-Za-z_][A-Za-z0-9_]*)=", listing, re.MULTILINE)
+    ours = passed_on(environ)
+    return [name for name in names if name not in ours and name not in _KEPT]
+
+
+def passed_on(environ: Mapping[str, str]) -> dict[str, str]:
+    """What of ``environ`` the panes get."""
+    return {key: value for key, value in environ.items() if key not in PRIVATE}
+
+
+def attach_argv(
+    name: str, socket: str | None, window_id: str | None, environ: Mapping[str, str]
+) -> list[str]:
+    """The command line that shows our session (and window) to the user: to be run in their terminal.
+
+    Inside a tmux of the same server their client changes over; in one of another server or outside they
+    attach.
+    """
+    target = f"={name}:{window_id or ''}"
+    inside = environ.get("TMUX", "").split(",")[0]
+    if inside:
+        try:
+            ours = run_tmux(socket, "display-message", "-p", "#{socket_path}")
+        except TmuxError:
+            ours = ""
+        if os.path.realpath(ours) == os.path.realpath(inside):
+            return tmux_argv(socket, "switch-client", "-t", target)
+    # tmux refuses to attach inside another tmux unless it does not know.
+    return ["env", "-u", "TMUX", "-u", "TMUX_PANE", *tmux_argv(socket, "attach-session", "-t", target)]
+
+
+def find_window(name: str, socket: str | None, project_key: str, task: str) -> str | None:
+    """The id of the task's window, None if it has none."""
+    ref = find_session(name, socket, project_key)
+    if ref is None:
+        return None
+    listing = run_tmux(
+        socket, "list-panes", "-s", "-t", ref.session_id, "-F", "#{window_id} #{@paneview_task}"
+    )
+    rows = (line.partition(" ") for line in listing.split("\n"))
+    return next((window for window, _, shown in rows if shown == task), None)
+
+
+def _creation(
+    name: str,
+    project_key: str,
+    environ: Mapping[str, str],
+    cwd: Path,
+    hub: Sequence[str],
+    stale: Sequence[str],
+) -> str:
+    make = ["new-session", "-d", "-P", "-F", "#{session_id} #{pid} #{window_id} #{pane_id}"]
+    make += [
+        "-s",
+        name,
+        "-n",
+        HUB_WINDOW,
+        "-x",
+        str(WIDTH),
+        "-y",
+        str(HEIGHT),
+        "-c",
+        literal_format(str(cwd)),
+    ]
+    target = f"={name}:"
+    # In the same line as the creation: nobody ever sees the session without its owner.
+    owned = [command(*make, *_environment(environ), "--", *_without(stale, hub))]
+    owned += [command("set-option", "-t", target, PROJECT_OPTION, project_key)]
+    owned += [command("set-option", "-q", "-t", target, *pair) for pair in _OPTIONS.items()]
+    owned += [command("set-option", "-q", "-t", target, hook, "") for hook in _HOOKS]
+    owned += [_window_options(target)]
+    return " ; ".join(owned) + "\n"
+
+
+def _window_options(target: str) -> str:
+    options = {"remain-on-exit": "off", "automatic-rename": "off", "allow-rename": "off"}
+    return " ; ".join(command("set-option", "-w", "-t", target, *pair) for pair in options.items())
+
+
+def _environment(environ: Mapping[str, str]) -> list[str]:
+    return [part for key, value in passed_on(environ).items() for part in ("-e", f"{key}={value}")]
+
+
+def _without(stale: Sequence[str], argv: Sequence[str]) -> list[str]:
+    """``argv`` run without these variables, which tmux itself can only add to or replace."""
+    if not stale:
+        return list(argv)
+    return ["env", *(part for name in stale for part in ("-u", name)), *argv]

@@ -1,0 +1,261 @@
+"""The project's tmux session: one window per task, driven over one control-mode client.
+
+A session that is gone is not repaired here: ``on_gone`` is called, and whoever cares opens a new one.
+Whatever we set is set on our own session, windows and panes; the user's configuration is overruled there
+and nowhere else.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import itertools
+import os
+import shutil
+import signal
+import subprocess
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+from paneview.proc import ProcessId, ProcessTable, identify, marker, send
+from paneview.tmux import exits, launch, spawn
+from paneview.tmux.control import ControlClient
+from paneview.tmux.errors import TmuxError, TmuxGone
+from paneview.tmux.guard import ExitStatus
+from paneview.tmux.quote import command
+from paneview.tmux.server import tmux_argv, tmux_env
+from paneview.tmux.spawn import PANE_FORMAT, PaneInfo, SpawnSpec, parse_pane
+
+_WRITERS = ("split", "cat", "sh")
+# How long the output of a pane that is about to be used again may still be on its way.
+_DRAIN = 2.0  # seconds
+_CLIENT_FLAGS = "no-output,ignore-size"
+
+
+class TmuxSession:
+    """Our session of one project. Made by `open`; every method raises TmuxGone once it is lost."""
+
+    def __init__(self, ref: launch.SessionRef, project_key: str, split: str | None) -> None:
+        self.session_id = ref.session_id
+        self.created = ref.created
+        """Whether `open` made the session; False if it was there."""
+        self.server_id = identify(ref.server_pid) or ProcessId(ref.server_pid, 0)
+        """The tmux server's process: another one means that every pane we knew is gone."""
+        self.on_gone: Callable[[str], None] | None = None
+        """Called once with the reason when the server, the session or our connection has ended."""
+        self.gone: str | None = None
+        self._project_key = project_key
+        self._split = split
+        self._client: ControlClient | None = None
+        self._buffers = itertools.count(1)
+        self._writers: dict[ProcessId, str] = {}
+
+    @classmethod
+    async def open(
+        cls,
+        name: str,
+        socket: str | None,
+        project_key: str,
+        environ: Mapping[str, str],
+        cwd: Path,
+        hub: Sequence[str],
+    ) -> TmuxSession:
+        """Join our session, or make it with ``hub`` in its first window, "paneview".
+
+        Panes get ``environ`` as it is now, without what belongs to a terminal. Raises SessionTaken if the
+        name is another's, TmuxMissing, TmuxError.
+        """
+        ref = await asyncio.to_thread(launch.ensure_session, name, socket, project_key, environ, cwd, hub)
+        session = cls(ref, project_key, await asyncio.to_thread(_find_split))
+        attach = ["-C", "attach-session", "-E", "-t", ref.session_id, "-f", _CLIENT_FLAGS]
+        session._client = await ControlClient.open(
+            tmux_argv(socket, *attach), tmux_env(os.environ), session._lost
+        )
+        try:
+            await session._end_stale_clients()
+            await session._set_environment(environ)
+        except BaseException:
+            await session.close()
+            raise
+        return session
+
+    async def spawn(self, spec: SpawnSpec) -> PaneInfo:
+        """Start a run in a new window at the end. Raises TmuxError with the reason if that cannot be."""
+        spawn.check_spec(spec)
+        group = spawn.spawn_group(self.session_id, spec, marker(self._project_key, spec.run), self._split)
+        try:
+            answers = await self._send(*group)
+        except TmuxError as error:
+            if error.replies and not isinstance(error, TmuxGone):
+                await self.remove_window(spawn.parse_spawned(error.replies[0], spec).window_id)
+            raise
+        return spawn.parse_spawned(answers[0], spec)
+
+    async def respawn(self, pane_id: str, spec: SpawnSpec) -> PaneInfo:
+        """Start a run in the pane of an ended one. Whatever should still live there is killed."""
+        spawn.check_spec(spec)
+        await self._drained(pane_id)
+        group = spawn.respawn_group(pane_id, spec, marker(self._project_key, spec.run), self._split)
+        answers = await self._send(*group)
+        return spawn.parse_pane(answers[-1]) or _not_ours(pane_id)
+
+    async def panes(self) -> list[PaneInfo]:
+        """The panes of all tasks, dead ones too, in one round trip."""
+        (listing,) = await self._send(command("list-panes", "-s", "-t", self.session_id, "-F", PANE_FORMAT))
+        return [pane for line in listing.split("\n") if line and (pane := parse_pane(line))]
+
+    async def pane(self, pane_id: str) -> PaneInfo | None:
+        """One task's pane, None if it is gone."""
+        try:
+            (line,) = await self._send(command("list-panes", "-t", pane_id, "-F", PANE_FORMAT))
+        except TmuxGone:
+            raise
+        except TmuxError:
+            return None
+        found = [pane for row in line.split("\n") if (pane := parse_pane(row)) and pane.pane_id == pane_id]
+        return found[0] if found else None
+
+    async def exit_status(self, pane_id: str, exit_file: Path) -> ExitStatus:
+        """How the pane's process, which has ended, has ended; waits until its output is handed on.
+
+        Known within milliseconds; after a second at most it says what it can. Works without tmux, too.
+        """
+
+        async def look() -> PaneInfo | None:
+            try:
+                return await self.pane(pane_id)
+            except TmuxGone:
+                return None
+
+        return await exits.exit_status(look, self.server_id.pid, exit_file)
+
+    async def attach_pipe(self, pane_id: str, spool_prefix: Path) -> int:
+        """Send the output of a live pane to the spool again; the number of the first file it goes to.
+
+        What tmux read meanwhile is not in the log.
+        """
+        pane = await self.pane(pane_id) or _not_ours(pane_id)
+        await self._send(*spawn.pipe_group(pane_id, spool_prefix, pane.pipes + 1, self._split))
+        return pane.pipes * spawn.PIPE_NUMBERS
+
+    def end_writer(self, spool_prefix: Path) -> None:
+        """End what writes the output of an ended run: tmux keeps it as long as the dead pane, and cannot let it go.
+
+        What the writer has not read yet is lost, so only once all the run's output has arrived.
+        """
+        server, rows = self.server_id.pid, ProcessTable.recent().rows.values()
+        writers = [
+            ProcessId(row.pid, row.start) for row in rows if row.ppid == server and row.name in _WRITERS
+        ]
+        # What each writes to is read once: fifty tasks that end together would look at fifty writers each.
+        self._writers = {one: self._writers.get(one) or _written_by(one.pid) for one in writers}
+        prefix = str(spool_prefix)
+        send(signal.SIGTERM, [one for one, file in self._writers.items() if prefix in file])
+
+    async def capture(self, pane_id: str, lines: int | None = None, *, escapes: bool = True) -> str:
+        """What the pane shows, wrapped lines joined, below the last ``lines`` of its history (None: all)."""
+        start = "-" if lines is None else str(-lines)
+        flags = ["-e"] if escapes else []
+        (text,) = await self._send(command("capture-pane", "-p", "-J", *flags, "-S", start, "-t", pane_id))
+        return text
+
+    async def send_keys(self, pane_id: str, *keys: str, literal: bool = False) -> None:
+        """Type into the pane: tmux's names of keys ("C-c", "Enter") or, if ``literal``, characters."""
+        await self._send(command("send-keys", *(["-l"] if literal else []), "-t", pane_id, "--", *keys))
+
+    async def paste(self, pane_id: str, text: str) -> None:
+        """Paste text of any length, bracketed if the program has asked for that. ValueError for a NUL."""
+        buffer = f"paneview-{self._project_key}-{next(self._buffers)}"
+        await self._send(
+            command("set-buffer", "-b", buffer, "--", text),
+            command("paste-buffer", "-p", "-d", "-b", buffer, "-t", pane_id),
+        )
+
+    async def remove_window(self, window_id: str) -> None:
+        """Remove a window, whatever lives in it; nothing happens if it is gone already."""
+        try:
+            await self._send(command("kill-window", "-t", window_id))
+        except TmuxGone:
+            raise
+        except TmuxError as error:
+            if "can't find window" not in str(error):
+                raise
+
+    async def close(self) -> None:
+        """End our client; the session and its tasks go on."""
+        if self._client:
+            await self._client.close()
+
+    async def destroy(self) -> None:
+        """End the session with every window in it. ``on_gone`` is not called."""
+        self.on_gone = None
+        with contextlib.suppress(TmuxGone):
+            await self._send(command("kill-session", "-t", self.session_id))
+        await self.close()
+
+    def _send(self, *commands: str) -> asyncio.Future[list[str]]:
+        assert self._client, "made by open()"
+        return self._client.send(*commands)
+
+    def _lost(self, reason: str) -> None:
+        self.gone = reason
+        if self.on_gone:
+            self.on_gone(reason)
+
+    async def _end_stale_clients(self) -> None:
+        """End what a killed supervisor left of its connection, where no kernel has done so (see `control`).
+
+        There is one supervisor, so every other client like ours is one.
+        """
+        assert self._client, "made by open()"
+        fields = "#{client_control_mode} #{client_flags} #{client_pid}"
+        (listing,) = await self._send(command("list-clients", "-t", self.session_id, "-F", fields))
+        for line in listing.splitlines():
+            control, flags, pid = line.split()
+            alike = control == "1" and set(_CLIENT_FLAGS.split(",")) <= set(flags.split(","))
+            if alike and int(pid) != self._client.pid:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(int(pid), signal.SIGKILL)
+
+    async def _set_environment(self, environ: Mapping[str, str]) -> None:
+        (listing,) = await self._send(command("show-environment", "-g"))
+        stale = launch.parse_stale(listing, environ)
+        target = ("-t", self.session_id)
+        groups = [
+            command("set-environment", *target, key, value)
+            for key, value in launch.passed_on(environ).items()
+        ]
+        groups += [command("set-environment", "-r", *target, key) for key in stale]
+        await asyncio.gather(*(self._send(group) for group in groups))
+
+    async def _drained(self, pane_id: str) -> None:
+        """Wait until tmux has handed on the last run's output: a new pipe discards what the old one holds."""
+        end = asyncio.get_running_loop().time() + _DRAIN
+        for delay in (*exits.NUDGES[1:], *([exits.NUDGES[-1]] * int(_DRAIN))):
+            pane = await self.pane(pane_id) or _not_ours(pane_id)
+            if pane.dead or asyncio.get_running_loop().time() > end:
+                return
+            if identify(pane.pid):  # lives, against what the caller promised: `-k` ends it
+                return
+            exits.nudge(self.server_id.pid)
+            await asyncio.sleep(delay)
+
+
+def _not_ours(pane_id: str) -> PaneInfo:
+    raise TmuxError(f"the pane {pane_id} is gone or not a task's")
+
+
+def _written_by(pid: int) -> str:
+    """What a writer writes to: its last argument, empty if it is gone."""
+    from paneview.proc import details  # noqa: PLC0415 - slow to import, and needed long after the start
+
+    return "".join(details.command_line(pid)[-1:])
+
+
+def _find_split() -> str | None:
+    """The path of GNU split, which alone knows numbered suffixes; None on other systems."""
+    path = shutil.which("split")
+    if path is None:
+        return None
+    done = subprocess.run([path, "--version"], capture_output=True, text=True, check=False, timeout=10)
+    return path if "GNU" in done.stdout else None

@@ -1,0 +1,173 @@
+"""The command lines that put a task into a pane, and what tmux says of the panes it has.
+
+Everything about a new pane is one group of commands: tmux runs it without reading a byte of the task's
+output or a death in between, so the log has the first line and the last, and no task dies before
+``remain-on-exit`` holds its pane.
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from paneview.tmux.errors import TmuxError
+from paneview.tmux.guard import guard_argv
+from paneview.tmux.quote import command, literal_format, literal_job
+
+# Files of one run are numbered from 0; a pipe that was attached again begins at the next multiple.
+PIPE_NUMBERS = 1000
+_PART = "16m"
+_SIZES = ("automatic-rename", "allow-rename")
+# A user's hooks for the deaths and names of windows would act on ours (`set-hook -g pane-died kill-pane`).
+_HOOKS = ("pane-died", "pane-exited", "window-renamed", "window-layout-changed")
+# The last may be anything.
+_FIELDS = [
+    "pane_id",
+    "window_id",
+    "pane_pid",
+    "pane_dead",
+    "pane_pipe",
+    "@paneview_run",
+    "@paneview_pipes",
+    "pane_dead_status",
+    "pane_dead_signal",
+    "@paneview_task",
+]
+PANE_FORMAT = "\t".join("#{" + name + "}" for name in _FIELDS)
+
+
+@dataclass(frozen=True, slots=True)
+class SpawnSpec:
+    """One run of a task, as a pane."""
+
+    task: str
+    run: int
+    command: str
+    """For ``sh -c``."""
+    cwd: Path
+    spool_prefix: Path
+    """Output goes to files of this path and six digits; their folder exists."""
+    exit_file: Path
+    """The guard writes the exit code here; its folder exists."""
+    env: Mapping[str, str] = field(default_factory=dict)
+    """What differs from the session's environment."""
+    window_name: str = ""
+    """The task's name if empty."""
+
+
+@dataclass(frozen=True, slots=True)
+class PaneInfo:
+    """A pane of ours as tmux sees it."""
+
+    pane_id: str
+    window_id: str
+    task: str
+    run: int
+    pid: int
+    """The guard. 0 is never: a dead pane keeps its process's number."""
+    dead: bool = False
+    """tmux has read all output and handed it on; the exit status may still be missing."""
+    status: int | None = None
+    signal: str | None = None
+    """Name without SIG, or number."""
+    piped: bool = True
+    """Whether output still goes to the spool; only of meaning while the pane lives."""
+    pipes: int = 1
+    """How many pipes this run has had."""
+
+
+def check_spec(spec: SpawnSpec) -> None:
+    """Raise TmuxError where tmux would silently take another folder or lose the output."""
+    if not spec.cwd.is_dir():
+        raise TmuxError(f"the working folder does not exist: {spec.cwd}")
+    if not os.access(spec.cwd, os.X_OK):
+        raise TmuxError(f"the working folder may not be entered: {spec.cwd}")
+    for folder in (spec.spool_prefix.parent, spec.exit_file.parent):
+        if not folder.is_dir():
+            raise TmuxError(f"the folder does not exist: {folder}")
+
+
+def spawn_group(session_id: str, spec: SpawnSpec, marker: str, split: str | None) -> list[str]:
+    """The commands that make a window for ``spec``; the first one's answer is for `parse_spawned`."""
+    end = f"{session_id}:{{end}}"
+    name = literal_format(spec.window_name or spec.task)
+    make = ["new-window", "-d", "-a", "-t", end, "-P", "-F", PANE_FORMAT, "-n", name]
+    return [
+        command(*make, *_what(spec, marker)),
+        command("set-option", "-w", "-t", end, "remain-on-exit", "on"),
+        *(command("set-option", "-w", "-t", end, option, "off") for option in _SIZES),
+        *(command("set-option", "-q", "-w", "-t", end, hook, "") for hook in _HOOKS),
+        command("set-option", "-p", "-t", end, "@paneview_task", spec.task),
+        *_run_group(end, spec, split),
+    ]
+
+
+def respawn_group(pane_id: str, spec: SpawnSpec, marker: str, split: str | None) -> list[str]:
+    """The commands that start ``spec`` in an existing pane of ours."""
+    return [
+        command("respawn-pane", "-k", "-t", pane_id, *_what(spec, marker)),
+        *_run_group(pane_id, spec, split),
+        command("display-message", "-p", "-t", pane_id, PANE_FORMAT),
+    ]
+
+
+def pipe_group(target: str, prefix: Path, count: int, split: str | None) -> list[str]:
+    """The commands that send a pane's output to the spool, as its ``count``-th pipe in this run (from 1)."""
+    first = (count - 1) * PIPE_NUMBERS
+    return [
+        command("pipe-pane", "-t", target, literal_job(_writer(prefix, first, split))),
+        command("set-option", "-p", "-t", target, "@paneview_pipes", str(count)),
+    ]
+
+
+def parse_pane(line: str) -> PaneInfo | None:
+    """One line of `PANE_FORMAT`; None for a pane that is not a task's."""
+    pane, window, pid, dead, pipe, run, pipes, status, signal, task = line.split("\t", len(_FIELDS) - 1)
+    if not task or not run.isdecimal():
+        return None
+    return PaneInfo(
+        pane_id=pane,
+        window_id=window,
+        task=task,
+        run=int(run),
+        pid=int(pid),
+        dead=dead == "1",
+        status=int(status) if status.isdecimal() else None,
+        signal=signal or None,
+        piped=pipe == "1",
+        pipes=int(pipes) if pipes.isdecimal() else 1,
+    )
+
+
+def parse_spawned(line: str, spec: SpawnSpec) -> PaneInfo:
+    """What ``new-window`` answered, before the pane had its options."""
+    pane, window, pid = line.split("\t")[:3]
+    return PaneInfo(pane_id=pane, window_id=window, task=spec.task, run=spec.run, pid=int(pid))
+
+
+def _run_group(target: str, spec: SpawnSpec, split: str | None) -> list[str]:
+    return [
+        *pipe_group(target, spec.spool_prefix, 1, split),
+        command("set-option", "-p", "-t", target, "@paneview_run", str(spec.run)),
+    ]
+
+
+def _what(spec: SpawnSpec, marker: str) -> list[str]:
+    env = {**spec.env, "PANEVIEW_RUN": marker}
+    variables = [part for key, value in env.items() for part in ("-e", f"{key}={value}")]
+    return ["-c", literal_format(str(spec.cwd)), *variables, "--", *guard_argv(spec.command, spec.exit_file)]
+
+
+def _writer(prefix: Path, first: int, split: str | None) -> str:
+    """The shell command that tmux pipes output into; ``split`` is GNU split, None where there is none.
+
+    split writes what it reads as it reads it, at 42 MB/s with 0.2 MB of memory, and begins a new file in
+    time for ingested ones to be removed. The path is ours; it is quoted all the same.
+    """
+    path = shlex.quote(str(prefix))
+    if split is None:
+        return f"umask 077; exec cat > {path}{first:06d}"
+    return f"umask 077; exec {shlex.quote(split)} -b {_PART} -a 6 --numeric-suffixes={first} - {path}"

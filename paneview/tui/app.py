@@ -1,0 +1,285 @@
+"""The program's face: connects, owns the picture, and shows the screens. `run` is the way in."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import os
+import sys
+import time
+from collections import deque
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any, ClassVar
+
+from textual import events
+from textual.app import App
+from textual.binding import BindingType
+from textual.command import Provider
+from textual.screen import Screen
+
+from paneview.control.errors import ControlError
+from paneview.tui import terminal
+from paneview.tui import theme as themes
+from paneview.tui.keys import key
+from paneview.tui.link import Link, MakeControl
+from paneview.tui.logstate import Logs
+from paneview.tui.picture import Change, Picture
+from paneview.tui.question import Question
+from paneview.tui.screens.base import MainScreen
+from paneview.tui.screens.fleet import FleetScreen
+from paneview.tui.text import clean
+
+TOAST = 3.0  # s that a success stays
+TROUBLE = 8.0  # s that a failure stays
+
+
+def _palette() -> type[Provider]:
+    from paneview.tui.commands import TaskCommands
+
+    return TaskCommands
+
+
+class PaneviewApp(App[int], inherit_bindings=False):
+    """The application."""
+
+    CSS_PATH = "styles.tcss"
+    TITLE = "paneview"
+    ALLOW_SELECT = False
+    COMMANDS: ClassVar = {_palette}
+    BINDINGS: ClassVar[list[BindingType]] = [
+        key("screen.fleet", "1", "go('fleet')", "Fleet"),
+        key("screen.logs", "2", "go('logs')", "Logs", "Log of the selected task"),
+        key("screen.events", "5", "go('events')", "Events"),
+        key("help", "question_mark,f1", "help", "Help"),
+        key("command", "colon", "command", "Command", "Command by name"),
+        key("palette", "ctrl+p", "command_palette", "Palette", "Palette: tasks × actions"),
+        key("leave", "q,ctrl+q", "leave", "Leave", "Leave; tasks go on"),
+        key("harmless", "ctrl+c", "harmless", "Harmless", "Only a hint how to leave", system=True),
+        key("suspend", "ctrl+z", "suspend", "Suspend", "To the shell; fg returns"),
+    ]
+
+    def __init__(
+        self,
+        make: MakeControl,
+        *,
+        start: Callable[[], None] | None = None,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        # A web server for terminal programs brings a driver of its own.
+        super().__init__(
+            driver_class=None if "TEXTUAL_DRIVER" in os.environ else terminal.Terminal,
+            ansi_color=True if "NO_COLOR" in os.environ else None,
+        )
+        self.picture = Picture(clock)
+        self.link = Link(self.picture, make)
+        self.logs = Logs(self.picture, self.link.call)
+        self.selected: str | None = None
+        self.histories: dict[str, list[str]] = {}
+        self.failure: Exception | None = None
+        self.farewell = ""
+        self._handed_on: deque[events.Key] = deque(maxlen=64)
+        self._start = start
+        self._linking: asyncio.Task[None] | None = None
+        self.ansi_theme_dark, self.ansi_theme_light = themes.DARK_TERMINAL, themes.LIGHT_TERMINAL
+        for theme in themes.THEMES:
+            self.register_theme(theme)
+        chosen = themes.choose()
+        self.theme = chosen if chosen in self.available_themes else themes.DARK.name
+        self.inks = themes.inks(self.current_theme, self.get_css_variables())
+
+    def get_default_screen(self) -> Screen[Any]:
+        """The fleet."""
+        return FleetScreen()
+
+    def on_mount(self) -> None:
+        """Connect, while the first frame is already on the screen."""
+        self.picture.listen(self._changed)
+        self.theme_changed_signal.subscribe(self, self._recolour)
+        self._linking = asyncio.create_task(self._connect(), name="link")
+        if not self.is_headless:
+            terminal.on_leaving_signals(self.exit)
+            terminal.on_hang_up(self._hung_up)
+
+    def on_ready(self) -> None:
+        """What is loaded stays: the garbage collector need not look through it again while a key waits."""
+        if not self.is_headless:
+            gc.freeze()
+
+    async def on_exit_app(self) -> None:
+        """The screens are about to go; what still comes is for nobody."""
+        self.picture.mute()
+
+    async def on_unmount(self) -> None:
+        """Leave the supervisor alone."""
+        if self._linking is not None:
+            self._linking.cancel()
+            await asyncio.gather(self._linking, return_exceptions=True)
+
+    def on_key(self, event: events.Key) -> None:
+        """Hand keys to the prompt that were on their way to another widget when it opened.
+
+        Textual decides where a key goes before it looks at the key before it: of "/error" typed in one go, or pasted,
+        the search would get nothing.
+        """
+        line = self.screen.focused
+        if line is None or line.id != "prompt-line":
+            return
+        if event in self._handed_on:
+            self._handed_on.remove(event)
+            return
+        event.prevent_default()
+        event.stop()
+        again = events.Key(event.key, event.character)
+        again._set_forwarded()
+        self._handed_on.append(again)
+        line.post_message(again)
+
+    def tell(self, message: str, *, failed: bool = False) -> None:
+        """A toast. The message is data: nothing in it is markup."""
+        self.notify(
+            message,
+            severity="error" if failed else "information",
+            timeout=TROUBLE if failed else TOAST,
+            markup=False,
+        )
+
+    def shown_tasks(self) -> list[str]:
+        """The tasks in the order of the table."""
+        fleet = self.screen_stack[0]
+        return list(fleet.table.keys) if isinstance(fleet, FleetScreen) else list(self.picture.tasks)
+
+    def action_go(self, name: str) -> None:
+        """Show a screen; the fleet is always the one below."""
+        while len(self.screen_stack) > 1:
+            self.pop_screen()
+        if name == "logs":
+            from paneview.tui.screens.logs import LogsScreen
+
+            self.push_screen(LogsScreen())
+        elif name == "events":
+            from paneview.tui.screens.events import EventsScreen
+
+            self.push_screen(EventsScreen())
+
+    def action_help(self) -> None:
+        """All keys."""
+        from paneview.tui.screens.help import HelpScreen
+
+        self.push_screen(HelpScreen(self.screen))
+
+    async def action_command(self) -> None:
+        """A command line, with completion."""
+        from paneview.tui import commands
+
+        screen = self.screen
+        if isinstance(screen, MainScreen):
+            hint = "start stop restart kill logs filter sort theme reload … · → completes"
+            execute = partial(commands.execute, self)
+            await screen.ask(Question(":", hint, execute, suggestions=commands.completions(self)))
+
+    def request(self, do: str, **args: Any) -> None:
+        """Ask the supervisor for something, in the background; a refusal is told."""
+        self.run_worker(self._request(do, args))
+
+    async def _request(self, do: str, args: dict[str, Any]) -> None:
+        try:
+            await self.link.call(do, timeout=None, **args)
+        except ControlError as error:
+            self.tell(f"{do}: {error.message}", failed=True)
+        else:
+            self.tell(f"{do}: done")
+
+    def action_leave(self) -> None:
+        """Ask how to leave."""
+        if self.picture.link.phase != "connected":
+            self.exit(0)
+            return
+        from paneview.tui.screens.dialogs import leave
+
+        running = sum(task.running for task in self.picture.tasks.values())
+        self.push_screen(leave(self.picture.session, running), self._leave)
+
+    def action_harmless(self) -> None:
+        """Ctrl-C is a reflex; it must not cost anybody a running task."""
+        self.notify("Ctrl-C does nothing here, tasks go on. q leaves.", timeout=TOAST)
+
+    def action_suspend(self) -> None:
+        """Ctrl-Z: back to the shell, if there is one; the supervisor does not notice."""
+        if terminal.can_stop():
+            self.action_suspend_process()
+        else:
+            self.notify("There is no shell to go back to. q leaves.", timeout=TOAST)
+
+    def _hung_up(self, status: int) -> None:
+        if isinstance(self._driver, terminal.Terminal):
+            self._driver.stuck = True
+        self.exit(status)
+
+    def _leave(self, answer: str | None) -> None:
+        if answer == "l":
+            self.farewell = (
+                f"{clean(self.picture.session)} goes on: 'paneview' comes back, 'paneview down' ends it"
+            )
+            self.exit(0)
+        elif answer == "s":
+            self.tell("stopping all tasks…")
+            self.run_worker(self._stop_all())
+
+    async def _stop_all(self) -> None:
+        try:
+            await self.link.call("down", timeout=None)
+        except ControlError as error:
+            if error.code != "disconnected":
+                self.tell(f"stop all: {error.message}", failed=True)
+                return
+        self.exit(0)
+
+    async def _connect(self) -> None:
+        if self._start is not None:
+            try:
+                await asyncio.to_thread(self._start)
+            except Exception as error:  # noqa: BLE001 - `run` raises it again, once the terminal is restored
+                self.failure = error
+                self.exit(1)
+                return
+        await self.link.run()
+
+    def _changed(self, change: Change) -> None:
+        self.logs.update(change)
+
+    def _recolour(self, _theme: object) -> None:
+        self.inks = themes.inks(self.current_theme, self.get_css_variables())
+        for screen in self.screen_stack:
+            repaint = getattr(screen, "redraw_all", None)
+            if repaint is not None:
+                repaint()
+
+
+def run(socket_path: Path, *, start: Callable[[], None] | None = None) -> int:
+    """Show the project whose supervisor listens at ``socket_path``, until the user leaves.
+
+    ``start`` is called in a thread while the first frame is drawn, to start a supervisor where none runs, and to wait
+    until it answers. Whatever it raises is raised here, with the terminal as it was before. Returns the exit status.
+    """
+    from paneview.control.client import ControlClient
+
+    def make(
+        on_push: Callable[[dict[str, Any]], None], on_disconnect: Callable[[str], None]
+    ) -> ControlClient:
+        return ControlClient(socket_path, name="tui", on_push=on_push, on_disconnect=on_disconnect)
+
+    app = PaneviewApp(make, start=start)
+    restore = terminal.saved_mode()
+    status = app.run() or 0
+    driver = app._driver
+    if isinstance(driver, terminal.Terminal) and driver.stuck:
+        # Nobody reads the terminal: waiting for it to take what is buffered would wait for ever.
+        restore()
+        os._exit(status)
+    if app.failure is not None:
+        raise app.failure
+    if app.farewell:
+        sys.stdout.write(f"{app.farewell}\n")
+    return status

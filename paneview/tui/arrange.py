@@ -1,0 +1,76 @@
+"""Which tasks the table shows, in which order: pure functions of the picture.
+
+The default order is by urgency, then as in the file. Sorting is stable, so two tasks never swap without a reason.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable
+from typing import NamedTuple
+
+from paneview.control.model import TaskView
+from paneview.tui.words import CHANGING, NEEDS_PERSON, condition, look, rank
+
+ORDERS: dict[str, Callable[[TaskView], object]] = {
+    "urgency": rank,
+    "file": lambda _: 0,
+    "name": lambda task: task.name,
+    "cpu": lambda task: -(task.cpu_percent or 0.0),
+    "memory": lambda task: -(task.rss_bytes or 0),
+    "restarts": lambda task: -task.restarts,
+}
+
+
+class TaskFilter(NamedTuple):
+    """A regular expression over name, group, state and command; ``!`` before it keeps what does not match."""
+
+    text: str = ""
+    pattern: re.Pattern[str] | None = None
+    inverted: bool = False
+
+    @classmethod
+    def parse(cls, text: str) -> TaskFilter:
+        """What was typed; one that is no regular expression is taken literally."""
+        inverted = text.startswith("!")
+        body = text[1:] if inverted else text
+        if not body:
+            return cls(text)
+        try:
+            pattern = re.compile(body, re.IGNORECASE)
+        except re.error:
+            pattern = re.compile(re.escape(body), re.IGNORECASE)
+        return cls(text, pattern, inverted)
+
+    def keeps(self, task: TaskView) -> bool:
+        """Whether this task is shown."""
+        if self.pattern is None:
+            return True
+        fields = (task.name, task.group or "", look(task).word, task.command)
+        return any(self.pattern.search(field) for field in fields) != self.inverted
+
+
+def arrange(tasks: Iterable[TaskView], order: str, only_failing: bool, wanted: TaskFilter) -> list[str]:
+    """The names of the tasks to show."""
+    shown = [
+        task
+        for task in tasks
+        if wanted.keeps(task) and (not only_failing or condition(task) in NEEDS_PERSON | {"backoff"})
+    ]
+    return [task.name for task in sorted(shown, key=ORDERS[order])]  # type: ignore[arg-type]
+
+
+def counts(tasks: Iterable[TaskView]) -> dict[str, int]:
+    """How many are ok (running or done), changing, failed (need a person), and at rest."""
+    found = {"ok": 0, "changing": 0, "failed": 0, "resting": 0}
+    for task in tasks:
+        name = condition(task)
+        if name in NEEDS_PERSON:
+            found["failed"] += 1
+        elif name in CHANGING:
+            found["changing"] += 1
+        elif name in ("idle", "stopped"):
+            found["resting"] += 1
+        else:
+            found["ok"] += 1
+    return found

@@ -1,0 +1,169 @@
+"""Commands by name: what is typed after ``:``, and what the palette offers. One table for both."""
+
+from __future__ import annotations
+
+import difflib
+import shlex
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import TYPE_CHECKING, NamedTuple, cast
+
+from textual.command import DiscoveryHit, Hit, Hits, Provider
+
+from paneview.tui.actions import VERBS, visit
+from paneview.tui.arrange import ORDERS
+from paneview.tui.screens.base import MainScreen
+from paneview.tui.screens.fleet import FleetScreen
+from paneview.tui.screens.reading import ReadingScreen
+from paneview.tui.text import clean
+from paneview.tui.words import look
+
+if TYPE_CHECKING:
+    from paneview.tui.app import PaneviewApp
+
+
+class Command(NamedTuple):
+    """A command: what it does, what it takes (``tasks``, ``task``, ``order``, ``theme``, ``text`` or nothing)."""
+
+    about: str
+    takes: str
+    run: Callable[[PaneviewApp, list[str]], None]
+
+
+def _act(verb: str, app: PaneviewApp, words: list[str]) -> None:
+    screen = app.screen
+    if isinstance(screen, MainScreen):
+        unknown = [word for word in words if word not in app.picture.tasks]
+        if unknown:
+            app.tell(f"no task {', '.join(map(clean, unknown))}", failed=True)
+        else:
+            screen.act_on(verb, words or screen.targets())
+
+
+def _logs(app: PaneviewApp, words: list[str]) -> None:
+    task, text = (words[0], " ".join(words[1:])) if words else (app.selected, "")
+    if task not in app.picture.tasks:
+        app.tell(f"no task {clean(task or '')}", failed=True)
+        return
+    app.selected = task
+    app.action_go("logs")
+    if text:
+        app.call_after_refresh(_search, app, text.removeprefix("/"))
+
+
+def _attach(app: PaneviewApp, words: list[str]) -> None:
+    if words and words[0] in app.picture.tasks:
+        app.run_worker(visit(app, words[0]))
+    else:
+        app.tell(f"no task {clean(words[0] if words else '')}", failed=True)
+
+
+def _search(app: PaneviewApp, text: str) -> None:
+    if isinstance(app.screen, ReadingScreen):
+        app.screen.try_search(text)
+
+
+def _fleet(app: PaneviewApp) -> FleetScreen:
+    app.action_go("fleet")
+    return cast("FleetScreen", app.screen)
+
+
+def _sort(app: PaneviewApp, words: list[str]) -> None:
+    if not words or words[0] not in ORDERS:
+        app.tell(f"sort by {', '.join(ORDERS)}", failed=True)
+        return
+    table = _fleet(app).table
+    table.order = words[0]
+    table.update()
+
+
+def _filter(app: PaneviewApp, words: list[str]) -> None:
+    _fleet(app).table.set_filter(" ".join(words))
+
+
+def _theme(app: PaneviewApp, words: list[str]) -> None:
+    names = [words[0], f"paneview-{words[0]}"] if words else []
+    found = next((name for name in names if name in app.available_themes), None)
+    if found is None:
+        app.tell(f"themes: {', '.join(sorted(app.available_themes))}", failed=True)
+    else:
+        app.theme = found
+
+
+COMMANDS: dict[str, Command] = {
+    **{verb: Command(f"{verb} tasks", "tasks", partial(_act, verb)) for verb in VERBS},
+    "logs": Command("open a task's log; :logs api /err searches it", "task", _logs),
+    "attach": Command("go into a task's tmux window", "task", _attach),
+    "fleet": Command("all tasks", "", lambda app, _: app.action_go("fleet")),
+    "events": Command("what happened", "", lambda app, _: app.action_go("events")),
+    "filter": Command("show only tasks that match", "text", _filter),
+    "sort": Command("order of the tasks", "order", _sort),
+    "theme": Command("colours", "theme", _theme),
+    "reload": Command("read the project's file again", "", lambda app, _: app.request("reload")),
+    "help": Command("all keys", "", lambda app, _: app.action_help()),
+    "quit": Command("leave; asks how", "", lambda app, _: app.action_leave()),
+}
+
+
+def execute(app: PaneviewApp, text: str) -> None:
+    """Do what was typed after the colon; what is not understood is told."""
+    try:
+        name, *words = shlex.split(text)
+    except ValueError as error:
+        if text.strip():
+            app.tell(str(error), failed=True)
+        return
+    command = COMMANDS.get(name)
+    if command is None:
+        close = difflib.get_close_matches(name, COMMANDS, 1)
+        hint = f", did you mean :{close[0]}?" if close else ""
+        app.tell(f"no command :{clean(name)}{hint}", failed=True)
+        return
+    command.run(app, words)
+
+
+def completions(app: PaneviewApp) -> list[str]:
+    """Every command line that can be completed to, the bare names first."""
+    values = {
+        "tasks": list(app.picture.tasks),
+        "task": list(app.picture.tasks),
+        "order": list(ORDERS),
+        "theme": sorted(app.available_themes),
+    }
+    return [
+        *COMMANDS,
+        *[f"{name} {value}" for name, command in COMMANDS.items() for value in values.get(command.takes, ())],
+    ]
+
+
+class TaskCommands(Provider):
+    """The palette: each task with each action, and the commands that need no argument."""
+
+    async def discover(self) -> Hits:
+        """What is offered before anything is typed."""
+        for text, about, run in self._offers():
+            if " " not in text:
+                yield DiscoveryHit(text, run, help=about)
+
+    async def search(self, query: str) -> Hits:
+        """What fits the query."""
+        matcher = self.matcher(query)
+        for text, about, run in self._offers():
+            score = matcher.match(text)
+            if score > 0:
+                yield Hit(score, matcher.highlight(text), run, help=about)
+
+    def _offers(self) -> Iterator[tuple[str, str, Callable[[], None]]]:
+        app = cast("PaneviewApp", self.app)
+        for text in completions(app):
+            command = COMMANDS[text.partition(" ")[0]]
+            if command.takes and " " not in text:
+                continue
+            task = app.picture.tasks.get(text.partition(" ")[2])
+            about = f"{look(task).word} · {task.description or task.command}" if task else command.about
+            yield clean(text), clean(about), partial(execute, app, _quoted(text))
+
+
+def _quoted(text: str) -> str:
+    name, _, value = text.partition(" ")
+    return f"{name} {shlex.quote(value)}" if value else name

@@ -1,0 +1,120 @@
+"""Events as people read them: a glyph, a colour's role, and a sentence made of what the supervisor told.
+
+What a person did is marked with an arrow and the client's name, so that it can be told from what happened by itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from paneview.control.model import EventView
+from paneview.tui import words
+from paneview.tui.text import clean
+
+
+class Happening(NamedTuple):
+    """How an event reads. ``by``: the client through which a person did it, empty for what happened by itself."""
+
+    glyph: str
+    role: str
+    subject: str
+    text: str
+    by: str
+
+
+# kind: glyph, role, phrase. What the event's detail holds is added by `_facts`.
+_PHRASES: dict[str, tuple[str, str, str]] = {
+    "supervisor_started": ("●", "ok", "supervisor started"),
+    "supervisor_stopped": ("■", "dim", "supervisor ended"),
+    "supervisor_adopted": ("●", "ok", "supervisor took over what was running"),
+    "session_started": ("●", "dim", "everything is started"),
+    "session_stopped": ("■", "dim", "everything is stopped"),
+    "task_waiting": ("◔", "attention", "waits"),
+    "task_started": ("◐", "dim", "started"),
+    "task_ready": ("●", "ok", "ready"),
+    "task_healthy": ("●", "ok", "healthy"),
+    "task_unhealthy": ("▲", "failed", "unhealthy"),
+    "health_check_failed": ("▲", "attention", "health check failed"),
+    "task_exited": ("○", "attention", "exited"),
+    "task_stopping": ("◑", "attention", "stopping"),
+    "task_stopped": ("■", "dim", "stopped"),
+    "task_killed": ("■", "attention", "killed"),
+    "task_restarted": ("↻", "ok", "restarted"),
+    "auto_restart": ("↻", "attention", "restarted by policy"),
+    "restart_scheduled": ("↻", "attention", "restart scheduled"),
+    "max_restarts_reached": ("✗", "failed", "gave up restarting"),
+    "task_failed": ("✗", "failed", "failed"),
+    "task_lost": ("✗", "failed", "lost"),
+    "task_adopted": ("●", "ok", "found again, still running"),
+    "spawn_failed": ("✗", "failed", "could not be started"),
+    "log_gap": ("▲", "failed", "output may be missing"),
+    "tmux_lost": ("✗", "failed", "the tmux server is gone"),
+    "tmux_restored": ("●", "ok", "the tmux server is back"),
+    "config_reloaded": ("●", "ok", "configuration reloaded"),
+    "config_rejected": ("✗", "failed", "configuration refused, nothing changed"),
+    "counter_reset": ("●", "dim", "healthy for a while, restarts count from 0 again"),
+    "dependency_timeout": ("✗", "failed", "a dependency did not get ready in time"),
+    "hook_failed": ("✗", "failed", "hook failed"),
+    "port_cleared": ("▲", "attention", "ended what was listening on its port"),
+    "port_refused": ("✗", "failed", "its port belongs to somebody else"),
+}
+
+_FACTS: dict[str, Callable[[Any], str]] = {
+    "exit_code": lambda value: f"with {value}",
+    "signal": lambda value: f"by {words.signal_name(value) if isinstance(value, int) else value}",
+    "pid": lambda value: f"pid {value}",
+    "delay": lambda value: _after(float(value)),
+    "restarts": lambda value: f"restart {value}",
+    "port": lambda value: f"port {value}",
+    "hook": str,
+    "error": str,
+    "reason": str,
+    "message": str,
+}
+# The conditions in which an exit is no trouble.
+_QUIET_EXITS = (0, None)
+
+
+def happening(event: EventView, before: EventView | None = None) -> Happening:
+    """The event as it reads. A cause that the event ``before`` has told already is not told again."""
+    glyph, role, phrase = _PHRASES.get(event.kind, ("·", "dim", event.kind.replace("_", " ")))
+    if event.kind == "task_exited":
+        glyph, role = _exit_look(event.detail)
+    facts = [tell(value) for key, tell in _FACTS.items() if (value := _fact(event, key)) is not None]
+    cause, by = _cause(event)
+    if cause and cause not in facts and (before is None or _cause(before)[0] != cause):
+        facts.append(cause)
+    if facts and facts[0].startswith(("with ", "by ", "in ", "at once")):
+        phrase = f"{phrase} {facts.pop(0)}"
+    return Happening(glyph, role, clean(event.task or ""), clean(" · ".join([phrase, *facts])), clean(by))
+
+
+def _after(seconds: float) -> str:
+    if seconds < 0.05:
+        return "at once"
+    return f"in {words.duration(seconds)}" if seconds >= 1 else f"in {seconds:.1f}s"
+
+
+def _fact(event: EventView, key: str) -> Any:
+    value = event.detail.get(key)
+    if value == "" or (key == "exit_code" and event.detail.get("signal")):
+        return None
+    return value
+
+
+def _cause(event: EventView) -> tuple[str, str]:
+    """What led to it, unless the facts say so, and the client through which a person did it."""
+    cause, actor = (event.cause or "").replace("_", " "), event.actor or ""
+    if actor.startswith("user:"):
+        return "", actor.removeprefix("user:")
+    if event.cause and " by user:" in event.cause:
+        return "", event.cause.partition(" by user:")[2]
+    told = "exit_code" in event.detail and cause.startswith(("exit code", "signal", "killed by"))
+    return "" if told else cause, ""
+
+
+def _exit_look(detail: dict[str, Any]) -> tuple[str, str]:
+    if detail.get("signal") is None and detail.get("exit_code") in _QUIET_EXITS:
+        return "✓", "ok"
+    return "✗", "failed"

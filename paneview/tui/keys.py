@@ -1,0 +1,42 @@
+"""How a key is bound: one line each, next to what it does.
+
+The hint is a word for the last line of the screen, ``about`` a few words for the help. The identifier's first part is
+the group in the help, and all of it is the name by which a key map can give the action another key.
+"""
+
+from __future__ import annotations
+
+from textual.binding import Binding
+
+NAMES = {
+    "question_mark": "?",
+    "slash": "/",
+    "colon": ":",
+    "ampersand": "&",
+    "asterisk": "*",
+    "left_square_bracket": "[",
+    "right_square_bracket": "]",
+    "left_curly_bracket": "{",
+    "right_curly_bracket": "}",
+    "equals_sign": "=",
+    "plus": "+",
+    "minus": "-",
+    "escape": "esc",
+    "pagedown": "pgdn",
+    "pageup": "pgup",
+    "up": "↑",
+    "down": "↓",
+    "left": "←",
+    "right": "→",
+}
+
+
+def key(ident: str, keys: str, action: str, hint: str, about: str = "", *, system: bool = False) -> Binding:
+    """Bind ``keys`` (separated by commas) to an action. One without identifier is not shown in the help."""
+    return Binding(keys, action, hint, id=ident or None, tooltip=about or hint, show=False, system=system)
+
+
+def key_text(name: str) -> str:
+    """How a key of Textual's is written for people."""
+    *modifiers, last = name.split("+")
+    return "+".join([*modifiers, NAMES.get(last, last)])

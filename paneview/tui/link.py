@@ -1,0 +1,80 @@
+"""The connection to the supervisor: made, kept, and made again for as long as the screen is open.
+
+`Control` is all the screen asks of it, so that tests can play a supervisor from recorded data.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from paneview.control.errors import ControlError, NoSupervisor
+from paneview.control.model import EventView
+from paneview.tui.picture import KEPT_EVENTS, Picture
+
+RETRY = 0.5  # s between attempts where the system refuses a connection
+
+
+class Control(Protocol):
+    """The client side of the control socket (`paneview.control.client.ControlClient`)."""
+
+    async def reconnect(self, timeout: float | None = None) -> None:  # noqa: ASYNC109
+        """Connect as soon as a supervisor listens, and subscribe again."""
+
+    async def call(self, do: str, /, *, timeout: float | None = 30.0, **args: Any) -> dict[str, Any]:  # noqa: ASYNC109
+        """Ask, and wait for the reply's result. Raises ControlError."""
+
+    async def subscribe(self, *topics: str) -> None:
+        """Hear of these topics."""
+
+    async def close(self) -> None:
+        """End the connection."""
+
+
+Push = Callable[[dict[str, Any]], None]
+MakeControl = Callable[[Push, Callable[[str], None]], Control]
+
+
+class Link:
+    """Feeds a picture from a supervisor."""
+
+    def __init__(self, picture: Picture, make: MakeControl) -> None:
+        self.picture = picture
+        self.hello: dict[str, Any] = {}
+        self._control = make(picture.take, self._lost)
+        self._over = asyncio.Event()
+        self._subscribed = False
+
+    async def run(self) -> None:
+        """Keep connected until cancelled."""
+        try:
+            while True:
+                self._over.clear()
+                try:
+                    await self._connect()
+                except (ControlError, NoSupervisor) as error:
+                    self._lost(str(error))
+                    await asyncio.sleep(RETRY)
+                else:
+                    await self._over.wait()
+        finally:
+            await self._control.close()
+
+    async def call(self, do: str, /, *, timeout: float | None = 30.0, **args: Any) -> dict[str, Any]:  # noqa: ASYNC109
+        """Ask the supervisor. Raises ControlError, also where there is no connection."""
+        return await self._control.call(do, timeout=timeout, **args)
+
+    async def _connect(self) -> None:
+        await self._control.reconnect()
+        if not self._subscribed:
+            await self._control.subscribe("state", "events", "heads")
+            self._subscribed = True
+        self.hello = await self._control.call("hello", client="tui")
+        reply = await self._control.call("events", limit=KEPT_EVENTS // 4)
+        self.picture.add_events([EventView.from_json(raw) for raw in reply.get("events", ())])
+
+    def _lost(self, reason: str) -> None:
+        if self.picture.link.phase == "connected":
+            self.picture.set_link("lost", reason)
+        self._over.set()

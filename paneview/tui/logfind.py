@@ -1,0 +1,152 @@
+"""Searching a task's whole stored log, not only what is on the screen.
+
+The supervisor searches; here the requests are put together: from one hit to the next with a wrap-around, and all
+hits in batches, newest first, for the count and for the filter. Both can be given up at any moment, and neither ever
+holds more than line numbers.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from bisect import bisect_left
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from paneview.control.errors import ControlError
+from paneview.tui.logfeed import LogFeed
+from paneview.tui.viewport import Hits
+
+BATCH = 2000
+MOST_HITS = 200_000
+_SPECIAL = re.compile(r"[\\.^$*+?{}\[\]|()]")
+
+
+class Query(NamedTuple):
+    """What is looked for. Lower case finds both cases; without special characters the search is literal, and fast."""
+
+    text: str
+    regex: bool
+    ignore_case: bool
+    pattern: re.Pattern[str]
+
+    @classmethod
+    def parse(cls, text: str) -> Query:
+        """What was typed. Raises ValueError, with one line for people, when it is a wrong regular expression."""
+        ignore_case = text == text.lower()
+        regex = bool(_SPECIAL.search(text))
+        try:
+            pattern = re.compile(text if regex else re.escape(text), re.IGNORECASE if ignore_case else 0)
+        except re.error as error:
+            raise ValueError(f"not a regular expression: {error}") from None
+        return cls(text, regex, ignore_case, pattern)
+
+    def args(self) -> dict[str, Any]:
+        """The arguments of ``log_find``."""
+        return {"pattern": self.text, "regex": self.regex, "ignore_case": self.ignore_case}
+
+
+class Finder:
+    """All hits of one query in one log, found from the newest back; `step` goes from hit to hit at once."""
+
+    def __init__(self, feed: LogFeed, query: Query, on_change: Callable[[], None]) -> None:
+        self.feed = feed
+        self.query = query
+        self.hits = Hits()
+        self.complete = False
+        self.error = ""
+        self.at: int | None = None
+        self.wrapped = ""
+        self._on_change = on_change
+        self._scanned = feed.head
+        self._collecting: asyncio.Task[None] | None = None
+        self._stepping: asyncio.Task[None] | None = None
+
+    def collect(self) -> None:
+        """Begin to find them all, in the background."""
+        self._collecting = asyncio.create_task(self._collect(), name="log hits")
+
+    def extend(self) -> None:
+        """The log has grown: look at what is new."""
+        if self._collecting is not None and self._collecting.done() and self.feed.head > self._scanned:
+            self._collecting = asyncio.create_task(self._extend(), name="log hits")
+
+    def cancel(self) -> None:
+        """Give up whatever is under way."""
+        for task in (self._collecting, self._stepping):
+            if task is not None:
+                task.cancel()
+
+    def step(self, direction: str, start: int, then: Callable[[int], None]) -> None:
+        """Find the next hit at or beyond ``start``, and call ``then`` with its line; ``back`` is to older lines."""
+        if self._stepping is not None:
+            self._stepping.cancel()
+        self._stepping = asyncio.create_task(self._step(direction, start, then), name="log search")
+
+    def position(self) -> str:
+        """For the status line: ``3 of 128``, ``128+`` while counting, why nothing was found."""
+        if self.error:
+            return self.error
+        count = self.hits.size()
+        if self.complete and not count:
+            return "no match"
+        total = f"{count:,}" + ("" if self.complete else "+")
+        if self.at is None:
+            return f"{total} matches"
+        # Counted from the newest, which is where the search began: 1 is the last line that matches.
+        number = count - bisect_left(self.hits.numbers, self.at)
+        return f"{number:,} of {total}{self.wrapped}"
+
+    async def _step(self, direction: str, start: int, then: Callable[[int], None]) -> None:
+        try:
+            found = await self._one(direction, start)
+            self.wrapped = ""
+            if found is None:
+                found = await self._one(direction, self.feed.head if direction == "back" else self.feed.first)
+                self.wrapped = ", from the newest again" if direction == "back" else ", from the oldest again"
+        except ControlError as error:
+            self.error = error.message
+        else:
+            self.error = "" if found is not None else "no match"
+            if found is not None:
+                self.at = found
+                then(found)
+        self._on_change()
+
+    async def _one(self, direction: str, start: int) -> int | None:
+        following: int | None = start
+        while following is not None:
+            reply = await self.feed.find(start=following, direction=direction, limit=1, **self.query.args())
+            if reply["hits"]:
+                return int(reply["hits"][0])
+            following = reply["next"]
+        return None
+
+    async def _collect(self) -> None:
+        following: int | None = self._scanned
+        try:
+            while following is not None and self.hits.size() < MOST_HITS:
+                reply = await self.feed.find(
+                    start=following, direction="back", limit=BATCH, **self.query.args()
+                )
+                self.hits = Hits([*sorted(reply["hits"]), *self.hits.numbers])
+                following = reply["next"]
+                self.complete = following is None
+                self._on_change()
+        except ControlError as error:
+            self.error = error.message
+            self._on_change()
+
+    async def _extend(self) -> None:
+        start, self._scanned = self._scanned, self.feed.head
+        try:
+            reply = await self.feed.find(start=start, direction="forward", limit=BATCH, **self.query.args())
+        except ControlError as error:
+            self.error = error.message
+        else:
+            self.error = ""
+            if reply["next"] is not None:
+                self._scanned = reply["next"]
+            known = self.hits.last
+            self.hits = Hits([*self.hits.numbers, *[hit for hit in reply["hits"] if hit > known]])
+        self._on_change()

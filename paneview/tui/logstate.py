@@ -1,0 +1,84 @@
+"""Where the reader stands in each task's log; kept while another task is looked at."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from paneview.tui.logfeed import Call, LogFeed
+from paneview.tui.logfind import Finder
+from paneview.tui.picture import Change, Picture
+from paneview.tui.viewport import Pos, Source, Whole
+
+KEPT_LOGS = 16
+
+
+@dataclass
+class LogState:
+    """One task's log and the window on it."""
+
+    feed: LogFeed
+    follow: bool = True
+    top: Pos = field(default_factory=lambda: Pos(0))
+    column: int = 0
+    paused_at: int = 0
+    search: Finder | None = None
+    filter: Finder | None = None
+    anchor: int | None = None
+    caret: int = 0
+
+    @property
+    def source(self) -> Source:
+        """The lines that can be shown."""
+        if self.filter is not None:
+            return self.filter.hits
+        return Whole(self.feed.first, self.feed.end if self.follow else max(self.feed.end, self.feed.head))
+
+    def pause(self) -> None:
+        """Stay where the window is."""
+        if self.follow:
+            self.follow = False
+            self.paused_at = self.feed.end
+
+    def selection(self) -> tuple[int, int] | None:
+        """First and last line of what is being selected."""
+        if self.anchor is None:
+            return None
+        return min(self.anchor, self.caret), max(self.anchor, self.caret)
+
+    def forget(self) -> None:
+        """Stop what is under way for it."""
+        for finder in (self.search, self.filter):
+            if finder is not None:
+                finder.cancel()
+
+
+class Logs:
+    """The logs that have been looked at, the latest of them."""
+
+    def __init__(self, picture: Picture, call: Call) -> None:
+        self._picture = picture
+        self._call = call
+        self._states: dict[str, LogState] = {}
+        self._runs: dict[str, tuple[int | None, str]] = {}
+
+    def of(self, task: str) -> LogState:
+        """The log of this task."""
+        state = self._states.pop(task, None)
+        if state is None:
+            state = LogState(LogFeed(self._call, task, self._picture.heads.get(task, 0)))
+        self._states[task] = state
+        if len(self._states) > KEPT_LOGS:
+            self._states.pop(next(iter(self._states))).forget()
+        return state
+
+    def update(self, change: Change) -> None:
+        """Tell the logs what has moved; nothing is fetched before a window asks."""
+        for task, state in self._states.items():
+            if task in change.heads:
+                state.feed.moved(self._picture.heads.get(task, 0))
+            view = self._picture.tasks.get(task)
+            if view is not None and self._runs.get(task) != (view.run, view.state):
+                self._runs[task] = (view.run, view.state)
+                state.feed.run_changed()
+            if change.link:
+                state.feed.run_changed()

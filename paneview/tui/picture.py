@@ -1,0 +1,172 @@
+"""The last known state of the project, and who wants to hear that it changed.
+
+The supervisor may tell of hundreds of changes a second. They are put into the picture as they come, which costs
+next to nothing, and listeners hear of them together, at most once a frame: what is drawn is always the newest state
+and never a queue of old ones. When the connection is lost the picture stays, marked as old.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+from paneview.control.model import EventView, StatusView, SupervisorView, TaskView
+
+FRAME = 1 / 30
+KEPT_EVENTS = 1000
+KEPT_SAMPLES = 120
+
+Listener = Callable[["Change"], None]
+
+
+@dataclass
+class Change:
+    """What is new since the last one: names of tasks, whether any came or went, new events, grown logs."""
+
+    tasks: set[str] = field(default_factory=set)
+    order: bool = False
+    events: int = 0
+    heads: set[str] = field(default_factory=set)
+    link: bool = False
+
+
+class LinkState(NamedTuple):
+    """How the connection is: ``starting`` (never had one), ``connected`` or ``lost``, why, and since when."""
+
+    phase: str = "starting"
+    reason: str = ""
+    since: float = 0.0
+
+
+class Picture:
+    """Tasks in the file's order, the latest events, the end of each log, and the state of the connection."""
+
+    def __init__(self, clock: Callable[[], float] = time.time) -> None:
+        self.clock = clock
+        self.tasks: dict[str, TaskView] = {}
+        self.heads: dict[str, int] = {}
+        self.events: deque[EventView] = deque(maxlen=KEPT_EVENTS)
+        self.session = ""
+        self.file: str | None = None
+        self.supervisor = SupervisorView()
+        self.link = LinkState()
+        self.usage: deque[tuple[float, int]] = deque(maxlen=KEPT_SAMPLES)
+        self.usage_of: dict[str, deque[float]] = {}
+        self._change = Change()
+        self._listeners: list[Listener] = []
+        self._flush_at: asyncio.TimerHandle | None = None
+        self._last_flush = 0.0
+        self._last_sample = 0.0
+
+    def listen(self, listener: Listener) -> Callable[[], None]:
+        """Call ``listener`` on every change, until the returned function is called."""
+        self._listeners.append(listener)
+        return lambda: self._listeners.remove(listener) if listener in self._listeners else None
+
+    def mute(self) -> None:
+        """Call nobody any more."""
+        self._listeners.clear()
+
+    def take(self, push: Mapping[str, Any]) -> None:
+        """Put one push of the supervisor into the picture."""
+        kind = push.get("push")
+        if kind == "snapshot":
+            self._take_snapshot(StatusView.from_json(push["status"]))
+        elif kind == "tasks":
+            self._take_tasks([TaskView.from_json(raw) for raw in push["tasks"]], push.get("removed") or ())
+        elif kind == "event":
+            self.add_events([EventView.from_json(push["event"])])
+        elif kind == "heads":
+            self.heads.update(push["heads"])
+            self._change.heads.update(push["heads"])
+            self._schedule()
+
+    def set_link(self, phase: str, reason: str = "") -> None:
+        """The connection came or went."""
+        self.link = LinkState(phase, reason, self.clock())
+        self._change.link = True
+        self._schedule()
+
+    def add_events(self, new: list[EventView]) -> None:
+        """Events in any order, those known already among them."""
+        newest = self.events[-1].id if self.events else -1
+        fresh = [event for event in new if event.id > newest]
+        if len(fresh) < len(new):
+            known = {event.id for event in self.events}
+            fresh = [event for event in new if event.id not in known]
+        if not fresh:
+            return
+        if fresh[0].id > newest:
+            self.events.extend(fresh)
+        else:
+            self.events = deque(
+                sorted([*self.events, *fresh], key=lambda event: event.id), maxlen=KEPT_EVENTS
+            )
+        self._change.events += len(fresh)
+        self._schedule()
+
+    def dependents(self, name: str) -> list[str]:
+        """The tasks that need ``name``, directly or not, in the file's order."""
+        needed = {name}
+        found: set[str] = set()
+        while needed:
+            needed = {
+                task.name
+                for task in self.tasks.values()
+                if task.name not in found and needed.intersection(task.depends_on)
+            }
+            found |= needed
+        return [task for task in self.tasks if task in found and task != name]
+
+    def _take_snapshot(self, status: StatusView) -> None:
+        self.session, self.file, self.supervisor = status.session, status.file, status.supervisor
+        self._change.tasks.update(self.tasks)
+        self.tasks = {task.name: task for task in status.tasks}
+        self._change.tasks.update(self.tasks)
+        self.heads = {task.name: task.log_end for task in status.tasks}
+        self._change.heads.update(self.tasks)
+        self._change.order = True
+        self.set_link("connected")
+        self._sample()
+
+    def _take_tasks(self, tasks: list[TaskView], removed: list[str] | tuple[()]) -> None:
+        for task in tasks:
+            self._change.order |= task.name not in self.tasks
+            self.tasks[task.name] = task
+        for name in removed:
+            self.tasks.pop(name, None)
+            self.usage_of.pop(name, None)
+            self._change.order = True
+        self._change.tasks.update([task.name for task in tasks], removed)
+        self._sample()
+        self._schedule()
+
+    def _sample(self) -> None:
+        """Remember what everything uses, once a second at most: the small curves are drawn from it."""
+        now = time.monotonic()
+        if now - self._last_sample < 0.9:
+            return
+        self._last_sample = now
+        total, memory = 0.0, 0
+        for task in self.tasks.values():
+            cpu = task.cpu_percent or 0.0
+            total += cpu
+            memory += task.rss_bytes or 0
+            self.usage_of.setdefault(task.name, deque(maxlen=KEPT_SAMPLES)).append(cpu)
+        self.usage.append((total, memory))
+
+    def _schedule(self) -> None:
+        if self._flush_at is None and self._listeners:
+            loop = asyncio.get_running_loop()
+            self._flush_at = loop.call_at(max(loop.time(), self._last_flush + FRAME), self._flush)
+
+    def _flush(self) -> None:
+        self._flush_at = None
+        self._last_flush = asyncio.get_running_loop().time()
+        change, self._change = self._change, Change()
+        for listener in tuple(self._listeners):
+            listener(change)

@@ -1,0 +1,223 @@
+"""What the screens have in common: header, prompt and hints, a layout for each size of terminal, actions on tasks.
+
+The layout has four forms: ``wide`` (split), ``stacked``, ``single`` (one pane at a time) and ``tiny`` (a message).
+A screen that is not on top hears of no change and has no timer running.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, ClassVar, cast
+
+from textual import events
+from textual.app import ComposeResult
+from textual.binding import BindingType
+from textual.geometry import Size
+from textual.screen import ModalScreen, Screen
+from textual.strip import Strip
+from textual.timer import Timer
+from textual.widget import Widget
+
+from paneview.tui.actions import VERBS, effects, perform, visit
+from paneview.tui.canvas import Canvas, Painted, line
+from paneview.tui.keys import key
+from paneview.tui.picture import Change
+from paneview.tui.why import why
+from paneview.tui.widgets.header import Header
+from paneview.tui.widgets.hints import Hints
+
+if TYPE_CHECKING:
+    from paneview.tui.app import PaneviewApp
+    from paneview.tui.question import Question
+
+FORMS = ("wide", "stacked", "single", "tiny")
+
+
+def form_of(width: int, height: int) -> str:
+    """The layout for a terminal of this size."""
+    if width < 40 or height < 10:
+        return "tiny"
+    if width < 60 or height < 16:
+        return "single"
+    return "wide" if width >= 150 and height >= 30 else "stacked"
+
+
+class MainScreen(Screen[None]):
+    """A screen of the first level. Subclasses give `body`, `targets` and `update`."""
+
+    CRUMB: ClassVar[str] = ""
+    HINTS: ClassVar[dict[str, tuple[str, ...]]] = {"": ("help", "leave")}
+    BINDINGS: ClassVar[list[BindingType]] = [
+        key("task.start", "s", "act('start')", "Start"),
+        key("task.stop", "x", "act('stop')", "Stop"),
+        key("task.restart", "r", "act('restart')", "Restart"),
+        key("task.kill", "K", "act('kill')", "Kill", "Kill at once (asks first)"),
+        key("task.why", "w", "why", "Why", "Why it is as it is"),
+        key("task.attach", "t", "visit", "Attach", "Go into its tmux window"),
+        key("back", "escape", "back", "Back", "Back; never quits"),
+        key("pane.next", "tab", "pane(1)", "Pane", "Next pane"),
+        key("pane.previous", "shift+tab", "pane(-1)", "Previous pane"),
+    ]
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._deaf: Callable[[], None] | None = None
+        self._ticking: Timer | None = None
+
+    @property
+    def pv(self) -> PaneviewApp:
+        """The app, as what it is."""
+        return cast("PaneviewApp", self.app)
+
+    def body(self) -> Iterator[Widget]:
+        """The widgets between header and prompt."""
+        raise NotImplementedError
+
+    def targets(self) -> list[str]:
+        """The tasks that an action is for."""
+        return []
+
+    def update(self, change: Change) -> None:
+        """The picture has changed."""
+
+    def tick(self) -> None:
+        """A second has passed."""
+
+    def laid_out(self) -> None:
+        """The layout's form is known."""
+
+    def compose(self) -> ComposeResult:
+        """Header, body, prompt, hints; and the message for terminals that are too small."""
+        self._lay_out(self.app.size)  # before the first frame, which then needs no second one
+        yield Header(crumb=self.CRUMB, id="header")
+        yield from self.body()
+        yield Hints(self.HINTS, id="hints")
+        yield Painted(self._paint_tiny, id="tiny")
+
+    def on_mount(self) -> None:
+        """One tick a second, for what reads differently as time goes by."""
+        self._ticking = self.set_interval(1.0, self.tick)
+
+    def on_screen_resume(self, _event: events.ScreenResume) -> None:
+        """On top: hear of changes."""
+        if self._deaf is None:
+            self._deaf = self.pv.picture.listen(self._changed)
+            if self._ticking is not None:
+                self._ticking.resume()
+            self._changed(
+                Change(
+                    tasks=set(self.pv.picture.tasks), order=True, heads=set(self.pv.picture.tasks), link=True
+                )
+            )
+
+    def on_screen_suspend(self, _event: events.ScreenSuspend) -> None:
+        """Covered by another screen, unless that is only a dialog."""
+        if isinstance(self.app.screen, ModalScreen):
+            return
+        self.hear_nothing()
+        if self._ticking is not None:
+            self._ticking.pause()
+
+    def hear_nothing(self) -> None:
+        """No more changes: nobody sees them."""
+        if self._deaf is not None:
+            self._deaf()
+            self._deaf = None
+
+    def on_resize(self, event: events.Resize) -> None:
+        """The layout for this size."""
+        self._lay_out(event.size)
+        self.laid_out()
+
+    def on_descendant_focus(self, _event: events.DescendantFocus) -> None:
+        """Other keys matter now."""
+        self.query_one(Hints).redraw()
+
+    async def ask(self, question: Question) -> None:
+        """Open the prompt. Awaited by the key that asks, so that what is typed right behind it goes into the prompt."""
+        from paneview.tui.widgets.prompt import Prompt
+
+        if not self.query(Prompt):
+            history = self.pv.histories.setdefault(question.sign, [])
+            self.add_class("asking")
+            await self.mount(Prompt(question, history), before="#hints")
+
+    def asked(self) -> None:
+        """The prompt has been closed."""
+        self.remove_class("asking")
+
+    def action_act(self, name: str) -> None:
+        """Start, stop, restart or kill; a question comes first where it destroys something or meets several."""
+        self.act_on(name, self.targets())
+
+    def act_on(self, name: str, names: list[str]) -> None:
+        """The same for these tasks."""
+        verb = VERBS[name]
+        if not names:
+            self.app.bell()
+            return
+        if not verb.asks and len(names) == 1:
+            self._run(name, names)
+            return
+        from paneview.tui.screens.dialogs import confirm
+
+        what = names[0] if len(names) == 1 else f"{len(names)} tasks"
+        dialog = confirm(
+            f"{name.capitalize()} {what}?", effects(verb, names, self.pv.picture), f"Yes, {name}"
+        )
+        self.app.push_screen(dialog, lambda answer: self._run(name, names) if answer == "y" else None)
+
+    def action_visit(self) -> None:
+        """Into the task's own tmux window, and back."""
+        if names := self.targets():
+            self.run_worker(visit(self.pv, names[0]))
+
+    def action_why(self) -> None:
+        """Why the task is as it is."""
+        from paneview.tui.screens.dialogs import message
+
+        tasks = self.pv.picture.tasks
+        if shown := [tasks[name] for name in self.targets() if name in tasks]:
+            lines = [why(task, self.pv.picture) for task in shown]
+            self.app.push_screen(message("Why?", lines))
+
+    def action_pane(self, by: int) -> None:
+        """The focus to the next pane."""
+        if by > 0:
+            self.focus_next()
+        else:
+            self.focus_previous()
+
+    def action_back(self) -> None:
+        """Back to the screen below, never out of the program."""
+        if len(self.app.screen_stack) > 1:
+            self.app.pop_screen()
+
+    def _run(self, name: str, names: list[str]) -> None:
+        self.run_worker(perform(self.pv, VERBS[name], names), exit_on_error=True)
+        self.acted()
+
+    def acted(self) -> None:
+        """An action is on its way."""
+
+    def _lay_out(self, size: Size) -> None:
+        form = form_of(size.width, size.height)
+        for name in FORMS:
+            self.set_class(name == form, name)
+        self.set_class(size.height >= 30, "tall")
+
+    def _changed(self, change: Change) -> None:
+        if change.tasks or change.link or change.order:
+            self.query_one(Header).redraw()
+        self.update(change)
+
+    def redraw_all(self) -> None:
+        """Everything in other colours."""
+        for canvas in self.query(Canvas):
+            canvas.repaint()
+
+    def _paint_tiny(self, width: int, height: int) -> list[Strip]:
+        inks = self.pv.inks
+        texts = ["paneview", f"{width}x{height} is too small:", "40x10 is the least", "q leaves"]
+        blank = [Strip.blank(width, inks.base)] * max(0, (height - len(texts)) // 2)
+        return [*blank, *[line(width, inks.base, (text.center(width), inks.title)) for text in texts]]

@@ -1,0 +1,149 @@
+"""Questions: a few lines and a choice of answers, the harmless one first and chosen by default."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import ClassVar, NamedTuple
+
+from rich.style import Style
+from textual import events
+from textual.app import ComposeResult
+from textual.binding import BindingType
+from textual.screen import ModalScreen
+from textual.strip import Strip
+
+from paneview.tui.canvas import PLAIN, Canvas, Piece, line
+from paneview.tui.keys import key
+from paneview.tui.text import cells, cut, fit, wrap
+
+WIDEST = 72
+
+
+class Option(NamedTuple):
+    """An answer: its key, its words, and what it means."""
+
+    key: str
+    title: str
+    about: str = ""
+    danger: bool = False
+
+
+class Box(Canvas, can_focus=True):
+    """The question and its answers, drawn as lines."""
+
+    def __init__(self, title: str, lines: Sequence[str], options: Sequence[Option]) -> None:
+        super().__init__(id="box")
+        self._title = title
+        self._lines = lines
+        self.options = options
+        self.chosen = 0
+
+    def text_lines(self, width: int) -> list[str]:
+        """The lines between title and answers, wrapped."""
+        return [part for text in self._lines for part in wrap(text, width - 4)]
+
+    def paint(self, width: int, height: int) -> list[Strip]:
+        """Title, lines, answers."""
+        inks, bar = self.inks, self.inks.bar
+        blank = Strip.blank(width, bar)
+        texts = self.text_lines(width)[: max(0, height - len(self.options) - 5)]
+        strips = [blank, line(width, bar, (f"  {self._title}", inks.title)), blank]
+        strips += [line(width, bar, (f"  {text}", PLAIN)) for text in texts]
+        strips += [blank] if texts else []
+        return [*strips, *[self._option(at, width) for at in range(len(self.options))], blank]
+
+    def option_at(self, y: int) -> int | None:
+        """The answer in this line of the box."""
+        at = y - (self.size.height - 1 - len(self.options))
+        return at if 0 <= at < len(self.options) else None
+
+    def on_click(self, event: events.Click) -> None:
+        """A click answers."""
+        at = self.option_at(event.y)
+        if at is not None and isinstance(self.screen, Dialog):
+            self.screen.dismiss(self.options[at].key)
+
+    def _option(self, at: int, width: int) -> Strip:
+        inks, option = self.inks, self.options[at]
+        chosen = at == self.chosen
+        wide = max(cells(other.title) for other in self.options)
+        ink: Style = inks.failed if option.danger else inks.title
+        pieces: list[Piece] = [
+            ("  ▌ " if chosen else "    ", inks.accent),
+            (f"{option.key} ", inks.accent),
+            (fit(option.title, wide), ink),
+            (f"  {cut(option.about, width - wide - 9)}", PLAIN if chosen else inks.dim),
+        ]
+        return line(width, inks.bar + inks.select if chosen else inks.bar, *pieces)
+
+
+class Dialog(ModalScreen[str]):
+    """Asks; is dismissed with the key of the answer, with that of the first one at Esc."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        key("", "down,j,tab", "choose(1)", "Next"),
+        key("", "up,k,shift+tab", "choose(-1)", "Previous"),
+        key("", "enter", "answer", "Answer"),
+        key("", "escape,q", "refuse", "Cancel"),
+    ]
+
+    def __init__(
+        self, title: str, lines: Sequence[str], options: Sequence[Option], *, refusal: str | None = None
+    ) -> None:
+        super().__init__()
+        self._box = Box(title, lines, options)
+        self._refusal = options[0].key if refusal is None else refusal
+
+    def compose(self) -> ComposeResult:
+        """Only the box."""
+        yield self._box
+
+    def on_resize(self, event: events.Resize) -> None:
+        """As large as its text, as far as the terminal allows."""
+        width = min(WIDEST, event.size.width - 2)
+        texts = self._box.text_lines(width)
+        wanted = len(texts) + len(self._box.options) + 4 + bool(texts)
+        self._box.styles.width = width
+        self._box.styles.height = min(wanted, event.size.height)
+
+    def on_key(self, event: events.Key) -> None:
+        """The key of an answer is the answer."""
+        for option in self._box.options:
+            if event.character == option.key:
+                event.stop()
+                self.dismiss(option.key)
+                return
+
+    def action_choose(self, by: int) -> None:
+        """Mark another answer."""
+        self._box.chosen = (self._box.chosen + by) % len(self._box.options)
+        self._box.redraw()
+
+    def action_answer(self) -> None:
+        """Enter: the marked answer."""
+        self.dismiss(self._box.options[self._box.chosen].key)
+
+    def action_refuse(self) -> None:
+        """Esc."""
+        self.dismiss(self._refusal)
+
+
+def confirm(title: str, lines: Sequence[str], yes: str) -> Dialog:
+    """A yes-or-no question; No is the default. Dismissed with ``y`` or ``n``."""
+    return Dialog(title, lines, (Option("n", "No", "change nothing"), Option("y", yes, danger=True)))
+
+
+def leave(session: str, running: int) -> Dialog:
+    """How to leave. Dismissed with ``l`` (leave all running), ``s`` (stop all) or ``c``."""
+    tasks = f"{running} task{'s' if running != 1 else ''}"
+    options = (
+        Option("l", "Leave", f"{tasks} and the supervisor go on; paneview comes back"),
+        Option("s", "Stop all", f"stop {tasks}, then end the supervisor", danger=True),
+        Option("c", "Cancel", "stay here"),
+    )
+    return Dialog(f"Leave {session}?", (), options, refusal="c")
+
+
+def message(title: str, lines: Sequence[str]) -> Dialog:
+    """Something to read."""
+    return Dialog(title, lines, (Option("c", "Close"),))

@@ -1,0 +1,148 @@
+"""The screen of events: all that happened, filtered by what is typed, with the full text of the selected one."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from typing import ClassVar
+
+from rich.style import Style
+from textual.binding import BindingType
+from textual.strip import Strip
+from textual.widget import Widget
+
+from paneview.control.model import EventView
+from paneview.tui.canvas import PLAIN, Canvas, line, spread
+from paneview.tui.happenings import happening
+from paneview.tui.keys import key
+from paneview.tui.picture import Change
+from paneview.tui.question import Question
+from paneview.tui.screens.base import MainScreen
+from paneview.tui.text import clean, wrap
+from paneview.tui.widgets.listing import CURSOR, Listing
+from paneview.tui.widgets.news import event_pieces, with_previous
+
+
+class EventList(Listing):
+    """Events, oldest first; the cursor stays at the newest until it is moved."""
+
+    def __init__(self, *, id: str | None = None) -> None:  # noqa: A002
+        super().__init__(id=id, empty=lambda: "Nothing has happened yet")
+        self.pattern: re.Pattern[str] | None = None
+        self.events: dict[str, EventView] = {}
+        self._before: dict[str, EventView | None] = {}
+
+    @property
+    def event(self) -> EventView | None:
+        """The selected event."""
+        return self.events.get(self.cursor or "")
+
+    def update(self) -> None:
+        """Show the picture's events."""
+        at_end = not self.keys or self.cursor == self.keys[-1]
+        shown = [event for event in self.pv.picture.events if self._keeps(event)]
+        self.events = {str(event.id): event for event in shown}
+        self._before = {str(event.id): before for event, before in with_previous(shown)}
+        keys = list(self.events)
+        self.set_keys(keys, cursor=keys[-1] if at_end and keys else None)
+
+    def row(self, key: str, width: int, style: Style) -> Strip:
+        """One event."""
+        mark = (CURSOR if key == self.cursor else " ", self.inks.accent)
+        return line(width, style, mark, *event_pieces(self.events[key], self.inks, before=self._before[key]))
+
+    def _keeps(self, event: EventView) -> bool:
+        return self.pattern is None or bool(
+            self.pattern.search(f"{event.task} {event.kind} {happening(event).text}")
+        )
+
+
+class EventText(Canvas):
+    """Everything that is known about one event."""
+
+    def __init__(self, *, id: str | None = None) -> None:  # noqa: A002
+        super().__init__(id=id)
+        self.event: EventView | None = None
+
+    def show(self, event: EventView | None) -> None:
+        """Tell about this event."""
+        self.event = event
+        self.redraw()
+
+    def paint(self, width: int, height: int) -> list[Strip]:
+        """A rule, and the event as it was recorded."""
+        inks, event = self.inks, self.event
+        title = f"event {event.id} " if event else "event "
+        strips = [spread(width, inks.base, [("── ", inks.rule), (title, inks.title)], [], ("─", inks.rule))]
+        if event is None:
+            return strips
+        facts = {
+            "kind": event.kind,
+            "task": event.task,
+            "run": event.run,
+            "cause": event.cause,
+            "actor": event.actor,
+        }
+        shown = "  ".join(f"{name} {value}" for name, value in facts.items() if value is not None)
+        texts = [shown, *(f"{name}: {_plain(value)}" for name, value in event.detail.items())]
+        for text in texts:
+            strips += [line(width, inks.base, (f" {part}", PLAIN)) for part in wrap(clean(text), width - 2)]
+        return strips
+
+
+class EventsScreen(MainScreen):
+    """What happened, and by whom."""
+
+    CRUMB = "events"
+    AUTO_FOCUS = "#events"
+    HINTS: ClassVar[dict[str, tuple[str, ...]]] = {
+        "": ("events.filter", "list.first", "list.last", "help", "back")
+    }
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        key("events.filter", "slash", "find", "Filter", "Filter by a regex")
+    ]
+
+    def body(self) -> Iterator[Widget]:
+        """The list, and the text of the selected event."""
+        yield EventList(id="events")
+        yield EventText(id="event-text")
+
+    def targets(self) -> list[str]:
+        """The task of the selected event."""
+        event = self.query_one(EventList).event
+        return [event.task] if event and event.task else []
+
+    def update(self, change: Change) -> None:
+        """The picture has changed."""
+        if change.events or change.order:
+            self.query_one(EventList).update()
+
+    def on_listing_moved(self, _message: Listing.Moved) -> None:
+        """Another event is selected."""
+        self.query_one(EventText).show(self.query_one(EventList).event)
+
+    async def action_find(self) -> None:
+        """Show only what matches."""
+        await self.ask(Question("/", "regular expression on task, kind and text", self._filter, self._filter))
+
+    def action_back(self) -> None:
+        """Esc: all events again, else back."""
+        events = self.query_one(EventList)
+        if events.pattern is not None:
+            self._filter("")
+        else:
+            super().action_back()
+
+    def _filter(self, text: str) -> None:
+        events = self.query_one(EventList)
+        try:
+            events.pattern = re.compile(text, re.IGNORECASE) if text else None
+        except re.error:
+            events.pattern = re.compile(re.escape(text), re.IGNORECASE)
+        events.update()
+
+
+def _plain(value: object) -> str:
+    return value if isinstance(value, str) else json.dumps(value)

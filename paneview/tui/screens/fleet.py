@@ -1,0 +1,157 @@
+"""The first screen: all tasks, the log of the selected one, and what happens."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import ClassVar
+
+from textual import events, on
+from textual.binding import BindingType
+from textual.containers import Container
+from textual.widget import Widget
+
+from paneview.tui.keys import key
+from paneview.tui.picture import Change
+from paneview.tui.question import Question
+from paneview.tui.screens.reading import ReadingScreen
+from paneview.tui.widgets.detail import Detail
+from paneview.tui.widgets.divider import Divider
+from paneview.tui.widgets.header import Header
+from paneview.tui.widgets.listing import Listing
+from paneview.tui.widgets.logview import LogView
+from paneview.tui.widgets.news import EventStrip
+from paneview.tui.widgets.tasks import TaskTable
+
+LEAST_ROWS = 8  # of the table in a small terminal, its heading included
+
+
+class FleetScreen(ReadingScreen):
+    """Tasks, log, events."""
+
+    CRUMB = "fleet"
+    AUTO_FOCUS = "#tasks"
+    HINTS: ClassVar[dict[str, tuple[str, ...]]] = {
+        "": ("task.start", "task.stop", "task.restart", "table.filter", "help", "leave"),
+        "log": ("log.search", "log.older", "log.filter", "log.follow", "help", "leave"),
+    }
+    BINDINGS: ClassVar[list[BindingType]] = [
+        key("table.filter", "slash", "find", "Filter", "Filter: regex, ! inverts"),
+        key("table.drill", "enter", "app.go('logs')", "Full log", "Log in the whole screen"),
+    ]
+
+    def body(self) -> Iterator[Widget]:
+        """Left: table and facts; right: log and events. In a narrow terminal one above the other."""
+        with Container(id="body"):
+            with Container(id="left"):
+                yield TaskTable(id="tasks")
+                yield Detail(id="detail")
+            yield Divider(id="divider")
+            with Container(id="right"):
+                yield LogView(id="log")
+                yield EventStrip(id="news")
+        yield EventStrip(id="newest")
+
+    def on_mount(self) -> None:
+        """The header tells when the table shows less than all."""
+        header = self.query_one(Header)
+        header.note, self.table.noted = self.table.note, header.redraw
+
+    @property
+    def table(self) -> TaskTable:
+        """The table of tasks."""
+        return self.query_one(TaskTable)
+
+    def on_screen_resume(self, _event: events.ScreenResume) -> None:
+        """Back from the log of a task: that one is selected."""
+        if self.pv.selected is not None:
+            self.table.select(self.pv.selected)
+
+    def targets(self) -> list[str]:
+        """The marked tasks, else the selected one."""
+        return self.table.targets()
+
+    def update(self, change: Change) -> None:
+        """The picture has changed."""
+        if change.tasks or change.order or change.link:
+            self.table.update(change)
+            self._fit_table()
+            self.query_one(Detail).redraw()
+        if change.events:
+            for strip in self.query(EventStrip):
+                strip.redraw()
+            self.query_one(Detail).redraw()
+        super().update(change)
+
+    def tick(self) -> None:
+        """Uptimes."""
+        self.table.redraw()
+        self.query_one(Detail).redraw()
+
+    def laid_out(self) -> None:
+        """The table may have as many rows as this size allows."""
+        self._fit_table()
+        if self.focused is None and not self.has_class("tiny"):
+            self.call_after_refresh(
+                self.set_focus, self.log_view if self.has_class("reading") else self.table
+            )
+
+    @on(Listing.Moved)
+    def show_task(self, message: Listing.Moved) -> None:
+        """Another task is selected: its log and its facts."""
+        if message.listing is self.table:
+            self.pv.selected = message.key
+            self.log_view.show(message.key)
+            self.query_one(Detail).show(message.key)
+
+    @on(Listing.Chosen)
+    def drill_down(self) -> None:
+        """Enter, or a click on the selected task."""
+        self.pv.action_go("logs")
+
+    def acted(self) -> None:
+        """What was marked has been acted on."""
+        self.table.marked.clear()
+        self.table.redraw()
+
+    async def action_find(self) -> None:
+        """Filter the tasks."""
+        table, before = self.table, self.table.filter.text
+
+        def restore() -> None:
+            table.set_filter(before)
+
+        hint = "regular expression on name, group, state, command · ! inverts"
+        await self.ask(Question("/", hint, table.set_filter, table.set_filter, restore, value=before))
+
+    def action_pane(self, by: int) -> None:
+        """Between table and log; where only one fits, the other one is shown instead."""
+        alone = self.has_class("single")
+        reading = not self.has_class("reading") if alone else self.focused is self.table
+        self.set_class(reading, "reading")
+        self.set_focus(self.log_view if reading else self.table)
+
+    def action_back(self) -> None:
+        """Esc: out of the log, else drop marks and filters."""
+        table = self.table
+        if self.log_view.leave():
+            return
+        if self.focused is not table:
+            self.action_pane(-1)
+        elif table.marked:
+            table.marked.clear()
+            table.redraw()
+        elif table.filter.text or table.only_failing:
+            table.only_failing = False
+            table.set_filter("")
+
+    def _fit_table(self) -> None:
+        """The table takes what it needs, up to a third of the screen, beside the log up to two thirds."""
+        height, needed = self.size.height, len(self.pv.picture.tasks) + 1
+        wanted: int | str = "1fr"
+        if self.has_class("stacked"):
+            wanted = max(3, min(needed, max(LEAST_ROWS, height // 3)))
+        elif self.has_class("wide"):
+            wanted = max(6, min(needed, height * 2 // 3))
+        if getattr(self, "_table_height", None) != wanted:
+            self._table_height = wanted
+            self.table.styles.height = wanted

@@ -1,0 +1,150 @@
+"""All keys, made from the bindings themselves: what is shown is what is bound."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import ClassVar
+
+from textual.app import ComposeResult
+from textual.binding import BindingType
+from textual.dom import DOMNode
+from textual.screen import ModalScreen, Screen
+from textual.strip import Strip
+
+from paneview.tui import words
+from paneview.tui.canvas import PLAIN, Canvas, Piece, line
+from paneview.tui.keys import key, key_text
+from paneview.tui.text import cells, cut, fit
+
+KEY_WIDTH = 10
+LEAST_COLUMN = 36
+# The groups of the help, by the first part of a binding's id.
+GROUPS = (
+    ("task", "Tasks"),
+    ("table", "Table"),
+    ("list", "Lists"),
+    ("log", "Log"),
+    ("logs", "Log screen"),
+    ("", "Everywhere"),
+)
+
+Section = tuple[str, list[tuple[str, str]]]
+
+
+def sections(nodes: Iterable[DOMNode]) -> list[Section]:
+    """Group by group, the keys and what they do, in the order in which they are bound; a node's own ones first."""
+    found: dict[str, dict[str, list[str]]] = {}
+    for node in nodes:
+        for name, binding in node._bindings:
+            if not binding.id:
+                continue
+            prefix = binding.id.partition(".")[0] if "." in binding.id else ""
+            group = prefix if any(prefix == name for name, _ in GROUPS) else ""
+            keys = found.setdefault(group, {}).setdefault(binding.tooltip, [])
+            if key_text(name) not in keys:
+                keys.append(key_text(name))
+    return [
+        (title, [(" ".join(keys), text) for text, keys in found[name].items()])
+        for name, title in GROUPS
+        if name in found
+    ]
+
+
+class HelpText(Canvas, can_focus=True):
+    """The sections, in as many columns as fit."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        key("", "j,down", "scroll_by(1)", "Down"),
+        key("", "k,up", "scroll_by(-1)", "Up"),
+        key("", "pagedown,space", "scroll_by(10)", "Page down"),
+        key("", "pageup", "scroll_by(-10)", "Page up"),
+    ]
+
+    def __init__(self, shown: list[Section]) -> None:
+        super().__init__(id="help")
+        self._sections = shown
+        self._from = 0
+
+    def paint(self, width: int, height: int) -> list[Strip]:
+        """The title, then the sections."""
+        inks = self.inks
+        base = inks.bar
+        rows = self._rows(width)
+        self._from = max(0, min(self._from, len(rows) - height + 3))
+        more = "  j k scroll" if len(rows) > height - 3 else ""
+        title = line(width, base, ("  Keys", inks.title), (f"   esc closes{more}", inks.dim))
+        shown = rows[self._from : self._from + height - 3]
+        strips = [Strip.blank(width, base), title, Strip.blank(width, base)]
+        strips += [line(width, base, *pieces) for pieces in shown]
+        return strips + [Strip.blank(width, base)] * (height - len(strips))
+
+    def on_resize(self) -> None:
+        """No taller than the text."""
+        self.styles.height = min(len(self._rows(self.size.width)) + 4, self.screen.size.height)
+
+    def action_scroll_by(self, by: int) -> None:
+        """Scroll."""
+        self._from += by
+        self.redraw()
+
+    def _rows(self, width: int) -> list[list[Piece]]:
+        columns = max(1, (width - 2) // LEAST_COLUMN)
+        column = (width - 2) // columns
+        blocks = [self._block(title, keys, column) for title, keys in self._sections]
+        blocks.append(self._states())
+        stacks: list[list[list[Piece]]] = [[] for _ in range(columns)]
+        # Each block goes on the shortest stack.
+        for block in blocks:
+            stack = min(stacks, key=len)
+            stack += [*block, []]
+        tallest = max(len(stack) for stack in stacks)
+        rows: list[list[Piece]] = []
+        for at in range(tallest):
+            row: list[Piece] = []
+            for stack in stacks:
+                row += _padded(stack[at] if at < len(stack) else [], column)
+            rows.append(row)
+        while rows and not any(text.strip() for text, _ in rows[-1]):
+            rows.pop()
+        return rows
+
+    def _block(self, title: str, keys: list[tuple[str, str]], column: int) -> list[list[Piece]]:
+        inks = self.inks
+        rows: list[list[Piece]] = [[(f"  {title}", inks.accent)]]
+        room = column - KEY_WIDTH - 4
+        rows += [
+            [("  " + fit(names, KEY_WIDTH), inks.title), (f" {cut(text, room)}", PLAIN)]
+            for names, text in keys
+        ]
+        return rows
+
+    def _states(self) -> list[list[Piece]]:
+        inks = self.inks
+        rows: list[list[Piece]] = [[("  States", inks.accent)]]
+        looks = list(dict.fromkeys(words.LOOKS.values()))
+        for at in range(0, len(looks), 2):
+            row: list[Piece] = [("  ", PLAIN)]
+            for look in looks[at : at + 2]:
+                row += [(f"{look.glyph} ", inks.role(look.role)), (fit(look.word, 13), PLAIN)]
+            rows.append(row)
+        return rows
+
+
+def _padded(pieces: list[Piece], width: int) -> list[Piece]:
+    used = sum(cells(text) for text, _ in pieces)
+    return [*pieces, (" " * max(0, width - used), PLAIN)]
+
+
+class HelpScreen(ModalScreen[None]):
+    """The keys that work on the screen below."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [key("", "escape,q,question_mark", "dismiss", "Close")]
+
+    def __init__(self, screen: Screen[object]) -> None:
+        super().__init__()
+        nodes = [node for node in screen.query("*") if node.can_focus]
+        self._shown = sections([*nodes, screen, screen.app])
+
+    def compose(self) -> ComposeResult:
+        """Only the text."""
+        yield HelpText(self._shown)

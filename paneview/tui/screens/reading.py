@@ -1,0 +1,104 @@
+"""A screen with a log to read: the keys that work wherever the focus is, the prompts for searching and filtering."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from textual import on
+from textual.binding import BindingType
+
+from paneview.tui.keys import key
+from paneview.tui.picture import Change
+from paneview.tui.question import Question
+from paneview.tui.screens.base import MainScreen
+from paneview.tui.text import clean
+from paneview.tui.widgets.logview import LogView
+
+
+class ReadingScreen(MainScreen):
+    """Base of the fleet and the log screens."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        key("log.older", "n", "log('match', 'back')", "Older", "Next match, older"),
+        key("log.newer", "N", "log('match', 'forward')", "Newer", "Next match, newer"),
+        key("log.filter", "ampersand", "filter_log", "Filter", "Show only matching lines"),
+        key("log.follow_anywhere", "F", "log('toggle_follow')", "Follow", "Follow or pause, anywhere"),
+        key("log.times", "T", "log('next_stamp')", "Times", "Times: off, start, clock"),
+        key("log.run_before", "left_square_bracket", "log('run', -1)", "Previous run"),
+        key("log.run_after", "right_square_bracket", "log('run', 1)", "Next run"),
+        key("log.up_anywhere", "ctrl+u", "log('page', -1)", "Log up", "Scroll the log up"),
+        key("log.down_anywhere", "ctrl+d", "log('page', 1)", "Log down", "Scroll the log down"),
+    ]
+
+    @property
+    def log_view(self) -> LogView:
+        """The log that is read."""
+        return self.query_one(LogView)
+
+    def update(self, change: Change) -> None:
+        """The picture has changed."""
+        self.log_view.update(change)
+
+    def action_log(self, name: str, *args: str | int) -> None:
+        """Have the log do something, wherever the focus is."""
+        getattr(self.log_view, f"action_{name}")(*args)
+
+    async def action_search_log(self) -> None:
+        """Ask what to look for; tried out while it is typed, from where the window stood."""
+        view = self.log_view
+        state = view.state
+        if state is None:
+            return
+        stood = (state.follow, state.top, view.last_number)
+
+        def restore() -> None:
+            view.search("")
+            state.follow, state.top, _ = stood
+            view.sync()
+
+        def preview(text: str) -> None:
+            self.try_search(text, stood[2], final=False)
+
+        def submit(text: str) -> None:
+            if state.search is None or state.search.query.text != text:
+                self.try_search(text, stood[2])
+
+        hint = "text or regular expression, in all that is stored · n older, N newer"
+        await self.ask(Question("/", hint, submit, preview, restore))
+
+    async def action_filter_log(self) -> None:
+        """Ask which lines to show."""
+        state = self.log_view.state
+        if state is not None:
+            value = state.filter.query.text if state.filter else ""
+            await self.ask(
+                Question("&", "show only matching lines · empty shows all", self._filter_log, value=value)
+            )
+
+    def action_back(self) -> None:
+        """Esc: what the log is in, else back."""
+        if not self.log_view.leave():
+            super().action_back()
+
+    @on(LogView.Copy)
+    def copy_lines(self, message: LogView.Copy) -> None:
+        """Copy or save the lines of a log."""
+        from paneview.tui.copying import copy_lines
+
+        self.run_worker(
+            copy_lines(self.pv, message.state.feed, message.first, message.last, save=message.save)
+        )
+
+    def try_search(self, text: str, start: int | None = None, *, final: bool = True) -> None:
+        """Search the log; a wrong pattern is told, unless it is still being typed."""
+        try:
+            self.log_view.search(text, start=start)
+        except ValueError as error:
+            if final:
+                self.pv.tell(clean(str(error)), failed=True)
+
+    def _filter_log(self, text: str) -> None:
+        try:
+            self.log_view.filter(text)
+        except ValueError as error:
+            self.pv.tell(clean(str(error)), failed=True)

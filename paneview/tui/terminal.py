@@ -1,0 +1,160 @@
+"""The terminal, made harmless: one that stalls, goes away or is sent a signal ends the screen cleanly or not at all.
+
+Three things Textual leaves open. Its writer blocks the event loop once a terminal has stopped reading; here frames are
+dropped instead, and the screen is drawn whole when the terminal reads again. Plain signals end it with the terminal in
+a state nobody can type in; here TERM, HUP and INT leave by the front door, and by the window if that takes too long.
+A terminal that is gone makes its input thread fail or spin; here that is told apart and ends the program.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import select
+import signal
+import sys
+import termios
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from queue import Full
+from typing import TYPE_CHECKING, Any
+
+from textual.drivers.linux_driver import LinuxDriver
+
+if TYPE_CHECKING:
+    from textual.app import App
+
+MOST_PENDING = 12  # writes: a terminal that is this far behind gets the newest picture later instead
+CHECK = 0.1  # s between looks at a terminal that does not read
+PATIENCE = 2.0  # s for the way out before it is cut short
+LEAVING = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
+
+
+class Terminal(LinuxDriver):
+    """Textual's driver for Unix terminals that never blocks the event loop."""
+
+    stuck = False
+    """The terminal did not take the last words: leave without flushing."""
+
+    def __init__(self, app: App[Any], **settings: Any) -> None:
+        super().__init__(app, **settings)
+        self._behind = False
+        self._leaving = False
+
+    def write(self, data: str) -> None:
+        """Hand over to the writer's thread; drop it if the terminal is too far behind."""
+        writer = self._writer_thread
+        if writer is None:
+            return
+        queue = writer._queue
+        if self._leaving:
+            try:
+                queue.put(data, timeout=PATIENCE / 4)
+            except Full:
+                self.stuck = True
+        elif self._behind or queue.qsize() >= MOST_PENDING:
+            self._fall_behind()
+        else:
+            queue.put(data)
+
+    def stop_application_mode(self) -> None:
+        """Restore the terminal. These words are not dropped, but not waited for without end either."""
+        self._leaving = True
+        try:
+            super().stop_application_mode()
+        finally:
+            self._leaving = False
+
+    def close(self) -> None:
+        """End the writer's thread, unless it hangs in a terminal that does not read."""
+        writer = self._writer_thread
+        if writer is None:
+            return
+        with suppress(Full):
+            writer._queue.put(None, timeout=PATIENCE / 4)
+        writer.join(PATIENCE / 2)
+        self.stuck = self.stuck or writer.is_alive()
+
+    def _fall_behind(self) -> None:
+        if not self._behind:
+            self._behind = True
+            self._loop.call_later(CHECK, self._catch_up)
+
+    def _catch_up(self) -> None:
+        writer = self._writer_thread
+        if writer is not None and not writer._queue.empty():
+            self._loop.call_later(CHECK, self._catch_up)
+            return
+        self._behind = False
+        self._app.refresh(layout=True)
+
+    def _run_input_thread(self) -> None:
+        try:
+            self.run_input_thread()
+        except OSError:
+            # The terminal is gone; there is nobody to show a traceback to.
+            self.stuck = True
+            with suppress(RuntimeError):
+                self._loop.call_soon_threadsafe(self._app.exit, 128 + signal.SIGHUP)
+
+
+def on_leaving_signals(leave: Callable[[int], None]) -> None:
+    """Call ``leave`` with the exit status when a signal asks the program to end; end it anyway if that hangs."""
+
+    def take(number: int) -> None:
+        watchdog = threading.Timer(PATIENCE + 1, _break_out, [128 + number])
+        watchdog.daemon = True
+        watchdog.start()
+        leave(128 + number)
+
+    loop = asyncio.get_running_loop()
+    for number in LEAVING:
+        loop.add_signal_handler(number, take, number)
+
+
+def on_hang_up(leave: Callable[[int], None]) -> None:
+    """Call ``leave`` when the terminal is closed, also where SIGHUP does not arrive (Linux)."""
+    if not hasattr(select, "epoll"):
+        return
+    watch = select.epoll()
+    try:
+        watch.register(sys.__stdin__.fileno(), 0)  # type: ignore[union-attr]  # hang-up is always reported
+    except (OSError, ValueError):  # no terminal there, as in tests
+        watch.close()
+        return
+    loop = asyncio.get_running_loop()
+
+    def gone() -> None:
+        loop.remove_reader(watch)
+        watch.close()
+        leave(128 + signal.SIGHUP)
+
+    loop.add_reader(watch, gone)
+
+
+def can_stop() -> bool:
+    """Whether a shell waits that could bring this program back after Ctrl-Z."""
+    try:
+        return os.getsid(os.getppid()) == os.getsid(0) and os.getpgid(os.getppid()) != os.getpgid(0)
+    except ProcessLookupError:
+        return False
+
+
+def saved_mode() -> Callable[[], None]:
+    """Remember how the terminal is; the returned function makes it so again."""
+    try:
+        descriptor = sys.__stdin__.fileno()  # type: ignore[union-attr]
+        mode = termios.tcgetattr(descriptor)
+    except (termios.error, OSError, ValueError, AttributeError):
+        return lambda: None
+
+    def restore() -> None:
+        with suppress(termios.error, OSError):
+            termios.tcsetattr(descriptor, termios.TCSANOW, mode)
+
+    return restore
+
+
+def _break_out(status: int) -> None:
+    os._exit(status)

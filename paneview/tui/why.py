@@ -1,0 +1,89 @@
+"""Why a task is as it is: one sentence with the facts, for whoever asks "why isn't it running?"."""
+
+from __future__ import annotations
+
+from paneview.control.model import TaskView
+from paneview.tui import words
+from paneview.tui.picture import Picture
+from paneview.tui.text import clean
+
+
+def why(task: TaskView, picture: Picture) -> str:
+    """One sentence."""
+    name, now = clean(task.name), picture.clock()
+    reason = clean(task.reason or "")
+    tell = _TELL.get(task.state)
+    text = tell(task, picture, now) if tell else task.state
+    sentence = f"{name} {text}"
+    return f"{sentence}: {reason}." if reason and reason not in sentence else f"{sentence}."
+
+
+def _running(task: TaskView, _picture: Picture, now: float) -> str:
+    up = words.uptime(task, now)
+    since = f" for {words.duration(up)}" if up is not None else ""
+    health = {
+        "healthy": " and is healthy",
+        "unhealthy": " but is unhealthy",
+        "starting": " but is not ready yet",
+    }
+    again = f", after {words.plural(task.restarts, 'restart')}" if task.restarts else ""
+    return f"runs{since}{health.get(task.health, '')}{again}"
+
+
+def _waiting(task: TaskView, picture: Picture, _now: float) -> str:
+    missing = []
+    for name in task.depends_on:
+        other = picture.tasks.get(name)
+        if other is None or not other.ready:
+            state = words.look(other).word if other else "unknown"
+            missing.append(f"{clean(name)} ({state})")
+    return "waits" + (f" for {', '.join(missing)}" if missing else "")
+
+
+def _backoff(task: TaskView, _picture: Picture, now: float) -> str:
+    wait = f" in {words.duration(max(0.0, task.next_start_at - now))}" if task.next_start_at else ""
+    return (
+        f"{_ended(task)} and is started again{wait} (restart {task.restarts} of at most {task.max_restarts})"
+    )
+
+
+def _failed(task: TaskView, _picture: Picture, _now: float) -> str:
+    if task.restart_policy == "no":
+        tail = "; its restart policy is “no”"
+    else:
+        tail = f"; it was restarted {words.plural(task.restarts, 'time')}, at most {task.max_restarts} are allowed"
+    return f"{_ended(task)} and stays down{tail}"
+
+
+def _stopped(_task: TaskView, _picture: Picture, _now: float) -> str:
+    return "was stopped by hand and stays down until somebody starts it"
+
+
+def _done(task: TaskView, _picture: Picture, _now: float) -> str:
+    took = ""
+    if task.started_at and task.ended_at:
+        took = f" after {words.duration(task.ended_at - task.started_at)}"
+    return f"is done: it ended with 0{took}"
+
+
+def _idle(task: TaskView, _picture: Picture, _now: float) -> str:
+    return "has not been started yet" + ("" if task.auto_start else "; it is started by hand only (s)")
+
+
+def _ended(task: TaskView) -> str:
+    if task.signal:
+        return f"was ended by SIG{words.signal_name(task.signal)}"
+    return "ended" if task.exit_code is None else f"ended with exit code {task.exit_code}"
+
+
+_TELL = {
+    "running": _running,
+    "waiting": _waiting,
+    "backoff": _backoff,
+    "failed": _failed,
+    "stopped": _stopped,
+    "done": _done,
+    "idle": _idle,
+    "starting": lambda *_: "is being started",
+    "stopping": lambda *_: "is being stopped",
+}

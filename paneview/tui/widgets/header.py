@@ -1,0 +1,107 @@
+"""The first line: which project, which screen, how the tasks are, and what needs a person."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from textual.strip import Strip
+
+from paneview.tui import words
+from paneview.tui.arrange import counts
+from paneview.tui.canvas import PLAIN, Canvas, Piece, spread
+from paneview.tui.text import cells, clean, cut
+
+_COUNTS = (
+    ("failed", "✗", "failed", "failed"),
+    ("changing", "◐", "changing", "attention"),
+    ("ok", "●", "ok", "ok"),
+    ("resting", "○", "idle", "dim"),
+)
+_BARS = "▁▂▃▄▅▆▇█"
+CURVE = 24
+
+
+class Header(Canvas):
+    """Breadcrumb at the left; counts and, where there is room, the project's CPU and memory at the right."""
+
+    def __init__(self, *, crumb: str, id: str | None = None) -> None:  # noqa: A002
+        super().__init__(id=id)
+        self.crumb = crumb
+        self.note: Callable[[], str] = lambda: ""
+
+    def paint(self, width: int, height: int) -> list[Strip]:
+        """One line."""
+        inks, picture = self.inks, self.pv.picture
+        names = [("paneview", inks.accent)] if width >= 60 or not picture.session else []
+        if picture.session:
+            names.append((clean(picture.session), inks.title))
+        names.append((self.crumb, inks.title))
+        left: list[Piece] = [(" ", PLAIN)]
+        for name, ink in names:
+            left += [(f"{name} ", ink), ("› ", inks.dim)]
+        left.pop()
+        if note := self.note():
+            left.append((f" {note} ", inks.attention))
+        room = width - sum(cells(text) for text, _ in left) - 2
+        right = self._right(room)
+        return [spread(width, inks.bar, left, right, (" ", inks.bar))]
+
+    def _right(self, room: int) -> list[Piece]:
+        inks, picture = self.inks, self.pv.picture
+        if picture.link.phase == "starting":
+            return [("◐ starting… ", inks.attention)]
+        if picture.link.phase == "lost":
+            text = cut(f"✗ disconnected: {clean(picture.link.reason)}, reconnecting…", room)
+            return [(f"{text} ", inks.failed)]
+        needs, usage, counted = self._needs(), self._usage(curve=False), self._counts(words_too=True)
+        wishes = (
+            [*needs, *counted, *self._usage(curve=True)],
+            [*needs, *counted, *usage],
+            [*counted, *usage],
+            counted,
+        )
+        fitting = (wish for wish in wishes if sum(cells(text) for text, _ in wish) <= room)
+        return next(fitting, self._counts(words_too=False))
+
+    def _counts(self, *, words_too: bool) -> list[Piece]:
+        inks, found = self.inks, counts(self.pv.picture.tasks.values())
+        pieces: list[Piece] = []
+        for key, glyph, word, role in _COUNTS:
+            if found[key]:
+                text = f" {glyph} {found[key]} {word} " if words_too else f" {glyph}{found[key]} "
+                pieces.append((text, inks.role(role)))
+        return pieces
+
+    def _needs(self) -> list[Piece]:
+        names = [
+            task.name
+            for task in self.pv.picture.tasks.values()
+            if words.condition(task) in words.NEEDS_PERSON
+        ]
+        if not names:
+            return []
+        shown = ", ".join(clean(name) for name in names[:3]) + ("…" if len(names) > 3 else "")
+        return [(f"! {shown} ", self.inks.failed)]
+
+    def _usage(self, *, curve: bool) -> list[Piece]:
+        inks, usage = self.inks, self.pv.picture.usage
+        if not usage:
+            return []
+        cpu, memory = usage[-1]
+        pieces: list[Piece] = [("  CPU ", inks.dim)]
+        if curve:
+            pieces.append((f"{sparkline([value for value, _ in usage], CURVE)} ", inks.accent))
+        return [
+            *pieces,
+            (f"{words.percent(cpu):>6}", inks.title),
+            ("  MEM ", inks.dim),
+            (f"{words.size(memory):>5} ", inks.title),
+        ]
+
+
+def sparkline(values: list[float], width: int) -> str:
+    """The last ``width`` values as bars, scaled to the largest of them (but never to less than 10)."""
+    shown = values[-width:]
+    top = max(10.0, *shown) if shown else 10.0
+    bars = "".join(_BARS[max(0, min(7, round(8 * value / top) - 1))] for value in shown)
+    return bars.rjust(width, "▁")

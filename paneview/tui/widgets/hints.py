@@ -1,0 +1,55 @@
+"""The last line: at most six keys that matter here, taken from the bindings themselves."""
+
+from __future__ import annotations
+
+from textual import events
+from textual.binding import Binding
+from textual.strip import Strip
+
+from paneview.tui.canvas import Canvas, Piece, line
+from paneview.tui.keys import key_text
+from paneview.tui.text import cells
+
+MOST = 6
+PROMPT = ("prompt.submit", "prompt.cancel", "prompt.earlier", "prompt.complete")
+
+
+class Hints(Canvas):
+    """Six hints for what has the focus. ``wanted`` gives the ids of bindings, by the focused widget's id."""
+
+    def __init__(self, wanted: dict[str, tuple[str, ...]], *, id: str | None = None) -> None:  # noqa: A002
+        super().__init__(id=id)
+        self._wanted = wanted
+        self._spans: list[tuple[int, str]] = []
+
+    def paint(self, width: int, height: int) -> list[Strip]:
+        """One line."""
+        inks = self.inks
+        focused = self.screen.focused
+        wanted = {"prompt-line": PROMPT, **self._wanted}
+        ids = wanted.get((focused.id if focused else None) or "", wanted[""])[:MOST]
+        found: dict[str | None, Binding] = {}
+        for active in self.screen.active_bindings.values():
+            found.setdefault(active.binding.id, active.binding)
+        shown = [
+            (f" {key_text(found[name].key)} ", f"{found[name].description.lower()} ", found[name].key)
+            for name in ids
+            if name in found
+        ]
+        # Where there is no room for all, the last two stay: they are help and the way out.
+        while len(shown) > 2 and sum(cells(name) + cells(word) for name, word, _ in shown) > width:
+            del shown[-3]
+        self._spans = []
+        pieces: list[Piece] = []
+        end = 0
+        for name, word, pressed in shown:
+            pieces += [(name, inks.accent), (word, inks.dim)]
+            end += cells(name) + cells(word)
+            self._spans.append((end, pressed))
+        return [line(width, inks.bar, *pieces)]
+
+    def on_click(self, event: events.Click) -> None:
+        """A click on a hint is its key."""
+        pressed = next((name for end, name in self._spans if event.x < end), None)
+        if pressed is not None:
+            self.app.simulate_key(pressed)

@@ -1,0 +1,70 @@
+"""The event feed: the latest events, newest last, under a rule; or only the very latest, in one line."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from textual.strip import Strip
+
+from paneview.control.model import EventView
+from paneview.tui.canvas import PLAIN, Canvas, Piece, line, spread
+from paneview.tui.happenings import happening
+from paneview.tui.text import cells, clean, fit
+from paneview.tui.theme import Inks
+from paneview.tui.widgets.logrows import clock
+
+SUBJECT = 14
+
+
+def event_pieces(
+    event: EventView, inks: Inks, subject: int = SUBJECT, before: EventView | None = None
+) -> list[Piece]:
+    """Time, glyph, task and sentence; with the name of the client through which a person acted."""
+    what = happening(event, before)
+    pieces: list[Piece] = [
+        (f" {clock(event.ts)} ", inks.dim),
+        (f"{what.glyph} ", inks.role(what.role)),
+        (f"{fit(what.subject, subject)} " if subject else "", inks.title),
+        (what.text, inks.failed if what.role == "failed" else PLAIN),
+    ]
+    if what.by:
+        pieces.append((f"  ‹ {what.by}", inks.mark))
+    return pieces
+
+
+class EventStrip(Canvas):
+    """The latest events that fit."""
+
+    def on_click(self) -> None:
+        """To all events."""
+        self.pv.action_go("events")
+
+    def paint(self, width: int, height: int) -> list[Strip]:
+        """A rule, then the events; with one line of height only the latest event."""
+        inks = self.inks
+        newest = list(self.pv.picture.events)[-max(1, height - 1) :]
+        subject = min(SUBJECT, max((cells(clean(event.task or "")) for event in newest), default=0))
+        rows = [
+            line(width, inks.base, *event_pieces(event, inks, subject, before))
+            for event, before in with_previous(newest)
+        ]
+        if height == 1:
+            return rows[-1:]
+        if not rows:
+            rows = [line(width, inks.base, (" Nothing has happened yet", inks.dim))]
+        rule = spread(
+            width,
+            inks.base,
+            [("── ", inks.rule), ("events ", inks.title)],
+            [(" 5 all ──", inks.dim)],
+            ("─", inks.rule),
+        )
+        return [rule, *rows]
+
+
+def with_previous(events: Iterable[EventView]) -> Iterator[tuple[EventView, EventView | None]]:
+    """Each event with the one before it of the same task, if that is among them."""
+    latest: dict[str | None, EventView] = {}
+    for event in events:
+        yield event, latest.get(event.task)
+        latest[event.task] = event

@@ -1,0 +1,115 @@
+"""The line in which searches, filters and commands are typed; it is made when it is first needed."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from textual import events
+from textual.app import ComposeResult
+from textual.binding import BindingType
+from textual.containers import Horizontal
+from textual.suggester import SuggestFromList
+from textual.timer import Timer
+from textual.widget import Widget
+from textual.widgets import Input, Static
+
+from paneview.tui.keys import key
+from paneview.tui.question import Question
+from paneview.tui.screens.base import MainScreen
+
+DEBOUNCE = 0.12  # s after the last key, before what was typed is tried out
+
+
+class Line(Input):
+    """An input without frame whose up and down walk through what was typed before."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        key("prompt.submit", "enter", "submit", "Go"),
+        key("prompt.cancel", "escape", "give_up", "Cancel"),
+        key("prompt.earlier", "up", "history(-1)", "Earlier"),
+        key("prompt.later", "down", "history(1)", "Later"),
+        key("prompt.complete", "tab", "cursor_right", "Complete"),
+    ]
+
+    def action_give_up(self) -> None:
+        """Esc."""
+        prompt = self.query_ancestor(Prompt)
+        prompt.close(cancelled=True)
+
+    def action_history(self, by: int) -> None:
+        """Walk through the history."""
+        self.query_ancestor(Prompt).recall(by)
+
+
+class Prompt(Horizontal):
+    """A sign and a line; takes the focus while it is open and gives it back."""
+
+    def __init__(self, question: Question, history: list[str]) -> None:
+        super().__init__(id="prompt")
+        self._question = question
+        self._history = history
+        self._at = len(history)
+        self._before: Widget | None = None
+        self._timer: Timer | None = None
+
+    def compose(self) -> ComposeResult:
+        """The sign and the line."""
+        asked = self._question
+        yield Static(asked.sign, id="prompt-sign", markup=False)
+        suggester = SuggestFromList(asked.suggestions, case_sensitive=True) if asked.suggestions else None
+        line = Line(asked.value, placeholder=asked.hint, suggester=suggester, compact=True, id="prompt-line")
+        line.cursor_blink = False
+        yield line
+
+    def on_mount(self) -> None:
+        """Take the focus."""
+        self._before = self.screen.focused
+        self.screen.set_focus(self.query_one(Line))
+
+    def on_input_changed(self, event: Input.Changed) -> None:
+        """Try it out while it is typed."""
+        event.stop()
+        if self._timer is not None:
+            self._timer.stop()
+        preview = self._question.preview
+        if preview is not None:
+            self._timer = self.set_timer(DEBOUNCE, lambda: preview(event.value))
+
+    def on_input_submitted(self, event: Input.Submitted) -> None:
+        """Enter."""
+        event.stop()
+        screen = self.screen
+        self.close()
+        if event.value and (not self._history or self._history[-1] != event.value):
+            self._history.append(event.value)
+        # In the screen's name: what is opened by the answer would report back to this prompt, which is gone by then.
+        screen.call_next(self._question.submit, event.value)
+
+    def on_descendant_blur(self, _event: events.DescendantBlur) -> None:
+        """A click elsewhere closes it."""
+        if self.is_attached and self.screen.is_current:
+            self.close(cancelled=True)
+
+    def recall(self, by: int) -> None:
+        """Show what was typed before."""
+        self._at = max(0, min(self._at + by, len(self._history)))
+        line = self.query_one(Line)
+        line.value = self._history[self._at] if self._at < len(self._history) else ""
+        line.cursor_position = len(line.value)
+
+    def close(self, *, cancelled: bool = False) -> None:
+        """Take it away and give the focus back."""
+        if not self.is_attached or self.has_class("closing"):
+            return
+        self.add_class("closing")
+        if self._timer is not None:
+            self._timer.stop()
+        if self._before is not None and self._before.is_attached:
+            self.screen.set_focus(
+                self._before
+            )  # at once: a focus that waits would lose to the removal's own choice
+        self.remove()
+        if isinstance(self.screen, MainScreen):
+            self.screen.asked()
+        if cancelled and self._question.cancel is not None:
+            self._question.cancel()

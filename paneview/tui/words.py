@@ -1,0 +1,136 @@
+"""What things are called on the screen: states as glyph and word, durations, sizes.
+
+Everything here is a pure function of what the supervisor said and the time, so that the table, the header and the
+help say the same thing, and a state is never told by colour alone.
+"""
+
+from __future__ import annotations
+
+import signal
+from typing import NamedTuple
+
+from paneview.control.model import TaskView
+from paneview.tui.text import clean
+
+
+class Look(NamedTuple):
+    """How a state shows: a glyph of one cell, a word, and the colour's role (an attribute of `theme.Inks`)."""
+
+    glyph: str
+    word: str
+    role: str
+
+
+LOOKS = {
+    "idle": Look("○", "idle", "dim"),
+    "waiting": Look("◔", "waiting", "attention"),
+    "starting": Look("◐", "starting", "attention"),
+    "running": Look("●", "running", "ok"),
+    "healthy": Look("●", "healthy", "ok"),
+    "unready": Look("◐", "not ready", "attention"),
+    "unhealthy": Look("▲", "unhealthy", "failed"),
+    "stopping": Look("◑", "stopping", "attention"),
+    "backoff": Look("↻", "retry", "attention"),
+    "done": Look("✓", "done", "ok"),
+    "failed": Look("✗", "failed", "failed"),
+    "stopped": Look("■", "stopped", "dim"),
+}
+_HEALTH_WORDS = {"healthy": "healthy", "unhealthy": "unhealthy", "starting": "unready"}
+
+# By urgency: what needs a person first, what is in order last. A short change (starting, stopping) ranks with what
+# runs, so that rows do not jump about while a project comes up.
+_RANKS = {"failed": 1, "unhealthy": 2, "waiting": 3, "backoff": 3, "unready": 4, "starting": 4, "stopping": 4}
+_RANKS |= {"running": 4, "healthy": 4, "idle": 5, "stopped": 5, "done": 5}
+# What a person should look at, and what is on its way: the header counts these.
+NEEDS_PERSON = frozenset({"failed", "unhealthy"})
+CHANGING = frozenset({"waiting", "starting", "stopping", "backoff", "unready"})
+RUNNING = frozenset({"running", "healthy"})
+
+
+def condition(task: TaskView) -> str:
+    """The key of `LOOKS` for this task: its state, and for one that runs its health."""
+    if task.state == "running":
+        return _HEALTH_WORDS.get(task.health, "running")
+    return task.state
+
+
+def look(task: TaskView) -> Look:
+    """How this task's state shows."""
+    found = condition(task)
+    return LOOKS.get(found) or Look("?", clean(found), "attention")
+
+
+def state_text(task: TaskView, now: float) -> str:
+    """Glyph and word, with the seconds left where a restart is due."""
+    shape = look(task)
+    if task.state == "backoff" and task.next_start_at:
+        return f"{shape.glyph} retry {duration(max(0.0, task.next_start_at - now))}"
+    return f"{shape.glyph} {shape.word}"
+
+
+def rank(task: TaskView) -> int:
+    """The smaller the more urgent."""
+    return _RANKS.get(condition(task), 2)
+
+
+def duration(seconds: float) -> str:
+    """At most six characters, coarser the longer it is, so that an old uptime seldom changes: 59s 9m59s 42m 3h20m."""
+    whole = int(seconds)
+    if whole < 60:
+        return f"{whole}s"
+    minutes, rest = divmod(whole, 60)
+    if minutes < 10:
+        return f"{minutes}m{rest:02}s"
+    hours, minutes = divmod(minutes, 60)
+    if not hours:
+        return f"{minutes}m"
+    days, hours = divmod(hours, 24)
+    if not days:
+        return f"{hours}h{minutes:02}m"
+    return f"{days}d{hours:02}h" if days < 100 else f"{days}d"
+
+
+def size(count: float) -> str:
+    """Bytes in at most five characters: 812K 14M 1.2G."""
+    for unit in ("K", "M", "G", "T"):
+        count /= 1024
+        if count < 999.5:
+            return f"{count:.1f}{unit}" if count < 9.95 and unit in "GT" else f"{count:.0f}{unit}"
+    return f"{count:.0f}T"
+
+
+def percent(value: float) -> str:
+    """Per cent of one core in at most five characters."""
+    return f"{value:.1f}%" if value < 99.95 else f"{value:.0f}%"
+
+
+def signal_name(number: int) -> str:
+    """KILL, TERM, SEGV …; the bare number where there is no name."""
+    try:
+        return signal.Signals(number).name.removeprefix("SIG")
+    except ValueError:
+        return f"SIG{number}"
+
+
+def exit_text(task: TaskView) -> str:
+    """How its last run ended, empty while it has not."""
+    if task.signal:
+        return signal_name(task.signal)
+    return "" if task.exit_code is None else str(task.exit_code)
+
+
+def uptime(task: TaskView, now: float) -> float | None:
+    """Seconds since the start of the run that is on, None when none is."""
+    if task.started_at is None or task.state not in ("running", "starting", "stopping"):
+        return None
+    return max(0.0, now - task.started_at)
+
+
+def number(count: int) -> str:
+    """1,234,567."""
+    return f"{count:,}"
+
+
+def plural(count: int, word: str) -> str:
+    """1 line, 2 lines."""
+    return f"{count:,} {word}" if count == 1 else f"{count:,} {word}s"

@@ -1,0 +1,255 @@
+"""The queue from Python: ``from paneview import Queue`` or ``AsyncQueue``.
+
+    queue = Queue()                                    # the project's; or Queue("redis://…"), Queue(hostname="pi-1")
+    job = queue.submit("Check the disk", host="pi-1")  # a prompt; or submit(kind="resize", payload={…})
+    queue.result(job, wait=True, timeout=60)           # {"status": "ok", "output": …}
+
+Seven verbs, as claude-queue has them, over every broker: submit, pending, claim, submit_result, result, status, clean.
+claude-queue's own names work, too. Jobs, results and the words for a state are plain dicts and strings.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import uuid
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
+
+from paneview.broker import Claim, JobFilter, JobState, NewJob, Outcome, Target, UnknownJobError, Verdict
+from paneview.broker.model import Json
+from paneview.config.queue import find_queue
+from paneview.worker.joining import connect_to
+from paneview.worker.views import WORDS, job_json
+
+if TYPE_CHECKING:
+    from paneview.broker import Broker, Lease
+
+P = ParamSpec("P")
+T = TypeVar("T")
+WAITING = frozenset({JobState.QUEUED, JobState.DELAYED, JobState.BLOCKED})
+ALL = 1_000_000
+STEP = 5.0  # seconds of one wait
+DAY = 86_400.0  # seconds
+
+
+class Queue:
+    """A queue; of the project found from this folder, or by URL. Raises BrokerError and ConfigError.
+
+    ``hostname`` is who claims and submits. Jobs that were claimed here are held, and renewed, until `submit_result`
+    brings their result or the queue is closed.
+    """
+
+    def __init__(self, url: str | None = None, *, hostname: str | None = None) -> None:
+        place = find_queue({"broker": url, "host": hostname})
+        self.hostname = place.settings.here
+        self.broker: Broker = connect_to(place)
+        self._me = f"{self.hostname}-{uuid.uuid4().hex[:12]}"
+        self._held: dict[str, Lease] = {}
+        self._lock = threading.Lock()
+        self._closed = threading.Event()
+        self._renewing: threading.Thread | None = None
+
+    # The seven verbs
+
+    def submit(  # noqa: PLR0913 - by keywords
+        self,
+        text: str | None = None,
+        *,
+        kind: str = "prompt",
+        payload: Json = None,
+        host: str | None = None,
+        role: str | None = None,
+        task: str | None = None,
+        metadata: Mapping[str, Json] | None = None,
+        priority: int = 0,
+        delay: float = 0.0,
+        timeout: float | None = None,
+        key: str = "",
+    ) -> str:
+        """Queue a prompt, or any other job; its id. Raises QueueFullError."""
+        job = NewJob(
+            kind=kind,
+            payload={"text": text} if text is not None and payload is None else payload,
+            target=Target(role=role or "", host=host or "", task=task or ""),
+            priority=priority,
+            delay=delay,
+            timeout=timeout,
+            key=key,
+            meta=dict(metadata or {}),
+            submitted_by=self.hostname,
+        )
+        return self.broker.submit(job).id
+
+    def pending(self, host: str | None = None) -> list[dict[str, Any]]:
+        """Jobs that wait, the oldest first; with ``host`` those that this host may take: its own and anybody's."""
+        found = self.broker.jobs(JobFilter(states=WAITING, limit=ALL))
+        return [job_json(job) for job in reversed(found) if host is None or job.target.host in ("", host)]
+
+    def claim(self, job: str) -> bool:
+        """Take a job that waits; False: it is not to be had any more. Raises UnknownJobError."""
+        lease = self.broker.take(job, Claim(self._me, ()))
+        if lease is None:
+            return False
+        with self._lock:
+            self._held[job] = lease
+            if self._renewing is None:
+                self._renewing = threading.Thread(target=self._renew, name="queue-renewal", daemon=True)
+                self._renewing.start()
+        return True
+
+    def submit_result(
+        self, job: str, output: Json, *, status: str = "completed", error: str | None = None
+    ) -> bool:
+        """Bring the result of a claimed job; False: another holder came after, and nothing changed.
+
+        With status ``failed`` the job is tried again, as far as it may. Raises UnknownJobError if it was never claimed.
+        """
+        with self._lock:
+            lease = self._held.pop(job, None)
+        if lease is None:
+            self.broker.need(job)
+            return False
+        failed = status not in ("completed", "ok", "done")
+        outcome = Outcome(
+            "error" if failed else "ok", output=output, error=error or (status if failed else None)
+        )
+        return self.broker.finish(lease, outcome).verdict is not Verdict.STALE
+
+    def result(self, job: str, *, wait: bool = False, timeout: float = 60.0) -> dict[str, Any] | None:
+        """What came of a job; None while it is not over. Raises UnknownJobError."""
+        found = self.broker.wait_result(job, timeout) if wait else self.broker.result(job)
+        return None if found is None else found.as_json()
+
+    def status(self, job: str) -> str | None:
+        """``pending``, ``in_progress``, ``completed`` or ``failed``; None: there is no such job."""
+        found = self.broker.job(job)
+        return None if found is None else WORDS[found.state.value]
+
+    def clean(self, days: float = 7.0) -> int:
+        """Forget jobs that were over more than so many days ago; how many."""
+        return self.broker.clean(days * DAY)
+
+    # claude-queue's names
+
+    def submit_task(
+        self, command: str, target_host: str | None = None, metadata: Mapping[str, Json] | None = None
+    ) -> str:
+        """`submit`."""
+        return self.submit(command, host=target_host, metadata=metadata)
+
+    def get_pending_tasks(self, for_host: str | None = None) -> list[dict[str, Any]]:
+        """`pending`."""
+        return self.pending(for_host)
+
+    claim_task = claim
+
+    def get_result(self, task_id: str, wait: bool = False, timeout: float = 60.0) -> dict[str, Any] | None:
+        """`result` in claude-queue's shape; None also for a job that does not exist."""
+        try:
+            found = self.result(task_id, wait=wait, timeout=timeout)
+        except UnknownJobError:
+            return None
+        if found is None:
+            return None
+        return {
+            "task_id": task_id,
+            "result": found["output"],
+            "status": "completed" if found["status"] == "ok" else "failed",
+            "error": found["error"],
+            "completed_by": found["host"],
+            "completed_at": found["finished_at"],
+        }
+
+    get_task_status = status
+    cleanup_old_tasks = clean
+
+    # The object
+
+    def close(self) -> None:
+        """Hand back what is still held, and close the queue."""
+        self._closed.set()
+        if self._renewing is not None:
+            self._renewing.join()
+        for lease in self._held.values():
+            self.broker.release(lease, reason="its holder ended")
+        self._held.clear()
+        self.broker.close()
+
+    def __enter__(self) -> Queue:
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        self.close()
+
+    def _renew(self) -> None:
+        while not self._closed.wait(self.broker.settings.lease / 3):
+            with self._lock:
+                held = list(self._held.values())
+            if held:
+                self.broker.renew(held)
+
+
+class AsyncQueue:
+    """`Queue` for those who live on an event loop: the same verbs, each to be awaited."""
+
+    def __init__(self, url: str | None = None, *, hostname: str | None = None) -> None:
+        self._queue = Queue(url, hostname=hostname)
+        self.hostname = self._queue.hostname
+
+    async def submit(self, text: str | None = None, **more: Any) -> str:
+        """See `Queue.submit`."""
+        return await self._call(self._queue.submit, text, **more)
+
+    async def pending(self, host: str | None = None) -> list[dict[str, Any]]:
+        """See `Queue.pending`."""
+        return await self._call(self._queue.pending, host)
+
+    async def claim(self, job: str) -> bool:
+        """See `Queue.claim`."""
+        return await self._call(self._queue.claim, job)
+
+    async def submit_result(
+        self, job: str, output: Json, *, status: str = "completed", error: str | None = None
+    ) -> bool:
+        """See `Queue.submit_result`."""
+        return await self._call(self._queue.submit_result, job, output, status=status, error=error)
+
+    async def result(
+        self,
+        job: str,
+        *,
+        wait: bool = False,
+        timeout: float = 60.0,  # noqa: ASYNC109 - its end is an answer here, not an error
+    ) -> dict[str, Any] | None:
+        """See `Queue.result`. Whoever stops waiting leaves a thread to wait a few seconds more."""
+        if not wait:
+            return await self._call(self._queue.result, job)
+        loop = asyncio.get_running_loop()
+        end = loop.time() + timeout
+        while True:
+            left = max(0.0, end - loop.time())
+            found = await self._call(self._queue.result, job, wait=True, timeout=min(STEP, left))
+            if found is not None or left <= 0:
+                return found
+
+    async def status(self, job: str) -> str | None:
+        """See `Queue.status`."""
+        return await self._call(self._queue.status, job)
+
+    async def clean(self, days: float = 7.0) -> int:
+        """See `Queue.clean`."""
+        return await self._call(self._queue.clean, days)
+
+    async def close(self) -> None:
+        """See `Queue.close`."""
+        await self._call(self._queue.close)
+
+    async def __aenter__(self) -> AsyncQueue:
+        return self
+
+    async def __aexit__(self, *_error: object) -> None:
+        await self.close()
+
+    async def _call(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        return await asyncio.to_thread(function, *args, **kwargs)

@@ -1,0 +1,41 @@
+"""The way to a queue: from settings to a broker."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from paneview.broker import Broker, Settings, open_broker
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from paneview.config.queue import QueuePlace, QueueSettings
+
+
+def broker_settings(settings: QueueSettings, look: float | None = None) -> Settings:
+    """The queue's settings as the broker wants them; ``look``: seconds between two looks of a waiting worker."""
+    made = Settings(
+        max_depth=settings.max_queue_depth or None,
+        lease=settings.lease,
+        timeout=settings.command_timeout,
+        max_attempts=settings.max_attempts,
+    )
+    return made if look is None else replace(made, look=look)
+
+
+def connect(settings: QueueSettings, folder: Path, look: float | None = None) -> Broker:
+    """Open the queue; ``folder`` is for one without a place of its own. Raises BrokerError."""
+    return open_broker(settings.broker, project_dir=folder, settings=broker_settings(settings, look))
+
+
+def connect_to(place: QueuePlace, look: float | None = None) -> Broker:
+    """Open the queue of a place. Raises BrokerError."""
+    return connect(place.settings, place.folder, look)
+
+
+def shown_url(url: str) -> str:
+    """A URL without its password."""
+    password = urlsplit(url).password
+    return url if not password else url.replace(f":{password}@", ":…@", 1)

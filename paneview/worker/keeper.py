@@ -1,0 +1,100 @@
+"""The thread that keeps a worker's place in the queue: it renews leases, sends heartbeats, hears of cancellations.
+
+It has a connection of its own, and no handler's code runs on it, so nothing a handler does can make a lease run out.
+Jobs of less than a moment are none of its business: their lease outlives them many times.
+
+Between two heartbeats it also takes a turn as reaper if no other worker or supervisor is one: what dead workers held
+goes back to the queue even where nothing but workers runs.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from paneview.broker import BrokerError, UnavailableError
+from paneview.rules.jobs import renew_every
+from paneview.worker.reaping import Reaper
+
+if TYPE_CHECKING:
+    from paneview.broker import Broker, Lease, Worker
+    from paneview.worker.crew import Crew
+
+LONGEST_HOLD = 2.0  # seconds: a job that began meanwhile is looked after then
+PAUSE = 0.5  # seconds after a call that failed
+
+
+class Keeper(threading.Thread):
+    """``tell`` is given a line when the queue stops answering or answers again, with whether it does."""
+
+    def __init__(
+        self,
+        crew: Crew,
+        connect: Callable[[], Broker],
+        worker: Worker,
+        interval: float,
+        tell: Callable[[bool, str], None],
+    ) -> None:
+        super().__init__(name="keeper", daemon=True)
+        self._crew = crew
+        self._connect = connect
+        self._worker = worker
+        self._interval = interval
+        self._tell = tell
+        self._broker: Broker | None = None
+        self._next_beat = time.monotonic() + interval
+        crew.rehold = self._rehold
+
+    def run(self) -> None:
+        """Keep until the crew is closed."""
+        while not self._crew.closed:
+            try:
+                if self._broker is None:
+                    self._broker = self._connect()
+                self._turn(self._broker)
+            except UnavailableError as error:
+                self._tell(False, str(error))
+                self._crew.keeper_sleeps(PAUSE)
+            except BrokerError as error:
+                self._tell(False, str(error))
+                self._reconnect()
+                self._crew.keeper_sleeps(PAUSE)
+            else:
+                self._tell(True, "")
+        self._reconnect()
+
+    def _turn(self, broker: Broker) -> None:
+        now = time.monotonic()
+        if now >= self._next_beat:
+            self._beat(broker)
+            self._next_beat = now + self._interval
+        leases = self._crew.to_hold()
+        left = max(0.0, self._next_beat - time.monotonic())
+        if leases:
+            shortest = renew_every(min(lease.seconds for lease in leases))
+            self._hold(broker, leases, min(shortest, LONGEST_HOLD, left))
+        else:
+            self._crew.keeper_sleeps(left)
+
+    def _hold(self, broker: Broker, leases: list[Lease], seconds: float) -> None:
+        holds = broker.hold(leases, seconds)
+        self._crew.heard(leases, holds)
+        if any(hold != "held" for hold in holds):
+            # Told once. What is over at once is not asked about again before its handler had a moment to end.
+            self._crew.keeper_sleeps(PAUSE / 10)
+
+    def _beat(self, broker: Broker) -> None:
+        if not broker.workers.beat(self._worker.id):
+            broker.workers.register(self._worker)
+        Reaper(broker, self._worker.id, ttl=self._interval * 3).turn()
+
+    def _rehold(self) -> None:
+        if self._broker is not None:
+            self._broker.wake()
+
+    def _reconnect(self) -> None:
+        broker, self._broker = self._broker, None
+        if broker is not None:
+            broker.close()

@@ -1,0 +1,114 @@
+"""What a worker in a tmux pane leaves about itself on its host, so that a watchdog can bring it back.
+
+Nothing of this comes from the queue: what is started again is what this user once started here, with its environment.
+The notes lie in a private folder; a worker that ends in order takes its own away, so a note without a process is a
+worker that died.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from paneview import proc
+from paneview.config import paths
+from paneview.proc import ProcessId
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """A worker's note about itself."""
+
+    id: str
+    name: str
+    host: str
+    broker: str
+    """URL, its password included."""
+    pid: int
+    start: int
+    boot: str
+    pane: str
+    socket: str
+    """Path of the tmux server's socket."""
+    argv: tuple[str, ...]
+    cwd: str
+    environ: Mapping[str, str]
+
+    @property
+    def process(self) -> ProcessId:
+        """The worker's process."""
+        return ProcessId(self.pid, self.start)
+
+    @property
+    def alive(self) -> bool:
+        """Whether it still runs."""
+        return self.boot == proc.boot_id() and proc.is_alive(self.process)
+
+
+def marker(worker: str) -> str:
+    """What the programs of a worker carry as PANEVIEW_RUN when no supervisor has marked them."""
+    return f"worker-{worker}"
+
+
+def folder() -> Path:
+    """Where the notes lie."""
+    return paths.state_home() / "workers"
+
+
+def write(worker: str, name: str, host: str, broker: str, environ: Mapping[str, str]) -> Path | None:
+    """Leave a note about this process, the worker of this id; None outside tmux. Raises OSError."""
+    pane, socket = environ.get("TMUX_PANE"), environ.get("TMUX", "").partition(",")[0]
+    process = proc.identify(os.getpid())
+    if not pane or not socket or process is None:
+        return None
+    record = Record(
+        worker, name, host, broker, process.pid, process.start, proc.boot_id(), pane, socket,
+        (sys.executable, *sys.orig_argv[1:]), os.getcwd(), dict(environ),
+    )  # fmt: skip
+    place = folder()
+    place.mkdir(mode=0o700, parents=True, exist_ok=True)
+    path, draft = place / f"{worker}.json", place / f"{worker}.draft"
+    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(descriptor, "w") as file:
+        json.dump(asdict(record), file)
+    draft.replace(path)
+    return path
+
+
+def read(path: Path) -> Record | None:
+    """The note in a file; None if it is gone, or none."""
+    try:
+        data = json.loads(path.read_bytes())
+        return Record(**{**data, "argv": tuple(data["argv"])})
+    except (OSError, ValueError, TypeError, KeyError):
+        return None
+
+
+def read_all() -> dict[Path, Record]:
+    """Every note there is."""
+    try:
+        found = sorted(folder().glob("*.json"))
+    except OSError:
+        return {}
+    return {path: record for path in found if (record := read(path))}
+
+
+def start_again(path: Path, argv: Sequence[str] = ()) -> None:
+    """Become the worker that left this note, in place of this process. Raises FileNotFoundError, OSError.
+
+    ``argv`` takes the place of its command line. TMUX and TMUX_PANE are those of the pane we are in now.
+    """
+    record = read(path)
+    if record is None:
+        raise FileNotFoundError(2, "there is no such note", str(path))
+    path.unlink(missing_ok=True)
+    inside = {name: value for name in ("TMUX", "TMUX_PANE") if (value := os.environ.get(name))}
+    with suppress(OSError):  # a folder that is gone is the worker's to complain about
+        os.chdir(record.cwd)
+    command = list(argv or record.argv)
+    os.execve(command[0], command, {**record.environ, **inside})  # noqa: S606 - an argument list, no shell

@@ -1,0 +1,148 @@
+"""Jobs, workers and lanes as JSON objects: what the command line prints and the Python API returns."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from paneview.broker.targets import Target
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from paneview.broker import Event, Job, LaneStats, WorkerView
+
+WORDS = {
+    "queued": "pending", "delayed": "pending", "blocked": "pending", "leased": "in_progress", "done": "completed",
+    "dead": "failed", "cancelled": "failed",
+}  # fmt: skip
+"""States as claude-queue calls them."""
+
+
+def job_json(job: Job) -> dict[str, Any]:
+    """A job with everything about it. Times are epoch seconds."""
+    return {
+        "id": job.id,
+        "kind": job.kind,
+        "state": job.state.value,
+        "status": WORDS[job.state.value],
+        "payload": job.payload,
+        "target": target_text(job.target),
+        "role": job.target.role or None,
+        "host": job.target.host or None,
+        "lane": job.lane,
+        "priority": job.priority,
+        "timeout": job.timeout,
+        "attempts": job.attempts,
+        "max_attempts": job.max_attempts,
+        "token": job.token,
+        "submitted_at": job.submitted_at,
+        "submitted_by": job.submitted_by,
+        "key": job.key or None,
+        "meta": dict(job.meta),
+        "after": list(job.after),
+        "group": job.group or None,
+        "not_before": job.not_before,
+        "owner": job.owner or None,
+        "leased_at": job.leased_at,
+        "lease_until": job.lease_until,
+        "cancel": job.cancel,
+        "ended_at": job.ended_at,
+        "errors": [attempt.as_json() for attempt in job.errors],
+        "result": job.result.as_json() if job.result else None,
+    }
+
+
+def worker_json(view: WorkerView, quarantine: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """A worker as the others see it."""
+    worker = view.worker
+    return {
+        "id": worker.id,
+        "name": worker.name,
+        "host": worker.host,
+        "pid": worker.pid,
+        "pane": worker.pane or None,
+        "roles": list(worker.roles),
+        "concurrency": worker.concurrency,
+        "alive": view.alive,
+        "started_at": view.started_at,
+        "heartbeat_age_s": round(view.beat_age, 3),
+        "ttl": worker.ttl,
+        "jobs": list(view.jobs),
+        "quarantined": view.quarantined,
+        "reason": quarantine.get(worker.name, {}).get("reason"),
+    }
+
+
+def lane_json(lane: LaneStats) -> dict[str, Any]:
+    """How a target's queue does."""
+    return {
+        "lane": lane.lane,
+        "target": target_text(Target.of(lane.lane)),
+        "queued": lane.queued,
+        "delayed": lane.delayed,
+        "blocked": lane.blocked,
+        "leased": lane.leased,
+        "depth": lane.depth,
+        "oldest_age_s": None if lane.oldest_age is None else round(lane.oldest_age, 3),
+    }
+
+
+def event_json(event: Event) -> dict[str, Any]:
+    """Something that happened."""
+    return {
+        "id": event.id,
+        "ts": event.ts,
+        "event": event.kind,
+        "job": event.job or None,
+        "worker": event.worker or None,
+        "detail": dict(event.detail),
+    }
+
+
+def hosts_json(views: Iterable[WorkerView]) -> list[dict[str, Any]]:
+    """Every host with how many workers it has."""
+    hosts: dict[str, dict[str, Any]] = {}
+    for view in views:
+        host = hosts.setdefault(
+            view.worker.host, {"host": view.worker.host, "workers": 0, "alive": 0, "jobs": 0, "roles": []}
+        )
+        host["workers"] += 1
+        host["alive"] += view.alive
+        host["jobs"] += len(view.jobs)
+        if view.alive:
+            host["roles"] = sorted({*host["roles"], *view.worker.roles})
+    return [hosts[name] for name in sorted(hosts)]
+
+
+def target_text(target: Target) -> str:
+    """A target as it is written on the command line; `read_target` reads it."""
+    if target.task:
+        return target.task if _is_plain(target.task) else f"task:{target.task}"
+    if target.worker:
+        return f"worker:{target.worker}"
+    if target.role:
+        return f"role:{target.role}@{target.host}" if target.host else f"role:{target.role}"
+    return f"host:{target.host}" if target.host else "any"
+
+
+def _is_plain(name: str) -> bool:
+    return name != "any" and name.partition(":")[0] not in _KINDS
+
+
+_KINDS = ("task", "pane", "worker", "role", "host")
+
+
+def read_target(text: str) -> Target:
+    """The target that is meant. Raises BrokerError for a name that cannot be.
+
+    ``%3`` or a name: the worker in that pane or task; ``role:R``, ``role:R@HOST``, ``host:H``, ``worker:ID``, ``any``.
+    """
+    kind, colon, name = text.partition(":")
+    if text == "any":
+        return Target()
+    if not colon or kind not in _KINDS:
+        return Target(task=text)
+    if kind == "role" and "@" in name:
+        role, _, host = name.partition("@")
+        return Target(role=role, host=host)
+    return Target(**{"task" if kind == "pane" else kind: name})

@@ -1,0 +1,216 @@
+"""Brings back workers that died in tmux panes on this host, and returns to the queue what dead ones held.
+
+For workers that no supervisor looks after. A death is seen when it happens, by pidfd; a worker that is alive but sends
+no heartbeats for as long as its TTL hangs, and is killed. Five respawns within five minutes are a crash loop: the pane
+is quarantined until a person says ``paneview unquarantine``.
+
+Of several watchdogs of one user on a host the first brings workers back, and the others stand by. Silent workers on
+other hosts are told by the queue itself (`reaping`), where one of all watchdogs, supervisors and workers leads.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import select
+import signal
+import sys
+import time
+import uuid
+from collections import defaultdict
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from paneview import proc
+from paneview.broker import BrokerError
+from paneview.rules.jobs import crash_looping
+from paneview.tmux.errors import TmuxError
+from paneview.tmux.launch import run_tmux
+from paneview.worker import records
+from paneview.worker.console import Console, clean
+from paneview.worker.joining import shown_url
+from paneview.worker.reaping import Reaper
+
+if TYPE_CHECKING:
+    from paneview.broker import Broker
+    from paneview.config.queue import QueueSettings
+    from paneview.worker.records import Record
+
+# A shell stays when the worker has died or ended: else its pane would go with it.
+IN_PANE = """trap : INT; "$@"; trap - INT; exec "${SHELL:-/bin/sh}" """
+NEW_WORKERS = 1.0  # seconds between looks for workers that were started since
+
+
+class Watchdog:
+    """``connect`` opens the queue; each worker is looked after in the queue that it noted itself."""
+
+    def __init__(
+        self, connect: Callable[[str], Broker], settings: QueueSettings, interval: float, console: Console
+    ) -> None:
+        self._connect = connect
+        self._settings = settings
+        self._interval = interval
+        self._console = console
+        self._id = f"watchdog-{uuid.uuid4().hex[:12]}"
+        self._brokers: dict[str, Broker] = {}
+        self._respawns: defaultdict[str, list[float]] = defaultdict(list)
+        self._buried: set[str] = set()
+        self._alarm, self._bell = os.pipe()
+        self._ended = False
+        self._lock: int | None = None
+
+    def run(self) -> int:
+        """Watch until SIGTERM or SIGINT."""
+        os.set_blocking(self._bell, False)
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: self.stop())
+        self._console.tell(
+            "ready", f"watchdog of {shown_url(self._settings.broker)}, every {self._interval:g} s"
+        )
+        due = 0.0
+        while not self._ended:
+            found = records.read_all()
+            alive = [record for record in found.values() if record.alive]
+            if self._leads_here():
+                for path, record in found.items():
+                    if record not in alive:
+                        self._guarded(record.broker, lambda b, p=path, r=record: self._died(b, p, r))  # type: ignore[misc]
+            if time.monotonic() >= due:
+                due = time.monotonic() + self._interval
+                for url in {self._settings.broker, *(record.broker for record in found.values())}:
+                    self._guarded(url, self._check)
+            self._sleep(alive)
+        for broker in self._brokers.values():
+            broker.close()
+        self._console.tell("ended", "ended")
+        return 0
+
+    def stop(self) -> None:
+        """End; fit for a signal handler."""
+        self._ended = True
+        with suppress(BlockingIOError):
+            os.write(self._bell, b".")
+
+    def _leads_here(self) -> bool:
+        """Whether we are the one on this host who brings workers back."""
+        if self._lock is None:
+            place = records.folder()
+            place.mkdir(mode=0o700, parents=True, exist_ok=True)
+            descriptor = os.open(place / "watchdog.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                os.close(descriptor)
+                return False
+            self._lock = descriptor
+        return True
+
+    def _guarded(self, url: str, act: Callable[[Broker], None]) -> None:
+        """Do something with a queue; one that does not answer is told, and tried again at the next look."""
+        try:
+            broker = self._brokers.get(url)
+            if broker is None:
+                broker = self._brokers[url] = self._connect(url)
+            act(broker)
+        except BrokerError as error:
+            self._console.tell("warning", str(error), level="WARNING")
+
+    def _sleep(self, watched: list[Record]) -> None:
+        """Until one of them ends, `stop`, or a moment has passed."""
+        pidfds: list[int] = []
+        try:
+            for record in watched if hasattr(os, "pidfd_open") else []:
+                if not record.alive:
+                    return
+                pidfds.append(os.pidfd_open(record.pid))
+            select.select([self._alarm, *pidfds], [], [], NEW_WORKERS)
+        except ProcessLookupError:
+            return  # it has died meanwhile
+        finally:
+            for pidfd in pidfds:
+                os.close(pidfd)
+
+    def _check(self, broker: Broker) -> None:
+        for reaped in Reaper(broker, self._id, self._interval * 3).turn():
+            for worker in reaped.workers_lost:
+                self._console.tell("lost", f"worker {worker[:12]} is silent", level="WARNING", worker=worker)
+        silent = {view.worker.id for view in broker.workers.all() if not view.alive}
+        if not self._leads_here():
+            return
+        for path, record in records.read_all().items():
+            if record.alive and record.id in silent and self._brokers.get(record.broker) is broker:
+                words = f"{record.name} (pid {record.pid}) runs, but sends no heartbeat: killed"
+                self._console.tell("hung", words, level="WARNING", name=record.name)
+                proc.send(signal.SIGKILL, [record.process])
+                self._wait_for(record)
+                self._died(broker, path, record)
+
+    def _wait_for(self, record: Record) -> None:
+        end = time.monotonic() + 5.0
+        while record.alive and time.monotonic() < end:
+            time.sleep(0.01)
+
+    def _died(self, broker: Broker, path: Path, record: Record) -> None:
+        """Its process is gone, and it did not say goodbye. Its note stays until it is brought back."""
+        if record.id not in self._buried:
+            self._bury(broker, record)
+            self._buried.add(record.id)
+        name, now = record.name, time.time()
+        if name in broker.workers.quarantined():
+            return  # once it is released, it is brought back from its note
+        if crash_looping(
+            self._respawns[name], now, self._settings.respawn_limit, self._settings.respawn_window
+        ):
+            reason = f"{self._settings.respawn_limit} respawns in {self._settings.respawn_window:g} s"
+            self._respawns[name].clear()
+            broker.workers.quarantine(name, reason, detail={"host": record.host, "pane": record.pane})
+            self._console.tell("quarantined", f"{name} is quarantined: {reason}", level="WARNING", name=name)
+            return
+        self._respawns[name] = [*self._respawns[name][-self._settings.respawn_limit :], now]
+        self._respawn(broker, path, record)
+
+    def _bury(self, broker: Broker, record: Record) -> None:
+        jobs = broker.release_owner(record.id, "its process died")
+        broker.workers.leave(record.id, "its process died")
+        sweep(record.id)
+        words = f"{record.name} (pid {record.pid}) died" + (f"; {len(jobs)} jobs returned" if jobs else "")
+        self._console.tell("died", words, level="WARNING", name=record.name, worker=record.id)
+
+    def _respawn(self, broker: Broker, path: Path, record: Record) -> None:
+        # Out of sight first, so that nobody takes it for another death.
+        note = path.with_suffix(".again")
+        path.rename(note)
+        argv = [sys.executable, "-P", "-m", "paneview", "worker", "--respawn", str(note)]
+        try:
+            run_tmux(
+                record.socket,
+                "respawn-pane",
+                "-k",
+                "-t",
+                record.pane,
+                "-c",
+                record.cwd,
+                "--",
+                "sh",
+                "-c",
+                IN_PANE,
+                "sh",
+                *argv,
+            )
+        except TmuxError as error:
+            note.unlink(missing_ok=True)  # its pane or its tmux server is gone, too
+            self._console.tell("gone", f"{record.name} is not brought back: {clean(error)}", level="WARNING")
+            return
+        broker.events.note(
+            "pane_respawned", worker=record.id, detail={"name": record.name, "pane": record.pane}
+        )
+        self._console.tell("respawned", f"{record.name} starts again in pane {record.pane}", name=record.name)
+
+
+def sweep(worker: str) -> None:
+    """End what a dead worker's jobs have left running."""
+    left = proc.ProcessTable.read().marked(records.marker(worker))
+    for processes in left.values():
+        proc.send(signal.SIGKILL, processes)

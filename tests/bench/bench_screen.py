@@ -1,0 +1,77 @@
+"""The TUI in a terminal of 160 x 50: how soon it is there, and how soon a key shows, also under a flood of output."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterator
+
+from tests.bench.floor import bare_python
+from tests.bench.place import Project, project, sleepers
+from tests.bench.settings import Settings
+from tests.bench.table import Reference, Row, measured, percentile
+
+TASKS = 50
+# Two of these write 100,000 lines a second together, however slow the machine, unless something holds them back.
+FLOOD = """
+import sys, time
+number, due = 0, time.perf_counter()
+while True:
+    sys.stdout.write("".join(f"{sys.argv[1]} {number + step} {'x' * 40}\\n" for step in range(500)))
+    sys.stdout.flush()
+    number, due = number + 500, due + 0.01
+    time.sleep(max(0.0, due - time.perf_counter()))
+"""
+
+
+def rows(settings: Settings) -> Iterator[Row]:
+    """First frame beside a bare Python; the cursor's move with nothing going on, and while output floods in."""
+    yield _first_frame(settings)
+    _, idle = _keys(settings, "exec sleep 100000 #")
+    yield measured("key → screen, nothing going on", idle, "ms")
+    lines, flooded = _keys(settings, f"exec {sys.executable} flood.py")
+    yield measured(
+        f"key → screen, {lines:,.0f} lines/s arriving",
+        flooded,
+        "ms",
+        references=[Reference("nothing going on", percentile(idle, 0.5))],
+        reach=30,
+        worst_reach=120,
+    )
+
+
+def _first_frame(settings: Settings) -> Row:
+    times, floor = [], []
+    with project(sleepers(TASKS)) as ours:
+        ours.cli("start")
+        ours.wait_running(TASKS)
+        for _ in range(settings.runs(20)):
+            floor.append(bare_python())
+            with ours.screen() as screen:
+                times.append(1000 * (screen.wait_for("leave") - screen.began))
+                screen.wait_for("t1 ")
+    bare = Reference("bare Python", percentile(floor, 0.5))
+    return measured("TUI spawned → first frame", times, "ms", references=[bare], reach=350)
+
+
+def _keys(settings: Settings, command: str) -> tuple[float, list[float]]:
+    """Milliseconds from a key until the cursor stands on the other of two tasks; and lines a second meanwhile."""
+    times = []
+    with project("".join(f"[tasks.task{side}]\ncommand = '{command} {side}'\n" for side in "ab")) as ours:
+        (ours.folder / "flood.py").write_text(FLOOD)
+        ours.cli("start")
+        ours.wait_running(2)
+        with ours.screen() as screen:
+            screen.wait_for("▌ taska")
+            time.sleep(2)
+            before, began = _lines(ours), time.perf_counter()
+            for _ in range(settings.runs(100)):
+                for key, side in (("j", "b"), ("k", "a")):
+                    pressed = screen.press(key)
+                    times.append(1000 * (screen.wait_for(f"▌ task{side}") - pressed))
+                    time.sleep(0.07)  # a person's pace, and never in step with the frames
+            return (_lines(ours) - before) / (time.perf_counter() - began), times
+
+
+def _lines(ours: Project) -> int:
+    return sum(ours.ask("log_info", task=f"task{side}")["end"] for side in "ab")

@@ -1,0 +1,156 @@
+"""Other job queues with the same jobs, each in a virtual environment below ``$PANEVIEW_QUEUE_PEERS``, if it is there.
+
+``huey``, ``rq`` (with redis), ``taskiq`` (with taskiq-redis): one worker each, set up as their manuals say.
+"""
+
+from __future__ import annotations
+
+import os
+import statistics
+import subprocess
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.bench.table import Reference
+from tests.harness import wait_until
+
+_TASKS = """
+import time
+def write(value):
+    with open("{marks}", "a") as file:
+        file.write(f"{{value}}\\n")
+def _noop(): pass
+def _stamp(sent): write(1000 * (time.monotonic() - sent))
+def _mark(): write(time.monotonic())
+"""
+_HUEY = """
+from huey import {kind}
+huey = {kind}({place})
+noop, stamp, mark = huey.task()(_noop), huey.task()(_stamp), huey.task()(_mark)
+"""
+_RQ = """
+from redis import Redis
+from rq import Queue
+queue = Queue(connection=Redis(port={port}))
+def noop(): queue.enqueue(_noop)
+def stamp(sent): queue.enqueue(_stamp, sent)
+def mark(): queue.enqueue(_mark)
+"""
+_TASKIQ = """
+import asyncio
+from taskiq_redis import RedisStreamBroker
+broker = RedisStreamBroker("redis://127.0.0.1:{port}")
+t_noop, t_stamp, t_mark = (broker.task(task_name=f.__name__)(f) for f in (_noop, _stamp, _mark))
+loop = asyncio.new_event_loop()
+def run(call): loop.run_until_complete(call)
+def noop(): run(t_noop.kiq())
+def stamp(sent): run(t_stamp.kiq(sent))
+def mark(): run(t_mark.kiq())
+"""
+_FILL = "import app\napp.mark()\nfor _ in range({number}): app.noop()\napp.mark()\n"
+_STAMP = "import app, time\nfor _ in range({number}): app.stamp(time.monotonic()); time.sleep(0.05)\n"
+
+
+@dataclass(frozen=True)
+class Peer:
+    """How one is set up; ``{port}`` is the Redis server's."""
+
+    name: str
+    environment: str
+    app: str
+    worker: tuple[str, ...]
+
+
+PEERS = {
+    "huey SQLite": Peer(
+        "huey SQLite",
+        "huey",
+        _HUEY.format(kind="SqliteHuey", place="filename='huey.db'"),
+        ("bin/huey_consumer", "app.huey", "-w", "1"),
+    ),
+    "huey Redis": Peer(
+        "huey Redis",
+        "huey",
+        _HUEY.format(kind="RedisHuey", place="port={port}"),
+        ("bin/huey_consumer", "app.huey", "-w", "1"),
+    ),
+    "RQ": Peer(
+        "RQ",
+        "rq",
+        _RQ,
+        ("bin/rq", "worker", "--url", "redis://127.0.0.1:{port}", "-w", "rq.worker.SimpleWorker"),
+    ),
+    "taskiq stream": Peer(
+        "taskiq stream", "taskiq", _TASKIQ, ("bin/taskiq", "worker", "app:broker", "--workers", "1")
+    ),
+}
+
+
+@dataclass(frozen=True)
+class Figures:
+    """Milliseconds to an idle worker, and microseconds of a job that does nothing."""
+
+    latency: float | None = None
+    job: float | None = None
+
+
+def measure(name: str, port: int, jobs: int, stamps: int) -> Figures:
+    """The figures of one; none if it is not there or does not work."""
+    folder = os.environ.get("PANEVIEW_QUEUE_PEERS")
+    peer = PEERS[name]
+    home = Path(folder or "/nonexistent") / peer.environment
+    if not (home / "bin/python").exists():
+        return Figures()
+    with tempfile.TemporaryDirectory(prefix="pvq-", dir="/tmp") as place:
+        return _Session(peer, home, Path(place), port).measure(jobs, stamps)
+
+
+def references(figures: dict[str, Figures], field: str, *names: str) -> list[Reference]:
+    """One figure of some of them."""
+    return [Reference(name, getattr(figures[name], field)) for name in names]
+
+
+class _Session:
+    def __init__(self, peer: Peer, home: Path, place: Path, port: int) -> None:
+        self.home, self.place = home, place
+        self.marks = place / "marks"
+        self.marks.touch()
+        app = _TASKS.format(marks=self.marks) + peer.app.replace("{port}", str(port))
+        (place / "app.py").write_text(app)
+        program, *arguments = (word.replace("{port}", str(port)) for word in peer.worker)
+        self.worker = [str(home / program), *arguments]
+        self.env = {**os.environ, "PYTHONPATH": str(place)}
+
+    def _drive(self, script: str) -> None:
+        subprocess.run(
+            [self.home / "bin/python", "-c", script], cwd=self.place, env=self.env, check=True, timeout=300,
+            capture_output=True,
+        )  # fmt: skip
+
+    def _lines(self) -> list[float]:
+        return [float(line) for line in self.marks.read_text().split()]
+
+    def measure(self, jobs: int, stamps: int) -> Figures:
+        """Fill, work off, then one at a time."""
+        self._drive(_FILL.format(number=jobs))
+        worker = subprocess.Popen(
+            self.worker, cwd=self.place, env=self.env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
+        try:
+            wait_until(lambda: len(self._lines()) >= 2, 300, 0.05)
+            began, ended = self._lines()[:2]
+            time.sleep(1)
+            self._drive(_STAMP.format(number=stamps))
+            wait_until(lambda: len(self._lines()) >= 2 + stamps, 60, 0.05)
+            return Figures(statistics.median(self._lines()[2:]), 1e6 * (ended - began) / jobs)
+        except (AssertionError, subprocess.CalledProcessError):
+            return Figures()
+        finally:
+            worker.terminate()
+            try:
+                worker.wait(10)
+            except subprocess.TimeoutExpired:
+                worker.kill()
+                worker.wait()

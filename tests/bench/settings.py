@@ -1,0 +1,25 @@
+"""What one run of the measurements was asked for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from tests.bench.peers import Figures, references
+from tests.bench.table import Reference
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Given to every ``rows``."""
+
+    quick: bool = False
+    """Few repetitions and small amounts: to see that everything works, not to quote."""
+    peers: dict[str, Figures] = field(default_factory=dict)
+
+    def runs(self, number: int) -> int:
+        """How often to repeat what a full run repeats ``number`` times."""
+        return max(3, number // 10) if self.quick else number
+
+    def peer(self, figure: str) -> list[Reference]:
+        """That figure of every peer."""
+        return references(self.peers, figure)

@@ -1,0 +1,420 @@
+"""What is the Redis broker's alone: a server that goes away, lost replies, memory, rights, clusters, sentinels."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from redis import exceptions
+
+from paneview.broker import (
+    BadUrlError,
+    Broker,
+    BrokerError,
+    JobFilter,
+    NewJob,
+    Outcome,
+    UnavailableError,
+    Verdict,
+    open_broker,
+)
+from paneview.broker.redis.broker import RedisBroker
+from tests.broker.helpers import Later, fail, state, submit, take, want
+from tests.broker.labs import SETTINGS, RedisLab, opened
+from tests.broker.servers import RedisServer, redis_server
+from tests.harness import free_port, wait_until
+
+
+@pytest.fixture
+def lab(server: RedisServer) -> Iterator[RedisLab]:
+    with opened(RedisLab(server)) as one:
+        assert isinstance(one, RedisLab)
+        yield one
+
+
+@pytest.fixture
+def broker(lab: RedisLab) -> RedisBroker:
+    one = lab.open()
+    assert isinstance(one, RedisBroker)
+    return one
+
+
+def impatient(broker: Broker, patience: float = 0.2) -> RedisBroker:
+    """It gives up soon."""
+    assert isinstance(broker, RedisBroker)
+    broker._link.patience = patience
+    return broker
+
+
+class Lossy:
+    """A client whose next replies are lost: the command is done, the connection breaks before the answer."""
+
+    def __init__(self, client: Any) -> None:
+        self._client = client
+        self.lose = 0
+
+    def __getattr__(self, name: str) -> Any:
+        found = getattr(self._client, name)
+        if name not in ("evalsha", "eval"):
+            return found
+
+        def call(*args: Any) -> Any:
+            told = found(*args)
+            if self.lose:
+                self.lose -= 1
+                raise exceptions.ConnectionError("Connection closed by server.")
+            return told
+
+        return call
+
+
+@pytest.fixture
+def lossy(broker: RedisBroker) -> Lossy:
+    one = Lossy(broker._link.client)
+    broker._link.client = one  # type: ignore[assignment]
+    return one
+
+
+class TestLostReplies:
+    def test_of_a_submit(self, broker: RedisBroker, lossy: Lossy) -> None:
+        lossy.lose = 1
+        id_ = submit(broker)
+        assert [lease.id for lease in broker.claim(want(n=5))] == [id_]
+
+    def test_of_a_claim(self, broker: RedisBroker, lossy: Lossy) -> None:
+        ids = [submit(broker) for _ in range(5)]
+        held = take(broker)
+        lossy.lose = 1
+        leases = broker.claim(want(n=2))
+        assert [lease.id for lease in leases] == ids[1:3], (
+            "what the first try leased, not two more, nor what it held"
+        )
+        assert {lease.token for lease in leases} == {1}
+        lossy.lose = 1
+        lease = broker.take(ids[3], want())
+        assert lease
+        assert lease.token == 1
+        assert broker.renew([held, *leases, lease]) == ["held"] * 4
+        assert broker.stats()[0].queued == 1
+
+    def test_of_a_claim_that_found_nothing(self, broker: RedisBroker, lossy: Lossy) -> None:
+        lossy.lose = 1
+        assert broker.claim(want()) == []
+
+    def test_of_a_finish_with_all_that_goes_with_it(self, broker: RedisBroker, lossy: Lossy) -> None:
+        submit(broker)
+        lease = take(broker)
+        following = submit(broker)
+        lossy.lose = 1
+        follow_up = NewJob("test")
+        told = broker.finish(lease, Outcome(), follow_ups=[follow_up], claim=want())
+        assert told.verdict is Verdict.ALREADY
+        assert [each.id for each in told.leases] == [following]
+        assert [each.id for each in broker.claim(want(n=5))] == [follow_up.id]
+
+    def test_of_a_failure_a_release_and_a_cancel(self, broker: RedisBroker, lossy: Lossy) -> None:
+        id_ = submit(broker)
+        lossy.lose = 1
+        assert fail(broker, take(broker), retry_in=0.0).verdict in (Verdict.ALREADY, Verdict.ACCEPTED)
+        lease = take(broker)
+        lossy.lose = 1
+        broker.release(lease)
+        assert state(broker, id_) == "queued"
+        lossy.lose = 1
+        broker.cancel(id_)
+        assert state(broker, id_) == "cancelled"
+
+
+class TestAway:
+    @pytest.fixture
+    def own(self) -> Iterator[RedisServer]:
+        with redis_server() as server:
+            yield server
+
+    def test_a_call_waits_for_a_server_that_comes_back(self, own: RedisServer) -> None:
+        with opened(RedisLab(own)) as lab:
+            broker = lab.open()
+            first = submit(broker)
+            own.kill()
+            later = Later(lambda: submit(broker))
+            own.start()
+            assert {first, later.result()} == {lease.id for lease in broker.claim(want(n=5))}
+
+    def test_then_says_so(self, own: RedisServer) -> None:
+        with opened(RedisLab(own)) as lab:
+            broker = impatient(lab.open())
+            id_ = submit(broker)
+            lease = take(broker)
+            own.kill()
+            began = time.monotonic()
+            calls = [
+                lambda: submit(broker),
+                lambda: broker.claim(want(), wait=0.5),
+                lambda: broker.renew([lease]),
+                lambda: broker.finish(lease, Outcome()),
+                lambda: broker.job(id_),
+                broker.events.read,
+            ]
+            for call in calls:
+                with pytest.raises(
+                    UnavailableError, match=rf"Redis at 127\.0\.0\.1:{own.port} does not answer"
+                ):
+                    call()
+            assert time.monotonic() - began < 15
+            own.start()
+            assert broker.finish(lease, Outcome()).verdict is Verdict.ACCEPTED
+
+    def test_a_sleeper_wakes_to_a_server_that_was_away(self, own: RedisServer) -> None:
+        with opened(RedisLab(own)) as lab:
+            broker, other = lab.open(), lab.open()
+            waiting = Later(lambda: broker.claim(want(), wait=30.0))
+            end = time.monotonic() + 0.2
+            wait_until(lambda: time.monotonic() > end)
+            own.kill()
+            own.start()
+            id_ = submit(other)
+            assert [lease.id for lease in waiting.result()] == [id_]
+
+    def test_nobody_listens(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("paneview.broker.redis.opening.PATIENCE", 0.1)
+        port = free_port()
+        with pytest.raises(UnavailableError, match=rf"localhost:{port} does not answer"):
+            open_broker(f"redis://localhost:{port}")
+
+    def test_a_full_server_is_told_and_nothing_is_half_done(self) -> None:
+        with redis_server() as server, opened(RedisLab(server)) as lab:
+            broker = lab.open()
+            ids = [submit(broker), submit(broker)]
+            lease = take(broker)
+            with server.client as client:
+                client.config_set("maxmemory", "1mb")
+            calls = [
+                lambda: submit(broker),
+                lambda: broker.claim(want()),
+                lambda: broker.finish(lease, Outcome()),
+                lambda: broker.release(lease),
+                lambda: broker.cancel(ids[1]),
+            ]
+            for call in calls:
+                with pytest.raises(UnavailableError, match=r"takes nothing: .*maxmemory"):
+                    call()
+            assert [state(broker, each) for each in ids] == ["leased", "queued"]
+            lab.check()
+            with server.client as client:
+                client.config_set("maxmemory", "100mb")
+            told = broker.finish(lease, Outcome(), claim=want())
+            assert (told.verdict, [each.id for each in told.leases]) == (Verdict.ACCEPTED, [ids[1]])
+
+
+class TestSetUp:
+    def test_eviction_and_forgetfulness_are_warned_about(self) -> None:
+        server = redis_server("--maxmemory-policy", "allkeys-lru", "--appendonly", "no")
+        with server as one, open_broker(f"redis://127.0.0.1:{one.port}") as broker:
+            evicts, forgets = broker.warnings
+        assert "maxmemory-policy allkeys-lru" in evicts
+        assert "set maxmemory-policy noeviction" in evicts
+        assert "set appendonly yes" in forgets
+
+    def test_every_key_has_the_prefix_and_the_same_slot(self, broker: RedisBroker, lab: RedisLab) -> None:
+        assert broker.warnings == ()
+        submit(broker, key="k", group="g")
+        broker.finish(take(broker), Outcome())
+        broker.flags.set("a", "b", {})
+        with lab.server.client as client:
+            assert all(key.startswith("{lab}:") for key in client.keys("*"))
+        with open_broker(lab.url.replace("prefix=lab", "prefix=other")) as other:
+            assert other.jobs(JobFilter()) == []
+        lab.server.forget()
+
+    def test_an_acl_can_be_as_narrow_as_the_prefix(self, lab: RedisLab) -> None:
+        with lab.server.client as client:
+            client.execute_command(
+                "ACL", "SETUSER", "ann", "on", ">secret", "~{lab}:*", "&*", "+@all", "-@admin"
+            )
+        url = lab.url.replace("redis://", "redis://ann:secret@")
+        with open_broker(url, settings=SETTINGS) as broker:
+            assert "secret" not in broker.url
+            submit(broker)
+            broker.finish(take(broker), Outcome())
+            assert len(broker.events.read().events) == 3
+        with pytest.raises(BrokerError, match="refuses"):
+            open_broker(url.replace("prefix=lab", "prefix=other"))
+        with pytest.raises(BrokerError, match="refuses"):
+            open_broker(url.replace("secret", "wrong"))
+
+    @pytest.mark.parametrize(
+        ("url", "words"),
+        [
+            ("redis://h:1/x", "/x is no number"),
+            ("redis://h:x/0", "h:x"),
+            ("redis://h?prefix={}", "prefix"),
+            ("redis://h?perfix=a", "did you mean 'prefix'"),
+            ("redis+sentinel://h/m", "no sentinel"),
+            ("redis+sentinel://h:1", "name of their master"),
+        ],
+    )
+    def test_a_url_that_cannot_be(self, url: str, words: str) -> None:
+        with pytest.raises(BadUrlError, match=words):
+            open_broker(url)
+
+    def test_a_missing_library_names_the_extra(self, tmp_path: Path) -> None:
+        script = (
+            "import sys\nsys.modules['redis'] = None\nfrom paneview.broker import *\n"
+            f"open_broker('sqlite://{tmp_path}/q.db').close()\n"
+            "try: open_broker('redis://localhost')\n"
+            "except MissingExtraError as error: print(error)\n"
+        )
+        done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+        assert (
+            done.stdout
+            == "the Redis broker needs redis-py, the extra 'redis': pip install 'paneview[redis]'\n"
+        )
+
+    def test_the_library_is_loaded_by_who_needs_it_only(self) -> None:
+        script = "import paneview.broker, sys; print('redis' in sys.modules, 'asyncio' in sys.modules)"
+        done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+        assert done.stdout.split()[0] == "False"
+
+    def test_a_password_may_come_from_the_environment(
+        self, lab: RedisLab, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        with lab.server.client as client:
+            client.execute_command("ACL", "SETUSER", "bob", "on", ">from env", "~*", "&*", "+@all")
+        monkeypatch.setenv("PANEVIEW_REDIS_PASSWORD", "from env")
+        with open_broker(lab.url.replace("redis://", "redis://bob@")) as broker:
+            assert broker.stats() == []
+
+
+class TestScripts:
+    def test_they_are_sent_once_and_again_after_the_server_has_forgotten(self, lab: RedisLab) -> None:
+        broker = lab.open()
+        submit(broker)
+        with lab.server.client as client:
+            client.script_flush()
+        submit(broker)
+        assert len(broker.claim(want(n=5))) == 2
+
+    def test_a_token_is_not_left_for_nobody(self, broker: RedisBroker, lab: RedisLab) -> None:
+        for _ in range(200):
+            submit(broker)
+        with lab.server.client as client:
+            assert client.llen("{lab}:wake:any") <= 64
+            assert len(broker.claim(want(n=500))) == 200
+            assert client.exists("{lab}:wake:any") == 0
+
+    def test_what_a_claim_leaves_wakes_the_next(self, lab: RedisLab) -> None:
+        broker, other = lab.open(), lab.open()
+        broker.submit_many([NewJob("test"), NewJob("test")])
+        with lab.server.client as client:
+            client.delete("{lab}:wake:any")
+            take(broker)
+            assert client.llen("{lab}:wake:any") == 1
+        assert other.claim(want("w2"), wait=20.0)
+
+    def test_a_priority_is_exact_after_very_many_jobs(self, broker: RedisBroker, lab: RedisLab) -> None:
+        with lab.server.client as client:
+            client.set("{lab}:seq", 2**42 - 100)
+        ids = [submit(broker, priority=priority) for priority in (-999, -999, 998, 999, 999, 0)]
+        assert [lease.id for lease in broker.claim(want(n=9))] == [ids[n] for n in (3, 4, 2, 5, 0, 1)]
+
+
+def test_a_cluster(tmp_path: Path) -> None:
+    with redis_server("--cluster-enabled", "yes", "--cluster-port", str(free_port())) as server:
+        with server.client as client:
+            client.execute_command("CLUSTER", "ADDSLOTSRANGE", 0, 16383)
+            wait_until(lambda: "cluster_state:ok" in str(client.execute_command("CLUSTER", "INFO")))
+        with open_broker(f"redis://127.0.0.1:{server.port}", settings=SETTINGS) as broker:
+            first, second = submit(broker), submit(broker, delay=0.2, group="g")
+            told = broker.finish(take(broker), Outcome(), follow_ups=[NewJob("test", after=(second,))])
+            assert told.state == "done"
+            (lease,) = broker.claim(want(), wait=20.0)
+            assert lease.id == second
+            broker.finish(lease, Outcome(output=1))
+            result = broker.wait_result(second, 5.0)
+            assert result
+            assert result.output == 1
+            assert len(broker.claim(want(), wait=5.0)) == 1
+            assert state(broker, first) == "done"
+            assert broker.reap().expired == ()
+            assert broker.events.wait(broker.events.tail(1).cursor, 0.05).events == ()
+            assert len(broker.jobs(JobFilter())) == 3
+
+
+@contextmanager
+def sentinels(master: RedisServer, folder: Path, number: int = 3) -> Iterator[list[int]]:
+    """Sentinels that watch a master and promote its replica when it is gone for half a second."""
+    processes, ports = [], [free_port() for _ in range(number)]
+    try:
+        for port in ports:
+            config = folder / f"sentinel{port}.conf"
+            config.write_text(
+                f"port {port}\nbind 127.0.0.1\ndir {folder}\nsentinel monitor queue 127.0.0.1 {master.port} 2\n"
+                "sentinel down-after-milliseconds queue 500\nsentinel failover-timeout queue 3000\n"
+            )
+            processes.append(
+                subprocess.Popen(
+                    ["redis-server", config, "--sentinel"],
+                    stdout=subprocess.DEVNULL,
+                    stderr=subprocess.DEVNULL,
+                    env={"PATH": os.environ["PATH"]},
+                )
+            )
+        yield ports
+    finally:
+        for process in processes:
+            process.kill()
+            process.wait()
+
+
+@pytest.mark.chaos
+def test_sentinels_name_the_new_master(tmp_path: Path) -> None:
+    with (
+        redis_server() as master,
+        redis_server("--replicaof", "127.0.0.1", str(master.port)) as replica,
+        sentinels(master, tmp_path) as ports,
+    ):
+        url = f"redis+sentinel://{','.join(f'127.0.0.1:{port}' for port in ports)}/queue"
+
+        def answers() -> Any:
+            try:
+                return open_broker(url, settings=SETTINGS)
+            except UnavailableError:
+                return None
+
+        with wait_until(answers) as broker:
+            broker._link.patience = 30.0
+            first = submit(broker)
+            lease = take(broker)
+            with replica.client as client:
+                wait_until(lambda: client.exists(f"{{paneview}}:job:{first}"))
+                wait_until(lambda: all(_knows_replica(port) for port in ports), 30.0)
+            master.kill()
+            second = submit(broker)
+            assert broker.finish(lease, Outcome()).verdict is Verdict.ACCEPTED
+            assert take(broker).id == second
+
+
+def _knows_replica(port: int) -> bool:
+    with socket.create_connection(("127.0.0.1", port)) as link:
+        link.sendall(b"SENTINEL REPLICAS queue\r\n")
+        return b"runid" in link.recv(4096)
+
+
+def test_renewing_goes_on_while_another_thread_sleeps(lab: RedisLab) -> None:
+    broker = lab.open()
+    submit(broker)
+    lease = take(broker, seconds=0.6)
+    sleeping = Later(lambda: broker.claim(want("w2"), wait=2.0))
+    stop = threading.Event()
+    while not sleeping.over and not stop.wait(0.1):
+        assert broker.renew([lease]) == ["held"]
+    assert sleeping.result() == []

@@ -1,0 +1,302 @@
+"""What is the embedded broker's alone: the file, its gate, its log, other programs, damage, a reboot."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import resource
+import sqlite3
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from paneview.broker import BrokerError, NewJob, Outcome, UnavailableError, Worker, open_broker
+from paneview.broker.sqlite import database, leases
+from paneview.broker.sqlite.broker import SqliteBroker
+from tests.broker.helpers import Later, job, state, submit, take, want
+from tests.broker.labs import SETTINGS, SqliteLab, opened
+from tests.harness import wait_until
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "state" / "queue.db"
+
+
+@pytest.fixture
+def broker(path: Path):
+    with SqliteBroker(path, SETTINGS) as one:
+        yield one
+
+
+def test_the_file_is_private(broker: SqliteBroker, path: Path) -> None:
+    submit(broker)
+    for name in ("queue.db", "queue.db-wal", "queue.db.gate"):
+        assert (path.parent / name).stat().st_mode & 0o777 == 0o600
+    assert path.parent.stat().st_mode & 0o777 == 0o700
+    assert broker.claim(want(), wait=0.0)
+    broker.claim(want(), wait=0.01)
+    assert (path.parent / "queue.db.bells").stat().st_mode & 0o777 == 0o700
+
+
+def test_the_log_is_copied_now_and_then_and_only_behind_the_gate(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(database, "CHECKPOINT_BYTES", 300_000)
+    monkeypatch.setattr(database, "CHECK_EVERY", 4)
+    wal = Path(f"{path}-wal")
+    largest = 0
+    with SqliteBroker(path, SETTINGS) as broker:
+        for _ in range(60):
+            submit(broker, payload="x" * 20_000)
+            largest = max(largest, wal.stat().st_size)
+        assert 300_000 < largest < 1_500_000
+        with sqlite3.connect(path) as other:
+            assert other.execute("PRAGMA wal_autocheckpoint").fetchone() != (0,)
+        other.close()
+        assert broker._database.one("PRAGMA wal_autocheckpoint") == (0,)
+        assert broker._database.one("PRAGMA integrity_check") == ("ok",)
+
+
+def test_a_reader_that_stays_only_puts_the_copying_off(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(database, "CHECKPOINT_BYTES", 100_000)
+    monkeypatch.setattr(database, "CHECK_EVERY", 1)
+    with SqliteBroker(path, SETTINGS) as broker:
+        submit(broker)
+        reader = sqlite3.connect(path, isolation_level=None)
+        reader.execute("BEGIN")
+        reader.execute("SELECT count(*) FROM jobs").fetchone()
+        began = time.monotonic()
+        for _ in range(40):
+            submit(broker, payload="x" * 10_000)
+        assert time.monotonic() - began < 4, "nobody waits for the reader"
+        reader.close()
+        for _ in range(100):
+            submit(broker, payload="x" * 10_000)
+        assert Path(f"{path}-wal").stat().st_size < 1_000_000
+
+
+def test_whoever_writes_passes_the_gate(broker: SqliteBroker, path: Path) -> None:
+    with open(f"{path}.gate", "rb") as gate:
+        fcntl.flock(gate, fcntl.LOCK_EX)
+        writing = Later(lambda: submit(broker))
+        closing = Later(lambda: SqliteBroker(path, SETTINGS).close())
+        end = time.monotonic() + 0.3
+        wait_until(lambda: time.monotonic() > end)
+        assert not writing.over
+        assert not closing.over
+        fcntl.flock(gate, fcntl.LOCK_UN)
+        assert writing.result()
+        closing.result()
+
+
+def test_reading_waits_for_nobody(path: Path) -> None:
+    with SqliteBroker(path, SETTINGS) as broker, SqliteBroker(path, SETTINGS) as other:
+        id_ = submit(broker)
+        with broker._database.write() as step:
+            step.sql("UPDATE jobs SET priority = 5")
+            assert Later(lambda: job(other, id_)).result().priority == 0
+
+
+def test_a_killed_writer_leaves_the_gate_open(path: Path) -> None:
+    with SqliteBroker(path, SETTINGS) as broker:
+        id_ = submit(broker)
+        script = (
+            "import os, sys, signal\nfrom pathlib import Path\n"
+            "from paneview.broker.sqlite.database import Database\n"
+            "with Database(Path(sys.argv[1])).write() as step:\n"
+            "    step.sql(\"UPDATE jobs SET state = 'dead'\")\n"
+            "    os.kill(os.getpid(), signal.SIGKILL)\n"
+        )
+        subprocess.run([sys.executable, "-c", script, path], check=False)
+        assert state(broker, id_) == "queued"
+        assert take(broker).id == id_
+
+
+def test_a_lock_that_a_foreign_program_holds_is_waited_for(broker: SqliteBroker, path: Path) -> None:
+    foreign = sqlite3.connect(path, isolation_level=None)
+    foreign.execute("BEGIN IMMEDIATE")
+    writing = Later(lambda: submit(broker))
+    end = time.monotonic() + 0.3
+    wait_until(lambda: time.monotonic() > end)
+    assert not writing.over
+    foreign.execute("COMMIT")
+    assert writing.result()
+    foreign.close()
+
+
+def test_one_that_is_never_let_go_is_told_in_words(
+    broker: SqliteBroker, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(database, "PATIENCE", 0.2)
+    broker._database.rows("PRAGMA busy_timeout = 50")
+    foreign = sqlite3.connect(path, isolation_level=None)
+    foreign.execute("BEGIN IMMEDIATE")
+    with pytest.raises(UnavailableError, match="another program"):
+        submit(broker)
+    foreign.close()
+    assert submit(broker)
+
+
+def test_many_threads_share_one_object(broker: SqliteBroker) -> None:
+    def work(name: str) -> int:
+        for _ in range(20):
+            submit(broker)
+            lease = broker.claim(want(name))
+            if lease:
+                broker.finish(lease[0], Outcome())
+        return threading.get_ident()
+
+    threads = [Later(lambda n=n: work(f"w{n}")) for n in range(4)]
+    assert len({thread.result() for thread in threads}) == 4
+    while leases := broker.claim(want(n=10)):
+        for lease in leases:
+            broker.finish(lease, Outcome())
+    assert broker.stats() == []
+
+
+def test_a_damaged_file_is_told_and_left_alone(path: Path) -> None:
+    path.parent.mkdir(mode=0o700)
+    path.write_bytes(b"this is no database at all, but it may be somebody's work" * 100)
+    before = path.read_bytes()
+    with pytest.raises(BrokerError, match=r"queue\.db cannot be used: file is not a database"):
+        SqliteBroker(path, SETTINGS)
+    assert path.read_bytes() == before
+
+
+def test_a_newer_file_is_told_and_left_alone(path: Path) -> None:
+    SqliteBroker(path, SETTINGS).close()
+    with sqlite3.connect(path) as connection:
+        connection.execute("PRAGMA user_version = 99")
+    connection.close()
+    with pytest.raises(BrokerError, match="newer paneview"):
+        SqliteBroker(path, SETTINGS)
+
+
+def test_a_folder_that_cannot_be(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(BrokerError, match="cannot open the queue"):
+        SqliteBroker(tmp_path / "file" / "queue.db", SETTINGS)
+
+
+def test_opening_drops_nobodys_locks(path: Path) -> None:
+    """Closing any descriptor of a file drops this process's POSIX locks on it, and SQLite relies on those."""
+    script = (
+        "import sys\nfrom pathlib import Path\nfrom paneview.broker.sqlite.broker import SqliteBroker\n"
+        "from paneview.broker import Settings\n"
+        "SqliteBroker(Path(sys.argv[1]), Settings()).close()\n"
+    )
+    with SqliteBroker(path, SETTINGS) as first:
+        submit(first)
+        SqliteBroker(path, SETTINGS).close()
+        subprocess.run([sys.executable, "-c", script, path], check=True)
+        assert Path(f"{path}-wal").exists(), "another process must not have taken itself for the last one"
+        submit(first)
+    with SqliteBroker(path, SETTINGS) as again:
+        assert len(again.claim(want(n=5))) == 2
+
+
+def test_a_reboot_ends_every_lease_and_keeps_every_delay(path: Path) -> None:
+    with SqliteBroker(path, SETTINGS) as broker:
+        held, later = submit(broker), submit(broker, delay=500.0)
+        soon = submit(broker, delay=50.0)
+        take(broker, seconds=10_000.0)
+        broker.workers.register(Worker("w1", ttl=10_000.0))
+        leader = broker.lead("reaper", "s1", 10_000.0)
+        assert leader
+        broker.flags.set("runner", "claude", {}, ttl=10_000.0)
+        with broker._database.write() as step:  # as if the clock had begun again, an hour ago, after 5 days
+            step.sql("UPDATE facts SET value = 'another boot'")
+            step.sql("UPDATE jobs SET lease_until = lease_until + 400000, due = due + 400000")
+            step.sql("UPDATE jobs SET not_before = not_before - 100")
+    with SqliteBroker(path, SETTINGS) as broker:
+        assert set(broker.reap().expired) == {held}
+        assert {state(broker, each) for each in (held, soon)} == {"queued"}
+        assert state(broker, later) == "delayed"
+        due = broker._database.one("SELECT due FROM jobs WHERE id = ?", later)[0]
+        assert 300 < due - database.since_boot() <= 400
+        assert broker.workers.all(alive_only=True) == []
+        second = broker.lead("reaper", "s2", 60.0)
+        assert second
+        assert second.epoch > leader.epoch
+        assert broker.flags.all("runner") == {}
+
+
+def test_a_full_disk_is_told_and_nothing_is_half_done(path: Path) -> None:
+    """A limit on the size of files stands for the disk: the write fails in the same place."""
+    with SqliteBroker(path, SETTINGS) as broker:
+        first = submit(broker)
+        before = resource.getrlimit(resource.RLIMIT_FSIZE)
+        size = os.stat(f"{path}-wal").st_size
+        resource.setrlimit(resource.RLIMIT_FSIZE, (size + 20_000, before[1]))
+        try:
+            with pytest.raises(UnavailableError, match="cannot be written now"):
+                broker.submit_many([NewJob("test", "x" * 50_000) for _ in range(3)])
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        assert broker.stats()[0].depth == 1
+        second = submit(broker)
+        assert [lease.id for lease in broker.claim(want(n=5))] == [first, second]
+        assert broker._database.one("PRAGMA integrity_check") == ("ok",)
+
+
+def test_a_bell_nobody_listens_to_is_taken_down(tmp_path: Path) -> None:
+    with opened(SqliteLab(tmp_path)) as lab:
+        broker = lab.open()
+        script = (
+            "import os, signal, sys, threading\nfrom paneview.broker import Claim, open_broker\n"
+            "broker = open_broker(sys.argv[1])\n"
+            "threading.Thread(target=broker.claim, args=(Claim('x', ('any',)), 60), daemon=True).start()\n"
+            "while not broker._database.rows('SELECT * FROM bells'): pass\n"
+            "os.kill(os.getpid(), signal.SIGKILL)\n"
+        )
+        subprocess.run([sys.executable, "-c", script, lab.url], check=False)
+        assert len(broker._database.rows("SELECT path FROM bells")) == 1
+        submit(broker)
+        assert broker._database.rows("SELECT path FROM bells") == []
+        assert list((tmp_path / "queue.db.bells").iterdir()) == []
+
+
+def test_a_long_path_has_its_bells_elsewhere(tmp_path: Path, sandbox: object) -> None:
+    path = tmp_path / ("x" * 100) / "queue.db"
+    with SqliteBroker(path, SETTINGS) as broker, SqliteBroker(path, SETTINGS) as other:
+        waiting = Later(lambda: broker.claim(want(), wait=20.0))
+        wait_until(lambda: other._database.rows("SELECT * FROM bells"))
+        id_ = submit(other)
+        assert [lease.id for lease in waiting.result()] == [id_]
+
+
+def test_full_durability_is_asked_for_by_the_url(path: Path) -> None:
+    with open_broker(f"sqlite://{path}?durable=full") as broker:
+        assert isinstance(broker, SqliteBroker)
+        assert broker._database.one("PRAGMA synchronous") == (2,)
+        assert take(broker).id if submit(broker) else None
+    with open_broker(f"sqlite://{path}") as broker:
+        assert isinstance(broker, SqliteBroker)
+        assert broker._database.one("PRAGMA synchronous") == (1,)
+
+
+def test_no_look_uses_a_whole_table(broker: SqliteBroker) -> None:
+    """The plans of everything that is asked again and again, by index whatever the backlog."""
+    statements = [
+        leases._best_statement(3),
+        leases._look_statement(3),
+        "SELECT seq, lane FROM jobs WHERE state = 'delayed' AND due <= ? LIMIT ?",
+        "SELECT id, lease_seconds FROM jobs WHERE state = 'leased' AND lease_until <= ? ORDER BY lease_until LIMIT ?",
+        "SELECT id FROM jobs WHERE id = ? OR key = ?",
+        "SELECT id FROM jobs WHERE state = 'leased' AND owner = ?",
+        "SELECT path FROM bells WHERE topic IN (?, ?)",
+        "SELECT seq FROM jobs WHERE state = 'dead' AND seq < ? ORDER BY seq DESC LIMIT 200",
+    ]
+    for statement in statements:
+        values = [1] * statement.count("?")
+        plan = [row[3] for row in broker._database.rows(f"EXPLAIN QUERY PLAN {statement}", *values)]
+        assert not [line for line in plan if line.startswith("SCAN jobs") and "INDEX" not in line], (
+            statement,
+            plan,
+        )
+        assert not [line for line in plan if "TEMP B-TREE" in line], (statement, plan)

@@ -1,0 +1,105 @@
+"""``paneview status --json`` has 30 ms. What it may import is pinned, since that is where the time goes."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import paneview
+from paneview.config import locate, paths
+from tests.cli.support import arun
+from tests.control.support import STATUS, serving
+
+if TYPE_CHECKING:
+    from tests.cli.support import Done
+
+PROGRAM = """
+import sys
+from paneview.cli import main
+status = main(["status", "--json"])
+print(*sys.modules, file=sys.stderr)
+sys.exit(status)
+"""
+HEAVY = {
+    "argparse",
+    "asyncio",
+    "dataclasses",
+    "enum",
+    "json",
+    "logging",
+    "pathlib",
+    "pydantic",
+    "re",
+    "rich",
+    "socket",
+}
+HEAVY |= {
+    "sqlite3",
+    "subprocess",
+    "textual",
+    "tomllib",
+    "typing",
+    "importlib.metadata",
+    "libtmux",
+    "psutil",
+    "hashlib",
+}
+OURS = {"paneview", "paneview.cli", "paneview.config", "paneview.config.locate", "paneview.control"}
+OURS |= {f"paneview.cli.{name}" for name in ("errors", "info", "output", "parser", "place", "verbs")}
+OURS |= {"paneview.control.blocking", "paneview.control.errors"}
+
+
+def socket_of(project: Path) -> Path:
+    return paths.control_socket(paths.make_project_dir(project / "paneview.toml", "demo"))
+
+
+async def test_status_as_json_loads_nothing_heavy(project: Path) -> None:
+    async with serving(socket_of(project)):
+        process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-c",
+            PROGRAM,
+            cwd=project,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )
+        out, err = await process.communicate()
+    assert json.loads(out) == {"ok": True, **STATUS}
+    loaded = set(err.decode().split())
+    assert not loaded & HEAVY
+    assert {name for name in loaded if name.startswith("paneview")} == OURS
+
+
+async def test_status_is_found_from_a_folder_below(project: Path) -> None:
+    below = project / "src" / "deep"
+    below.mkdir(parents=True)
+    async with serving(socket_of(project)):
+        done: Done = await arun("--json", "ls", cwd=below)
+    assert done.json["session"] == "demo"
+
+
+def test_the_strings_of_the_fast_path_are_the_paths_of_everyone_else(project: Path) -> None:
+    file = project / "paneview.toml"
+    folder = paths.make_project_dir(file, "demo")
+    assert locate.find_file(str(project)) == str(file)
+    assert locate.find_project_dir(str(file)) == str(folder)
+    assert locate.control_socket(str(folder)) == str(paths.control_socket(folder))
+    assert folder.name == f"demo-{paths.project_key(file)}"
+
+
+def test_a_long_state_folder_gets_a_short_socket(project: Path) -> None:
+    folder = project / ("x" * 90) / "demo-0123456789"
+    assert len(str(paths.control_socket(folder))) <= locate.MAX_SOCKET_PATH
+    assert paths.control_socket(folder).name == "0123456789.sock"
+
+
+def test_the_version_costs_no_import(project: Path) -> None:
+    code = "import sys; from paneview.cli import main; main(['--version']); print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    version, modules = done.stdout.splitlines()
+    assert version == f"paneview {paneview.__version__}"
+    assert not set(modules.split()) & (HEAVY - {"enum", "json", "re", "typing"})

@@ -1,0 +1,312 @@
+"""The commands against a real supervisor, tmux and processes: what they do, and the shape of what they print."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import signal
+import subprocess
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from paneview.cli.shapes import SHAPES, Failure
+from paneview.config import paths
+from tests.cli.support import COMMAND, run
+from tests.harness import alive, marked, wait_until
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from tests.harness import Sandbox
+
+pytestmark = pytest.mark.timeout(120)
+
+
+@pytest.fixture
+def live(project: Path, tmux_socket: str) -> Iterator[Path]:
+    """The project; whatever supervisor a test starts for it is taken down."""
+    yield project
+    run("down", cwd=project)
+
+
+def ask(project: Path, *args: str, status: int = 0) -> dict[str, Any]:
+    """Run a command with --json, check its exit status and its output's shape, and return the object."""
+    done = run(*args, "--json", cwd=project)
+    assert done.status == status, done.out + done.err
+    assert done.err == ""
+    shape = SHAPES[args[0]] if status == 0 else Failure
+    shape.model_validate_json(done.out)
+    return done.json
+
+
+def task(project: Path, name: str) -> dict[str, Any]:
+    """A task's status."""
+    return next(one for one in ask(project, "status")["tasks"] if one["name"] == name)
+
+
+def supervisors(sandbox: Sandbox) -> list[int]:
+    """The processes that supervise in this sandbox."""
+    return [one.pid for one in marked(sandbox.marker) if "--serve" in one.cmdline()]
+
+
+def test_every_command_prints_its_shape(live: Path) -> None:
+    started = ask(live, "start")
+    assert (started["session"], started["action"], started["tasks"]) == ("demo", "started", ["db", "web"])
+    again = ask(live, "start", "job", "--no-deps")
+    assert (again["tasks"], again["task"], again["action"]) == (["job"], "job", "started")
+    status = ask(live, "status")
+    assert (status["running"], status["active_tasks"]) == (True, 2)
+    assert [(one["name"], one["running"]) for one in status["tasks"]][:2] == [("db", True), ("web", True)]
+    wait_until(lambda: task(live, "job")["state"] == "done")
+    stopped = ask(live, "stop", "db")
+    assert stopped["results"] == [{"ok": True, "task": "db", "action": "stopped"}]
+    assert (task(live, "db")["state"], task(live, "db")["manual_stop"]) == ("stopped", True)
+    assert ask(live, "restart", "db")["results"] == [{"ok": True, "task": "db", "action": "restarted"}]
+    killed = ask(live, "kill", "db")
+    assert (killed["ok"], killed["task"], killed["action"]) == (True, "db", "killed")
+    health = ask(live, "health")
+    assert (health["healthy_count"], health["total_count"]) == (1, 3)
+    inspected = ask(live, "inspect", "web")
+    assert (inspected["name"], inspected["health_check"], inspected["runs"][0]["task"]) == (
+        "web",
+        None,
+        "web",
+    )
+    events = ask(live, "events", "--task", "db")
+    kinds = [event["event"] for event in events["events"]]
+    assert {"task_started", "task_stopped", "task_killed"} <= set(kinds)
+    assert events["count"] == len(kinds)
+    assert {event["event"] for event in ask(live, "events", "--kind", "task_killed")["events"]} == {
+        "task_killed"
+    }
+    assert ask(live, "logs", "web")["lines"] == []
+    assert ask(live, "logs-clean", "web")["results"][0]["action"] == "cleaned"
+    attached = ask(live, "attach", "web")
+    assert attached["window_id"] == task(live, "web")["window_id"]
+    assert attached["window_id"] in attached["command"][-1]
+    assert ask(live, "daemon")["action"] == "running"
+    assert ask(live, "check")["tasks"] == ["db", "web", "job"]
+    added = ask(live, "add", "late", "sleep 500", "--description", "comes late")
+    assert (added["task"], added["action"], added["reloaded"]) == ("late", "added", True)
+    wait_until(lambda: task(live, "late")["running"])
+    removed = ask(live, "remove", "late")
+    assert (removed["task"], removed["action"]) == ("late", "removed")
+    assert "late" not in [one["name"] for one in ask(live, "status")["tasks"]]
+    assert ask(live, "reload")["changed"] == []
+    exported = ask(live, "export", "--output", "out.jsonl")
+    assert exported["records"] == len((live / "out.jsonl").read_text().splitlines()) > 5
+    assert ask(live, "completion", "bash")["shell"] == "bash"
+    assert ask(live, "down")["tasks"] == ["web"]
+    assert ask(live, "status")["running"] is False
+    assert ask(live, "events")["events"][-1]["event"] == "supervisor_stopped"
+    assert ask(live, "logs")["task"] is None
+    ask(live, "stop", status=3)
+
+
+def test_failures_print_their_shape(live: Path) -> None:
+    ask(live, "daemon")
+    ghost = ask(live, "start", "ghost", status=1)
+    assert ghost["error"] == "Task 'ghost' not found in config"
+    assert ghost["results"][0]["error_code"] == "E200"
+    ask(live, "inspect", "ghost", status=1)
+    ask(live, "logs", "ghost", status=1)
+    ask(live, "remove", "ghost", status=1)
+    ask(live, "attach", "ghost", status=1)
+    assert "not started yet" in ask(live, "attach", "job", status=1)["error"]
+    assert "no replicas" in ask(live, "scale", "web", "3", status=2)["error"]
+    assert "exists already" in ask(live, "add", "web", "true", status=2)["error"]
+    (live / "paneview.toml").write_text("[tasks.web]\ncomand = 'x'\n")
+    assert ask(live, "reload", status=2)["problems"][0]["line"] == 2
+    assert ask(live, "check", status=2)["problems"]
+    assert [one["name"] for one in ask(live, "status")["tasks"]] == ["db", "web", "job"]
+
+
+def test_people_get_sentences_and_tables(live: Path) -> None:
+    assert run("start", cwd=live).out == "started: db, web\n"
+    status = run("status", cwd=live).out
+    assert status.splitlines()[0].split() == [
+        "NAME",
+        "STATE",
+        "HEALTH",
+        "PID",
+        "UPTIME",
+        "RESTARTS",
+        "EXIT",
+        "CPU",
+        "MEM",
+    ]
+    assert "● running" in status
+    assert run("health", cwd=live).out.endswith("2 of 3 healthy\n")
+    assert "definition" in run("inspect", "web", cwd=live).out
+    assert "task_started" in run("events", cwd=live).out
+    assert run("stop", "web", cwd=live).out == "stopped: web\n"
+    assert run("kill", "db", cwd=live).out == "killed: db\n"
+    assert run("restart", "web", "--no-deps", cwd=live).status == 2
+    assert "has ended" in run("down", cwd=live).out
+
+
+def test_scaling(live: Path) -> None:
+    (live / "paneview.toml").write_text(
+        'name = "demo"\n[tasks.worker]\ncommand = "sleep 500"\nreplicas = 1\n'
+    )
+    ask(live, "start")
+    assert ask(live, "scale", "worker", "3")["added"] == ["worker.2", "worker.3"]
+    wait_until(lambda: ask(live, "status")["active_tasks"] == 3)
+
+
+def test_two_starts_at_once_make_one_supervisor(live: Path, sandbox: Sandbox) -> None:
+    starting = [
+        subprocess.Popen([*COMMAND, "start", "--json"], cwd=live, stdout=subprocess.PIPE, text=True)
+        for _ in range(3)
+    ]
+    for process in starting:
+        out, _ = process.communicate(timeout=60)
+        assert process.returncode == 0, out
+        assert json.loads(out)["tasks"] == ["db", "web"]
+    pid = ask(live, "status")["supervisor"]["pid"]
+    wait_until(lambda: supervisors(sandbox) == [pid])
+    windows = sandbox.tmux("list-windows", "-a", "-F", "#{window_name}").split()
+    assert sorted(name for name in windows if name != "paneview") == ["db", "web"]
+    folder = paths.find_project_dir(live / "paneview.toml")
+    assert folder is not None
+    assert not list(folder.glob("launch-*"))
+
+
+def test_a_start_while_the_supervisor_is_ending_waits_for_the_next_one(live: Path) -> None:
+    for _ in range(2):
+        ask(live, "start")
+        os.kill(ask(live, "status")["supervisor"]["pid"], signal.SIGTERM)
+    assert ask(live, "start")["tasks"] == ["db", "web"]
+    ask(live, "down")
+    ask(live, "start", "db")
+
+
+def test_start_in_a_fresh_session_starts_only_what_was_named(live: Path) -> None:
+    ask(live, "start", "db")
+    assert [one["name"] for one in ask(live, "status")["tasks"] if one["running"]] == ["db"]
+
+
+def test_a_session_of_the_user_is_left_alone(live: Path, sandbox: Sandbox) -> None:
+    sandbox.tmux("new-session", "-d", "-s", "demo", "-n", "mine", "sleep 1000")
+    failed = ask(live, "start", status=1)
+    assert "demo" in failed["error"]
+    assert failed["code"] == "tmux"
+    assert sandbox.tmux("list-windows", "-t", "demo", "-F", "#{window_name}") == "mine"
+    assert supervisors(sandbox) == []
+
+
+def test_a_supervisor_that_cannot_start_says_why(live: Path, sandbox: Sandbox) -> None:
+    folder = paths.make_project_dir(live / "paneview.toml", "demo")
+    (folder / "state.db").mkdir()
+    failed = ask(live, "start", status=1)
+    assert "the supervisor could not start" in failed["error"]
+    assert "state.db" in failed["error"]
+    assert str(paths.supervisor_log(folder)) in failed["hint"]
+    wait_until(lambda: supervisors(sandbox) == [])
+    assert not list(folder.glob("launch-*"))
+    (folder / "state.db").rmdir()
+    ask(live, "start")
+
+
+def test_a_missing_or_old_tmux_names_the_package(project: Path, sandbox: Sandbox) -> None:
+    tools = sandbox.root / "bin"
+    tools.mkdir()
+    missing = run("start", "--json", cwd=project, env={"PATH": str(tools)})
+    assert missing.status == 1
+    assert "found none: apt-get install tmux" in missing.json["error"]
+    (tools / "tmux").write_text("#!/bin/sh\necho tmux 2.9\n")
+    (tools / "tmux").chmod(0o755)
+    old = run("start", cwd=project, env={"PATH": f"{tools}:/usr/bin:/bin"})
+    assert (old.status, old.err.count("\n")) == (1, 1)
+    assert "3.2a or newer is needed, found 2.9" in old.err
+
+
+def test_what_a_killed_supervisor_left_is_told(live: Path) -> None:
+    ask(live, "start")
+    before = task(live, "web")
+    pid = ask(live, "status")["supervisor"]["pid"]
+    os.kill(pid, signal.SIGKILL)
+    wait_until(lambda: not alive(pid))
+    status = ask(live, "status")
+    assert status["running"] is False
+    web = task(live, "web")
+    assert (web["running"], web["run"], web["state"]) == (True, before["run"], "running")
+    assert ask(live, "start")["ok"]
+    assert (task(live, "web")["pid"], task(live, "web")["run"]) == (before["pid"], before["run"])
+
+
+def test_following_events_until_the_supervisor_ends(live: Path) -> None:
+    ask(live, "start", "db")
+    with subprocess.Popen(
+        [*COMMAND, "events", "-f", "--json", "--task", "db"], cwd=live, stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        kinds = []
+        while "task_started" not in kinds:
+            kinds.append(json.loads(process.stdout.readline())["event"])
+        ask(live, "stop", "db")
+        while "task_stopped" not in kinds:
+            kinds.append(json.loads(process.stdout.readline())["event"])
+        ask(live, "down")
+        process.communicate(timeout=20)
+        assert process.returncode == 0
+
+
+@pytest.mark.parametrize("line", ["start talk -m", "watch", "logs -f", "events -f"])
+def test_what_follows_ends_on_ctrl_c_and_leaves_the_tasks(live: Path, line: str) -> None:
+    (live / "paneview.toml").write_text(
+        'name = "demo"\n[tasks.talk]\ncommand = "echo hello; exec sleep 1000"\n'
+    )
+    ask(live, "start")
+    with subprocess.Popen(
+        [*COMMAND, *line.split()], cwd=live, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline()
+        process.send_signal(signal.SIGINT)
+        _, errors = process.communicate(timeout=20)
+        assert (process.returncode, errors) == (0, "")
+    assert task(live, "talk")["running"]
+
+
+def test_logs_follow_through_a_restart(live: Path) -> None:
+    (live / "paneview.toml").write_text(
+        'name = "demo"\n[tasks.talk]\ncommand = "echo hello; exec sleep 1000"\n'
+    )
+    ask(live, "start")
+    with subprocess.Popen(
+        [*COMMAND, "logs", "talk", "-f", "--json"], cwd=live, stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        first = json.loads(process.stdout.readline())
+        ask(live, "restart", "talk")
+        second = json.loads(process.stdout.readline())
+        assert (first["text"], second["text"]) == ("hello", "hello")
+        assert (second["n"], second["run"]) == (1, first["run"] + 1)
+        process.send_signal(signal.SIGINT)
+        assert process.wait(timeout=20) == 0
+
+
+def test_the_bare_command_opens_the_screen_and_starts_the_project(live: Path, sandbox: Sandbox) -> None:
+    line = shlex.join([*COMMAND, "paneview.toml"])
+    sandbox.tmux("new-session", "-d", "-s", "screen", "-x", "100", "-y", "30", "-c", str(live), line)
+    wait_until(lambda: "web" in sandbox.tmux("capture-pane", "-p", "-t", "screen:"))
+    wait_until(lambda: ask(live, "status")["active_tasks"] == 2)
+    sandbox.tmux("kill-session", "-t", "screen")
+    wait_until(
+        lambda: len([one for one in marked(sandbox.marker) if one.cmdline()[-1:] == ["paneview.toml"]]) == 0
+    )
+    assert ask(live, "status")["active_tasks"] == 2
+
+
+def test_the_screen_tells_why_it_cannot_start(live: Path, sandbox: Sandbox) -> None:
+    sandbox.tmux("new-session", "-d", "-s", "demo", "-n", "mine", "sleep 1000")
+    line = shlex.join(COMMAND) + f" 2>{live}/errors; echo $? >{live}/status; sleep 1000"
+    sandbox.tmux("new-session", "-d", "-s", "screen", "-c", str(live), line)
+    status = live / "status"
+    wait_until(lambda: status.exists() and status.read_text())
+    assert status.read_text() == "1\n"
+    assert "is not this project's" in (live / "errors").read_text()

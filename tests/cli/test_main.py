@@ -1,0 +1,198 @@
+"""What every command has in common: exit status, errors for people and for programs, help."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import pty
+import subprocess
+from typing import TYPE_CHECKING
+
+import pytest
+
+from paneview import __version__
+from paneview.cli.usage import WIDTH, help_lines
+from paneview.cli.verbs import OPEN, PARSER
+from tests.cli.support import COMMAND, arun, run
+from tests.cli.test_fast import socket_of
+from tests.control.support import serving
+from tests.harness import eventually
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+VERBS = PARSER.load_all()
+SHOWN = [verb for verb in (OPEN, *VERBS) if not verb.hidden]
+
+
+@pytest.mark.parametrize(
+    ("line", "status", "words"),
+    [
+        ("stop", 3, "no supervisor is running"),
+        ("restart web", 3, "no supervisor is running"),
+        ("health", 3, "no supervisor is running"),
+        ("down", 3, "no supervisor is running"),
+        ("inspect web", 3, "no supervisor is running"),
+        ("reload", 3, "no supervisor is running"),
+        ("logs --fllow", 2, "did you mean --follow"),
+        ("logs -n many", 2, "whole number"),
+        ("events --since noon", 2, "does not understand"),
+        ("scale web many", 2, "whole number"),
+        ("statsu", 2, "did you mean 'paneview status'"),
+        ("--file gone.toml status", 2, "gone.toml: no such file"),
+        ("--file . events", 0, ""),
+        ("completion tcsh", 2, "bash, zsh, fish"),
+        ("", 2, "needs a terminal"),
+    ],
+)
+def test_a_failure_has_its_status_and_is_told_where_it_belongs(
+    project: Path, line: str, status: int, words: str
+) -> None:
+    people = run(*line.split(), cwd=project)
+    assert people.status == status
+    assert words in people.err
+    program = run(*line.split(), "--json", cwd=project)
+    assert (program.status, program.err) == (status, "")
+    answer = program.json
+    assert answer["ok"] == (status == 0)
+    if status and line:
+        assert people.out == ""
+        assert words in answer["error"] + answer.get("hint", "")
+
+
+def test_every_mistake_in_the_file_is_told(project: Path) -> None:
+    (project / "paneview.toml").write_text('[tasks.web]\ncomand = "x"\nport = "80"\n')
+    done = run("start", "--json", cwd=project)
+    assert done.status == 2
+    assert len(done.json["problems"]) >= 2
+    assert done.json["problems"][0]["line"]
+    people = run("start", cwd=project)
+    assert "paneview.toml:2" in people.err
+    assert "command" in people.err
+    assert run("status", cwd=project).status == 2
+
+
+def test_no_file_anywhere(tmp_path: Path) -> None:
+    done = run("status", cwd=tmp_path)
+    assert done.status == 2
+    assert "no paneview.toml or taskmux.toml" in done.err
+
+
+def test_the_file_may_be_named_by_the_environment(project: Path, tmp_path: Path) -> None:
+    by_file = run("status", "--json", cwd=tmp_path, env={"PANEVIEW_FILE": str(project / "paneview.toml")})
+    by_folder = run("status", "--json", cwd=tmp_path, env={"PANEVIEW_FILE": str(project)})
+    assert by_file.json["session"] == by_folder.json["session"] == "demo"
+
+
+def test_without_a_supervisor_status_tells_what_the_file_says(project: Path) -> None:
+    done = run("status", "--json", cwd=project)
+    assert (done.status, done.json["running"], done.json["active_tasks"]) == (0, False, 0)
+    assert [task["name"] for task in done.json["tasks"]] == ["db", "web", "job"]
+    people = run("status", cwd=project)
+    assert "no supervisor is running" in people.out
+    assert "○ idle" in people.out
+
+
+async def test_a_failure_of_the_supervisor_keeps_its_keys(project: Path) -> None:
+    async with serving(socket_of(project)):
+        program = await arun("start", "ghost", "--json", cwd=project)
+        people = await arun("start", "ghost", cwd=project)
+    assert program.status == people.status == 1
+    assert program.json["ok"] is False
+    assert program.json["error"] == "Task 'ghost' not found in config"
+    assert program.json["results"] == [{"error_code": "E200"}]
+    assert people.err == "paneview: Task 'ghost' not found in config\n"
+
+
+async def test_an_answer_that_does_not_come_is_told(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with serving(socket_of(project)) as (server, handler):
+        asking = asyncio.create_task(arun("restart", "--json", cwd=project))
+        await eventually(lambda: handler.started)
+        await server.close("killed", grace=0)
+        done = await asking
+    assert done.status == 1
+    assert "the supervisor" in done.json["error"]
+
+
+def test_a_reader_that_goes_away_is_no_error(project: Path) -> None:
+    line = " ".join(COMMAND)
+    done = subprocess.run(
+        ["bash", "-c", f"set -o pipefail; {line} --help | true; {line} schema | head -n 1"],
+        cwd=project,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.parametrize("verb", SHOWN, ids=lambda verb: verb.name)
+def test_help_has_usage_options_and_an_example_and_fits(verb: object) -> None:
+    lines = help_lines(verb)  # type: ignore[arg-type]
+    text = "\n".join(lines)
+    assert text.startswith("Usage: paneview")
+    assert "--json" in text
+    assert "Example:\n  " in text
+    assert all(len(line) <= WIDTH + 2 for line in lines)
+
+
+def test_help_and_version_of_the_program(project: Path) -> None:
+    done = run("--help", cwd=project)
+    for verb in VERBS:
+        assert verb.hidden or f"\n  {verb.name} " in done.out
+    assert run("logs", "-h", cwd=project).out.startswith("Usage: paneview logs")
+    assert run("--version", cwd=project).out == f"paneview {__version__}\n"
+    assert run("--version", "--json", cwd=project).json == {"ok": True, "version": __version__}
+    described = run("--help", "--json", cwd=project).json
+    assert {command["command"] for command in described["commands"]} == {
+        verb.name for verb in VERBS if not verb.hidden
+    }
+
+
+def test_colour_is_for_terminals_without_no_color(project: Path) -> None:
+    assert "\x1b" not in run("status", cwd=project).out
+    assert "\x1b[" in on_terminal(project, {"TERM": "xterm"})
+    assert "\x1b[" not in on_terminal(project, {"TERM": "xterm", "NO_COLOR": "1"})
+    assert "\x1b[" not in on_terminal(project, {"TERM": "dumb"})
+
+
+def test_a_narrow_terminal_drops_columns_whole(project: Path) -> None:
+    wide = on_terminal(project, {"COLUMNS": "80", "NO_COLOR": "1"})
+    narrow = on_terminal(project, {"COLUMNS": "30", "NO_COLOR": "1"})
+    assert "RESTARTS" in wide
+    assert "RESTARTS" not in narrow
+    assert "STATE" in narrow
+    assert "…" not in narrow.split("\n", 1)[1]
+
+
+def on_terminal(project: Path, env: dict[str, str]) -> str:
+    """Standard output of ``status`` when it is a terminal."""
+    ours, theirs = pty.openpty()
+    with subprocess.Popen(
+        [*COMMAND, "status"],
+        cwd=project,
+        env={**os.environ, **env},
+        stdin=theirs,
+        stdout=theirs,
+        stderr=theirs,
+    ) as process:
+        os.close(theirs)
+        shown = b""
+        while True:
+            try:
+                data = os.read(ours, 4096)
+            except OSError:  # the other side is closed
+                break
+            if not data:
+                break
+            shown += data
+        os.close(ours)
+    assert process.returncode == 0
+    return shown.decode()
+
+
+def test_json_is_one_line_of_json(project: Path) -> None:
+    out = run("status", "--json", cwd=project).out
+    assert out.count("\n") == 1
+    json.loads(out)

@@ -1,0 +1,71 @@
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from paneview.cli.output import Cell, Column, clean, cut, table, width
+
+COLUMNS = (
+    Column("NAME", flex=True),
+    Column("STATE"),
+    Column("PID", right=True, drop=1),
+    Column("MEM", right=True, drop=2),
+)
+
+
+@given(st.text())
+def test_nothing_that_acts_on_a_terminal_comes_through(text: str) -> None:
+    shown = clean(text)
+    assert shown.isprintable()
+    assert "\x1b" not in shown
+    if text.isprintable():
+        assert shown == text
+
+
+def test_escapes_stay_visible() -> None:
+    assert clean("a\x1b[31mb\nc\x9b") == "a\\x1b[31mb\\nc\\x9b"
+
+
+@given(st.text(), st.integers(1, 40))
+def test_cut_fits(text: str, room: int) -> None:
+    text = clean(text)
+    assert width(cut(text, room)) <= room
+    if width(text) <= room:
+        assert cut(text, room) == text
+
+
+def rows(name: str) -> list[list[Cell]]:
+    return [
+        [Cell(name), Cell("running"), Cell(12), Cell("1M")],
+        [Cell("b"), Cell("done"), Cell(3), Cell("20M")],
+    ]
+
+
+def test_a_table_is_aligned() -> None:
+    assert table(COLUMNS, rows("a"), 80, colour=False) == [
+        "NAME  STATE    PID  MEM",
+        "a     running   12   1M",
+        "b     done       3  20M",
+    ]
+
+
+@given(st.text(alphabet=st.characters(exclude_categories=["C"]), max_size=60), st.integers(20, 120))
+def test_a_table_fits_and_drops_columns_before_it_cuts(name: str, limit: int) -> None:
+    lines = table(COLUMNS, rows(name), limit, colour=False)
+    assert all(width(line) <= limit for line in lines)
+    if "…" in lines[1] and "…" not in name:
+        assert "MEM" not in lines[0]
+        assert "PID" not in lines[0]
+    if "PID" not in lines[0]:
+        assert "MEM" not in lines[0]
+
+
+def test_wide_letters_take_two_cells() -> None:
+    assert width("日本") == 4
+    lines = table(COLUMNS, [[Cell("日本"), Cell("done"), Cell(1), Cell("-")]], 80, colour=False)
+    assert lines[1].index("done") == lines[0].index("STATE") - 2
+
+
+def test_colour_is_only_around_the_text() -> None:
+    (_, line) = table((Column("A"), Column("B")), [[Cell("x", "red"), Cell("y")]], 80, colour=True)
+    assert line == "\x1b[31mx\x1b[0m  y"

@@ -1,0 +1,108 @@
+from __future__ import annotations
+
+from contextlib import suppress
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from paneview.cli.errors import UsageError
+from paneview.cli.verbs import PARSER
+
+VERBS = PARSER.load_all()
+WORDS = st.text(min_size=1).filter(lambda word: not word.startswith("-") and word not in PARSER.verbs)
+
+
+@given(st.lists(WORDS, max_size=3), st.integers(0, 3), st.integers(0, 3))
+def test_json_may_stand_anywhere(words: list[str], at: int, file_at: int) -> None:
+    line = ["logs", *words]
+    line[min(at, len(line)) : min(at, len(line))] = ["--json"]
+    line[min(file_at, len(line)) : min(file_at, len(line))] = ["--file=x.toml"]
+    call = PARSER.parse(line)
+    assert call.json
+    assert (call.verb.name, call.words, call.text("file")) == ("logs", words, "x.toml")
+
+
+@given(st.text(min_size=1))
+def test_an_option_takes_the_next_word_whatever_it_looks_like(value: str) -> None:
+    for line in (
+        ["logs", "-g", value, "web"],
+        ["logs", "web", "--grep", value],
+        ["logs", "web", f"--grep={value}"],
+    ):
+        call = PARSER.parse(line)
+        assert (call.text("grep"), call.words, call.json) == (value, ["web"], False)
+
+
+def test_json_as_a_value_is_a_value() -> None:
+    call = PARSER.parse(["logs", "-g", "--json", "--json"])
+    assert (call.text("grep"), call.json) == ("--json", True)
+
+
+def test_short_options_come_in_one_word() -> None:
+    call = PARSER.parse(["logs", "-fin20", "-C3", "web"])
+    assert call.flag("follow")
+    assert call.flag("ignore-case")
+    assert (call.count("lines"), call.count("context"), call.words) == (20, 3, ["web"])
+
+
+def test_everything_after_two_dashes_is_a_word() -> None:
+    call = PARSER.parse(["add", "--port", "80", "--", "web", "--json"])
+    assert (call.words, call.text("port"), call.json) == (["web", "--json"], "80", False)
+
+
+def test_a_verb_wins_over_a_file_of_its_name_only_as_the_first_word() -> None:
+    assert PARSER.parse(["status"]).verb.name == "status"
+    assert PARSER.parse(["./status"]).verb.name == "paneview"
+    call = PARSER.parse(["stop", "status"])
+    assert (call.verb.name, call.words) == ("stop", ["status"])
+    call = PARSER.parse(["-c", "status", "stop"])
+    assert (call.verb.name, call.text("file")) == ("stop", "status")
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("logs --fllow", "did you mean --follow"),
+        ("logs -z", "no option -z"),
+        ("logs -n", "-n needs a value: -n N"),
+        ("logs --json=yes", "takes no value"),
+        ("inspect", "needs NAME"),
+        ("inspect a b", "no use for 'b'"),
+        ("kill", "needs NAME"),
+        ("health web", "no use for 'web'"),
+        ("--serve status", "--serve does not go with 'status'"),
+        ("a.toml b.toml", "no use for 'b.toml'"),
+        ("--since 5m logs", "no option --since"),
+    ],
+)
+def test_what_is_wrong_is_named(line: str, words: str) -> None:
+    with pytest.raises(UsageError, match=words):
+        PARSER.parse(line.split())
+
+
+@pytest.mark.parametrize("value", ["-1", "1.5", "", "ten", "²"])
+def test_a_count_is_a_whole_number(value: str) -> None:
+    with pytest.raises(UsageError, match="--lines needs a whole number"):
+        PARSER.parse(["logs", "-n", value]).count("lines")
+
+
+@given(st.lists(st.text()))
+def test_no_command_line_is_more_than_a_usage_error(line: list[str]) -> None:
+    with suppress(UsageError):
+        PARSER.parse(line)
+
+
+def test_the_table_is_complete() -> None:
+    for verb in VERBS:
+        if verb.hidden:
+            continue
+        assert verb.summary.endswith(".")
+        assert verb.example.startswith("paneview ") or "paneview completion" in verb.example
+        assert len(verb.summary) <= 66
+        for option in PARSER.options(verb):
+            assert option.help
+        keys = [option.key for option in PARSER.options(verb)]
+        names = [name for option in PARSER.options(verb) for name in option.names]
+        assert len(set(keys)) == len(keys)
+        assert len(set(names)) == len(names)

@@ -1,0 +1,212 @@
+"""The small parts: env files, units, schedules, finding the file, secrets, the schema, what is imported."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from datetime import datetime
+from itertools import pairwise
+from pathlib import Path
+from zoneinfo import ZoneInfo
+
+import pytest
+
+from paneview.config.discover import find_file
+from paneview.config.envfile import read_env_file
+from paneview.config.errors import ConfigError
+from paneview.config.models import ProjectTable, TaskTable
+from paneview.config.schedule import next_time
+from paneview.config.schema import schema
+from paneview.config.secrets import MASK, Masker, is_secret, secret_values
+from paneview.config.units import parse_duration, parse_size
+
+
+class TestEnvFile:
+    def test_what_people_write(self, tmp_path: Path) -> None:
+        file = tmp_path / ".env"
+        file.write_text(
+            '# comment\n\nPLAIN=a b # comment\nexport EXPORTED=1\nQUOTED="a\\nb # no comment"\n'
+            "SINGLE='$${x} ${PLAIN}'\nREF=${PLAIN}-${OUTER}\nDEFAULT=${NO:-d}\nEMPTY=\nMANY='a\nb'\r\n",
+            newline="",
+        )
+        assert read_env_file(file, {"OUTER": "o"}) == {
+            "PLAIN": "a b",
+            "EXPORTED": "1",
+            "QUOTED": "a\nb # no comment",
+            "SINGLE": "$${x} ${PLAIN}",
+            "REF": "a b-o",
+            "DEFAULT": "d",
+            "EMPTY": "",
+            "MANY": "a\nb",
+        }
+
+    def test_every_bad_line_is_told(self, tmp_path: Path) -> None:
+        file = tmp_path / ".env"
+        file.write_text("A=1\n\nlonely\n1B=2\nC=${NO}\nD='open\n")
+        with pytest.raises(ConfigError) as caught:
+            read_env_file(file, {})
+        assert [(problem.line, problem.message) for problem in caught.value.problems] == [
+            (3, "lonely has no value: write lonely="),
+            (4, "'1B' is not a name for an environment variable"),
+            (5, "${NO} is not set in the environment or an env_file"),
+            (6, "this line is not NAME=value; is a quote not closed?"),
+        ]
+
+
+@pytest.mark.parametrize(
+    ("text", "size"), [("10MB", 10 * 2**20), ("500 kb", 512000), ("1.5G", 3 * 2**29), ("7", 7)]
+)
+def test_sizes(text: str, size: int) -> None:
+    assert parse_size(text) == size
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"), [("90", 90), ("5m", 300), ("1.5h", 5400), ("7d", 604800), ("1w", 604800)]
+)
+def test_durations(text: str, seconds: float) -> None:
+    assert parse_duration(text) == seconds
+
+
+@pytest.mark.parametrize("text", ["", "MB", "-1", "0", "1 parsec", "5 M B", "1e3"])
+def test_no_unit(text: str) -> None:
+    with pytest.raises(ValueError, match="is not a"):
+        parse_size(text)
+    with pytest.raises(ValueError, match="is not a"):
+        parse_duration(text)
+
+
+class TestSchedule:
+    zone = ZoneInfo("Europe/Berlin")
+
+    @pytest.fixture(autouse=True)
+    def _berlin(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("TZ", "Europe/Berlin")
+
+    def at(self, text: str) -> float:
+        return datetime.fromisoformat(text).replace(tzinfo=self.zone).timestamp()
+
+    @pytest.mark.parametrize(
+        ("expression", "after", "then"),
+        [
+            ("*/5 * * * *", "2026-01-01T12:02:03", "2026-01-01T12:05"),
+            ("0 12 * * *", "2026-01-01T12:00", "2026-01-02T12:00"),
+            ("@daily", "2026-01-01T12:00", "2026-01-02T00:00"),
+            ("30 2 * * *", "2026-03-29T01:00", "2026-03-29T03:00"),  # 02:30 does not exist that night
+        ],
+    )
+    def test_next(self, expression: str, after: str, then: str) -> None:
+        assert next_time(expression, self.at(after)) == self.at(then)
+
+    def test_the_hour_that_comes_twice(self) -> None:
+        now = self.at("2026-10-25T01:50")
+        times = []
+        for _ in range(16):
+            now = next_time("*/10 * * * *", now) or 0.0
+            times.append(now)
+        steps = {later - earlier for earlier, later in pairwise(times)}
+        assert steps == {600.0}
+
+    def test_never(self) -> None:
+        with pytest.raises(ValueError, match="bad day-of-month"):
+            next_time("0 0 31 2 *", 0.0)
+
+    @pytest.mark.parametrize("expression", ["", "* * * *", "61 * * * *", "@often", "a b c d e"])
+    def test_not_one(self, expression: str) -> None:
+        with pytest.raises(ValueError, match="is not a cron expression"):
+            next_time(expression, 0.0)
+
+
+class TestDiscovery:
+    def test_the_nearest_file(self, tmp_path: Path) -> None:
+        inner = tmp_path / "a" / "b"
+        inner.mkdir(parents=True)
+        (tmp_path / "taskmux.toml").touch()
+        assert find_file(inner) == tmp_path / "taskmux.toml"
+        (tmp_path / "paneview.toml").touch()
+        assert find_file(inner) == tmp_path / "paneview.toml"
+        (tmp_path / "a" / "taskmux.toml").touch()
+        assert find_file(inner) == tmp_path / "a" / "taskmux.toml"
+
+    def test_a_folder_of_that_name_is_not_a_file(self, tmp_path: Path) -> None:
+        (tmp_path / "paneview.toml").mkdir()
+        with pytest.raises(
+            ConfigError, match=f"no paneview.toml or taskmux.toml in {tmp_path} or a folder above"
+        ):
+            find_file(tmp_path)
+
+    def test_relative_and_links(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        (tmp_path / "real.toml").touch()
+        (tmp_path / "paneview.toml").symlink_to("real.toml")
+        monkeypatch.chdir(tmp_path)
+        assert find_file(Path()) == tmp_path / "paneview.toml"
+
+
+class TestSecrets:
+    patterns = ("*TOKEN*", "*PASSWORD*")
+
+    def test_names(self) -> None:
+        assert is_secret("GITHUB_TOKEN", self.patterns)
+        assert is_secret("db_password", self.patterns)
+        assert not is_secret("PORT", self.patterns)
+
+    def test_masking(self) -> None:
+        env = {
+            "API_TOKEN": "abc.def",
+            "PASSWORD": "abc.defghi",
+            "PIN_TOKEN": "12",
+            "URL": "http://x/?t=abc.def",
+        }
+        masker = Masker(self.patterns, secret_values([env], {"MON_TOKEN": "true"}, self.patterns))
+        assert masker.text("abc.defghi and abcXdef, 12, true") == f"{MASK} and abcXdef, 12, true"
+        assert masker.env(env) == {
+            "API_TOKEN": MASK,
+            "PASSWORD": MASK,
+            "PIN_TOKEN": MASK,
+            "URL": f"http://x/?t={MASK}",
+        }
+        assert Masker(self.patterns, ()).text("x") == "x"
+
+
+class TestSchema:
+    def test_every_key_is_there_with_a_description(self) -> None:
+        whole = schema()
+        assert set(whole["properties"]) == set(ProjectTable.model_fields)
+        assert set(whole["$defs"]["TaskTable"]["properties"]) == set(TaskTable.model_fields)
+        for definition in [whole, *whole["$defs"].values()]:
+            assert definition["additionalProperties"] is False
+            assert all(len(field["description"]) > 10 for field in definition["properties"].values())
+
+    def test_it_says_what_toml_can_say(self) -> None:
+        text = json.dumps(schema())
+        assert "null" not in text
+        assert schema()["properties"]["tasks"]["additionalProperties"] is False
+        task = schema()["$defs"]["TaskTable"]
+        assert task["required"] == ["command"]
+        assert task["properties"]["restart_policy"]["enum"] == ["no", "on-failure", "always"]
+        assert task["properties"]["port"]["maximum"] == 65535
+        assert task["properties"]["log_max_size"]["default"] == "10MB"
+
+
+@pytest.mark.parametrize(
+    ("module", "absent"),
+    [
+        ("paneview.config", ["pydantic", "pathlib"]),
+        ("paneview.config.locate", ["pydantic", "pathlib", "dataclasses", "typing"]),
+        ("paneview.config.errors", ["pydantic", "pathlib", "dataclasses", "typing"]),
+        ("paneview.config.discover", ["pydantic", "dataclasses"]),
+        ("paneview.config.paths", ["pydantic", "dataclasses"]),
+        ("paneview.config.load", ["dotenv", "cronsim", "asyncio", "paneview.config.scan"]),
+    ],
+)
+def test_imports_stay_light(module: str, absent: list[str]) -> None:
+    script = f"import sys, {module}; print([name for name in {absent!r} if name in sys.modules])"
+    done = subprocess.run(
+        [sys.executable, "-S", "-c", _with_path(script)], capture_output=True, text=True, check=True
+    )
+    assert done.stdout == "[]\n"
+
+
+def _with_path(script: str) -> str:
+    """Without `site`, whose .pth files may import anything; with this process's path."""
+    return f"import sys; sys.path[:] = {sys.path!r}; {script}"

@@ -1,0 +1,85 @@
+"""Every test gets a place of its own, and is failed when it leaves anything behind.
+
+The place is a short folder (Unix sockets allow 108 bytes) that is at once the home, the state folder, the
+temporary folder and the tmux socket folder of whatever the test starts; so no test can reach the tmux server,
+the state or the configuration of the person who runs it. Processes carry a marker in their environment, which
+survives double forks.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+import time
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from tests.harness import MARKER, Sandbox, end_all, marked
+
+# Where something would land that escaped from its sandbox.
+STRAY = (Path.home() / ".local/state/paneview", Path(f"/tmp/paneview-{os.getuid()}"))
+# Processes that the test has told to end may take this long before they count as left behind.
+GRACE = 3.0
+
+
+@pytest.fixture(autouse=True)
+def sandbox(monkeypatch: pytest.MonkeyPatch) -> Iterator[Sandbox]:
+    """The private place of this test; in use for every test, whether it asks or not."""
+    tempfile.gettempdir()  # remembered by Python: pytest's own folders must not move into the sandbox
+    stray_before = {path for path in STRAY if path.exists()}
+    root = Path(tempfile.mkdtemp(prefix="pv-", dir="/tmp"))
+    place = Sandbox(
+        root=root, home=root / "state", marker=uuid.uuid4().hex, tmux_socket=str(root / "tmux.sock")
+    )
+    # Without its bytecode kept, every program a test starts compiles paneview anew.
+    foreign = ("TMUX", "TMUX_PANE", "PANEVIEW_RUN", "NO_COLOR", "PYTHONDONTWRITEBYTECODE")
+    for name in (*foreign, "XDG_STATE_HOME", "XDG_CONFIG_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    for name in ("HOME", "TMPDIR", "TMUX_TMPDIR", "XDG_RUNTIME_DIR"):
+        monkeypatch.setenv(name, str(root))
+    monkeypatch.setenv("PANEVIEW_HOME", str(place.home))
+    monkeypatch.setenv("PANEVIEW_TMUX_SOCKET", place.tmux_socket)
+    monkeypatch.setenv(MARKER, place.marker)
+    yield place
+    problems = _end_of_test(place)
+    problems += [f"file {path}" for path in STRAY if path.exists() and path not in stray_before]
+    shutil.rmtree(root)
+    if problems:
+        pytest.fail("the test left behind: " + "; ".join(problems), pytrace=False)
+
+
+@pytest.fixture
+def home(sandbox: Sandbox) -> Path:
+    """$PANEVIEW_HOME of this test (not created yet)."""
+    return sandbox.home
+
+
+@pytest.fixture
+def tmux_socket(sandbox: Sandbox) -> Iterator[str]:
+    """Path of a private tmux socket; the server started on it is ended after the test."""
+    yield sandbox.tmux_socket
+    sandbox.end_tmux()
+
+
+def _end_of_test(place: Sandbox) -> list[str]:
+    """End what is still there; a line for each process that should not have been."""
+    deadline = time.monotonic() + GRACE
+    while (left := marked(place.marker)) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    lines = [_describe(process) for process in left]
+    end_all(left)
+    # Ended processes may have been the parents of others that only now show themselves.
+    end_all(marked(place.marker))
+    return lines
+
+
+def _describe(process: psutil.Process) -> str:
+    try:
+        return f"process {process.pid} ({' '.join(process.cmdline()) or process.name()})"
+    except psutil.NoSuchProcess:
+        return f"process {process.pid}"

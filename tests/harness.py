@@ -1,0 +1,156 @@
+"""What tests of every room need: waiting for a condition, a free port, processes by their marker.
+
+Nothing here sleeps for a fixed time and hopes: a wait names its condition and its deadline.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+import psutil
+
+T = TypeVar("T")
+
+# Generous, since a full suite on two noisy cores can hold any process up; a passing test never waits for it.
+DEADLINE = 20.0
+MARKER = "PANEVIEW_TEST"
+
+
+def wait_until(condition: Callable[[], T], deadline: float = DEADLINE, interval: float = 0.005) -> T:
+    """Call ``condition`` until it returns something true, and return that; fail after ``deadline`` s."""
+    end = time.monotonic() + deadline
+    while True:
+        if result := condition():
+            return result
+        if time.monotonic() > end:
+            raise AssertionError(f"not true within {deadline} s: {_name(condition)}")
+        time.sleep(interval)
+
+
+async def eventually(
+    condition: Callable[[], T] | Callable[[], Awaitable[T]],
+    deadline: float = DEADLINE,
+    interval: float = 0.005,
+) -> T:
+    """Like `wait_until` for async tests; the condition may be a coroutine function, too."""
+    end = time.monotonic() + deadline
+    while True:
+        result = condition()
+        if isinstance(result, Awaitable):
+            result = await result
+        if result:
+            return result  # type: ignore[return-value]
+        if time.monotonic() > end:
+            raise AssertionError(f"not true within {deadline} s: {_name(condition)}")
+        await asyncio.sleep(interval)
+
+
+def _name(condition: Callable[..., object]) -> str:
+    code = getattr(condition, "__code__", None)
+    return f"{code.co_filename}:{code.co_firstlineno}" if code else repr(condition)
+
+
+def free_port() -> int:
+    """A TCP port of the loopback interface that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def can_connect(port: int, host: str = "127.0.0.1") -> bool:
+    """Whether something accepts connections on ``port``."""
+    with socket.socket() as probe:
+        probe.settimeout(1)
+        return probe.connect_ex((host, port)) == 0
+
+
+def alive(pid: int) -> bool:
+    """Whether a process of this id exists and is no zombie."""
+    try:
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+def marked(marker: str) -> list[psutil.Process]:
+    """The live processes whose environment holds ``PANEVIEW_TEST=marker``: whatever this test has started."""
+    wanted = f"{MARKER}={marker}".encode()
+    found = []
+    for pid in psutil.pids():
+        try:
+            if pid != os.getpid() and wanted in _environment(pid):
+                process = psutil.Process(pid)
+                if process.status() != psutil.STATUS_ZOMBIE:
+                    found.append(process)
+        except (psutil.Error, OSError):
+            continue
+    return found
+
+
+def _environment(pid: int) -> list[bytes]:
+    if os.path.exists("/proc/self/environ"):  # every test ends with this: psutil takes ten times as long
+        return Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
+    return [f"{key}={value}".encode() for key, value in psutil.Process(pid).environ().items()]
+
+
+@dataclass(frozen=True)
+class Sandbox:
+    """The private place of one test: nothing it starts or writes is anywhere else."""
+
+    root: Path
+    home: Path
+    """$PANEVIEW_HOME."""
+    marker: str
+    """Value of $PANEVIEW_TEST in the environment of every process of the test."""
+    tmux_socket: str
+    """Path of the private tmux socket, also in $PANEVIEW_TMUX_SOCKET; `tmux_conf` configures it."""
+
+    @property
+    def tmux_conf(self) -> Path:
+        """The file the private tmux server reads at its start; does not exist unless a test writes it."""
+        return self.root / ".tmux.conf"
+
+    def tmux(self, *args: str, check: bool = True) -> str:
+        """Run one tmux command against the private server; its standard output without the last newline."""
+        done = subprocess.run(
+            ["tmux", "-S", self.tmux_socket, *args], capture_output=True, text=True, check=False, timeout=30
+        )
+        if check and done.returncode:
+            raise AssertionError(f"tmux {' '.join(args)}: {done.stderr.strip()}")
+        return done.stdout.rstrip("\n")
+
+    def tmux_server_pid(self) -> int | None:
+        """The private tmux server's process id, None if there is none."""
+        answer = self.tmux("display-message", "-p", "#{pid}", check=False)
+        return int(answer) if answer.isdecimal() else None
+
+    def processes(self) -> list[psutil.Process]:
+        """Everything alive that this test has started."""
+        return marked(self.marker)
+
+    def end_tmux(self) -> None:
+        """End the private tmux server, and return when its process is gone."""
+        pid = self.tmux_server_pid()
+        if pid is None:
+            return
+        self.tmux("kill-server", check=False)
+        wait_until(lambda: not alive(pid))
+
+
+def end_all(processes: list[psutil.Process]) -> None:
+    """SIGKILL to each, then wait until they are gone."""
+    for process in processes:
+        try:
+            process.send_signal(signal.SIGKILL)
+        except psutil.NoSuchProcess:
+            continue
+    wait_until(lambda: not any(alive(process.pid) for process in processes))

@@ -1,0 +1,182 @@
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import threading
+from pathlib import Path
+
+import pytest
+
+from paneview.proc import MARKER, ProcessId, ProcessTable, marker
+from paneview.proc import table as table_module
+from paneview.proc.row import Backend
+from tests.harness import Sandbox, alive, wait_until
+from tests.proc.conftest import Run, identity, pid_from
+
+# The ways in which a child may leave: each writes its own id to $OUT, then sleeps.
+STAYS = "sh -c 'echo $$ > $OUT; exec sleep 60' & wait"
+LEAVES_TREE = "(sh -c 'echo $$ > $OUT; exec sleep 60' &); sleep 60"
+LEAVES_TREE_AND_SESSION = "(setsid sh -c 'echo $$ > $OUT; exec sleep 60' &); sleep 60"
+CLEARS_ENVIRONMENT = "(OUT=$OUT setsid env -i /bin/sh -c 'echo $$ > '$OUT'; exec sleep 60' &); sleep 60"
+
+
+def pids(found: set[ProcessId]) -> set[int]:
+    return {process.pid for process in found}
+
+
+def test_tree_is_found_in_one_pass(run: Run, source: Backend, tmp_path: Path) -> None:
+    process = run(STAYS, OUT=str(tmp_path / "pid"))
+    child = pid_from(tmp_path / "pid")
+    table = ProcessTable.read(source)
+    assert {process.pid, child} == {row.pid for row in table.tree(process.pid)}
+    assert {process.pid, child} == {row.pid for row in table.session(process.pid)}
+
+
+@pytest.mark.parametrize("script", [STAYS, LEAVES_TREE, LEAVES_TREE_AND_SESSION])
+def test_members_are_found_wherever_they_went(run: Run, source: Backend, tmp_path: Path, script: str) -> None:
+    mark = marker("abc", 7)
+    process = run(script, OUT=str(tmp_path / "pid"), **{MARKER: mark})
+    child = pid_from(tmp_path / "pid")
+    found = ProcessTable.read(source).members(identity(process, source), mark, process.pid)
+    assert {process.pid, child} <= pids(found)
+    assert os.getpid() not in pids(found)
+
+
+def test_members_outlive_their_root(run: Run, source: Backend, tmp_path: Path) -> None:
+    process = run(LEAVES_TREE_AND_SESSION, OUT=str(tmp_path / "pid"), **{MARKER: "tbl-8"})
+    root, child = identity(process, source), pid_from(tmp_path / "pid")
+    process.kill()
+    process.wait()
+    found = ProcessTable.read(source).members(root, "tbl-8", process.pid)
+    assert child in pids(found)
+
+
+def test_who_cleared_the_environment_is_found_if_seen_before(
+    run: Run, source: Backend, tmp_path: Path
+) -> None:
+    process = run(CLEARS_ENVIRONMENT, OUT=str(tmp_path / "pid"), **{MARKER: "tbl-9"})
+    child = pid_from(tmp_path / "pid")
+    row = source.read(child)
+    assert row
+    seen = ProcessId(child, row.start)
+    root = identity(process, source)
+    assert child not in pids(ProcessTable.read(source).members(root, "tbl-9", process.pid))
+    assert child in pids(ProcessTable.read(source).members(root, "tbl-9", process.pid, [seen]))
+    reused = ProcessId(child, row.start - 5)
+    assert child not in pids(ProcessTable.read(source).members(root, "tbl-9", process.pid, [reused]))
+    os.kill(child, signal.SIGKILL)  # no marker of the sandbox either
+    wait_until(lambda: not alive(child))
+
+
+def test_a_number_used_again_is_not_the_root(run: Run, source: Backend) -> None:
+    process = run("exec sleep 60")
+    this = identity(process, source)
+    assert pids(ProcessTable.read(source).members(this, "", None)) == {process.pid}
+    old = ProcessId(this.pid, this.start - 1)
+    assert ProcessTable.read(source).members(old, "", process.pid) == set()
+
+
+def test_markers_are_told_apart(run: Run, source: Backend) -> None:
+    first = run("exec sleep 60", **{MARKER: "key-1"})
+    second = run("exec sleep 60", **{MARKER: "key-12"})
+    wait_until(lambda: {"key-1", "key-12"} <= ProcessTable.read(source).marked("key-").keys())
+    table = ProcessTable.read(source)
+    assert pids(table.members(None, "key-1")) == {first.pid}
+    assert pids(table.marked("key-")["key-12"]) == {second.pid}
+    assert table.marked("other-") == {}
+
+
+def test_the_caller_and_its_parents_are_never_members(source: Backend) -> None:
+    table = ProcessTable.read(source)
+    for pid in (os.getpid(), os.getppid()):
+        row = table.rows[pid]
+        this = ProcessId(pid, row.start)
+        assert not {os.getpid(), os.getppid(), 1} & pids(table.members(this, "", row.session, [this]))
+
+
+def test_a_tmux_server_is_never_a_member(
+    sandbox: Sandbox, tmux_socket: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(MARKER, "tbl-3")
+    sandbox.tmux("new-session", "-d", "sleep 60")
+    pid = sandbox.tmux_server_pid()
+    assert pid
+    found = pids(wait_until(lambda: ProcessTable.read().members(None, "tbl-3")))
+    assert pid not in found
+    table = ProcessTable.read()
+    assert table.members(ProcessId(pid, table.rows[pid].start), "") == set()
+
+
+def test_zombies_are_no_members(run: Run, source: Backend) -> None:
+    process = run("exec sleep 60", **{MARKER: "tbl-5"})
+    wait_until(lambda: ProcessTable.read(source).marked("tbl-5"))
+    process.kill()
+    wait_until(lambda: not alive(process.pid))
+    table = ProcessTable.read(source)
+    assert table.members(ProcessId(process.pid, table.rows[process.pid].start), "tbl-5", process.pid) == set()
+
+
+def test_names_may_hold_anything(source: Backend, sandbox: Sandbox) -> None:
+    path = sandbox.root / "a) R 1 (b c"
+    path.symlink_to("/bin/sleep")
+    with subprocess.Popen([str(path), "60"]) as process:
+        row = wait_until(lambda: (r := source.read(process.pid)) and r.name.startswith("a)") and r)
+        assert row.ppid == os.getpid()
+        process.kill()
+
+
+def test_processes_that_come_and_go_meanwhile(source: Backend) -> None:
+    stop = threading.Event()
+
+    def churn() -> None:
+        while not stop.is_set():
+            subprocess.run(["/bin/true"], check=True)
+
+    threads = [threading.Thread(target=churn) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    try:
+        for _ in range(20):
+            table = ProcessTable.read(source)
+            assert os.getpid() in table.rows
+            table.marked("none-")
+    finally:
+        stop.set()
+        for thread in threads:
+            thread.join()
+
+
+class Unreadable:
+    """A back end to whom every environment is another user's."""
+
+    def __init__(self, source: Backend) -> None:
+        self._source = source
+        self.pids, self.read = source.pids, source.read
+        self.boot_id, self.started_at = source.boot_id, source.started_at
+
+    def environment(self, _pid: int) -> bytes | None:
+        return None
+
+
+def test_environments_of_others_are_skipped(run: Run, source: Backend) -> None:
+    process = run("exec sleep 60", **{MARKER: "tbl-6"})
+    table = ProcessTable.read(Unreadable(source))
+    assert pids(table.members(identity(process, source), "tbl-6")) == {process.pid}
+
+
+def test_marker_of_a_process_that_has_not_made_its_exec_is_read_again(run: Run) -> None:
+    """A process seen between fork and exec has its parent's environment: that must not be remembered."""
+    process = run(f"sleep 0.2; {MARKER}=late-1 exec sleep 60")
+    this = identity(process)
+    assert "late-1" not in ProcessTable.read().marked("late-")
+    wait_until(lambda: ProcessTable.read().marked("late-").get("late-1") == {this})
+
+
+@pytest.mark.parametrize(("age", "shared"), [(60.0, True), (0.0, False)])
+def test_callers_of_the_same_instant_share_a_look(
+    monkeypatch: pytest.MonkeyPatch, age: float, shared: bool
+) -> None:
+    monkeypatch.setattr(table_module, "RECENT", age)
+    first = ProcessTable.read()
+    assert (ProcessTable.recent() is first) is shared

@@ -1,0 +1,377 @@
+"""The life cycle over virtual time: examples of each rule, and properties over random histories."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from paneview.rules.lifecycle import deadline, step
+from paneview.rules.restart import HEALTHY_RESETS_AFTER, MAX_DELAY, Exit, delay, wants_restart
+from paneview.rules.states import (
+    Health,
+    Lost,
+    Phase,
+    Policy,
+    Probed,
+    Restart,
+    SessionEnded,
+    Spawned,
+    Stage,
+    Start,
+    Stop,
+    StopRefused,
+    TaskState,
+    TreeGone,
+)
+from tests.rules.world import World
+
+CRASH, SUCCESS = Exit(3), Exit(0)
+
+
+def running(**changes: object) -> World:
+    world = World(replace(Policy(), **changes))  # type: ignore[arg-type]
+    world.feed(Start("user"))
+    world.settle()
+    assert world.state.phase is Phase.RUNNING
+    return world
+
+
+class TestRestartPolicy:
+    @pytest.mark.parametrize(
+        ("policy", "exit_", "expected"),
+        [
+            ("no", CRASH, False),
+            ("no", SUCCESS, False),
+            ("on-failure", CRASH, True),
+            ("on-failure", SUCCESS, False),
+            ("on-failure", Exit(137, 9), True),
+            ("on-failure", Exit(), True),
+            ("always", SUCCESS, True),
+            ("always", CRASH, True),
+        ],
+    )
+    def test_goes_by_the_real_exit(self, policy, exit_, expected):
+        assert wants_restart(policy, exit_) is expected
+
+    def test_first_restart_is_at_once_and_the_nth_waits_backoff_to_the_n_minus_1(self):
+        world = running(max_restarts=4, backoff=3.0)
+        starts = [world.now]
+        for _ in range(4):
+            world.exit(CRASH)
+            world.advance(40.0)  # longer than the longest wait, shorter than what resets the counter
+            starts.append(world.times("task_started")[-1])
+        waits = [round(at - (starts[0] + 40.0 * number), 6) for number, at in enumerate(starts[1:])]
+        assert waits == [0.0, 3.0, 9.0, 27.0]
+
+    @given(st.integers(1, 500), st.floats(0, 100), st.floats(0, 1, exclude_max=True))
+    def test_delay_is_bounded(self, attempt, backoff, chance):
+        wait = delay(attempt, backoff, chance)
+        assert 0 <= wait <= MAX_DELAY
+        if attempt == 1 or backoff == 0:
+            assert wait == 0
+
+    def test_gives_up_once_and_says_so_once(self):
+        world = running(max_restarts=2, backoff=0.0)
+        for _ in range(2):
+            world.exit(CRASH)
+            world.settle()
+        world.exit(CRASH)
+        world.advance(10_000)
+        assert world.state.phase is Phase.FAILED
+        assert "gave up after 2 restarts" in world.state.reason
+        assert len(world.times("max_restarts_reached")) == 1
+        assert world.runs == 3
+
+    def test_counter_is_forgotten_after_a_minute_of_health(self):
+        world = running(max_restarts=1, backoff=0.0)
+        world.exit(CRASH)
+        world.advance(HEALTHY_RESETS_AFTER + 0.1)
+        assert world.state.attempt == 0
+        assert world.times("counter_reset")
+        world.exit(CRASH)
+        world.settle()
+        assert world.state.phase is Phase.RUNNING
+        assert world.state.restarts == 2, "the total is kept"
+
+    def test_no_restart_after_success_on_failure(self):
+        world = running()
+        world.exit(SUCCESS)
+        world.advance(1_000)
+        assert world.state.phase is Phase.DONE
+        assert world.state.exit == SUCCESS
+
+    def test_a_lost_run_is_brought_back_by_policy(self):
+        world = running()
+        world.alive = None
+        world.feed(Lost("the tmux server ended"))
+        world.settle()
+        assert world.state.phase is Phase.RUNNING
+        world = running(restart="no")
+        world.alive = None
+        world.feed(Lost("the tmux server ended"))
+        assert world.state.phase is Phase.FAILED
+        assert world.state.reason == "the tmux server ended"
+
+    def test_failing_spawn_is_retried_by_policy_then_given_up(self):
+        world = World(Policy(max_restarts=2, backoff=0.0), spawn_fails=lambda _run: True)
+        world.feed(Start("user"))
+        world.advance(1_000)
+        assert world.state.phase is Phase.FAILED
+        assert world.runs == 3
+
+
+class TestStop:
+    def test_interrupt_then_term_after_grace_then_kill(self):
+        world = running(stop_grace=2.0)
+        world.heeds = frozenset()
+        begun = world.now
+        world.feed(Stop("user"))
+        world.advance(60)
+        assert [(round(at - begun, 3), stage) for at, stage in world.signals] == [
+            (0.0, Stage.INTERRUPT),
+            (2.0, Stage.TERMINATE),
+            (4.0, Stage.KILL),
+        ]
+        assert world.state.phase is Phase.STOPPED
+        assert world.state.manual_stop
+
+    def test_a_manual_stop_blocks_every_restart_until_start(self):
+        world = running(restart="always", backoff=0.0)
+        world.feed(Stop("user"))
+        world.advance(10_000)
+        assert world.state.phase is Phase.STOPPED
+        world.feed(Start("user"))
+        world.settle()
+        assert world.state.phase is Phase.RUNNING
+        assert not world.state.manual_stop
+
+    def test_kill_is_at_once(self):
+        world = running(stop_grace=1_000.0)
+        world.feed(Stop("user", kill=True))
+        world.settle()
+        assert world.signals == [(world.now, Stage.KILL)]
+        assert world.times("task_killed")
+
+    def test_kill_overtakes_a_stop(self):
+        world = running(stop_grace=1_000.0)
+        world.heeds = frozenset()
+        world.feed(Stop("user"))
+        world.settle()
+        world.feed(Stop("user", kill=True))
+        world.settle()
+        assert world.state.phase is Phase.STOPPED
+
+    def test_left_over_children_are_not_given_the_whole_grace(self):
+        """The root heeded the interrupt; a child with a session of its own never saw it."""
+        world = running(stop_grace=1_000.0)
+        world.feed(Stop("user"))
+        world.settle()
+        assert [stage for _, stage in world.signals] == [Stage.INTERRUPT, Stage.TERMINATE]
+
+    def test_stop_while_waiting_to_be_restarted(self):
+        world = running(backoff=2.0)
+        for _ in range(2):
+            world.exit(CRASH)
+            world.settle()
+        assert world.state.phase is Phase.BACKOFF
+        world.feed(Stop("user"))
+        world.advance(1_000)
+        assert world.state.phase is Phase.STOPPED
+        assert world.runs == 2
+
+    def test_stop_while_being_launched_ends_the_launched(self):
+        state = replace(TaskState(), phase=Phase.STARTING)
+        stopping = step(state, Stop("user"), 5.0, Policy()).state
+        assert stopping.phase is Phase.STOPPING
+        outcome = step(stopping, Spawned(7), 6.0, Policy(stop_grace=2.0))
+        assert outcome.state.phase is Phase.STOPPING
+        assert outcome.state.due == 8.0
+        assert any(getattr(effect, "stage", None) is Stage.INTERRUPT for effect in outcome.effects)
+
+    def test_a_refused_stop_leaves_it_running_and_unmarked(self):
+        state = replace(TaskState(), phase=Phase.STOPPING, stage=Stage.HOOKS, manual_stop=True)
+        after = step(state, StopRefused("not now"), 1.0, Policy()).state
+        assert (after.phase, after.manual_stop, after.reason) == (Phase.RUNNING, False, "not now")
+
+    def test_restart_ends_then_starts(self):
+        world = running()
+        world.feed(Restart("user"))
+        world.settle()
+        assert world.state.phase is Phase.RUNNING
+        assert world.runs == 2
+        assert world.state.restarts == 0
+
+    def test_start_during_a_stop_starts_after_it(self):
+        world = running(stop_grace=5.0)
+        world.heeds = frozenset({Stage.TERMINATE})
+        world.feed(Stop("user"))
+        world.advance(1.0)
+        world.feed(Start("user"))
+        assert world.state.phase is Phase.STOPPING
+        world.advance(5.0)
+        assert world.state.phase is Phase.RUNNING
+        assert world.runs == 2
+
+    def test_session_end_forgets_marks_and_counters(self):
+        world = running()
+        world.feed(Stop("user"))
+        world.settle()
+        world.feed(SessionEnded())
+        assert world.state.phase is Phase.IDLE
+        assert not world.state.manual_stop
+        assert world.state.exit.signal == 2, "how the last run ended stays known"
+
+
+class TestHealth:
+    def test_without_probe_alive_is_ready(self):
+        assert running().state.ready
+
+    def test_with_probe_ready_at_the_first_success(self):
+        world = running(probed=True)
+        assert (world.state.ready, world.state.health) == (False, Health.STARTING)
+        world.feed(Probed(ok=False, detail="refused"))
+        assert world.state.health is Health.STARTING
+        world.feed(Probed(ok=True))
+        assert (world.state.ready, world.state.health) == (True, Health.HEALTHY)
+        assert len(world.times("task_ready")) == 1
+
+    def test_as_many_failures_in_a_row_as_health_retries_restart(self):
+        world = running(probed=True, health_retries=3)
+        world.feed(Probed(ok=True))
+        for expected in (Phase.RUNNING, Phase.RUNNING, Phase.STOPPING):
+            world.feed(Probed(ok=False, detail="refused"))
+            assert world.state.phase is expected
+        world.settle()
+        assert world.state.phase is Phase.RUNNING
+        assert world.state.restarts == 1
+        assert len(world.times("task_unhealthy")) == 1
+
+    def test_a_success_between_failures_begins_the_count_anew(self):
+        world = running(probed=True, health_retries=2)
+        for ok in (True, False, True, False, True, False):
+            world.feed(Probed(ok=ok))
+        assert world.state.phase is Phase.RUNNING
+
+    def test_unhealthy_is_told_and_left_alone_with_policy_no(self):
+        world = running(probed=True, health_retries=1, restart="no")
+        world.feed(Probed(ok=True))
+        for _ in range(5):
+            world.feed(Probed(ok=False, detail="refused"))
+        assert world.state.phase is Phase.RUNNING
+        assert world.state.health is Health.UNHEALTHY
+        assert len(world.times("task_unhealthy")) == 1
+        world.feed(Probed(ok=True))
+        assert world.state.health is Health.HEALTHY
+        assert world.times("task_healthy")
+
+    def test_failures_before_ready_count_only_after_the_start_grace(self):
+        world = running(probed=True, health_interval=10.0, health_retries=3)
+        for _ in range(100):
+            world.feed(Probed(ok=False))
+        assert world.state.phase is Phase.RUNNING
+        world.advance(30.0)
+        world.feed(Probed(ok=False, detail="refused"))
+        assert world.state.phase is Phase.STOPPING
+        assert "not ready within 30 s: refused" in world.state.reason
+
+
+class TestRobustness:
+    def test_answers_of_the_past_change_nothing(self):
+        idle = TaskState()
+        for late in (Spawned(1), TreeGone(), Probed(ok=True), StopRefused("x"), Lost("x")):
+            assert step(idle, late, 1.0, Policy()) == (idle, ())
+
+    def test_state_of_an_older_version_is_read(self):
+        stored = TaskState(phase=Phase.BACKOFF, due=5.0, exit=CRASH).to_dict()
+        stored["unknown_to_us"] = 1
+        del stored["killed"]
+        assert TaskState.from_dict(stored) == TaskState(phase=Phase.BACKOFF, due=5.0, exit=CRASH)
+
+
+policies = st.builds(
+    Policy,
+    restart=st.sampled_from(["no", "on-failure", "always"]),
+    max_restarts=st.integers(0, 4),
+    backoff=st.sampled_from([0.0, 0.5, 1.0, 2.0, 10.0]),
+    probed=st.booleans(),
+    health_interval=st.sampled_from([0.1, 1.0, 10.0]),
+    health_retries=st.integers(1, 4),
+    stop_grace=st.sampled_from([0.0, 0.5, 5.0]),
+)
+exits = st.sampled_from([SUCCESS, CRASH, Exit(137, 9), Exit()])
+
+
+class History(RuleBasedStateMachine):
+    """Random things happen to one task; `World.check` holds after every single step."""
+
+    @initialize(policy=policies, heeds=st.frozensets(st.sampled_from([Stage.INTERRUPT, Stage.TERMINATE])))
+    def begin(self, policy: Policy, heeds: frozenset[Stage]) -> None:
+        self.world = World(policy, heeds=heeds)
+        self.wanted_down = False
+
+    @rule()
+    def start(self) -> None:
+        self.world.feed(Start("user"))
+        self.wanted_down = False
+
+    @rule()
+    def restart(self) -> None:
+        self.world.feed(Restart("user"))
+        self.wanted_down = False
+
+    @rule(kill=st.booleans())
+    def stop(self, kill: bool) -> None:
+        self.world.feed(Stop("user", kill=kill))
+        self.wanted_down = True
+
+    @rule(seconds=st.sampled_from([0.0, 0.01, 0.5, 5.0, 61.0, 300.0]))
+    def wait(self, seconds: float) -> None:
+        self.world.advance(seconds)
+
+    @rule(met=st.booleans())
+    def dependencies(self, met: bool) -> None:
+        self.world.dependencies_met = met
+
+    @precondition(lambda self: self.world.alive and self.world.state.phase in (Phase.RUNNING, Phase.STOPPING))
+    @rule(exit_=exits)
+    def die(self, exit_: Exit) -> None:
+        self.world.exit(exit_)
+
+    @precondition(lambda self: self.world.alive and self.world.state.phase is Phase.RUNNING)
+    @rule()
+    def lose(self) -> None:
+        self.world.alive = None
+        self.world.feed(Lost("the tmux server ended"))
+
+    @rule(ok=st.booleans())
+    def probe(self, ok: bool) -> None:
+        self.world.feed(Probed(ok=ok, detail="probe"))
+
+    @invariant()
+    def a_stopped_task_stays_down(self) -> None:
+        if hasattr(self, "world") and self.wanted_down:
+            assert self.world.state.phase not in (Phase.RUNNING, Phase.BACKOFF, Phase.WAITING)
+
+    @invariant()
+    def something_is_due_while_it_is_being_stopped(self) -> None:
+        if hasattr(self, "world") and self.world.state.phase is Phase.STOPPING:
+            launching = self.world.state.due is None
+            assert launching == bool(self.world._agenda) or deadline(self.world.state) is not None
+
+    def teardown(self) -> None:
+        """Whatever the history: a stop ends in rest, within the graces and a little."""
+        if not hasattr(self, "world"):
+            return
+        world = self.world
+        world.feed(Stop("user"))
+        world.advance(2 * world.policy.stop_grace + 4.0)
+        assert world.state.phase in (Phase.IDLE, Phase.STOPPED, Phase.DONE, Phase.FAILED)
+        assert world.alive is None
+
+
+TestHistory = History.TestCase
+TestHistory.settings = settings(max_examples=150, stateful_step_count=40, deadline=None)

@@ -1,0 +1,130 @@
+"""A world for the rules to act in: one task's process, a clock and a probe, all virtual. Nothing sleeps."""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from paneview.rules import lifecycle
+from paneview.rules.restart import Exit
+from paneview.rules.states import (
+    BeginStop,
+    DependenciesMet,
+    Emit,
+    Exited,
+    Input,
+    Launch,
+    Phase,
+    Policy,
+    RootGone,
+    Signal,
+    Spawned,
+    SpawnFailed,
+    Stage,
+    StopBegun,
+    TaskState,
+    Tick,
+    TreeGone,
+)
+
+
+@dataclass
+class World:
+    """Does what the rules decide, the way the shell does, and checks what must hold at every step."""
+
+    policy: Policy = field(default_factory=Policy)
+    # What a process heeds; a task that ignores SIGINT and SIGTERM ends by SIGKILL only.
+    heeds: frozenset[Stage] = frozenset(Stage)
+    spawn_fails: Callable[[int], bool] = lambda _run: False
+    state: TaskState = field(default_factory=TaskState)
+    now: float = 1_000.0
+    alive: int | None = None
+    runs: int = 0
+    dependencies_met: bool = True
+    log: list[tuple[float, str]] = field(default_factory=list)
+    signals: list[tuple[float, Stage]] = field(default_factory=list)
+    _agenda: list[tuple[float, int, Input]] = field(default_factory=list)
+    _ticket: int = 0
+
+    def feed(self, event: Input, chance: float = 0.0) -> None:
+        """One input at the present time, and all that follows from it at once."""
+        outcome = lifecycle.step(self.state, event, self.now, self.policy, chance)
+        self.state = outcome.state
+        self.check()
+        for effect in outcome.effects:
+            match effect:
+                case Emit(kind):
+                    self.log.append((self.now, kind))
+                case Launch():
+                    self._launch()
+                case BeginStop():
+                    self.later(0.0, StopBegun())
+                case Signal(stage):
+                    self._signal(stage)
+        if self.state.phase is Phase.WAITING and self.dependencies_met:
+            self.later(0.0, DependenciesMet())
+
+    def later(self, delay: float, event: Input) -> None:
+        """Put an input on the agenda."""
+        self._ticket += 1
+        heapq.heappush(self._agenda, (self.now + delay, self._ticket, event))
+
+    def advance(self, seconds: float) -> None:
+        """Let time pass: whatever comes due happens at its own time."""
+        end = self.now + seconds
+        while True:
+            tick = lifecycle.deadline(self.state)
+            due = [self._agenda[0][0]] if self._agenda else []
+            due += [max(tick, self.now)] if tick is not None else []
+            if not due or min(due) > end:
+                break
+            self.now = min(due)
+            if self._agenda and self._agenda[0][0] <= self.now:
+                self.feed(heapq.heappop(self._agenda)[2])
+            else:
+                self.feed(Tick())
+        self.now = end
+
+    def settle(self) -> None:
+        """Do what is due now."""
+        self.advance(0.0)
+
+    def exit(self, exit_: Exit) -> None:
+        """The process ends by itself."""
+        assert self.alive is not None
+        self.alive = None
+        self.feed(TreeGone(exit_) if self.state.phase is Phase.STOPPING else Exited(exit_))
+
+    def times(self, kind: str) -> list[float]:
+        """When events of this kind were told."""
+        return [at for at, told in self.log if told == kind]
+
+    def check(self) -> None:
+        """What must hold after every step."""
+        state = self.state
+        assert state.attempt <= self.policy.max_restarts
+        if state.phase in (Phase.IDLE, Phase.WAITING, Phase.BACKOFF, Phase.DONE, Phase.FAILED, Phase.STOPPED):
+            assert self.alive is None, f"{state.phase} with a process alive"
+            assert not state.ready
+            assert state.stage is None
+        if state.phase is Phase.BACKOFF:
+            assert state.due is not None
+            assert not state.manual_stop
+        assert TaskState.from_dict(state.to_dict()) == state
+
+    def _launch(self) -> None:
+        assert self.alive is None, "a second process beside the first"
+        self.runs += 1
+        if self.spawn_fails(self.runs):
+            self.later(0.0, SpawnFailed("no such folder"))
+            return
+        self.alive = self.runs
+        self.later(0.0, Spawned(self.runs))
+
+    def _signal(self, stage: Stage) -> None:
+        self.signals.append((self.now, stage))
+        if self.alive is not None and (stage is Stage.KILL or stage in self.heeds):
+            self.alive = None
+            self.later(0.0, RootGone())
+            self.later(0.0, TreeGone(Exit(128 + 2, 2)))

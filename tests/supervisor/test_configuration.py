@@ -1,0 +1,234 @@
+"""Changing the project while it runs: reload by hand and by itself, replicas, schedules, probes, ports."""
+
+from __future__ import annotations
+
+import socket
+import subprocess
+import sys
+
+import pytest
+
+from paneview.control.errors import ControlError
+from tests.harness import alive, can_connect, free_port, wait_until
+
+THREE = """
+    [tasks.same]
+    command = "exec sleep 600"
+    [tasks.edited]
+    command = "exec sleep 601"
+    [tasks.removed]
+    command = "exec sleep 602"
+"""
+CHANGED = """
+    # a comment
+    [tasks.same]
+    command = "exec sleep 600"
+    description = "only words"
+    max_restarts = 9
+    [tasks.edited]
+    command = "exec sleep 611"
+    [tasks.added]
+    command = "exec sleep 603"
+    [tasks.byhand]
+    command = "exec sleep 604"
+    auto_start = false
+"""
+
+
+def test_reload_restarts_only_what_changed(project):
+    p = project(THREE).serve()
+    before = {name: p.wait(name, "running") for name in ("same", "edited", "removed")}
+    p.write(CHANGED)
+    reply = p.call("reload")
+    assert (reply["added"], reply["removed"], reply["changed"]) == (
+        ["added", "byhand"],
+        ["removed"],
+        ["edited"],
+    )
+    assert p.task("same")["pid"] == before["same"]["pid"]
+    assert p.task("same")["max_restarts"] == 9
+    assert p.wait("edited", "running")["run"] > before["edited"]["run"]
+    assert p.wait("added", "running")
+    assert p.task("byhand")["state"] == "idle"
+    assert not alive(before["removed"]["pid"])
+    assert [task["name"] for task in p.call("status")["tasks"]] == ["same", "edited", "added", "byhand"]
+    assert p.events("config_reloaded")
+
+
+def test_a_change_of_the_file_is_noticed_and_a_comment_restarts_nothing(project):
+    p = project(THREE).serve()
+    runs = {name: p.wait(name, "running")["run"] for name in ("same", "edited", "removed")}
+    text = p.file.read_text()
+    p.file.write_text(text + "\n# a comment\n[tasks.new]\ncommand = 'exec sleep 605'\n")
+    p.wait_for_task("new")
+    p.wait("new", "running")
+    assert {name: p.task(name)["run"] for name in runs} == runs
+    new = p.file.with_name("new.toml")
+    new.write_text(text)
+    new.rename(p.file)  # as editors save
+    wait_until(lambda: "new" not in [task["name"] for task in p.call("status")["tasks"]])
+    assert {name: p.task(name)["run"] for name in runs} == runs
+
+
+def test_a_broken_file_changes_nothing_and_is_told(project):
+    p = project(THREE).serve()
+    runs = {name: p.wait(name, "running")["run"] for name in ("same", "edited", "removed")}
+    p.write(THREE + "\n[tasks.worse]\ncomand = 'x'\n")
+    with pytest.raises(ControlError, match="did you mean 'command'") as error:
+        p.call("reload")
+    assert error.value.code == "config"
+    assert {name: p.task(name)["run"] for name in runs} == runs
+    told = wait_until(lambda: p.events("config_rejected"))
+    assert "command" in told[0]["cause"]
+
+
+def test_replicas_and_scale(project):
+    p = project("""
+        [tasks.w]
+        command = "echo I am $PANEVIEW_REPLICA; exec sleep 600"
+        replicas = 2
+        [tasks.after]
+        command = "exec sleep 600"
+        depends_on = ["w"]
+        """).serve()
+    p.wait("after", "running")
+    first = p.task("w.1")["pid"]
+    wait_until(lambda: p.lines("w.2") == ["I am 2"])
+    p.call("scale", task="w", replicas=3)
+    p.wait("w.3", "running")
+    assert p.task("w.1")["pid"] == first
+    p.end_supervisor()
+    p.serve()
+    assert p.task("w.3")["state"] == "running", "scaling survives the supervisor"
+    p.call("scale", task="w", replicas=1)
+    assert [task["name"] for task in p.call("status")["tasks"]] == ["w.1", "after"]
+    with pytest.raises(ControlError, match="has no replicas"):
+        p.call("scale", task="after", replicas=2)
+
+
+def test_health_failing_restarts_with_the_reason(project):
+    p = project("""
+        [tasks.t]
+        command = "touch ok; exec sleep 600"
+        health_check = "test -f ok || { echo file is gone; exit 1; }"
+        health_interval = 0.1
+        health_retries = 2
+        restart_backoff = 0
+        """).serve()
+    first = p.wait("t", lambda t: t["health"] == "healthy")
+    (p.folder / "ok").unlink()
+    p.wait("t", lambda t: t["run"] != first["run"] and t["health"] == "healthy")
+    assert len(p.events("health_check_failed", "t")) >= 2
+    assert "file is gone" in p.events("task_unhealthy", "t")[0]["cause"]
+    probe = p.call("inspect", task="t")["probe"]
+    assert probe["ok"]
+    assert probe["duration"] > 0
+
+
+def test_tcp_url_and_log_probes(project):
+    tcp, http = free_port(), free_port()
+    listen = f"import socket; s = socket.create_server(('127.0.0.1', {tcp})); s.accept()[0]; input()"
+    p = project(f"""
+        [tasks.tcp]
+        command = '''exec {sys.executable} -c "{listen}; __import__('time').sleep(600)"'''
+        health_tcp = {tcp}
+        [tasks.url]
+        command = "exec {sys.executable} -m http.server {http} --bind 127.0.0.1"
+        health_url = "http://localhost:{http}/"
+        [tasks.log]
+        command = "echo booting; sleep 0.2; echo ready to serve; exec sleep 600"
+        health_log = "ready to \\\\w+"
+        [tasks.late]
+        command = "exec sleep 600"
+        depends_on = ["url", "log"]
+        """).serve()
+    p.wait("late", "running")
+    assert p.task("log")["health"] == "healthy"
+    assert p.task("url")["health"] == "healthy"
+    p.wait("tcp", lambda t: t["health"] == "healthy" or t["restarts_total"])
+
+
+def test_a_dependent_is_told_when_its_dependency_takes_too_long(project):
+    p = project("""
+        [tasks.slow]
+        command = "exec sleep 600"
+        health_check = "false"
+        ready_timeout = 0.3
+        restart_policy = "no"
+        [tasks.t]
+        command = "exec sleep 600"
+        depends_on = ["slow"]
+        """).serve()
+    told = wait_until(lambda: p.events("dependency_timeout", "t"))
+    assert "slow is not ready" in told[0]["cause"]
+    assert p.task("t")["state"] == "waiting"
+    assert "slow is not ready (exit code 1)" in p.task("t")["reason"]
+
+
+def test_a_port_taken_by_our_own_stray_is_cleared_and_told(project, sandbox):
+    port = free_port()
+    code = f"import socket, time; s = socket.create_server(('127.0.0.1', {port})); time.sleep(600)"
+    stray = subprocess.Popen([sys.executable, "-c", code])
+    try:
+        wait_until(lambda: can_connect(port))
+        p = project(f"""
+            [tasks.web]
+            command = "exec {sys.executable} -m http.server {port} --bind 127.0.0.1"
+            port = {port}
+            """).serve()
+        p.wait("web", "running")
+        wait_until(lambda: can_connect(port))
+        assert stray.wait(20) != 0
+        assert p.events("port_cleared", "web")[0]["detail"]["pid"] == stray.pid
+    finally:
+        stray.kill()
+        stray.wait()
+
+
+def test_a_port_held_by_another_managed_task_or_by_a_client_is_left_alone(project):
+    port = free_port()
+    p = project(f"""
+        [tasks.holder]
+        command = "exec {sys.executable} -m http.server {port} --bind 127.0.0.1"
+        health_tcp = {port}
+        [tasks.web]
+        command = "exec sleep 600"
+        port = {port}
+        depends_on = ["holder"]
+        """).serve()
+    web = p.wait("web", "failed")
+    assert "a managed task of this project" in web["reason"]
+    holder = p.task("holder")
+    assert (holder["state"], holder["restarts"]) == ("running", 0)
+    with socket.create_connection(("127.0.0.1", port)), pytest.raises(ControlError, match="managed task"):
+        p.call("start", tasks=["web"])
+    assert alive(holder["pid"])
+
+
+def test_a_schedule_does_not_start_with_the_project_and_says_when(project):
+    p = project("""
+        [tasks.nightly]
+        command = "echo ran"
+        schedule = "0 3 * * *"
+        """).serve()
+    task = p.task("nightly")
+    assert task["state"] == "idle"
+    assert wait_until(lambda: p.task("nightly")["next_start_at"])
+    p.call("start", tasks=["nightly"])
+    p.wait("nightly", "done")
+
+
+def test_secrets_are_in_no_event_and_in_no_inspection(project):
+    p = project("""
+        [tasks.t]
+        command = "echo hunter2secret; exit 3"
+        env = { API_TOKEN = "hunter2secret", PLAIN = "visible" }
+        restart_policy = "no"
+        hooks.after_start = "echo $API_TOKEN; exit 1"
+        """).serve()
+    p.wait("t", "failed")
+    told = wait_until(lambda: p.events("hook_failed", "t"))
+    shown = repr(p.call("inspect", task="t")) + repr(p.events()) + repr(p.call("status"))
+    assert "hunter2secret" not in shown
+    assert "visible" in shown
+    assert "********" in told[0]["cause"]

@@ -1,0 +1,312 @@
+"""The life of tasks under a real supervisor: order, policies, stops, whole trees."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from concurrent.futures import ThreadPoolExecutor
+
+import psutil
+import pytest
+
+from paneview.control.errors import ControlError
+from tests.harness import alive, wait_until
+
+PY = sys.executable
+# A task that heeds nothing but SIGKILL.
+STUBBORN = (
+    "import signal, time; [signal.signal(s, signal.SIG_IGN) for s in (1, 2, 15)]; "
+    "print('up', flush=True); time.sleep(600)"
+)
+# It forks a child with a session of its own, which ignores the hang-up, and tells its pid.
+DAEMONIZER = (
+    "import os, signal, time\n"
+    "r, w = os.pipe()\n"
+    "if os.fork() == 0:\n"
+    "    os.setsid()\n"
+    "    signal.signal(signal.SIGHUP, signal.SIG_IGN)\n"
+    "    if os.fork() == 0:\n"
+    "        open('daemon.pid', 'w').write(str(os.getpid()))\n"
+    "        time.sleep(600)\n"
+    "    os._exit(0)\n"
+    "time.sleep(600)\n"
+)
+
+
+def test_tasks_start_in_dependency_order_and_wait_for_their_conditions(project):
+    p = project(
+        """
+        [tasks.api]
+        command = "test -f prepared && test -f healthy && exec sleep 600"
+        depends_on = ["db", { task = "prep", condition = "completed" }]
+        [tasks.db]
+        command = "sleep 0.3; touch healthy; exec sleep 600"
+        health_check = "test -f healthy"
+        [tasks.prep]
+        command = "sleep 0.2; touch prepared"
+        restart_policy = "no"
+        [tasks.byhand]
+        command = "sleep 600"
+        auto_start = false
+        """
+    ).serve()
+    p.wait("api", "running")
+    assert p.wait("prep", "done")["exit_code"] == 0
+    assert p.task("db")["health"] == "healthy"
+    assert p.task("byhand")["state"] == "idle"
+    kinds = [(event["event"], event["task"]) for event in p.events()]
+    assert kinds.index(("task_ready", "db")) < kinds.index(("task_started", "api"))
+    assert kinds.index(("task_exited", "prep")) < kinds.index(("task_started", "api"))
+    assert p.task("api")["restarts"] == 0
+
+
+def test_start_of_one_brings_what_it_needs_and_no_deps_does_not(project):
+    p = project(
+        """
+        auto_start = false
+        [tasks.db]
+        command = "sleep 600"
+        [tasks.api]
+        command = "sleep 600"
+        depends_on = ["db"]
+        """
+    ).serve()
+    reply = p.call("start", tasks=["api"], deps=False)
+    assert reply["waiting"] == {"api": ["db"]}
+    assert p.task("api")["reason"] == "waits: db is not started"
+    reply = p.call("start", tasks=["api"])
+    assert reply["tasks"] == ["db", "api"]
+    assert p.wait("api", "running")
+
+
+@pytest.mark.parametrize(
+    ("policy", "command", "state", "restarts"),
+    [
+        ("no", "exit 3", "failed", 0),
+        ("on-failure", "exit 0", "done", 0),
+        ("on-failure", "exit 3", "failed", 2),
+        ("on-failure", "kill -9 $$", "failed", 2),
+        ("always", "exit 0", "failed", 2),
+    ],
+)
+def test_restart_policies_go_by_the_real_exit(project, policy, command, state, restarts):
+    p = project(
+        f"""
+        [tasks.t]
+        command = "{command}"
+        restart_policy = "{policy}"
+        restart_backoff = 0
+        max_restarts = 2
+        """
+    ).serve()
+    task = p.wait("t", state)
+    assert task["restarts_total"] == restarts
+    assert len(p.events("task_started", "t")) == restarts + 1
+    if "kill" in command:
+        assert (task["exit_code"], task["signal"]) == (137, 9)
+    if restarts:
+        assert len(p.events("max_restarts_reached", "t")) == 1
+
+
+def test_crash_is_noticed_and_the_log_of_every_run_is_kept(project):
+    p = project(
+        """
+        [tasks.t]
+        command = "echo run; sleep 0.1; exit 7"
+        restart_backoff = 0
+        max_restarts = 3
+        """
+    ).serve()
+    p.wait("t", "failed")
+    wait_until(lambda: p.lines("t") == ["run"] * 4)
+
+
+def test_stop_reaches_children_that_left_session_and_group(project):
+    p = project(f"""
+        [tasks.t]
+        command = '''exec {PY} -c "{DAEMONIZER}"'''
+        stop_grace_period = 30
+        """).serve()
+    daemon = p.folder / "daemon.pid"
+    wait_until(lambda: daemon.exists() and daemon.read_text())
+    pid = int(daemon.read_text())
+    assert alive(pid)
+    reply = p.call("stop", tasks=["t"])
+    assert reply["results"] == [{"ok": True, "task": "t", "action": "stopped"}]
+    assert not alive(pid)
+    task = p.task("t")
+    assert (task["state"], task["manual_stop"]) == ("stopped", True)
+
+
+def test_stop_escalates_to_kill(project):
+    p = project(f"""
+        [tasks.t]
+        command = '''exec {PY} -c "{STUBBORN}"'''
+        stop_grace_period = 0.2
+        """).serve()
+    wait_until(lambda: p.lines("t") == ["up"])
+    p.call("stop", tasks=["t"])
+    task = p.task("t")
+    assert (task["state"], task["signal"]) == ("stopped", 9)
+
+
+def test_kill_is_at_once_and_leaves_nothing(project):
+    p = project(f"""
+        [tasks.t]
+        command = '''exec {PY} -c "{STUBBORN}"'''
+        stop_grace_period = 600
+        """).serve()
+    wait_until(lambda: p.lines("t") == ["up"])
+    pid = p.task("t")["pid"]
+    p.call("kill", tasks=["t"])
+    assert not alive(pid)
+    assert p.events("task_killed", "t")
+
+
+def test_a_manual_stop_holds_with_policy_always(project):
+    p = project("""
+        [tasks.t]
+        command = "sleep 600"
+        restart_policy = "always"
+        restart_backoff = 0
+        """).serve()
+    p.wait("t", "running")
+    p.call("stop", tasks=["t"])
+    p.end_supervisor()
+    p.serve()
+    assert p.task("t")["state"] == "stopped"
+    assert p.task("t")["manual_stop"]
+    p.call("start", tasks=["t"])
+    assert p.task("t")["state"] == "running"
+    assert not p.task("t")["manual_stop"]
+
+
+def test_the_command_itself_being_killed_is_an_exit_by_signal(project):
+    p = project("""
+        [tasks.t]
+        command = "exec sleep 600"
+        restart_backoff = 0
+        """).serve()
+    first = p.wait("t", lambda t: t["state"] == "running" and psutil.Process(t["pid"]).name() == "sleep")
+    os.kill(first["pid"], signal.SIGKILL)
+    second = p.wait("t", lambda t: t["run"] != first["run"] and t["state"] == "running")
+    assert second["restarts"] == 1
+    assert p.events("task_exited", "t")[0]["detail"]["signal"] == 9
+
+
+def test_the_guard_being_killed_leaves_no_second_instance(project):
+    p = project("""
+        [tasks.t]
+        command = "exec sleep 600"
+        restart_backoff = 0
+        """).serve()
+    first = p.wait("t", lambda t: t["state"] == "running" and psutil.Process(t["pid"]).name() == "sleep")
+    guard = psutil.Process(first["pid"]).ppid()
+    os.kill(guard, signal.SIGKILL)
+    p.wait("t", lambda t: t["run"] != first["run"] and t["state"] == "running")
+    assert not alive(first["pid"])
+
+
+def test_stop_of_all_ends_dependents_first(project):
+    p = project("""
+        [tasks.db]
+        command = "sleep 600"
+        [tasks.api]
+        command = "trap 'sleep 0.2; exit 0' INT; sleep 600"
+        depends_on = ["db"]
+        """).serve()
+    p.wait("api", "running")
+    p.call("stop")
+    stops = [event["task"] for event in p.events("task_stopped")]
+    assert stops == ["api", "db"]
+    begun = {event["task"]: event["id"] for event in p.events("task_stopping")}
+    done = {event["task"]: event["id"] for event in p.events("task_stopped")}
+    assert begun["db"] > done["api"]
+
+
+def test_unknown_names_and_a_missing_folder_are_told(project):
+    p = project("""
+        [tasks.t]
+        command = "sleep 600"
+        cwd = "sub"
+        restart_policy = "no"
+        """)
+    (p.folder / "sub").mkdir()
+    p.serve()
+    with pytest.raises(ControlError, match="Task 'ghost' not found in config") as error:
+        p.call("start", tasks=["ghost"])
+    assert error.value.extra["results"][0]["error_code"] == "E200"
+    p.call("stop")
+    (p.folder / "sub").rmdir()
+    with pytest.raises(ControlError, match="sub does not exist"):
+        p.call("start", tasks=["t"])
+    assert p.task("t")["state"] == "failed"
+
+
+def test_concurrent_starts_spawn_once(project):
+    p = project("""
+        auto_start = false
+        [tasks.t]
+        command = "echo once; sleep 600"
+        """).serve()
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda _: p.call("start", tasks=["t"]), range(8)))
+    wait_until(lambda: p.lines("t") == ["once"])
+    assert p.task("t")["run"] == 1
+
+
+def test_left_overs_of_a_task_that_ended_are_ended_and_told(project):
+    p = project("""
+        [tasks.t]
+        command = "setsid sleep 600 & echo $! > left.pid; sleep 0.3; exit 0"
+        """).serve()
+    p.wait("t", "done")
+    pid = int((p.folder / "left.pid").read_text())
+    wait_until(lambda: not alive(pid))
+    assert "sleep" in p.events("leftovers_ended", "t")[0]["detail"]["processes"][0]
+
+
+def test_down_stops_all_and_takes_the_session_away(project, sandbox):
+    p = project("""
+        [tasks.t]
+        command = "sleep 600"
+        """).serve()
+    p.wait("t", "running")
+    p.call("down")
+    assert p.process.wait(20) == 0
+    assert sandbox.tmux("list-sessions", check=False) == ""
+    p.serve()
+    assert p.wait("t", "running"), "the next start is a fresh one"
+
+
+def test_hooks_run_in_order_and_their_output_is_in_the_log(project):
+    p = project("""
+        [hooks]
+        before_start = "echo project-before $PANEVIEW_TASK"
+        after_stop = "echo project-after"
+        [tasks.t]
+        command = "echo task; exec sleep 600"
+        hooks.before_start = "echo task-before"
+        hooks.before_stop = "echo task-stopping"
+        hooks.after_stop = "echo task-after"
+        [tasks.refused]
+        command = "sleep 600"
+        hooks.before_start = "echo no; exit 4"
+        """).serve()
+    p.wait("t", "running")
+    wait_until(lambda: "task" in p.lines("t"))
+    p.call("stop", tasks=["t"])
+    wait_until(lambda: len([line for line in p.lines("t") if not line.startswith("^C")]) == 6)
+    lines = [line for line in p.lines("t") if not line.startswith("^C")]
+    assert lines == [
+        "project-before t",
+        "task-before",
+        "task",
+        "task-stopping",
+        "task-after",
+        "project-after",
+    ]
+    refused = p.wait("refused", "failed")
+    assert "task before_start hook failed: exit code 4: no" in refused["reason"]
+    assert refused["run"] is None

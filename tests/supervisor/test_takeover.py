@@ -1,0 +1,223 @@
+"""Nothing is lost: the supervisor, the tmux server or both are killed, and the next supervisor finds everything."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import threading
+import time
+
+import psutil
+import pytest
+
+from tests.harness import alive, wait_until
+
+TWO_TASKS = """
+    [tasks.a]
+    command = "exec sleep 600"
+    [tasks.b]
+    command = "exec sleep 600"
+    restart_policy = "always"
+"""
+
+
+def test_the_next_supervisor_finds_the_same_processes(project):
+    p = project(TWO_TASKS).serve()
+    before = {name: p.wait(name, "running") for name in "ab"}
+    p.call("stop", tasks=["b"])
+    p.kill_supervisor()
+    assert alive(before["a"]["pid"])
+    p.serve()
+    a, b = p.task("a"), p.task("b")
+    assert (a["pid"], a["run"], a["state"]) == (before["a"]["pid"], before["a"]["run"], "running")
+    assert a["uptime_s"] >= before["a"]["uptime_s"]
+    assert (b["state"], b["manual_stop"]) == ("stopped", True)
+    assert len(p.events("task_started", "a")) == 1
+    assert p.events("supervisor_adopted")[0]["detail"]["tasks"] == ["a"]
+
+
+def test_what_died_meanwhile_is_noticed_with_its_true_exit(project):
+    p = project("""
+        [tasks.fails]
+        command = "while [ ! -f go ]; do sleep 0.02; done; echo bye; exit 42"
+        restart_policy = "no"
+        [tasks.ends]
+        command = "while [ ! -f go ]; do sleep 0.02; done; exit 0"
+        [tasks.back]
+        command = "if [ -f go ]; then exec sleep 600; fi; while [ ! -f go ]; do sleep 0.02; done; exit 5"
+        restart_backoff = 0
+        """).serve()
+    for name in ("fails", "ends", "back"):
+        p.wait(name, "running")
+    pids = [p.task(name)["pid"] for name in ("fails", "ends", "back")]
+    p.kill_supervisor()
+    (p.folder / "go").touch()
+    wait_until(lambda: not any(alive(pid) for pid in pids))
+    p.serve()
+    fails = p.wait("fails", "failed")
+    assert fails["exit_code"] == 42
+    assert p.wait("ends", "done")["exit_code"] == 0
+    back = p.wait("back", "running")
+    assert back["restarts"] == 1
+    assert p.events("task_exited", "back")[0]["detail"]["exit_code"] == 5
+    wait_until(lambda: p.lines("fails") == ["bye"])
+
+
+def test_counters_and_backoff_survive(project):
+    p = project("""
+        [tasks.t]
+        command = "exit 3"
+        restart_backoff = 30
+        """).serve()
+    before = p.wait("t", "backoff")
+    p.kill_supervisor()
+    p.serve()
+    after = p.task("t")
+    assert (after["state"], after["restarts"]) == ("backoff", 2) == (before["state"], before["restarts"])
+    assert abs(after["next_start_at"] - before["next_start_at"]) < 0.01
+
+
+def test_a_stop_that_was_under_way_is_finished(project):
+    p = project("""
+        [tasks.t]
+        command = "trap '' INT TERM; while :; do sleep 0.1; done"
+        stop_grace_period = 1
+        """).serve()
+    p.wait("t", "running")
+    threading.Thread(target=_ignore_errors, args=(p, "t"), daemon=True).start()
+    p.wait("t", "stopping")
+    p.kill_supervisor()
+    p.serve()
+    assert p.wait("t", "stopped")["manual_stop"]
+
+
+def _ignore_errors(p, name):
+    try:
+        p.call("stop", tasks=[name])
+    except Exception:  # noqa: BLE001 - the supervisor is killed under this request
+        return
+
+
+def test_kill_of_the_tmux_server_is_noticed_told_and_repaired(project, sandbox):
+    p = project(TWO_TASKS).serve()
+    before = {name: p.wait(name, "running") for name in "ab"}
+    os.kill(sandbox.tmux_server_pid(), signal.SIGKILL)
+    wait_until(lambda: p.events("tmux_lost"), 1.0 + 5.0)
+    for name in "ab":
+        task = p.wait(name, lambda t, run=before[name]["run"]: t["state"] == "running" and t["run"] != run)
+        assert not alive(before[name]["pid"])
+        assert p.events("task_lost", name)
+        assert alive(task["pid"])
+    assert p.events("tmux_restored")
+
+
+def test_both_killed_at_once(project, sandbox):
+    p = project(TWO_TASKS).serve()
+    before = {name: p.wait(name, "running") for name in "ab"}
+    os.kill(sandbox.tmux_server_pid(), signal.SIGKILL)
+    p.kill_supervisor()
+    p.serve()
+    for name in "ab":
+        p.wait(name, "running")
+        assert not alive(before[name]["pid"]), "no orphan beside the new run"
+    assert p.events("task_lost")
+
+
+def test_two_supervisors_never(project):
+    p = project(TWO_TASKS).serve()
+    code = "import sys; from pathlib import Path; from paneview.supervisor.serve import serve; "
+    code += "sys.exit(serve(Path(sys.argv[1])))"
+    second = subprocess.run(
+        [sys.executable, "-c", code, str(p.file)], capture_output=True, text=True, timeout=30, check=False
+    )
+    assert "running already" in second.stderr
+    assert second.returncode == 0
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_random_kills_lose_nothing_short(project, seed):
+    """Kill -9 at random moments while a task counts and another crashes: every line once, in order."""
+    _random_kills(project, seed, kills=4)
+
+
+@pytest.mark.chaos
+@pytest.mark.timeout(600)
+def test_random_kills_lose_nothing(project):
+    _random_kills(project, 7, kills=60)
+
+
+def _random_kills(project, seed: int, kills: int) -> None:
+    dice = random.Random(seed)
+    p = project("""
+        [tasks.count]
+        command = "i=0; while :; do i=$((i+1)); echo line $i; sleep 0.005; done"
+        [tasks.crash]
+        command = "n=$(cat n 2>/dev/null || echo 0); n=$((n+1)); echo $n > n; echo run $n; sleep 0.15; exit 3"
+        restart_backoff = 0
+        max_restarts = 10000
+        """)
+    p.serve()
+    pid = p.wait("count", "running")["pid"]
+    for _ in range(kills):
+        deadline = time.monotonic() + dice.uniform(0.05, 0.5)
+        wait_until(lambda end=deadline: time.monotonic() > end)  # a random moment, not a wait for something
+        p.kill_supervisor()
+        p.serve()
+        assert p.task("count")["pid"] == pid
+    p.call("stop")
+    runs = int((p.folder / "n").read_text())
+    wait_until(lambda: len(p.lines("crash")) >= runs)
+    assert [line for line in p.lines("crash") if line.startswith("run")] == [
+        f"run {n + 1}" for n in range(runs)
+    ]
+    lines = [line for line in p.lines("count") if line.startswith("line")]
+    assert lines == [f"line {n + 1}" for n in range(len(lines))]
+    assert all(event["detail"]["exit_code"] == 3 for event in p.events("task_exited", "crash"))
+    starts = [event["run"] for event in p.events("task_started", "crash")]
+    assert len(starts) == len(set(starts))
+    assert runs <= len(starts) <= runs + 1  # the last may have been stopped before it could count itself
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_kill_in_the_middle_of_the_start(project, sandbox, seed):
+    """However early the supervisor dies: in the end each task runs once, and those to start by hand do not."""
+    dice = random.Random(seed)
+    text = "".join(f"[tasks.t{n}]\ncommand = 'exec sleep 600'\n" for n in range(12))
+    p = project(text + "[tasks.byhand]\ncommand = 'exec sleep 600'\nauto_start = false\n")
+    for _ in range(4):
+        p.begin_serving()
+        end = time.monotonic() + dice.uniform(0.2, 0.6)
+        wait_until(lambda end=end: time.monotonic() > end)
+        p.kill_supervisor()
+    p.serve()
+    for n in range(12):
+        p.wait(f"t{n}", "running")
+    assert p.task("byhand")["state"] == "idle"
+
+    def sleeps() -> list[psutil.Process]:
+        return [process for process in sandbox.processes() if process.name() == "sleep"]
+
+    wait_until(lambda: len(sleeps()) == 12)  # the last may be on its way from fork to exec
+    assert len({process.environ()["PANEVIEW_TASK"] for process in sleeps()}) == 12
+
+
+def test_output_that_nobody_had_read_is_taken_in_later(project):
+    """The supervisor stops being scheduled, the task prints and ends, the supervisor is killed: no line is lost."""
+    p = project("""
+        [tasks.t]
+        command = "while [ ! -f go ]; do sleep 0.02; done; seq 1 5000; touch printed"
+        restart_policy = "no"
+        """).serve()
+    p.wait("t", "running")
+    p.process.send_signal(signal.SIGSTOP)
+    (p.folder / "go").touch()
+    wait_until((p.folder / "printed").exists)
+    p.kill_supervisor()
+    p.serve()
+    p.wait("t", "done")
+    wait_until(lambda: p.lines("t") == [str(n) for n in range(1, 5001)])
+    spool = p.state_dir / "spool"
+    wait_until(lambda: not list(spool.iterdir()))

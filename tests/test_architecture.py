@@ -1,0 +1,42 @@
+"""The rules of the house that no linter knows: how large things may grow, and what lies where."""
+
+from __future__ import annotations
+
+import ast
+import statistics
+from collections.abc import Iterator
+from fnmatch import fnmatch
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent
+SOURCES = sorted((ROOT / "paneview").rglob("*.py"))
+TOP_LEVEL = {
+    ".ci", ".gitignore", "CHANGELOG.md", "LICENSE", "README.md", "paneview", "pyproject.toml", "sample.toml",
+    "screenshots", "tests",
+}  # fmt: skip
+
+
+def _defined(kind: type[ast.AST] | tuple[type[ast.AST], ...]) -> Iterator[tuple[Path, ast.AST, int]]:
+    for path in SOURCES:
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, kind):
+                yield path, node, node.end_lineno - node.lineno + 1  # type: ignore[attr-defined]
+
+
+def test_no_module_is_too_long() -> None:
+    assert not {str(path): lines for path in SOURCES if (lines := len(path.read_text().splitlines())) >= 400}
+
+
+def test_no_class_is_too_long() -> None:
+    assert not [(path.name, node.name, lines) for path, node, lines in _defined(ast.ClassDef) if lines >= 300]  # type: ignore[attr-defined]
+
+
+def test_functions_are_short() -> None:
+    lengths = [lines for _, _, lines in _defined((ast.FunctionDef, ast.AsyncFunctionDef))]
+    assert statistics.quantiles(lengths, n=10)[8] <= 35
+
+
+def test_top_level_holds_nothing_else() -> None:
+    ignored = [line.strip("/") for line in (ROOT / ".gitignore").read_text().split()]
+    found = {path.name for path in ROOT.iterdir()} - {".git"}
+    assert {name for name in found if not any(fnmatch(name, pattern) for pattern in ignored)} <= TOP_LEVEL

@@ -1,0 +1,260 @@
+"""The table of tasks, its keys, and the actions."""
+
+from __future__ import annotations
+
+import pytest
+
+from paneview.control.errors import ControlError
+from paneview.tui.app import PaneviewApp
+from tests.harness import eventually
+from tests.tui.running import app_for, fleet, running, settled, text, toasts
+from tests.tui.scenes import shop
+from tests.tui.scripted import NOW, Supervisor, task
+
+
+def many(count: int) -> Supervisor:
+    return Supervisor([task(f"t{number:03}", started_at=NOW - 5000) for number in range(count)])
+
+
+async def test_before_the_first_word_of_the_supervisor_the_screen_says_so() -> None:
+    supervisor = shop()
+    supervisor.up = False
+    async with app_for(supervisor).run_test() as pilot:
+        await pilot.pause()
+        assert "starting…" in text(pilot, "#header")
+        assert "starting…" in text(pilot, "#tasks")
+        supervisor.come_back()
+        await eventually(lambda: "importer" in text(pilot, "#tasks"))
+
+
+async def test_what_needs_a_person_comes_first_and_the_rest_in_the_order_of_the_file() -> None:
+    async with running(shop()) as pilot:
+        names = ["importer", "web", "worker", "mailer", "db", "api", "prepare", "shell", "日本語-名前"]
+        assert fleet(pilot).table.keys == names
+
+
+async def test_the_log_follows_the_cursor() -> None:
+    async with running(shop()) as pilot:
+        assert "row 39 imported" in text(pilot, "#log")
+        await pilot.press("j")
+        await settled(pilot)
+        assert "web: connect [b]refused[/b] 59 日本" in text(pilot, "#log")
+
+
+async def test_the_cursor_stays_with_its_task_when_rows_move() -> None:
+    supervisor = shop()
+    async with running(supervisor) as pilot:
+        await pilot.press("j", "j", "j", "j")
+        assert fleet(pilot).table.cursor == "db"
+        supervisor.change("db", state="failed", running=False)
+        await eventually(lambda: fleet(pilot).table.keys[0] == "db")
+        assert fleet(pilot).table.cursor == "db"
+        supervisor.tasks.pop("db")
+        supervisor._push({"push": "tasks", "seq": 9, "tasks": [], "removed": ["db"]})
+        await eventually(lambda: "db" not in fleet(pilot).table.keys)
+        assert fleet(pilot).table.cursor == "importer"
+
+
+async def test_the_selected_row_is_always_in_view() -> None:
+    async with running(many(200)) as pilot:
+        for keys, name in (
+            (["G"], "t199"),
+            (["pageup"], "t193"),
+            (["g"], "t000"),
+            (["pagedown", "j"], "t007"),
+        ):
+            await pilot.press(*keys)
+            assert fleet(pilot).table.cursor == name
+            assert f"▌ {name}" in text(pilot, "#tasks")
+
+
+async def test_changes_of_other_tasks_do_not_scroll() -> None:
+    supervisor = many(200)
+    async with running(supervisor) as pilot:
+        await pilot.press("o", *["pagedown"] * 8)
+        before = text(pilot, "#tasks")
+        for number in range(100, 200):
+            supervisor.change(f"t{number:03}", state="stopping")
+        await pilot.pause(0.1)
+        assert text(pilot, "#tasks") == before
+
+
+async def test_keys_ask_the_supervisor_and_nothing_else_changes() -> None:
+    supervisor = shop()
+    async with running(supervisor) as pilot:
+        await pilot.press("j", "j", "j", "j")
+        before = text(pilot, "#tasks")
+        await pilot.press("x", "s", "r")
+        await eventually(lambda: len(supervisor.asked) > 3 and supervisor.requests("restart"))
+        assert supervisor.requests("stop") == [{"tasks": ["db"]}]
+        assert supervisor.requests("start") == [{"tasks": ["db"]}]
+        assert supervisor.requests("restart") == [{"tasks": ["db"]}]
+        assert text(pilot, "#tasks") == before
+        await eventually(lambda: "db restarted" in toasts(pilot))
+
+
+async def test_a_refusal_is_told_with_its_reason() -> None:
+    supervisor = shop()
+    supervisor.answers["stop"] = ControlError("[red]no[/red] such luck", "failed")
+    supervisor.answers["restart"] = {"results": [{"ok": False, "task": "web", "error": "port 3000 is taken"}]}
+    async with running(supervisor) as pilot:
+        await pilot.press("x", "r")
+        await eventually(lambda: len(toasts(pilot)) == 2)
+        assert toasts(pilot) == ["stop: [red]no[/red] such luck", "web: port 3000 is taken"]
+
+
+async def test_kill_asks_lists_the_effects_and_defaults_to_no() -> None:
+    supervisor = shop()
+    async with running(supervisor) as pilot:
+        await pilot.press("j", "j", "j", "j", "K")
+        await pilot.pause()
+        shown = text(pilot, "#box")
+        assert "Kill db?" in shown
+        assert "healthy for 12m, pid" in shown
+        assert "Needed by api, web, still running." in shown
+        assert "▌ n No" in shown
+        await pilot.press("enter")
+        await pilot.pause()
+        assert not supervisor.requests("kill")
+        await pilot.press("K", "y")
+        await eventually(lambda: supervisor.requests("kill") == [{"tasks": ["db"]}])
+
+
+async def test_marked_tasks_are_acted_on_together_after_one_question() -> None:
+    supervisor = shop()
+    async with running(supervisor) as pilot:
+        await pilot.press("j", "space", "space", "x")
+        await pilot.pause()
+        assert "Stop 2 tasks?" in text(pilot, "#box")
+        await pilot.press("down", "enter")
+        await eventually(lambda: supervisor.requests("stop") == [{"tasks": ["web", "worker"]}])
+        assert not fleet(pilot).table.marked
+
+
+async def test_mark_all_that_match() -> None:
+    async with running(shop()) as pilot:
+        await pilot.press("slash", *"er$", "enter", "asterisk")
+        assert fleet(pilot).table.marked == {"importer", "worker", "mailer"}
+        await pilot.press("asterisk")
+        assert not fleet(pilot).table.marked
+
+
+@pytest.mark.parametrize(
+    ("typed", "shown"),
+    [
+        ("^we|^wo", ["web", "worker"]),
+        ("!^we|^wo", ["importer", "mailer", "db", "api", "prepare", "shell", "日本語-名前"]),
+        ("unhealthy", ["web"]),
+        ("uvicorn", ["api"]),
+        ("(", ["api"]),
+    ],
+)
+async def test_the_filter(typed: str, shown: list[str]) -> None:
+    supervisor = shop()
+    supervisor.tasks["api"]["command"] = "uvicorn (x)"
+    async with running(supervisor) as pilot:
+        await pilot.press("slash")
+        await pilot.pause()
+        pilot.app.screen.query_one("#prompt-line").value = typed
+        await pilot.press("enter")
+        assert fleet(pilot).table.keys == shown
+        await pilot.press("escape")
+        assert len(fleet(pilot).table.keys) == 9
+
+
+async def test_the_filter_is_tried_while_typed_and_undone_by_escape() -> None:
+    async with running(shop()) as pilot:
+        await pilot.press("slash", *"api")
+        await eventually(lambda: fleet(pilot).table.keys == ["api"])
+        await pilot.press("escape")
+        await eventually(lambda: len(fleet(pilot).table.keys) == 9)
+        assert fleet(pilot).focused is fleet(pilot).table
+
+
+async def test_an_empty_table_names_the_next_key() -> None:
+    async with running(shop()) as pilot:
+        await pilot.press("slash", *"zzz", "enter")
+        assert "No task matches zzz. Esc clears the filter" in text(pilot, "#tasks")
+    async with running(Supervisor([])) as pilot:
+        assert "No tasks in this project yet" in text(pilot, "#tasks")
+    async with running(many(3)) as pilot:
+        await pilot.press("f")
+        assert "Nothing fails. f shows all tasks" in text(pilot, "#tasks")
+
+
+async def test_only_what_fails_and_other_orders() -> None:
+    async with running(shop()) as pilot:
+        await pilot.press("f")
+        assert fleet(pilot).table.keys == ["importer", "web", "worker"]
+        await pilot.press("f", "o")
+        assert fleet(pilot).table.keys[:3] == ["prepare", "db", "api"]
+        await pilot.press("o")
+        assert fleet(pilot).table.keys[:2] == ["api", "db"]
+        assert "TASK▾" in text(pilot, "#tasks")
+        assert "by name" in text(pilot, "#header")
+        await pilot.press("f", "space")
+        assert "only failing · by name · 1 marked" in text(pilot, "#header")
+
+
+async def test_why() -> None:
+    async with running(shop()) as pilot:
+        await pilot.press("j", "j", "j", "w")
+        await pilot.pause()
+        assert "mailer waits for web (unhealthy)" in text(pilot, "#box")
+
+
+async def test_columns_fall_away_but_never_name_state_and_exit() -> None:
+    seen = {}
+    for width in (150, 80, 64, 58, 52, 44):
+        async with running(shop(), (width, 24)) as pilot:
+            seen[width] = text(pilot, "#tasks").splitlines()[0].split()
+    assert seen[80] == ["TASK", "STATE", "EXIT", "UP", "RST", "CPU", "MEM", "PID"]
+    assert seen[64] == ["TASK", "STATE", "EXIT", "UP", "RST", "CPU", "PID"]
+    assert seen[58] == ["TASK", "STATE", "EXIT", "UP", "RST", "PID"]
+    assert seen[44][:3] == ["TASK", "STATE", "EXIT"]
+    assert "WHY" in seen[150]
+
+
+async def test_clicks_select_and_choose() -> None:
+    async with running(shop()) as pilot:
+        await pilot.click("#tasks", offset=(5, 3))
+        assert fleet(pilot).table.cursor == "worker"
+        await pilot.click("#tasks", offset=(5, 3))
+        await pilot.pause()
+        assert pilot.app.screen.CRUMB == "logs"
+
+
+async def test_ctrl_c_harms_nothing_and_says_how_to_leave() -> None:
+    supervisor = shop()
+    async with running(supervisor) as pilot:
+        asked = len(supervisor.asked)
+        await pilot.press("ctrl+c")
+        assert "q leaves" in toasts(pilot)[0]
+        assert len(supervisor.asked) == asked
+        assert pilot.app.is_running
+
+
+async def test_the_uptime_goes_on() -> None:
+    now = [NOW]
+    app = PaneviewApp(shop().make, clock=lambda: now[0])
+    async with app.run_test() as pilot:
+        await eventually(lambda: "12m" in text(pilot, "#tasks"))
+        now[0] += 60
+        await eventually(lambda: "13m" in text(pilot, "#tasks"))
+
+
+async def test_a_task_that_goes_before_the_table_hears_of_it() -> None:
+    async with running(shop()) as pilot:
+        pilot.app.picture.tasks.pop("web")
+        fleet(pilot).table.repaint()
+        await pilot.pause()
+        assert "importer" in text(pilot, "#tasks")
+
+
+async def test_hints_and_the_newest_event_can_be_clicked() -> None:
+    supervisor = shop()
+    async with running(supervisor) as pilot:
+        await pilot.click("#hints", offset=(20, 0))
+        await eventually(lambda: supervisor.requests("restart") == [{"tasks": ["importer"]}])
+        await pilot.click("#newest", offset=(20, 0))
+        await eventually(lambda: " events " in text(pilot, "#header"))

@@ -1,0 +1,276 @@
+"""The real program in a real tmux pane, over a real supervisor and real tasks: typed into, and read back."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import pty
+import shlex
+import signal
+import termios
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.cli.support import COMMAND, environment, run
+from tests.harness import Sandbox, alive, marked, wait_until
+
+pytestmark = pytest.mark.timeout(120)
+
+FILE = """\
+name = "demo"
+
+[tasks.talk]
+command = "i=0; while true; do i=$((i+1)); echo said $i; sleep 0.05; done"
+
+[tasks.big]
+command = "seq 1 200000; exec sleep 1000"
+
+[tasks.hand]
+command = "exec sleep 1000"
+auto_start = false
+"""
+
+
+class Pane:
+    """A shell in a tmux pane of 80x24 that starts ``paneview``."""
+
+    def __init__(self, sandbox: Sandbox, folder: Path, *, shell: bool = False, command: str = "") -> None:
+        self.sandbox = sandbox
+        program = shlex.join(COMMAND)
+        if not command:
+            command = "exec sh" if shell else f"{program}; echo left with $?; exec sleep 1000"
+        sandbox.tmux(
+            "-f",
+            "/dev/null",
+            "new-session",
+            "-d",
+            "-s",
+            "view",
+            "-x",
+            "80",
+            "-y",
+            "24",
+            "-c",
+            str(folder),
+            command,
+        )
+        sandbox.tmux("set-option", "-t", "view", "status", "off")
+        sandbox.tmux("resize-window", "-t", "view", "-x", "80", "-y", "24")
+        if shell:
+            self.type(program, "Enter")
+
+    def type(self, *keys: str) -> None:
+        self.sandbox.tmux("send-keys", "-t", "view", *keys)
+
+    def text(self) -> str:
+        return self.sandbox.tmux("capture-pane", "-p", "-t", "view", check=False)
+
+    def wait_for(self, *parts: str) -> str:
+        try:
+            wait_until(lambda: all(part in self.text() for part in parts))
+        except AssertionError:
+            raise AssertionError(f"not on the screen: {parts}\n{self.text()}") from None
+        return self.text()
+
+    def pid(self) -> int:
+        """The screen's process."""
+        return wait_until(
+            lambda: next((one.pid for one in marked(self.sandbox.marker) if _is_screen(one.cmdline())), None)  # type: ignore[return-value]
+        )
+
+    def flag(self, name: str) -> str:
+        return self.sandbox.tmux("display-message", "-p", "-t", "view", f"#{{{name}}}")
+
+
+def _is_screen(words: list[str]) -> bool:
+    return words[-2:] == ["-m", "paneview"]
+
+
+def supervisors(sandbox: Sandbox) -> list[int]:
+    return [one.pid for one in marked(sandbox.marker) if "--serve" in one.cmdline()]
+
+
+@pytest.fixture
+def folder(sandbox: Sandbox, tmux_socket: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    place = sandbox.root / "demo"
+    place.mkdir()
+    (place / "paneview.toml").write_text(FILE)
+    for name, value in environment().items():
+        monkeypatch.setenv(name, value)
+    yield place
+    run("down", cwd=place)
+
+
+def test_from_nothing_to_a_running_project_and_back(sandbox: Sandbox, folder: Path) -> None:
+    pane = Pane(sandbox, folder)
+    shown = pane.wait_for("▌ talk", "● running", "said 3", "following")
+    assert "○ idle" in shown
+    pane.type("G", "s")
+    pane.wait_for("hand started")
+    assert run("status", "--json", cwd=folder).json["active_tasks"] == 3
+    pane.type("K")
+    pane.wait_for("Kill hand?", "▌ n No")
+    pane.type("y")
+    pane.wait_for("hand killed")
+    pane.type("?")
+    pane.wait_for("Keys", "Kill at once")
+    pane.type("Escape")
+    pane.wait_for("TASK", "▌ hand")
+    pane.type("q")
+    pane.wait_for("Leave demo?")
+    pane.type("Enter")
+    pane.wait_for("demo goes on: 'paneview' comes back", "left with 0")
+    assert (pane.flag("alternate_on"), pane.flag("cursor_flag"), pane.flag("mouse_any_flag")) == (
+        "0",
+        "1",
+        "0",
+    )
+    assert run("status", "--json", cwd=folder).json["active_tasks"] == 2
+
+
+def test_searching_all_that_is_stored(sandbox: Sandbox, folder: Path) -> None:
+    run("start", cwd=folder)
+    pane = Pane(sandbox, folder)
+    pane.wait_for("▌ talk")
+    pane.type("j")
+    pane.wait_for("▌ big", "\n200000", "200,000 lines")
+    pane.type("Tab", "g")
+    pane.wait_for("\n2\n", "paused")
+    pane.type("/", "123456", "Enter")
+    pane.wait_for("\n123456", "1 of 1, from the newest again")
+    pane.type("G")
+    pane.wait_for("\n200000", "following")
+
+
+def test_two_screens_and_the_command_line_see_the_same(sandbox: Sandbox, folder: Path) -> None:
+    pane = Pane(sandbox, folder)
+    pane.wait_for("▌ talk", "● running")
+    run("stop", "talk", cwd=folder)
+    pane.wait_for("■ stopped", "stopped")
+    run("start", "hand", cwd=folder)
+    wait_until(lambda: pane.text().count("● running") == 2)
+
+
+def test_stopping_everything_on_the_way_out(sandbox: Sandbox, folder: Path) -> None:
+    pane = Pane(sandbox, folder)
+    pane.wait_for("▌ talk", "● running")
+    pane.type("q")
+    pane.wait_for("Stop all")
+    pane.type("s")
+    pane.wait_for("left with 0")
+    wait_until(lambda: not supervisors(sandbox))
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
+def test_a_signal_ends_the_screen_cleanly_and_nothing_else(
+    sandbox: Sandbox, folder: Path, number: signal.Signals
+) -> None:
+    pane = Pane(sandbox, folder)
+    pane.wait_for("▌ talk", "● running")
+    os.kill(pane.pid(), number)
+    shown = pane.wait_for(f"left with {128 + number}")
+    assert "Traceback" not in shown
+    assert (pane.flag("alternate_on"), pane.flag("cursor_flag"), pane.flag("mouse_any_flag")) == (
+        "0",
+        "1",
+        "0",
+    )
+    assert run("status", "--json", cwd=folder).json["active_tasks"] == 2
+
+
+def test_a_closed_terminal_ends_only_the_screen(sandbox: Sandbox, folder: Path) -> None:
+    pane = Pane(sandbox, folder)
+    pane.wait_for("▌ talk", "● running")
+    screen = pane.pid()
+    sandbox.tmux("kill-session", "-t", "view")
+    wait_until(lambda: not alive(screen))
+    assert run("status", "--json", cwd=folder).json["active_tasks"] == 2
+
+
+def test_ctrl_c_and_ctrl_z_harm_nothing(sandbox: Sandbox, folder: Path) -> None:
+    pane = Pane(sandbox, folder, shell=True)
+    pane.wait_for("▌ talk", "● running")
+    pane.type("C-c")
+    pane.wait_for("q leaves")
+    pane.type("C-z")
+    pane.wait_for("Stopped")
+    assert pane.flag("alternate_on") == "0"
+    pane.type("fg", "Enter")
+    pane.wait_for("▌ talk", "● running", "following")
+    assert run("status", "--json", cwd=folder).json["active_tasks"] == 2
+
+
+def test_into_the_tmux_window_of_a_task_and_back(sandbox: Sandbox, folder: Path) -> None:
+    run("start", cwd=folder)
+    pane = Pane(sandbox, folder, command=f"env -u TMUX {shlex.join(COMMAND)}")
+    pane.wait_for("▌ talk", "● running")
+    pane.type("t")
+    wait_until(lambda: "said " in (shown := pane.text()) and "TASK" not in shown)
+    pane.type("C-b", "d")
+    pane.wait_for("▌ talk", "TASK", "following")
+
+
+def test_a_supervisor_that_dies_is_told_and_its_successor_found(sandbox: Sandbox, folder: Path) -> None:
+    pane = Pane(sandbox, folder)
+    pane.wait_for("▌ talk", "● running")
+    (first,) = supervisors(sandbox)
+    os.kill(first, signal.SIGKILL)
+    pane.wait_for("disconnected", "▌ talk", "● running")
+    assert run("start", cwd=folder).status == 0
+    wait_until(lambda: "disconnected" not in pane.text())
+    pane.wait_for("▌ talk", "● running", "2 ok")
+
+
+def test_no_colour_where_none_is_wanted(
+    sandbox: Sandbox, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("PANEVIEW_THEME")
+    monkeypatch.setenv("NO_COLOR", "1")
+    run("start", cwd=folder)
+    pane = Pane(sandbox, folder)
+    pane.wait_for("▌ talk", "● running")
+    raw = sandbox.tmux("capture-pane", "-p", "-e", "-t", "view")
+    codes = {code for part in raw.split("\x1b[")[1:] for code in part.partition("m")[0].split(";")}
+    assert codes <= {"", "0", "1", "2", "4", "7", "39", "49"}
+
+
+def test_a_terminal_that_stops_reading_stalls_nobody_and_can_be_left(sandbox: Sandbox, folder: Path) -> None:
+    """Nobody reads the pseudo-terminal: the screen falls behind, the tasks do not, and a signal still ends it."""
+    run("start", cwd=folder)
+    child, terminal = pty.fork()
+    if child == 0:
+        os.chdir(folder)
+        os.environ.update(TERM="xterm-256color", COLUMNS="200", LINES="60")
+        os.execv(COMMAND[0], [*COMMAND])
+    try:
+        _read_until(terminal, b"talk")
+        before = _said(folder)
+        wait_until(lambda: _said(folder) > before + 50)  # each line a frame, drawn into nothing
+        began = time.monotonic()
+        os.kill(child, signal.SIGTERM)
+        status = wait_until(lambda: os.waitpid(child, os.WNOHANG)[1] or None)
+        assert os.waitstatus_to_exitcode(status) == 128 + signal.SIGTERM
+        assert time.monotonic() - began < 15
+        assert run("status", "--json", cwd=folder).json["active_tasks"] == 2
+    finally:
+        with contextlib.suppress(ChildProcessError, ProcessLookupError):
+            os.kill(child, signal.SIGKILL)
+        os.close(terminal)
+
+
+def _said(folder: Path) -> int:
+    """How many lines `talk` has written."""
+    tasks = run("status", "--json", cwd=folder).json["tasks"]
+    return int(next(one["log_end"] for one in tasks if one["name"] == "talk"))
+
+
+def _read_until(terminal: int, part: bytes) -> None:
+    seen = b""
+    termios.tcsetwinsize(terminal, (60, 200))
+    end = time.monotonic() + 20
+    while part not in seen:
+        assert time.monotonic() < end
+        seen += os.read(terminal, 65536)

@@ -1,0 +1,59 @@
+"""The first frame waits for nothing that it does not need."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+from paneview.tui import theme
+
+NOT_NEEDED = (
+    "paneview.tui.commands",
+    "paneview.tui.copying",
+    "paneview.tui.screens.dialogs",
+    "paneview.tui.screens.events",
+    "paneview.tui.screens.help",
+    "paneview.tui.screens.logs",
+    "paneview.tui.widgets.prompt",
+    "paneview.supervisor",
+    "paneview.store",
+    "paneview.config.models",
+    "aiosqlite",
+    "libtmux",
+    "psutil",
+    "pydantic",
+    "sqlite3",
+)
+
+
+def test_what_the_first_frame_does_not_need_is_not_loaded() -> None:
+    code = "import sys, paneview.tui.app; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert not set(NOT_NEEDED) & set(done.stdout.split())
+
+
+def test_the_words_for_states_load_no_screen() -> None:
+    """The command line prints with them."""
+    code = "import sys, paneview.tui.words; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert not {"textual", "rich", "asyncio"} & set(done.stdout.split())
+
+
+@pytest.mark.parametrize(
+    ("environ", "name"),
+    [
+        ({}, "paneview-dark"),
+        ({"COLORFGBG": "0;15"}, "paneview-light"),
+        ({"COLORFGBG": "15;0"}, "paneview-dark"),
+        ({"NO_COLOR": ""}, "paneview-ansi"),
+        ({"TERM": "xterm"}, "paneview-ansi"),
+        ({"TERM": "xterm", "COLORTERM": "truecolor"}, "paneview-dark"),
+        ({"TERM": "xterm-256color"}, "paneview-dark"),
+        ({"PANEVIEW_THEME": "light", "NO_COLOR": "1"}, "paneview-light"),
+        ({"PANEVIEW_THEME": "textual-dark"}, "textual-dark"),
+    ],
+)
+def test_the_theme_for_a_terminal(environ: dict[str, str], name: str) -> None:
+    assert theme.choose(environ) == name

@@ -1,0 +1,53 @@
+"""Text from outside: made harmless, measured and cut in cells."""
+
+from __future__ import annotations
+
+import unicodedata
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from rich.cells import cell_len
+
+from paneview.tui.text import cells, clean, cut, fit, wrap
+
+anything = st.text(st.characters(codec=None, exclude_categories=[]), max_size=40)
+
+
+@given(anything)
+def test_what_is_clean_holds_nothing_that_a_terminal_acts_on(text: str) -> None:
+    result = clean(text)
+    assert not [char for char in result if unicodedata.category(char) in {"Cc", "Cs"}]
+    assert not set(result) & set("\u202a\u202b\u202d\u202e\u2066\u2067\u2068\u200e\u200f\u061c")
+    assert clean(result) == result
+
+
+@given(anything.map(clean), st.integers(0, 30), st.booleans())
+def test_fit_takes_exactly_its_cells(text: str, width: int, right: bool) -> None:
+    assert cell_len(fit(text, width, right=right)) == width
+    assert cell_len(cut(text, width)) <= width
+
+
+@pytest.mark.parametrize(
+    ("text", "width", "shown"),
+    [
+        ("abc", 5, "abc  "),
+        ("abcdef", 4, "abc…"),
+        ("日本語", 5, "日本…"),
+        ("日本語", 4, "日 …"),
+        ("ab", 0, ""),
+    ],
+)
+def test_fit(text: str, width: int, shown: str) -> None:
+    assert fit(text, width) == shown
+
+
+def test_fit_to_the_right() -> None:
+    assert fit("7", 4, right=True) == "   7"
+
+
+@given(anything.map(clean), st.integers(4, 30))
+def test_wrapped_lines_fit_and_lose_no_word(text: str, width: int) -> None:
+    lines = wrap(text, width)
+    assert all(cells(line) <= width for line in lines)
+    assert "".join("".join(lines).split()) == "".join(text.split())

@@ -1,0 +1,128 @@
+"""States, durations and sizes as people read them."""
+
+from __future__ import annotations
+
+import pytest
+
+from paneview.control.model import EventView, TaskView
+from paneview.tui import words
+from paneview.tui.happenings import happening
+from paneview.tui.picture import Picture
+from paneview.tui.why import why
+from tests.tui.scenes import shop
+from tests.tui.scripted import NOW, event, task
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (0, "0s"),
+        (59.9, "59s"),
+        (60, "1m00s"),
+        (599, "9m59s"),
+        (600, "10m"),
+        (3600, "1h00m"),
+        (12000, "3h20m"),
+        (86400, "1d00h"),
+        (9e6, "104d"),
+    ],
+)
+def test_durations_are_short(seconds: float, text: str) -> None:
+    assert words.duration(seconds) == text
+    assert len(text) <= 6
+
+
+@pytest.mark.parametrize(
+    ("count", "text"),
+    [(0, "0K"), (2048, "2K"), (48 << 20, "48M"), (1300 << 20, "1.3G"), (30 << 30, "30G"), (5 << 40, "5.0T")],
+)
+def test_sizes_are_short(count: int, text: str) -> None:
+    assert words.size(count) == text
+
+
+def test_every_state_has_glyph_and_word_and_an_unknown_one_shows_too() -> None:
+    states = ["idle", "waiting", "starting", "running", "stopping", "backoff", "done", "failed", "stopped"]
+    looks = [words.look(TaskView("a", state=state)) for state in states]
+    assert len({look.word for look in looks}) == len(states)
+    assert len({look.glyph for look in looks}) == len(states)
+    assert words.look(TaskView("a", state="frozen\x1b[2J")).word == "frozen[2J"
+
+
+def test_health_of_what_runs_is_its_state() -> None:
+    shown = [
+        words.look(TaskView("a", state="running", health=health)).word
+        for health in ("healthy", "unhealthy", "starting")
+    ]
+    assert shown == ["healthy", "unhealthy", "not ready"]
+
+
+def test_backoff_tells_the_seconds_left() -> None:
+    assert words.state_text(TaskView("a", state="backoff", next_start_at=104.2), 100) == "↻ retry 4s"
+    assert words.state_text(TaskView("a", state="backoff", next_start_at=90), 100) == "↻ retry 0s"
+
+
+def test_a_signal_is_told_by_its_name() -> None:
+    assert words.exit_text(TaskView("a", signal=9)) == "KILL"
+    assert words.exit_text(TaskView("a", signal=99)) == "SIG99"
+    assert words.exit_text(TaskView("a", exit_code=3)) == "3"
+
+
+def picture() -> Picture:
+    filled = Picture(lambda: NOW)
+    supervisor = shop()
+    supervisor.make(filled.take, lambda _: None)
+    supervisor._snapshot()
+    return filled
+
+
+@pytest.mark.parametrize(
+    ("name", "sentence"),
+    [
+        ("api", "api runs for 12m and is healthy."),
+        ("web", "web runs for 12m but is unhealthy, after 2 restarts: health check failed 3 of 3: connection refused on port 3000."),  # noqa: E501
+        ("worker", "worker ended with exit code 1 and is started again in 4s (restart 3 of at most 5): exited with 1, restart 3 of 5 in 4 s."),  # noqa: E501
+        ("mailer", "mailer waits for web (unhealthy): waits for web: its health check failed 3 of 3."),
+        ("importer", "importer was ended by SIGKILL and stays down; it was restarted 5 times, at most 5 are allowed: gave up after 5 restarts."),  # noqa: E501
+        ("shell", "shell has not been started yet; it is started by hand only (s)."),
+        ("prepare", "prepare is done: it ended with 0 after 2s."),
+    ],
+)  # fmt: skip
+def test_why(name: str, sentence: str) -> None:
+    known = picture()
+    assert why(known.tasks[name], known) == sentence
+
+
+def test_dependents_are_found_through_others() -> None:
+    assert picture().dependents("db") == ["api", "web", "worker", "mailer"]
+
+
+def test_an_event_reads_as_a_sentence() -> None:
+    told = happening(
+        EventView.from_json(event(1, "task_exited", "api", detail={"exit_code": 3}, cause="exit code 3"))
+    )
+    assert (told.glyph, told.role, told.subject, told.text) == (
+        "✗",
+        "failed",
+        "api",
+        "exited with 3",
+    )
+    quiet = happening(EventView.from_json(event(1, "task_exited", "api", detail={"exit_code": 0})))
+    assert (quiet.glyph, quiet.role) == ("✓", "ok")
+
+
+def test_an_event_tells_a_person_from_what_happened_by_itself() -> None:
+    by_hand = happening(EventView.from_json(event(1, "task_stopped", "api", actor="user:ann", cause="asked")))
+    assert (by_hand.by, by_hand.text) == ("ann", "stopped")
+    assert happening(EventView.from_json(event(1, "task_stopped", "api", actor="supervisor"))).by == ""
+
+
+def test_an_unknown_event_shows_its_kind_and_nothing_in_it_is_acted_on() -> None:
+    told = happening(
+        EventView.from_json(event(1, "moon_landed", "a\x1b[2Jb", detail={"reason": "\x1b]0;x\x07"}))
+    )
+    assert told.text == "moon landed · ]0;x"
+    assert told.subject == "a[2Jb"
+
+
+def test_a_task_object_of_a_test_is_what_the_supervisor_sends() -> None:
+    assert TaskView.from_json(task("a")).running

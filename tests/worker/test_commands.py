@@ -1,0 +1,181 @@
+"""The queue's commands from outside, as a person or a script uses them."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from paneview.broker import Target
+from paneview.cli.queueshapes import QUEUE_SHAPES, Fates, Jobs, ResultShape, WorkerEvent
+from tests.cli.support import run
+from tests.worker.support import told
+
+if TYPE_CHECKING:
+    from tests.worker.support import Farm
+
+
+def ask(farm: Farm, *args: str, shape: Any = None) -> dict[str, Any]:
+    """Run a command with --json; its object, held against the documented shape."""
+    done = farm.cli(*args, "--json")
+    assert done.status == 0, done.out + done.err
+    found = done.json
+    (shape or QUEUE_SHAPES[args[0]]).model_validate(found)
+    return found
+
+
+def test_submit_and_result(farm: Farm) -> None:
+    job = ask(farm, "submit", "--role", "cook", "--meta", "a=1", "--meta", "b=x=y", "make", "soup")["id"]
+    late = farm.cli("result", job, "--wait", "--timeout", "100ms", "--json")
+    assert (late.status, late.json["code"], late.json["state"]) == (1, "pending", "queued")
+    farm.ready("--role", "cook", "--command", "cat")
+    found = ask(farm, "result", job, "--wait", "--timeout", "20s")
+    assert found["result"]["output"] == "make soup"
+    assert farm.cli("result", job).out == "make soup\n"
+    whole = ask(farm, "job", job)["job"]
+    assert (whole["meta"], whole["target"], whole["status"]) == (
+        {"a": "1", "b": "x=y"},
+        "role:cook",
+        "completed",
+    )
+    waited = farm.cli("submit", "--role", "cook", "--wait", "--json", "--", "-x")
+    ResultShape.model_validate(waited.json)
+    assert waited.json["result"]["output"] == "-x"
+    assert [one["id"] for one in ask(farm, "jobs", "--role", "cook", "--state", "completed")["jobs"]][
+        1
+    ] == job
+    assert farm.cli("jobs", "--kind", "knit").out == "no jobs\n"
+    assert farm.cli("jobs", "--state", "lost").status == 2
+
+
+def test_dispatch_to_whom_and_how(farm: Farm) -> None:
+    one = ask(
+        farm, "dispatch", "%3", "ping", "--priority", "5", "--timeout", "5m", "--key", "k", "--attempts", "1"
+    )
+    again = ask(farm, "dispatch", "any", "ping", "--key", "k")
+    assert (one["created"], again["created"], again["id"]) == (True, False, one["id"])
+    job = farm.broker.need(one["id"])
+    assert (job.target, job.priority, job.timeout, job.max_attempts) == (Target(task="%3"), 5, 300.0, 1)
+    targets = {
+        "role:r": Target(role="r"),
+        "role:r@h": Target(role="r", host="h"),
+        "host:h": Target(host="h"),
+        "web.1": Target(task="web.1"),
+        "worker:abc": Target(worker="abc"),
+        "any": Target(),
+    }
+    for text, target in targets.items():
+        found = ask(farm, "dispatch", text, "prompt", "--payload", '{"text": "x"}', "--delay", "1h")
+        job = farm.broker.need(found["id"])
+        assert (job.target, job.state.value, found["target"]) == (target, "delayed", text)
+    assert farm.cli("dispatch", "any", "ping", "--payload", "{").status == 2
+    assert farm.cli("dispatch", "any", "ping", "--timeout", "soon").status == 2
+    assert farm.cli("dispatch", "role:a b", "ping", "--json").json["code"] == "queue"
+
+
+def test_to_every_worker(farm: Farm) -> None:
+    assert farm.cli("broadcast", "ping", "--json").json["code"] == "not_found"
+    farm.ready("--role", "a", "--name", "one")
+    farm.ready("--role", "a", "--role", "b", "--name", "two")
+    sent = ask(farm, "dispatch-role", "b", "ping")["jobs"]
+    assert [one["name"] for one in sent] == ["two"]
+    sent = ask(farm, "broadcast", "ping", "--key", "k")["jobs"]
+    assert {one["name"] for one in sent} == {"one", "two"}
+    for one in sent:
+        assert farm.over(one["id"]).result.output["worker"] == one["name"]  # type: ignore[union-attr]
+    assert not any(one["created"] for one in ask(farm, "broadcast", "ping", "--key", "k")["jobs"])
+    listed = ask(farm, "workers", "--role", "b")["workers"]
+    assert [(one["name"], one["alive"], one["roles"]) for one in listed] == [("two", True, ["a", "b"])]
+    assert ask(farm, "panes", shape=QUEUE_SHAPES["workers"])["count"] == 2
+    assert ask(farm, "hosts")["hosts"][0]["roles"] == ["a", "b"]
+    for job in ask(farm, "broadcast", "shutdown")["jobs"]:
+        farm.over(job["id"])
+    assert [process.wait(20) for process in farm.processes] == [0, 0]
+
+
+def test_cancel_and_dead_letters(farm: Farm) -> None:
+    jobs = [farm.submit("nope") for _ in range(3)]
+    done = farm.cli("cancel", jobs[0], "nothing", "--json")
+    assert done.status == 1
+    assert [one["action"] for one in done.json["results"]] == ["cancelled", "unknown"]
+    farm.worker("--once").wait(20)
+    farm.worker("--once").wait(20)
+    listed = ask(farm, "dlq", "list", shape=Jobs)["jobs"]
+    assert [one["id"] for one in listed] == jobs[:0:-1]
+    shown = ask(farm, "dlq", "show", jobs[1], shape=Jobs)["jobs"][0]
+    assert "no handler" in shown["errors"][0]["error"]
+    assert farm.cli("dlq", "retry").status == 2
+    assert ask(farm, "dlq", "retry", jobs[1], shape=Fates)["results"][0]["action"] == "retried"
+    assert farm.broker.need(jobs[1]).state == "queued"
+    assert ask(farm, "dlq", "purge", "--all", shape=Fates)["results"][0]["id"] == jobs[2]
+    assert ask(farm, "dlq", shape=Jobs)["jobs"] == []
+    failed = farm.cli("result", jobs[0])
+    assert (failed.status, failed.out) == (1, f"{jobs[0]} was cancelled: cancelled\n")
+
+
+def test_the_queue_itself(farm: Farm) -> None:
+    farm.submit(target=Target(role="a"))
+    job = farm.submit()
+    farm.worker("--once").wait(20)
+    lanes = ask(farm, "queue")["lanes"]
+    assert [(lane["target"], lane["queued"]) for lane in lanes] == [("role:a", 1)]
+    assert farm.cli("queue", "clean", "--older-than", "1d", "--json").json["count"] == 0
+    assert farm.cli("queue", "clean", "--older-than", "1ms", "--json").json["count"] == 1
+    assert farm.cli("job", job, "--json").json == {
+        "ok": False,
+        "error": f"there is no job {job}",
+        "code": "queue",
+    }
+
+
+def test_a_full_queue_refuses(farm: Farm) -> None:
+    full = [farm.cli("dispatch", "any", "ping", "--json", PANEVIEW_MAX_QUEUE_DEPTH="2") for _ in range(3)]
+    assert [done.status for done in full] == [0, 0, 1]
+    assert "is full: 2 jobs wait" in full[2].json["error"]
+
+
+def test_events_of_the_queue(farm: Farm) -> None:
+    job = farm.submit("nope")
+    farm.worker("--once").wait(20)
+    found = farm.cli("events", "--queue", "--json").json["events"]
+    assert next(one["event"] for one in found if one["job"] == job) == "job_submitted"
+    assert {"worker_started", "worker_stopped"} <= {one["event"] for one in found}
+    only = farm.cli("events", "--queue", "--kind", "worker_started", "--json", "--count", "1").json
+    assert only["count"] == 1
+    assert farm.cli("events", "--queue").out.count("\n") == len(found)
+
+
+def test_what_a_worker_prints_has_a_shape(farm: Farm) -> None:
+    farm.submit("prompt", {"text": "hello"})
+    process = farm.worker("--once", "--command", "cat")
+    process.wait(20)
+    lines = told(farm.said(process))
+    assert [line["event"] for line in lines] == ["ready", "started", "output", "done", "ended"]
+    for line in lines:
+        WorkerEvent.model_validate(line)
+
+
+@pytest.mark.skipif(not shutil.which("systemd-analyze"), reason="systemd is not installed")
+@pytest.mark.parametrize("what", ["worker", "supervisor"])
+def test_a_service_is_a_unit_that_systemd_takes(farm: Farm, what: str) -> None:
+    folder = farm.folder / 'a folder $HOME 100% "é"'
+    folder.mkdir()
+    (folder / "paneview.toml").write_text('name = "x"\n')
+    args = ["--role", "r"] if what == "worker" else []
+    done = run("service", what, *args, "--json", cwd=folder)
+    QUEUE_SHAPES["service"].model_validate(done.json)
+    unit = farm.folder / done.json["name"]
+    unit.write_text(done.json["unit"])
+    checked = subprocess.run(
+        ["systemd-analyze", "verify", str(unit)], capture_output=True, text=True, check=False
+    )
+    assert (checked.returncode, checked.stderr) == (0, "")
+
+
+def test_they_work_with_no_project_and_no_setting(farm: Farm) -> None:
+    job = farm.cli("submit", "x", "--json", PANEVIEW_BROKER="").json["id"]
+    done = farm.cli("worker", "--once", "--command", "cat", "--json", PANEVIEW_BROKER="")
+    assert done.status == 0
+    assert farm.cli("result", job, PANEVIEW_BROKER="").out == "x\n"

@@ -1,0 +1,101 @@
+"""The ``prompt`` kind: what may be run, where, and what becomes of its output."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from tests.harness import wait_until
+from tests.worker.support import alive_with
+
+if TYPE_CHECKING:
+    from tests.worker.support import Farm
+
+
+def test_the_text_comes_on_standard_input_whatever_it_is(farm: Farm) -> None:
+    farm.ready("--command", "cat")
+    for text in ("--help", "$(touch /tmp/never) `id`", "größe\n\x1b[31mred", "x" * 300_000):
+        found = farm.over(farm.submit("prompt", {"text": text}))
+        assert found.result is not None
+        assert found.result.output[-1000:] == text.replace("\x1b[31m", "")[-1000:]
+    assert farm.over(farm.submit("prompt", "plain")).result.output == "plain"  # type: ignore[union-attr]
+
+
+def test_a_long_output_keeps_its_end(farm: Farm) -> None:
+    farm.ready("--command", "sh -c 'yes 0123456789 | head -n 100000; echo the end'")
+    found = farm.over(farm.submit("prompt", {"text": "x"}))
+    output = found.result.output  # type: ignore[union-attr]
+    assert output.endswith("the end")
+    assert output.startswith("[8")
+    assert len(output) < 300_000
+
+
+def test_a_failing_program_says_why(farm: Farm) -> None:
+    process = farm.ready("--command", "sh -c 'echo partly; echo no credit >&2; exit 3'")
+    found = farm.over(farm.submit("prompt", {"text": "x"}, max_attempts=1))
+    assert found.errors[0].error == "sh ended with exit code 3: no credit"
+    _, lines = farm.end(process)
+    shown = [line["text"] for line in lines if line["event"] == "output"]
+    assert sorted(shown) == ["no credit", "partly"]
+    farm.ready("--command", "/no/such/program")
+    assert (
+        "cannot be started" in farm.over(farm.submit("prompt", {"text": "x"}, max_attempts=1)).errors[0].error
+    )
+
+
+def test_a_payload_that_is_no_prompt_is_dead_at_once(farm: Farm) -> None:
+    farm.ready("--command", "cat")
+    for payload in (None, {}, {"text": 3}, {"text": " "}, [], {"text": "x", "context": {"working_dir": 3}}):
+        assert farm.over(farm.submit("prompt", payload)).attempts == 1
+
+
+def test_the_folder_is_the_worker_s_to_grant(farm: Farm) -> None:
+    allowed, outside = farm.folder / "allowed", farm.folder / "allowed-not"
+    (allowed / "deep").mkdir(parents=True)
+    outside.mkdir()
+    (allowed / "way-out").symlink_to(outside)
+    (farm.folder / "way-in").symlink_to(allowed)
+    farm.ready("--command", "pwd", "--allow", str(allowed))
+
+    def where(folder: object) -> object:
+        found = farm.over(farm.submit("prompt", {"text": "x", "context": {"working_dir": folder}}))
+        return found.result.output if found.state == "done" else found.errors[0].error  # type: ignore[union-attr]
+
+    assert where(str(allowed)) == str(allowed)
+    assert where(str(allowed / "deep" / ".." / "deep")) == str(allowed / "deep")
+    assert where(str(farm.folder / "way-in" / "deep")) == str(allowed / "deep")
+    for bad in (outside, allowed / ".." / "allowed-not", allowed / "way-out", "/", farm.folder):
+        assert "outside what this worker allows" in str(where(str(bad)))
+    assert "is no folder" in str(where(str(allowed / "none")))
+
+
+def test_environment_is_the_worker_s(farm: Farm) -> None:
+    farm.ready("--command", "env", CLAUDECODE="1", ANTHROPIC_API_KEY="kept")
+    job = farm.submit("prompt", {"text": "x", "env": {"EVIL": "1"}})
+    lines = farm.over(job).result.output.splitlines()  # type: ignore[union-attr]
+    names = {line.partition("=")[0] for line in lines}
+    assert "ANTHROPIC_API_KEY" in names
+    assert f"PANEVIEW_JOB={job}" in lines
+    assert not names & {"CLAUDECODE", "EVIL"}
+
+
+def test_nothing_is_left_running(farm: Farm) -> None:
+    script = (
+        "setsid sleep 4321.1 & (sleep 4321.2 &) ; sleep 4321.3 & trap '' TERM; sleep 4321.4; sleep 4321.5"
+    )
+    farm.ready("--command", f'sh -c "{script}"')
+    late = farm.submit("prompt", {"text": "x"}, timeout=1.0, max_attempts=1)
+    wait_until(lambda: len(alive_with("4321.")) >= 4)
+    assert farm.over(late).errors[0].error == "not done within 1 s"
+    wait_until(lambda: not alive_with("4321."))
+
+
+def test_a_background_process_does_not_hold_the_result_up(farm: Farm) -> None:
+    farm.ready("--command", "sh -c 'sleep 4322 & echo done'")
+    assert farm.over(farm.submit("prompt", {"text": "x"})).result.output == "done"  # type: ignore[union-attr]
+    assert not alive_with("4322")
+
+
+def test_control_characters_reach_no_terminal(farm: Farm) -> None:
+    farm.submit("prompt", {"text": "evil\x1b]0;title\x07 \x9b2J"})
+    plain = farm.cli("worker", "--once", "--command", "cat").out
+    assert plain.replace("\n", "").isprintable()

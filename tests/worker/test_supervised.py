@@ -1,0 +1,159 @@
+"""`[workers.NAME]`: real workers under a real supervisor in a real tmux."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from paneview.broker import Broker, NewJob, Target, open_broker
+from tests.cli.support import run
+from tests.harness import Sandbox, wait_until
+from tests.supervisor.project import Project
+
+Make = Callable[[str], Project]
+FILE = """
+[queue]
+heartbeat_interval = 0.2
+heartbeat_ttl = 2
+respawn_limit = 3
+respawn_window = 100
+
+[workers.helper]
+role = ["cook", "clean"]
+replicas = 2
+command = ["sh", "-c", "cat; sleep 0.2"]
+"""
+
+
+@pytest.fixture
+def project(sandbox: Sandbox) -> Iterator[Make]:
+    made: list[Project] = []
+
+    def make(text: str) -> Project:
+        made.append(Project(sandbox, text))
+        return made[-1].serve()
+
+    yield make
+    for one in made:
+        one.close()
+
+
+def queue_of(project: Project) -> Broker:
+    return open_broker("sqlite:", project_dir=project.state_dir)
+
+
+def live(broker: Broker) -> set[str]:
+    return {view.worker.name for view in broker.workers.all(alive_only=True)}
+
+
+def test_workers_are_tasks_and_take_jobs(project: Make) -> None:
+    one = project(FILE)
+    with queue_of(one) as broker:
+        wait_until(lambda: live(broker) == {"helper.1", "helper.2"})
+        task = one.task("helper.1")
+        assert (task["state"], task["group"]) == ("running", "workers")
+        assert "--role cook --role clean" in task["command"]
+        pane = next(v.worker.pane for v in broker.workers.all() if v.worker.name == "helper.1")
+        assert pane == task["pane_id"]
+        jobs = [
+            broker.submit(NewJob("prompt", {"text": "by role"}, Target(role="cook"))).id,
+            broker.submit(NewJob("prompt", {"text": "by task"}, Target(task="helper.2"))).id,
+            broker.submit(NewJob("prompt", {"text": "by pane"}, Target(task=pane))).id,
+        ]
+        for job in jobs:
+            assert broker.wait_result(job, 20)
+        assert broker.need(jobs[1]).result.output == "by task"  # type: ignore[union-attr]
+        wait_until(lambda: any("by task" in line for line in one.lines("helper.2")))
+        one.call("stop", tasks=["helper.1", "helper.2"])
+        assert live(broker) == set()
+        assert one.task("helper.1")["state"] == "stopped"
+
+
+def test_what_a_killed_worker_held_is_done_by_another_at_once(project: Make) -> None:
+    one = project(FILE.replace("sleep 0.2", "sleep 3"))
+    with queue_of(one) as broker:
+        wait_until(lambda: live(broker) == {"helper.1", "helper.2"})
+        job = broker.submit(NewJob("prompt", {"text": "x"}, timeout=600)).id
+        wait_until(lambda: broker.need(job).state == "leased")
+        first = broker.need(job).owner
+        pid = next(v.worker.pid for v in broker.workers.all() if v.worker.id == first)
+        os.kill(pid, signal.SIGKILL)
+        wait_until(lambda: broker.need(job).token == 2)  # its lease would have lasted a minute
+        assert broker.need(job).owner != first
+        assert broker.need(job).errors[0].error == "its process died"
+        wait_until(lambda: live(broker) == {"helper.1", "helper.2"})
+        assert broker.wait_result(job, 20).status == "ok"  # type: ignore[union-attr]
+
+
+def test_a_crash_loop_is_quarantined_until_released(project: Make) -> None:
+    one = project(FILE.replace("replicas = 2", 'handlers = ["broken"]').replace("[workers.", "[workers."))
+    found = one.wait("helper", "failed", deadline=40)
+    assert found["reason"].startswith("quarantined after 3 respawns in 100 s: exit code 1")
+    assert one.events("worker_quarantined")
+    with queue_of(one) as broker:
+        wait_until(lambda: "helper" in broker.workers.quarantined())
+        (one.folder / "broken.py").write_text(
+            "from paneview.worker import handler\n@handler('x')\ndef x(command): return 1\n"
+        )
+        done = run("unquarantine", "helper", "--json", cwd=one.folder)
+        assert done.json["results"][0]["ok"]
+        one.wait("helper", "running")
+        wait_until(lambda: not broker.workers.quarantined())
+        wait_until(lambda: live(broker) == {"helper"})
+
+
+def test_a_mark_taken_away_from_elsewhere_releases_it(project: Make) -> None:
+    one = project(FILE.replace("replicas = 2", 'handlers = ["broken"]').replace("limit = 3", "limit = 1"))
+    one.wait("helper", "failed", deadline=40)
+    with queue_of(one) as broker:
+        wait_until(lambda: "helper" in broker.workers.quarantined())
+        one.kill_supervisor()
+        broker.workers.unquarantine("helper")
+        (one.folder / "broken.py").write_text(
+            "from paneview.worker import handler\n@handler('x')\ndef x(command): return 1\n"
+        )
+        one.serve()
+        one.wait("helper", "running")
+
+
+def test_a_hung_worker_is_killed_and_comes_back(project: Make) -> None:
+    one = project(FILE.replace("replicas = 2", "replicas = 1"))
+    with queue_of(one) as broker:
+        wait_until(lambda: live(broker) == {"helper.1"})
+        first = broker.workers.all()[0].worker
+        os.kill(first.pid, signal.SIGSTOP)
+        wait_until(lambda: live(broker) == {"helper.1"} and broker.workers.all()[0].worker.id != first.id, 30)
+        assert one.events("worker_hung")
+
+
+def test_a_shutdown_stays_down(project: Make) -> None:
+    one = project(FILE.replace("replicas = 2", "replicas = 1"))
+    with queue_of(one) as broker:
+        wait_until(lambda: live(broker) == {"helper.1"})
+        broker.submit(NewJob("shutdown", target=Target(task="helper.1")))
+        one.wait("helper.1", "done")
+
+
+def test_a_change_of_the_worker_restarts_it(project: Make) -> None:
+    one = project(FILE.replace("replicas = 2", "replicas = 1"))
+    with queue_of(one) as broker:
+        wait_until(lambda: live(broker) == {"helper.1"})
+        one.write(FILE.replace("replicas = 2", "replicas = 1").replace('"clean"', '"iron"'))
+        wait_until(
+            lambda: [v.worker.roles for v in broker.workers.all(alive_only=True)] == [("cook", "iron")]
+        )
+
+
+def test_a_queue_that_is_away_stops_nothing(project: Make) -> None:
+    one = project(
+        '[queue]\nbroker = "redis://127.0.0.1:1/0"\n[tasks.web]\ncommand = "sleep 1000"\n[workers.helper]\n'
+    )
+    one.wait("web", "running")
+    wait_until(lambda: one.events("queue_lost"))
+    one.call("stop", tasks=["web"])
+    assert one.task("web")["state"] == "stopped"
+    assert one.task("helper")["state"] == "running"
+    one.call("stop", tasks=["helper"])

@@ -1,0 +1,136 @@
+"""The watchdog, with workers that a person has started in panes of a real tmux."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import signal
+import subprocess
+from collections.abc import Iterator
+
+import pytest
+
+from paneview.broker import Target
+from tests.cli.support import COMMAND, environment
+from tests.harness import Sandbox, alive, wait_until
+from tests.worker.support import Farm, alive_with, told
+
+
+class Panes:
+    """A tmux server with a session in which workers are started by hand."""
+
+    def __init__(self, sandbox: Sandbox, farm: Farm) -> None:
+        self.sandbox = sandbox
+        self.farm = farm
+        variables = [f"-e{name}={value}" for name, value in environment(farm.env).items()]
+        self.sandbox.tmux(
+            "-f/dev/null", "new-session", "-d", "-s", "mine", *variables, "-c", str(farm.folder), "sh"
+        )
+
+    def worker(self, *args: str) -> str:
+        """Type a worker into a new pane; the pane's id."""
+        pane = self.sandbox.tmux("split-window", "-d", "-P", "-F", "#{pane_id}", "-t", "mine", "sh")
+        self.sandbox.tmux("select-layout", "-t", "mine", "tiled")
+        self.sandbox.tmux("send-keys", "-t", pane, shlex.join([*COMMAND, "worker", *args]), "Enter")
+        name = args[args.index("--name") + 1] if "--name" in args else pane
+        wait_until(lambda: self.pid(name))
+        return pane
+
+    def pid(self, name: str) -> int | None:
+        """The process of the live worker of this name."""
+        found = [v.worker.pid for v in self.farm.broker.workers.all(alive_only=True) if v.worker.name == name]
+        return found[0] if found and alive(found[0]) else None
+
+
+@pytest.fixture
+def panes(sandbox: Sandbox, farm: Farm) -> Iterator[Panes]:
+    yield Panes(sandbox, farm)
+    sandbox.end_tmux()
+
+
+def watchdog(farm: Farm, **env: str) -> subprocess.Popen[str]:
+    with (farm.folder / f"{len(farm.processes)}.out").open("w") as out:
+        process = subprocess.Popen(
+            [*COMMAND, "watchdog", "--check-interval", "0.3", "--json"],
+            cwd=farm.folder,
+            env=environment({**farm.env, **env}),
+            stdin=subprocess.DEVNULL,
+            stdout=out,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+    farm.processes.append(process)
+    wait_until(lambda: '"ready"' in farm.said(process))
+    return process
+
+
+def test_a_killed_worker_comes_back_in_its_pane(farm: Farm, panes: Panes) -> None:
+    pane = panes.worker("--role", "r", "--command", "sh -c 'cat; sleep 8765'")
+    dog = watchdog(farm)
+    job = farm.submit("prompt", {"text": "x"}, Target(role="r"), timeout=600)
+    farm.running(job)
+    wait_until(lambda: alive_with("8765"))
+    first = panes.pid(pane)
+    assert first
+    os.kill(first, signal.SIGKILL)
+    wait_until(lambda: farm.broker.need(job).token == 2)
+    assert farm.broker.need(job).errors[0].error == "its process died"
+    second = panes.pid(pane)
+    assert second
+    assert second != first
+    wait_until(lambda: len(alive_with("8765")) == 1)  # the first one's program was ended
+    assert farm.end(dog)[0] == 0
+    assert {"died", "respawned"} <= {line["event"] for line in told(farm.said(dog))}
+    assert "pane_respawned" in [event.kind for event in farm.broker.events.tail(100).events]
+
+
+def test_a_hung_worker_is_ended_and_comes_back(farm: Farm, panes: Panes) -> None:
+    pane = panes.worker()
+    watchdog(farm)
+    first = panes.pid(pane)
+    assert first
+    os.kill(first, signal.SIGSTOP)
+    wait_until(lambda: not alive(first))
+    wait_until(lambda: panes.pid(pane))
+
+
+def test_a_crash_loop_ends_in_quarantine(farm: Farm, panes: Panes) -> None:
+    pane = panes.worker()
+    watchdog(farm, PANEVIEW_RESPAWN_LIMIT="2")
+    for _ in range(3):
+        pid = wait_until(lambda: panes.pid(pane))
+        assert pid
+        os.kill(pid, signal.SIGKILL)
+        wait_until(lambda pid=pid: not alive(pid))
+    wait_until(lambda: pane in farm.broker.workers.quarantined())
+    listed = farm.cli("workers", "--json").json["workers"]
+    assert [(one["name"], one["quarantined"], one["reason"]) for one in listed] == [
+        (pane, True, "2 respawns in 300 s")
+    ]
+    assert panes.pid(pane) is None
+    assert farm.cli("unquarantine", pane).status == 0
+    wait_until(lambda: panes.pid(pane))
+
+
+def test_one_that_was_ended_stays_down(farm: Farm, panes: Panes) -> None:
+    pane = panes.worker()
+    dog = watchdog(farm)
+    pid = panes.pid(pane)
+    assert pid
+    os.kill(pid, signal.SIGTERM)
+    wait_until(lambda: not alive(pid))
+    other = panes.worker("--name", "gone")
+    pid = panes.pid("gone")
+    assert pid
+    panes.sandbox.tmux("kill-pane", "-t", other)
+    wait_until(lambda: not alive(pid))
+    assert panes.pid("gone") is None
+    third = panes.worker("--name", "third")
+    pid = panes.pid("third")
+    assert pid
+    os.kill(pid, signal.SIGSTOP)
+    panes.sandbox.tmux("kill-pane", "-t", third)
+    os.kill(pid, signal.SIGKILL)  # it dies, and there is nowhere to bring it back to
+    wait_until(lambda: '"gone"' in farm.said(dog))
+    assert panes.pid(pane) is None
+    assert farm.end(dog)[0] == 0

@@ -1,0 +1,221 @@
+"""Workers as processes, from outside: what they do with jobs, and with signals."""
+
+from __future__ import annotations
+
+import signal
+import time
+from typing import TYPE_CHECKING
+
+import psutil
+import pytest
+
+from paneview.broker import Target
+from tests.harness import wait_until
+from tests.worker.support import alive_with
+
+if TYPE_CHECKING:
+    from tests.worker.support import Farm
+
+HANDLERS = """
+import asyncio, time
+from paneview.worker import Failure, handler
+
+@handler("double")
+def double(command):
+    return {"twice": command.payload["n"] * 2}
+
+@handler("later")
+async def later(command):
+    await asyncio.sleep(0)
+    return "async"
+
+@handler("crash")
+def crash(command):
+    raise ValueError("a bad day")
+
+@handler("hopeless")
+def hopeless(command):
+    raise Failure("no use", retry=False)
+
+@handler("patient")
+def patient(command):
+    command.wait(60)
+    if command.cancelled:
+        raise Failure(command.reason)
+    return "slept"
+
+@handler("deaf")
+def deaf(command):
+    time.sleep(30)
+
+@handler("odd")
+def odd(command):
+    return object()
+"""
+
+
+def test_it_does_what_its_roles_are_and_ends_when_told(farm: Farm) -> None:
+    process = farm.ready("--role", "reviewer", "--role", "planner", "--name", "one")
+    jobs = [
+        farm.submit(target=target)
+        for target in (Target(role="planner"), Target(role="reviewer"), Target(), Target(task="one"))
+    ]
+    other = farm.submit(target=Target(role="cook"))
+    for job in jobs:
+        assert farm.over(job).result.output["roles"] == ["reviewer", "planner"]  # type: ignore[union-attr]
+    status, lines = farm.end(process)
+    assert status == 0
+    assert [line["event"] for line in lines] == ["ready", *["started", "done"] * 4, "stopping", "ended"]
+    assert farm.broker.need(other).state == "queued"
+    assert [view.alive for view in farm.broker.workers.all()] == [False]
+
+
+def test_own_kinds_by_decorator(farm: Farm) -> None:
+    farm.handlers(HANDLERS)
+    farm.ready("--handlers", "mine", "--concurrency", "3")
+    double, later = farm.submit("double", {"n": 21}), farm.submit("later")
+    assert farm.over(double).result.output == {"twice": 42}  # type: ignore[union-attr]
+    assert farm.over(later).result.output == "async"  # type: ignore[union-attr]
+    crash = farm.over(farm.submit("crash", max_attempts=1))
+    assert (crash.state, crash.errors[0].error) == ("dead", "ValueError: a bad day")
+    hopeless = farm.over(farm.submit("hopeless"))
+    assert (hopeless.state, hopeless.attempts, hopeless.errors[0].error) == ("dead", 1, "no use")
+    odd = farm.over(farm.submit("odd"))
+    assert odd.state == "dead"
+    assert "refused" in odd.errors[0].error
+    unknown = farm.over(farm.submit("knit"))
+    assert "no handler for 'knit'" in unknown.errors[0].error
+
+
+def test_a_subclass_decides_for_itself(farm: Farm) -> None:
+    farm.handlers(
+        "from paneview.worker import Worker, Command\n"
+        "class Mine(Worker):\n"
+        "    def handle_command(self, cmd: Command) -> object:\n"
+        "        if cmd.type == 'custom_action':\n"
+        "            self.log.info('custom', text=cmd.payload.get('text', ''))\n"
+        "            return 'mine'\n"
+        "        return super().handle_command(cmd)\n"
+    )
+    process = farm.ready("--handlers", "mine")
+    assert farm.over(farm.submit("custom_action", {"text": "x"})).result.output == "mine"  # type: ignore[union-attr]
+    assert farm.over(farm.submit("ping")).state == "done"
+    _, lines = farm.end(process)
+    assert {"event": "log", "text": "custom text=x", "fields": {"text": "x"}}.items() <= lines[2].items()
+
+
+@pytest.mark.parametrize("kind", ["patient", "deaf"])
+def test_a_job_has_its_time(farm: Farm, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    farm.handlers("import paneview.worker.crew\npaneview.worker.crew.OVERTIME = 0.3\n" + HANDLERS)
+    process = farm.ready("--handlers", "mine")
+    late = farm.over(farm.submit(kind, timeout=0.4, max_attempts=1))
+    assert (late.state, late.errors[0].error) == ("dead", "not done within 0.4 s")
+    assert farm.over(farm.submit("ping")).state == "done"  # the worker goes on, whatever its handler does
+    assert farm.end(process)[0] == 0
+
+
+def test_a_running_job_is_cancelled(farm: Farm) -> None:
+    farm.handlers(HANDLERS)
+    farm.ready("--handlers", "mine")
+    job = farm.submit("patient")
+    farm.running(job)
+    began = time.monotonic()
+    assert farm.broker.cancel(job, "no need") == "requested"
+    assert farm.over(job).state == "cancelled"
+    assert time.monotonic() - began < 10
+
+
+def test_once(farm: Farm) -> None:
+    jobs = [farm.submit(), farm.submit()]
+    assert farm.worker("--once").wait(20) == 0
+    assert [farm.broker.need(job).state.value for job in jobs] == ["done", "queued"]
+    assert farm.worker("--once").wait(20) == 0
+    assert farm.worker("--once").wait(20) == 0  # nothing is there
+
+
+def test_at_its_end_it_finishes_what_it_can(farm: Farm) -> None:
+    process = farm.ready("--command", "sh -c 'sleep 0.7; echo finished'")
+    job = farm.submit("prompt", {"text": "x"})
+    waiting = farm.submit("prompt", {"text": "y"})
+    farm.running(job)
+    assert farm.end(process)[0] == 0
+    assert farm.broker.need(job).result.output == "finished"  # type: ignore[union-attr]
+    assert farm.broker.need(waiting).state == "queued"
+
+
+def test_asked_twice_it_hands_back(farm: Farm) -> None:
+    process = farm.ready("--command", "sh -c 'sleep 1234.5'")
+    job = farm.submit("prompt", {"text": "x"})
+    farm.running(job)
+    wait_until(lambda: alive_with("1234.5"))
+    process.send_signal(signal.SIGTERM)
+    wait_until(lambda: '"stopping"' in farm.said(process))
+    status, lines = farm.end(process)
+    assert status == 0
+    found = farm.broker.need(job)
+    assert (found.state, found.attempts, found.errors) == ("queued", 0, ())
+    assert lines[-2]["event"] == "returned"
+    assert not alive_with("1234.5")
+
+
+def test_a_shutdown_ends_it(farm: Farm) -> None:
+    process = farm.ready("--name", "one")
+    job = farm.submit("shutdown", target=Target(task="one"))
+    assert process.wait(20) == 0
+    assert farm.over(job).state == "done"
+
+
+def test_a_killed_worker_s_job_is_done_by_another(farm: Farm) -> None:
+    farm.handlers(HANDLERS)
+    first = farm.ready("--handlers", "mine")
+    job = farm.submit("patient", timeout=600)
+    token = farm.running(job).token
+    owner = farm.of(first.pid).worker.id
+    first.kill()
+    first.wait()
+    assert farm.broker.release_owner(owner, "killed") == [job]
+    farm.ready("--handlers", "mine")
+    assert farm.running(job).token == token + 1
+
+
+def test_leases_are_renewed_however_busy_the_handler_is(farm: Farm) -> None:
+    farm.handlers(
+        "from paneview.worker import handler\n"
+        "@handler('spin')\n"
+        "def spin(c):\n"
+        "    while not c.cancelled: pass\n"
+        "    raise TimeoutError\n"
+    )
+    process = farm.ready("--handlers", "mine", PANEVIEW_LEASE="0.6")
+    other = farm.ready("--handlers", "mine", PANEVIEW_LEASE="0.6")
+    job = farm.submit("spin", timeout=2.5, max_attempts=1)
+    found = farm.over(job)
+    assert (found.token, found.errors[0].error) == (1, "not done within 2.5 s")
+    for one in (process, other):
+        assert farm.end(one)[0] == 0
+
+
+def test_a_stopped_worker_loses_its_job_and_does_no_harm(farm: Farm) -> None:
+    farm.handlers(
+        "import os\nfrom paneview.worker import handler\n"
+        "@handler('slow')\ndef slow(c):\n    c.wait(1.0)\n    return os.getpid()\n"
+    )
+    first = farm.ready("--handlers", "mine", PANEVIEW_LEASE="0.5")
+    job = farm.submit("slow")
+    farm.running(job)
+    psutil.Process(first.pid).suspend()
+    second = farm.ready("--handlers", "mine", PANEVIEW_LEASE="5")
+    assert farm.over(job).result.output == second.pid  # type: ignore[union-attr]
+    psutil.Process(first.pid).resume()
+    _, lines = farm.end(first)
+    assert farm.broker.need(job).result.output == second.pid  # type: ignore[union-attr]
+    assert "done" not in [line["event"] for line in lines]
+
+
+def test_it_says_what_is_wrong_with_its_handlers(farm: Farm) -> None:
+    farm.handlers("raise RuntimeError('broken')")
+    farm.handlers("x = 1", "empty")
+    assert "cannot be imported: RuntimeError: broken" in farm.cli("worker", "--handlers", "mine").err
+    assert "no function with @handler" in farm.cli("worker", "--handlers", "empty").err
+    assert farm.cli("worker", "--concurrency", "0").status == 2
+    assert farm.cli("worker", "--role", "a b").status == 1
