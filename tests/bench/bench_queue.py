@@ -16,7 +16,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
-from paneview.broker import Broker, Claim, NewJob, open_broker
+from paneview.broker import Broker, Claim, JobFilter, JobState, NewJob, Outcome, open_broker
 from tests.bench.queue_loop import UNLIMITED
 from tests.bench.queue_peers import PEERS, Figures, measure, references
 from tests.bench.settings import Settings
@@ -194,8 +194,6 @@ def _death(url: str, *, told: bool) -> float:
 
 
 def _leased() -> Any:
-    from paneview.broker import JobFilter, JobState
-
     return JobFilter(states=frozenset({JobState.LEASED}), limit=1)
 
 
@@ -266,8 +264,6 @@ def _finished(name: str, url: str, broker: Broker, number: int, place: Path, ser
     else:
         _fill(broker, number)
         mine = Claim("past", ("any",), 500)
-        from paneview.broker import Outcome
-
         while number > 0:
             for lease in broker.claim(mine):
                 broker.finish(lease, Outcome())
