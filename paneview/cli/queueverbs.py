@@ -40,6 +40,7 @@ QUEUE_VERBS = (
                 "COMMAND",
                 "the program that gets prompts on standard input (default 'claude -p')",
             ),
+            Option("--runner", "NAME", "what does phases of workflows (default: the role's in the file)"),
             Option(
                 "--allow",
                 "FOLDER",

@@ -57,6 +57,7 @@ def _setup(call: Call, settings: QueueSettings) -> Setup:
             host=call.text("host") or settings.here,
             grace=30.0 if grace is None else grace,
             command=command,
+            runner=call.text("runner") or "",
             allow=tuple(os.path.abspath(os.path.expanduser(name)) for name in call.texts("allow")),
             heartbeat_interval=settings.heartbeat_interval,
             heartbeat_ttl=settings.heartbeat_ttl,

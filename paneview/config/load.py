@@ -15,15 +15,18 @@ from pathlib import Path
 from typing import Any
 
 from paneview.config.errors import ConfigError, Problem
-from paneview.config.models import NAME_LENGTH, Project, ProjectTable, Task
+from paneview.config.fields import NAME_LENGTH
+from paneview.config.models import Project, ProjectTable, Task
 from paneview.config.paths import default_name
 from paneview.config.relations import check_dependencies, check_sharing, expand_dependencies
 from paneview.config.resolve import Context, check_commands, resolve_environment, resolve_task
+from paneview.config.runners import resolve_agents
 from paneview.config.secrets import secret_values
 from paneview.config.validate import Complaint, validate
 from paneview.config.workers import resolve_queue, resolve_workers, url_secrets
 
 _SESSION_NAME = re.compile(rf"[A-Za-z0-9_][A-Za-z0-9_ -]{{0,{NAME_LENGTH - 1}}}")
+TABLES = {"tasks": "task", "workers": "worker", "runners": "runner", "roles": "role"}
 _PLACE = re.compile(r" \((?:at line (\d+), column (\d+)|at end of document)\)$")
 
 
@@ -98,7 +101,8 @@ def _resolve(
             task = resolve_task(context, name, task_table, number, env)
             tasks[task.name] = task
     queue = resolve_queue(context, file, table, outer)
-    workers = resolve_workers(context, table, env, replicas, queue, file)
+    agents = resolve_agents(context, table.runners, table.roles, env)
+    workers = resolve_workers(context, table, env, replicas, queue, agents, file)
     tasks.update({name: worker for name, (worker, _) in workers.items()})
     # The project's hooks run in the environment of one task or another.
     any_task = {name: value for task in tasks.values() for name, value in task.env.items()}
@@ -107,6 +111,7 @@ def _resolve(
     tables = {**table.tasks, **{worker.base_name: made for worker, made in workers.values()}}
     check_dependencies(context, tables, named)
     check_sharing(context, tasks)
+    own = [env, *(task.env for task in tasks.values()), *(one.env for one in agents.runners.values())]
     return Project.model_construct(
         name=_session_name(context, file, table.name, values),
         file=file,
@@ -118,11 +123,9 @@ def _resolve(
         websocket=table.websocket,
         queue=queue,
         has_queue="queue" in table.model_fields_set or bool(workers),
+        agents=agents,
         secret_patterns=tuple(table.secrets.patterns),
-        secret_values=secret_values(
-            [env, *(task.env for task in tasks.values())], context.environ, table.secrets.patterns
-        )
-        | url_secrets(queue.broker),
+        secret_values=secret_values(own, context.environ, table.secrets.patterns) | url_secrets(queue.broker),
         tasks=expand_dependencies(tasks),
     )
 
@@ -155,8 +158,8 @@ def _problems(context: Context, text: str, file: str) -> list[Problem]:
 
     def locate(complaint: Complaint) -> Problem:
         path, message = complaint.path, complaint.message
-        if len(path) > 2 and path[0] in ("tasks", "workers") and repr(path[1]) not in message:
-            message = f"{path[0][:-1]} {path[1]!r}: {message}"
+        if len(path) > 2 and path[0] in TABLES and repr(path[1]) not in message:
+            message = f"{TABLES[path[0]]} {path[1]!r}: {message}"
         exact = path in document.spans
         while path and path not in document.spans:
             path = path[:-1]

@@ -19,34 +19,23 @@ import json
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import ConfigDict, Field
 
+from paneview.config.fields import Model, NotBlank, NotNegative, Port, Positive, TaskName
 from paneview.config.queue import QueueSettings
-
-NAME_LENGTH = 64
-# Letters, digits, _ and -: no dot (replicas are NAME.1 …), nothing tmux or a file name would stumble over,
-# and not digits alone, which tmux takes for a window's index.
-NAME_PATTERN = r"^([A-Za-z_]|[0-9]+[A-Za-z_-])[A-Za-z0-9_-]*$"
+from paneview.config.roles import Agents
+from paneview.config.runners import RoleTable, RunnerTable
 
 Condition = Literal["started", "healthy", "completed"]
 RestartPolicy = Literal["no", "on-failure", "always"]
 StopSignal = Literal["SIGINT", "SIGTERM", "SIGQUIT", "SIGHUP", "SIGUSR1", "SIGUSR2", "SIGWINCH", "SIGKILL"]
-Port = Annotated[int, Field(ge=1, le=65535)]
-TaskName = Annotated[str, StringConstraints(pattern=NAME_PATTERN, max_length=NAME_LENGTH)]
-NotBlank = Annotated[str, StringConstraints(pattern=r"\S")]
-Positive = Annotated[float, Field(gt=0)]
-NotNegative = Annotated[float, Field(ge=0)]
-
-
-class _Model(BaseModel):
-    model_config = ConfigDict(strict=True, extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 # Built from what has been checked (`model_construct`): validators that never run need not be made.
 _RESOLVED = ConfigDict(defer_build=True)
 
 
-class Hooks(_Model):
+class Hooks(Model):
     """Shell commands around a start and a stop, in the task's folder and environment.
 
     Order: global before, task before, the action, task after, global after. A failing `before_*` aborts the
@@ -65,7 +54,7 @@ class Hooks(_Model):
     """Seconds a hook may take before it is killed, with all it started, and counts as failed."""
 
 
-class Dependency(_Model):
+class Dependency(Model):
     """One thing a task waits for."""
 
     task: str
@@ -75,7 +64,7 @@ class Dependency(_Model):
     0."""
 
 
-class TmuxSettings(_Model):
+class TmuxSettings(Model):
     """Which tmux server the project's session lives in."""
 
     socket: NotBlank | None = None
@@ -83,7 +72,7 @@ class TmuxSettings(_Model):
     server."""
 
 
-class WebSocketSettings(_Model):
+class WebSocketSettings(Model):
     """The WebSocket API. It is off unless this table exists or `paneview daemon --port` asks for it."""
 
     port: Port = 8765
@@ -92,7 +81,7 @@ class WebSocketSettings(_Model):
     """The loopback address to listen on; others are refused, because the API can run commands."""
 
 
-class SecretSettings(_Model):
+class SecretSettings(Model):
     """Which values are never shown."""
 
     patterns: list[NotBlank] = ["*TOKEN*", "*SECRET*", "*PASSWORD*", "*KEY*"]
@@ -100,7 +89,7 @@ class SecretSettings(_Model):
     are masked in `inspect`, events and exports."""
 
 
-class QueueTable(_Model):
+class QueueTable(Model):
     """The queue, and what holds for all who work on it. Environment variables go before these."""
 
     broker: NotBlank = "sqlite:"
@@ -127,7 +116,7 @@ class QueueTable(_Model):
     """What workers print: this and what is more important."""
 
 
-class TaskFields(_Model):
+class TaskFields(Model):
     """What is the same in the file and in the resolved task."""
 
     command: NotBlank
@@ -206,13 +195,15 @@ class TaskTable(TaskFields):
     """Run this many, as NAME.1 to NAME.N, each with its number in PANEVIEW_REPLICA."""
 
 
-class WorkerTable(_Model):
+class WorkerTable(Model):
     """A worker: takes jobs from the queue, supervised like any task."""
 
     role: NotBlank | list[NotBlank] = "worker"
     """What it can do: one role, or several."""
     command: list[NotBlank] = ["claude", "-p"]
     """The program that gets a prompt on standard input, as a list of words; no shell reads it."""
+    runner: NotBlank | None = None
+    """The runner that does phases of workflows here. Default: its role's, else the file's first, else claude."""
     concurrency: Annotated[int, Field(ge=1, le=1000)] = 1
     """Jobs at the same time."""
     handlers: list[NotBlank] = []
@@ -241,7 +232,7 @@ class WorkerTable(_Model):
     """Commands around this worker's start and stop."""
 
 
-class ProjectTable(_Model):
+class ProjectTable(Model):
     """A paneview project: the tasks it runs and how. Strings may hold ${VAR} and ${VAR:-default}."""
 
     model_config = ConfigDict(title="paneview.toml")
@@ -269,6 +260,10 @@ class ProjectTable(_Model):
     """The tasks, by name: letters, digits, _ and -."""
     workers: dict[TaskName, WorkerTable] = {}
     """The workers, by name, which no task may have."""
+    runners: dict[TaskName, RunnerTable] = {}
+    """Programs that drive agents, by name; claude, codex, gemini, opencode, aider and demo need no table."""
+    roles: dict[TaskName, RoleTable] = {}
+    """What agents of a role may do, by the role's name; planner, reviewer, worker and compounder need no table."""
 
 
 class Task(TaskFields):
@@ -312,7 +307,7 @@ class Task(TaskFields):
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]
 
 
-class Project(_Model):
+class Project(Model):
     """A configuration file, read, checked and resolved."""
 
     model_config = _RESOLVED
@@ -332,6 +327,8 @@ class Project(_Model):
     queue: QueueSettings
     has_queue: bool
     """The file speaks of a queue or of workers."""
+    agents: Agents
+    """Runners and roles, the built-in ones too."""
     secret_patterns: tuple[str, ...]
     secret_values: frozenset[str]
     """The values themselves, to be masked wherever text is shown; see `secrets.Masker`."""

@@ -11,9 +11,10 @@ import ast
 import inspect
 from typing import Any
 
-from paneview.config import models
+from paneview.config import models, runners
 
 ROOT = "ProjectTable"
+MODULES = (models, runners)  # where the models are
 
 
 def schema() -> dict[str, Any]:
@@ -25,7 +26,7 @@ def schema() -> dict[str, Any]:
             properties.pop("title", None)  # the key again, in capitals
             _without_null(properties)
             properties["description"] = descriptions[name][field]
-    for table in ("tasks", "workers"):
+    for table in ("tasks", "workers", "runners", "roles"):
         result["properties"][table]["additionalProperties"] = False  # names that do not match the pattern
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **result}
 
@@ -45,7 +46,8 @@ def _without_null(properties: dict[str, Any]) -> None:
 def _field_texts() -> dict[str, dict[str, str]]:
     """For each model, the text under each of its fields, inherited ones included."""
     texts: dict[str, dict[str, str]] = {}
-    for node in ast.parse(inspect.getsource(models)).body:
+    sources = [node for module in MODULES for node in ast.parse(inspect.getsource(module)).body]
+    for node in sources:
         if not isinstance(node, ast.ClassDef):
             continue
         own = texts[node.name] = {}

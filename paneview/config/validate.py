@@ -19,8 +19,8 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
+from paneview.config.fields import NAME_LENGTH
 from paneview.config.models import (
-    NAME_LENGTH,
     Dependency,
     Hooks,
     ProjectTable,
@@ -31,6 +31,7 @@ from paneview.config.models import (
     WebSocketSettings,
     WorkerTable,
 )
+from paneview.config.runners import RoleTable, RunnerTable
 
 Path = tuple[str | int, ...]
 """Where something stands in a TOML document: keys, and numbers in lists."""
@@ -63,6 +64,8 @@ _TABLES: dict[str, type[BaseModel]] = {
 _NAMED: dict[object, tuple[str, type[BaseModel]]] = {
     "tasks": ("task", TaskTable),
     "workers": ("worker", WorkerTable),
+    "runners": ("runner", RunnerTable),
+    "roles": ("role", RoleTable),
 }
 """Tables of tables by name."""
 MOST_KEYS_IN_A_HINT = 12

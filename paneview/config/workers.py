@@ -25,6 +25,8 @@ from paneview.config.resolve import (
     resolve_path,
     resolve_task,
 )
+from paneview.config.roles import Agents
+from paneview.config.runners import check_runner
 from paneview.config.validate import Path, nearest
 
 NO_LIMIT = 1_000_000  # restarts in a row: workers are counted within a window instead
@@ -58,6 +60,7 @@ def resolve_workers(
     project_env: Mapping[str, str],
     replicas: Mapping[str, int],
     queue: QueueSettings,
+    agents: Agents,
     file: FilePath,
 ) -> dict[str, tuple[Task, TaskTable]]:
     """Each worker, or replica of one, as a task, and the table it would have as one."""
@@ -67,6 +70,8 @@ def resolve_workers(
         if name in table.tasks:
             context.complain(("workers", name), f"{name!r} is already the name of a task", at_key=True)
             continue
+        if worker.runner is not None:
+            check_runner(context, ("workers", name, "runner"), worker.runner, agents.runners)
         count = replicas.get(name, worker.replicas)
         for number in [None] if count is None else range(1, count + 1):
             made = _as_task_table(context, name, worker, number, project_env, file)
@@ -110,6 +115,8 @@ def _as_task_table(
     argv += ["--command", shlex.join(text("command", word) for word in worker.command)]
     if not worker.command:
         context.complain((*path, "command"), "command is empty")
+    if worker.runner is not None:
+        argv += ["--runner", worker.runner]
     for module in worker.handlers:
         argv += ["--handlers", text("handlers", module)]
     for folder in worker.allow:

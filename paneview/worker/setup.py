@@ -32,6 +32,8 @@ class Setup:
     """At its end: how long jobs may go on before they are handed back."""
     command: tuple[str, ...] = DEFAULT_COMMAND
     """The program that gets a prompt on its standard input."""
+    runner: str = ""
+    """What does phases of workflows; empty: the role's, as the file says."""
     allow: tuple[str, ...] = ()
     """Folders in which, or below which, a job may ask to run; empty: the one the worker was started in."""
     heartbeat_interval: float = 10.0
