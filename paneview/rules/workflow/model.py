@@ -1,0 +1,283 @@
+"""What a workflow is and how far it has come: frozen, and JSON both ways, since the broker keeps it.
+
+A `Plan` is a workflow's definition as it was when it was asked for: an edit of the file changes no workflow under way.
+A phase's *attempt* grows with every run of it and is never used twice; it names the job, so that a run is submitted
+once however often that is tried. Times are epoch seconds; None for money means that nobody knows the price.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from enum import StrEnum
+from typing import Any, Literal, Self
+
+Json = Any
+Approve = Literal["never", "always", "on_risk"]
+
+
+class PhaseStatus(StrEnum):
+    """Where a phase is."""
+
+    PENDING = "pending"
+    SKIPPED = "skipped"
+    WAITING_APPROVAL = "waiting_approval"
+    """A person is to say whether it may begin."""
+    QUEUED = "queued"
+    RUNNING = "running"
+    VERIFYING = "verifying"
+    WAITING_PERSON = "waiting_person"
+    """It began, and cannot go on without a person: a permission, a login, money."""
+    DONE = "done"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+
+WORKING = frozenset({PhaseStatus.QUEUED, PhaseStatus.RUNNING, PhaseStatus.VERIFYING})
+WAITING = frozenset({PhaseStatus.WAITING_APPROVAL, PhaseStatus.WAITING_PERSON})
+OVER = frozenset({PhaseStatus.SKIPPED, PhaseStatus.DONE, PhaseStatus.FAILED, PhaseStatus.CANCELLED})
+
+
+class Status(StrEnum):
+    """Where a workflow is."""
+
+    PREPARING = "preparing"
+    """Its working place is being made."""
+    RUNNING = "running"
+    WAITING = "waiting"
+    """For a person; nothing runs."""
+    CANCELLING = "cancelling"
+    """What runs is being ended."""
+    CLOSING = "closing"
+    """Its work is being committed, its working place cleared away."""
+    DONE = "done"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+    @property
+    def final(self) -> bool:
+        """Nothing happens any more by itself."""
+        return self in (Status.DONE, Status.FAILED, Status.CANCELLED)
+
+
+def _known(cls: type, raw: Mapping[str, Any]) -> dict[str, Any]:
+    names = {item.name for item in fields(cls)}
+    return {key: value for key, value in raw.items() if key in names}
+
+
+@dataclass(frozen=True, slots=True)
+class PhasePlan:
+    """One phase as it was defined."""
+
+    name: str
+    role: str
+    prompt: str = ""
+    """Its template."""
+    needs: tuple[str, ...] = ()
+    output: Literal["text", "json"] = "text"
+    schema: Json = None
+    when: str = ""
+    """An expression (`paneview.rules.expression`); empty: always."""
+    verify: str = ""
+    """A shell command whose exit code decides."""
+    verify_timeout: float = 600.0
+    retries: int = 0
+    approve: Approve = "never"
+    timeout: float | None = None
+    edits: bool = True
+    """It may change files."""
+    dangerous: bool = False
+    """Its role may do anything."""
+    hosts: tuple[str, ...] = ()
+    """Where its role may work; empty: anywhere."""
+
+    @classmethod
+    def from_json(cls, raw: Mapping[str, Any]) -> Self:
+        """What `asdict` and JSON have made of one."""
+        values = _known(cls, raw)
+        return cls(**{**values, "needs": tuple(values["needs"]), "hosts": tuple(values.get("hosts", ()))})
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """A workflow's definition. The phases stand after what they need."""
+
+    name: str
+    phases: tuple[PhasePlan, ...]
+    isolation: Literal["none", "worktree"] = "none"
+    budget_usd: float | None = None
+    budget_tokens: int | None = None
+    timeout: float | None = None
+    """Seconds for the whole, without the time in which it waits for a person."""
+    setup: str = ""
+    copy: tuple[str, ...] = ()
+    ports: tuple[str, ...] = ()
+    """Environment variables that get a free port each."""
+
+    @classmethod
+    def from_json(cls, raw: Mapping[str, Any]) -> Self:
+        """What `asdict` and JSON have made of one."""
+        values = _known(cls, raw)
+        phases = tuple(PhasePlan.from_json(phase) for phase in raw["phases"])
+        return cls(
+            **{**values, "phases": phases, "copy": tuple(values["copy"]), "ports": tuple(values["ports"])}
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Spent:
+    """What runs have cost. ``unpriced``: how many of them have no known price."""
+
+    input: int = 0
+    output: int = 0
+    cached: int = 0
+    cost_usd: float = 0.0
+    priced: int = 0
+    unpriced: int = 0
+    turns: int = 0
+    seconds: float = 0.0
+
+    def __add__(self, other: Spent) -> Spent:
+        return Spent(*(getattr(self, item.name) + getattr(other, item.name) for item in fields(Spent)))
+
+    @property
+    def tokens(self) -> int:
+        """Read and written, cached ones too."""
+        return self.input + self.output + self.cached
+
+    @property
+    def known_cost(self) -> float | None:
+        """Dollars; None if nothing that was run has a price."""
+        return self.cost_usd if self.priced or not self.unpriced else None
+
+
+@dataclass(frozen=True, slots=True)
+class Phase:
+    """How far a phase has come. What it brought is of its last run."""
+
+    status: PhaseStatus = PhaseStatus.PENDING
+    reason: str = ""
+    """Why it is where it is."""
+    attempt: int = 0
+    """Of its last run; 0: it never ran."""
+    runs: int = 0
+    """Runs since it was last begun from the start."""
+    failures: int = 0
+    """Retries spent."""
+    limited: int = 0
+    """Rate limits in a row."""
+    resumed: bool = False
+    """It was resumed once after it fell silent."""
+    cleared: bool = False
+    """It may start without asking again: its condition and the person's word are behind it."""
+    feedback: str = ""
+    """What the next run is to be told of the last one."""
+    allow: tuple[str, ...] = ()
+    """Tools that a person has allowed it."""
+    session: str = ""
+    """The agent's, to be resumed."""
+    not_before: float | None = None
+    text: str = ""
+    data: Json = None
+    error: str = ""
+    outcome: str = ""
+    """The last run's status in the worker's words."""
+    denials: tuple[str, ...] = ()
+    """Tools it was refused."""
+    lines: int | None = None
+    """Lines that it changed; None: not known."""
+    files: int | None = None
+    verify_code: int | None = None
+    spent: Spent = field(default_factory=Spent)
+    queued_at: float | None = None
+    started_at: float | None = None
+    ended_at: float | None = None
+
+    @classmethod
+    def from_json(cls, raw: Mapping[str, Any]) -> Self:
+        """What `asdict` and JSON have made of one."""
+        values = _known(cls, raw)
+        return cls(
+            **{
+                **values,
+                "status": PhaseStatus(raw["status"]),
+                "spent": Spent(**_known(Spent, raw["spent"])),
+                "allow": tuple(values["allow"]),
+                "denials": tuple(values["denials"]),
+            }
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Workflow:
+    """A workflow as it is now."""
+
+    id: str
+    plan: Plan
+    task: str
+    """What was asked."""
+    cwd: str
+    home: str
+    """The host and project whose supervisor advances it."""
+    created_at: float
+    by: str = ""
+    status: Status = Status.PREPARING
+    phases: tuple[Phase, ...] = ()
+    reason: str = ""
+    """Why it is where it is, or how it ended."""
+    hold: str = ""
+    """Why nothing new begins until a person says so."""
+    ending: Literal["", "done", "failed", "cancelled"] = ""
+    give_up_at: float | None = None
+    """When a cancelled run that does not end counts as ended."""
+    deadline: float | None = None
+    waiting_since: float | None = None
+    warned: bool = False
+    """It was told that most of the budget is gone."""
+    ended_at: float | None = None
+    place: Mapping[str, Json] = field(default_factory=dict)
+    """What is known of its working place: path, branch, base, ports, commit."""
+
+    @property
+    def spent(self) -> Spent:
+        """By all its runs."""
+        return sum((phase.spent for phase in self.phases), Spent())
+
+    def index(self, name: str) -> int | None:
+        """The place of a phase among `phases`."""
+        for number, phase in enumerate(self.plan.phases):
+            if phase.name == name:
+                return number
+        return None
+
+    def to_json(self) -> dict[str, Json]:
+        """For the broker."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, raw: Mapping[str, Any]) -> Self:
+        """What `to_json` and JSON have made of one."""
+        values = _known(cls, raw)
+        return cls(
+            **{
+                **values,
+                "plan": Plan.from_json(raw["plan"]),
+                "status": Status(raw["status"]),
+                "phases": tuple(Phase.from_json(phase) for phase in raw["phases"]),
+            }
+        )
+
+
+def begin(id_: str, plan: Plan, task: str, *, cwd: str, home: str, by: str, now: float) -> Workflow:
+    """A workflow that was just asked for; `paneview.rules.workflow.step` takes it on from here."""
+    return Workflow(
+        id=id_,
+        plan=plan,
+        task=task,
+        cwd=cwd,
+        home=home,
+        by=by,
+        created_at=now,
+        deadline=None if plan.timeout is None else now + plan.timeout,
+        phases=tuple(Phase() for _ in plan.phases),
+    )

@@ -1,0 +1,72 @@
+"""What expressions and prompts see of earlier phases, and what in them counts as a risk."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from paneview.rules.workflow.model import Json, Phase, PhaseStatus, Workflow
+
+_RISKY = ("high", "yes", "true")
+
+
+def values(flow: Workflow) -> dict[str, Any]:
+    """By phase: what ``when`` may ask for."""
+    return {plan.name: _of(phase) for plan, phase in zip(flow.plan.phases, flow.phases, strict=True)}
+
+
+def _of(phase: Phase) -> dict[str, Json]:
+    return {
+        "status": phase.status.value,
+        "done": phase.status is PhaseStatus.DONE,
+        "skipped": phase.status is PhaseStatus.SKIPPED,
+        "failed": phase.status is PhaseStatus.FAILED,
+        "text": phase.text,
+        "data": phase.data,
+        "lines": phase.lines,
+        "files": phase.files,
+        "attempts": phase.runs,
+        "retries": phase.failures,
+        "verify": phase.verify_code,
+        "tokens": phase.spent.tokens,
+        "cost_usd": phase.spent.known_cost,
+        "turns": phase.spent.turns,
+        "seconds": phase.spent.seconds,
+    }
+
+
+def risk(flow: Workflow, number: int) -> str:
+    """Why a person should look before this phase begins; empty: no reason.
+
+    Its role may do anything; or a phase before it was refused a tool, or says in its JSON that there is a risk.
+    """
+    plan = flow.plan.phases[number]
+    if plan.dangerous:
+        return f"the role {plan.role} may do anything"
+    for before in earlier(flow, number):
+        phase, name = flow.phases[before], flow.plan.phases[before].name
+        if phase.denials:
+            return f"{name} was refused {', '.join(phase.denials)}"
+        said = phase.data.get("risk") if isinstance(phase.data, Mapping) else None
+        if said is True or (isinstance(said, str) and said.strip().lower() in _RISKY):
+            return f"{name} says that there is a risk"
+    return ""
+
+
+def earlier(flow: Workflow, number: int) -> list[int]:
+    """The phases that this one needs, and what those need, in order."""
+    places = {plan.name: place for place, plan in enumerate(flow.plan.phases)}
+    found: set[int] = set()
+    wanted = [number]
+    while wanted:
+        for name in flow.plan.phases[wanted.pop()].needs:
+            place = places[name]
+            if place not in found:
+                found.add(place)
+                wanted.append(place)
+    return sorted(found)
+
+
+def later(flow: Workflow, number: int) -> set[int]:
+    """The phases that need this one, directly or not."""
+    return {place for place in range(len(flow.phases)) if number in earlier(flow, place)}

@@ -1,0 +1,162 @@
+"""What follows by itself: phases that may begin begin, those that can't are skipped, and the workflow ends."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from paneview.rules.expression import parse
+from paneview.rules.workflow import money
+from paneview.rules.workflow.model import (
+    OVER,
+    WAITING,
+    WORKING,
+    Phase,
+    PhaseStatus,
+    Status,
+    Workflow,
+)
+from paneview.rules.workflow.results import risk, values
+
+_FAILED = (PhaseStatus.FAILED, PhaseStatus.CANCELLED)
+UNMET = "needs "  # how the reason begins of a phase that was skipped since one before it failed
+
+
+def settle(flow: Workflow, now: float) -> Workflow:
+    """Take every step that needs no event."""
+    if flow.status.final or flow.status in (Status.PREPARING, Status.CLOSING):
+        return flow
+    if flow.status is Status.CANCELLING:
+        return _end(flow, now) if not working(flow) else flow
+    flow = _begin_phases(replace(flow, hold="" if flow.hold.startswith("budget:") else flow.hold), now)
+    if not flow.warned and money.nearly(flow):
+        flow = replace(flow, warned=True)
+    return _judge(flow, now)
+
+
+def working(flow: Workflow) -> list[int]:
+    """The phases that are at it."""
+    return [number for number, phase in enumerate(flow.phases) if phase.status in WORKING]
+
+
+def put(flow: Workflow, number: int, phase: Phase) -> Workflow:
+    """With this phase in its place."""
+    return replace(flow, phases=(*flow.phases[:number], phase, *flow.phases[number + 1 :]))
+
+
+def _begin_phases(flow: Workflow, now: float) -> Workflow:
+    """Phases stand after what they need, so one pass sees everything."""
+    for number, phase in enumerate(flow.phases):
+        if phase.status is PhaseStatus.PENDING and _is_due(flow, number):
+            flow = _consider(flow, number, now)
+    return flow
+
+
+def _is_due(flow: Workflow, number: int) -> bool:
+    return all(flow.phases[place].status in OVER for place in _needed(flow, number))
+
+
+def _needed(flow: Workflow, number: int) -> list[int]:
+    found = [flow.index(name) for name in flow.plan.phases[number].needs]
+    return [place for place in found if place is not None]
+
+
+def _consider(flow: Workflow, number: int, now: float) -> Workflow:
+    plan, phase = flow.plan.phases[number], flow.phases[number]
+    for place in _needed(flow, number):
+        before = flow.phases[place]
+        broken = before.status is PhaseStatus.SKIPPED and before.reason.startswith(UNMET)
+        if before.status in _FAILED or broken:
+            reason = (
+                f"{UNMET}{flow.plan.phases[place].name}, which {'was skipped' if broken else before.status}"
+            )
+            return put(flow, number, replace(phase, status=PhaseStatus.SKIPPED, reason=reason, ended_at=now))
+    if not phase.cleared and plan.when:
+        condition, known = parse(plan.when), values(flow)
+        if not condition.holds(known):
+            reason = f"not ({plan.when}): {condition.explain(known)}"
+            return put(flow, number, replace(phase, status=PhaseStatus.SKIPPED, reason=reason, ended_at=now))
+    if spent := money.exhausted(flow):
+        return replace(flow, hold=spent)
+    if flow.hold:
+        return flow
+    if not phase.cleared and (why := _asks(flow, number)):
+        return put(flow, number, replace(phase, status=PhaseStatus.WAITING_APPROVAL, reason=why))
+    return put(
+        flow,
+        number,
+        replace(
+            phase, status=PhaseStatus.QUEUED, reason="", attempt=phase.attempt + 1, runs=phase.runs + 1, cleared=True,
+            queued_at=now, started_at=None, ended_at=None,
+        ),
+    )  # fmt: skip
+
+
+def _asks(flow: Workflow, number: int) -> str:
+    match flow.plan.phases[number].approve:
+        case "always":
+            return "a person is to approve it"
+        case "on_risk":
+            return risk(flow, number)
+        case _:
+            return ""
+
+
+def _judge(flow: Workflow, now: float) -> Workflow:
+    """Running, waiting, or over."""
+    if working(flow):
+        return running(flow, now)
+    if all(phase.status in OVER for phase in flow.phases):
+        failed = [
+            (plan.name, phase)
+            for plan, phase in zip(flow.plan.phases, flow.phases, strict=True)
+            if phase.status in _FAILED
+        ]
+        if not failed:
+            return _end(replace(flow, ending="done", reason=""), now)
+        words = "; ".join(f"{name} {phase.status.value}: {phase.reason}" for name, phase in failed)
+        return _end(replace(flow, ending="failed", reason=words), now)
+    names = [
+        f"{plan.name}: {phase.reason}"
+        for plan, phase in zip(flow.plan.phases, flow.phases, strict=True)
+        if phase.status in WAITING
+    ]
+    reason = "; ".join([*([flow.hold] if flow.hold else []), *names])
+    if flow.status is Status.WAITING:
+        return replace(flow, reason=reason)
+    return replace(flow, status=Status.WAITING, reason=reason, waiting_since=now)
+
+
+def running(flow: Workflow, now: float) -> Workflow:
+    """It goes on; the time for which it waited for a person does not count."""
+    deadline = flow.deadline
+    if flow.waiting_since is not None and deadline is not None:
+        deadline += max(0.0, now - flow.waiting_since)
+    return replace(flow, status=Status.RUNNING, reason="", waiting_since=None, deadline=deadline)
+
+
+def stop(flow: Workflow, ending: str, reason: str, now: float, patience: float) -> Workflow:
+    """Let nothing begin any more, and end what runs."""
+    phases = tuple(_stopped(phase, now) for phase in flow.phases)
+    flow = replace(flow, phases=phases, ending=ending, reason=reason, hold="", waiting_since=None)  # type: ignore[arg-type]
+    flow = replace(flow, status=Status.CANCELLING, give_up_at=now + patience)
+    return settle(flow, now)
+
+
+def _stopped(phase: Phase, now: float) -> Phase:
+    """What a worker has is withdrawn by a message; all else ends here."""
+    if phase.status in OVER or phase.status in (PhaseStatus.QUEUED, PhaseStatus.RUNNING):
+        return phase
+    return replace(phase, status=PhaseStatus.CANCELLED, ended_at=now)
+
+
+def _end(flow: Workflow, now: float) -> Workflow:
+    if flow.plan.isolation == "worktree":
+        return replace(flow, status=Status.CLOSING, give_up_at=None, waiting_since=None)
+    return finish(flow, now)
+
+
+def finish(flow: Workflow, now: float) -> Workflow:
+    """It is over."""
+    return replace(
+        flow, status=Status(flow.ending), ended_at=now, give_up_at=None, waiting_since=None, deadline=None
+    )

@@ -1,0 +1,305 @@
+"""The one function that changes a workflow: ``step(workflow, event, now) → (workflow, effects)``.
+
+An event that does not fit (a run of an attempt that is past, a yes where nobody asked) changes nothing, so that all
+may be told more than once. What is to be done follows from the state alone (`due`): a supervisor that takes over asks
+for it and goes on, and no effect can be forgotten between the state and its doing.
+
+It always ends or waits for a person: attempts are bounded by the phase's retries, a run that falls silent is resumed
+once, rate limits are bounded by the workflow's time-out, and a run that is cancelled but does not end is given up.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+from paneview.rules.workflow import happenings as h
+from paneview.rules.workflow.model import WAITING, Phase, PhaseStatus, Status, Workflow
+from paneview.rules.workflow.results import later
+from paneview.rules.workflow.settling import UNMET, finish, put, settle, stop, working
+
+PATIENCE = 60.0  # seconds that a cancelled run may take to end
+LIMIT_PAUSE = 60.0  # seconds after a rate limit whose end nobody knows
+TAIL = 8000  # characters of a failure that the next run is told
+MOST_LIMITS = 20  # rate limits in a row that are waited for
+GO_ON = "The last run ended without a result. Go on where it stopped and finish the task."
+_FOR_A_PERSON = {
+    "needs_permission": "it was refused what it needs",
+    "auth": "its runner is not logged in",
+    "budget": "its run has used up what it was given",
+    "rate_limited": f"its runner was limited {MOST_LIMITS} times in a row",
+}
+
+
+def step(flow: Workflow, event: h.Happening, now: float) -> tuple[Workflow, frozenset[h.Effect]]:
+    """The workflow after the event, and what is newly to be done."""
+    changed = _HANDLERS[type(event)](flow, event, now)
+    return changed, due(changed) - due(flow)
+
+
+def due(flow: Workflow) -> frozenset[h.Effect]:
+    """All that is to be done in this state, whether or not it has been begun."""
+    if flow.status is Status.PREPARING:
+        return frozenset({h.Prepare()})
+    if flow.status is Status.CLOSING:
+        return frozenset({h.Close()})
+    if flow.status.final:
+        return frozenset()
+    found: set[h.Effect] = set()
+    for number in working(flow):
+        phase = flow.phases[number]
+        if flow.status is Status.CANCELLING:
+            found.add(h.Withdraw(number, phase.attempt))
+        elif phase.status is PhaseStatus.VERIFYING:
+            found.add(h.Verify(number, phase.attempt))
+        else:
+            found.add(h.Run(number, phase.attempt))
+    return frozenset(found)
+
+
+def wake_at(flow: Workflow) -> float | None:
+    """When `Ticked` is to come next, should nothing happen before."""
+    if flow.status is Status.CANCELLING:
+        return flow.give_up_at
+    if flow.status in (Status.PREPARING, Status.RUNNING):
+        return flow.deadline
+    return None
+
+
+def _begun(flow: Workflow, _event: h.Begun, now: float) -> Workflow:
+    if flow.status is not Status.PREPARING or flow.plan.isolation == "worktree":
+        return flow
+    return settle(replace(flow, status=Status.RUNNING), now)
+
+
+def _prepared(flow: Workflow, event: h.Prepared, now: float) -> Workflow:
+    if flow.status is not Status.PREPARING:
+        return flow
+    flow = replace(flow, place={**flow.place, **event.place})
+    if event.error:
+        return stop(flow, "failed", f"its working place could not be made: {event.error}", now, PATIENCE)
+    return settle(replace(flow, status=Status.RUNNING), now)
+
+
+def _claimed(flow: Workflow, event: h.Claimed, now: float) -> Workflow:
+    phase = _current(flow, event.phase, event.attempt, PhaseStatus.QUEUED)
+    if phase is None:
+        return flow
+    return put(flow, event.phase, replace(phase, status=PhaseStatus.RUNNING, started_at=now))
+
+
+def _current(flow: Workflow, number: int, attempt: int, *statuses: PhaseStatus) -> Phase | None:
+    """The phase, if this is its current attempt and it is in one of these states."""
+    if not 0 <= number < len(flow.phases) or flow.status.final:
+        return None
+    phase = flow.phases[number]
+    return phase if phase.attempt == attempt and phase.status in statuses else None
+
+
+def _ran(flow: Workflow, event: h.Ran, now: float) -> Workflow:
+    phase = _current(flow, event.phase, event.attempt, PhaseStatus.QUEUED, PhaseStatus.RUNNING)
+    if phase is None:
+        return flow
+    phase = replace(
+        phase,
+        outcome=event.status,
+        text=event.text or phase.text,
+        data=event.data if event.data is not None else phase.data,
+        error=event.error,
+        session=event.session or phase.session,
+        denials=event.denials,
+        resumed=phase.resumed or event.resumed,
+        lines=event.lines,
+        files=event.files,
+        spent=phase.spent + event.spent,
+        not_before=None,
+    )
+    if flow.status is Status.CANCELLING:
+        phase = replace(phase, status=PhaseStatus.CANCELLED, ended_at=now)
+    else:
+        phase = _after_run(flow, phase, event, now)
+    return settle(put(flow, event.phase, phase), now)
+
+
+def _after_run(flow: Workflow, phase: Phase, event: h.Ran, now: float) -> Phase:
+    plan = flow.plan.phases[event.phase]
+    status, error = event.status, event.error
+    if status == "ok" and plan.output == "json" and event.data is None:
+        status, error = "failed", "it was to bring JSON, and brought none"
+    reason = error or status
+    match status:
+        case "ok":
+            verifying = replace(phase, status=PhaseStatus.VERIFYING, reason="", feedback="")
+            return verifying if plan.verify else _done(phase, now)
+        case "cancelled":
+            return _failed(0, phase, f"its job was cancelled: {reason}", "", now)
+        case "stalled" | "no_result" if not phase.resumed:
+            return replace(phase, status=PhaseStatus.PENDING, reason=status, resumed=True, feedback=GO_ON)
+        case "rate_limited" if phase.limited < MOST_LIMITS:
+            return _after_limit(phase, event.reset_at, now)
+        case "needs_permission" | "auth" | "budget" | "rate_limited":
+            return _for_a_person(phase, status, error)
+        case _:
+            return _failed(plan.retries, phase, reason, reason, now)
+
+
+def _after_limit(phase: Phase, reset_at: float | None, now: float) -> Phase:
+    until = reset_at if reset_at is not None and reset_at > now else now + LIMIT_PAUSE
+    limited = phase.limited + 1
+    return replace(phase, status=PhaseStatus.PENDING, reason="rate limit", not_before=until, limited=limited)
+
+
+def _for_a_person(phase: Phase, status: str, error: str) -> Phase:
+    detail = ", ".join(phase.denials) or error
+    reason = f"{_FOR_A_PERSON[status]}{': ' if detail else ''}{detail}"
+    return replace(phase, status=PhaseStatus.WAITING_PERSON, reason=reason, feedback=error, limited=0)
+
+
+def _done(phase: Phase, now: float) -> Phase:
+    return replace(phase, status=PhaseStatus.DONE, reason="", feedback="", error="", ended_at=now)
+
+
+def _failed(retries: int, phase: Phase, reason: str, tail: str, now: float) -> Phase:
+    """Another run, if one is left, told how the last one failed."""
+    if phase.failures >= retries:
+        return replace(phase, status=PhaseStatus.FAILED, reason=reason, ended_at=now)
+    return replace(
+        phase,
+        status=PhaseStatus.PENDING,
+        reason=f"again: {reason}",
+        failures=phase.failures + 1,
+        feedback=tail[-TAIL:],
+    )
+
+
+def _verified(flow: Workflow, event: h.Verified, now: float) -> Workflow:
+    phase = _current(flow, event.phase, event.attempt, PhaseStatus.VERIFYING)
+    if phase is None:
+        return flow
+    plan = flow.plan.phases[event.phase]
+    phase = replace(phase, verify_code=event.code)
+    if event.code == 0:
+        phase = _done(phase, now)
+    else:
+        how = f"ended with {event.code}" if event.code is not None else "did not end well"
+        reason = f"{plan.verify!r} {how}"
+        phase = _failed(
+            plan.retries, replace(phase, error=event.tail), reason, f"{reason}:\n{event.tail}", now
+        )
+    return settle(put(flow, event.phase, phase), now)
+
+
+def _closed(flow: Workflow, event: h.Closed, now: float) -> Workflow:
+    if flow.status is not Status.CLOSING:
+        return flow
+    return finish(replace(flow, place={**flow.place, **event.place}), now)
+
+
+def _noted(flow: Workflow, event: h.Noted, _now: float) -> Workflow:
+    if flow.status.final or all(flow.place.get(key) == value for key, value in event.place.items()):
+        return flow
+    return replace(flow, place={**flow.place, **event.place})
+
+
+def _approved(flow: Workflow, event: h.Approved, now: float) -> Workflow:
+    if flow.status.final or flow.status in (Status.CANCELLING, Status.CLOSING):
+        return flow
+    for number, phase in enumerate(flow.phases):
+        if phase.status in WAITING and event.phase in (None, number):
+            allow = tuple(dict.fromkeys((*phase.allow, *phase.denials)))
+            told = f"You may now use: {', '.join(phase.denials)}. Go on." if phase.denials else phase.feedback
+            cleared = replace(
+                phase, status=PhaseStatus.PENDING, cleared=True, allow=allow, feedback=told, reason=""
+            )
+            flow = put(flow, number, cleared)
+    return settle(flow, now)
+
+
+def _rejected(flow: Workflow, event: h.Rejected, now: float) -> Workflow:
+    if flow.status.final or flow.status in (Status.CANCELLING, Status.CLOSING):
+        return flow
+    reason = f"rejected{f' by {event.by}' if event.by else ''}{f': {event.why}' if event.why else ''}"
+    for number, phase in enumerate(flow.phases):
+        if phase.status in WAITING and event.phase in (None, number):
+            failed = replace(phase, status=PhaseStatus.FAILED, reason=reason, ended_at=now)
+            flow = put(flow, number, failed)
+    return settle(flow, now)
+
+
+def _resumed(flow: Workflow, event: h.Resumed, now: float) -> Workflow:
+    if flow.status.final or flow.status in (Status.CANCELLING, Status.CLOSING):
+        return flow
+    plan = flow.plan
+    if event.budget_usd is not None:
+        plan = replace(plan, budget_usd=event.budget_usd)
+    if event.budget_tokens is not None:
+        plan = replace(plan, budget_tokens=event.budget_tokens)
+    flow = replace(flow, plan=plan, hold="", warned=flow.warned and plan == flow.plan)
+    for number, phase in enumerate(flow.phases):
+        if phase.status is PhaseStatus.WAITING_PERSON:
+            flow = put(flow, number, replace(phase, status=PhaseStatus.PENDING, reason=""))
+    return settle(flow, now)
+
+
+def _cancel_asked(flow: Workflow, event: h.CancelAsked, now: float) -> Workflow:
+    if flow.status.final or flow.status in (Status.CANCELLING, Status.CLOSING):
+        return flow
+    return stop(flow, "cancelled", event.why or "cancelled", now, PATIENCE)
+
+
+def _retry_asked(flow: Workflow, event: h.RetryAsked, now: float) -> Workflow:
+    if not flow.status.final:
+        return flow
+    if event.phase is None:
+        first = {
+            number
+            for number, phase in enumerate(flow.phases)
+            if phase.status is not PhaseStatus.DONE
+            and not (phase.status is PhaseStatus.SKIPPED and not phase.reason.startswith(UNMET))
+        }
+    else:
+        first = {event.phase} & set(range(len(flow.phases)))
+    again = first.union(*(later(flow, number) for number in first)) if first else set()
+    if not again:
+        return flow
+    phases = tuple(
+        Phase(attempt=phase.attempt, spent=phase.spent) if number in again else phase
+        for number, phase in enumerate(flow.phases)
+    )
+    flow = replace(
+        flow, phases=phases, status=Status.PREPARING, ending="", reason="", hold="", ended_at=None, waiting_since=None,
+        deadline=None if flow.plan.timeout is None else now + flow.plan.timeout,
+    )  # fmt: skip
+    return _begun(flow, h.Begun(), now)
+
+
+def _ticked(flow: Workflow, _event: h.Ticked, now: float) -> Workflow:
+    at = wake_at(flow)
+    if at is None or now < at:
+        return flow
+    if flow.status is not Status.CANCELLING:
+        return stop(flow, "failed", f"not done within {flow.plan.timeout:g} s", now, PATIENCE)
+    for number in working(flow):
+        phase = replace(
+            flow.phases[number], status=PhaseStatus.CANCELLED, reason="it did not end", ended_at=now
+        )
+        flow = put(flow, number, phase)
+    return settle(flow, now)
+
+
+_HANDLERS: dict[type, Callable[[Workflow, Any, float], Workflow]] = {
+    h.Begun: _begun,
+    h.Prepared: _prepared,
+    h.Claimed: _claimed,
+    h.Ran: _ran,
+    h.Verified: _verified,
+    h.Closed: _closed,
+    h.Noted: _noted,
+    h.Approved: _approved,
+    h.Rejected: _rejected,
+    h.Resumed: _resumed,
+    h.CancelAsked: _cancel_asked,
+    h.RetryAsked: _retry_asked,
+    h.Ticked: _ticked,
+}

@@ -1,0 +1,422 @@
+"""The rules of a workflow: examples, and random histories in virtual time."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from paneview.rules.workflow import (
+    OVER,
+    PhasePlan,
+    PhaseStatus,
+    Plan,
+    Spent,
+    Status,
+    Workflow,
+    begin,
+    due,
+    step,
+    wake_at,
+)
+from paneview.rules.workflow import happenings as h
+from paneview.rules.workflow.step import PATIENCE
+
+LEARN = "work.lines >= 20 or work.attempts > 1 or review.data.new"
+FOUR = Plan(
+    "default",
+    (
+        PhasePlan("review", "reviewer", output="json"),
+        PhasePlan("plan", "planner", needs=("review",)),
+        PhasePlan("work", "worker", needs=("plan",), retries=2, verify="make test", approve="on_risk"),
+        PhasePlan("compound", "compounder", needs=("work",), when=LEARN),
+    ),
+)
+OUTCOMES = (
+    "ok", "failed", "timeout", "stalled", "no_result", "rate_limited", "auth", "budget", "limit", "needs_permission",
+    "cancelled", "lost",
+)  # fmt: skip
+
+
+class Play:
+    """A workflow and a clock."""
+
+    def __init__(self, plan: Plan = FOUR) -> None:
+        self.now = 1000.0
+        self.flow = begin("w1", plan, "do it", cwd="/", home="here", by="me", now=self.now)
+        self.accepted: dict[tuple[int, int], int] = {}
+        self.tell(h.Begun())
+
+    def tell(self, event: h.Happening, later: float = 1.0) -> frozenset[h.Effect]:
+        self.now += later
+        before = self.flow
+        self.flow, effects = step(before, event, self.now)
+        assert effects == due(self.flow) - due(before)
+        for number, (old, new) in enumerate(zip(before.phases, self.flow.phases, strict=True)):
+            if new.status is PhaseStatus.DONE and old.status is not PhaseStatus.DONE:
+                key = (number, new.attempt)
+                self.accepted[key] = self.accepted.get(key, 0) + 1
+        again, nothing = step(self.flow, h.Noted(self.flow.place), self.now)
+        assert again == self.flow
+        assert not nothing
+        return effects
+
+    def phase(self, name: str) -> Any:
+        number = self.flow.index(name)
+        assert number is not None
+        return self.flow.phases[number]
+
+    def ran(self, name: str, status: str = "ok", **more: Any) -> frozenset[h.Effect]:
+        number = self.flow.index(name)
+        assert number is not None
+        attempt = self.flow.phases[number].attempt
+        self.tell(h.Claimed(number, attempt))
+        return self.tell(h.Ran(number, attempt, status, **more))
+
+    def verified(self, name: str, code: int | None = 0, tail: str = "") -> frozenset[h.Effect]:
+        number = self.flow.index(name)
+        assert number is not None
+        return self.tell(h.Verified(number, self.flow.phases[number].attempt, code, tail))
+
+
+def test_the_default_four_one_after_the_other() -> None:
+    play = Play()
+    assert due(play.flow) == {h.Run(0, 1)}
+    assert play.ran("review", data={"new": False}) == {h.Run(1, 1)}
+    assert play.ran("plan", text="first this") == {h.Run(2, 1)}
+    assert play.ran("work", lines=3, text="done") == {h.Verify(2, 1)}
+    assert play.verified("work") == frozenset()
+    assert play.flow.status is Status.DONE
+    compound = play.phase("compound")
+    assert compound.status is PhaseStatus.SKIPPED
+    assert compound.reason.endswith("work.lines = 3, work.attempts = 1, review.data.new = false")
+
+
+@pytest.mark.parametrize(
+    ("lines", "new", "again"), [(20, False, False), (0, True, False), (None, False, True)]
+)
+def test_compound_runs_if_there_is_something_to_learn(lines: int | None, new: bool, again: bool) -> None:
+    play = Play()
+    play.ran("review", data={"new": new})
+    play.ran("plan")
+    if again:
+        play.ran("work", "failed", error="no")
+    play.ran("work", lines=lines)
+    assert play.verified("work") == {h.Run(3, 1)}
+    play.ran("compound")
+    assert play.flow.status is Status.DONE
+
+
+def test_a_failed_verification_resumes_the_session_with_its_tail() -> None:
+    play = Play()
+    play.ran("review", data={})
+    play.ran("plan")
+    play.ran("work", session="s1")
+    assert play.verified("work", 2, "E  assert 1 == 2") == {h.Run(2, 2)}
+    work = play.phase("work")
+    assert (work.session, work.failures, work.status) == ("s1", 1, PhaseStatus.QUEUED)
+    assert work.feedback.endswith("ended with 2:\nE  assert 1 == 2")
+    play.ran("work")
+    play.verified("work", None, "took too long")
+    play.ran("work")
+    play.verified("work", 1)
+    assert play.phase("work").status is PhaseStatus.FAILED
+    assert play.phase("compound").reason == "needs work, which failed"
+    assert play.flow.status is Status.FAILED
+    assert "'make test' ended with 1" in play.flow.reason
+
+
+def test_json_that_is_missing_is_a_failure() -> None:
+    play = Play()
+    play.ran("review", text="no JSON here")
+    assert play.phase("review").status is PhaseStatus.FAILED
+    assert play.flow.status is Status.FAILED
+
+
+def test_silence_is_resumed_once_without_spending_a_retry() -> None:
+    play = Play(Plan("x", (PhasePlan("a", "r"),)))
+    assert play.ran("a", "stalled", session="s") == {h.Run(0, 2)}
+    assert play.phase("a").failures == 0
+    play.ran("a", "no_result")
+    assert play.flow.status is Status.FAILED
+    play = Play(Plan("x", (PhasePlan("a", "r"),)))
+    play.ran("a", "stalled", resumed=True)  # the worker has done that already
+    assert play.flow.status is Status.FAILED
+
+
+def test_a_rate_limit_spends_no_retry_and_waits_for_its_end() -> None:
+    play = Play(Plan("x", (PhasePlan("a", "r"),)))
+    assert play.ran("a", "rate_limited", reset_at=5000.0) == {h.Run(0, 2)}
+    assert (play.phase("a").not_before, play.phase("a").failures) == (5000.0, 0)
+    play.ran("a")
+    assert play.flow.status is Status.DONE
+    play = Play(Plan("x", (PhasePlan("a", "r"),)))
+    for _ in range(30):
+        if play.flow.status is Status.RUNNING:
+            play.ran("a", "rate_limited")
+    assert play.flow.status is Status.WAITING
+
+
+def test_approval_and_rejection() -> None:
+    plan = Plan("x", (PhasePlan("a", "r", approve="always"), PhasePlan("b", "r", needs=("a",))))
+    play = Play(plan)
+    assert play.flow.status is Status.WAITING
+    assert not due(play.flow)
+    assert play.tell(h.Approved(None)) == {h.Run(0, 1)}
+    play.ran("a")
+    play.ran("b")
+    assert play.flow.status is Status.DONE
+    play = Play(plan)
+    play.tell(h.Rejected(0, "not now", "ann"))
+    assert (play.flow.status, play.phase("a").reason) == (Status.FAILED, "rejected by ann: not now")
+
+
+@pytest.mark.parametrize("data", [{"risk": True}, {"risk": "High"}])
+def test_on_risk_asks_when_a_phase_before_says_so(data: Any) -> None:
+    play = Play()
+    play.ran("review", data=data)
+    play.ran("plan")
+    assert play.phase("work").status is PhaseStatus.WAITING_APPROVAL
+    assert play.tell(h.Approved()) == {h.Run(2, 1)}
+
+
+def test_a_role_that_may_do_anything_is_a_risk() -> None:
+    play = Play(Plan("x", (PhasePlan("a", "r", approve="on_risk", dangerous=True),)))
+    assert play.phase("a").reason == "the role r may do anything"
+
+
+def test_a_permission_waits_for_a_person_who_gives_it() -> None:
+    play = Play(Plan("x", (PhasePlan("a", "r"),)))
+    play.ran("a", "needs_permission", denials=("Bash",), session="s")
+    assert play.flow.status is Status.WAITING
+    assert "Bash" in play.flow.reason
+    assert play.tell(h.Approved(0)) == {h.Run(0, 2)}
+    assert play.phase("a").allow == ("Bash",)
+    play.ran("a")
+    assert play.flow.status is Status.DONE
+
+
+def test_a_budget_stops_the_next_step_until_there_is_more() -> None:
+    spent = Spent(input=10, cost_usd=0.9, priced=1)
+    play = Play(replace(FOUR, budget_usd=1.0))
+    play.ran("review", data={}, spent=spent)
+    assert play.flow.warned
+    assert due(play.flow) == {h.Run(1, 1)}
+    play.ran("plan", spent=spent)
+    assert play.flow.status is Status.WAITING
+    assert play.flow.reason == "budget: $1.80 of $1.00 is spent"
+    play.tell(h.Resumed())
+    assert play.flow.status is Status.WAITING
+    assert play.tell(h.Resumed(budget_usd=5.0)) == {h.Run(2, 1)}
+    assert play.flow.hold == ""
+
+
+def test_what_has_no_price_stays_without_one() -> None:
+    play = Play(replace(FOUR, budget_usd=1.0))
+    play.ran("review", data={}, spent=Spent(input=10, unpriced=1))
+    assert play.flow.spent.known_cost is None
+    play.ran("plan", spent=Spent(cost_usd=0.5, priced=1))
+    assert (play.flow.spent.known_cost, play.flow.spent.unpriced) == (0.5, 1)
+
+
+def test_time_out_ends_what_runs_and_waiting_for_a_person_does_not_count() -> None:
+    plan = Plan("x", (PhasePlan("a", "r", approve="always"),), timeout=100.0)
+    play = Play(plan)
+    play.tell(h.Ticked(), later=10_000)
+    assert play.flow.status is Status.WAITING
+    play.tell(h.Approved())
+    play.tell(h.Ticked(), later=90)
+    assert play.flow.status is Status.RUNNING
+    assert play.tell(h.Ticked(), later=20) == {h.Withdraw(0, 1)}
+    play.ran("a", "cancelled")
+    assert (play.flow.status, play.flow.reason) == (Status.FAILED, "not done within 100 s")
+
+
+def test_cancel_ends_it_even_if_the_run_does_not_end() -> None:
+    play = Play()
+    assert play.tell(h.CancelAsked("changed my mind")) == {h.Withdraw(0, 1)}
+    assert play.flow.status is Status.CANCELLING
+    play.tell(h.Ticked(), later=PATIENCE - 5)
+    assert play.flow.status is Status.CANCELLING
+    play.tell(h.Ticked(), later=10)
+    assert (play.flow.status, play.flow.reason) == (Status.CANCELLED, "changed my mind")
+    play.ran("review", data={})  # too late
+    assert play.flow.status is Status.CANCELLED
+
+
+def test_a_worktree_is_made_before_and_closed_after() -> None:
+    play = Play(Plan("x", (PhasePlan("a", "r"),), isolation="worktree"))
+    assert due(play.flow) == {h.Prepare()}
+    assert play.tell(h.Prepared(place={"path": "/w"})) == {h.Run(0, 1)}
+    assert play.ran("a") == {h.Close()}
+    play.tell(h.Closed({"commit": "abc"}))
+    assert (play.flow.status, play.flow.place) == (Status.DONE, {"path": "/w", "commit": "abc"})
+    play = Play(Plan("x", (PhasePlan("a", "r"),), isolation="worktree"))
+    play.tell(h.Prepared("no such branch"))
+    play.tell(h.Closed())
+    assert play.flow.status is Status.FAILED
+    assert play.phase("a").attempt == 0
+
+
+def test_independent_phases_run_side_by_side() -> None:
+    plan = Plan("x", (PhasePlan("a", "r"), PhasePlan("b", "r"), PhasePlan("c", "r", needs=("a", "b"))))
+    play = Play(plan)
+    assert due(play.flow) == {h.Run(0, 1), h.Run(1, 1)}
+    play.ran("b", "failed")
+    assert play.flow.status is Status.RUNNING
+    play.ran("a")
+    assert play.phase("c").status is PhaseStatus.SKIPPED
+    assert play.flow.status is Status.FAILED
+
+
+def test_retry_does_again_what_failed_or_all_from_a_phase_on() -> None:
+    play = Play()
+    play.ran("review", data={})
+    play.ran("plan", "failed")
+    assert play.flow.status is Status.FAILED
+    assert play.tell(h.RetryAsked()) == {h.Run(1, 2)}
+    play.ran("plan", "ok")
+    play.ran("work")
+    play.verified("work")
+    assert play.flow.status is Status.DONE
+    assert play.tell(h.RetryAsked(0)) == {h.Run(0, 2)}
+    assert [phase.status for phase in play.flow.phases[1:]] == [PhaseStatus.PENDING] * 3
+
+
+def test_an_event_of_another_attempt_changes_nothing() -> None:
+    play = Play()
+    for event in (
+        h.Ran(0, 2, "ok"),
+        h.Ran(0, 0, "ok"),
+        h.Ran(7, 1, "ok"),
+        h.Verified(0, 1, 0),
+        h.Claimed(1, 0),
+    ):
+        before = play.flow
+        play.tell(event)
+        assert play.flow == before
+
+
+_NAMES = "abcde"
+
+
+@st.composite
+def plans(draw: st.DrawFn) -> Plan:
+    count = draw(st.integers(1, 5))
+    phases = []
+    for number in range(count):
+        before = list(_NAMES[:number])
+        needs = tuple(draw(st.lists(st.sampled_from(before), unique=True))) if before else ()
+        when = draw(st.sampled_from(["", f"{needs[0]}.lines > 5", f"{needs[0]}.failed"])) if needs else ""
+        phases.append(
+            PhasePlan(
+                _NAMES[number], "r", needs=needs, when=when,
+                output=draw(st.sampled_from(["text", "json"])),
+                verify=draw(st.sampled_from(["", "make"])),
+                retries=draw(st.integers(0, 2)),
+                approve=draw(st.sampled_from(["never", "always", "on_risk"])),
+            )
+        )  # fmt: skip
+    return Plan(
+        "x",
+        tuple(phases),
+        isolation=draw(st.sampled_from(["none", "worktree"])),
+        budget_usd=draw(st.sampled_from([None, 1.0])),
+        timeout=draw(st.sampled_from([None, 500.0])),
+    )
+
+
+def answer(data: st.DataObject, play: Play, effect: h.Effect) -> h.Happening | None:
+    """What the world makes of an effect."""
+    if isinstance(effect, h.Prepare):
+        return h.Prepared(data.draw(st.sampled_from(["", "", "no room"])))
+    if isinstance(effect, h.Close):
+        return h.Closed({"commit": "abc"})
+    if isinstance(effect, h.Verify):
+        return h.Verified(effect.phase, effect.attempt, data.draw(st.sampled_from([0, 0, 1, None])), "tail")
+    if isinstance(effect, h.Withdraw):
+        ends = data.draw(st.booleans())
+        return h.Ran(effect.phase, effect.attempt, "cancelled") if ends else h.Ticked()
+    return h.Ran(
+        effect.phase,
+        effect.attempt,
+        data.draw(st.sampled_from((*OUTCOMES, "ok", "ok", "ok", "never heard of"))),
+        data=data.draw(st.sampled_from([None, {}, {"risk": "high"}])),
+        denials=data.draw(st.sampled_from([(), ("Bash",)])),
+        lines=data.draw(st.sampled_from([None, 3, 30])),
+        spent=Spent(cost_usd=data.draw(st.sampled_from([0.0, 0.3])), priced=1),
+    )
+
+
+@settings(deadline=None, max_examples=150)
+@given(plans(), st.data())
+def test_it_always_ends_or_waits_for_a_person(plan: Plan, data: st.DataObject) -> None:
+    play = Play(plan)
+    for _ in range(400):
+        effects = sorted(due(play.flow), key=repr)
+        if not effects:
+            break
+        event = answer(data, play, data.draw(st.sampled_from(effects)))
+        assert event is not None
+        play.tell(event, later=data.draw(st.sampled_from([0.0, 1.0, 100.0])))
+        if data.draw(st.integers(0, 9)) == 0:
+            play.tell(h.Ticked())
+    assert play.flow.status.final or play.flow.status is Status.WAITING
+    assert set(play.accepted.values()) <= {1}
+    if play.flow.status.final:
+        assert all(phase.status in OVER for phase in play.flow.phases)
+        assert wake_at(play.flow) is None
+    else:
+        assert play.flow.reason
+
+
+EVENTS = st.one_of(
+    st.just(h.Begun()),
+    st.builds(h.Prepared, st.sampled_from(["", "no"])),
+    st.builds(h.Claimed, st.integers(0, 4), st.integers(0, 3)),
+    st.builds(
+        h.Ran,
+        st.integers(0, 4),
+        st.integers(0, 3),
+        st.sampled_from(OUTCOMES),
+        data=st.sampled_from([None, {"risk": True}]),
+        lines=st.sampled_from([None, 30]),
+        spent=st.just(Spent(cost_usd=0.4, priced=1)),
+    ),
+    st.builds(h.Verified, st.integers(0, 4), st.integers(0, 3), st.sampled_from([0, 1, None])),
+    st.just(h.Closed()),
+    st.builds(h.Approved, st.one_of(st.none(), st.integers(0, 4))),
+    st.builds(h.Rejected, st.one_of(st.none(), st.integers(0, 4))),
+    st.builds(h.Resumed, st.sampled_from([None, 5.0])),
+    st.builds(h.RetryAsked, st.one_of(st.none(), st.integers(0, 4))),
+    st.just(h.Ticked()),
+    st.just(h.CancelAsked()),
+)
+
+
+def ends_when_cancelled(play: Play) -> None:
+    play.tell(h.CancelAsked())
+    for event in (h.Ticked(), h.Closed()):
+        play.tell(event, later=10 * PATIENCE)
+    assert play.flow.status.final
+
+
+@settings(deadline=None, max_examples=200)
+@given(plans(), st.lists(st.tuples(EVENTS, st.sampled_from([0.0, 1.0, 70.0])), max_size=30))
+def test_any_events_in_any_order(plan: Plan, events: list[tuple[h.Happening, float]]) -> None:
+    play = Play(plan)
+    for event, later in events:
+        before = play.flow
+        play.tell(event, later)
+        after = play.flow
+        for old, new in zip(before.phases, after.phases, strict=True):
+            assert new.attempt in (old.attempt, old.attempt + 1)
+            if new.attempt > old.attempt:
+                assert old.status not in (PhaseStatus.QUEUED, PhaseStatus.RUNNING) or isinstance(event, h.Ran)
+        assert Workflow.from_json(json.loads(json.dumps(after.to_json()))) == after
+    assert set(play.accepted.values()) <= {1}
+    ends_when_cancelled(play)
