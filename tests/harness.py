@@ -96,6 +96,14 @@ def marked(marker: str) -> list[psutil.Process]:
     return found
 
 
+def words_of(process: psutil.Process) -> list[str]:
+    """Its command line; nothing once it is gone."""
+    try:
+        return process.cmdline()
+    except psutil.NoSuchProcess:
+        return []
+
+
 def _environment(pid: int) -> list[bytes]:
     if os.path.exists("/proc/self/environ"):  # every test ends with this: psutil takes ten times as long
         return Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")

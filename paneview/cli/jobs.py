@@ -6,11 +6,12 @@ import json
 import time
 from typing import TYPE_CHECKING, Any
 
-from paneview.broker import JobFilter, JobState, UnknownJobError
+from paneview.broker import JobFilter, JobState
 from paneview.cli.errors import FAILED, CliError, UsageError
 from paneview.cli.output import Cell, Column, clean, colourful, print_json, table, terminal_width
 from paneview.cli.queue import opened, seconds
 from paneview.cli.times import stamp
+from paneview.worker import fates
 from paneview.worker.views import WORDS, job_json, lane_json
 
 if TYPE_CHECKING:
@@ -90,16 +91,8 @@ def print_result(call: Call, name: str, found: Result | None) -> int:
 
 def cancel(call: Call) -> int:
     """Cancel jobs; exit status 1 if one of them was over or unknown."""
-    results: list[dict[str, Any]] = []
     with opened(call) as broker:
-        for name in call.words:
-            try:
-                action = broker.cancel(name, call.text("reason") or "")
-                over = {"error": "it was over"} if action == "over" else {}
-                results.append({"ok": action != "over", "id": name, "action": action, **over})
-            except UnknownJobError as error:
-                results.append({"ok": False, "id": name, "action": "unknown", "error": str(error)})
-    return print_done(call, results)
+        return print_done(call, fates.cancel(broker, call.words, call.text("reason") or ""))
 
 
 def dlq(call: Call) -> int:
@@ -126,14 +119,7 @@ def dlq(call: Call) -> int:
 
 
 def _print_dead(call: Call, broker: Broker, what: str, names: list[str]) -> int:
-    chosen = names or [one.id for one in broker.dead(1_000_000)]
-    done = broker.retry(chosen) if what == "retry" else [name for name in chosen if broker.purge([name])]
-    results: list[dict[str, Any]] = [
-        {"ok": True, "id": name, "action": "retried" if what == "retry" else "purged"}
-        if name in done
-        else {"ok": False, "id": name, "action": "none", "error": f"{name} is no dead letter"}
-        for name in chosen
-    ]
+    results = (fates.retry if what == "retry" else fates.purge)(broker, names or None)
     if not results and not call.json:
         print("no dead letters")
         return 0

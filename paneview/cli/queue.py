@@ -58,12 +58,7 @@ def seconds(call: Call, key: str) -> float | None:
 
 def me() -> str:
     """Who submits: ``user@host``."""
-    from getpass import getuser  # noqa: PLC0415 - for those who submit
+    from paneview.config.queue import host_name  # noqa: PLC0415 - for those who submit
+    from paneview.worker.fates import submitter  # noqa: PLC0415
 
-    from paneview.config.queue import host_name  # noqa: PLC0415
-
-    try:
-        user = getuser()
-    except (KeyError, OSError):  # a user id without a name
-        user = str(os.getuid())
-    return f"{user}@{host_name()}"
+    return submitter(host_name())

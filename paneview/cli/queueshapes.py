@@ -167,6 +167,8 @@ class WorkerShape(Shape):
     pid: int
     pane: str | None
     roles: list[str]
+    kinds: list[str]
+    """Of jobs that it has handlers for."""
     concurrency: int
     alive: bool
     started_at: float

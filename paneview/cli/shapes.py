@@ -78,6 +78,22 @@ class Supervisor(Shape):
     version: str
 
 
+class QueueSummary(Shape):
+    """How the queue of jobs does."""
+
+    broker: str
+    problem: str | None
+    """Why it does not answer; the numbers are then the last that were known."""
+    waiting: int
+    running: int
+    dead: int
+    """Dead letters; of more than 100, 100 are counted."""
+    oldest_age_s: float | None
+    workers: int
+    """Those that are alive, on all hosts."""
+    quarantined: dict[str, dict[str, Any]]
+
+
 class Status(Success):
     """`status`."""
 
@@ -88,6 +104,8 @@ class Status(Success):
     file: str
     supervisor: Supervisor | None
     tasks: list[Task]
+    queue: QueueSummary | None = None
+    """Null where the project has no queue, or no supervisor runs."""
 
 
 class TaskHealth(Shape):

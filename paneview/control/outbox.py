@@ -5,7 +5,7 @@ Pure data, no I/O. Three kinds of things wait here:
 * replies and events, in order, each exactly once. Events have a bound; past it the client is cut off and told
   so, since an event feed with silent holes is worse than none.
 * the state of tasks: only the newest object of each task matters, so a client that reads slowly gets fewer
-  and newer ones. The same for the end of each log.
+  and newer ones. The same for the end of each log, and for the queue of jobs.
 * a snapshot, which makes all older waiting state superfluous.
 
 Coalesced state stands in the queue as a marker where its first change was put. So a reply never overtakes the
@@ -31,6 +31,7 @@ class _Marker(Enum):
     SNAPSHOT = 1
     STATE = 2
     HEADS = 3
+    QUEUE = 4
 
 
 class _Event(bytes):
@@ -50,6 +51,7 @@ class Outbox:
         self._tasks: dict[str, bytes | None] = {}  # None: the task was removed
         self._seq = 0
         self._heads: dict[str, int] = {}
+        self._jobs = b""  # the newest push about the queue
         self.events = 0
         self.event_bytes = 0
         self.reply_bytes = 0
@@ -102,12 +104,18 @@ class Outbox:
             self._queue.append(_Marker.HEADS)
         self._heads.update(heads)
 
+    def put_queue(self, line: bytes) -> None:
+        """Queue what the queue of jobs is like, in place of an older one that still waits."""
+        if not self._jobs:
+            self._queue.append(_Marker.QUEUE)
+        self._jobs = line
+
     def replace(self, line: bytes) -> None:
         """Throw away everything that waits; `line` is the last thing the client gets."""
         self._queue.clear()
         self._tasks.clear()
         self._heads.clear()
-        self._snapshot = b""
+        self._snapshot = self._jobs = b""
         self.events = self.event_bytes = self.reply_bytes = 0
         self._queue.append(line)
 
@@ -135,6 +143,9 @@ class Outbox:
         if item is _Marker.HEADS:
             heads, self._heads = self._heads, {}
             return encode({"push": "heads", "heads": heads})
+        if item is _Marker.QUEUE:
+            line, self._jobs = self._jobs, b""
+            return line
         return self._tasks_line()
 
     def _tasks_line(self) -> bytes:

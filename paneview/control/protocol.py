@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
 MAX_LINE = 16 * 1024 * 1024
-TOPICS = frozenset({"state", "events", "heads", "logs"})
+TOPICS = frozenset({"state", "events", "heads", "logs", "queue"})
 
 
 class Arg(NamedTuple):
@@ -64,11 +64,13 @@ KINDS: dict[str, tuple[str, Callable[[Any], bool]]] = {
         "a port from 1 to 65535",
         lambda value: isinstance(value, int) and not isinstance(value, bool) and 0 < value < 65536,
     ),
+    "json": ("any JSON value", lambda _: True),
     "direction": ('"back" or "forward"', lambda value: value in {"back", "forward"}),
 }
 
 _TASK = Arg("text", required=True)
 _TASKS = Arg("names")
+_JOBS = Arg("names", required=True)
 REQUESTS: dict[str, dict[str, Arg]] = {
     "hello": {"client": Arg("text", "client")},
     "status": {},
@@ -110,6 +112,30 @@ REQUESTS: dict[str, dict[str, Arg]] = {
     "down": {},
     "capture": {"task": _TASK},
     "send_keys": {"task": _TASK, "keys": Arg("names", required=True)},
+    # The queue. Without `jobs`, retry and purge are for all dead letters.
+    "queue": {},
+    "jobs": {
+        "states": Arg("names"),
+        "target": Arg("text"),
+        "kind": Arg("text"),
+        "limit": Arg("count", 100),
+        "offset": Arg("count", 0),
+    },
+    "job": {"job": Arg("text", required=True)},
+    "job_dispatch": {
+        "target": Arg("text", required=True),
+        "kind": Arg("text", required=True),
+        "payload": Arg("json"),
+        "priority": Arg("integer", 0),
+        "delay": Arg("number", 0.0),
+        "timeout": Arg("number"),
+        "attempts": Arg("count"),
+        "key": Arg("text", ""),
+    },
+    "job_retry": {"jobs": Arg("names")},
+    "job_cancel": {"jobs": _JOBS, "reason": Arg("text", "")},
+    "job_purge": {"jobs": Arg("names")},
+    "unquarantine": {"names": Arg("names", required=True)},
 }
 
 

@@ -21,7 +21,7 @@ from paneview.control.protocol import encode, encode_fragment
 from paneview.control.session import LINGER, ClientInfo, Session
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from paneview.control.protocol import Request
@@ -65,7 +65,8 @@ class Subscriber(Protocol):
 class ControlServer:
     """One listening socket and its clients.
 
-    `max_events` and `max_event_bytes` bound the events that wait for a client which reads too slowly.
+    `max_events` and `max_event_bytes` bound the events that wait for a client which reads too slowly. `heard` is
+    called with the topics of a client that has just subscribed.
     """
 
     def __init__(
@@ -83,6 +84,7 @@ class ControlServer:
         self._seq = 0
         self._sessions: dict[Session, asyncio.Task[None]] = {}
         self._guests: set[Subscriber] = set()
+        self.heard: Callable[[frozenset[str]], None] = lambda _topics: None
         self._server: asyncio.Server | None = None
         self._inode = 0
 
@@ -181,6 +183,16 @@ class ControlServer:
             session.outbox.put_heads(heads)
             session.wake()
 
+    def publish_queue(self, queue: Mapping[str, Any]) -> None:
+        """Tell what the queue of jobs is like now; of several that a client has not read the newest is enough."""
+        line = encode({"push": "queue", "queue": queue})
+        for session in self._hearing("queue"):
+            session.outbox.put_queue(line)
+            session.wake()
+
+    def _has_heard(self, topics: frozenset[str]) -> None:
+        self.heard(topics)
+
     def _publish_exact(self, topic: str, message: Mapping[str, Any]) -> None:
         hearing = list(self._hearing(topic))
         if not hearing:
@@ -203,7 +215,14 @@ class ControlServer:
             writer.transport.abort()
             return
         info = ClientInfo(next(self._numbers), pid, uid)
-        session = Session(info, (reader, writer), self.answer, self.snapshot, self.new_outbox())
+        session = Session(
+            info,
+            (reader, writer),
+            self.answer,
+            self.snapshot,
+            self.new_outbox(),
+            self._has_heard,
+        )
         task = asyncio.current_task()
         assert task is not None
         self._sessions[session] = task

@@ -71,6 +71,7 @@ class Session:
         answer: Callable[[Request, ClientInfo], Awaitable[dict[str, Any]]],
         snapshot: Callable[[], tuple[int, bytes]],
         outbox: Outbox,
+        heard: Callable[[frozenset[str]], None] = lambda _topics: None,
     ) -> None:
         self.info = info
         self.topics: frozenset[str] = frozenset()
@@ -78,6 +79,7 @@ class Session:
         self._reader, self._writer = streams
         self._answer = answer
         self._snapshot = snapshot
+        self._heard = heard
         self._in_flight: set[asyncio.Task[None]] = set()
         self._room = asyncio.Event()  # set: another request may be read
         self._work = asyncio.Event()  # set: the outbox may hold something
@@ -220,6 +222,7 @@ class Session:
             # In the same step as the subscription: what changes from here on is in the stream, what changed
             # before is in the snapshot.
             self.outbox.put_snapshot(*self._snapshot())
+        self._heard(topics)
 
     async def _do(self, request: Request) -> None:
         try:

@@ -24,6 +24,7 @@ from paneview.store.rows import Loaded
 from paneview.store.state import StateStore
 from paneview.supervisor.adopting import Adopter
 from paneview.supervisor.clock import Clock
+from paneview.supervisor.desk import QueueDesk
 from paneview.supervisor.ending import Ender
 from paneview.supervisor.hooks import Hooks, inherited
 from paneview.supervisor.journal import SESSION, Journal
@@ -33,6 +34,7 @@ from paneview.supervisor.picture import Picture
 from paneview.supervisor.ports import Ports
 from paneview.supervisor.probing import Prober
 from paneview.supervisor.queue import QueueKeeper
+from paneview.supervisor.queuewatch import QueueWatch
 from paneview.supervisor.reading import LogReading
 from paneview.supervisor.reload import Reloader
 from paneview.supervisor.requests import Requests
@@ -114,6 +116,9 @@ class Host:
         journal.mask = self.picture.mask
         self._reloader = Reloader(self.supervisor, journal, self._raw_environ, self._replicas, self._applied)
         self._adopter = Adopter(self.terminal, self.launcher, self.ender, journal, self.logs, places)
+        self.desk = QueueDesk(
+            self.supervisor, journal, self.folder, lambda: self.queue.follow(self.supervisor.project)
+        )
         self._requests = Requests(
             self.supervisor,
             self.picture,
@@ -123,9 +128,13 @@ class Host:
             self._reloader,
             self.end,
         )
+        self._requests.desk = self.desk
+        self.desk.known_problem = lambda: self.queue.problem
         self.server = ControlServer(self._requests, paths.control_socket(self.folder))
         self.picture.audience = self.server
         journal.publisher = self.server
+        self.queue_watch = QueueWatch(self.desk, self.server)
+        self.server.heard = self.queue_watch.heard
         self.queue = QueueKeeper(self.supervisor, journal, self.folder)
         show = self.supervisor.changed
 
@@ -216,9 +225,11 @@ class Host:
         if self._took_down:
             await self.journal.put_session({"open": False})
             await self.terminal.destroy()
+        await self.queue_watch.close()
         await self.queue.close()
         await self.web.close(reason)
         await self.server.close(reason)
+        await self.desk.close()
         await asyncio.to_thread(self.reading.close)
         await self.logs.close()
         await self.store.close()

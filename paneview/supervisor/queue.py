@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from paneview.config.models import Project
     from paneview.supervisor.journal import Journal
     from paneview.supervisor.supervisor import Supervisor
+    from paneview.supervisor.unit import Unit
 
 logger = logging.getLogger(__name__)
 
@@ -53,14 +54,17 @@ class QueueKeeper:
         self._told: dict[str, int | None] = {}  # the run whose end was told, by worker
         self._marked: dict[str, bool] = {}  # whether we have asked for its quarantine's mark
         self._seen: set[str] = set()  # whose mark is known to have been set
+        self._respawns: dict[str, int] = {}  # how often it has been brought back, as far as that was told
         self._thread: _Thread | None = None
+        self.problem: str | None = None
+        """Why the queue does not answer."""
 
     def follow(self, project: Project) -> None:
         """Look after the queue of this project, if it has one now."""
         wanted = project.queue if project.has_queue or (self._folder / "queue.db").exists() else None
         if self._thread is not None and self._thread.settings != wanted:
             self._thread.leave()
-            self._thread = None
+            self._thread, self.problem = None, None
         if wanted is not None and self._thread is None:
             self._take_over()
             self._thread = _Thread(self, wanted, self._folder, self._loop)
@@ -89,11 +93,20 @@ class QueueKeeper:
             self._told[name] = run
             host = self._thread.settings.here
             self._thread.tell(lambda broker: release_dead(broker, name, host))
+        self._tell_respawn(self._thread, unit)
         quarantined, reason = unit.state.quarantined, unit.state.reason
         if quarantined != self._marked.get(name, False):
             self._marked[name] = quarantined
             self._seen.discard(name)
             self._thread.tell(lambda broker: self._mark(broker, name, reason))
+
+    def _tell_respawn(self, thread: _Thread, unit: Unit) -> None:
+        """All who share the queue hear that a worker was brought back, as a watchdog tells it."""
+        before, count = self._respawns.get(unit.name), unit.state.restarts
+        self._respawns[unit.name] = count
+        if before is not None and count > before:
+            detail = {"name": unit.name, "host": thread.settings.here}
+            thread.tell(lambda broker: broker.events.note("pane_respawned", detail=detail))
 
     def _mark(self, broker: Broker, name: str, reason: str) -> None:
         """On the thread: tell all who share the queue."""
@@ -132,6 +145,7 @@ class QueueKeeper:
 
     def answers(self, problem: str | None) -> None:
         """The queue has stopped answering, or answers again."""
+        self.problem = problem
         if problem is None:
             self._journal.note("queue_restored", "the queue answers again")
         else:

@@ -15,6 +15,8 @@ from paneview.control.errors import ControlError
 from paneview.control.session import ClientInfo
 from paneview.rules import graph
 from paneview.rules.states import Phase
+from paneview.supervisor.desk import HANDLERS as QUEUE_HANDLERS
+from paneview.supervisor.desk import QueueDesk
 from paneview.supervisor.journal import Journal
 from paneview.supervisor.picture import Picture
 from paneview.supervisor.reading import LogReading
@@ -48,15 +50,20 @@ class Requests:
         self._reloader = reloader
         self._end = end
         self.web: Web | None = None
+        self.desk: QueueDesk | None = None
 
     async def handle(self, do: str, args: Args, client: ClientInfo) -> Reply:
         """Answer one request. Raises ControlError."""
         try:
-            reply = await HANDLERS[do](self, args, client)
+            if do in QUEUE_HANDLERS:
+                assert self.desk
+                reply = await self.desk.handle(do, args, client)
+            else:
+                reply = await HANDLERS[do](self, args, client)
             await self._journal.durable()  # what was answered is never forgotten
             return reply
         except KeyError:
-            if do in HANDLERS:
+            if do in HANDLERS or do in QUEUE_HANDLERS:
                 raise
             raise ControlError(f"this supervisor cannot {do!r}", "unknown_request") from None
         except UnknownTask as error:
@@ -80,9 +87,10 @@ class Requests:
         }
 
     async def status(self, _args: Args, _client: ClientInfo) -> Reply:
-        """Every task's state."""
+        """Every task's state, and how the queue does."""
         self._picture.sample()
-        return self._picture.status()
+        queue = await self.desk.summary() if self.desk else None
+        return {**self._picture.status(), "queue": queue}
 
     async def health(self, _args: Args, _client: ClientInfo) -> Reply:
         """Every task's health, as taskmux counts it."""

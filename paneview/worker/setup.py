@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -80,8 +80,8 @@ class Identity:
         name = setup.name or task or pane or f"standalone-{uuid.uuid4().hex[:8]}"
         return cls(uuid.uuid4().hex, name, setup.host or host_name(), pane, bool(task))
 
-    def registration(self, setup: Setup) -> Worker:
-        """As the queue is to know it."""
+    def registration(self, setup: Setup, kinds: Sequence[str] = ()) -> Worker:
+        """As the queue is to know it, with the kinds of jobs that it has handlers for."""
         return Worker(
             id=self.id,
             name=self.name,
@@ -91,7 +91,7 @@ class Identity:
             pane=self.pane,
             concurrency=setup.concurrency,
             ttl=setup.heartbeat_ttl,
-            meta={"supervised": self.supervised},
+            meta={"supervised": self.supervised, "kinds": list(kinds)},
         )
 
     def claim(self, setup: Setup) -> Claim:

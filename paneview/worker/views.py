@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Any
 
 from paneview.broker.targets import Target
@@ -16,6 +17,7 @@ WORDS = {
     "dead": "failed", "cancelled": "failed",
 }  # fmt: skip
 """States as claude-queue calls them."""
+MOST_WORDS = 400  # characters of what a job is about, in a list
 
 
 def job_json(job: Job) -> dict[str, Any]:
@@ -52,6 +54,29 @@ def job_json(job: Job) -> dict[str, Any]:
     }
 
 
+def job_brief(job: Job) -> dict[str, Any]:
+    """A job for a list: `job_json` without what may be long, but with the beginning of what it is about."""
+    found = job_json(job)
+    for name in ("payload", "errors", "result", "meta", "after"):
+        del found[name]
+    return {**found, "what": what_of(job)[:MOST_WORDS], "error": _error_of(job)[:MOST_WORDS]}
+
+
+def what_of(job: Job) -> str:
+    """What a job is about, in one line: a prompt's text, else its payload."""
+    what = job.payload.get("text") if isinstance(job.payload, dict) else job.payload
+    if isinstance(what, str):
+        return what
+    return "" if job.payload is None else json.dumps(job.payload, ensure_ascii=False)
+
+
+def _error_of(job: Job) -> str:
+    """Why it is not done: the last attempt's error."""
+    if job.result is not None and job.result.status != "ok":
+        return job.result.error or job.result.status
+    return job.errors[-1].error if job.errors and job.state.value != "done" else ""
+
+
 def worker_json(view: WorkerView, quarantine: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
     """A worker as the others see it."""
     worker = view.worker
@@ -62,6 +87,7 @@ def worker_json(view: WorkerView, quarantine: Mapping[str, Mapping[str, Any]]) -
         "pid": worker.pid,
         "pane": worker.pane or None,
         "roles": list(worker.roles),
+        "kinds": list(worker.meta.get("kinds", ())),
         "concurrency": worker.concurrency,
         "alive": view.alive,
         "started_at": view.started_at,

@@ -92,7 +92,7 @@ class Worker:
             keeper = Keeper(
                 self._crew,
                 self._connect,
-                self.me.registration(self.setup),
+                self.me.registration(self.setup, self.handlers.kinds),
                 self.setup.heartbeat_interval,
                 self._heard,
             )
@@ -117,7 +117,7 @@ class Worker:
             try:
                 broker = self._connect()
                 self._left = None if self.me.supervised else self._note(broker)
-                broker.workers.register(self.me.registration(self.setup))
+                broker.workers.register(self.me.registration(self.setup, self.handlers.kinds))
             except UnavailableError as error:
                 self._heard(False, str(error))
                 self._crew.sleep(1.0)

@@ -14,7 +14,7 @@ import pytest
 from paneview.cli.shapes import SHAPES, Failure
 from paneview.config import paths
 from tests.cli.support import COMMAND, run
-from tests.harness import alive, marked, wait_until
+from tests.harness import alive, marked, wait_until, words_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -297,7 +297,7 @@ def test_the_bare_command_opens_the_screen_and_starts_the_project(live: Path, sa
     wait_until(lambda: ask(live, "status")["active_tasks"] == 2)
     sandbox.tmux("kill-session", "-t", "screen")
     wait_until(
-        lambda: len([one for one in marked(sandbox.marker) if one.cmdline()[-1:] == ["paneview.toml"]]) == 0
+        lambda: len([one for one in marked(sandbox.marker) if words_of(one)[-1:] == ["paneview.toml"]]) == 0
     )
     assert ask(live, "status")["active_tasks"] == 2
 

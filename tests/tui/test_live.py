@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from tests.cli.support import COMMAND, environment, run
-from tests.harness import Sandbox, alive, marked, wait_until
+from tests.harness import Sandbox, alive, marked, wait_until, words_of
 
 pytestmark = pytest.mark.timeout(120)
 
@@ -78,7 +78,7 @@ class Pane:
     def pid(self) -> int:
         """The screen's process."""
         return wait_until(
-            lambda: next((one.pid for one in marked(self.sandbox.marker) if _is_screen(one.cmdline())), None)  # type: ignore[return-value]
+            lambda: next((one.pid for one in marked(self.sandbox.marker) if _is_screen(words_of(one))), None)  # type: ignore[return-value]
         )
 
     def flag(self, name: str) -> str:
@@ -90,7 +90,7 @@ def _is_screen(words: list[str]) -> bool:
 
 
 def supervisors(sandbox: Sandbox) -> list[int]:
-    return [one.pid for one in marked(sandbox.marker) if "--serve" in one.cmdline()]
+    return [one.pid for one in marked(sandbox.marker) if "--serve" in words_of(one)]
 
 
 @pytest.fixture

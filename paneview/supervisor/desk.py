@@ -1,0 +1,281 @@
+"""The desk: where clients of the supervisor ask about the queue of jobs, and have it changed.
+
+Every call to the queue is made on a thread, since a queue may be on another host and take its time; one that does not
+answer is a refusal the asker is told, and nothing else waits for it. The connection is made when the first client
+asks. Answers to the same question are given once for all who ask it, until something has happened in the queue.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from paneview.broker import (
+    BrokerError,
+    JobFilter,
+    JobState,
+    NewJob,
+)
+from paneview.control.errors import ControlError
+from paneview.rules.states import Start
+from paneview.supervisor.overview import nothing, overview
+from paneview.supervisor.queuelink import QueueLink
+from paneview.worker import fates
+from paneview.worker.views import job_brief, job_json, read_target, target_text
+
+if TYPE_CHECKING:
+    from paneview.broker import Broker
+    from paneview.control.session import ClientInfo
+    from paneview.supervisor.journal import Journal
+    from paneview.supervisor.supervisor import Supervisor
+
+T = TypeVar("T")
+Args = dict[str, Any]
+Reply = dict[str, Any]
+
+SUMMARY_WITHIN = 0.5  # seconds that `status` waits for a word about the queue
+MOST_JOBS = 1000  # of one page
+
+
+class QueueDesk:
+    """Answers clients. ``begun`` is called when a queue has just come into use."""
+
+    def __init__(
+        self, supervisor: Supervisor, journal: Journal, folder: Path, begun: Callable[[], object]
+    ) -> None:
+        self._supervisor = supervisor
+        self._journal = journal
+        self._folder = folder
+        self._begun = begun
+        self._link = QueueLink(folder, self._moved)
+        self._pages: dict[tuple[Any, ...], tuple[int, Reply]] = {}
+        self._last: Reply | None = None
+        self._dead: int | None = None  # how many dead letters there are, while somebody counts the changes
+        self.changes = 0
+        """Grows with every change that is known."""
+        self.known_problem: Callable[[], str | None] = lambda: None
+        """Why the queue does not answer, if somebody knows."""
+        self._looking: asyncio.Future[Reply] | None = None
+        self.watched = False
+        """Whether somebody counts the changes as they happen."""
+
+    @property
+    def in_use(self) -> bool:
+        """Whether the project has a queue."""
+        return self._supervisor.project.has_queue or (self._folder / "queue.db").exists()
+
+    # The connection
+
+    async def close(self) -> None:
+        """Give the connection back."""
+        await self._link.close()
+
+    async def call(self, act: Callable[[Broker], T]) -> T:
+        """Do something with the queue, on a thread. Raises BrokerError."""
+        return await self._link.call(self._supervisor.project.queue, act)
+
+    def _moved(self) -> None:
+        """It is another queue now."""
+        self._last = None
+        self.changed()
+
+    def changed(self, *, dead: bool = True) -> None:
+        """Something has happened in the queue: answers given so far are old. ``dead``: also to dead letters."""
+        self.changes += 1
+        self._pages.clear()
+        if dead:
+            self._dead = None
+
+    # Looking
+
+    async def look(self) -> Reply:
+        """The queue as a whole. Raises BrokerError."""
+        if not self.in_use:
+            return nothing(self._supervisor.project.queue)
+        before = self.changes
+        dead = self._dead if self.watched else None
+        found = await self.call(lambda broker: overview(broker, dead))
+        if before == self.changes:
+            self._dead = found["dead"]
+        self._last = {**found, "host": self._supervisor.project.queue.here, "changes": before}
+        return self._last
+
+    def troubled(self, problem: str) -> Reply:
+        """What was last known of it, with what is wrong now."""
+        known = self._last or nothing(self._supervisor.project.queue)
+        return {**known, "in_use": True, "problem": problem, "changes": self.changes}
+
+    async def summary(self) -> Reply | None:
+        """A few numbers for `status`, which waits only for a moment; None: the project has no queue."""
+        if not self.in_use:
+            return None
+        found = await self._look_briefly()
+        keys = ("broker", "problem", "waiting", "running", "dead", "oldest_age_s", "quarantined")
+        alive = sum(worker["alive"] for worker in found["workers"])
+        return {**{key: found[key] for key in keys}, "workers": alive}
+
+    async def _look_briefly(self) -> Reply:
+        if problem := self.known_problem():
+            return self.troubled(problem)
+        if self._looking is None or self._looking.done():  # else the last one still waits for the queue
+            self._looking = asyncio.ensure_future(self.look())
+            self._looking.add_done_callback(_forget)
+        try:
+            async with asyncio.timeout(SUMMARY_WITHIN):
+                return await asyncio.shield(self._looking)
+        except TimeoutError:
+            return self.troubled("it has not answered yet")
+        except BrokerError as error:
+            return self.troubled(str(error))
+
+    async def handle(self, do: str, args: Args, client: ClientInfo) -> Reply:
+        """Answer one request. Raises ControlError."""
+        try:
+            return await HANDLERS[do](self, args, client)
+        except BrokerError as error:
+            raise ControlError(str(error), "queue") from error
+
+    async def queue(self, _args: Args, _client: ClientInfo) -> Reply:
+        """The queue as a whole, also if it does not answer."""
+        try:
+            return await self.look()
+        except BrokerError as error:
+            return self.troubled(str(error))
+
+    async def jobs(self, args: Args, _client: ClientInfo) -> Reply:
+        """A page of jobs, the newest first."""
+        if not self.in_use:
+            return {"jobs": [], "count": 0, "more": False}
+        limit, offset = min(args["limit"], MOST_JOBS), args["offset"]
+        states = tuple(sorted(args["states"] or ()))
+        question = (states, args["target"], args["kind"], limit, offset)
+        before, known = self.changes, self._pages.get(question)
+        if self.watched and known is not None and known[0] == before:
+            return known[1]
+        wanted = JobFilter(
+            states=_states(states),
+            lane=read_target(args["target"]).lane if args["target"] else "",
+            kind=args["kind"] or "",
+            limit=offset + limit + 1,
+        )
+        found = (await self.call(lambda broker: broker.jobs(wanted)))[offset:]
+        jobs = [job_brief(job) for job in found[:limit]]
+        reply = {"jobs": jobs, "count": len(jobs), "more": len(found) > limit}
+        if before == self.changes:
+            self._pages[question] = (before, reply)
+        return reply
+
+    async def job(self, args: Args, _client: ClientInfo) -> Reply:
+        """Everything about a job."""
+        return {"job": job_json(await self.call(lambda broker: broker.need(args["job"])))}
+
+    # Changing
+
+    async def dispatch(self, args: Args, client: ClientInfo) -> Reply:
+        """Submit a job."""
+        target = read_target(args["target"])
+        job = NewJob(
+            kind=args["kind"],
+            payload=args["payload"],
+            target=target,
+            priority=args["priority"],
+            delay=args["delay"],
+            timeout=args["timeout"],
+            max_attempts=args["attempts"],
+            key=args["key"],
+            submitted_by=fates.submitter(self._supervisor.project.queue.here),
+        )
+        first = not self.in_use
+        submitted = await self.call(lambda broker: broker.submit(job))
+        if first:
+            self._begun()
+        whom = target_text(target)
+        if submitted.created:
+            words = f"{job.kind} for {whom}"
+            self._journal.note("job_dispatched", words, by=client.actor, job=submitted.id)
+        self.changed()
+        return {"id": submitted.id, "created": submitted.created, "target": whom}
+
+    async def retry(self, args: Args, client: ClientInfo) -> Reply:
+        """Queue dead letters again."""
+        return await self._settle("job_retried", client, lambda broker: fates.retry(broker, args["jobs"]))
+
+    async def cancel(self, args: Args, client: ClientInfo) -> Reply:
+        """Cancel jobs."""
+        reason = args["reason"] or f"cancelled by {client.actor.removeprefix('user:')}"
+        return await self._settle(
+            "job_cancelled", client, lambda broker: fates.cancel(broker, args["jobs"], reason)
+        )
+
+    async def purge(self, args: Args, client: ClientInfo) -> Reply:
+        """Forget dead letters."""
+        return await self._settle("job_purged", client, lambda broker: fates.purge(broker, args["jobs"]))
+
+    async def unquarantine(self, args: Args, client: ClientInfo) -> Reply:
+        """Release workers: those of this project start again, others lose their mark."""
+        units = self._supervisor.units
+        results: list[fates.Fate] = []
+        for name in args["names"]:
+            unit = units.get(name)
+            ours = unit is not None and unit.state.quarantined
+            if unit is not None and ours:
+                unit.feed(Start(client.actor))
+            try:
+                marked = await self.call(lambda broker, name=name: broker.workers.unquarantine(name))  # type: ignore[misc]
+            except BrokerError:
+                if not ours:
+                    raise
+                marked = False  # the mark goes as soon as the queue answers again
+            if ours or marked:
+                self._journal.note("worker_unquarantined", name, by=client.actor, name=name)
+                results.append({"ok": True, "id": name, "action": "started" if ours else "released"})
+            else:
+                error = f"{name} is not quarantined"
+                results.append({"ok": False, "id": name, "action": "none", "error": error})
+        self.changed()
+        return _results(results)
+
+    async def _settle(
+        self, kind: str, client: ClientInfo, act: Callable[[Broker], list[fates.Fate]]
+    ) -> Reply:
+        results = await self.call(act)
+        if done := [one["id"] for one in results if one["ok"]]:
+            words = done[0] if len(done) == 1 else f"{len(done)} jobs"
+            self._journal.note(kind, words, by=client.actor, jobs=done[:100])
+        self.changed()
+        return _results(results)
+
+
+def _states(names: tuple[str, ...]) -> frozenset[JobState]:
+    try:
+        return frozenset(JobState(name) for name in names)
+    except ValueError as error:
+        known = ", ".join(state.value for state in JobState)
+        raise ControlError(f"jobs: {error}: the states are {known}", "bad_request") from None
+
+
+def _results(results: list[fates.Fate]) -> Reply:
+    if failed := [one for one in results if not one["ok"]]:
+        raise ControlError("; ".join(one["error"] for one in failed), "failed", results=results)
+    return {"results": results}
+
+
+def _forget(looking: asyncio.Future[Reply]) -> None:
+    """Whoever asked has gone on: a failure is nobody's any more."""
+    if not looking.cancelled():
+        looking.exception()
+
+
+Handle = Callable[[QueueDesk, Args, "ClientInfo"], Awaitable[Reply]]
+HANDLERS: Mapping[str, Handle] = {
+    "queue": QueueDesk.queue,
+    "jobs": QueueDesk.jobs,
+    "job": QueueDesk.job,
+    "job_dispatch": QueueDesk.dispatch,
+    "job_retry": QueueDesk.retry,
+    "job_cancel": QueueDesk.cancel,
+    "job_purge": QueueDesk.purge,
+    "unquarantine": QueueDesk.unquarantine,
+}

@@ -1,0 +1,62 @@
+"""The queue at one glance, as one JSON object: what waits for whom, who works, who is quarantined."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from paneview.worker.joining import shown_url
+from paneview.worker.views import lane_json, worker_json
+
+if TYPE_CHECKING:
+    from paneview.broker import Broker
+    from paneview.config.queue import QueueSettings
+
+MOST_DEAD = 100  # dead letters that are counted
+MOST_GONE = 50  # workers that left and are still told of
+
+
+def overview(broker: Broker, dead: int | None = None) -> dict[str, Any]:
+    """The queue as it is now; ``dead``: how many dead letters, if that is known. Raises BrokerError; blocking."""
+    lanes = [lane_json(lane) for lane in broker.stats()]
+    quarantined = broker.workers.quarantined()
+    views = broker.workers.all()
+    alive = [view for view in views if view.alive]
+    names = {view.worker.name for view in alive}
+    # Of those who left the latest incarnation of each, unless its successor is there.
+    for view in views:
+        if len(alive) - len(names) < MOST_GONE and view.worker.name not in names:
+            names.add(view.worker.name)
+            alive.append(view)
+    ages = [lane["oldest_age_s"] for lane in lanes if lane["oldest_age_s"] is not None]
+    return {
+        "in_use": True,
+        "broker": shown_url(broker.url),
+        "problem": None,
+        "warnings": list(broker.warnings),
+        "lanes": lanes,
+        "waiting": sum(lane["depth"] for lane in lanes),
+        "running": sum(lane["leased"] for lane in lanes),
+        "dead": len(broker.dead(MOST_DEAD)) if dead is None else dead,
+        "oldest_age_s": max(ages, default=None),
+        "workers": [worker_json(view, quarantined) for view in alive],
+        "quarantined": quarantined,
+    }
+
+
+def nothing(settings: QueueSettings) -> dict[str, Any]:
+    """The same of a queue that is not in use, or not known yet."""
+    return {
+        "in_use": False,
+        "broker": shown_url(settings.broker),
+        "problem": None,
+        "warnings": [],
+        "lanes": [],
+        "waiting": 0,
+        "running": 0,
+        "dead": 0,
+        "oldest_age_s": None,
+        "workers": [],
+        "quarantined": {},
+        "host": settings.here,
+        "changes": 0,
+    }

@@ -1,0 +1,103 @@
+"""Tells clients what the queue is like, as it changes: one look for all of them, none while nobody looks.
+
+The queue itself wakes us when something has happened in it, whoever did it on whichever host. Then, and every few
+seconds for what changes without a word (heartbeats grow older), one overview is made and sent to all who listen.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import TYPE_CHECKING, Any, Protocol
+
+from paneview.broker import BrokerError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from paneview.supervisor.desk import QueueDesk
+
+TOPIC = "queue"
+LOOK = 2.0  # seconds between two looks, if nothing happens
+GAP = 0.15  # seconds between two pushes at least
+PAUSE = 1.0  # seconds after a call that failed
+DEAD = frozenset({"job_dead", "job_lost", "job_expired", "dead_retried", "dead_purged"})
+MANY = 100  # events at once, after which more may have happened than is known
+
+logger = logging.getLogger(__name__)
+
+
+class Listeners(Protocol):
+    """Whoever the queue is shown to: the control server."""
+
+    def subscribers(self, topic: str) -> int:
+        """How many clients look."""
+        ...
+
+    def publish_queue(self, queue: Mapping[str, Any]) -> None:
+        """Show the queue."""
+        ...
+
+
+class QueueWatch:
+    """Watches the queue of a desk for as long as somebody listens."""
+
+    def __init__(self, desk: QueueDesk, listeners: Listeners) -> None:
+        self._desk = desk
+        self._listeners = listeners
+        self._watching: asyncio.Task[None] | None = None
+
+    def heard(self, topics: frozenset[str]) -> None:
+        """A client has subscribed to these topics."""
+        if TOPIC in topics and (self._watching is None or self._watching.done()):
+            self._watching = asyncio.get_running_loop().create_task(self._watch())
+            self._watching.add_done_callback(_log_defect)
+
+    async def close(self) -> None:
+        """Watch no longer."""
+        if self._watching is not None:
+            self._watching.cancel()
+            await asyncio.gather(self._watching, return_exceptions=True)
+
+    async def _watch(self) -> None:
+        cursor: str | None = None
+        try:
+            while self._listeners.subscribers(TOPIC):
+                try:
+                    cursor = await self._turn(cursor)
+                except BrokerError as error:
+                    self._listeners.publish_queue(self._desk.troubled(str(error)))
+                    self._desk.watched, cursor = False, None
+                    await asyncio.sleep(PAUSE)
+                else:
+                    await asyncio.sleep(GAP)
+        finally:
+            self._desk.watched = False
+
+    async def _turn(self, cursor: str | None) -> str | None:
+        """Show the queue, then wait until something happens in it; the place in its events. Raises BrokerError."""
+        desk = self._desk
+        if not desk.in_use:
+            self._listeners.publish_queue(await desk.look())
+            await asyncio.sleep(LOOK)
+            return None
+        if cursor is None:
+            cursor = await self._newest()
+            desk.changed()
+        desk.watched = True
+        self._listeners.publish_queue(await desk.look())
+        page = await desk.call(lambda broker: broker.events.wait(cursor, LOOK))
+        if not page.events:
+            return page.cursor
+        desk.changed(dead=any(event.kind in DEAD for event in page.events) or len(page.events) >= MANY)
+        # Only that something happened is wanted: what has piled up since is passed over.
+        return await self._newest()
+
+    async def _newest(self) -> str:
+        page = await self._desk.call(lambda broker: broker.events.tail(1))
+        return page.cursor
+
+
+def _log_defect(watching: asyncio.Task[None]) -> None:
+    if not watching.cancelled() and (error := watching.exception()):
+        logger.error("the queue is watched no longer", exc_info=error)
