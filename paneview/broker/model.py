@@ -215,6 +215,8 @@ class Lease:
     token: int
     attempt: int
     seconds: float
+    mark: str = ""
+    """What else the broker knows this very claim by, where a token and an owner are not enough."""
 
     @property
     def id(self) -> str:

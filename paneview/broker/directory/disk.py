@@ -18,6 +18,7 @@ from paneview.broker.model import Json, to_json
 HOST = socket.gethostname()
 GONE = (errno.ENOENT, errno.ESTALE)  # an NFS handle whose file another host has removed
 _REMEMBER_CLOCK = 5.0  # seconds
+AHEAD = 1_000_000_000  # ns: what a file may be ahead of the clock before that counts as set back
 
 
 @contextmanager
@@ -195,6 +196,9 @@ class Scratch:
 
     def now(self) -> float:
         """The file server's time: what it stamps on a file that is touched now."""
+        return self._now_ns() / 1e9
+
+    def _now_ns(self) -> int:
         try:
             os.utime(self._probe)
         except OSError as error:
@@ -205,7 +209,21 @@ class Scratch:
         moment = os.stat(self._probe).st_mtime_ns
         self._offset = moment - time.monotonic_ns()
         self._known_until = time.monotonic() + _REMEMBER_CLOCK
-        return moment / 1e9
+        return moment
+
+    def silence(self, path: str) -> float | None:
+        """Seconds that nobody has touched a file for sure; None if it is gone.
+
+        The server's clock is read before the file: a touch in between makes this less, not negative, and a pause of
+        this process changes nothing. Infinite if the file is ahead of a clock read after it: that was set back.
+        """
+        before = self._now_ns()
+        moment = _touched_ns(path)
+        if moment is None:
+            return None
+        if moment > before and moment > self._now_ns() + AHEAD:
+            return float("inf")
+        return max(0, before - moment) / 1e9
 
     def tick(self) -> int:
         """About the same in µs, cheaper and never twice the same: for order and for people, not for leases."""
@@ -230,9 +248,16 @@ def touched(path: str) -> float | None:
 
 
 def age_by(path: str, now: float) -> float | None:
-    """Seconds since a file was touched, by the server's clock; None if it is gone.
+    """Seconds from a file's last touch to ``now`` by the server's clock, which may have been before it; None: gone."""
+    moment = _touched_ns(path)
+    return None if moment is None else now - moment / 1e9
 
-    It is opened first: that makes NFS ask the server, where `stat` may answer from a cache.
+
+def _touched_ns(path: str) -> int | None:
+    """When a file was touched; None if it is gone.
+
+    It is opened first: that makes NFS ask the server, where `stat` may answer from a cache. In whole nanoseconds:
+    the same moment, made into seconds in two ways, differs in the last digit, and the later one may seem the earlier.
     """
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
@@ -241,6 +266,6 @@ def age_by(path: str, now: float) -> float | None:
             return None
         raise
     try:
-        return now - os.fstat(descriptor).st_mtime
+        return os.fstat(descriptor).st_mtime_ns
     finally:
         os.close(descriptor)

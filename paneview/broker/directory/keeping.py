@@ -55,8 +55,9 @@ def expire(desk: Desk) -> tuple[list[str], float | None]:
         if not overdue(now, renewed, seconds):
             following.append(renewed + seconds - now)
             continue
-        age = age_by(path, desk.scratch.now())
-        if age is None or not overdue(age, 0.0, seconds):
+        silence = desk.scratch.silence(path)
+        if silence is None or not overdue(silence, 0.0, seconds):  # it has ended, or was renewed since
+            following += [] if silence is None else [seconds - silence]
             continue
         if ending.lose(desk, spot, f"its worker gave no sign for {seconds:g} s", "job_expired"):
             lost.append(spot.id)
@@ -143,17 +144,21 @@ def lead(desk: Desk, name: str, owner: str, ttl: float) -> Leadership | None:
     epoch = _epoch(desk, name)
     path = f"{folder}/{quoted(name)}.{epoch:08d}.json"
     known = read_json(path) if epoch else None
-    now = desk.scratch.now()
     if known is not None:
-        age = age_by(path, now)
-        current = age is not None and not overdue(age, 0.0, float(known["ttl"]))
+        silence = desk.scratch.silence(path)
+        current = silence is not None and not overdue(silence, 0.0, float(known["ttl"]))
         if current and known["owner"] != owner:
             return None
         if current:
             with may_be_gone():
                 os.utime(path)
-                return Leadership(name, owner, epoch)
-    if not desk.scratch.create(f"{folder}/{quoted(name)}.{epoch + 1:08d}.json", {"owner": owner, "ttl": ttl}):
+                # Paused before that touch, we may have been replaced meanwhile.
+                return Leadership(name, owner, epoch) if _epoch(desk, name) == epoch else None
+    new = f"{folder}/{quoted(name)}.{epoch + 1:08d}.json"
+    if not desk.scratch.create(new, {"owner": owner, "ttl": ttl}):
+        return None
+    if _epoch(desk, name) != epoch + 1:
+        remove(new)  # of an epoch so long past that its file was removed: others have led since we looked
         return None
     if epoch:
         remove(f"{folder}/{quoted(name)}.{epoch - 1:08d}.json")  # one is kept: its holder may still look

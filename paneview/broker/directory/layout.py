@@ -24,7 +24,9 @@ _PLAIN = r"(?P<order>\d{20})_(?P<id>[A-Za-z0-9_-]{1,64})\.(?P<token>\d+)\.(?P<at
 _PATTERNS = {
     "plain": re.compile(rf"{_PLAIN}\.json"),
     "due": re.compile(rf"(?P<due>\d{{16}})_{_PLAIN}\.json"),
-    "leased": re.compile(rf"{_PLAIN}\.(?P<lease_ms>\d+)\.(?P<since_ms>\d+)\.(?P<owner>[^.]*)\.json"),
+    "leased": re.compile(
+        rf"{_PLAIN}\.(?P<lease_ms>\d+)\.(?P<since_ms>\d+)(-(?P<mark>\w+))?\.(?P<owner>[^.]*)\.json"
+    ),
 }
 
 
@@ -67,6 +69,8 @@ class Spot:
     since_ms: int = 0
     """When it was leased, server's time in ms."""
     owner: str = ""
+    mark: str = ""
+    """Of a lease: random, so that no two claims ever mean the same file, not even of one owner at one moment."""
 
     @property
     def folder(self) -> str:
@@ -83,7 +87,8 @@ class Spot:
         if self.state in (JobState.DELAYED, JobState.BLOCKED):
             return f"{self.due:016d}_{plain}.json"
         if self.state is JobState.LEASED:
-            return f"{plain}.{self.lease_ms}.{self.since_ms}.{quoted(self.owner)}.json"
+            since = f"{self.since_ms}-{self.mark}" if self.mark else str(self.since_ms)
+            return f"{plain}.{self.lease_ms}.{since}.{quoted(self.owner)}.json"
         return f"{plain}.json"
 
     @property
@@ -102,6 +107,7 @@ class Spot:
             lease_ms=0,
             since_ms=0,
             owner="",
+            mark="",
         )
 
 
@@ -124,6 +130,7 @@ def read_name(state: JobState, lane: str, name: str) -> Spot | None:
         int(fields.get("lease_ms") or 0),
         int(fields.get("since_ms") or 0),
         unquote(fields.get("owner") or ""),
+        fields.get("mark") or "",
     )
 
 

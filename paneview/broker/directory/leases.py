@@ -98,6 +98,7 @@ def take(desk: Desk, spot: Spot, want: Claim) -> Lease | None:
         lease_ms=round(seconds * 1000),
         since_ms=desk.scratch.tick() // 1000,
         owner=want.owner,
+        mark=os.urandom(4).hex(),
     )
     if not move(path, desk.layout.path(leased), ours=True):
         return None
@@ -108,7 +109,7 @@ def take(desk: Desk, spot: Spot, want: Claim) -> Lease | None:
     desk.feed.tell("job_claimed", spec.id, want.owner, {"attempt": leased.attempts, "token": leased.token})
     mirror(desk, spec, "in_progress")
     job = desk.to_job(leased, spec, None)
-    return Lease(job, want.owner, leased.token, leased.attempts, seconds)
+    return Lease(job, want.owner, leased.token, leased.attempts, seconds, leased.mark)
 
 
 def take_by_id(desk: Desk, job: str, want: Claim) -> Lease | None:
@@ -137,6 +138,7 @@ def spot_of(lease: Lease) -> Spot:
         lease_ms=round(lease.seconds * 1000),
         since_ms=round((job.leased_at or 0.0) * 1000),
         owner=lease.owner,
+        mark=lease.mark,
     )
 
 
