@@ -26,6 +26,7 @@ logger = logging.getLogger(__name__)
 
 DYING = 0.001  # seconds before the first look: a process that was just signalled is gone by then
 LINGER = 0.05  # seconds in which what is dying with a run, the guard's own helper above all, is no left-over
+BIRTH = (0.02, 0.1)  # seconds from a fork to its exec: two looks, since a busy machine may delay it
 SWEEP_GRACE = 0.5  # seconds that left-overs of a run which ended by itself get after SIGTERM
 
 
@@ -85,6 +86,12 @@ class Ender:
         while not await self.wait_gone(live, SWEEP_GRACE):
             proc.send(signal.SIGKILL, await self.look(live))
         return names
+
+    async def sweep_unborn(self, live: Live) -> None:
+        """End what tmux may have been making as it died: a process carries its mark from its exec on, not its fork."""
+        for pause in BIRTH:
+            await asyncio.sleep(pause)
+            await self.sweep(live)
 
     async def exit_of(self, live: Live) -> Exit:
         """How the run's command ended, as tmux or its guard saw it. Raises TmuxGone with the server gone."""

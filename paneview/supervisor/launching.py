@@ -18,16 +18,20 @@ from paneview.supervisor.hooks import HookFailed, Hooks
 from paneview.supervisor.live import Live
 from paneview.supervisor.ports import PortRefused, Ports
 from paneview.supervisor.terminal import Terminal
-from paneview.tmux.errors import TmuxError
+from paneview.tmux.errors import TmuxError, TmuxGone
 from paneview.tmux.spawn import PaneInfo, SpawnSpec
 
 
 class LaunchError(Exception):
-    """No process came to be. ``retry``: whether the same may succeed later by itself."""
+    """No run came to be. ``retry``: whether the same may succeed later by itself.
 
-    def __init__(self, reason: str, *, retry: bool) -> None:
+    ``unborn`` is the run whose process tmux may have been making as it died: it has to be looked for.
+    """
+
+    def __init__(self, reason: str, *, retry: bool, unborn: Live | None = None) -> None:
         super().__init__(reason)
         self.retry = retry
+        self.unborn = unborn
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,17 +78,23 @@ class Launcher:
         try:
             pane = await self._spawn(task, run, pane_id)
         except (TmuxError, OSError) as error:
-            raise LaunchError(f"tmux could not start it: {error}", retry=True) from error
+            unborn = self._live(run) if isinstance(error, TmuxGone) else None
+            raise LaunchError(f"tmux could not start it: {error}", retry=True, unborn=unborn) from error
         live = self.live(run, pane)
         return live, self.row(task.name, live)
 
     def live(self, run: int, pane: PaneInfo) -> Live:
         """The grip on a run in this pane."""
         root = proc.identify(pane.pid) if pane.pid and not pane.dead else None
+        return self._live(run, pane.pane_id, pane.window_id, root)
+
+    def _live(
+        self, run: int, pane_id: str = "", window_id: str = "", root: proc.ProcessId | None = None
+    ) -> Live:
         return Live(
             run=run,
-            pane_id=pane.pane_id,
-            window_id=pane.window_id,
+            pane_id=pane_id,
+            window_id=window_id,
             root=root,
             marker=self._places.marker(run),
             exit_file=self._places.exit_file(run),

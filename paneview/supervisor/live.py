@@ -27,15 +27,16 @@ class Live:
     command: int | None = None  # the pid of the command under the guard's shells, once it was seen
 
     def command_pid(self) -> int | None:
-        """The process people mean: the command, or as near to it as there is a process yet."""
-        if self.command is not None or self.root is None:
-            return self.command
-        table, pid = ProcessTable.recent(), self.root.pid
-        for depth in range(GUARD_SHELLS):
+        """The command's own process, which people mean; None in the moment before the guard has started it."""
+        if self.command is None and self.root is not None:
+            self.command = self._below_the_guard(self.root.pid)
+        return self.command
+
+    def _below_the_guard(self, pid: int) -> int | None:
+        table = ProcessTable.recent()
+        for _ in range(GUARD_SHELLS):
             children = [row.pid for row in table.tree(pid) if row.ppid == pid]
             if len(children) != 1:
-                return pid
-            pid = children[0]
-            if depth == GUARD_SHELLS - 1:
-                self.command = pid
+                return None
+            (pid,) = children
         return pid

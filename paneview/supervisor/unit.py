@@ -263,6 +263,8 @@ class Unit:
             live, row = await self._services.launcher.launch(self.task, run, pane)
         except LaunchError as error:
             self._services.logs.finish(run)
+            if error.unborn:
+                await self._services.ender.sweep_unborn(error.unborn)
             self.feed(SpawnFailed(str(error), error.retry))
             return
         self.row = row = replace(row, cause=self.state.cause)

@@ -57,10 +57,10 @@ def test_every_command_prints_its_shape(live: Path) -> None:
     assert (started["session"], started["action"], started["tasks"]) == ("demo", "started", ["db", "web"])
     again = ask(live, "start", "job", "--no-deps")
     assert (again["tasks"], again["task"], again["action"]) == (["job"], "job", "started")
+    wait_until(lambda: task(live, "job")["state"] == "done")
     status = ask(live, "status")
     assert (status["running"], status["active_tasks"]) == (True, 2)
     assert [(one["name"], one["running"]) for one in status["tasks"]][:2] == [("db", True), ("web", True)]
-    wait_until(lambda: task(live, "job")["state"] == "done")
     stopped = ask(live, "stop", "db")
     assert stopped["results"] == [{"ok": True, "task": "db", "action": "stopped"}]
     assert (task(live, "db")["state"], task(live, "db")["manual_stop"]) == ("stopped", True)

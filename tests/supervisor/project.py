@@ -113,11 +113,11 @@ class Project:
         return next(task for task in self.call("status")["tasks"] if task["name"] == name)
 
     def wait(self, name: str, check: Callable[[Reply], object] | str, deadline: float = 20.0) -> Reply:
-        """Wait until the task is in this state, or ``check`` holds of its status object."""
+        """Wait until the task is in this state (with a pid, if it runs), or ``check`` holds of its status object."""
 
         def holds() -> Reply | None:
             task = self.task(name)
-            good = task["state"] == check if isinstance(check, str) else check(task)
+            good = _is_in(task, check) if isinstance(check, str) else check(task)
             return task if good else None
 
         try:
@@ -144,6 +144,10 @@ class Project:
             page = self.call("log_lines", task=task, first=info["first"] + len(found), count=5_000)["lines"]
             found += [line["text"] for line in page]
         return found
+
+
+def _is_in(task: Reply, state: str) -> bool:
+    return task["state"] == state and (state != "running" or task["pid"] is not None)
 
 
 def gone(pid: int) -> bool:
