@@ -32,7 +32,8 @@ TASK_KEYS = [
     "command", "description", "group", "auto_start", "cwd", "env", "env_file", "depends_on", "port", "health_check",
     "health_url", "health_status", "health_body", "health_tcp", "health_log", "health_interval", "health_timeout",
     "health_retries", "ready_timeout", "restart_policy", "max_restarts", "restart_backoff", "stop_signal",
-    "stop_grace_period", "log_file", "log_max_size", "log_max_files", "log_max_age", "replicas", "schedule", "hooks",
+    "stop_grace_period", "log_file", "log_max_size", "log_max_files", "log_max_age", "input_patterns",
+    "replicas", "schedule", "hooks",
 ]  # fmt: skip
 # What takes the terminal over until the person leaves, with something that is on the screen by then.
 INTERACTIVE = {"paneview": "leave", "paneview attach shell": ">>>", "paneview logs -f": "web"}

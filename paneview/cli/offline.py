@@ -71,6 +71,7 @@ def _view(task: Task, state: TaskState, run: RunRow | None, masker: Masker) -> d
         "health": state.health.value,
         "ready": state.ready and process is not None,
         "reason": reason,
+        "needs_input": None,
         "pid": process.pid if process else None,
         "exit_code": state.exit.code,
         "signal": state.exit.signal,

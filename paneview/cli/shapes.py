@@ -29,6 +29,8 @@ class Task(Shape):
     """What depends on it may start."""
     reason: str
     """Why it is where it is."""
+    needs_input: str | None
+    """What it asks, while it waits for an answer."""
     pid: int | None
     exit_code: int | None
     """Of the last run; null while none has ended, or after a signal."""

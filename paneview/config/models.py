@@ -161,6 +161,9 @@ class TaskFields(Model):
     delay."""
     log_max_files: Annotated[int, Field(ge=1)] = 3
     """Files of `log_max_size` to keep."""
+    input_patterns: list[NotBlank] | None = None
+    """Regular expressions for the line at the cursor of a task that waits for an answer, instead of the usual ones
+    (`password:`, `[y/N]`, …); []: it never does."""
     schedule: NotBlank | None = None
     """Cron expression (minute hour day month weekday, local time, or @hourly, @daily, …): one run at each
     such time, none while the last is still running."""

@@ -177,6 +177,8 @@ def resolve_task(
         "log_max_age": _unit(context, (*path, "log_max_age"), text("log_max_age"), parse_duration),
     }
     fields |= _probe(context, path, table, text)
+    for number, pattern in enumerate(table.input_patterns or ()):
+        context.convert((*path, "input_patterns", number), _regex, pattern, None)
     _check_schedule(context, (*path, "schedule"), fields["schedule"])
     return Task.model_construct(**fields)
 

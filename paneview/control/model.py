@@ -23,6 +23,7 @@ class TaskView:
     health: str = "none"  # none starting healthy unhealthy
     ready: bool = False
     reason: str | None = None  # why it is not running, or what it waits for
+    needs_input: str | None = None  # what it asks, while it waits for an answer
     pid: int | None = None
     exit_code: int | None = None  # of the last run
     signal: int | None = None

@@ -111,7 +111,9 @@ REQUESTS: dict[str, dict[str, Arg]] = {
     "reload": {},
     "down": {},
     "capture": {"task": _TASK},
-    "send_keys": {"task": _TASK, "keys": Arg("names", required=True)},
+    "screen": {"task": _TASK},
+    "send_keys": {"task": _TASK, "keys": Arg("names", required=True), "literal": Arg("flag", False)},
+    "paste": {"task": _TASK, "text": Arg("text", required=True)},
     # The queue. Without `jobs`, retry and purge are for all dead letters.
     "queue": {},
     "jobs": {

@@ -38,6 +38,7 @@ class IngestEngine:
         self._grown: set[str] = set()  # tasks with news
         # Ends that changed, or whose last line grew; the thread takes them away.
         self.heads: dict[str, int] = {}
+        self.unfinished: set[str] = set()  # tasks whose last line has no newline yet; read by any thread
 
     # Opening and closing
 
@@ -309,3 +310,7 @@ class IngestEngine:
                 line, inside = line + stream.seen_lines, stream.seen_open
                 holder = (stream.run, stream.segment)
         self.heads[state.name] = line + inside
+        if inside:
+            self.unfinished.add(state.name)
+        else:
+            self.unfinished.discard(state.name)

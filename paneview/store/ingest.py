@@ -103,6 +103,10 @@ class LogIngest:
         """
         self._on_progress = callback
 
+    def unfinished(self, task: str) -> bool:
+        """Whether the task's output, as far as it was told, stops inside a line: at a prompt, or for a moment."""
+        return task in self._engine.unfinished
+
     def attach(self, run: int, task: str, limits: LogLimits | None = None) -> None:
         """Take this run's output for the task. Best before it is spawned: then all its times are exact.
 

@@ -23,6 +23,7 @@ from paneview.store.ingest import LogIngest
 from paneview.store.rows import Loaded
 from paneview.store.state import StateStore
 from paneview.supervisor.adopting import Adopter
+from paneview.supervisor.asking import Asker
 from paneview.supervisor.clock import Clock
 from paneview.supervisor.desk import QueueDesk
 from paneview.supervisor.ending import Ender
@@ -136,9 +137,13 @@ class Host:
         self.queue_watch = QueueWatch(self.desk, self.server)
         self.server.heard = self.queue_watch.heard
         self.queue = QueueKeeper(self.supervisor, journal, self.folder)
+        self._asker = Asker(
+            self.supervisor, self.terminal, self.ingest, journal, clock, {**self._environ, **project.env}
+        )
         show = self.supervisor.changed
 
         def changed(name: str) -> None:
+            self._asker.changed(name)
             show(name)
             self.queue.changed(name)
 
@@ -165,6 +170,8 @@ class Host:
         await self.server.start()
         for unit in self.supervisor.units.values():
             unit.resume()
+        for name in self.supervisor.units:
+            self._asker.changed(name)
         self.supervisor.consider()
         self.queue.follow(self.project)
         self._start_first(states, fresh=not took_over)
@@ -220,6 +227,7 @@ class Host:
         for work in self._background:
             work.cancel()
         await asyncio.gather(*self._background, return_exceptions=True)
+        self._asker.close()
         await self.supervisor.close()
         self.journal.note("supervisor_stopped", reason)
         if self._took_down:
@@ -258,6 +266,7 @@ class Host:
     def _logs_grew(self, heads: Mapping[str, int]) -> None:
         self.picture.heads(heads)
         self._prober.grown(heads)
+        self._asker.grown(heads)
 
     def _applied(self, project: Project, replicas: dict[str, int]) -> None:
         self.project = project

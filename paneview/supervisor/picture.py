@@ -196,6 +196,7 @@ class Picture:
                 view["next_start_at"] = self.next_runs[name]
             view["command"] = self.masker.text(view["command"])
             view["reason"] = self.masker.text(view["reason"])
+            view["needs_input"] = self.mask(view["needs_input"])
             views.append(view)
         return views
 

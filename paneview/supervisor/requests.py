@@ -18,6 +18,7 @@ from paneview.rules.states import Phase
 from paneview.supervisor.desk import HANDLERS as QUEUE_HANDLERS
 from paneview.supervisor.desk import QueueDesk
 from paneview.supervisor.journal import Journal
+from paneview.supervisor.live import Live
 from paneview.supervisor.picture import Picture
 from paneview.supervisor.reading import LogReading
 from paneview.supervisor.reload import Reloader
@@ -178,14 +179,35 @@ class Requests:
         session = await self._terminal.ready()
         return {"task": unit.name, "pane_id": pane, "text": await session.capture(pane)}
 
+    async def screen(self, args: Args, _client: ClientInfo) -> Reply:
+        """The rows of a running task's pane, with colours, and its cursor."""
+        live = self._running(args["task"])
+        session = await self._terminal.ready()
+        lines, column, row = await session.screen(live.pane_id)
+        return {"task": args["task"], "lines": lines, "column": column, "row": row}
+
     async def send_keys(self, args: Args, client: ClientInfo) -> Reply:
-        """Type into a task's pane."""
-        unit = self._supervisor.unit(args["task"])
+        """Type into a task's pane: names of keys, or characters as they are."""
+        live = self._running(args["task"])
+        session = await self._terminal.ready()
+        await session.send_keys(live.pane_id, *args["keys"], literal=args["literal"])
+        return {"task": args["task"], "keys": len(args["keys"]), "by": client.actor}
+
+    async def paste(self, args: Args, client: ClientInfo) -> Reply:
+        """Paste text into a task's pane, as a terminal would."""
+        live = self._running(args["task"])
+        session = await self._terminal.ready()
+        try:
+            await session.paste(live.pane_id, args["text"])
+        except ValueError as error:
+            raise ControlError(str(error), "bad_request") from error
+        return {"task": args["task"], "by": client.actor}
+
+    def _running(self, task: str) -> Live:
+        unit = self._supervisor.unit(task)
         if unit.live is None:
             raise ControlError(f"{unit.name} does not run", "failed")
-        session = await self._terminal.ready()
-        await session.send_keys(unit.live.pane_id, args["keys"])
-        return {"task": unit.name, "keys": len(args["keys"]), "by": client.actor}
+        return unit.live
 
     async def websocket(self, args: Args, client: ClientInfo) -> Reply:
         """Turn the WebSocket API on at a port, or say where it is."""
@@ -260,7 +282,9 @@ HANDLERS: dict[str, Handle] = {
     "log_find": Requests.log_find,
     "logs_clean": Requests.logs_clean,
     "capture": Requests.capture,
+    "screen": Requests.screen,
     "send_keys": Requests.send_keys,
+    "paste": Requests.paste,
     "websocket": Requests.websocket,
     "reload": Requests.reload,
     "scale": Requests.scale,

@@ -95,6 +95,7 @@ class Unit:
         self.live: Live | None = None
         self.row: RunRow | None = None
         self.probe_note = ""  # what the last probe said
+        self.question = ""  # what its run waits to be told; see `asking`
         self._services = services
         self._changed = changed
         self._deeds: set[asyncio.Task[None]] = set()

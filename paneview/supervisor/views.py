@@ -29,6 +29,7 @@ def task_view(unit: Unit, now: float, usage: Usage | None, log_end: int, why: st
         "health": state.health.value,
         "ready": state.ready,
         "reason": why,
+        "needs_input": (unit.question or None) if alive else None,
         "pid": unit.live.command_pid() if alive and unit.live else None,
         "exit_code": state.exit.code,
         "signal": state.exit.signal,
@@ -65,6 +66,8 @@ def why(  # noqa: PLR0911 - one line a state
 ) -> str:
     """One sentence on why the task is where it is; empty where the state's word says it all."""
     state = unit.state
+    if unit.question and state.phase is Phase.RUNNING:
+        return f"waits for an answer: {unit.question}"
     match state.phase:
         case Phase.WAITING:
             held = graph.unmet(unit.name, needs, states)

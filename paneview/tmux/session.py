@@ -159,6 +159,15 @@ class TmuxSession:
         (text,) = await self._send(command("capture-pane", "-p", "-J", *flags, "-S", start, "-t", pane_id))
         return text
 
+    async def screen(self, pane_id: str) -> tuple[list[str], int, int]:
+        """The pane's rows as they are shown, with colours, and where the cursor is (column, row)."""
+        place, text = await self._send(
+            command("display-message", "-p", "-t", pane_id, "#{cursor_x} #{cursor_y}"),
+            command("capture-pane", "-p", "-e", "-t", pane_id),
+        )
+        column, row = map(int, place.split())
+        return text.split("\n"), column, row
+
     async def send_keys(self, pane_id: str, *keys: str, literal: bool = False) -> None:
         """Type into the pane: tmux's names of keys ("C-c", "Enter") or, if ``literal``, characters."""
         await self._send(command("send-keys", *(["-l"] if literal else []), "-t", pane_id, "--", *keys))

@@ -6,7 +6,7 @@ The default order is by urgency, then as in the file. Sorting is stable, so two 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import NamedTuple
 
 from paneview.control.model import TaskView
@@ -60,12 +60,23 @@ def arrange(tasks: Iterable[TaskView], order: str, only_failing: bool, wanted: T
     return [task.name for task in sorted(shown, key=ORDERS[order])]  # type: ignore[arg-type]
 
 
+def next_asking(tasks: Mapping[str, TaskView], after: str | None) -> str | None:
+    """The next task that needs a person, after this one: of those that wait for an answer, if there are any."""
+    names = list(tasks)
+    at = names.index(after) + 1 if after is not None and after in tasks else 0
+    turn = [*names[at:], *names[:at]]
+    needing = [name for name in turn if condition(tasks[name]) in NEEDS_PERSON]
+    return min(needing, key=lambda name: tasks[name].needs_input is None, default=None)
+
+
 def counts(tasks: Iterable[TaskView]) -> dict[str, int]:
-    """How many are ok (running or done), changing, failed (need a person), and at rest."""
-    found = {"ok": 0, "changing": 0, "failed": 0, "resting": 0}
+    """How many wait for an answer, are failed, changing, ok (running or done), and at rest."""
+    found = {"asking": 0, "ok": 0, "changing": 0, "failed": 0, "resting": 0}
     for task in tasks:
         name = condition(task)
-        if name in NEEDS_PERSON:
+        if name == "asking":
+            found["asking"] += 1
+        elif name in NEEDS_PERSON:
             found["failed"] += 1
         elif name in CHANGING:
             found["changing"] += 1

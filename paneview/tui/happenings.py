@@ -37,6 +37,8 @@ _PHRASES: dict[str, tuple[str, str, str]] = {
     "task_unhealthy": ("▲", "failed", "unhealthy"),
     "health_check_failed": ("▲", "attention", "health check failed"),
     "task_exited": ("○", "attention", "exited"),
+    "task_needs_input": ("◆", "attention", "needs input"),
+    "task_input_given": ("●", "ok", "got its answer"),
     "task_stopping": ("◑", "attention", "stopping"),
     "task_stopped": ("■", "dim", "stopped"),
     "task_killed": ("■", "attention", "killed"),

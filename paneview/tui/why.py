@@ -15,10 +15,14 @@ def why(task: TaskView, picture: Picture) -> str:
     tell = _TELL.get(task.state)
     text = tell(task, picture, now) if tell else task.state
     sentence = f"{name} {text}"
-    return f"{sentence}: {reason}." if reason and reason not in sentence else f"{sentence}."
+    if task.needs_input or not reason or reason in sentence:
+        return f"{sentence}."
+    return f"{sentence}: {reason}."
 
 
 def _running(task: TaskView, _picture: Picture, now: float) -> str:
+    if task.needs_input:
+        return f"waits for your answer: “{clean(task.needs_input)}”; i types it"
     up = words.uptime(task, now)
     since = f" for {words.duration(up)}" if up is not None else ""
     health = {

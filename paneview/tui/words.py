@@ -22,6 +22,7 @@ class Look(NamedTuple):
 
 
 LOOKS = {
+    "asking": Look("◆", "needs input", "attention"),
     "idle": Look("○", "idle", "dim"),
     "waiting": Look("◔", "waiting", "attention"),
     "starting": Look("◐", "starting", "attention"),
@@ -39,16 +40,27 @@ _HEALTH_WORDS = {"healthy": "healthy", "unhealthy": "unhealthy", "starting": "un
 
 # By urgency: what needs a person first, what is in order last. A short change (starting, stopping) ranks with what
 # runs, so that rows do not jump about while a project comes up.
-_RANKS = {"failed": 1, "unhealthy": 2, "waiting": 3, "backoff": 3, "unready": 4, "starting": 4, "stopping": 4}
+_RANKS = {
+    "asking": 0,
+    "failed": 1,
+    "unhealthy": 2,
+    "waiting": 3,
+    "backoff": 3,
+    "unready": 4,
+    "starting": 4,
+    "stopping": 4,
+}
 _RANKS |= {"running": 4, "healthy": 4, "idle": 5, "stopped": 5, "done": 5}
 # What a person should look at, and what is on its way: the header counts these.
-NEEDS_PERSON = frozenset({"failed", "unhealthy"})
+NEEDS_PERSON = frozenset({"asking", "failed", "unhealthy"})
 CHANGING = frozenset({"waiting", "starting", "stopping", "backoff", "unready"})
 RUNNING = frozenset({"running", "healthy"})
 
 
 def condition(task: TaskView) -> str:
-    """The key of `LOOKS` for this task: its state, and for one that runs its health."""
+    """The key of `LOOKS` for this task: its state, and for one that runs its health, unless it asks something."""
+    if task.needs_input:
+        return "asking"
     if task.state == "running":
         return _HEALTH_WORDS.get(task.health, "running")
     return task.state

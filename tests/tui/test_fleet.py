@@ -103,6 +103,37 @@ async def test_a_refusal_is_told_with_its_reason() -> None:
         assert toasts(pilot) == ["stop: [red]no[/red] such luck", "web: port 3000 is taken"]
 
 
+async def test_what_needs_input_comes_first_is_marked_and_n_goes_there() -> None:
+    supervisor = shop()
+    async with running(supervisor) as pilot:
+        await pilot.press("j", "j", "j", "j")
+        supervisor.change(
+            "api", needs_input="Overwrite? [y/N]", reason="waits for an answer: Overwrite? [y/N]"
+        )
+        await eventually(lambda: fleet(pilot).table.keys[0] == "api")
+        assert "◆ needs input" in text(pilot, "#tasks").splitlines()[1]
+        assert "◆ 1 needs input" in text(pilot, "#header")
+        assert fleet(pilot).table.cursor == "db"
+        await pilot.press("n")
+        assert fleet(pilot).table.cursor == "api"
+        await pilot.press("w")
+        await pilot.pause()
+        assert "api waits for your answer: “Overwrite? [y/N]”; i types it." in text(pilot, "#box")
+        await pilot.press("escape", "5")
+        await pilot.pause()
+        assert "◆ 1 needs input" in text(pilot, "#header")
+        supervisor.change("api", needs_input=None, reason="")
+        await eventually(lambda: "needs input" not in text(pilot, "#header"))
+
+
+async def test_n_goes_on_to_what_failed() -> None:
+    async with running(shop()) as pilot:
+        await pilot.press("n")
+        assert fleet(pilot).table.cursor == "web"
+        await pilot.press("n")
+        assert fleet(pilot).table.cursor == "importer"
+
+
 async def test_kill_asks_lists_the_effects_and_defaults_to_no() -> None:
     supervisor = shop()
     async with running(supervisor) as pilot:

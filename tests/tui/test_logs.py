@@ -131,7 +131,7 @@ async def test_next_previous_and_the_wrap_around_is_told() -> None:
 async def test_search_works_from_the_table_too() -> None:
     async with running(logging([f"n{number}" for number in range(100)])) as pilot:
         await pilot.press("n")
-        assert "Nothing to look for yet" in toasts(pilot)[0]
+        assert "Nothing needs a person" in toasts(pilot)[0]
 
 
 async def test_search_is_tried_while_typed_and_escape_goes_back() -> None:

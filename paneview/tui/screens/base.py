@@ -19,6 +19,7 @@ from textual.timer import Timer
 from textual.widget import Widget
 
 from paneview.tui.actions import VERBS, effects, perform, visit
+from paneview.tui.arrange import next_asking
 from paneview.tui.canvas import Canvas, Painted, line
 from paneview.tui.keys import key
 from paneview.tui.picture import Change
@@ -54,6 +55,7 @@ class MainScreen(Screen[None]):
         key("task.kill", "K", "act('kill')", "Kill", "Kill at once (asks first)"),
         key("task.why", "w", "why", "Why", "Why it is as it is"),
         key("task.attach", "t", "visit", "Attach", "Go into its tmux window"),
+        key("task.asking", "n", "asking", "Needs input", "To what needs input"),
         key("back", "escape", "back", "Back", "Back; never quits"),
         key("pane.next", "tab", "pane(1)", "Pane", "Next pane"),
         key("pane.previous", "shift+tab", "pane(-1)", "Previous pane"),
@@ -180,6 +182,18 @@ class MainScreen(Screen[None]):
         if shown := [tasks[name] for name in self.targets() if name in tasks]:
             lines = [why(task, self.pv.picture) for task in shown]
             self.app.push_screen(message("Why?", lines))
+
+    def action_asking(self) -> None:
+        """To the next task that waits for an answer, else to the next one that failed."""
+        if (name := next_asking(self.pv.picture.tasks, self.pv.selected)) is None:
+            self.pv.tell("Nothing needs a person")
+        else:
+            self.go_to(name)
+
+    def go_to(self, name: str) -> None:
+        """Show this task, here or in the table."""
+        self.pv.selected = name
+        self.pv.action_go("fleet")
 
     def action_pane(self, by: int) -> None:
         """The focus to the next pane."""

@@ -66,6 +66,13 @@ class FleetScreen(ReadingScreen):
         if self.pv.selected is not None:
             self.table.select(self.pv.selected)
 
+    def go_to(self, name: str) -> None:
+        """Select this task, whatever the filter says."""
+        if name not in self.table.keys:
+            self.table.only_failing = False
+            self.table.set_filter("")
+        self.table.select(name)
+
     def targets(self) -> list[str]:
         """The marked tasks, else the selected one."""
         return self.table.targets()

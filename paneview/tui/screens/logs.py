@@ -42,6 +42,11 @@ class LogsScreen(ReadingScreen):
     def on_screen_suspend(self, _event: events.ScreenSuspend) -> None:
         """Nothing more is asked for."""
 
+    def go_to(self, name: str) -> None:
+        """Another task's log."""
+        self.pv.selected = name
+        self.log_view.show(name)
+
     def action_other_task(self, by: int) -> None:
         """The next or previous task, in the order of the table."""
         names = self.pv.shown_tasks()

@@ -19,8 +19,6 @@ class ReadingScreen(MainScreen):
     """Base of the fleet and the log screens."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        key("log.older", "n", "log('match', 'back')", "Older", "Next match, older"),
-        key("log.newer", "N", "log('match', 'forward')", "Newer", "Next match, newer"),
         key("log.filter", "ampersand", "filter_log", "Filter", "Show only matching lines"),
         key("log.follow_anywhere", "F", "log('toggle_follow')", "Follow", "Follow or pause, anywhere"),
         key("log.times", "T", "log('next_stamp')", "Times", "Times: off, start, clock"),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 from textual.strip import Strip
 
@@ -12,11 +12,13 @@ from paneview.tui.canvas import PLAIN, Canvas, Piece, spread
 from paneview.tui.text import cells, clean, cut
 
 _COUNTS = (
+    ("asking", "◆", "needs input", "attention"),
     ("failed", "✗", "failed", "failed"),
     ("changing", "◐", "changing", "attention"),
     ("ok", "●", "ok", "ok"),
     ("resting", "○", "idle", "dim"),
 )
+_ALL = tuple(key for key, *_ in _COUNTS)
 _BARS = "▁▂▃▄▅▆▇█"
 CURVE = 24
 
@@ -53,35 +55,36 @@ class Header(Canvas):
         if picture.link.phase == "lost":
             text = cut(f"✗ disconnected: {clean(picture.link.reason)}, reconnecting…", room)
             return [(f"{text} ", inks.failed)]
-        needs, usage, counted = self._needs(), self._usage(curve=False), self._counts(words_too=True)
+        needs, usage, counted = self._needs(), self._usage(curve=False), self._counts()
         wishes = (
             [*needs, *counted, *self._usage(curve=True)],
             [*needs, *counted, *usage],
             [*counted, *usage],
             counted,
+            self._counts(worded=("asking", "failed")),
+            self._counts(worded=("asking",)),
         )
         fitting = (wish for wish in wishes if sum(cells(text) for text, _ in wish) <= room)
-        return next(fitting, self._counts(words_too=False))
+        return next(fitting, self._counts(worded=()))
 
-    def _counts(self, *, words_too: bool) -> list[Piece]:
+    def _counts(self, *, worded: Collection[str] = _ALL) -> list[Piece]:
         inks, found = self.inks, counts(self.pv.picture.tasks.values())
         pieces: list[Piece] = []
         for key, glyph, word, role in _COUNTS:
             if found[key]:
-                text = f" {glyph} {found[key]} {word} " if words_too else f" {glyph}{found[key]} "
+                text = f" {glyph} {found[key]} {word} " if key in worded else f" {glyph}{found[key]} "
                 pieces.append((text, inks.role(role)))
         return pieces
 
     def _needs(self) -> list[Piece]:
-        names = [
-            task.name
-            for task in self.pv.picture.tasks.values()
-            if words.condition(task) in words.NEEDS_PERSON
+        tasks = [
+            task for task in self.pv.picture.tasks.values() if words.condition(task) in words.NEEDS_PERSON
         ]
-        if not names:
+        if not tasks:
             return []
-        shown = ", ".join(clean(name) for name in names[:3]) + ("…" if len(names) > 3 else "")
-        return [(f"! {shown} ", self.inks.failed)]
+        tasks.sort(key=words.rank)
+        shown = ", ".join(clean(task.name) for task in tasks[:3]) + ("…" if len(tasks) > 3 else "")
+        return [(f"! {shown} ", self.inks.role(words.look(tasks[0]).role))]
 
     def _usage(self, *, curve: bool) -> list[Piece]:
         inks, usage = self.inks, self.pv.picture.usage

@@ -74,7 +74,8 @@ class Listing(Canvas, can_focus=True):
         wanted = cursor if cursor in self._index else self.cursor
         if wanted not in self._index:
             wanted = self.keys[min(before, len(self.keys) - 1)] if self.keys else None
-        if wanted is not None:
+        # At the very top it stays there: what became urgent is put above the cursor, and must be seen.
+        if wanted is not None and self._top > 0:
             self._top = self._index[wanted] - height_in_window
         self._put_cursor(wanted)
 

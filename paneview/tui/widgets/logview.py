@@ -23,6 +23,8 @@ class LogView(LogWindow):
 
     BINDINGS: ClassVar[list[BindingType]] = [
         key("log.search", "slash", "screen.search_log", "Search", "Search all that is stored"),
+        key("log.older", "n", "match('back')", "Older", "Next match, older"),
+        key("log.newer", "N", "match('forward')", "Newer", "Next match, newer"),
         key("log.select", "v", "select", "Select", "Select lines: v, move, y"),
         key("log.copy", "y", "copy", "Copy", "Copy selection or window"),
         key("log.save", "S", "save", "Save", "Save to a file"),
@@ -75,11 +77,11 @@ class LogView(LogWindow):
             state.follow = True
         self.sync()
 
-    def action_match(self, direction: str) -> None:
-        """To the next match: ``back`` is to older lines."""
+    async def action_match(self, direction: str) -> None:
+        """To the next match: ``back`` is to older lines. Without a search the key is the screen's own."""
         state = self.state
         if state is None or state.search is None:
-            self.app.notify("Nothing to look for yet: / asks", timeout=2)
+            await self.screen.run_action("asking")
             return
         at = state.search.at
         here = self.last_number if at is None else at + (-1 if direction == "back" else 1)

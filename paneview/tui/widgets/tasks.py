@@ -40,7 +40,7 @@ class Column(NamedTuple):
 
 
 COLUMNS = (
-    Column("state", "STATE", 12, 9, right=False),
+    Column("state", "STATE", 13, 9, right=False),
     Column("exit", "EXIT", 5, 9),
     Column("up", "UP", 6, 8),
     Column("restarts", "RST", 4, 7),

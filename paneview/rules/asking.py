@@ -1,0 +1,171 @@
+"""Does a task wait for an answer? What its screen must look like for that, and when to look.
+
+Looking costs something, so it is done once output has stopped, inside a line or on the screen of an agent: a task
+that writes whole lines, or nothing, is never looked at. A question is over when the screen shows it no more, or when
+output flows on without a pause.
+
+The state machine is pure, as all rules are: `step` takes what happened, and gives the new state and what to do.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import NamedTuple
+
+QUIET = 0.1  # seconds without output after which a task may be waiting
+FLOWING = 0.5  # seconds of output without such a pause that no question outlasts
+AGAIN = 1.0  # seconds until an agent that was busy while its screen stood still is asked again
+SCREEN_LINES = 15  # of an agent's or a menu's screen that are looked at
+LONGEST = 200  # characters of a question that are told
+
+# The line with the cursor, without the blanks behind it. Programs that report progress stop within a line, too, so
+# each of these has to say by its end that it is the reader's turn.
+DEFAULT_PATTERNS = (
+    r"\b(?:password|passphrase|passcode|passwd|user ?name|login|e-?mail|token|otp|pin|code)\b(?:[^:]|:\S){0,80}:$",
+    r"[\[(](?:y(?:es)?/no?|no?/y(?:es)?)(?:/[^\])]{0,20})*[\])]*\W{0,3}$",
+    r"^\W{0,3}\? \S",
+    r"\w[^\w\s]{0,2}\?$",
+    r"\b(?:press|hit) (?:\S+ )?(?:enter|return|any key|a key)\b.{0,40}$",
+    r"\b(?:enter|type|choose|select|input|pick|specify)\b[^:]{0,80}:$",
+    r"^\s*(?:\(\S*pdb\S*\)|ipdb>|\(rdb:\d+\)|\(byebug\)|\[\d+\] pry\(.*\)>|\(gdb\)|\(lldb\)|\(dlv\))$",
+)
+_QUESTION_OF_A_MENU = re.compile(
+    r"^[\s│|]*(?:\? \S|◆ |do you want|would you like|.{3,}\?\s*[│|]?\s*$)", re.IGNORECASE
+)
+_CHOICE = re.compile("^[\\s│|]*[\u276f\u203a\u25b8\u27a4]\\s*\\S")  # an arrow before the chosen one
+_FRAME = " \t│|╭╮╰╯─"
+_AGENTS = re.compile(r"(?:^|[\s/;&|(])(?:claude|codex|gemini|opencode|aider)(?:$|[\s;&|)])")
+
+
+class Screen(NamedTuple):
+    """What a pane shows: its lines, and the line that the cursor is on."""
+
+    lines: Sequence[str]
+    cursor: int
+
+
+def compiled(patterns: Iterable[str] | None) -> tuple[re.Pattern[str], ...]:
+    """The patterns of a task, those of everyone where it has none of its own."""
+    given = DEFAULT_PATTERNS if patterns is None else patterns
+    return tuple(re.compile(pattern, re.IGNORECASE) for pattern in given)
+
+
+def may_be_agent(command: str) -> bool:
+    """Whether the command runs an agent: those draw whole screens, so their output may stop anywhere."""
+    return bool(_AGENTS.search(command))
+
+
+def question(
+    screen: Screen, patterns: Sequence[re.Pattern[str]], *, menus: bool = True, asked: str = ""
+) -> str:
+    """What the screen asks, on one line; empty if it asks nothing.
+
+    ``asked``: what it asked when last looked at, which it still does while an answer is being typed behind it.
+    """
+    line = screen.lines[screen.cursor].rstrip() if screen.cursor < len(screen.lines) else ""
+    shown = line.strip(_FRAME)
+    if line and any(pattern.search(line) for pattern in patterns):
+        return shown[-LONGEST:]
+    if asked and shown[-LONGEST:].startswith(asked):
+        return asked
+    return _menu(screen.lines) if menus else ""
+
+
+def _menu(lines: Sequence[str]) -> str:
+    """The question above a list of choices, at the end of the screen."""
+    shown = [line for line in lines if line.strip(_FRAME)][-SCREEN_LINES:]
+    choices = [at for at, line in enumerate(shown) if _CHOICE.match(line)]
+    if not choices:
+        return ""
+    asked = [line for line in shown[: choices[-1]] if _QUESTION_OF_A_MENU.match(line)]
+    return asked[-1].strip(_FRAME)[:LONGEST] if asked else ""
+
+
+@dataclass(frozen=True, slots=True)
+class Asking:
+    """What is known of one run. ``question``: what it waits to be told; empty while it waits for nothing."""
+
+    question: str = ""
+    grew_at: float = 0.0
+    flows_since: float = 0.0
+    due: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Grew:
+    """Output came. ``worth``: it stopped where a question may be, so the screen is worth a look."""
+
+    worth: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Due:
+    """The time that was asked for has come."""
+
+
+@dataclass(frozen=True, slots=True)
+class Saw:
+    """What a look has found. ``busy``: an agent that says of itself that it works."""
+
+    question: str
+    busy: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """Look at the screen."""
+
+
+@dataclass(frozen=True, slots=True)
+class Asks:
+    """The task waits for an answer to this."""
+
+    question: str
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """It waits no more."""
+
+
+Event = Grew | Due | Saw
+Effect = Look | Asks | Answered
+
+
+def step(state: Asking, event: Event, now: float) -> tuple[Asking, tuple[Effect, ...]]:
+    """What happened, and what follows. ``due`` of the new state is when `Due` is to be told."""
+    match event:
+        case Grew(worth):
+            return _grew(state, now, worth), ()
+        case Due():
+            return _due(state, now)
+        case Saw(found, busy):
+            return _saw(state, found, now, busy=busy)
+
+
+def _grew(state: Asking, now: float, worth: bool) -> Asking:
+    paused = now >= state.grew_at + QUIET
+    grown = replace(state, grew_at=now, flows_since=now if paused else state.flows_since)
+    if grown.due is None and (worth or grown.question):
+        return replace(grown, due=now + QUIET)
+    return grown
+
+
+def _due(state: Asking, now: float) -> tuple[Asking, tuple[Effect, ...]]:
+    if now >= state.grew_at + QUIET:
+        return replace(state, due=None), (Look(),)
+    waiting = replace(state, due=state.grew_at + QUIET)
+    if state.question and now - state.flows_since >= FLOWING:
+        return replace(waiting, question=""), (Answered(),)
+    return waiting, ()
+
+
+def _saw(state: Asking, found: str, now: float, *, busy: bool) -> tuple[Asking, tuple[Effect, ...]]:
+    if busy and state.due is None:
+        state = replace(state, due=now + AGAIN)
+    if found == state.question:
+        return state, ()
+    told: Effect = Asks(found) if found else Answered()
+    return replace(state, question=found), (told,)

@@ -1,0 +1,199 @@
+"""Finding tasks that wait for an answer, while nobody has to watch them.
+
+The log's ingest tells of output, and whether it stopped inside a line; the rules (`paneview.rules.asking`) say when
+that is worth a look. A look is one round trip to tmux. What an agent says of itself goes before its screen: claude
+keeps a file for each of its processes, read here only where the task's command is an agent's.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import re
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+from paneview.proc import ProcessTable
+from paneview.rules.asking import (
+    Answered,
+    Asking,
+    Asks,
+    Due,
+    Event,
+    Grew,
+    Look,
+    Saw,
+    Screen,
+    compiled,
+    may_be_agent,
+    question,
+    step,
+)
+from paneview.store.ingest import LogIngest
+from paneview.supervisor.clock import Clock
+from paneview.supervisor.journal import Journal
+from paneview.supervisor.live import Live
+from paneview.supervisor.supervisor import Supervisor
+from paneview.supervisor.terminal import Terminal
+from paneview.supervisor.unit import Unit
+from paneview.tmux.errors import TmuxError
+
+logger = logging.getLogger(__name__)
+
+_ESCAPES = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|[()][0-9A-B]|[=>78])")
+_AGENT_STATES = {"busy": False, "idle": False, "waiting": True}
+
+
+class _Watched(NamedTuple):
+    """One run, and what is known of it."""
+
+    live: Live
+    state: Asking
+    timer: asyncio.TimerHandle | None = None
+
+
+class Asker:
+    """Sets ``question`` of the units of one project, and tells of it."""
+
+    def __init__(
+        self,
+        supervisor: Supervisor,
+        terminal: Terminal,
+        ingest: LogIngest,
+        journal: Journal,
+        clock: Clock,
+        environ: Mapping[str, str],
+    ) -> None:
+        self._supervisor = supervisor
+        self._terminal = terminal
+        self._ingest = ingest
+        self._journal = journal
+        self._clock = clock
+        self._environ = environ
+        self._watched: dict[str, _Watched] = {}
+        self._patterns: dict[tuple[str, ...] | None, tuple[re.Pattern[str], ...]] = {}
+        self._looks: set[asyncio.Task[None]] = set()
+
+    def grown(self, names: Iterable[str]) -> None:
+        """These tasks have written something."""
+        for name in names:
+            unit, watched = self._supervisor.units.get(name), self._watched.get(name)
+            if unit is None or watched is None or unit.task.input_patterns == []:
+                continue
+            worth = self._ingest.unfinished(name) or may_be_agent(unit.task.command)
+            if worth or unit.question:
+                self._feed(unit, watched.live, Grew(worth))
+
+    def changed(self, name: str) -> None:
+        """A task's state changed; a run that is over asks nothing any more, a new one may have asked already."""
+        unit = self._supervisor.units.get(name)
+        live = None if unit is None else unit.live
+        watched = self._watched.get(name)
+        if watched is not None and watched.live is not live:
+            self._forget(name)
+            if unit is not None:
+                unit.question = ""
+        if live is not None and name not in self._watched:
+            self._watched[name] = _Watched(live, Asking())
+            self.grown([name])
+
+    def close(self) -> None:
+        """Look no more."""
+        for name in list(self._watched):
+            self._forget(name)
+        for look in self._looks:
+            look.cancel()
+
+    def _forget(self, name: str) -> None:
+        timer = self._watched.pop(name).timer
+        if timer is not None:
+            timer.cancel()
+
+    def _feed(self, unit: Unit, live: Live, event: Event) -> None:
+        name = unit.name
+        watched = self._watched.get(name)
+        if watched is None or watched.live is not live:
+            return
+        state, effects = step(watched.state, event, self._clock.now())
+        timer = watched.timer
+        if state.due != watched.state.due:
+            if timer is not None:
+                timer.cancel()
+            wait = None if state.due is None else max(0.0, state.due - self._clock.now())
+            loop = asyncio.get_running_loop()
+            timer = None if wait is None else loop.call_later(wait, self._due, name, live)
+        self._watched[name] = _Watched(live, state, timer)
+        for effect in effects:
+            match effect:
+                case Look():
+                    self._look(unit, live)
+                case Asks(text):
+                    self._tell(unit, text, "task_needs_input", text)
+                case Answered():
+                    self._tell(unit, "", "task_input_given", "")
+
+    def _due(self, name: str, live: Live) -> None:
+        unit = self._supervisor.units.get(name)
+        if unit is not None and unit.live is live:
+            self._feed(unit, live, Due())
+
+    def _tell(self, unit: Unit, text: str, kind: str, cause: str) -> None:
+        unit.question = text
+        self._journal.note_task(unit.name, unit.state.run, kind, cause)
+        self._supervisor.changed(unit.name)
+
+    def _look(self, unit: Unit, live: Live) -> None:
+        look = asyncio.get_running_loop().create_task(self._see(unit, live))
+        self._looks.add(look)
+        look.add_done_callback(self._looks.discard)
+
+    async def _see(self, unit: Unit, live: Live) -> None:
+        try:
+            found = await self._agent(unit, live) or await self._screen(unit, live)
+        except (TmuxError, OSError) as error:
+            logger.info("%s: its screen cannot be looked at: %s", unit.name, error)
+            return
+        if unit.live is live:
+            self._feed(unit, live, found)
+
+    async def _screen(self, unit: Unit, live: Live) -> Saw:
+        session = await self._terminal.ready()
+        lines, _, row = await session.screen(live.pane_id)
+        own = unit.task.input_patterns
+        key = None if own is None else tuple(own)
+        if key not in self._patterns:
+            self._patterns[key] = compiled(own)
+        shown = Screen([_ESCAPES.sub("", line) for line in lines], row)
+        return Saw(question(shown, self._patterns[key], menus=own is None, asked=unit.question))
+
+    async def _agent(self, unit: Unit, live: Live) -> Saw | None:
+        """What the agent says of itself; None if it says nothing."""
+        if live.root is None or not may_be_agent(unit.task.command):
+            return None
+        pids = [row.pid for row in ProcessTable.recent().tree(live.root.pid)]
+        folder = claude_folder({**self._environ, **unit.task.env}) / "sessions"
+        return await asyncio.to_thread(read_agent, folder, pids)
+
+
+def claude_folder(environ: Mapping[str, str]) -> Path:
+    """Where claude keeps what it knows, for a process with this environment."""
+    own = environ.get("CLAUDE_CONFIG_DIR")
+    return Path(own) if own else Path(environ.get("HOME") or "/") / ".claude"
+
+
+def read_agent(folder: Path, pids: Iterable[int]) -> Saw | None:
+    """What the status file of one of these processes says; None if there is none that can be understood."""
+    for pid in pids:
+        try:
+            told = json.loads((folder / f"{pid}.json").read_bytes())
+        except (OSError, ValueError):
+            continue
+        status = told.get("status") if isinstance(told, dict) else None
+        if status in _AGENT_STATES:
+            waits = _AGENT_STATES[status]
+            what = told.get("waitingFor")
+            text = what if isinstance(what, str) and what.strip() else "an answer"
+            return Saw(" ".join(text.split())[:200] if waits else "", busy=status == "busy")
+    return None
