@@ -24,9 +24,10 @@ from paneview.config.runners import resolve_agents
 from paneview.config.secrets import secret_values
 from paneview.config.validate import Complaint, validate
 from paneview.config.workers import resolve_queue, resolve_workers, url_secrets
+from paneview.config.workflows import resolve_workflows
 
 _SESSION_NAME = re.compile(rf"[A-Za-z0-9_][A-Za-z0-9_ -]{{0,{NAME_LENGTH - 1}}}")
-TABLES = {"tasks": "task", "workers": "worker", "runners": "runner", "roles": "role"}
+TABLES = {"tasks": "task", "workers": "worker", "runners": "runner", "roles": "role", "workflows": "workflow"}
 _PLACE = re.compile(r" \((?:at line (\d+), column (\d+)|at end of document)\)$")
 
 
@@ -124,6 +125,7 @@ def _resolve(
         queue=queue,
         has_queue="queue" in table.model_fields_set or bool(workers),
         agents=agents,
+        workflows=resolve_workflows(context, table.workflows, agents),
         secret_patterns=tuple(table.secrets.patterns),
         secret_values=secret_values(own, context.environ, table.secrets.patterns) | url_secrets(queue.broker),
         tasks=expand_dependencies(tasks),

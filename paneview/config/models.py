@@ -22,9 +22,11 @@ from typing import Annotated, Literal
 from pydantic import ConfigDict, Field
 
 from paneview.config.fields import Model, NotBlank, NotNegative, Port, Positive, TaskName
+from paneview.config.plans import Plan
 from paneview.config.queue import QueueSettings
 from paneview.config.roles import Agents
 from paneview.config.runners import RoleTable, RunnerTable
+from paneview.config.workflows import WorkflowTable
 
 Condition = Literal["started", "healthy", "completed"]
 RestartPolicy = Literal["no", "on-failure", "always"]
@@ -267,6 +269,8 @@ class ProjectTable(Model):
     """Programs that drive agents, by name; claude, codex, gemini, opencode, aider and demo need no table."""
     roles: dict[TaskName, RoleTable] = {}
     """What agents of a role may do, by the role's name; planner, reviewer, worker and compounder need no table."""
+    workflows: dict[TaskName, WorkflowTable] = {}
+    """What `paneview ask` does, by name; `default` is there without a table."""
 
 
 class Task(TaskFields):
@@ -331,6 +335,8 @@ class Project(Model):
     has_queue: bool
     """The file speaks of a queue or of workers."""
     agents: Agents
+    workflows: dict[str, Plan]
+    """Every workflow by name, the default one too."""
     """Runners and roles, the built-in ones too."""
     secret_patterns: tuple[str, ...]
     secret_values: frozenset[str]

@@ -11,10 +11,10 @@ import ast
 import inspect
 from typing import Any
 
-from paneview.config import models, runners
+from paneview.config import models, runners, workflows
 
 ROOT = "ProjectTable"
-MODULES = (models, runners)  # where the models are
+MODULES = (models, runners, workflows)  # where the models are
 
 
 def schema() -> dict[str, Any]:
@@ -26,7 +26,7 @@ def schema() -> dict[str, Any]:
             properties.pop("title", None)  # the key again, in capitals
             _without_null(properties)
             properties["description"] = descriptions[name][field]
-    for table in ("tasks", "workers", "runners", "roles"):
+    for table in ("tasks", "workers", "runners", "roles", "workflows"):
         result["properties"][table]["additionalProperties"] = False  # names that do not match the pattern
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **result}
 

@@ -32,6 +32,7 @@ from paneview.config.models import (
     WorkerTable,
 )
 from paneview.config.runners import RoleTable, RunnerTable
+from paneview.config.workflows import PhaseTable, WorkflowTable
 
 Path = tuple[str | int, ...]
 """Where something stands in a TOML document: keys, and numbers in lists."""
@@ -60,12 +61,14 @@ _TABLES: dict[str, type[BaseModel]] = {
     "websocket": WebSocketSettings,
     "secrets": SecretSettings,
     "queue": QueueTable,
+    "phases": PhaseTable,
 }
 _NAMED: dict[object, tuple[str, type[BaseModel]]] = {
     "tasks": ("task", TaskTable),
     "workers": ("worker", WorkerTable),
     "runners": ("runner", RunnerTable),
     "roles": ("role", RoleTable),
+    "workflows": ("workflow", WorkflowTable),
 }
 """Tables of tables by name."""
 MOST_KEYS_IN_A_HINT = 12

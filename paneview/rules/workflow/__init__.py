@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
+from paneview.config.plans import PhasePlan, Plan
 from paneview.rules.workflow.model import (
     OVER,
     WAITING,
     WORKING,
     Phase,
-    PhasePlan,
     PhaseStatus,
-    Plan,
     Spent,
     Status,
     Workflow,

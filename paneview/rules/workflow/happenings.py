@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from paneview.rules.workflow.model import Json, Spent
+from paneview.config.plans import Json
+from paneview.rules.workflow.model import Spent
 
 # Events
 

@@ -12,8 +12,7 @@ from dataclasses import asdict, dataclass, field, fields
 from enum import StrEnum
 from typing import Any, Literal, Self
 
-Json = Any
-Approve = Literal["never", "always", "on_risk"]
+from paneview.config.plans import Json, Plan, known
 
 
 class PhaseStatus(StrEnum):
@@ -58,70 +57,6 @@ class Status(StrEnum):
     def final(self) -> bool:
         """Nothing happens any more by itself."""
         return self in (Status.DONE, Status.FAILED, Status.CANCELLED)
-
-
-def _known(cls: type, raw: Mapping[str, Any]) -> dict[str, Any]:
-    names = {item.name for item in fields(cls)}
-    return {key: value for key, value in raw.items() if key in names}
-
-
-@dataclass(frozen=True, slots=True)
-class PhasePlan:
-    """One phase as it was defined."""
-
-    name: str
-    role: str
-    prompt: str = ""
-    """Its template."""
-    needs: tuple[str, ...] = ()
-    output: Literal["text", "json"] = "text"
-    schema: Json = None
-    when: str = ""
-    """An expression (`paneview.rules.expression`); empty: always."""
-    verify: str = ""
-    """A shell command whose exit code decides."""
-    verify_timeout: float = 600.0
-    retries: int = 0
-    approve: Approve = "never"
-    timeout: float | None = None
-    edits: bool = True
-    """It may change files."""
-    dangerous: bool = False
-    """Its role may do anything."""
-    hosts: tuple[str, ...] = ()
-    """Where its role may work; empty: anywhere."""
-
-    @classmethod
-    def from_json(cls, raw: Mapping[str, Any]) -> Self:
-        """What `asdict` and JSON have made of one."""
-        values = _known(cls, raw)
-        return cls(**{**values, "needs": tuple(values["needs"]), "hosts": tuple(values.get("hosts", ()))})
-
-
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """A workflow's definition. The phases stand after what they need."""
-
-    name: str
-    phases: tuple[PhasePlan, ...]
-    isolation: Literal["none", "worktree"] = "none"
-    budget_usd: float | None = None
-    budget_tokens: int | None = None
-    timeout: float | None = None
-    """Seconds for the whole, without the time in which it waits for a person."""
-    setup: str = ""
-    copy: tuple[str, ...] = ()
-    ports: tuple[str, ...] = ()
-    """Environment variables that get a free port each."""
-
-    @classmethod
-    def from_json(cls, raw: Mapping[str, Any]) -> Self:
-        """What `asdict` and JSON have made of one."""
-        values = _known(cls, raw)
-        phases = tuple(PhasePlan.from_json(phase) for phase in raw["phases"])
-        return cls(
-            **{**values, "phases": phases, "copy": tuple(values["copy"]), "ports": tuple(values["ports"])}
-        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,12 +131,12 @@ class Phase:
     @classmethod
     def from_json(cls, raw: Mapping[str, Any]) -> Self:
         """What `asdict` and JSON have made of one."""
-        values = _known(cls, raw)
+        values = known(cls, raw)
         return cls(
             **{
                 **values,
                 "status": PhaseStatus(raw["status"]),
-                "spent": Spent(**_known(Spent, raw["spent"])),
+                "spent": Spent(**known(Spent, raw["spent"])),
                 "allow": tuple(values["allow"]),
                 "denials": tuple(values["denials"]),
             }
@@ -257,7 +192,7 @@ class Workflow:
     @classmethod
     def from_json(cls, raw: Mapping[str, Any]) -> Self:
         """What `to_json` and JSON have made of one."""
-        values = _known(cls, raw)
+        values = known(cls, raw)
         return cls(
             **{
                 **values,

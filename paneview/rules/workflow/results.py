@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from paneview.rules.workflow.model import Json, Phase, PhaseStatus, Workflow
+from paneview.config.plans import Json
+from paneview.rules.workflow.model import Phase, PhaseStatus, Workflow
 
 _RISKY = ("high", "yes", "true")
 

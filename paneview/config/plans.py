@@ -1,0 +1,83 @@
+"""Workflows as the rest of the program sees them: resolved, plain, and JSON both ways.
+
+A workflow under way carries its `Plan` with it, so that an edit of the file changes none that has begun.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from typing import Any, Literal, Self
+
+Json = Any
+Approve = Literal["never", "always", "on_risk"]
+
+
+def known(cls: type, raw: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields of a dataclass that are in a JSON object; what another version wrote besides is left out."""
+    names = {item.name for item in fields(cls)}
+    return {key: value for key, value in raw.items() if key in names}
+
+
+@dataclass(frozen=True, slots=True)
+class PhasePlan:
+    """One phase as it was defined."""
+
+    name: str
+    role: str
+    prompt: str = ""
+    """Its template."""
+    needs: tuple[str, ...] = ()
+    output: Literal["text", "json"] = "text"
+    schema: Json = None
+    when: str = ""
+    """An expression (`paneview.config.expression`); empty: always."""
+    verify: str = ""
+    """A shell command whose exit code decides."""
+    verify_timeout: float = 600.0
+    retries: int = 0
+    approve: Approve = "never"
+    timeout: float | None = None
+    edits: bool = True
+    """It may change files."""
+    dangerous: bool = False
+    """Its role may do anything."""
+    hosts: tuple[str, ...] = ()
+    """Where its role may work; empty: anywhere."""
+
+    @classmethod
+    def from_json(cls, raw: Mapping[str, Any]) -> Self:
+        """What `asdict` and JSON have made of one."""
+        values = known(cls, raw)
+        return cls(**{**values, "needs": tuple(values["needs"]), "hosts": tuple(values.get("hosts", ()))})
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """A workflow's definition. The phases stand after what they need."""
+
+    name: str
+    phases: tuple[PhasePlan, ...]
+    isolation: Literal["none", "worktree"] = "none"
+    budget_usd: float | None = None
+    budget_tokens: int | None = None
+    timeout: float | None = None
+    """Seconds for the whole, without the time in which it waits for a person."""
+    setup: str = ""
+    copy: tuple[str, ...] = ()
+    ports: tuple[str, ...] = ()
+    """Environment variables that get a free port each."""
+    description: str = ""
+
+    def to_json(self) -> dict[str, Json]:
+        """For storage."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, raw: Mapping[str, Any]) -> Self:
+        """What `asdict` and JSON have made of one."""
+        values = known(cls, raw)
+        phases = tuple(PhasePlan.from_json(phase) for phase in raw["phases"])
+        return cls(
+            **{**values, "phases": phases, "copy": tuple(values["copy"]), "ports": tuple(values["ports"])}
+        )
