@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import select
 import time
 
 from paneview.cli import place
@@ -12,6 +13,7 @@ from paneview.control.errors import ControlError, NoSupervisor
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any
 
     from paneview.cli.parser import Call
@@ -91,10 +93,10 @@ def reload(call: Call) -> int:
 def down(call: Call) -> int:
     """Stop everything, the supervisor included; returns when it is gone."""
     with place.find(call).connect() as connection:
-        supervisor = int(connection.call("hello")["pid"])
+        gone = _watch(int(connection.call("hello")["pid"]))
         reply = connection.call("down")
         connection.wait_closed()
-    _wait_gone(supervisor)
+    gone()
     if call.json:
         print_json({"ok": True, "action": "down", **reply})
     else:
@@ -102,8 +104,25 @@ def down(call: Call) -> int:
     return 0
 
 
-def _wait_gone(pid: int) -> None:
-    """Return when the process is gone, at the latest after `LAST_WORDS` seconds."""
+def _watch(pid: int) -> Callable[[], None]:
+    """What returns when the process has ended, at the latest after `LAST_WORDS` seconds.
+
+    A dead process whose parent (tmux) died as well keeps its number until somebody collects it: its end is asked
+    for where the system can tell, not its number.
+    """
+    try:
+        watched = os.pidfd_open(pid)
+    except (AttributeError, OSError):
+        return lambda: _until_unknown(pid)
+
+    def wait() -> None:
+        select.select([watched], [], [], LAST_WORDS)
+        os.close(watched)
+
+    return wait
+
+
+def _until_unknown(pid: int) -> None:
     end = time.monotonic() + LAST_WORDS
     while time.monotonic() < end:
         try:
