@@ -14,6 +14,8 @@ keeps the error of every attempt. A holder that dies costs an attempt, too, so t
 ends as one. ``finish`` can submit what follows and claim the next jobs in the same step: workflows are built on that,
 with ``after``, ``group``, ``key`` and ``release``.
 
+**Documents** are kept beside the jobs, with versions, for whatever must outlive its process: workflows.
+
 Depth is limited per lane; a full lane refuses, nothing is dropped. Leases are judged by the broker's clock only.
 
 ``open_broker(url)``: `sqlite` (one host, nothing to install), `redis` (many hosts), `directory` (a shared file system).
@@ -21,6 +23,7 @@ Depth is limited per lane; a full lane refuses, nothing is dropped. Leases are j
 
 from __future__ import annotations
 
+from paneview.broker.documents import ConflictError, Document, Documents
 from paneview.broker.errors import (
     BadUrlError,
     BrokerError,
@@ -67,6 +70,9 @@ __all__ = [
     "Broker",
     "BrokerError",
     "Claim",
+    "ConflictError",
+    "Document",
+    "Documents",
     "Event",
     "EventPage",
     "Feed",

@@ -12,6 +12,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from types import TracebackType
 
+from paneview.broker.documents import Documents
 from paneview.broker.errors import UnknownJobError
 from paneview.broker.model import (
     Cancelled,
@@ -142,6 +143,7 @@ class Broker(ABC):
     settings: Settings
     events: Feed
     flags: Flags
+    documents: Documents
     workers: Registry
 
     def __init__(self, url: str, settings: Settings) -> None:

@@ -12,6 +12,7 @@ from paneview.broker.directory import ending, entry, keeping, leases, reading
 from paneview.broker.directory.bell import FolderBell
 from paneview.broker.directory.desk import Desk
 from paneview.broker.directory.disk import Scratch, explained
+from paneview.broker.directory.documents import DirectoryDocuments
 from paneview.broker.directory.feed import DirectoryFeed
 from paneview.broker.directory.foreign import Importer
 from paneview.broker.directory.layout import FOLDERS, Layout
@@ -66,6 +67,7 @@ class DirectoryBroker(Broker):
         self._next_tending = self._next_repair = self._next_sweep = 0.0
         self.events = feed
         self.flags = flags = DirectoryFlags(self._desk)
+        self.documents = DirectoryDocuments(self._desk)
         self.workers = self._registry = DirectoryRegistry(self._desk, flags)
 
     def submit_many(self, jobs: Sequence[NewJob]) -> tuple[Submitted, ...]:

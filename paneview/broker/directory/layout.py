@@ -190,6 +190,6 @@ class Layout:
 
 
 FOLDERS = (
-    "aside", "attempts", "blocked", "cancel", "cancelled", "clock", "dead", "delayed", "done", "entry", "flags", "gone",
-    "groups", "ids", "keys", "leaders", "leased", "needs", "outbox", "ready", "results", "stage", "tmp", "workers",
+    "aside", "attempts", "blocked", "cancel", "cancelled", "clock", "dead", "delayed", "docs", "done", "entry", "flags",
+    "gone", "groups", "ids", "keys", "leaders", "leased", "needs", "outbox", "ready", "results", "stage", "tmp", "workers",
 )  # fmt: skip

@@ -30,6 +30,7 @@ from paneview.broker.model import (
 )
 from paneview.broker.redis import codec, reading
 from paneview.broker.redis.bell import ListBell
+from paneview.broker.redis.documents import RedisDocuments
 from paneview.broker.redis.feed import RedisFeed
 from paneview.broker.redis.link import Link
 from paneview.broker.redis.registry import RedisFlags, RedisRegistry
@@ -51,6 +52,7 @@ class RedisBroker(Broker):
         self._link = link
         self.events = RedisFeed(link, self.bells, settings.look)
         self.flags = flags = RedisFlags(link)
+        self.documents = RedisDocuments(link)
         self.workers = RedisRegistry(link, flags, self.events)
         client: Any = link.client
         link.patiently(lambda _again: client.set(f"{link.base}events:keep", settings.keep_events))

@@ -29,6 +29,7 @@ from paneview.broker.sqlite import keeping, leases, reading
 from paneview.broker.sqlite.bell import SocketBell
 from paneview.broker.sqlite.boot import since_boot
 from paneview.broker.sqlite.database import Database
+from paneview.broker.sqlite.documents import SqliteDocuments
 from paneview.broker.sqlite.feed import SqliteFeed, note
 from paneview.broker.sqlite.finish import finish
 from paneview.broker.sqlite.registry import SqliteFlags, SqliteRegistry
@@ -45,6 +46,7 @@ class SqliteBroker(Broker):
         self._database = Database(path, durable=durable)
         self.events = SqliteFeed(self._database, self.bells, settings.look)
         self.flags = flags = SqliteFlags(self._database)
+        self.documents = SqliteDocuments(self._database)
         self.workers = SqliteRegistry(self._database, flags, self.events)
 
     def submit_many(self, jobs: Sequence[NewJob]) -> tuple[Submitted, ...]:

@@ -20,7 +20,7 @@ def reap(database: Database, settings: Settings, leader: Leadership | None) -> R
     """See `Broker.reap`."""
     with database.write() as step:
         if leader is not None:
-            _check(step, leader)
+            check_leader(step, leader)
         promoted = promote(step)
         expired = expire(step)
         lost = _lose_workers(step)
@@ -85,7 +85,8 @@ def resign(step: Step, leader: Leadership) -> None:
     step.sql("UPDATE leaders SET until = 0 WHERE name = ? AND epoch = ?", (leader.name, leader.epoch))
 
 
-def _check(step: Step, leader: Leadership) -> None:
+def check_leader(step: Step, leader: Leadership) -> None:
+    """Raises `StaleLeaderError` if another came after this one."""
     row = step.one("SELECT epoch FROM leaders WHERE name = ?", leader.name)
     if row is None or row[0] != leader.epoch:
         raise StaleLeaderError(f"{leader.owner} is not the leader of {leader.name} any more")

@@ -66,4 +66,10 @@ MIGRATIONS = (
     CREATE TABLE leaders (name TEXT PRIMARY KEY, owner TEXT NOT NULL, epoch INTEGER NOT NULL, until REAL NOT NULL);
     CREATE TABLE facts (name TEXT PRIMARY KEY, value TEXT NOT NULL);
     """,
+    """
+    CREATE TABLE documents (
+        scope TEXT NOT NULL, name TEXT NOT NULL, version INTEGER NOT NULL, value TEXT NOT NULL,
+        PRIMARY KEY (scope, name)
+    ) WITHOUT ROWID;
+    """,
 )
