@@ -191,5 +191,6 @@ class Layout:
 
 FOLDERS = (
     "aside", "attempts", "blocked", "cancel", "cancelled", "clock", "dead", "delayed", "docs", "done", "entry", "flags",
-    "gone", "groups", "ids", "keys", "leaders", "leased", "needs", "outbox", "ready", "results", "stage", "tmp", "workers",
+    "gone", "groups", "ids", "keys", "leaders", "leased", "needs", "outbox", "ready", "results", "stage", "tmp",
+    "workers",
 )  # fmt: skip
