@@ -100,7 +100,7 @@ def words_of(process: psutil.Process) -> list[str]:
     """Its command line; nothing once it is gone."""
     try:
         return process.cmdline()
-    except psutil.NoSuchProcess:
+    except psutil.Error:  # gone, or dead and not yet collected
         return []
 
 

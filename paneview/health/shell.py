@@ -132,6 +132,8 @@ class _Running:
     async def clean_up(self, marker: str) -> None:
         """Kill what is left, reap the process, close the pipe."""
         pid = self.process.pid
+        self._drain()  # before the kill: a shell that sees its child die of it says so
+        asyncio.get_running_loop().remove_reader(self._reading)
         with suppress(ProcessLookupError, PermissionError):
             os.killpg(pid, signal.SIGKILL)
         try:
@@ -141,9 +143,10 @@ class _Running:
                 )
         finally:
             self.process.poll()
-            # A flood must not keep us here; what was written before the end fits into the pipe.
-            for _ in range(16):
-                if not self._read():
-                    break
-            asyncio.get_running_loop().remove_reader(self._reading)
             os.close(self._reading)
+
+    def _drain(self) -> None:
+        """Read what was written before the end: it fits into the pipe, and a flood must not keep us here."""
+        for _ in range(16):
+            if not self._read():
+                break

@@ -9,7 +9,7 @@ import pytest
 from tests.chaos.world import World
 from tests.harness import Sandbox, wait_until
 
-SHORT, LONG = 6, 60
+SHORT, LONG = 4, 60
 NAMES = tuple(f"t{number}" for number in range(8))
 
 

@@ -15,6 +15,9 @@ def test_cpu_and_memory_of_the_whole_tree(run: Run, source: Backend, tmp_path: P
     busy, idle = run(BUSY, OUT=str(tmp_path / "pid")), run("exec sleep 60")
     pid_from(tmp_path / "pid")
     roots = {"busy": identity(busy, source), "idle": identity(idle, source)}
+    wait_until(
+        lambda: Sampler().sample(roots, ProcessTable.read(source))["idle"].rss_bytes
+    )  # its exec is over
     sampler = Sampler()
     first = sampler.sample(roots, ProcessTable.read(source))
     assert first["busy"].cpu_percent == 0.0

@@ -285,7 +285,8 @@ async def test_reopened_after_the_server_died(bench: Bench, open_session: Open) 
 
 
 async def test_destroy_ends_what_runs(bench: Bench) -> None:
-    pane = await bench.spawn("exec sleep 1000")
+    pane = await bench.spawn("echo ready; exec sleep 1000")
+    await bench.logged(1, "ready")
     told: list[str] = []
     bench.session.on_gone = told.append
     await bench.session.destroy()
