@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,7 +13,7 @@ from paneview.cli.errors import CliError
 from paneview.cli.output import print_json
 from paneview.config import paths
 from paneview.control.errors import NoSupervisor
-from paneview.tmux import launch
+from paneview.tmux import launch, visit
 
 if TYPE_CHECKING:
     from paneview.cli.parser import Call
@@ -37,8 +38,19 @@ def attach(call: Call) -> int:
         print_json({"ok": True, "task": task, "session": session, "window_id": window, "command": argv})
         return 0
     if sys.stdin.isatty() and sys.stdout.isatty():
+        if call.flag("back"):
+            return _visit(argv, socket, session)
         os.execvp(argv[0], argv)  # noqa: S606 - a list of arguments, no shell
     raise CliError("attach needs a terminal", hint="'paneview logs' shows a task's output without one")
+
+
+def _visit(argv: list[str], socket: str | None, session: str) -> int:
+    """Go there until one key is pressed; a client that only switched over comes back by itself."""
+    visit.allow_return(socket, session)
+    status = subprocess.run(visit.with_hint(argv), check=False).returncode
+    if "switch-client" not in argv:
+        visit.forget_return(socket, session)
+    return status
 
 
 def _session(here: place.Place, task: str) -> tuple[str, str | None]:

@@ -200,6 +200,7 @@ VERBS = (
         "attach",
         "attach:attach",
         "Go into a task's tmux window (Ctrl-b d leaves it).",
+        options=(Option("--back", None, "ctrl+] leaves it, too, and goes back to where this was called"),),
         words="NAME",
         least=1,
         most=1,

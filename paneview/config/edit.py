@@ -34,6 +34,7 @@ from paneview.config.validate import nearest
 
 _BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
 _EMPTY_LINE_BEFORE = re.compile(r"(?:(?<=\n)|^)\r?\n\Z")
+_BLANK_LINES = re.compile(r"(?:[ \t]*\r?\n)*")
 _LINE_END = re.compile(r"\r?\n\Z")
 
 
@@ -69,6 +70,49 @@ def remove_task(path: Path, name: str, environ: Mapping[str, str] | None = None)
         return _without_task(scan(text), name)
 
     _edit(path, remove, environ)
+
+
+def task_text(path: Path, name: str) -> str:
+    """What the file says about a task or worker, as it stands there. Raises ConfigError, OSError."""
+    text, _ = parse_toml(Path(path).read_bytes(), path)
+    return _definition(path, scan(text), name)[0]
+
+
+def replace_task(
+    path: Path, name: str, was: str, text: str, environ: Mapping[str, str] | None = None
+) -> None:
+    """Put ``text`` in place of what the file says about a task or worker, which must still be ``was``.
+
+    Raises ConfigError if it is not, or if the file with it would not load; OSError.
+    """
+
+    def change(whole: str, _data: Mapping[str, Any]) -> str:
+        now, cuts = _definition(path, scan(whole), name)
+        if now != was:
+            message = f"{name!r} was changed meanwhile"
+            raise ConfigError(Problem(str(path), None, None, message, "edit it again"))
+        put = text if text.endswith("\n") or not was.endswith("\n") else text + "\n"
+        for start, end in reversed(cuts[1:]):
+            whole = whole[:start] + whole[end:]
+        return whole[: cuts[0][0]] + put + whole[cuts[0][1] :]
+
+    _edit(path, change, environ)
+
+
+def _definition(path: Path, document: Document, name: str) -> tuple[str, list[tuple[int, int]]]:
+    """The text about a task, and where it stands; the empty line before it is not part of it."""
+    text = document.text
+    for table in ("tasks", "workers"):
+        if (table, name) not in document.spans:
+            continue
+        if (table,) in document.inline:
+            message = f"{name!r} is written inside another table's line"
+            raise ConfigError(Problem(str(path), None, None, message, "edit the file itself"))
+        (start, end), *others = _cuts(document, (table, name))
+        blank = _BLANK_LINES.match(text, start)
+        cuts = [(blank.end() if blank else start, end), *others]
+        return "".join(text[start:end] for start, end in cuts), cuts
+    raise ConfigError(Problem(str(path), None, None, f"Task {name!r} not found in config"))
 
 
 def _place(text: str, name: str) -> tuple[int, int]:

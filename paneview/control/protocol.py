@@ -109,6 +109,8 @@ REQUESTS: dict[str, dict[str, Arg]] = {
     "unsubscribe": {},
     "websocket": {"port": Arg("port")},
     "reload": {},
+    "definition": {"task": _TASK},
+    "define": {"task": _TASK, "was": Arg("text", required=True), "text": Arg("text", required=True)},
     "down": {},
     "capture": {"task": _TASK},
     "screen": {"task": _TASK},

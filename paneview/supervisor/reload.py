@@ -10,6 +10,7 @@ import asyncio
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from paneview.config.edit import replace_task, task_text
 from paneview.config.errors import ConfigError, Problem
 from paneview.config.load import load_project
 from paneview.config.models import Project, Task
@@ -55,6 +56,25 @@ class Reloader:
         async with self._lock:
             reply = await self._reload(by, {**self._replicas, task: replicas})
         return {**reply, "action": "scaled", "task": task, "replicas": replicas}
+
+    async def definition(self, name: str) -> Reply:
+        """What the file says about a task, as it stands there. Raises ControlError."""
+        file = self._supervisor.project.file
+        try:
+            text = await asyncio.to_thread(task_text, file, name)
+        except (ConfigError, OSError) as error:
+            raise ControlError(str(error), "config") from error
+        return {"task": name, "file": str(file), "text": text}
+
+    async def define(self, name: str, was: str, text: str, by: str) -> Reply:
+        """Put ``text`` in place of ``was`` in the file, and apply it. Raises ControlError; then nothing changed."""
+        async with self._lock:
+            file = self._supervisor.project.file
+            try:
+                await asyncio.to_thread(replace_task, file, name, was, text, self._environ)
+            except (ConfigError, OSError) as error:
+                raise ControlError(str(error), "config") from error
+            return await self._reload(by, self._replicas)
 
     async def _reload(self, by: str, replicas: dict[str, int]) -> Reply:
         old = self._supervisor.project

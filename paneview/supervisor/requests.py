@@ -18,7 +18,8 @@ from paneview.rules.states import Phase
 from paneview.supervisor.desk import HANDLERS as QUEUE_HANDLERS
 from paneview.supervisor.desk import QueueDesk
 from paneview.supervisor.journal import Journal
-from paneview.supervisor.live import Live
+from paneview.supervisor.panes import HANDLERS as PANE_HANDLERS
+from paneview.supervisor.panes import Panes
 from paneview.supervisor.picture import Picture
 from paneview.supervisor.reading import LogReading
 from paneview.supervisor.reload import Reloader
@@ -47,7 +48,7 @@ class Requests:
         self._picture = picture
         self._journal = journal
         self._reading = reading
-        self._terminal = terminal
+        self._panes = Panes(supervisor, terminal)
         self._reloader = reloader
         self._end = end
         self.web: Web | None = None
@@ -59,12 +60,14 @@ class Requests:
             if do in QUEUE_HANDLERS:
                 assert self.desk
                 reply = await self.desk.handle(do, args, client)
+            elif do in PANE_HANDLERS:
+                reply = await self._panes.handle(do, args, client)
             else:
                 reply = await HANDLERS[do](self, args, client)
             await self._journal.durable()  # what was answered is never forgotten
             return reply
         except KeyError:
-            if do in HANDLERS or do in QUEUE_HANDLERS:
+            if do in HANDLERS or do in QUEUE_HANDLERS or do in PANE_HANDLERS:
                 raise
             raise ControlError(f"this supervisor cannot {do!r}", "unknown_request") from None
         except UnknownTask as error:
@@ -170,45 +173,6 @@ class Requests:
         await self._reading.clean(names if args["tasks"] is not None else None)
         return _results("cleaned", names, {})
 
-    async def capture(self, args: Args, _client: ClientInfo) -> Reply:
-        """What the task's pane shows now."""
-        unit = self._supervisor.unit(args["task"])
-        pane = (unit.live and unit.live.pane_id) or (unit.row and unit.row.pane_id)
-        if not pane:
-            raise ControlError(f"{unit.name} has no pane", "failed")
-        session = await self._terminal.ready()
-        return {"task": unit.name, "pane_id": pane, "text": await session.capture(pane)}
-
-    async def screen(self, args: Args, _client: ClientInfo) -> Reply:
-        """The rows of a running task's pane, with colours, and its cursor."""
-        live = self._running(args["task"])
-        session = await self._terminal.ready()
-        lines, column, row = await session.screen(live.pane_id)
-        return {"task": args["task"], "lines": lines, "column": column, "row": row}
-
-    async def send_keys(self, args: Args, client: ClientInfo) -> Reply:
-        """Type into a task's pane: names of keys, or characters as they are."""
-        live = self._running(args["task"])
-        session = await self._terminal.ready()
-        await session.send_keys(live.pane_id, *args["keys"], literal=args["literal"])
-        return {"task": args["task"], "keys": len(args["keys"]), "by": client.actor}
-
-    async def paste(self, args: Args, client: ClientInfo) -> Reply:
-        """Paste text into a task's pane, as a terminal would."""
-        live = self._running(args["task"])
-        session = await self._terminal.ready()
-        try:
-            await session.paste(live.pane_id, args["text"])
-        except ValueError as error:
-            raise ControlError(str(error), "bad_request") from error
-        return {"task": args["task"], "by": client.actor}
-
-    def _running(self, task: str) -> Live:
-        unit = self._supervisor.unit(task)
-        if unit.live is None:
-            raise ControlError(f"{unit.name} does not run", "failed")
-        return unit.live
-
     async def websocket(self, args: Args, client: ClientInfo) -> Reply:
         """Turn the WebSocket API on at a port, or say where it is."""
         assert self.web
@@ -217,6 +181,16 @@ class Requests:
     async def reload(self, _args: Args, client: ClientInfo) -> Reply:
         """Read the configuration file again."""
         return await self._reloader.reload(client.actor)
+
+    async def definition(self, args: Args, _client: ClientInfo) -> Reply:
+        """What the file says about a task."""
+        unit = self._supervisor.unit(args["task"])
+        return await self._reloader.definition(unit.task.base_name)
+
+    async def define(self, args: Args, client: ClientInfo) -> Reply:
+        """Have the file say something else about a task, and apply it."""
+        unit = self._supervisor.unit(args["task"])
+        return await self._reloader.define(unit.task.base_name, args["was"], args["text"], client.actor)
 
     async def scale(self, args: Args, client: ClientInfo) -> Reply:
         """Run another number of replicas."""
@@ -281,12 +255,10 @@ HANDLERS: dict[str, Handle] = {
     "log_lines": Requests.log_lines,
     "log_find": Requests.log_find,
     "logs_clean": Requests.logs_clean,
-    "capture": Requests.capture,
-    "screen": Requests.screen,
-    "send_keys": Requests.send_keys,
-    "paste": Requests.paste,
     "websocket": Requests.websocket,
     "reload": Requests.reload,
+    "definition": Requests.definition,
+    "define": Requests.define,
     "scale": Requests.scale,
     "down": Requests.down,
 }

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import asyncio
 import sys
+import time
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from paneview.control.errors import ControlError
@@ -24,11 +26,12 @@ class Verb(NamedTuple):
 
     do: str
     past: str
-    asks: bool = False
+    asks: bool = False  # before it is done to one task, whatever that is
+    ends: bool = True  # a process ends by it
 
 
 VERBS = {
-    "start": Verb("start", "started"),
+    "start": Verb("start", "started", ends=False),
     "stop": Verb("stop", "stopped"),
     "restart": Verb("restart", "restarted"),
     "kill": Verb("kill", "killed", asks=True),
@@ -51,19 +54,39 @@ async def perform(app: PaneviewApp, verb: Verb, names: Sequence[str]) -> None:
     ]:
         app.tell("\n".join(failed), failed=True)
     else:
-        app.tell(f"{_list(names)} {verb.past}")
+        app.tell(f"{listed(names)} {verb.past}")
 
 
 async def visit(app: PaneviewApp, name: str) -> None:
     """Go into the task's tmux window; back here when it is left. The command line knows how."""
     if app.is_headless or app.picture.file is None:
         return
-    command = [sys.executable, "-P", "-m", "paneview", "attach", name, "--file", app.picture.file]
+    command = [sys.executable, "-P", "-m", "paneview", "attach", name, "--back", "--file", app.picture.file]
     with app.suspend():
         process = await asyncio.create_subprocess_exec(*command, stderr=asyncio.subprocess.PIPE)
         _, said = await process.communicate()
     if process.returncode:
         app.tell(clean(said.decode("utf-8", "replace").strip()) or f"attach {name}: failed", failed=True)
+
+
+async def export(app: PaneviewApp, options: Sequence[str]) -> None:
+    """Events and output of a span of time into a file in the current folder, by the command line's `export`."""
+    if app.picture.file is None:
+        return
+    file = Path.cwd() / f"{app.picture.session}-{time.strftime('%Y%m%d-%H%M%S')}.jsonl"
+    given = [] if {"-o", "--output"} & set(options) else ["--output", str(file)]
+    command = [sys.executable, "-P", "-m", "paneview", "export", *options, *given, "--file", app.picture.file]
+    process = await asyncio.create_subprocess_exec(
+        *command,
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.DEVNULL,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    _, said = await process.communicate()
+    if process.returncode:
+        app.tell(clean(said.decode("utf-8", "replace").strip()) or "export failed", failed=True)
+    else:
+        app.tell(f"exported to {given[-1] if given else 'the file named'}")
 
 
 def effects(verb: Verb, names: Sequence[str], picture: Picture) -> list[str]:
@@ -82,14 +105,45 @@ def effects(verb: Verb, names: Sequence[str], picture: Picture) -> list[str]:
         lines.append("SIGKILL at once to the whole process tree: nothing is saved or closed.")
     if verb.do in ("kill", "stop"):
         lines.append("Stays down until somebody starts it.")
-        needing = [other for name in names for other in picture.dependents(name) if other not in names]
-        running = [other for other in dict.fromkeys(needing) if picture.tasks[other].running]
-        if running:
-            lines.append(f"Needed by {_list(running)}, still running.")
+    if needing := needed_by(names, picture):
+        lines.append(f"Needed by {listed(needing)}, still running.")
     return lines
 
 
-def _list(names: Sequence[str]) -> str:
+def needed_by(names: Sequence[str], picture: Picture) -> list[str]:
+    """The running tasks that need one of these, directly or not, and are none of them."""
+    needing = [other for name in names for other in picture.dependents(name) if other not in names]
+    return [other for other in dict.fromkeys(needing) if picture.tasks[other].running]
+
+
+def question(verb: Verb, names: Sequence[str], picture: Picture) -> tuple[str, list[str], list[str]] | None:
+    """What is asked before the action: title, its effects, and who goes along if wanted; None: nothing is."""
+    needing = needed_by(names, picture) if verb.do == "stop" else []
+    if not verb.ends or not (verb.asks or needing or len(names) > 1):
+        return None
+    what = clean(names[0]) if len(names) == 1 else f"{len(names)} tasks"
+    return f"{verb.do.capitalize()} {what}?", effects(verb, names, picture), needing
+
+
+def scaled(name: str, by: int, picture: Picture) -> tuple[str, int]:
+    """The task that this is a replica of, and how many there would be."""
+    base = name.rpartition(".")[0] or name
+    count = sum(other.rpartition(".")[0] == base for other in picture.tasks)
+    return base, max(1, count) + by
+
+
+async def scale(app: PaneviewApp, base: str, count: int) -> None:
+    """Run another number of replicas, and tell."""
+    try:
+        await app.link.call("scale", task=base, replicas=count, timeout=None)
+    except ControlError as error:
+        app.tell(f"scale {base}: {error.message}", failed=True)
+    else:
+        app.tell(f"{base}: {words.plural(count, 'replica')}")
+
+
+def listed(names: Sequence[str]) -> str:
+    """Some names, and how many more there are."""
     shown = [clean(name) for name in names[:4]]
     more = len(names) - len(shown)
     return ", ".join(shown) + (f" and {more} more" if more > 0 else "")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple, cast
 
 from textual.command import DiscoveryHit, Hit, Hits, Provider
 
-from paneview.tui.actions import VERBS, visit
+from paneview.tui.actions import VERBS, export, scale, visit
 from paneview.tui.arrange import ORDERS
 from paneview.tui.screens.base import MainScreen
 from paneview.tui.screens.fleet import FleetScreen
@@ -90,10 +90,33 @@ def _theme(app: PaneviewApp, words: list[str]) -> None:
         app.theme = found
 
 
+def _scale(app: PaneviewApp, words: list[str]) -> None:
+    if len(words) != 2 or not words[1].isdecimal():
+        app.tell("scale TASK NUMBER", failed=True)
+    else:
+        app.run_worker(scale(app, words[0], int(words[1])))
+
+
+def _edit(app: PaneviewApp, words: list[str]) -> None:
+    from paneview.tui.editing import edit_task
+
+    if (task := words[0] if words else app.selected) in app.picture.tasks:
+        app.run_worker(edit_task(app, task))
+    else:
+        app.tell(f"no task {clean(task or '')}", failed=True)
+
+
+def _export(app: PaneviewApp, words: list[str]) -> None:
+    app.run_worker(export(app, words))
+
+
 COMMANDS: dict[str, Command] = {
     **{verb: Command(f"{verb} tasks", "tasks", partial(_act, verb)) for verb in VERBS},
     "logs": Command("open a task's log; :logs api /err searches it", "task", _logs),
     "attach": Command("go into a task's tmux window", "task", _attach),
+    "scale": Command("run another number of replicas; :scale web 3", "text", _scale),
+    "edit": Command("change what the file says about a task", "task", _edit),
+    "export": Command("events and output to a file; :export --since 1h", "text", _export),
     "fleet": Command("all tasks", "", lambda app, _: app.action_go("fleet")),
     "events": Command("what happened", "", lambda app, _: app.action_go("events")),
     "filter": Command("show only tasks that match", "text", _filter),

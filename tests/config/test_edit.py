@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from paneview.config.edit import add_task, remove_task
+from paneview.config.edit import add_task, remove_task, replace_task, task_text
 from paneview.config.errors import ConfigError
 from paneview.config.load import load_project
 
@@ -271,3 +271,51 @@ def _is_within(part: str, whole: str) -> bool:
     """Whether `part` is `whole` with something left out."""
     rest = iter(whole)
     return all(character in rest for character in part)
+
+
+WHOLE = """\
+# the database
+[tasks.db]  # here
+command = "a"
+
+[tasks.db.env]
+X = "1"  # one
+
+[tasks.web]
+command = "b"
+depends_on = ["db"]
+
+[tasks.db.hooks]
+after_start = "true"
+"""
+
+
+def test_the_text_of_a_task_is_replaced_and_nothing_else(tmp_path: Path) -> None:
+    file = tmp_path / "paneview.toml"
+    file.write_text(WHOLE)
+    was = task_text(file, "db")
+    assert was.startswith("[tasks.db]  # here\n")
+    assert was.endswith('[tasks.db.hooks]\nafter_start = "true"\n')
+    replace_task(file, "db", was, '[tasks.db]\ncommand = "c"\n')
+    assert file.read_text() == (
+        '# the database\n[tasks.db]\ncommand = "c"\n\n[tasks.web]\ncommand = "b"\ndepends_on = ["db"]\n'
+    )
+    with pytest.raises(ConfigError, match="was changed meanwhile"):
+        replace_task(file, "db", was, was)
+    with pytest.raises(ConfigError, match="not found"):
+        task_text(file, "ghost")
+
+
+def test_a_replacement_that_does_not_load_changes_nothing(tmp_path: Path) -> None:
+    file = tmp_path / "paneview.toml"
+    file.write_text(WHOLE)
+    with pytest.raises(ConfigError):
+        replace_task(file, "web", task_text(file, "web"), '[tasks.web]\ncommand = ""\n')
+    assert file.read_text() == WHOLE
+
+
+def test_a_task_inside_an_inline_table_is_for_the_whole_file(tmp_path: Path) -> None:
+    file = tmp_path / "paneview.toml"
+    file.write_text('tasks = { a = { command = "x" } }\n')
+    with pytest.raises(ConfigError, match="inside another table"):
+        task_text(file, "a")

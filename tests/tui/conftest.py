@@ -4,8 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
+
+from tests.cli.support import environment, run
+from tests.harness import Sandbox
+from tests.tui.pane import FILE
 
 
 @pytest.fixture(autouse=True)
@@ -16,3 +21,14 @@ def steady(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     yield
     monkeypatch.delenv("TZ")
     time.tzset()
+
+
+@pytest.fixture
+def folder(sandbox: Sandbox, tmux_socket: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    place = sandbox.root / "demo"
+    place.mkdir()
+    (place / "paneview.toml").write_text(FILE)
+    for name, value in environment().items():
+        monkeypatch.setenv(name, value)
+    yield place
+    run("down", cwd=place)

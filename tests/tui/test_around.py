@@ -117,6 +117,8 @@ async def test_commands_that_ask_the_supervisor(typed: str, do: str, args: dict[
         await command(pilot, typed)
         if len(args.get("tasks", [])) > 1:
             await pilot.press("y")
+        elif do == "stop":
+            await pilot.press("o")
         await eventually(lambda: supervisor.requests(do) == [args])
 
 

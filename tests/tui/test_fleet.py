@@ -84,7 +84,7 @@ async def test_keys_ask_the_supervisor_and_nothing_else_changes() -> None:
     async with running(supervisor) as pilot:
         await pilot.press("j", "j", "j", "j")
         before = text(pilot, "#tasks")
-        await pilot.press("x", "s", "r")
+        await pilot.press("x", "o", "s", "r")
         await eventually(lambda: len(supervisor.asked) > 3 and supervisor.requests("restart"))
         assert supervisor.requests("stop") == [{"tasks": ["db"]}]
         assert supervisor.requests("start") == [{"tasks": ["db"]}]

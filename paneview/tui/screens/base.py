@@ -18,11 +18,12 @@ from textual.strip import Strip
 from textual.timer import Timer
 from textual.widget import Widget
 
-from paneview.tui.actions import VERBS, effects, perform, visit
+from paneview.tui.actions import VERBS, perform, question, scale, scaled, visit
 from paneview.tui.arrange import next_asking
 from paneview.tui.canvas import Canvas, Painted, line
 from paneview.tui.keys import key
 from paneview.tui.picture import Change
+from paneview.tui.text import clean
 from paneview.tui.why import why
 from paneview.tui.widgets.header import Header
 from paneview.tui.widgets.hints import Hints
@@ -53,8 +54,12 @@ class MainScreen(Screen[None]):
         key("task.stop", "x", "act('stop')", "Stop"),
         key("task.restart", "r", "act('restart')", "Restart"),
         key("task.kill", "K", "act('kill')", "Kill", "Kill at once (asks first)"),
+        key("task.more", "plus", "scale(1)", "More", "One replica more"),
+        key("task.fewer", "minus", "scale(-1)", "Fewer", "One replica fewer (asks first)"),
+        key("task.edit", "e", "edit", "Edit", "Edit its definition in $EDITOR"),
         key("task.why", "w", "why", "Why", "Why it is as it is"),
         key("task.attach", "t", "visit", "Attach", "Go into its tmux window"),
+        key("task.type", "i", "type", "Type", "Type into it; ctrl+] ends"),
         key("task.asking", "n", "asking", "Needs input", "To what needs input"),
         key("back", "escape", "back", "Back", "Back; never quits"),
         key("pane.next", "tab", "pane(1)", "Pane", "Next pane"),
@@ -158,21 +163,59 @@ class MainScreen(Screen[None]):
         if not names:
             self.app.bell()
             return
-        if not verb.asks and len(names) == 1:
+        asked = question(verb, names, self.pv.picture)
+        if asked is None:
             self._run(name, names)
             return
         from paneview.tui.screens.dialogs import confirm
 
-        what = names[0] if len(names) == 1 else f"{len(names)} tasks"
-        dialog = confirm(
-            f"{name.capitalize()} {what}?", effects(verb, names, self.pv.picture), f"Yes, {name}"
-        )
-        self.app.push_screen(dialog, lambda answer: self._run(name, names) if answer == "y" else None)
+        title, effects, along = asked
+
+        def answered(answer: str | None) -> None:
+            if answer in ("y", "o"):
+                self._run(name, [*names, *along] if answer == "y" else names)
+
+        self.app.push_screen(confirm(title, effects, name, names, along), answered)
 
     def action_visit(self) -> None:
         """Into the task's own tmux window, and back."""
         if names := self.targets():
             self.run_worker(visit(self.pv, names[0]))
+
+    def action_scale(self, by: int) -> None:
+        """One replica more or fewer of the task."""
+        if not (names := self.targets()):
+            self.app.bell()
+            return
+        base, count = scaled(names[0], by, self.pv.picture)
+        if by > 0 or count < 1:
+            self.run_worker(scale(self.pv, base, count))
+            return
+        from paneview.tui.screens.dialogs import confirm
+
+        title = f"Scale {clean(base)} to {count}?"
+        dialog = confirm(title, [f"Stops {clean(base)}.{count + 1} and removes it."], "scale")
+        self.app.push_screen(dialog, lambda answer: self._scale(base, count) if answer == "y" else None)
+
+    def _scale(self, base: str, count: int) -> None:
+        self.run_worker(scale(self.pv, base, count))
+
+    def action_edit(self) -> None:
+        """Change what the file says about the task."""
+        from paneview.tui.editing import edit_task
+
+        if names := self.targets():
+            self.run_worker(edit_task(self.pv, names[0]))
+
+    def action_type(self) -> None:
+        """Type into the task's pane."""
+        from paneview.tui.screens.typing import TypingScreen
+
+        task = self.pv.picture.tasks.get(next(iter(self.targets()), ""))
+        if task is None or not task.running:
+            self.pv.tell(f"{clean(task.name)} does not run: s starts it" if task else "no task", failed=True)
+        else:
+            self.app.push_screen(TypingScreen(task.name))
 
     def action_why(self) -> None:
         """Why the task is as it is."""

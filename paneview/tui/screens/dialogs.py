@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import ClassVar, NamedTuple
 
 from rich.style import Style
@@ -12,6 +12,7 @@ from textual.binding import BindingType
 from textual.screen import ModalScreen
 from textual.strip import Strip
 
+from paneview.tui.actions import listed
 from paneview.tui.canvas import PLAIN, Canvas, Piece, line
 from paneview.tui.keys import key
 from paneview.tui.text import cells, cut, fit, wrap
@@ -31,8 +32,11 @@ class Option(NamedTuple):
 class Box(Canvas, can_focus=True):
     """The question and its answers, drawn as lines."""
 
-    def __init__(self, title: str, lines: Sequence[str], options: Sequence[Option]) -> None:
+    def __init__(
+        self, title: str, lines: Sequence[str], options: Sequence[Option], role: Callable[[str], str] | None
+    ) -> None:
         super().__init__(id="box")
+        self._role = role
         self._title = title
         self._lines = lines
         self.options = options
@@ -48,9 +52,12 @@ class Box(Canvas, can_focus=True):
         blank = Strip.blank(width, bar)
         texts = self.text_lines(width)[: max(0, height - len(self.options) - 5)]
         strips = [blank, line(width, bar, (f"  {self._title}", inks.title)), blank]
-        strips += [line(width, bar, (f"  {text}", PLAIN)) for text in texts]
+        strips += [line(width, bar, (f"  {text}", self._ink(text))) for text in texts]
         strips += [blank] if texts else []
         return [*strips, *[self._option(at, width) for at in range(len(self.options))], blank]
+
+    def _ink(self, text: str) -> Style:
+        return PLAIN if self._role is None else self.inks.role(self._role(text))
 
     def option_at(self, y: int) -> int | None:
         """The answer in this line of the box."""
@@ -88,10 +95,16 @@ class Dialog(ModalScreen[str]):
     ]
 
     def __init__(
-        self, title: str, lines: Sequence[str], options: Sequence[Option], *, refusal: str | None = None
+        self,
+        title: str,
+        lines: Sequence[str],
+        options: Sequence[Option],
+        *,
+        refusal: str | None = None,
+        role: Callable[[str], str] | None = None,
     ) -> None:
         super().__init__()
-        self._box = Box(title, lines, options)
+        self._box = Box(title, lines, options, role)
         self._refusal = options[0].key if refusal is None else refusal
 
     def compose(self) -> ComposeResult:
@@ -128,9 +141,23 @@ class Dialog(ModalScreen[str]):
         self.dismiss(self._refusal)
 
 
-def confirm(title: str, lines: Sequence[str], yes: str) -> Dialog:
-    """A yes-or-no question; No is the default. Dismissed with ``y`` or ``n``."""
-    return Dialog(title, lines, (Option("n", "No", "change nothing"), Option("y", yes, danger=True)))
+def confirm(
+    title: str, lines: Sequence[str], verb: str, names: Sequence[str] = (), along: Sequence[str] = ()
+) -> Dialog:
+    """A question before something ends; No is the default.
+
+    Dismissed with ``y``, ``n``, or ``o``, which is to spare those ``along`` who would otherwise be met, too.
+    """
+    no = Option("n", "No", "change nothing")
+    if not along:
+        return Dialog(title, lines, (no, Option("y", f"Yes, {verb}", danger=True)))
+    only = listed(names)
+    options = (
+        no,
+        Option("y", f"{verb.capitalize()} {only}", f"also {verb}s {listed(along)}", danger=True),
+        Option("o", f"Only {only}", f"{listed(along)} {'goes' if len(along) == 1 else 'go'} on", danger=True),
+    )
+    return Dialog(title, lines, options)
 
 
 def leave(session: str, running: int) -> Dialog:

@@ -23,9 +23,10 @@ def rule(state: LogState | None, task: TaskView | None, width: int, inks: Inks, 
     if task is not None:
         look = words.look(task)
         left.append((f"{look.glyph} {look.word} ", inks.role(look.role)))
-        if task.reason:
+        reason = f"i answers: {task.needs_input}" if task.needs_input else task.reason
+        if reason:
             taken = sum(len(text) for text, _ in [*left, *right])
-            left.append((cut(f"{clean(task.reason)} ", max(0, width - taken - 2)), inks.dim))
+            left.append((cut(f"{clean(reason)} ", max(0, width - taken - 2)), inks.dim))
     return spread(width, inks.base, left, right, ("─", inks.rule))
 
 

@@ -1,0 +1,103 @@
+"""Editing what the project's file says about a task: the user's editor, the difference, and only then the change.
+
+The supervisor reads and writes the file (it keeps comments, checks the whole file, and refuses if somebody else was
+quicker); here is the way there and back, with nothing applied that was not seen and agreed to.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import difflib
+import os
+import shlex
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from paneview.control.errors import ControlError
+from paneview.tui.screens.dialogs import Dialog, Option
+from paneview.tui.text import clean
+
+if TYPE_CHECKING:
+    from paneview.tui.app import PaneviewApp
+
+_ROLES = {"+": "ok", "-": "failed"}
+
+
+def editor(environ: Mapping[str, str] = os.environ) -> list[str]:
+    """The user's editor, as a list of words."""
+    return shlex.split(environ.get("VISUAL") or environ.get("EDITOR") or "vi")
+
+
+def difference(was: str, text: str) -> list[str]:
+    """The lines that differ, each with its sign, among some that stay."""
+    lines = difflib.unified_diff(was.splitlines(), text.splitlines(), n=2, lineterm="")
+    return [clean(line.replace("\t", "    ")) for line in lines if not line.startswith(("---", "+++", "@@"))]
+
+
+async def edit_task(app: PaneviewApp, name: str) -> None:
+    """Edit a task's definition; told when it is applied, or why not."""
+    try:
+        found = await app.link.call("definition", task=name)
+    except ControlError as error:
+        app.tell(f"edit {name}: {error.message}", failed=True)
+        return
+    was = text = str(found["text"])
+    while True:
+        written = await _in_editor(app, name, text)
+        if written is None:
+            return
+        text = written
+        if text == was:
+            app.tell(f"{name}: nothing was changed")
+            return
+        if await app.push_screen_wait(_agree(found["task"], found["file"], was, text)) != "y":
+            app.tell(f"{name}: nothing was changed")
+            return
+        try:
+            await app.link.call("define", task=name, was=was, text=text, timeout=None)
+        except ControlError as error:
+            if await app.push_screen_wait(_refused(error.message)) != "e":
+                return
+        else:
+            app.tell(f"{found['task']}: changed in {Path(found['file']).name}")
+            return
+
+
+def _agree(name: str, file: str, was: str, text: str) -> Dialog:
+    options = (
+        Option("n", "No", "change nothing"),
+        Option("y", "Yes, apply", f"writes {file}; what runs differently is restarted", danger=True),
+    )
+    return Dialog(f"Change {clean(name)}?", difference(was, text), options, role=_role)
+
+
+def _refused(message: str) -> Dialog:
+    options = (Option("e", "Edit again"), Option("n", "Give up", "the file stays as it is"))
+    return Dialog("Not applied", message.splitlines(), options, refusal="n")
+
+
+def _role(line: str) -> str:
+    return _ROLES.get(line[:1], "dim")
+
+
+async def _in_editor(app: PaneviewApp, name: str, text: str) -> str | None:
+    """The text as the editor left it; None, and told, if that could not be."""
+    from textual.app import SuspendNotSupported
+
+    with tempfile.TemporaryDirectory(prefix="paneview-") as folder:
+        file = Path(folder) / f"{name.replace('/', '_')}.toml"
+        file.write_text(text, encoding="utf-8", newline="")
+        command = editor()
+        try:
+            with app.suspend():
+                process = await asyncio.create_subprocess_exec(*command, str(file))
+                status = await process.wait()
+        except (OSError, SuspendNotSupported) as error:
+            app.tell(f"{command[0]}: {error}; $EDITOR names another editor", failed=True)
+            return None
+        if status:
+            app.tell(f"{command[0]} ended with {status}: nothing was changed", failed=True)
+            return None
+        return file.read_bytes().decode("utf-8", "replace")

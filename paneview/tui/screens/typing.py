@@ -1,0 +1,175 @@
+"""Typing into a task's pane: what the pane shows, and every key but one goes there.
+
+The pane is shown as tmux has it, so prompts, menus and full-screen programs look as they are. It is looked at after
+each key and whenever the task writes, at most twenty times a second, and never while nothing happens.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Iterator
+from typing import ClassVar
+
+from rich.segment import Segment
+from rich.style import Style
+from textual import events
+from textual.binding import BindingType
+from textual.strip import Strip
+from textual.timer import Timer
+from textual.widget import Widget
+
+from paneview.control.errors import ControlError
+from paneview.tui import sgr, words
+from paneview.tui.canvas import Canvas, Piece, line, spread
+from paneview.tui.keys import key
+from paneview.tui.picture import Change
+from paneview.tui.screens.base import MainScreen
+from paneview.tui.text import clean
+from paneview.tui.typing import LEAVES, Stroke, requests, stroke
+
+PACE = 0.05  # s between two looks at the pane
+ECHO = 0.03  # s after a key until the program has usually answered it
+
+
+class PaneView(Canvas, can_focus=True):
+    """The rows of a pane, and its cursor."""
+
+    def __init__(self, task: str) -> None:
+        super().__init__(id="pane")
+        self.task_name = task
+        self.error = ""
+        self._rows: list[str] = []
+        self._cursor = (0, 0)
+        self._keys: deque[Stroke | str] = deque()
+        self._sending: asyncio.Task[None] | None = None
+        self._looking: asyncio.Task[None] | None = None
+        self._due: Timer | None = None
+
+    def on_mount(self) -> None:
+        """Show it."""
+        self.look()
+
+    def on_unmount(self) -> None:
+        """Ask for nothing more."""
+        if self._looking is not None:
+            self._looking.cancel()
+
+    def on_key(self, event: events.Key) -> None:
+        """Every key is for the task, but the one that leaves."""
+        event.stop()
+        event.prevent_default()
+        if event.key == LEAVES:
+            self.screen.dismiss()
+            return
+        typed = stroke(event.key, event.character)
+        if typed is not None:
+            self._send(typed)
+
+    def on_paste(self, event: events.Paste) -> None:
+        """What is pasted is, too."""
+        event.stop()
+        self._send(event.text)
+
+    def look(self, after: float = PACE) -> None:
+        """Look at the pane, soon."""
+        if self._due is None:
+            self._due = self.set_timer(after, self._look)
+
+    def paint(self, width: int, height: int) -> list[Strip]:
+        """A rule, and as much of the pane's end as there is room for."""
+        inks, task = self.inks, self.pv.picture.tasks.get(self.task_name)
+        left: list[Piece] = [("── ", inks.rule), (f"typing into {clean(self.task_name)} ", inks.accent)]
+        if task is not None:
+            shape = words.look(task)
+            left.append((f"{shape.glyph} {shape.word} ", inks.role(shape.role)))
+        right = [(" ctrl+] ends ", inks.attention), ("──", inks.rule)]
+        strips = [spread(width, inks.base, left, right, ("─", inks.rule))]
+        if self.error:
+            return [*strips, line(width, inks.base, (f" {clean(self.error)}", inks.failed))]
+        rows = height - 1
+        first = max(0, min(len(self._rows) - rows, self._cursor[1] - rows + 1))
+        return strips + [self._row(at, width) for at in range(first, min(first + rows, len(self._rows)))]
+
+    def _row(self, at: int, width: int) -> Strip:
+        base = self.inks.base
+        plain, marks = sgr.parse(self._rows[at])
+        segments = [Segment(plain[low:high], style) for low, high, style in sgr.spans(plain, marks, base)]
+        strip = Strip(segments).adjust_cell_length(width, base)
+        if at != self._cursor[1] or self._cursor[0] >= width:
+            return strip
+        column = self._cursor[0]
+        before, under, after = strip.divide([column, column + 1, width])
+        shown = [Segment(text, (style or base) + Style(reverse=True, bold=True)) for text, style, _ in under]
+        return Strip.join([before, Strip(shown, under.cell_length), after])
+
+    def _send(self, what: Stroke | str) -> None:
+        self._keys.append(what)
+        if self._sending is None or self._sending.done():
+            self._sending = asyncio.create_task(self._send_all(), name=f"typing into {self.task_name}")
+
+    async def _send_all(self) -> None:
+        """In the order in which they were typed, those that wait together."""
+        while self._keys:
+            strokes: list[Stroke] = []
+            while self._keys and isinstance(self._keys[0], Stroke):
+                strokes.append(self._keys.popleft())  # type: ignore[arg-type]
+            try:
+                for args in requests(strokes):
+                    await self.pv.link.call("send_keys", task=self.task_name, **args)
+                if self._keys:
+                    await self.pv.link.call("paste", task=self.task_name, text=self._keys.popleft())
+            except ControlError as error:
+                self._keys.clear()
+                self._fail(error.message)
+        self.look(ECHO)
+
+    def _look(self) -> None:
+        self._due = None
+        if self._looking is not None and not self._looking.done():
+            self.look()
+            return
+        self._looking = asyncio.create_task(self._fetch(), name=f"pane of {self.task_name}")
+
+    async def _fetch(self) -> None:
+        try:
+            reply = await self.pv.link.call("screen", task=self.task_name)
+        except ControlError as error:
+            self._fail(error.message)
+            return
+        self.error, self._rows = "", reply["lines"]
+        self._cursor = (reply["column"], reply["row"])
+        self.redraw()
+
+    def _fail(self, reason: str) -> None:
+        self.error = reason
+        if self.is_attached:
+            self.redraw()
+
+
+class TypingScreen(MainScreen):
+    """One task's pane, typed into."""
+
+    CRUMB = "typing"
+    AUTO_FOCUS = "#pane"
+    HINTS: ClassVar[dict[str, tuple[str, ...]]] = {"": ("typing.end",)}
+    BINDINGS: ClassVar[list[BindingType]] = [
+        key("typing.end", LEAVES, "app.pop_screen", "Ends typing", "Stop typing into the task")
+    ]
+
+    def __init__(self, task: str) -> None:
+        super().__init__()
+        self._task_name = task
+
+    def body(self) -> Iterator[Widget]:
+        """Only the pane."""
+        yield PaneView(self._task_name)
+
+    def targets(self) -> list[str]:
+        """The task that is typed into."""
+        return [self._task_name]
+
+    def update(self, change: Change) -> None:
+        """The task has written, or changed."""
+        if self._task_name in change.heads or self._task_name in change.tasks or change.link:
+            self.query_one(PaneView).look()

@@ -1,0 +1,82 @@
+"""The real program in a tmux pane, over a real supervisor and real tasks."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+
+from tests.cli.support import COMMAND
+from tests.harness import Sandbox, marked, wait_until, words_of
+
+FILE = """\
+name = "demo"
+
+[tasks.talk]
+command = "i=0; while true; do i=$((i+1)); echo said $i; sleep 0.05; done"
+
+[tasks.big]
+command = "seq 1 200000; exec sleep 1000"
+
+[tasks.hand]
+command = "exec sleep 1000"
+auto_start = false
+"""
+
+
+class Pane:
+    """A shell in a tmux pane of 80x24 that starts ``paneview``."""
+
+    def __init__(self, sandbox: Sandbox, folder: Path, *, shell: bool = False, command: str = "") -> None:
+        self.sandbox = sandbox
+        program = shlex.join(COMMAND)
+        if not command:
+            command = "exec sh" if shell else f"{program}; echo left with $?; exec sleep 1000"
+        sandbox.tmux(
+            "-f",
+            "/dev/null",
+            "new-session",
+            "-d",
+            "-s",
+            "view",
+            "-x",
+            "80",
+            "-y",
+            "24",
+            "-c",
+            str(folder),
+            command,
+        )
+        sandbox.tmux("set-option", "-t", "view", "status", "off")
+        sandbox.tmux("resize-window", "-t", "view", "-x", "80", "-y", "24")
+        if shell:
+            self.type(program, "Enter")
+
+    def type(self, *keys: str) -> None:
+        self.sandbox.tmux("send-keys", "-t", "view", *keys)
+
+    def text(self) -> str:
+        return self.sandbox.tmux("capture-pane", "-p", "-t", "view", check=False)
+
+    def wait_for(self, *parts: str) -> str:
+        try:
+            wait_until(lambda: all(part in self.text() for part in parts))
+        except AssertionError:
+            raise AssertionError(f"not on the screen: {parts}\n{self.text()}") from None
+        return self.text()
+
+    def pid(self) -> int:
+        """The screen's process."""
+        return wait_until(
+            lambda: next((one.pid for one in marked(self.sandbox.marker) if _is_screen(words_of(one))), None)  # type: ignore[return-value]
+        )
+
+    def flag(self, name: str) -> str:
+        return self.sandbox.tmux("display-message", "-p", "-t", "view", f"#{{{name}}}")
+
+
+def _is_screen(words: list[str]) -> bool:
+    return words[-2:] == ["-m", "paneview"]
+
+
+def supervisors(sandbox: Sandbox) -> list[int]:
+    return [one.pid for one in marked(sandbox.marker) if "--serve" in words_of(one)]

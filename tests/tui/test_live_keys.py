@@ -1,0 +1,124 @@
+"""Keys of the real program that reach beyond the screen: into panes, editors, other tmux windows."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import shutil
+from pathlib import Path
+
+import pytest
+
+from tests.cli.support import COMMAND, run
+from tests.harness import Sandbox, wait_until
+from tests.terminal import Screen
+from tests.tui.pane import Pane
+
+pytestmark = pytest.mark.timeout(120)
+
+ASKING = """\
+name = "demo"
+
+[tasks.ask]
+command = "echo begun; printf 'Overwrite? [y/N] '; read x; echo got $x; exec sleep 1000"
+
+# the one that is edited
+[tasks.still]
+command = "exec sleep 1000"  # stays
+"""
+
+
+@pytest.fixture
+def asking(folder: Path) -> Path:
+    (folder / "paneview.toml").write_text(ASKING)
+    return folder
+
+
+def test_a_question_is_seen_and_answered(sandbox: Sandbox, asking: Path) -> None:
+    pane = Pane(sandbox, asking)
+    pane.wait_for("ask", "◆ needs input", "i answers: Overwrite?")
+    pane.type("j", "n", "i")
+    pane.wait_for("typing into ask", "begun", "Overwrite? [y/N]", "ctrl+] ends")
+    pane.type("y", "e", "s", "Enter")
+    pane.wait_for("Overwrite? [y/N] yes", "got yes")
+    pane.type("C-]")
+    pane.wait_for("TASK", "● running", "got yes")
+    wait_until(lambda: "◆ needs input" not in pane.text().split("──")[0])
+
+
+def test_the_definition_is_edited_seen_and_applied(
+    sandbox: Sandbox, asking: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    editor = sandbox.root / "editor"
+    editor.write_text("#!/bin/sh\nsed -i 's/1000/1001/; s/fail/exec/' $1\n")
+    editor.chmod(0o755)
+    monkeypatch.setenv("VISUAL", str(editor))
+    pane = Pane(sandbox, asking)
+    pane.wait_for("▌ ask", "still")
+    pane.type("j", "j", "e")
+    pane.wait_for(
+        "Change still?", '-command = "exec sleep 1000"  # stays', '+command = "exec sleep 1001"', "▌ n No"
+    )
+    pane.type("Enter")
+    pane.wait_for("nothing was changed")
+    assert (asking / "paneview.toml").read_text() == ASKING
+    pane.type("e")
+    pane.wait_for("Change still?")
+    pane.type("y")
+    pane.wait_for("still: changed in paneview.toml")
+    changed = ASKING.replace('1000"  #', '1001"  #')
+    assert (asking / "paneview.toml").read_text() == changed
+    wait_until(
+        lambda: (
+            "exec sleep 1001" in [one["command"] for one in run("status", "--json", cwd=asking).json["tasks"]]
+        )
+    )
+
+
+def test_a_definition_that_is_wrong_is_refused_with_the_reason(
+    sandbox: Sandbox, asking: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    editor = sandbox.root / "editor"
+    editor.write_text("#!/bin/sh\necho 'porrt = 3' >> $1\n")
+    editor.chmod(0o755)
+    monkeypatch.setenv("VISUAL", str(editor))
+    pane = Pane(sandbox, asking)
+    pane.wait_for("▌ ask", "still")
+    pane.type("j", "j", "e")
+    pane.wait_for("+porrt = 3")
+    pane.type("y")
+    pane.wait_for("Not applied", "porrt", "Edit again")
+    pane.type("Escape")
+    pane.wait_for("▌ still")
+    assert (asking / "paneview.toml").read_text() == ASKING
+
+
+def test_to_the_tmux_window_and_back_with_one_key(sandbox: Sandbox, folder: Path) -> None:
+    run("start", cwd=folder)
+    pane = Pane(sandbox, folder, command=f"env -u TMUX {shlex.join(COMMAND)}")
+    pane.wait_for("▌ talk", "● running")
+    pane.type("t")
+    wait_until(lambda: "said " in (shown := pane.text()) and "TASK" not in shown)
+    pane.type("C-]")
+    pane.wait_for("▌ talk", "TASK", "following")
+    assert not sandbox.tmux("show-options", "-t", "demo", "key-table", check=False).strip()
+
+
+def test_inside_tmux_the_client_switches_over_and_back(sandbox: Sandbox, folder: Path) -> None:
+    run("start", cwd=folder)
+    pane = Pane(sandbox, folder)
+    pane.wait_for("▌ talk", "● running")
+    environ = {name: value for name, value in os.environ.items() if name not in ("TMUX", "TMUX_PANE")}
+    tmux = shutil.which("tmux") or "tmux"
+    argv = [tmux, "-S", sandbox.tmux_socket, "attach-session", "-t", "view"]
+    with Screen(argv, folder, environ) as screen:
+        screen.wait_for("talk")
+
+        def session() -> str:
+            return sandbox.tmux("list-clients", "-F", "#{client_control_mode} #{session_name}")
+
+        wait_until(lambda: "0 view" in session())
+        screen.press("t")
+        wait_until(lambda: "0 demo" in session())
+        screen.press("\x1d")
+        wait_until(lambda: "0 view" in session())

@@ -1,0 +1,138 @@
+"""Typing into a task, scaling, and what ends a process: the questions before it."""
+
+from __future__ import annotations
+
+import pytest
+
+from paneview.control.errors import ControlError
+from paneview.tui.editing import difference, editor
+from paneview.tui.typing import Stroke, requests, stroke
+from tests.harness import eventually
+from tests.tui.running import fleet, running, text, toasts
+from tests.tui.scenes import shop
+from tests.tui.scripted import Supervisor, task
+
+
+@pytest.mark.parametrize(
+    ("key", "character", "sent"),
+    [
+        ("a", "a", Stroke("a", True)),
+        ("upper_a", "A", Stroke("A", True)),
+        ("space", " ", Stroke(" ", True)),
+        ("semicolon", ";", Stroke(";", True)),
+        ("é", "é", Stroke("é", True)),
+        ("enter", "\r", Stroke("Enter", False)),
+        ("tab", "\t", Stroke("Tab", False)),
+        ("backspace", "\x7f", Stroke("BSpace", False)),
+        ("ctrl+c", "\x03", Stroke("C-c", False)),
+        ("alt+left", None, Stroke("M-Left", False)),
+        ("f5", None, Stroke("F5", False)),
+        ("ctrl+shift+up", None, Stroke("C-S-Up", False)),
+        ("hyper+x", None, None),
+        ("scroll_lock", None, None),
+    ],
+)
+def test_keys_as_tmux_names_them(key: str, character: str | None, sent: Stroke | None) -> None:
+    assert stroke(key, character) == sent
+
+
+def test_characters_in_a_row_go_together() -> None:
+    typed = [
+        Stroke("y", True),
+        Stroke("e", True),
+        Stroke("Enter", False),
+        Stroke("Up", False),
+        Stroke("q", True),
+    ]
+    assert list(requests(typed)) == [
+        {"keys": ["ye"], "literal": True},
+        {"keys": ["Enter", "Up"], "literal": False},
+        {"keys": ["q"], "literal": True},
+    ]
+
+
+async def test_every_key_goes_to_the_task_until_the_one_that_ends_it() -> None:
+    supervisor = shop()
+    supervisor.answers["screen"] = {"lines": ["begun", "Sure? [y/N] "], "column": 12, "row": 1}
+    async with running(supervisor) as pilot:
+        await pilot.press("j", "j", "j", "j", "i")
+        await eventually(lambda: "Sure? [y/N]" in text(pilot))
+        assert "typing into db" in text(pilot)
+        assert "ctrl+] ends typing" in text(pilot, "#hints")
+        await pilot.press("q", "colon", "1", "escape", "ctrl+c", "enter")
+        await eventually(lambda: sum(len(one["keys"]) for one in supervisor.requests("send_keys")) >= 4)
+        sent = [(key, one["literal"]) for one in supervisor.requests("send_keys") for key in one["keys"]]
+        joined = "".join(key if literal else f"<{key}>" for key, literal in sent)
+        assert joined == "q:1<Escape><C-c><Enter>"
+        await pilot.press("ctrl+right_square_bracket")
+        await pilot.pause()
+        assert fleet(pilot).is_current
+
+
+async def test_a_pane_that_cannot_be_had_is_told() -> None:
+    supervisor = shop()
+    supervisor.answers["screen"] = ControlError("db does not run", "failed")
+    async with running(supervisor) as pilot:
+        await pilot.press("i")
+        await eventually(lambda: "importer does not run: s starts it" in toasts(pilot))
+        await pilot.press("j", "j", "j", "j", "i")
+        await eventually(lambda: "db does not run" in text(pilot))
+
+
+async def test_stopping_what_others_need_asks_and_takes_them_along() -> None:
+    supervisor = shop()
+    async with running(supervisor, (100, 30)) as pilot:
+        await pilot.press("j", "j", "j", "j", "x")
+        await pilot.pause()
+        shown = text(pilot, "#box")
+        assert "Stop db?" in shown
+        assert "Needed by api, web, still running." in shown
+        assert "▌ n No" in shown
+        assert "also stops api, web" in shown
+        await pilot.press("escape")
+        assert not supervisor.requests("stop")
+        await pilot.press("x", "y")
+        await eventually(lambda: supervisor.requests("stop") == [{"tasks": ["db", "api", "web"]}])
+        await pilot.press("x", "o")
+        await eventually(lambda: {"tasks": ["db"]} in supervisor.requests("stop"))
+
+
+async def test_starting_many_asks_nothing() -> None:
+    supervisor = shop()
+    async with running(supervisor) as pilot:
+        await pilot.press("space", "space", "s")
+        await eventually(lambda: supervisor.requests("start") == [{"tasks": ["importer", "web"]}])
+
+
+async def test_more_and_fewer_replicas() -> None:
+    supervisor = Supervisor([task("web.1"), task("web.2")])
+    async with running(supervisor) as pilot:
+        await pilot.press("plus")
+        await eventually(lambda: supervisor.requests("scale") == [{"task": "web", "replicas": 3}])
+        await eventually(lambda: "web: 3 replicas" in toasts(pilot))
+        await pilot.press("minus")
+        await pilot.pause()
+        assert "Scale web to 1?" in text(pilot, "#box")
+        assert "Stops web.2" in text(pilot, "#box")
+        await pilot.press("y")
+        await eventually(lambda: {"task": "web", "replicas": 1} in supervisor.requests("scale"))
+
+
+async def test_scaling_what_cannot_be_scaled_is_told() -> None:
+    supervisor = shop()
+    supervisor.answers["scale"] = ControlError("'db' has no replicas in the file", "bad_request")
+    async with running(supervisor) as pilot:
+        await pilot.press("j", "j", "j", "j", "plus")
+        await eventually(lambda: "scale db: 'db' has no replicas in the file" in toasts(pilot))
+
+
+def test_the_difference_before_a_change() -> None:
+    was = '[tasks.a]\ncommand = "x"\nport = 1\n'
+    assert difference(was, was.replace('"x"', '"y"')) == [
+        " [tasks.a]", '-command = "x"', '+command = "y"', " port = 1",
+    ]  # fmt: skip
+
+
+def test_the_editor() -> None:
+    assert editor({"EDITOR": "code --wait", "VISUAL": ""}) == ["code", "--wait"]
+    assert editor({}) == ["vi"]
