@@ -7,8 +7,9 @@ and whoever acts upon the world waits for it first: a stop that was obeyed is ne
 
 from __future__ import annotations
 
+import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Generator, Iterable, Mapping
 from typing import Any, Protocol
 
 from paneview.rules.states import Emit, TaskState
@@ -28,6 +29,17 @@ class Publisher(Protocol):
     def publish_event(self, event: dict[str, Any]) -> None:
         """Tell of one event."""
         ...
+
+
+class Durable:
+    """Awaited by many, and not to be undone by one: who is cancelled while waiting takes nobody else along."""
+
+    def __init__(self, written: asyncio.Future[None]) -> None:
+        self._written = written
+
+    def __await__(self) -> Generator[Any, None, None]:
+        """Wait until the change is on disk."""
+        return asyncio.shield(self._written).__await__()
 
 
 class Journal:
@@ -117,7 +129,7 @@ class Journal:
         )
 
     def _commit(self, change: Change) -> Awaitable[None]:
-        self._last = durable = self._store.put(change)
+        self._last = durable = Durable(self._store.put(change))
         for row in change.events:
             self._tell(row)
         return durable
