@@ -29,6 +29,7 @@ from paneview.tui.picture import Change, Picture
 from paneview.tui.question import Question
 from paneview.tui.screens.base import MainScreen
 from paneview.tui.screens.fleet import FleetScreen
+from paneview.tui.settings import Settings, check_keys, load_settings, settings_file
 from paneview.tui.text import clean
 
 TOAST = 3.0  # s that a success stays
@@ -52,6 +53,7 @@ class PaneviewApp(App[int], inherit_bindings=False):
         key("screen.fleet", "1", "go('fleet')", "Fleet"),
         key("screen.logs", "2", "go('logs')", "Logs", "Log of the selected task"),
         key("screen.events", "5", "go('events')", "Events"),
+        key("screen.graph", "6", "go('graph')", "Graph", "Dependencies"),
         key("help", "question_mark,f1", "help", "Help"),
         key("command", "colon", "command", "Command", "Command by name"),
         key("palette", "ctrl+p", "command_palette", "Palette", "Palette: tasks × actions"),
@@ -66,6 +68,7 @@ class PaneviewApp(App[int], inherit_bindings=False):
         *,
         start: Callable[[], None] | None = None,
         clock: Callable[[], float] = time.time,
+        settings: Settings | None = None,
     ) -> None:
         # A web server for terminal programs brings a driver of its own.
         super().__init__(
@@ -83,11 +86,22 @@ class PaneviewApp(App[int], inherit_bindings=False):
         self._start = start
         self._linking: asyncio.Task[None] | None = None
         self.ansi_theme_dark, self.ansi_theme_light = themes.DARK_TERMINAL, themes.LIGHT_TERMINAL
-        for theme in themes.THEMES:
+        self.settings = settings or Settings()
+        for theme in (*themes.THEMES, *self.settings.themes):
             self.register_theme(theme)
-        chosen = themes.choose()
-        self.theme = chosen if chosen in self.available_themes else themes.DARK.name
+        self.theme = self._chosen_theme()
         self.inks = themes.inks(self.current_theme, self.get_css_variables())
+
+    def _chosen_theme(self) -> str:
+        """What the environment says, then the user's file, then what fits the terminal."""
+        own = self.settings.theme
+        chosen = themes.choose()
+        if own is not None and "PANEVIEW_THEME" not in os.environ and "NO_COLOR" not in os.environ:
+            names = [name for name in (own, f"paneview-{own}") if name in self.available_themes]
+            if names:
+                return names[0]
+            self.settings.problems.append(f"tui.toml: theme: there is no {own!r}")
+        return chosen if chosen in self.available_themes else themes.DARK.name
 
     def get_default_screen(self) -> Screen[Any]:
         """The fleet."""
@@ -98,9 +112,21 @@ class PaneviewApp(App[int], inherit_bindings=False):
         self.picture.listen(self._changed)
         self.theme_changed_signal.subscribe(self, self._recolour)
         self._linking = asyncio.create_task(self._connect(), name="link")
+        self._take_keys()
         if not self.is_headless:
             terminal.on_leaving_signals(self.exit)
             terminal.on_hang_up(self._hung_up)
+
+    def _take_keys(self) -> None:
+        """The user's keys; what is wrong with them, and with the rest of their file, is told."""
+        settings = self.settings
+        if settings.keys:
+            from paneview.tui.commands import actions
+
+            check_keys(settings, actions())
+            self.set_keymap(settings.keys)
+        for problem in settings.problems:
+            self.tell(clean(problem), failed=True)
 
     def on_ready(self) -> None:
         """What is loaded stays: the garbage collector need not look through it again while a key waits."""
@@ -162,6 +188,10 @@ class PaneviewApp(App[int], inherit_bindings=False):
             from paneview.tui.screens.events import EventsScreen
 
             self.push_screen(EventsScreen())
+        elif name == "graph":
+            from paneview.tui.screens.graph import GraphScreen
+
+            self.push_screen(GraphScreen())
 
     def action_help(self) -> None:
         """All keys."""
@@ -270,7 +300,7 @@ def run(socket_path: Path, *, start: Callable[[], None] | None = None) -> int:
     ) -> ControlClient:
         return ControlClient(socket_path, name="tui", on_push=on_push, on_disconnect=on_disconnect)
 
-    app = PaneviewApp(make, start=start)
+    app = PaneviewApp(make, start=start, settings=load_settings(settings_file()))
     restore = terminal.saved_mode()
     status = app.run() or 0
     driver = app._driver

@@ -6,15 +6,19 @@ import difflib
 import shlex
 from collections.abc import Callable, Iterator
 from functools import partial
+from importlib import import_module
+from pkgutil import walk_packages
 from typing import TYPE_CHECKING, NamedTuple, cast
 
 from textual.command import DiscoveryHit, Hit, Hits, Provider
 
 from paneview.tui.actions import VERBS, export, scale, visit
 from paneview.tui.arrange import ORDERS
+from paneview.tui.keys import ACTIONS, key_text
 from paneview.tui.screens.base import MainScreen
 from paneview.tui.screens.fleet import FleetScreen
 from paneview.tui.screens.reading import ReadingScreen
+from paneview.tui.settings import settings_file
 from paneview.tui.text import clean
 from paneview.tui.words import look
 
@@ -110,6 +114,25 @@ def _export(app: PaneviewApp, words: list[str]) -> None:
     app.run_worker(export(app, words))
 
 
+def actions() -> dict[str, tuple[str, str]]:
+    """Every action that a key can be given to: its keys, and what it does."""
+    import paneview.tui
+
+    for module in walk_packages(paneview.tui.__path__, "paneview.tui."):
+        import_module(module.name)
+    return ACTIONS
+
+
+def _keys(app: PaneviewApp, _words: list[str]) -> None:
+    from paneview.tui.screens.dialogs import message
+
+    rows = []
+    for name, (keys, about) in sorted(actions().items()):
+        shown = app.settings.keys.get(name, keys)
+        rows.append(f"{name}  {' '.join(key_text(key) for key in shown.split(','))}  {about}")
+    app.push_screen(message(f"Actions, for [keys] in {settings_file()}", rows))
+
+
 COMMANDS: dict[str, Command] = {
     **{verb: Command(f"{verb} tasks", "tasks", partial(_act, verb)) for verb in VERBS},
     "logs": Command("open a task's log; :logs api /err searches it", "task", _logs),
@@ -119,6 +142,8 @@ COMMANDS: dict[str, Command] = {
     "export": Command("events and output to a file; :export --since 1h", "text", _export),
     "fleet": Command("all tasks", "", lambda app, _: app.action_go("fleet")),
     "events": Command("what happened", "", lambda app, _: app.action_go("events")),
+    "graph": Command("dependencies", "", lambda app, _: app.action_go("graph")),
+    "keys": Command("names of all actions, for a key map", "", _keys),
     "filter": Command("show only tasks that match", "text", _filter),
     "sort": Command("order of the tasks", "order", _sort),
     "theme": Command("colours", "theme", _theme),

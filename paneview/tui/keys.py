@@ -31,8 +31,14 @@ NAMES = {
 }
 
 
+# Every action that can have another key: the keys it has, and what it does. Filled as the screens are loaded.
+ACTIONS: dict[str, tuple[str, str]] = {}
+
+
 def key(ident: str, keys: str, action: str, hint: str, about: str = "", *, system: bool = False) -> Binding:
     """Bind ``keys`` (separated by commas) to an action. One without identifier is not shown in the help."""
+    if ident:
+        ACTIONS[ident] = (keys, about or hint)
     return Binding(keys, action, hint, id=ident or None, tooltip=about or hint, show=False, system=system)
 
 

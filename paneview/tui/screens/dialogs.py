@@ -41,6 +41,7 @@ class Box(Canvas, can_focus=True):
         self._lines = lines
         self.options = options
         self.chosen = 0
+        self._from = 0
 
     def text_lines(self, width: int) -> list[str]:
         """The lines between title and answers, wrapped."""
@@ -50,14 +51,32 @@ class Box(Canvas, can_focus=True):
         """Title, lines, answers."""
         inks, bar = self.inks, self.inks.bar
         blank = Strip.blank(width, bar)
-        texts = self.text_lines(width)[: max(0, height - len(self.options) - 5)]
-        strips = [blank, line(width, bar, (f"  {self._title}", inks.title)), blank]
+        texts, room = self.text_lines(width), max(0, height - len(self.options) - 5)
+        self._from = max(0, min(self._from, len(texts) - room))
+        more = (
+            f"   {self._from + 1}-{self._from + room} of {len(texts)}, pgdn pgup" if len(texts) > room else ""
+        )
+        texts = texts[self._from : self._from + room]
+        strips = [blank, line(width, bar, (f"  {self._title}", inks.title), (more, inks.dim)), blank]
         strips += [line(width, bar, (f"  {text}", self._ink(text))) for text in texts]
         strips += [blank] if texts else []
         return [*strips, *[self._option(at, width) for at in range(len(self.options))], blank]
 
     def _ink(self, text: str) -> Style:
         return PLAIN if self._role is None else self.inks.role(self._role(text))
+
+    def scroll_text(self, by: int) -> None:
+        """Show other lines, where there are too many."""
+        self._from += by
+        self.redraw()
+
+    def on_mouse_scroll_down(self) -> None:
+        """The wheel scrolls."""
+        self.scroll_text(1)
+
+    def on_mouse_scroll_up(self) -> None:
+        """The other way."""
+        self.scroll_text(-1)
 
     def option_at(self, y: int) -> int | None:
         """The answer in this line of the box."""
@@ -90,6 +109,8 @@ class Dialog(ModalScreen[str]):
     BINDINGS: ClassVar[list[BindingType]] = [
         key("", "down,j,tab", "choose(1)", "Next"),
         key("", "up,k,shift+tab", "choose(-1)", "Previous"),
+        key("", "pagedown,space", "page(1)", "More"),
+        key("", "pageup", "page(-1)", "Back"),
         key("", "enter", "answer", "Answer"),
         key("", "escape,q", "refuse", "Cancel"),
     ]
@@ -127,8 +148,14 @@ class Dialog(ModalScreen[str]):
                 self.dismiss(option.key)
                 return
 
+    def action_page(self, direction: int) -> None:
+        """Scroll a long text."""
+        self._box.scroll_text(direction * max(1, self._box.size.height - len(self._box.options) - 6))
+
     def action_choose(self, by: int) -> None:
-        """Mark another answer."""
+        """Mark another answer; where there is only one, scroll."""
+        if len(self._box.options) == 1:
+            self._box.scroll_text(by)
         self._box.chosen = (self._box.chosen + by) % len(self._box.options)
         self._box.redraw()
 

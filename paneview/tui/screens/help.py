@@ -23,6 +23,7 @@ GROUPS = (
     ("task", "Tasks"),
     ("table", "Table"),
     ("list", "Lists"),
+    ("graph", "Graph"),
     ("log", "Log"),
     ("logs", "Log screen"),
     ("", "Everywhere"),
@@ -35,7 +36,9 @@ def sections(nodes: Iterable[DOMNode]) -> list[Section]:
     """Group by group, the keys and what they do, in the order in which they are bound; a node's own ones first."""
     found: dict[str, dict[str, list[str]]] = {}
     for node in nodes:
-        for name, binding in node._bindings:
+        bindings = node._bindings.copy()
+        bindings.apply_keymap(node.app._keymap)
+        for name, binding in bindings:
             if not binding.id:
                 continue
             prefix = binding.id.partition(".")[0] if "." in binding.id else ""
