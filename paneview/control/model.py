@@ -10,7 +10,8 @@ from dataclasses import dataclass, field, fields
 from typing import Any, Self
 
 
-def _known(cls: type, raw: dict[str, Any]) -> dict[str, Any]:
+def known(cls: type, raw: dict[str, Any]) -> dict[str, Any]:
+    """Of an object what ``cls``, a dataclass, has fields for."""
     return {item.name: raw[item.name] for item in fields(cls) if raw.get(item.name) is not None}
 
 
@@ -55,7 +56,7 @@ class TaskView:
     @classmethod
     def from_json(cls, raw: dict[str, Any]) -> Self:
         """The view of a task object. Raises KeyError if it has no name."""
-        values = _known(cls, raw)
+        values = known(cls, raw)
         values["depends_on"] = tuple(raw.get("depends_on") or ())
         values["name"] = raw["name"]
         return cls(**values)
@@ -82,7 +83,7 @@ class EventView:
     @classmethod
     def from_json(cls, raw: dict[str, Any]) -> Self:
         """The view of an event object. Raises KeyError if its id, ts or event is missing."""
-        return cls(**{**_known(cls, raw), "id": raw["id"], "ts": raw["ts"], "kind": raw["event"]})
+        return cls(**{**known(cls, raw), "id": raw["id"], "ts": raw["ts"], "kind": raw["event"]})
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,9 +109,9 @@ class StatusView:
     @classmethod
     def from_json(cls, raw: dict[str, Any]) -> Self:
         """The view of a status object. Raises KeyError if it has no session."""
-        supervisor = _known(SupervisorView, raw.get("supervisor") or {})
+        supervisor = known(SupervisorView, raw.get("supervisor") or {})
         tasks = tuple(TaskView.from_json(task) for task in raw.get("tasks") or ())
-        values = {**_known(cls, raw), "session": raw["session"]}
+        values = {**known(cls, raw), "session": raw["session"]}
         return cls(**{**values, "supervisor": SupervisorView(**supervisor), "tasks": tasks})
 
 

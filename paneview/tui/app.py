@@ -45,16 +45,18 @@ def _palette() -> type[Provider]:
 class PaneviewApp(App[int], inherit_bindings=False):
     """The application."""
 
-    CSS_PATH = "styles.tcss"
+    CSS_PATH: ClassVar = ["styles.tcss", "queue.tcss"]
     TITLE = "paneview"
     ALLOW_SELECT = False
     COMMANDS: ClassVar = {_palette}
     BINDINGS: ClassVar[list[BindingType]] = [
         key("screen.fleet", "1", "go('fleet')", "Fleet"),
         key("screen.logs", "2", "go('logs')", "Logs", "Log of the selected task"),
+        key("screen.queue", "3", "go('queue')", "Queue", "Queue and workers"),
         key("screen.events", "5", "go('events')", "Events"),
         key("screen.graph", "6", "go('graph')", "Graph", "Dependencies"),
         key("help", "question_mark,f1", "help", "Help"),
+        key("dispatch", "d", "dispatch", "Dispatch", "Dispatch a job"),
         key("command", "colon", "command", "Command", "Command by name"),
         key("palette", "ctrl+p", "command_palette", "Palette", "Palette: tasks × actions"),
         key("leave", "q,ctrl+q", "leave", "Leave", "Leave; tasks go on"),
@@ -184,6 +186,10 @@ class PaneviewApp(App[int], inherit_bindings=False):
             from paneview.tui.screens.logs import LogsScreen
 
             self.push_screen(LogsScreen())
+        elif name == "queue":
+            from paneview.tui.screens.queue import QueueScreen
+
+            self.push_screen(QueueScreen())
         elif name == "events":
             from paneview.tui.screens.events import EventsScreen
 
@@ -192,6 +198,13 @@ class PaneviewApp(App[int], inherit_bindings=False):
             from paneview.tui.screens.graph import GraphScreen
 
             self.push_screen(GraphScreen())
+
+    def action_dispatch(self) -> None:
+        """A new job, from anywhere; for whoever is selected."""
+        from paneview.tui.screens.dispatch import DispatchForm
+
+        if isinstance(self.screen, MainScreen):
+            self.push_screen(DispatchForm(self.screen.job_target()))
 
     def action_help(self) -> None:
         """All keys."""

@@ -62,6 +62,14 @@ def _attach(app: PaneviewApp, words: list[str]) -> None:
         app.tell(f"no task {clean(words[0] if words else '')}", failed=True)
 
 
+def _dispatch(app: PaneviewApp, words: list[str]) -> None:
+    """The form, filled in as far as was typed."""
+    from paneview.tui.screens.dispatch import DispatchForm
+
+    target, kind = [*words, "", ""][:2]
+    app.push_screen(DispatchForm(target, kind, " ".join(words[2:])))
+
+
 def _search(app: PaneviewApp, text: str) -> None:
     if isinstance(app.screen, ReadingScreen):
         app.screen.try_search(text)
@@ -141,6 +149,8 @@ COMMANDS: dict[str, Command] = {
     "edit": Command("change what the file says about a task", "task", _edit),
     "export": Command("events and output to a file; :export --since 1h", "text", _export),
     "fleet": Command("all tasks", "", lambda app, _: app.action_go("fleet")),
+    "queue": Command("jobs and workers", "", lambda app, _: app.action_go("queue")),
+    "dispatch": Command("a new job; :dispatch role:R prompt TEXT", "text", _dispatch),
     "events": Command("what happened", "", lambda app, _: app.action_go("events")),
     "graph": Command("dependencies", "", lambda app, _: app.action_go("graph")),
     "keys": Command("names of all actions, for a key map", "", _keys),

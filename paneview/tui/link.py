@@ -13,6 +13,7 @@ from paneview.control.errors import ControlError, NoSupervisor
 from paneview.control.model import EventView
 from paneview.tui.picture import KEPT_EVENTS, Picture
 
+TOPICS = frozenset({"state", "events", "heads"})
 RETRY = 0.5  # s between attempts where the system refuses a connection
 
 
@@ -44,7 +45,8 @@ class Link:
         self.hello: dict[str, Any] = {}
         self._control = make(picture.take, self._lost)
         self._over = asyncio.Event()
-        self._subscribed = False
+        self._wanted = TOPICS
+        self._heard: frozenset[str] = frozenset()
 
     async def run(self) -> None:
         """Keep connected until cancelled."""
@@ -67,12 +69,23 @@ class Link:
 
     async def _connect(self) -> None:
         await self._control.reconnect()
-        if not self._subscribed:
-            await self._control.subscribe("state", "events", "heads")
-            self._subscribed = True
+        await self._subscribe()
         self.hello = await self._control.call("hello", client="tui")
         reply = await self._control.call("events", limit=KEPT_EVENTS // 4)
         self.picture.add_events([EventView.from_json(raw) for raw in reply.get("events", ())])
+
+    async def hear(self, topic: str, *, on: bool) -> None:
+        """Hear of a topic more, or no longer; where there is no connection, as soon as there is one."""
+        self._wanted = self._wanted | {topic} if on else self._wanted - {topic}
+        if self.picture.link.phase == "connected":
+            await self._subscribe()
+
+    async def _subscribe(self) -> None:
+        """Hear of what is wanted; after a new connection the control does by itself what it did before."""
+        if self._heard != self._wanted:
+            wanted = self._wanted
+            await self._control.subscribe(*sorted(wanted))
+            self._heard = wanted
 
     def _lost(self, reason: str) -> None:
         if self.picture.link.phase == "connected":

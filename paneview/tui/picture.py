@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from paneview.control.model import EventView, StatusView, SupervisorView, TaskView
+from paneview.control.queuemodel import QueueView
 
 FRAME = 1 / 30
 KEPT_EVENTS = 1000
@@ -32,6 +33,7 @@ class Change:
     events: int = 0
     heads: set[str] = field(default_factory=set)
     link: bool = False
+    queue: bool = False
 
 
 class LinkState(NamedTuple):
@@ -54,6 +56,8 @@ class Picture:
         self.file: str | None = None
         self.supervisor = SupervisorView()
         self.link = LinkState()
+        self.queue: QueueView | None = None
+        self.queue_at = 0.0
         self.usage: deque[tuple[float, int]] = deque(maxlen=KEPT_SAMPLES)
         self.usage_of: dict[str, deque[float]] = {}
         self._change = Change()
@@ -84,6 +88,14 @@ class Picture:
             self.heads.update(push["heads"])
             self._change.heads.update(push["heads"])
             self._schedule()
+        elif kind == "queue":
+            self.take_queue(push["queue"])
+
+    def take_queue(self, raw: Mapping[str, Any]) -> None:
+        """The queue of jobs as it is now."""
+        self.queue, self.queue_at = QueueView.from_json(dict(raw)), self.clock()
+        self._change.queue = True
+        self._schedule()
 
     def set_link(self, phase: str, reason: str = "") -> None:
         """The connection came or went."""

@@ -84,6 +84,12 @@ class MainScreen(Screen[None]):
         """The tasks that an action is for."""
         return []
 
+    def job_target(self) -> str:
+        """For whom a new job would be: the selected task, if it is a worker; empty if nobody suggests itself."""
+        names = self.targets()
+        task = self.pv.picture.tasks.get(names[0]) if len(names) == 1 else None
+        return task.name if task is not None and task.group == "workers" else ""
+
     def update(self, change: Change) -> None:
         """The picture has changed."""
 

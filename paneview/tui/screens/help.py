@@ -25,6 +25,9 @@ GROUPS = (
     ("list", "Lists"),
     ("graph", "Graph"),
     ("log", "Log"),
+    ("queue", "Queue"),
+    ("job", "Jobs"),
+    ("worker", "Workers"),
     ("logs", "Log screen"),
     ("", "Everywhere"),
 )

@@ -1,0 +1,21 @@
+"""Work that goes on while the screen is drawn."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine
+from functools import partial
+from typing import Any, ParamSpec
+
+from textual.dom import DOMNode
+
+P = ParamSpec("P")
+
+
+def in_background(
+    node: DOMNode, function: Callable[P, Coroutine[Any, Any, None]], *args: P.args, **kwargs: P.kwargs
+) -> None:
+    """Run a coroutine function for as long as the node is there.
+
+    A coroutine made too late, when the node is going already, would never be awaited: a function is not called then.
+    """
+    node.run_worker(partial(function, *args, **kwargs))  # type: ignore[arg-type]

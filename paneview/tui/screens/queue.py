@@ -1,0 +1,339 @@
+"""The screen of the queue: for whom jobs wait, who works, and the jobs with their states.
+
+The supervisor tells how the queue is as a whole while this screen is open; the jobs are asked for when that has
+changed. A queue that does not answer is told in a line, and what was last known stays.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import suppress
+from typing import Any, ClassVar
+
+from textual import on
+from textual.binding import BindingType
+from textual.containers import Container
+from textual.strip import Strip
+from textual.widget import Widget
+
+from paneview.control.errors import ControlError
+from paneview.tui import queuerules as rules
+from paneview.tui.background import in_background
+from paneview.tui.canvas import Canvas, Painted
+from paneview.tui.fates import FATES, settle, warn
+from paneview.tui.keys import key
+from paneview.tui.picture import Change
+from paneview.tui.question import Question
+from paneview.tui.queuestate import Jobs
+from paneview.tui.queuewords import SHOWN
+from paneview.tui.screens.base import MainScreen
+from paneview.tui.text import clean
+from paneview.tui.widgets.divider import Divider
+from paneview.tui.widgets.jobs import JobTable
+from paneview.tui.widgets.jobtext import JobText
+from paneview.tui.widgets.lanes import LaneTable
+from paneview.tui.widgets.listing import Listing
+from paneview.tui.widgets.workers import WorkerTable
+
+PANES = ("lanes", "workers", "jobs")
+LOOK_AGAIN = 0.1  # s that the cursor rests on a job before all about it is fetched
+
+
+class QueueScreen(MainScreen):
+    """Targets, workers, jobs."""
+
+    CRUMB = "queue"
+    AUTO_FOCUS = "#jobs"
+    HINTS: ClassVar[dict[str, tuple[str, ...]]] = {
+        "": ("dispatch", "pane.next", "help", "back"),
+        "lanes": ("queue.lane", "dispatch", "pane.next", "help", "back"),
+        "jobs": ("job.open", "job.retry", "job.cancel", "dispatch", "help", "back"),
+        "workers": ("worker.release", "task.restart", "task.attach", "dispatch", "help", "back"),
+    }
+    BINDINGS: ClassVar[list[BindingType]] = [
+        key("", "U", "release", "Release", "Release from quarantine"),
+    ]
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.jobs = Jobs(self._ask_for, self._fetched)
+        self._resting = ""
+
+    async def _ask_for(self, do: str, **args: Any) -> dict[str, Any]:
+        return await self.pv.link.call(do, **args)
+
+    def body(self) -> Iterator[Widget]:
+        """Targets and workers; beside or below them the jobs."""
+        yield Painted(self._paint_note, id="queue-note")
+        with Container(id="queue-body"):
+            with Container(id="queue-left"):
+                yield LaneTable(id="lanes")
+                yield Painted(self._paint_workers_rule, id="workers-rule", classes="rule")
+                yield WorkerTable(id="workers")
+            yield Divider(id="divider")
+            with Container(id="queue-right"):
+                yield Painted(self._paint_jobs_rule, id="jobs-rule", classes="rule")
+                yield JobTable(id="jobs", empty=self._why_no_jobs)
+                yield JobText(id="job-text")
+
+    @property
+    def lanes(self) -> LaneTable:
+        """The targets."""
+        return self.query_one(LaneTable)
+
+    @property
+    def table(self) -> JobTable:
+        """The jobs."""
+        return self.query_one(JobTable)
+
+    @property
+    def crew(self) -> WorkerTable:
+        """The workers."""
+        return self.query_one(WorkerTable)
+
+    def on_mount(self) -> None:
+        """Hear of the queue from now on."""
+        self.set_class(True, "pane-jobs")
+        in_background(self, self._begin)
+
+    async def on_unmount(self) -> None:
+        """Nobody looks any more."""
+        self.hear_nothing()
+        self.jobs.close()
+        if not self.app.is_running:
+            return
+        with suppress(ControlError):  # there may be nobody to tell
+            await self.pv.link.hear("queue", on=False)
+
+    async def _begin(self) -> None:
+        try:
+            await self.pv.link.hear("queue", on=True)
+        except ControlError as error:
+            self.pv.tell(f"queue: {error.message}", failed=True)
+
+    # What it shows
+
+    def update(self, change: Change) -> None:
+        """The picture has changed."""
+        queue = self.pv.picture.queue
+        if queue is None or not (change.queue or change.link):
+            return
+        if queue.problem is None and self.pv.picture.link.phase == "connected":
+            self.jobs.note(queue.changes)
+        self.lanes.update(queue)
+        self.crew.update(queue)
+        self._redraw_around()
+        self._fit()
+
+    def tick(self) -> None:
+        """Ages."""
+        for table in (self.lanes, self.crew, self.table):
+            table.redraw()
+
+    def laid_out(self) -> None:
+        """The panes may have as many rows as this size allows."""
+        self._fit()
+        if self.has_class("wide"):
+            self._look_at(self.table.cursor)
+
+    def targets(self) -> list[str]:
+        """The task of the selected worker, if it is one of ours: what acts on tasks is for that."""
+        worker = self.crew.selected
+        if self.focused is self.crew and worker is not None and worker.name in self.pv.picture.tasks:
+            return [worker.name]
+        return []
+
+    def job_target(self) -> str:
+        """For whom a new job would be: whoever is selected."""
+        worker = self.crew.selected
+        if self.focused is self.crew and worker is not None:
+            return worker.name
+        if self.lanes.target:
+            return self.lanes.target
+        job = self.table.selected
+        return job.target if self.focused is self.table and job is not None else ""
+
+    @on(Listing.Moved, "#lanes")
+    def narrow(self) -> None:
+        """Another target is selected: its jobs."""
+        self.jobs.ask(self.jobs.question._replace(target=self.lanes.target))
+        self._redraw_around()
+
+    @on(Listing.Moved, "#jobs")
+    def job_moved(self, message: Listing.Moved) -> None:
+        """Another job is selected; at the last one older ones are fetched."""
+        if self.table.keys and message.key == self.table.keys[-1]:
+            self.jobs.longer()
+        self._look_at(message.key)
+
+    @on(Listing.Chosen)
+    def chosen(self, message: Listing.Chosen) -> None:
+        """A click on what is selected."""
+        if message.listing is self.table:
+            self.action_open_job()
+        elif message.listing is self.lanes:
+            self.action_show_jobs()
+
+    def _fetched(self) -> None:
+        if not self.is_attached:
+            return
+        table = self.table
+        table.update(self.jobs.found)
+        self.crew.jobs = (
+            {**self.crew.jobs, **self.jobs.found} if self.jobs.question.target else self.jobs.found
+        )
+        self.crew.redraw()
+        self._redraw_around()
+        self._look_at(table.cursor)
+
+    def _look_at(self, job: str | None) -> None:
+        """Show all about this job beside the table, where there is room for it."""
+        if not self.has_class("wide"):
+            return
+        self._resting = job or ""
+        if not job:
+            self.query_one("#job-text", JobText).show(None, "Enter opens a job")
+            return
+        self.set_timer(LOOK_AGAIN, lambda: self._fetch_job(job))
+
+    def _fetch_job(self, job: str) -> None:
+        if self._resting == job and self.is_attached:
+            in_background(self, self._show_job, job)
+
+    async def _show_job(self, job: str) -> None:
+        pane = self.query_one("#job-text", JobText)
+        try:
+            reply = await self.pv.link.call("job", job=job)
+        except ControlError as error:
+            if self._resting == job:
+                pane.show(None, clean(error.message))
+        else:
+            if self._resting == job:
+                pane.show(reply["job"])
+
+    # What a person may do
+
+    def action_show_jobs(self) -> None:
+        """To the jobs of the selected target."""
+        self._show_pane("jobs")
+
+    def action_open_job(self) -> None:
+        """All about the selected job, in the whole screen."""
+        if self.table.cursor:
+            from paneview.tui.screens.job import JobScreen
+
+            self.app.push_screen(JobScreen(self.table.cursor))
+
+    def action_fate(self, name: str) -> None:
+        """Retry, cancel or purge the marked jobs, else the selected one."""
+        jobs, fate = self.table.chosen(), FATES[name]
+        fitting = [job for job in jobs if job.state in fate.states]
+        if not fitting:
+            self.pv.tell(f"{name}: {fate.only}" if jobs else "no job is selected", failed=True)
+            return
+        warn(self.pv, fate, fitting, lambda: self._settle(name, [job.id for job in fitting]))
+
+    def _settle(self, name: str, ids: list[str]) -> None:
+        self.table.marked.clear()
+        self.table.redraw()
+        in_background(self, settle, self.pv, FATES[name], ids)
+
+    def action_release(self) -> None:
+        """Release the selected worker from quarantine; the only one there is, wherever the focus is."""
+        queue, worker = self.pv.picture.queue, self.crew.selected
+        names = list(queue.quarantined) if queue is not None else []
+        if self.focused is self.crew and worker is not None and worker.quarantined:
+            names = [worker.name]
+        if len(names) != 1:
+            words = "select the one to release: tab goes to the workers" if names else "nobody is quarantined"
+            self.pv.tell(words, failed=bool(names))
+            return
+        in_background(self, self._release, names[0])
+
+    async def _release(self, name: str) -> None:
+        try:
+            await self.pv.link.call("unquarantine", names=[name])
+        except ControlError as error:
+            self.pv.tell(f"release {clean(name)}: {error.message}", failed=True)
+        else:
+            self.pv.tell(f"{clean(name)} is released")
+
+    def action_next_states(self) -> None:
+        """Show jobs in other states."""
+        names = list(SHOWN)
+        shown = names[(names.index(self.jobs.question.shown) + 1) % len(names)]
+        self.jobs.ask(self.jobs.question._replace(shown=shown))
+        self._redraw_around()
+        self.table.redraw()
+
+    async def action_find(self) -> None:
+        """Filter the jobs that were fetched."""
+        table, before = self.table, self.table.filter
+
+        def show(text: str) -> None:
+            table.set_filter(text)
+            self._redraw_around()
+
+        hint = "regular expression on id, kind, target, state, what · ! inverts"
+        await self.ask(Question("/", hint, show, show, lambda: show(before), value=before))
+
+    def action_pane(self, by: int) -> None:
+        """The focus to the next pane."""
+        shown = self.focused.id if self.focused is not None else "jobs"
+        at = PANES.index(shown) if shown in PANES else -1
+        self._show_pane(PANES[(at + by) % len(PANES)])
+
+    def action_back(self) -> None:
+        """Esc: drop marks and filter, then back to all jobs, then back."""
+        table = self.table
+        if table.marked:
+            table.marked.clear()
+            table.redraw()
+        elif table.filter:
+            table.set_filter("")
+            self._redraw_around()
+        elif self.focused is table and self.jobs.question.shown != "all":
+            self.jobs.ask(self.jobs.question._replace(shown="all"))
+            self._redraw_around()
+        else:
+            super().action_back()
+
+    def _show_pane(self, name: str) -> None:
+        for pane in PANES:
+            self.set_class(pane == name, f"pane-{pane}")
+        self.set_focus(self.query_one(f"#{name}"))
+
+    # How it is laid out and drawn
+
+    def _fit(self) -> None:
+        """Targets and workers take what they need, up to a share of the screen; the jobs have the rest."""
+        height = self.size.height
+        lanes, workers = max(2, len(self.lanes.keys) + 1), max(2, len(self.crew.keys) + 1)
+        heights: tuple[int | str, int | str] = ("1fr", "1fr")
+        if self.has_class("stacked"):
+            share = max(3, height // 5 + 1)
+            heights = (min(lanes, share), min(workers, share))
+        elif self.has_class("wide"):
+            heights = (min(lanes, height // 2), "1fr")
+        for table, wanted in zip((self.lanes, self.crew), heights, strict=True):
+            if getattr(table, "fitted", None) != wanted:
+                table.fitted = wanted  # type: ignore[attr-defined]
+                table.styles.height = wanted
+
+    def _redraw_around(self) -> None:
+        queue = self.pv.picture.queue
+        self.set_class(queue is not None and bool(queue.problem or queue.warnings), "noted")
+        for name in ("#queue-note", "#workers-rule", "#jobs-rule"):
+            self.query_one(name, Canvas).redraw()
+
+    def _paint_note(self, width: int, height: int) -> list[Strip]:
+        return rules.note(width, self.pv.inks, self.pv.picture.queue)
+
+    def _paint_workers_rule(self, width: int, height: int) -> list[Strip]:
+        return rules.workers(width, self.pv.inks, self.pv.picture.queue)
+
+    def _paint_jobs_rule(self, width: int, height: int) -> list[Strip]:
+        return rules.jobs(width, self.pv.inks, self.pv.picture.queue, self.jobs.question, self.table.filter)
+
+    def _why_no_jobs(self) -> str:
+        return rules.why_no_jobs(self.pv.picture.queue, self.jobs, self.table.filter)
