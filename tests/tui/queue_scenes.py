@@ -154,6 +154,8 @@ class QueueSupervisor(Supervisor):
 
     def _unquarantine(self, names: list[str]) -> dict[str, Any]:
         self.about["quarantined"] = {}
+        for one in self.workers:
+            one["quarantined"] = False
         self.changed()
         return {"results": [{"ok": True, "id": name, "action": "started"} for name in names]}
 

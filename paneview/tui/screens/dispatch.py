@@ -114,6 +114,7 @@ class DispatchForm(ModalScreen[str]):
         super().__init__()
         self._values = (target, kind, payload)
         self._sending = False
+        self._tasks: list[str] = []
 
     @property
     def pv(self) -> PaneviewApp:
@@ -124,8 +125,11 @@ class DispatchForm(ModalScreen[str]):
         """Three lines, and a note below them."""
         target, kind, payload = self._values
         queue = self.pv.picture.queue
+        self._tasks = [task.name for task in self.pv.picture.tasks.values() if task.group == "workers"]
         fields = (
-            Field("target", target, "any, a worker, role:R, role:R@HOST, host:H", targets(queue)),
+            Field(
+                "target", target, "any, a worker, role:R, role:R@HOST, host:H", targets(queue, self._tasks)
+            ),
             Field("kind", kind, "prompt", kinds(queue)),
             Field("payload", payload, 'JSON such as {"n": 1}; of a prompt also plain text', ()),
         )
@@ -166,12 +170,12 @@ class DispatchForm(ModalScreen[str]):
         if not target.value.strip():
             self._say("For whom? 'any' is for whoever is free", target)
             return
-        if not kind.value.strip():
-            if self.focused is kind:
-                kind.value = KINDS[0]
-            self.set_focus(kind)
-            return
         payload = self._field("payload")
+        if not kind.value.strip():
+            kind.value = "" if self.focused is target else KINDS[0]
+            if self.focused is not payload:
+                self.set_focus(payload if kind.value else kind)
+                return
         if (
             not payload.value
             and self.focused is not payload
@@ -206,7 +210,7 @@ class DispatchForm(ModalScreen[str]):
             except ControlError as error:
                 self._say(error.message, None)
                 return
-        self._field("target").know(targets(self.pv.picture.queue))
+        self._field("target").know(targets(self.pv.picture.queue, self._tasks))
         self._field("kind").know(kinds(self.pv.picture.queue))
         self._note()
 
@@ -228,7 +232,7 @@ class DispatchForm(ModalScreen[str]):
 
     def _about_payload(self, text: str) -> str:
         try:
-            value = read_payload(self._field("kind").value.strip(), text)
+            value = read_payload(self._field("kind").value.strip() or KINDS[0], text)
         except ValueError as error:
             return clean(str(error))
         return clean(

@@ -1,0 +1,50 @@
+"""Pictures of the queue's screens; see `test_pictures`."""
+
+from __future__ import annotations
+
+import pytest
+import textual
+from textual.pilot import Pilot
+
+from tests.tui.queue_scenes import QueueSupervisor, office
+from tests.tui.running import app_for
+from tests.tui.test_pictures import MADE_BY, Compare, ready
+
+pytestmark = pytest.mark.skipif(
+    textual.__version__ != MADE_BY, reason=f"the pictures are of Textual {MADE_BY}"
+)
+
+
+def away() -> QueueSupervisor:
+    supervisor = office()
+    supervisor.about["problem"] = "Redis at queue.example:6379 does not answer: Connection refused"
+    return supervisor
+
+
+def empty() -> QueueSupervisor:
+    return QueueSupervisor([], [], in_use=False)
+
+
+SCENES = {
+    "queue-40x10": (office, (40, 10), ["3"]),
+    "queue-80x24": (office, (80, 24), ["3"]),
+    "queue-120x40": (office, (120, 40), ["3", "tab", "tab"]),
+    "queue-200x60": (office, (200, 60), ["3", "j", "j"]),
+    "queue-empty-80x24": (empty, (80, 24), ["3"]),
+    "queue-away-80x24": (away, (80, 24), ["3"]),
+    "queue-cancel-80x24": (office, (80, 24), ["3", "j", "c"]),
+    "job-80x24": (office, (80, 24), ["3", "f", "f", "f", "j", "enter"]),
+    "dispatch-80x24": (office, (80, 24), ["3", "d", *"role", "tab", "tab", "tab", *"Review it"]),
+    "dispatch-40x10": (office, (40, 10), ["3", "d"]),
+}
+
+
+@pytest.mark.parametrize("name", SCENES)
+def test_screen(name: str, snap_compare: Compare) -> None:
+    build, size, keys = SCENES[name]
+    supervisor = build()
+
+    async def before(pilot: Pilot[int]) -> None:
+        await ready(pilot, keys, supervisor)
+
+    assert snap_compare(app_for(supervisor), terminal_size=size, run_before=before)
