@@ -5,7 +5,7 @@ Pure data, no I/O. Three kinds of things wait here:
 * replies and events, in order, each exactly once. Events have a bound; past it the client is cut off and told
   so, since an event feed with silent holes is worse than none.
 * the state of tasks: only the newest object of each task matters, so a client that reads slowly gets fewer
-  and newer ones. The same for the end of each log, and for the queue of jobs.
+  and newer ones. The same for the end of each log, for the queue of jobs, and for each workflow.
 * a snapshot, which makes all older waiting state superfluous.
 
 Coalesced state stands in the queue as a marker where its first change was put. So a reply never overtakes the
@@ -32,6 +32,7 @@ class _Marker(Enum):
     STATE = 2
     HEADS = 3
     QUEUE = 4
+    WORKFLOWS = 5
 
 
 class _Event(bytes):
@@ -52,6 +53,7 @@ class Outbox:
         self._seq = 0
         self._heads: dict[str, int] = {}
         self._jobs = b""  # the newest push about the queue
+        self._workflows: dict[str, bytes] = {}  # the newest push about each
         self.events = 0
         self.event_bytes = 0
         self.reply_bytes = 0
@@ -110,11 +112,18 @@ class Outbox:
             self._queue.append(_Marker.QUEUE)
         self._jobs = line
 
+    def put_workflow(self, name: str, line: bytes) -> None:
+        """Queue how a workflow is, in place of an older line about it that still waits."""
+        if not self._workflows:
+            self._queue.append(_Marker.WORKFLOWS)
+        self._workflows[name] = line
+
     def replace(self, line: bytes) -> None:
         """Throw away everything that waits; `line` is the last thing the client gets."""
         self._queue.clear()
         self._tasks.clear()
         self._heads.clear()
+        self._workflows.clear()
         self._snapshot = self._jobs = b""
         self.events = self.event_bytes = self.reply_bytes = 0
         self._queue.append(line)
@@ -143,10 +152,14 @@ class Outbox:
         if item is _Marker.HEADS:
             heads, self._heads = self._heads, {}
             return encode({"push": "heads", "heads": heads})
+        return self._tasks_line() if item is _Marker.STATE else self._newest_line(item)
+
+    def _newest_line(self, item: _Marker) -> bytes:
         if item is _Marker.QUEUE:
             line, self._jobs = self._jobs, b""
-            return line
-        return self._tasks_line()
+        else:
+            line, self._workflows = b"".join(self._workflows.values()), {}
+        return line
 
     def _tasks_line(self) -> bytes:
         changed = b",".join(task for task in self._tasks.values() if task is not None)

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
 MAX_LINE = 16 * 1024 * 1024
-TOPICS = frozenset({"state", "events", "heads", "logs", "queue"})
+TOPICS = frozenset({"state", "events", "heads", "logs", "queue", "workflows"})
 
 
 class Arg(NamedTuple):
@@ -71,6 +71,7 @@ KINDS: dict[str, tuple[str, Callable[[Any], bool]]] = {
 _TASK = Arg("text", required=True)
 _TASKS = Arg("names")
 _JOBS = Arg("names", required=True)
+_FLOW = {"id": Arg("text", required=True)}
 REQUESTS: dict[str, dict[str, Arg]] = {
     "hello": {"client": Arg("text", "client")},
     "status": {},
@@ -140,6 +141,32 @@ REQUESTS: dict[str, dict[str, Arg]] = {
     "job_cancel": {"jobs": _JOBS, "reason": Arg("text", "")},
     "job_purge": {"jobs": Arg("names")},
     "unquarantine": {"names": Arg("names", required=True)},
+    # Workflows; `paneview.supervisor.workflows` tells what they answer.
+    "ask": {
+        "text": Arg("text", required=True),
+        "workflow": Arg("text", "default"),
+        "cwd": Arg("text"),
+        "budget_usd": Arg("number"),
+        "timeout": Arg("number"),
+        "by": Arg("text"),
+    },
+    "workflow_plans": {},
+    "workflows": {"active": Arg("flag", False), "limit": Arg("count", 100), "offset": Arg("count", 0)},
+    "workflow": _FLOW,
+    "workflow_result": _FLOW,
+    "workflow_transcript": {
+        **_FLOW,
+        "phase": Arg("text", required=True),
+        "attempt": Arg("count"),
+        "offset": Arg("count", 0),
+        "limit": Arg("count", 65536),
+    },
+    "workflow_diff": _FLOW,
+    "workflow_approve": {**_FLOW, "phase": Arg("text")},
+    "workflow_reject": {**_FLOW, "phase": Arg("text"), "why": Arg("text", "")},
+    "workflow_resume": {**_FLOW, "budget_usd": Arg("number"), "budget_tokens": Arg("count")},
+    "workflow_cancel": {**_FLOW, "why": Arg("text", "")},
+    "workflow_retry": {**_FLOW, "phase": Arg("text")},
 }
 
 

@@ -190,6 +190,15 @@ class ControlServer:
             session.outbox.put_queue(line)
             session.wake()
 
+    def publish_workflow(self, name: str, workflow: Mapping[str, Any]) -> None:
+        """Tell how a workflow is now; of several that a client has not read the newest is enough."""
+        hearing = list(self._hearing("workflows"))
+        if hearing:
+            line = encode({"push": "workflow", "workflow": workflow})
+            for session in hearing:
+                session.outbox.put_workflow(name, line)
+                session.wake()
+
     def _has_heard(self, topics: frozenset[str]) -> None:
         self.heard(topics)
 

@@ -46,6 +46,7 @@ from paneview.supervisor.terminal import SessionSpec, Terminal
 from paneview.supervisor.unit import Services
 from paneview.supervisor.watching import watch_file
 from paneview.supervisor.web import Web
+from paneview.supervisor.workflows import WorkflowDesk
 
 logger = logging.getLogger(__name__)
 
@@ -130,9 +131,12 @@ class Host:
             self.end,
         )
         self._requests.desk = self.desk
+        self.workflows = self._requests.workflows = WorkflowDesk(
+            journal, self.folder, self._environ, lambda: self.queue.follow(self.supervisor.project)
+        )
         self.desk.known_problem = lambda: self.queue.problem
         self.server = ControlServer(self._requests, paths.control_socket(self.folder))
-        self.picture.audience = self.server
+        self.picture.audience = self.workflows.server = self.server
         journal.publisher = self.server
         self.queue_watch = QueueWatch(self.desk, self.server)
         self.server.heard = self.queue_watch.heard
@@ -174,6 +178,7 @@ class Host:
             self._asker.changed(name)
         self.supervisor.consider()
         self.queue.follow(self.project)
+        self.workflows.follow(self.project)
         self._start_first(states, fresh=not took_over)
         # After the starts: whoever takes over from here on has their record, whoever does before starts them again.
         self._know_all(states)
@@ -234,6 +239,7 @@ class Host:
             await self.journal.put_session({"open": False})
             await self.terminal.destroy()
         await self.queue_watch.close()
+        await self.workflows.close()
         await self.queue.close()
         await self.web.close(reason)
         await self.server.close(reason)
@@ -273,6 +279,7 @@ class Host:
         self._hooks.project = project.hooks
         self.picture.masker = Masker(project.secret_patterns, project.secret_values)
         self.queue.follow(project)
+        self.workflows.follow(project)
         self._replicas = replicas
         self._remember()
         self.server.publish_snapshot()

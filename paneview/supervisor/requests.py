@@ -26,6 +26,8 @@ from paneview.supervisor.reload import Reloader
 from paneview.supervisor.supervisor import Supervisor, UnknownTask
 from paneview.supervisor.terminal import Terminal
 from paneview.supervisor.web import Web
+from paneview.supervisor.workflows import HANDLERS as WORKFLOW_HANDLERS
+from paneview.supervisor.workflows import WorkflowDesk
 
 Args = dict[str, Any]
 Reply = dict[str, Any]
@@ -53,6 +55,7 @@ class Requests:
         self._end = end
         self.web: Web | None = None
         self.desk: QueueDesk | None = None
+        self.workflows: WorkflowDesk | None = None
 
     async def handle(self, do: str, args: Args, client: ClientInfo) -> Reply:
         """Answer one request. Raises ControlError."""
@@ -62,12 +65,15 @@ class Requests:
                 reply = await self.desk.handle(do, args, client)
             elif do in PANE_HANDLERS:
                 reply = await self._panes.handle(do, args, client)
+            elif do in WORKFLOW_HANDLERS:
+                assert self.workflows
+                reply = await self.workflows.handle(do, args, client)
             else:
                 reply = await HANDLERS[do](self, args, client)
             await self._journal.durable()  # what was answered is never forgotten
             return reply
         except KeyError:
-            if do in HANDLERS or do in QUEUE_HANDLERS or do in PANE_HANDLERS:
+            if any(do in table for table in (HANDLERS, QUEUE_HANDLERS, PANE_HANDLERS, WORKFLOW_HANDLERS)):
                 raise
             raise ControlError(f"this supervisor cannot {do!r}", "unknown_request") from None
         except UnknownTask as error:

@@ -14,13 +14,13 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
+from typing import IO, Protocol
 
 from paneview import proc
 from paneview.store.clean import plain
-from paneview.worker.command import Command
 
 KEEP = 256 * 1024  # bytes of output, the last ones
 KEEP_ERRORS = 4 * 1024
@@ -28,6 +28,19 @@ PATIENCE = 1.5  # seconds from SIGTERM to SIGKILL: less than a supervisor leaves
 LAST_WORDS = 0.25  # seconds that output may still come through a pipe which a background process holds open
 LOOK = 0.05  # seconds between looks where there are no pidfds
 CHUNK = 65536
+
+
+class Wish(Protocol):
+    """Whether the program is wanted any longer; a job's `Command` tells."""
+
+    @property
+    def cancelled(self) -> bool:
+        """It is to end."""
+        ...
+
+    def on_cancel(self, wake: Callable[[], None], /) -> AbstractContextManager[None]:
+        """Call ``wake``, from any thread, as soon as it is to end."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +89,7 @@ class _Stream:
 
 
 def run(
-    command: Command,
+    command: Wish,
     argv: Sequence[str],
     *,
     text: str,

@@ -1,0 +1,334 @@
+"""Workflows for clients of the supervisor: what they may ask, and what they are told as it happens.
+
+Requests (see `protocol.REQUESTS` for their arguments; ``id`` is a workflow's). *Summary* and *whole* are the objects of
+`paneview.workflow.views`: a summary has id, workflow, task, status, reason, active, waits_for_person, times, tokens,
+cost_usd (null: unpriced), branch, conflicts and phases (name, role, status, reason, attempt, times, tokens, cost_usd,
+lines, job); a whole has besides text, data, error and session of each phase and the place it works in.
+
+======================  ==============================================================================================
+``ask``                 ``{workflow: summary, without_worker: [role]}``: a new workflow; the roles nobody works for
+``workflow_plans``      ``{plans: [{name, description, isolation, budget_usd, phases: [{name, role, …}]}]}``
+``workflows``           ``{workflows: [summary], count, total, active, waiting}``, the newest first
+``workflow``            ``{workflow: whole}``
+``workflow_result``     what came of it: id, status, phase, text, data, branch, commit, cost, phases
+``workflow_transcript``  ``{job, phase, attempt, text, offset, end, over}``: what a run shows, from a byte on
+``workflow_diff``       ``{diff, lines, files, base}`` of its worktree or, without one, of its folder since it began
+``workflow_approve``, ``workflow_reject``, ``workflow_resume``, ``workflow_cancel``, ``workflow_retry``
+                        ``{workflow: summary}`` after it; refused (code ``state``) where it does not fit
+======================  ==============================================================================================
+
+Who subscribes to the topic ``workflows`` gets ``{"push": "workflow", "workflow": summary}`` after each change; of
+several changes of one workflow that were not read yet, only the last. Events (topic ``events``): workflow_started,
+workflow_waiting, workflow_budget, workflow_conflict, workflow_done, workflow_failed, workflow_cancelled.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from paneview.broker import BrokerError
+from paneview.control.errors import ControlError
+from paneview.rules.workflow import PhaseStatus, Status, Workflow, happenings
+from paneview.worker.joining import connect
+from paneview.workflow import reading, views
+from paneview.workflow.engine import Engine
+from paneview.workflow.home import Home
+from paneview.workflow.orchestrator import Orchestrator
+from paneview.workflow.shelf import UnknownWorkflowError
+
+if TYPE_CHECKING:
+    from paneview.config.models import Project
+    from paneview.control.server import ControlServer
+    from paneview.control.session import ClientInfo
+    from paneview.supervisor.journal import Journal
+
+Args = dict[str, Any]
+Reply = dict[str, Any]
+
+FINAL_KINDS = {
+    Status.DONE: "workflow_done",
+    Status.FAILED: "workflow_failed",
+    Status.CANCELLED: "workflow_cancelled",
+}
+LONGEST_TRANSCRIPT = 1_000_000  # bytes of one answer
+
+
+class WorkflowDesk:
+    """Its methods belong on the event loop. ``begun`` is called when the queue has just come into use."""
+
+    def __init__(
+        self, journal: Journal, folder: Path, environ: Mapping[str, str], begun: Callable[[], object]
+    ) -> None:
+        self._journal = journal
+        self._folder = folder
+        self._environ = environ
+        self._begun = begun
+        self._loop = asyncio.get_running_loop()
+        self._project: Project | None = None
+        self._thread: Orchestrator | None = None
+        self.server: ControlServer | None = None
+
+    def follow(self, project: Project) -> None:
+        """Advance the workflows of this project from now on, as its file is now."""
+        before, self._project = self._project, project
+        if self._thread is not None and before is not None and before.queue != project.queue:
+            self._loop.run_in_executor(None, self._thread.end)
+            self._thread = None
+        if self._thread is not None:
+            self._thread.take(self._home())
+        elif project.has_queue or (self._folder / "queue.db").exists():
+            self._begin()
+
+    def _home(self) -> Home:
+        assert self._project
+        env = {**self._environ, **self._project.env}
+        return Home(self._project, self._folder, env)
+
+    def _begin(self) -> Orchestrator:
+        assert self._project
+        queue, folder = self._project.queue, self._folder
+        self._thread = Orchestrator(lambda: connect(queue, folder), self._home(), self._told_elsewhere)
+        self._thread.start()
+        return self._thread
+
+    async def close(self) -> None:
+        """Let go: a next supervisor goes on."""
+        if self._thread is not None:
+            thread, self._thread = self._thread, None
+            await asyncio.to_thread(thread.end)
+
+    # What happens
+
+    def _told_elsewhere(self, before: Workflow | None, after: Workflow) -> None:
+        """Called on whatever thread made the change."""
+        try:
+            self._loop.call_soon_threadsafe(self._told, before, after)
+        except RuntimeError:  # the loop is closed: nobody hears any more
+            return
+
+    def _told(self, before: Workflow | None, after: Workflow) -> None:
+        if self.server is not None:
+            self.server.publish_workflow(after.id, views.summary(after))
+        for kind, cause in _news(before, after):
+            self._journal.note(kind, cause, workflow=after.id, plan=after.plan.name)
+
+    # What clients ask
+
+    async def handle(self, do: str, args: Args, client: ClientInfo) -> Reply:
+        """Answer one request. Raises ControlError."""
+        try:
+            return await HANDLERS[do](self, args, client)
+        except UnknownWorkflowError as error:
+            raise ControlError(str(error), "not_found") from error
+        except BrokerError as error:
+            raise ControlError(str(error), "queue") from error
+
+    async def _call(self, act: Callable[[Engine], Any]) -> Any:
+        thread = self._thread
+        if thread is None:
+            if not (self._folder / "queue.db").exists() and not (self._project and self._project.has_queue):
+                raise ControlError("there are no workflows yet: 'paneview ask' begins one", "not_found")
+            thread = self._begin()
+        return await asyncio.to_thread(lambda: act(thread.engine()))
+
+    async def ask(self, args: Args, client: ClientInfo) -> Reply:
+        """Begin a workflow."""
+        assert self._project
+        plan = self._project.workflows.get(args["workflow"])
+        if plan is None:
+            known = ", ".join(sorted(self._project.workflows))
+            raise ControlError(f"there is no workflow {args['workflow']!r}; there are: {known}", "not_found")
+        if not args["text"].strip():
+            raise ControlError("what is to be done is empty", "bad_request")
+        if args["budget_usd"] is not None:
+            plan = replace(plan, budget_usd=_positive("budget_usd", args["budget_usd"]))
+        if args["timeout"] is not None:
+            plan = replace(plan, timeout=_positive("timeout", args["timeout"]))
+        cwd = os.path.join(self._project.root, args["cwd"] or "")
+        thread = self._thread or self._begin()
+        try:
+            flow, missing = await asyncio.to_thread(
+                lambda: _ask(thread.engine(), args["text"], plan, cwd, args["by"] or client.actor)
+            )
+        except NotADirectoryError:
+            raise ControlError(f"{cwd} is no folder", "bad_request") from None
+        thread.nudge()
+        self._begun()
+        return {"workflow": views.summary(flow), "without_worker": missing}
+
+    async def plans(self, _args: Args, _client: ClientInfo) -> Reply:
+        """What can be asked for."""
+        assert self._project
+        listed = [
+            {
+                "name": plan.name,
+                "description": plan.description,
+                "isolation": plan.isolation,
+                "budget_usd": plan.budget_usd,
+                "phases": [
+                    {"name": one.name, "role": one.role, "needs": list(one.needs), "approve": one.approve}
+                    for one in plan.phases
+                ],
+            }
+            for plan in self._project.workflows.values()
+        ]
+        return {"plans": sorted(listed, key=lambda plan: (plan["name"] != "default", plan["name"]))}
+
+    async def workflows(self, args: Args, _client: ClientInfo) -> Reply:
+        """All, or those that are not over."""
+        try:
+            flows: list[Workflow] = await self._call(lambda engine: engine.shelf.all())
+        except ControlError as error:
+            if error.code != "not_found":
+                raise
+            flows = []
+        wanted = [flow for flow in flows if not args["active"] or not flow.status.final]
+        page = wanted[args["offset"] : args["offset"] + args["limit"]]
+        shown = [views.summary(flow) for flow in page]
+        return {
+            "workflows": shown,
+            "count": len(shown),
+            "total": len(wanted),
+            "active": sum(not flow.status.final for flow in flows),
+            "waiting": sum(flow.status is Status.WAITING for flow in flows),
+        }
+
+    async def workflow(self, args: Args, _client: ClientInfo) -> Reply:
+        """Everything about one."""
+        return {"workflow": views.whole(await self._get(args))}
+
+    async def result(self, args: Args, _client: ClientInfo) -> Reply:
+        """What came of it."""
+        return views.result(await self._get(args))
+
+    async def _get(self, args: Args) -> Workflow:
+        found: Workflow = await self._call(lambda engine: engine.shelf.get(args["id"]))
+        return found
+
+    async def transcript(self, args: Args, _client: ClientInfo) -> Reply:
+        """What a run shows."""
+        flow = await self._get(args)
+        number = _phase(flow, args["phase"])
+        limit = min(args["limit"], LONGEST_TRANSCRIPT)
+        return await asyncio.to_thread(
+            reading.transcript, self._folder, flow, number, args["attempt"], args["offset"], limit
+        )
+
+    async def diff(self, args: Args, _client: ClientInfo) -> Reply:
+        """What it has changed."""
+        flow = await self._get(args)
+        try:
+            return await asyncio.to_thread(reading.diff, flow)
+        except reading.NothingToSee as error:
+            raise ControlError(str(error), "failed") from error
+
+    async def approve(self, args: Args, client: ClientInfo) -> Reply:
+        """Yes."""
+        return await self._tell(
+            args, lambda phase: happenings.Approved(phase, client.actor), "nothing of it waits"
+        )
+
+    async def reject(self, args: Args, client: ClientInfo) -> Reply:
+        """No."""
+        why = args["why"]
+        return await self._tell(
+            args, lambda phase: happenings.Rejected(phase, why, client.actor), "nothing of it waits"
+        )
+
+    async def resume(self, args: Args, _client: ClientInfo) -> Reply:
+        """It may go on."""
+        usd, tokens = args["budget_usd"], args["budget_tokens"]
+        event = happenings.Resumed(None if usd is None else _positive("budget_usd", usd), tokens or None)
+        return await self._tell(args, lambda _phase: event, "there is nothing to resume")
+
+    async def cancel(self, args: Args, client: ClientInfo) -> Reply:
+        """It is not wanted any more."""
+        why = args["why"] or f"cancelled by {client.actor}"
+        return await self._tell(args, lambda _phase: happenings.CancelAsked(why), "it is over")
+
+    async def retry(self, args: Args, _client: ClientInfo) -> Reply:
+        """Do again what failed, or all from a phase on."""
+        return await self._tell(args, happenings.RetryAsked, "it is not over, or nothing of it failed")
+
+    async def _tell(
+        self, args: Args, event: Callable[[int | None], happenings.Happening], else_: str
+    ) -> Reply:
+        def act(engine: Engine) -> tuple[Workflow, bool]:
+            flow = engine.shelf.get(args["id"])
+            name = args.get("phase")
+            if flow.home == engine.home.name and engine.leader is None:
+                engine.lead()
+            after = engine.tell(flow.id, event(None if name is None else _phase(flow, name)))
+            return after, after != flow
+
+        after, changed = await self._call(act)
+        if not changed:
+            reason = f" ({after.reason})" if after.reason else ""
+            raise ControlError(f"{after.id} is {after.status.value}{reason}: {else_}", "state")
+        if self._thread is not None:
+            self._thread.nudge()
+        return {"workflow": views.summary(after)}
+
+
+def _ask(engine: Engine, text: str, plan: Any, cwd: str, by: str) -> tuple[Workflow, list[str]]:
+    flow = engine.ask(text, plan, cwd, by)
+    alive = {role for view in engine.broker.workers.all(alive_only=True) for role in view.worker.roles}
+    return flow, sorted({phase.role for phase in plan.phases} - alive)
+
+
+def _positive(name: str, value: float) -> float:
+    if value <= 0:
+        raise ControlError(f"{name} is to be above 0", "bad_request")
+    return float(value)
+
+
+def _phase(flow: Workflow, name: str) -> int:
+    number = flow.index(name)
+    if number is None:
+        known = ", ".join(plan.name for plan in flow.plan.phases)
+        raise ControlError(f"{flow.id} has no phase {name!r}; it has {known}", "not_found")
+    return number
+
+
+def _news(before: Workflow | None, after: Workflow) -> list[tuple[str, str]]:
+    """What people hear of a change: that it began, needs them, or is over."""
+    news: list[tuple[str, str]] = []
+    if before is None:
+        return [("workflow_started", f"asked by {after.by}")]
+    if after.status is not before.status and after.status.final:
+        news.append((FINAL_KINDS[after.status], after.reason))
+    for plan, old, new in zip(after.plan.phases, before.phases, after.phases, strict=True):
+        asks = new.status in (PhaseStatus.WAITING_APPROVAL, PhaseStatus.WAITING_PERSON)
+        if asks and old.status is not new.status:
+            news.append(("workflow_waiting", f"{plan.name}: {new.reason}"))
+    if after.hold and after.hold != before.hold:
+        news.append(("workflow_waiting", after.hold))
+    if after.warned and not before.warned:
+        news.append(("workflow_budget", "most of its budget is spent"))
+    if (found := after.place.get("conflicts")) and found != before.place.get("conflicts"):
+        files = sorted({file for one in found for file in one["files"]})
+        news.append(("workflow_conflict", ", ".join(files)))
+    return news
+
+
+Handle = Callable[[WorkflowDesk, Args, "ClientInfo"], Awaitable[Reply]]
+
+HANDLERS: dict[str, Handle] = {
+    "ask": WorkflowDesk.ask,
+    "workflow_plans": WorkflowDesk.plans,
+    "workflows": WorkflowDesk.workflows,
+    "workflow": WorkflowDesk.workflow,
+    "workflow_result": WorkflowDesk.result,
+    "workflow_transcript": WorkflowDesk.transcript,
+    "workflow_diff": WorkflowDesk.diff,
+    "workflow_approve": WorkflowDesk.approve,
+    "workflow_reject": WorkflowDesk.reject,
+    "workflow_resume": WorkflowDesk.resume,
+    "workflow_cancel": WorkflowDesk.cancel,
+    "workflow_retry": WorkflowDesk.retry,
+}

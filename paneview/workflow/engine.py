@@ -1,0 +1,303 @@
+"""The engine: tells workflows what happens, and does what is then to be done. Blocking; any thread may use it."""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+import secrets
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+
+from paneview.broker import Broker, BrokerError, Event, Leadership, StaleLeaderError, UnknownJobError
+from paneview.rules.workflow import Plan, Workflow, begin, due, happenings, wake_at
+from paneview.workflow import runs
+from paneview.workflow.git import GitError
+from paneview.workflow.home import Home
+from paneview.workflow.places import Places, environment
+from paneview.workflow.shelf import Shelf
+from paneview.workflow.shell import Shell
+from paneview.workflow.views import job_id, read_job_id
+
+logger = logging.getLogger(__name__)
+
+THREADS = 8  # for what takes long: verifications, worktrees
+LEAD = 10.0  # seconds for which the lead is taken
+LOOK_AT_JOBS = 10.0  # seconds between two looks at jobs whose end may have been missed
+KEEP = 30 * 86_400.0  # seconds that a workflow is kept after its end
+MOST_KEPT = 500
+_NAME = re.compile(r"[^A-Za-z0-9_]+")
+Told = Callable[[Workflow | None, Workflow], None]
+"""Called with a workflow before a change, None for a new one, and after it."""
+
+
+class Engine:
+    """Of one home. ``told`` is called with a workflow before and after each change that is made here."""
+
+    def __init__(self, broker: Broker, home: Home, told: Told) -> None:
+        self.broker = broker
+        self.home = home
+        self.shelf = Shelf(broker)
+        self.leader: Leadership | None = None
+        self._told = told
+        self._me = f"{home.name}:{home.folder}"
+        self._shell = Shell(home.environ)
+        self._pool = ThreadPoolExecutor(THREADS, thread_name_prefix="workflow")
+        self._lock = threading.Lock()
+        self._places = threading.Lock()  # one worktree is made or cleared away at a time
+        self._in_hand: set[tuple[str, happenings.Effect]] = set()
+        self._looked = -LOOK_AT_JOBS
+
+    # What people ask
+
+    def ask(self, task: str, plan: Plan, cwd: str, by: str) -> Workflow:
+        """A new workflow. Raises BrokerError, OSError for a folder that there is not."""
+        folder = os.path.realpath(cwd)
+        if not os.path.isdir(folder):
+            raise NotADirectoryError(20, "is no folder", cwd)
+        name = f"{_NAME.sub('_', plan.name)[:24]}-{secrets.token_hex(4)}"
+        task = self.home.masker.text(task)
+        flow = begin(name, plan, task, cwd=folder, home=self.home.name, by=by, now=time.time())
+        if plan.isolation == "none":
+            flow = replace(flow, place=self._start_tree(folder, plan))
+        self.lead()
+        self.shelf.add(flow)
+        self._told(None, flow)
+        return self.tell(flow.id, happenings.Begun(), anew=True)
+
+    def _start_tree(self, folder: str, plan: Plan) -> dict[str, str]:
+        """What changes are counted from, where a prompt shows them and there is no branch to tell."""
+        if not any("diff" in phase.prompt for phase in plan.phases):
+            return {}
+        from paneview.workflow import git  # noqa: PLC0415 - only where it is needed
+
+        try:
+            root = git.top(folder)
+            return {"tree": git.snapshot(root)} if root else {}
+        except GitError:
+            return {}
+
+    def tell(self, name: str, event: happenings.Happening, *, anew: bool = False) -> Workflow:
+        """Tell a workflow what happened and begin what follows; it afterwards. Raises BrokerError."""
+        try:
+            before, after, _ = self.shelf.change(name, event, self.leader)
+        except StaleLeaderError:
+            self.leader = None
+            before, after, _ = self.shelf.change(name, event)
+        if after != before:
+            self._told(before, after)
+        if after != before or anew:
+            self.advance(after)
+        return after
+
+    # What is to be done
+
+    def lead(self) -> bool:
+        """Become or stay the one that advances this home's workflows."""
+        self.leader = self.broker.lead(f"workflows {self.home.name}", self._me, LEAD)
+        return self.leader is not None
+
+    def resign(self) -> None:
+        """Let another one lead at once."""
+        if self.leader is not None:
+            self.broker.resign(self.leader)
+            self.leader = None
+
+    def advance(self, flow: Workflow) -> None:
+        """Begin all that is due and not begun."""
+        if self.leader is None or flow.home != self.home.name:
+            return
+        wanted = due(flow)
+        with self._lock:
+            for one in [one for one in self._in_hand if one[0] == flow.id and one[1] not in wanted]:
+                self._in_hand.discard(one)
+                self._call_off(*one)
+            new = [effect for effect in wanted if (flow.id, effect) not in self._in_hand]
+            self._in_hand |= {(flow.id, effect) for effect in new}
+        for effect in sorted(new, key=repr):
+            if isinstance(effect, happenings.Run | happenings.Withdraw):
+                self._do(flow, effect)
+            else:
+                self._pool.submit(self._do, flow, effect)
+
+    def _call_off(self, name: str, effect: happenings.Effect) -> None:
+        if isinstance(effect, happenings.Verify):
+            self._shell.stop(f"verify-{job_id(name, effect.phase, effect.attempt)}")
+        elif isinstance(effect, happenings.Prepare):
+            self._shell.stop(f"setup-{name}")
+
+    def _do(self, flow: Workflow, effect: happenings.Effect) -> None:
+        """Do it; what fails for want of the broker is done again when all that is due is looked at next."""
+        try:
+            _DOERS[type(effect)](self, flow, effect)
+        except BrokerError as error:
+            logger.warning("workflow %s: %s: %s", flow.id, type(effect).__name__.lower(), error)
+            self._drop(flow, effect)
+        except Exception:
+            logger.exception("workflow %s: %s failed", flow.id, type(effect).__name__.lower())
+            self._drop(flow, effect)
+
+    def _drop(self, flow: Workflow, effect: happenings.Effect) -> None:
+        with self._lock:
+            self._in_hand.discard((flow.id, effect))
+
+    def _run(self, flow: Workflow, effect: happenings.Run) -> None:
+        job = self.broker.job(job_id(flow.id, effect.phase, effect.attempt)) if effect.attempt > 0 else None
+        if job is None:
+            runs.submit(self.broker, self.home, flow, effect)
+        else:
+            self._collect(flow, effect)
+
+    def _collect(self, flow: Workflow, run: happenings.Run) -> None:
+        job = self.broker.job(job_id(flow.id, run.phase, run.attempt))
+        if job is None:  # somebody has removed it, or the broker has lost it
+            self._drop(flow, run)
+            return
+        if event := runs.collect(self.home, flow, run, job):
+            after = self.tell(flow.id, event)
+            if flow.plan.phases[run.phase].edits and after.plan.isolation == "worktree":
+                self._pool.submit(self._find_conflicts, after.id)
+        elif job.leased_at is not None and job.state.value == "leased":
+            self.tell(flow.id, happenings.Claimed(run.phase, run.attempt))
+
+    def _withdraw(self, flow: Workflow, effect: happenings.Withdraw) -> None:
+        name = job_id(flow.id, effect.phase, effect.attempt)
+        try:
+            self.broker.cancel(name, flow.reason or "its workflow is cancelled")
+        except UnknownJobError:
+            self.tell(flow.id, happenings.Ran(effect.phase, effect.attempt, "cancelled"))
+        else:
+            self._collect(flow, happenings.Run(effect.phase, effect.attempt))
+
+    def _verify(self, flow: Workflow, effect: happenings.Verify) -> None:
+        plan = flow.plan.phases[effect.phase]
+        name = f"verify-{job_id(flow.id, effect.phase, effect.attempt)}"
+        code, tail = self._shell.run(
+            plan.verify, runs.folder_of(flow), name, plan.verify_timeout, environment(flow, flow.place)
+        )
+        if not self._shell.closed:
+            tail = self.home.masker.text(tail)
+            self.tell(flow.id, happenings.Verified(effect.phase, effect.attempt, code, tail))
+
+    def _prepare(self, flow: Workflow, _effect: happenings.Prepare) -> None:
+        if flow.plan.isolation != "worktree":
+            self.tell(flow.id, happenings.Begun())
+            return
+        others = [other for other in self.shelf.all() if not other.status.final]
+        taken = [port for other in others for port in (other.place.get("ports") or {}).values()]
+        try:
+            with self._places:
+                place = Places(self.home.worktrees).make(flow, self._shell, taken)
+        except (GitError, OSError) as error:
+            event = happenings.Prepared(self.home.masker.text(str(error)))
+        else:
+            event = happenings.Prepared(place=place)
+        if not self._shell.closed:
+            self.tell(flow.id, event)
+
+    def _close(self, flow: Workflow, _effect: happenings.Close) -> None:
+        with self._places:
+            place = Places(self.home.worktrees).close(flow)
+        self.tell(flow.id, happenings.Closed(place))
+
+    def _find_conflicts(self, name: str) -> None:
+        try:
+            flows = self.shelf.all()
+            mine = next((flow for flow in flows if flow.id == name), None)
+            if mine is None or not mine.place.get("open"):
+                return
+            found = Places(self.home.worktrees).conflicts(mine, flows)
+            self.tell(name, happenings.Noted({"conflicts": found}))
+        except (BrokerError, GitError, OSError) as error:
+            logger.warning("workflow %s: its conflicts could not be looked for: %s", name, error)
+
+    # What the broker tells
+
+    def hear(self, event: Event) -> None:
+        """An event of the broker's feed. Raises BrokerError."""
+        if event.kind == "workflow_changed":
+            self._heard_change(str(event.detail.get("name")), int(event.detail.get("version") or 0))
+            return
+        found = read_job_id(event.job) if event.kind in _OF_JOBS else None
+        if found is None:
+            return
+        name, phase, attempt = found
+        flow = self.shelf.remembered(name, 0)
+        if (
+            flow is None
+            or self.leader is None
+            or flow.home != self.home.name
+            or phase >= len(flow.plan.phases)
+        ):
+            return
+        if event.kind == "job_claimed":
+            self.tell(name, happenings.Claimed(phase, attempt))
+        else:
+            self._collect(flow, happenings.Run(phase, attempt))
+
+    def _heard_change(self, name: str, version: int) -> None:
+        """Somebody else may have changed it."""
+        if self.shelf.remembered(name, version) is None:
+            before = self.shelf.remembered(name, 0)
+            after = self.shelf.get(name)
+            if after != before:
+                self._told(before, after)
+        self.advance(self.shelf.remembered(name, 0) or self.shelf.get(name))
+
+    def look_round(self) -> float | None:
+        """Do what is due, see what was missed, let time pass; seconds until something is due. Raises BrokerError."""
+        now = time.time()
+        thorough = time.monotonic() - self._looked > LOOK_AT_JOBS
+        if thorough:
+            self._looked = time.monotonic()
+        following: list[float] = []
+        for flow in self.active():
+            at = wake_at(flow)
+            if at is not None and at <= now:
+                flow = self.tell(flow.id, happenings.Ticked())  # noqa: PLW2901 - as it is now
+                at = wake_at(flow)
+            if at is not None:
+                following.append(at - now)
+            self.advance(flow)
+            if thorough:
+                for effect in due(flow):
+                    if isinstance(effect, happenings.Run):
+                        self._collect(flow, effect)
+        return min(following, default=None)
+
+    def missed(self) -> None:
+        """Events may have been missed: let the next look round see every job."""
+        self._looked = -LOOK_AT_JOBS
+
+    def active(self) -> list[Workflow]:
+        """This home's workflows that are not over."""
+        return [flow for flow in self.shelf.all() if not flow.status.final and flow.home == self.home.name]
+
+    def tidy(self) -> None:
+        """Forget what is long over."""
+        over = [flow for flow in self.shelf.all() if flow.status.final and flow.home == self.home.name]
+        for number, flow in enumerate(over):
+            if number >= MOST_KEPT or (flow.ended_at or 0.0) < time.time() - KEEP:
+                self.shelf.forget(flow.id)
+
+    def take(self, home: Home) -> None:
+        """The project's file has changed."""
+        self.home = home
+
+    def close(self) -> None:
+        """End what runs here; a successor begins it again."""
+        self._shell.close()
+        self._pool.shutdown(wait=True, cancel_futures=True)
+
+
+_OF_JOBS = ("job_claimed", "job_done", "job_dead", "job_cancelled")
+_DOERS: dict[type, Callable[..., None]] = {
+    happenings.Run: Engine._run,
+    happenings.Withdraw: Engine._withdraw,
+    happenings.Verify: Engine._verify,
+    happenings.Prepare: Engine._prepare,
+    happenings.Close: Engine._close,
+}

@@ -1,0 +1,116 @@
+"""What is asked of git: snapshots of a folder, what changed between two, conflicts between branches.
+
+A snapshot is a tree made with an index of its own: the user's index, HEAD and hooks are never touched, and nothing is
+left but objects that git collects by itself.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+TIMEOUT = 120.0  # seconds for one command of git
+NO_HOOKS = ("-c", "core.hooksPath=/dev/null", "-c", "commit.gpgSign=false", "-c", "core.fsmonitor=false")
+MOST_DIFF = 200_000  # characters of a diff that a prompt gets
+
+
+class GitError(Exception):
+    """Git refused, or there is none; the message is what it said."""
+
+
+@dataclass(frozen=True, slots=True)
+class Changes:
+    """What differs between two snapshots. Binary files count as one line."""
+
+    lines: int
+    files: int
+
+
+def run(folder: str | Path, *args: str, env: Mapping[str, str] | None = None, check: bool = True) -> str:
+    """What a command of git prints. Raises `GitError`."""
+    code, output, errors = run_code(folder, *args, env=env)
+    if code and check:
+        raise GitError(errors.strip().splitlines()[-1] if errors.strip() else f"git {args[0]} failed")
+    return output
+
+
+def run_code(folder: str | Path, *args: str, env: Mapping[str, str] | None = None) -> tuple[int, str, str]:
+    """Exit code, output and errors of a command of git. Raises `GitError` if it can't be run."""
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
+    told = {"GIT_TERMINAL_PROMPT": "0", "GIT_OPTIONAL_LOCKS": "0", "LC_ALL": "C.UTF-8"}
+    try:
+        ended = subprocess.run(
+            ["git", *NO_HOOKS, *args],
+            cwd=folder,
+            env={**inherited, **told, **(env or {})},
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            timeout=TIMEOUT,
+            check=False,
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise GitError(f"git {args[0]}: {error}") from error
+    return ended.returncode, ended.stdout.decode("utf-8", "replace"), ended.stderr.decode("utf-8", "replace")
+
+
+def top(folder: str | Path) -> Path | None:
+    """The work tree that the folder is in; None: it is in none, or there is no git."""
+    try:
+        code, output, _ = run_code(folder, "rev-parse", "--show-toplevel")
+    except GitError:
+        return None
+    return Path(output.strip()) if code == 0 and output.strip() else None
+
+
+def snapshot(root: str | Path, leave_out: tuple[str, ...] = ()) -> str:
+    """The tree of everything in a work tree that git does not ignore. Raises `GitError`."""
+    with tempfile.TemporaryDirectory(prefix="paneview-index-") as place:
+        env = {"GIT_INDEX_FILE": os.path.join(place, "index")}
+        if run_code(root, "read-tree", "HEAD", env=env)[0]:
+            run(root, "read-tree", "--empty", env=env)  # nothing was committed yet
+        run(root, "add", "-A", "--", ".", *(f":(exclude){name}" for name in leave_out), env=env)
+        return run(root, "write-tree", env=env).strip()
+
+
+def changes(root: str | Path, before: str, after: str) -> Changes:
+    """How much differs between two trees. Raises `GitError`."""
+    lines = files = 0
+    for row in run(root, "diff-tree", "-r", "--numstat", before, after).splitlines():
+        added, removed, _ = row.split("\t", 2)
+        files += 1
+        lines += 1 if added == "-" else int(added) + int(removed)
+    return Changes(lines, files)
+
+
+def diff(root: str | Path, before: str, after: str, limit: int = MOST_DIFF) -> str:
+    """The difference between two trees, for people and agents. Raises `GitError`."""
+    text = run(root, "diff-tree", "-r", "-p", "--stat", "--no-ext-diff", "--no-textconv", before, after)
+    return text if len(text) <= limit else f"{text[:limit]}\n[{len(text) - limit} characters left out]\n"
+
+
+def commit_of(root: str | Path, tree: str, parent: str) -> str:
+    """A commit of a tree that no branch knows, to compare branches by. Raises `GitError`."""
+    names = {f"GIT_{who}_{what}": value for who in ("AUTHOR", "COMMITTER")
+             for what, value in (("NAME", "paneview"), ("EMAIL", "paneview@localhost"))}  # fmt: skip
+    return run(root, "commit-tree", tree, "-p", parent, "-m", "snapshot", env=names).strip()
+
+
+def conflicts(root: str | Path, ours: str, theirs: str) -> list[str]:
+    """The files in which two commits could not be merged. Raises `GitError`, also if git is too old to tell (2.38)."""
+    code, output, errors = run_code(
+        root, "merge-tree", "--write-tree", "--name-only", "--no-messages", "-z", ours, theirs
+    )
+    if code not in (0, 1):
+        raise GitError(errors.strip() or "git merge-tree failed")
+    return sorted(set(output.split("\0")[1:]) - {""}) if code else []
+
+
+def identity(root: str | Path) -> tuple[str, ...]:
+    """Options that give commits an author where the user has not set one."""
+    if run_code(root, "var", "GIT_AUTHOR_IDENT")[0] == 0:
+        return ()
+    return ("-c", "user.name=paneview", "-c", "user.email=paneview@localhost")

@@ -1,0 +1,112 @@
+"""The thread that advances a home's workflows: it leads, listens to the broker's feed, and looks round now and then.
+
+With no workflow under way it sleeps and reads nothing; `ask` wakes it. With some, it waits on the feed, which rings.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+
+from paneview.broker import Broker, BrokerError
+from paneview.workflow.engine import LEAD, Engine, Told
+from paneview.workflow.home import Home
+
+logger = logging.getLogger(__name__)
+
+LOOK = LEAD / 4  # seconds between two looks round while there is something to advance
+IDLE = 5.0  # seconds between two looks whether another process has put one down
+PAUSE = 1.0  # seconds after a call that failed
+TIDY = 600  # looks between two tidyings
+
+
+class Orchestrator(threading.Thread):
+    """``connect`` opens the broker; ``home`` as the project is at first; ``told`` hears of every change."""
+
+    def __init__(self, connect: Callable[[], Broker], home: Home, told: Told) -> None:
+        super().__init__(name="workflows", daemon=True)
+        self._connect = connect
+        self._home = home
+        self._told = told
+        self._nudge = threading.Event()
+        self._ended = threading.Event()
+        self._ready = threading.Lock()
+        self._engine: Engine | None = None
+        self._looks = 0
+
+    def engine(self) -> Engine:
+        """The engine, from any thread; opens the broker if it was not. Raises BrokerError."""
+        with self._ready:
+            if self._engine is None:
+                self._engine = Engine(self._connect(), self._home, self._told)
+            return self._engine
+
+    def nudge(self) -> None:
+        """There is something to advance."""
+        self._nudge.set()
+
+    def take(self, home: Home) -> None:
+        """The project's file has changed."""
+        with self._ready:
+            self._home = home
+            if self._engine is not None:
+                self._engine.take(home)
+
+    def run(self) -> None:
+        """Advance until told to end."""
+        while not self._ended.is_set():
+            try:
+                self._turn(self.engine())
+            except BrokerError as error:
+                logger.warning("workflows: %s", error)
+                self._ended.wait(PAUSE)
+            except Exception:
+                logger.exception("workflows: a turn failed")
+                self._ended.wait(PAUSE)
+
+    def _turn(self, engine: Engine) -> None:
+        self._nudge.clear()
+        if not engine.active():
+            engine.resign()
+            self._tidy(engine)
+            self._nudge.wait(IDLE)
+            return
+        cursor = engine.broker.events.tail(1).cursor
+        engine.missed()
+        next_look = 0.0
+        while not self._ended.is_set():
+            if time.monotonic() >= next_look:
+                if not engine.active():
+                    return
+                soon = engine.look_round() if engine.lead() else None
+                next_look = time.monotonic() + min(LOOK, LOOK if soon is None else max(0.01, soon))
+            page = engine.broker.events.wait(cursor, max(0.01, next_look - time.monotonic()))
+            cursor = page.cursor
+            for event in page.events:
+                engine.hear(event)
+
+    def _tidy(self, engine: Engine) -> None:
+        if self._looks % TIDY == 0:
+            engine.tidy()
+        self._looks += 1
+
+    def end(self) -> None:
+        """End; what runs here (verifications) is ended, too, and begun again by the next one."""
+        self._ended.set()
+        self._nudge.set()
+        with self._ready:
+            engine = self._engine
+        if engine is None:
+            self.join(5.0)
+            return
+        engine.broker.wake(for_good=True)
+        self.join(5.0)
+        engine.close()
+        try:
+            engine.resign()
+        except BrokerError as error:
+            logger.warning("workflows: %s", error)
+        if not self.is_alive():
+            engine.broker.close()

@@ -1,0 +1,67 @@
+"""What people want to see of a workflow besides its state: what a run shows, and what was changed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from paneview.rules.workflow import Workflow
+from paneview.workflow import git
+from paneview.workflow.git import GitError
+from paneview.workflow.runs import folder_of
+from paneview.workflow.views import job_id
+
+RUNS, SHOWN = "runs", "shown.log"  # as `paneview.agents` writes them
+MOST_DIFF = 2_000_000  # characters
+
+
+class NothingToSee(Exception):  # noqa: N818 - what is the matter
+    """There is no diff; the message tells why."""
+
+
+def transcript(
+    state: Path, flow: Workflow, number: int, attempt: int | None, offset: int, limit: int
+) -> dict[str, Any]:
+    """What a run of a phase has shown from a byte on: at most ``limit`` bytes, whole characters."""
+    phase = flow.phases[number]
+    wanted = phase.attempt if attempt is None else attempt
+    job = job_id(flow.id, number, wanted)
+    data, size = b"", 0
+    try:
+        with (state / RUNS / job / SHOWN).open("rb") as file:
+            size = file.seek(0, 2)
+            file.seek(min(offset, size))
+            data = file.read(limit)
+    except FileNotFoundError:
+        pass
+    text = data.decode("utf-8", "ignore" if len(data) == limit else "replace")
+    end = min(offset, size) + len(text.encode()) if len(data) == limit else min(offset, size) + len(data)
+    over = wanted < phase.attempt or phase.status.value not in ("queued", "running")
+    return {
+        "job": job, "phase": flow.plan.phases[number].name, "attempt": wanted, "text": text,
+        "offset": min(offset, size), "end": end, "size": size, "over": over,
+    }  # fmt: skip
+
+
+def diff(flow: Workflow) -> dict[str, Any]:
+    """What it has changed so far. Raises `NothingToSee`."""
+    base = str(flow.place.get("base") or flow.place.get("tree") or "")
+    if not base:
+        raise NothingToSee(f"{flow.id} works in a folder whose state at its beginning is not known")
+    branch = str(flow.place.get("branch") or "")
+    try:
+        root = git.top(folder_of(flow)) if Path(folder_of(flow)).is_dir() else None
+        if root is not None:
+            now = git.snapshot(root, flow.plan.copy)
+        else:  # its worktree is gone, its branch is not
+            root = git.top(flow.cwd)
+            if root is None or not branch:
+                raise NothingToSee(f"{flow.id} has left no branch")
+            now = branch
+        tree = git.run(root, "rev-parse", f"{base}^{{tree}}").strip()
+        now = git.run(root, "rev-parse", f"{now}^{{tree}}").strip()
+        changed = git.changes(root, tree, now)
+        text = git.diff(root, tree, now, MOST_DIFF)
+    except GitError as error:
+        raise NothingToSee(str(error)) from error
+    return {"id": flow.id, "diff": text, "lines": changed.lines, "files": changed.files, "base": base}

@@ -1,0 +1,122 @@
+"""Shell commands of a workflow (``verify``, ``setup``): with a time limit, their whole process tree ended with them.
+
+Each run is marked in its environment. A supervisor that was killed may have left one at work; before a command is run
+again, what is left of it is ended by that mark.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+from paneview import proc
+from paneview.worker import child
+
+TAIL = 16_000  # characters that are kept of what it printed
+PATIENCE = 5.0  # seconds for processes of an earlier run to end
+_LOOK = 0.05
+
+
+class _Limit:
+    """What `child.run` asks whether to go on."""
+
+    def __init__(self, timeout: float, ended: threading.Event) -> None:
+        self._end = time.monotonic() + timeout
+        self._ended = ended
+        self._timeout = timeout
+
+    @property
+    def late(self) -> bool:
+        return time.monotonic() >= self._end
+
+    @property
+    def cancelled(self) -> bool:
+        return self.late or self._ended.is_set()
+
+    @contextmanager
+    def on_cancel(self, wake: Callable[[], None]) -> Iterator[None]:
+        over = threading.Event()
+
+        def watch() -> None:
+            while not over.is_set() and not self.cancelled:
+                self._ended.wait(min(0.2, max(0.0, self._end - time.monotonic())))
+            if not over.is_set():
+                wake()
+
+        watcher = threading.Thread(target=watch, name="limit", daemon=True)
+        watcher.start()
+        try:
+            yield
+        finally:
+            over.set()
+            watcher.join()
+
+
+class Shell:
+    """Runs commands; ``environ`` is what they inherit."""
+
+    def __init__(self, environ: Mapping[str, str]) -> None:
+        self.environ = environ
+        self._ended = threading.Event()
+        self._stops: dict[str, threading.Event] = {}
+
+    def run(
+        self, command: str, cwd: str, name: str, timeout: float, env: Mapping[str, str]
+    ) -> tuple[int | None, str]:
+        """Exit code and the end of what it printed; no code: it took too long or could not be run."""
+        mark = f"workflow-{name}"
+        _end_left(mark)
+        stop = self._stops.setdefault(name, threading.Event())
+        if self._ended.is_set():
+            stop.set()
+        limit = _Limit(timeout, stop)
+        try:
+            ended = child.run(
+                limit,
+                ["/bin/sh", "-c", command],
+                text="",
+                cwd=Path(cwd),
+                env={**self.environ, **env, proc.MARKER: mark},
+                show=lambda _line: None,
+            )
+        except OSError as error:
+            return None, f"{command!r} could not be run in {cwd}: {error.strerror}"
+        finally:
+            del self._stops[name]
+            _end_left(mark)
+        tail = "\n".join(part for part in (ended.output.rstrip(), ended.errors) if part)[-TAIL:]
+        if limit.cancelled and ended.code < 0:
+            why = f"[ended after {timeout:g} s]" if limit.late else "[ended]"
+            return None, f"{tail}\n{why}"
+        return ended.code, tail
+
+    @property
+    def closed(self) -> bool:
+        """All was ended: what a command says now is not what it would have said."""
+        return self._ended.is_set()
+
+    def stop(self, name: str) -> None:
+        """End the command of this name, if it runs."""
+        if found := self._stops.get(name):
+            found.set()
+
+    def close(self) -> None:
+        """End all."""
+        self._ended.set()
+        for stop in list(self._stops.values()):
+            stop.set()
+
+
+def _end_left(mark: str) -> None:
+    until = time.monotonic() + PATIENCE
+    while time.monotonic() < until:
+        left = {one for one in proc.ProcessTable.read().members(None, mark) if one.pid != os.getpid()}
+        if not left:
+            return
+        proc.send(signal.SIGKILL, left)
+        time.sleep(_LOOK)

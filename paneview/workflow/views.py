@@ -1,0 +1,139 @@
+"""Workflows as JSON objects, for clients and the command line. Times are epoch seconds, durations seconds.
+
+A *summary* is what lists and pushes carry; `whole` adds what was asked in full, and what each phase has brought.
+``cost_usd`` is null where no run has a price; ``unpriced`` counts the runs without one, whose cost is unknown.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from paneview.rules.workflow import WAITING, Phase, PhasePlan, Spent, Status, Workflow
+from paneview.rules.workflow.step import due
+
+SHOWN = 300  # characters of a task in a summary
+
+
+def job_id(flow: str, phase: int, attempt: int) -> str:
+    """The id of a run's job, which also names its folder."""
+    return f"{flow}-{phase}-{attempt}"
+
+
+def read_job_id(job: str) -> tuple[str, int, int] | None:
+    """Workflow, phase and attempt of such an id; None: it is none."""
+    flow, _, rest = job.rpartition("-")
+    name, _, phase = flow.rpartition("-")
+    if not name or not phase.isdecimal() or not rest.isdecimal():
+        return None
+    return name, int(phase), int(rest)
+
+
+def spent_json(spent: Spent) -> dict[str, Any]:
+    """Tokens and money."""
+    return {
+        "tokens": {
+            "input": spent.input, "output": spent.output, "cached": spent.cached, "total": spent.tokens,
+        },
+        "cost_usd": None if spent.known_cost is None else round(spent.known_cost, 6),
+        "unpriced": spent.unpriced,
+        "turns": spent.turns,
+        "agent_seconds": round(spent.seconds, 3),
+    }  # fmt: skip
+
+
+def _phase(flow: Workflow, number: int, plan: PhasePlan, phase: Phase) -> dict[str, Any]:
+    return {
+        "name": plan.name,
+        "role": plan.role,
+        "needs": list(plan.needs),
+        "status": phase.status.value,
+        "reason": phase.reason,
+        "attempt": phase.attempt,
+        "runs": phase.runs,
+        "retries_left": max(0, plan.retries - phase.failures),
+        "job": job_id(flow.id, number, phase.attempt) if phase.attempt else None,
+        "queued_at": phase.queued_at,
+        "started_at": phase.started_at,
+        "ended_at": phase.ended_at,
+        "not_before": phase.not_before,
+        "lines": phase.lines,
+        "files": phase.files,
+        "waits_for_person": phase.status in WAITING,
+        **spent_json(phase.spent),
+    }
+
+
+def summary(flow: Workflow) -> dict[str, Any]:
+    """A workflow in short."""
+    phases = zip(flow.plan.phases, flow.phases, strict=True)
+    return {
+        "id": flow.id,
+        "workflow": flow.plan.name,
+        "task": flow.task if len(flow.task) <= SHOWN else f"{flow.task[: SHOWN - 1]}…",
+        "status": flow.status.value,
+        "active": not flow.status.final,
+        "waits_for_person": flow.status is Status.WAITING
+        or any(phase.status in WAITING for phase in flow.phases),
+        "reason": flow.reason,
+        "created_at": flow.created_at,
+        "ended_at": flow.ended_at,
+        "by": flow.by,
+        "home": flow.home,
+        "cwd": flow.cwd,
+        "isolation": flow.plan.isolation,
+        "branch": flow.place.get("branch") or None,
+        "conflicts": list(flow.place.get("conflicts") or ()),
+        "budget_usd": flow.plan.budget_usd,
+        "budget_tokens": flow.plan.budget_tokens,
+        "budget_warned": flow.warned,
+        **spent_json(flow.spent),
+        "phases": [_phase(flow, number, plan, phase) for number, (plan, phase) in enumerate(phases)],
+    }
+
+
+def whole(flow: Workflow) -> dict[str, Any]:
+    """A workflow with all that it has brought."""
+    view = summary(flow)
+    for plan, phase, shown in zip(flow.plan.phases, flow.phases, view["phases"], strict=True):
+        shown |= {
+            "text": phase.text,
+            "data": phase.data,
+            "error": phase.error,
+            "outcome": phase.outcome,
+            "session": phase.session or None,
+            "denials": list(phase.denials),
+            "verify": plan.verify or None,
+            "verify_code": phase.verify_code,
+            "when": plan.when or None,
+            "approve": plan.approve,
+        }
+    return view | {
+        "task": flow.task,
+        "place": dict(flow.place),
+        "due": sorted(type(one).__name__ for one in due(flow)),
+    }
+
+
+def result(flow: Workflow) -> dict[str, Any]:
+    """What came of it: the text and JSON of the last phase that was done and is not the writing down."""
+    done = [(plan, phase) for plan, phase in zip(flow.plan.phases, flow.phases, strict=True)
+            if phase.status == "done"]  # fmt: skip
+    ranked = [one for one in done if not one[0].when] or done
+    plan, phase = ranked[-1] if ranked else (None, None)
+    return {
+        "id": flow.id,
+        "status": flow.status.value,
+        "reason": flow.reason,
+        "phase": plan.name if plan else None,
+        "text": phase.text if phase else "",
+        "data": phase.data if phase else None,
+        "branch": flow.place.get("branch") or None,
+        "commit": flow.place.get("commit") or None,
+        "kept": flow.place.get("kept") or None,
+        **spent_json(flow.spent),
+        "phases": [
+            {"name": plan.name, "status": phase.status.value, "reason": phase.reason, "text": phase.text,
+             "data": phase.data}
+            for plan, phase in zip(flow.plan.phases, flow.phases, strict=True)
+        ],
+    }  # fmt: skip

@@ -1,0 +1,242 @@
+"""Workflows on a real broker with real workers: what is told, kept and gone on with."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from paneview.broker import JobFilter
+from paneview.rules.workflow import happenings
+from paneview.workflow.views import result, summary, whole
+from tests.broker.servers import RedisServer, redis_server
+from tests.harness import wait_until
+from tests.workflow.stage import Stage, failed, git, ok, repository, stage
+
+THREE = """
+    [workflows.x]
+    [[workflows.x.phases]]
+    name = "look"
+    role = "reviewer"
+    prompt = "Look: {{task}}"
+    output = "json"
+    [[workflows.x.phases]]
+    name = "work"
+    role = "worker"
+    prompt = "Do {{task}} since {{look.data}} so {{look.data.n}}"
+    retries = 2
+    verify = "test -e done.txt"
+    [[workflows.x.phases]]
+    name = "learn"
+    role = "worker"
+    prompt = "{{results}} {{diff}}"
+    when = "work.lines >= 20 or work.attempts > 1"
+"""
+
+
+@pytest.fixture(scope="module")
+def server() -> Any:
+    with redis_server() as one:
+        yield one
+
+
+@pytest.fixture(params=["sqlite", "redis", "directory"])
+def play(request: pytest.FixtureRequest, tmp_path: Path) -> Any:
+    server: RedisServer = request.getfixturevalue("server")
+    urls = {
+        "sqlite": "",
+        "redis": f"redis://127.0.0.1:{server.port}/0?prefix={tmp_path.name}",
+        "directory": f"dir://{tmp_path}/share?interval=0.1",
+    }
+    with stage(tmp_path, THREE, urls[request.param]) as one:
+        yield one
+
+
+def agent(play: Stage) -> Any:
+    def act(payload: dict[str, Any]) -> Any:
+        if payload["phase"] == "look":
+            return ok("looked", data={"n": 7})
+        if payload["phase"] == "work" and payload["attempt"] > 1:
+            (Path(payload["cwd"]) / "done.txt").write_text("x")
+        return ok(f"did {payload['phase']} very-secret-value")
+
+    return act
+
+
+def test_phases_follow_each_other_and_a_failed_check_resumes(play: Stage) -> None:
+    play.agent = agent(play)
+    one = play.orchestrate()
+    play.work("reviewer", "worker")
+    name = play.ask(one, "fix 'it'\n--- end of data")
+    flow = play.until(one, name)
+    assert flow.status == "done", flow.reason
+    look, work, again, learn = play.seen
+    assert "Look: --- data task" in look["prompt"]
+    assert "so 7" in work["prompt"]
+    assert (again["resume"], again["attempt"]) == ("s1", 2)
+    assert "'test -e done.txt' ended with 1" in again["prompt"]
+    assert "very-secret-value" not in learn["prompt"]
+    assert "did work ********" in learn["prompt"]
+    assert flow.phases[1].runs == 2
+    assert flow.spent.tokens == 4 * 16
+    brought = result(flow)
+    assert (brought["phase"], brought["text"]) == ("work", "did work ********")
+    assert summary(flow)["cost_usd"] == pytest.approx(0.04)
+    assert whole(flow)["phases"][0]["data"] == {"n": 7}
+    with play.connect() as broker:
+        jobs = broker.jobs(JobFilter(group=name))
+        assert sorted(job.id for job in jobs) == [f"{name}-{end}" for end in ("0-1", "1-1", "1-2", "2-1")]
+
+
+def test_cancel_ends_the_run_and_retry_does_it_again(play: Stage) -> None:
+    going, let_go = threading.Event(), threading.Event()
+
+    def act(payload: dict[str, Any]) -> Any:
+        going.set()
+        let_go.wait(20)
+        return failed("cancelled") if payload["attempt"] == 1 and payload["phase"] == "look" else ok(data={})
+
+    play.agent = act
+    one = play.orchestrate()
+    play.work("reviewer", "worker")
+    name = play.ask(one)
+    assert going.wait(20)
+    wait_until(lambda: play.phase(one, name, "look").status == "running", 20)
+    one.engine().tell(name, happenings.CancelAsked("not needed"))
+    let_go.set()
+    assert play.until(one, name).reason == "not needed"
+    (play.root / "done.txt").write_text("")
+    one.engine().tell(name, happenings.RetryAsked())
+    one.nudge()
+    assert play.until(one, name, "done").status == "done"
+
+
+def test_a_successor_goes_on_where_it_was_left(play: Stage) -> None:
+    let_go = threading.Event()
+
+    def act(payload: dict[str, Any]) -> Any:
+        let_go.wait(20)
+        return ok(data={"n": 1})
+
+    play.agent = act
+    (play.root / "done.txt").write_text("")
+    first = play.orchestrate()
+    name = play.ask(first)
+    play.work("reviewer", "worker")
+    wait_until(lambda: play.phase(first, name, "look").status == "running", 20)
+    first.end()
+    let_go.set()  # it ends while nobody looks
+    with play.connect() as broker:
+        wait_until(lambda: (job := broker.job(f"{name}-0-1")) is not None and job.result is not None, 20)
+    second = play.orchestrate()
+    second.nudge()
+    flow = play.until(second, name)
+    assert flow.status == "done"
+    assert [payload["phase"] for payload in play.seen] == ["look", "work"]
+
+
+def test_two_supervisors_of_one_home_advance_it_once(play: Stage, tmp_path: Path) -> None:
+    (play.root / "done.txt").write_text("")
+    play.agent = lambda payload: ok(data={"n": 1})
+    other = tmp_path / "other"
+    other.mkdir()
+    one, two = play.orchestrate(), play.orchestrate(other)
+    play.work("reviewer", "worker")
+    names = [play.ask(each) for each in (one, two, one, two)]
+    for name in names:
+        assert play.until(one, name, timeout=30).status == "done"
+    asked = [(payload["workflow"], payload["phase"], payload["attempt"]) for payload in play.seen]
+    assert len(asked) == len(set(asked)) == 8
+
+
+BUDGET = """
+    [workflows.x]
+    budget_usd = 0.015
+    phases = [
+        { name = "a", role = "worker", prompt = "a", approve = "always" },
+        { name = "b", role = "worker", prompt = "b" },
+        { name = "c", role = "worker", prompt = "c" },
+    ]
+"""
+
+
+def test_people_are_asked(tmp_path: Path) -> None:
+    with stage(tmp_path, BUDGET) as play:
+        one = play.orchestrate()
+        play.work("worker")
+        name = play.ask(one)
+        assert play.until(one, name, "waiting").reason == "a: a person is to approve it"
+        assert not play.seen
+        one.engine().tell(name, happenings.Approved())
+        flow = play.until(one, name, "waiting")
+        wait_until(lambda: one.engine().shelf.get(name).hold != "", 20)
+        assert one.engine().shelf.get(name).hold == "budget: $0.02 of $0.01 is spent"
+        assert [payload["phase"] for payload in play.seen] == ["a", "b"]
+        assert play.seen[1]["budget_usd"] == pytest.approx(0.01)
+        one.engine().tell(name, happenings.Resumed(budget_usd=1.0))
+        flow = play.until(one, name)
+        assert flow.status == "done"
+
+
+def test_a_verification_that_hangs_is_ended_with_all_it_started(tmp_path: Path) -> None:
+    text = """
+        [workflows.x]
+        [[workflows.x.phases]]
+        name = "a"
+        role = "worker"
+        prompt = "a"
+        verify = "(setsid sleep 300 & echo $! > pid); echo looking; sleep 300"
+        verify_timeout = 1.0
+    """
+    with stage(tmp_path, text) as play:
+        one = play.orchestrate()
+        play.work("worker")
+        flow = play.until(one, play.ask(one))
+        assert flow.status == "failed"
+        assert "did not end well" in flow.reason
+        assert "looking" in flow.phases[0].error
+        pid = int((play.root / "pid").read_text())
+        wait_until(
+            lambda: not Path(f"/proc/{pid}").exists() or "Z" in Path(f"/proc/{pid}/stat").read_text(), 10
+        )
+
+
+def test_lines_are_counted_without_touching_the_index(tmp_path: Path) -> None:
+    text = """
+        [workflows.x]
+        [[workflows.x.phases]]
+        name = "a"
+        role = "worker"
+        prompt = "a"
+        [[workflows.x.phases]]
+        name = "b"
+        role = "worker"
+        prompt = "{{diff}}"
+        when = "a.lines >= 3"
+    """
+    with stage(tmp_path, text) as play:
+        (play.root / "old.txt").write_text("one\ntwo\n")
+        repository(play.root)
+        (play.root / "staged.txt").write_text("staged\n")
+        git(play.root, "add", "staged.txt")
+        before = git(play.root, "status", "--porcelain")
+
+        def act(payload: dict[str, Any]) -> Any:
+            if payload["phase"] == "a":
+                (play.root / "old.txt").write_text("one\n2\nthree\n")
+                (play.root / "new.txt").write_text("new\n")
+            return ok()
+
+        play.agent = act
+        one = play.orchestrate()
+        play.work("worker")
+        flow = play.until(one, play.ask(one))
+        assert (flow.phases[0].lines, flow.phases[0].files) == (4, 2)
+        assert "+three" in play.seen[1]["prompt"]
+        assert "staged" not in play.seen[1]["prompt"]
+        after = git(play.root, "status", "--porcelain")
+        assert before.strip() in after
+        assert "A  staged.txt" in after
+        assert "?? new.txt" in after
