@@ -6,8 +6,10 @@ import asyncio
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 
 from paneview.store.rows import Change, EventRow, RunRow
 from paneview.store.state import StateStore
@@ -115,7 +117,8 @@ def _sick(settings: Settings) -> Row:
 def _probes(settings: Settings) -> Row:
     port = free_port()
     number = 100
-    with socket.create_server(("127.0.0.1", port), backlog=1024):
+    with socket.create_server(("127.0.0.1", port), backlog=1024) as server:
+        threading.Thread(target=_accept, args=(server,), daemon=True).start()
         toml = sleepers(number, f"health_tcp = {port}\nhealth_interval = 1.0")
         with project(toml) as ours:
             ours.cli("start")
@@ -127,8 +130,16 @@ def _probes(settings: Settings) -> Row:
     )
 
 
+def _accept(server: socket.socket) -> None:
+    """Take every connection, or the backlog is full after ten seconds."""
+    with suppress(OSError):
+        while True:
+            server.accept()[0].close()
+
+
 def _long_history(settings: Settings) -> Row:
     with project(sleepers(5)) as ours:
+        ours.cli("start")
         before = _statuses(ours, settings)
         ours.kill_supervisor()
         asyncio.run(_write_history(ours))
