@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, NamedTuple
 
@@ -109,7 +109,11 @@ class TaskState:
 
     def to_dict(self) -> dict[str, Any]:
         """A JSON object that `from_dict` reads back."""
-        return asdict(self)
+        plain = {
+            name: getattr(self, name) for name in self.__dataclass_fields__
+        }  # `asdict` takes ten times as long
+        plain["exit"] = {"code": self.exit.code, "signal": self.exit.signal}
+        return plain
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> TaskState:

@@ -16,7 +16,7 @@ import asyncio
 import json
 import sqlite3
 import time
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -47,7 +47,7 @@ class Keep:
 class _Batch:
     """Changes on their way into one transaction: the last state of each key wins, events add up."""
 
-    tasks: dict[str, str | None] = field(default_factory=dict)
+    tasks: dict[str, Mapping[str, Any] | None] = field(default_factory=dict)
     runs: dict[int, tuple[Any, ...]] = field(default_factory=dict)
     events: list[tuple[Any, ...]] = field(default_factory=list)
     waiting: list[asyncio.Future[None]] = field(default_factory=list)
@@ -55,7 +55,7 @@ class _Batch:
     def add(self, change: Change, done: asyncio.Future[None]) -> None:
         for name, data in change.tasks.items():
             self.tasks.pop(name, None)
-            self.tasks[name] = None if data is None else json.dumps(dict(data), ensure_ascii=False)
+            self.tasks[name] = data
         self.runs.update((run.id, schema.run_values(run)) for run in change.runs)
         self.events.extend(map(schema.event_values, change.events))
         self.waiting.append(done)
@@ -66,6 +66,10 @@ class _Batch:
         self.events.extend(later.events)
         del self.events[:-MAX_QUEUED_EVENTS]
         self.waiting.extend(later.waiting)
+
+
+def _encoded(data: Mapping[str, Any]) -> str:
+    return json.dumps(dict(data), ensure_ascii=False)
 
 
 class StateStore:
@@ -224,7 +228,7 @@ class StateStore:
         writer = self._writer
         await writer.execute("BEGIN IMMEDIATE")
         try:
-            if stored := [(name, data) for name, data in batch.tasks.items() if data is not None]:
+            if stored := [(name, _encoded(data)) for name, data in batch.tasks.items() if data is not None]:
                 await writer.executemany(schema.PUT_TASK, stored)
             if forgotten := [(name,) for name, data in batch.tasks.items() if data is None]:
                 await writer.executemany(schema.FORGET_TASK, forgotten)

@@ -39,6 +39,7 @@ class RunLogs:
         self._attached: dict[int, str] = {}
         self._known: set[int] = set()  # every run that was attached in this life
         self._endings: set[asyncio.Task[None]] = set()
+        self._drained: list[int] = []  # runs whose writers are about to be ended
 
     def start(self, heads: Heads) -> None:
         """Begin to ingest; ``heads`` is called on the event loop with where logs end. Raises StoreError."""
@@ -96,9 +97,13 @@ class RunLogs:
 
     async def _end_writer(self, run: int) -> None:
         await asyncio.wrap_future(self._ingest.drained(run))
+        self._drained.append(run)
+        if len(self._drained) > 1:
+            return  # the first to come waits for more: fifty tasks that end together cost one look
         await asyncio.sleep(UNHURRIED)
         session = await self._terminal.ready()
-        session.end_writer(self._places.spool_prefix(run))
+        drained, self._drained = self._drained, []
+        session.end_writers([self._places.spool_prefix(one) for one in drained])
 
     async def _mend(self, pane_id: str, task: str, run: int) -> None:
         attach = spool.next_attach(self._places.spool, run)

@@ -17,7 +17,6 @@ import socket
 import sys
 import time
 from collections.abc import Mapping
-from logging.handlers import RotatingFileHandler
 from pathlib import Path
 
 from paneview.config import paths
@@ -25,12 +24,12 @@ from paneview.config.errors import ConfigError
 from paneview.config.load import load_project
 from paneview.config.models import Project
 from paneview.store.database import StoreError
+from paneview.supervisor import logfile
 from paneview.supervisor.host import Host, Options
 from paneview.tmux.errors import TmuxError
 
 logger = logging.getLogger(__name__)
 
-LOG_SIZE = 2 * 1024 * 1024  # bytes of supervisor.log; one older file is kept
 ENDING = 15.0  # seconds a supervisor may take to end or to begin answering
 SLOW = 0.05  # seconds: what blocks the loop longer is reported with PANEVIEW_DEBUG=1
 
@@ -53,7 +52,7 @@ def serve(file: Path, *, env_from: Path | None = None, start_all: bool = True) -
     if lock is None:
         print(f"a supervisor for {project.file} is running already", file=sys.stderr)  # noqa: T201
         return OK
-    _set_up_logging(folder)
+    logfile.set_up(paths.supervisor_log(folder))
     debug = bool(os.environ.get("PANEVIEW_DEBUG"))
     try:
         return asyncio.run(_serve(project, environ, folder, Options(start_all), debug=debug), debug=debug)
@@ -124,16 +123,3 @@ def _lock(folder: Path) -> int | None:
         os.close(descriptor)
         return None
     return descriptor
-
-
-def _set_up_logging(folder: Path) -> None:
-    file = RotatingFileHandler(
-        paths.supervisor_log(folder), maxBytes=LOG_SIZE, backupCount=1, encoding="utf-8"
-    )
-    file.setFormatter(
-        logging.Formatter("%(asctime)s.%(msecs)03dZ %(levelname)s %(message)s", "%Y-%m-%dT%H:%M:%S")
-    )
-    screen = logging.StreamHandler(sys.stdout)
-    screen.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%H:%M:%S"))
-    logging.basicConfig(level=logging.INFO, handlers=[file, screen])
-    logging.captureWarnings(True)

@@ -31,18 +31,19 @@ from pathlib import Path
 
 SHELL = "/bin/sh"
 
-_GUARD = (
-    "trap : INT TERM QUIT; "
-    "exec 3>&2 2>/dev/null; "
-    "( trap : INT TERM HUP QUIT; "
-    '( exec 2>&3 3>&-; exec "$0" -c "$3" sh "$1" ); '
-    'code=$?; echo "$code" >"$2"; exit "$code" ); '
+_BEFORE = "trap : INT TERM QUIT; exec 3>&2 2>/dev/null; ( trap : INT TERM HUP QUIT; ( exec 2>&3 3>&-; "
+_AFTER = (
+    ' ); code=$?; echo "$code" >"$2"; exit "$code" ); '
     "code=$?; "
     'trap \'kill "$!"; exit "$code"\' HUP; '
     "exec <&- >&- 3>&-; "
     'sleep 0.3 & wait "$!"; '
     'exit "$code"'
 )
+# A shell of its own for the command, so that what it says of itself (``$$``, ``$0``) is right; or, where nothing in
+# the command asks, the keeper's own copy, which saves the start of a program.
+_OWN_SHELL = f'{_BEFORE}exec "$0" -c "$3" sh "$1"{_AFTER}'
+_SAME_SHELL = f'{_BEFORE}eval "$3"{_AFTER}'
 _PATIENT = 'trap \'exit "$?"\' INT TERM; eval "$1"'
 _OPERATORS = re.compile(r"[;&|\n`(){}]")
 _PROGRAM = re.compile(r"\s*([A-Za-z0-9_./+-]+)(\s|$)")
@@ -82,8 +83,9 @@ _SIGNALS = {int(number) for number in signal.valid_signals()}
 
 def guard_argv(command: str, exit_file: Path) -> list[str]:
     """The argument list of a pane's process. ``command`` is the user's own shell command."""
-    inner = f"exec {command}" if _is_simple(command) else _PATIENT
-    return [SHELL, "-c", _GUARD, SHELL, command, str(exit_file), inner]
+    simple = _is_simple(command)
+    guard = _SAME_SHELL if simple and "$" not in command else _OWN_SHELL
+    return [SHELL, "-c", guard, SHELL, command, str(exit_file), f"exec {command}" if simple else _PATIENT]
 
 
 def _is_simple(command: str) -> bool:

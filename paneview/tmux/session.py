@@ -14,7 +14,7 @@ import os
 import shutil
 import signal
 import subprocess
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 
 from paneview.proc import ProcessId, ProcessTable, identify, marker, send
@@ -138,19 +138,22 @@ class TmuxSession:
         await self._send(*spawn.pipe_group(pane_id, spool_prefix, pane.pipes + 1, self._split))
         return pane.pipes * spawn.PIPE_NUMBERS
 
-    def end_writer(self, spool_prefix: Path) -> None:
-        """End what writes the output of an ended run: tmux keeps it as long as the dead pane, and cannot let it go.
+    def end_writers(self, spool_prefixes: Collection[Path]) -> None:
+        """End what writes the output of ended runs: tmux keeps it as long as the dead pane, and cannot let it go.
 
-        What the writer has not read yet is lost, so only once all the run's output has arrived.
+        What a writer has not read yet is lost, so only once all the run's output has arrived.
         """
         server, rows = self.server_id.pid, ProcessTable.recent().rows.values()
         writers = [
             ProcessId(row.pid, row.start) for row in rows if row.ppid == server and row.name in _WRITERS
         ]
-        # What each writes to is read once: fifty tasks that end together would look at fifty writers each.
+        # What each writes to is read once: the writers of all other tasks are looked at, too.
         self._writers = {one: self._writers.get(one) or _written_by(one.pid) for one in writers}
-        prefix = str(spool_prefix)
-        send(signal.SIGTERM, [one for one, file in self._writers.items() if prefix in file])
+        ended = tuple(str(prefix) for prefix in spool_prefixes)
+        send(
+            signal.SIGTERM,
+            [one for one, file in self._writers.items() if any(prefix in file for prefix in ended)],
+        )
 
     async def capture(self, pane_id: str, lines: int | None = None, *, escapes: bool = True) -> str:
         """What the pane shows, wrapped lines joined, below the last ``lines`` of its history (None: all)."""
