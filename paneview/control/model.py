@@ -124,10 +124,16 @@ class LineView:
     ts: float
     approx: bool  # the time is bracketed: it came while no supervisor ran
     text: str
+    task: str = ""  # in a merged log: whose line it is
 
     @classmethod
     def from_json(cls, raw: dict[str, Any]) -> Self:
         """The view of an element of ``log_lines``."""
         return cls(
-            raw["n"], raw.get("run"), raw.get("ts") or 0.0, bool(raw.get("approx")), raw.get("text") or ""
+            raw["n"],
+            raw.get("run"),
+            raw.get("ts") or 0.0,
+            bool(raw.get("approx")),
+            raw.get("text") or "",
+            raw.get("task") or "",
         )

@@ -22,10 +22,13 @@ from paneview.store.reader import Line, LogReader
 from paneview.store.rows import RunRow
 from paneview.store.search import Search, find_lines
 from paneview.store.state import StateStore
+from paneview.supervisor.merging import Merged, merged_find
 
 MOST_LINES = 5_000  # in one reply
 LONGEST_LINE = 16 * 1024  # bytes of one line in a reply
 MOST_HITS = 10_000
+MOST_MERGED_HITS = 200  # each costs a look at every other log
+MERGES = "+"  # between the tasks of a merged log
 
 Reply = dict[str, Any]
 T = TypeVar("T")
@@ -41,12 +44,19 @@ class LogReading:
         self._searches = _Thread(folder, "log searches")
 
     async def info(self, task: str) -> Reply:
-        """Where the log begins and ends, and which lines belong to which run."""
+        """Where the log begins and ends, and which lines belong to which run; a merged log has no runs."""
+        if len(tasks := task.split(MERGES)) > 1:
+            first, end = await self._pages.run(lambda reader: Merged(reader, tasks).bounds)
+            return {"first": first, "end": end, "runs": []}
         runs = {run.id: run for run in await self._store.runs(task, 1_000)}
         return await self._pages.run(lambda reader: _info(reader, task, runs))
 
     async def lines(self, task: str, first: int, count: int) -> Reply:
         """Lines by number; fewer where there are no more. A negative ``first`` counts from the end."""
+        if len(tasks := task.split(MERGES)) > 1:
+            return await self._pages.run(
+                lambda reader: _merged_lines(reader, tasks, first, min(count, MOST_LINES))
+            )
         return await self._pages.run(lambda reader: _lines(reader, task, first, min(count, MOST_LINES)))
 
     async def find(self, task: str, args: Mapping[str, Any]) -> Reply:
@@ -56,6 +66,10 @@ class LogReading:
         except StoreError as error:
             raise ControlError(str(error), "bad_request") from error
         limit = min(args["limit"], MOST_HITS)
+        if len(tasks := task.split(MERGES)) > 1:
+            return await self._searches.run(
+                lambda reader: merged_find(reader, tasks, query, args, min(limit, MOST_MERGED_HITS))
+            )
         return await self._searches.run(lambda reader: _find(reader, task, query, args, limit))
 
     async def new_lines(self, task: str, run: int, first: int) -> tuple[list[bytes], int]:
@@ -113,6 +127,16 @@ def _lines(reader: LogReader, task: str, first: int, count: int) -> Reply:
         first = max(begin, end + first)
     lines = reader.lines(task, first, count, max_bytes=LONGEST_LINE)
     return {"first": begin, "end": end, "lines": [_line(line) for line in lines]}
+
+
+def _merged_lines(reader: LogReader, tasks: Sequence[str], first: int, count: int) -> Reply:
+    merged = Merged(reader, tasks)
+    begin, end = merged.bounds
+    if first < 0:
+        first = max(begin, end + first)
+    lines = merged.lines(first, count, LONGEST_LINE)
+    shown = [{**_line(found.line), "n": found.number, "task": found.line.task} for found in lines]
+    return {"first": begin, "end": end, "lines": shown}
 
 
 def _new_lines(reader: LogReader, task: str, run: int, first: int) -> tuple[list[bytes], int]:

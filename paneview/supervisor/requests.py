@@ -21,7 +21,7 @@ from paneview.supervisor.journal import Journal
 from paneview.supervisor.panes import HANDLERS as PANE_HANDLERS
 from paneview.supervisor.panes import Panes
 from paneview.supervisor.picture import Picture
-from paneview.supervisor.reading import LogReading
+from paneview.supervisor.reading import MERGES, LogReading
 from paneview.supervisor.reload import Reloader
 from paneview.supervisor.supervisor import Supervisor, UnknownTask
 from paneview.supervisor.terminal import Terminal
@@ -161,17 +161,15 @@ class Requests:
 
     async def log_info(self, args: Args, _client: ClientInfo) -> Reply:
         """Where a task's log begins and ends."""
-        return await self._reading.info(self._supervisor.unit(args["task"]).name)
+        return await self._reading.info(self._log(args["task"]))
 
     async def log_lines(self, args: Args, _client: ClientInfo) -> Reply:
         """Lines of a task's log by number."""
-        return await self._reading.lines(
-            self._supervisor.unit(args["task"]).name, args["first"], args["count"]
-        )
+        return await self._reading.lines(self._log(args["task"]), args["first"], args["count"])
 
     async def log_find(self, args: Args, _client: ClientInfo) -> Reply:
         """Numbers of lines that match."""
-        return await self._reading.find(self._supervisor.unit(args["task"]).name, args)
+        return await self._reading.find(self._log(args["task"]), args)
 
     async def logs_clean(self, args: Args, _client: ClientInfo) -> Reply:
         """Forget stored lines."""
@@ -210,6 +208,10 @@ class Requests:
         self._supervisor.end_session()
         asyncio.get_running_loop().call_soon(self._end, f"taken down by {client.actor}")
         return {"session": self._supervisor.project.name, "action": "down", "tasks": running}
+
+    def _log(self, name: str) -> str:
+        """The name of a task's log, or of one merged of several."""
+        return MERGES.join(self._supervisor.unit(task).name for task in dict.fromkeys(name.split(MERGES)))
 
     def _names(self, args: Args) -> list[str]:
         if args["tasks"] is None:

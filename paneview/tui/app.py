@@ -81,6 +81,7 @@ class PaneviewApp(App[int], inherit_bindings=False):
         self.link = Link(self.picture, make)
         self.logs = Logs(self.picture, self.link.call)
         self.selected: str | None = None
+        self.group: list[str] = []
         self.histories: dict[str, list[str]] = {}
         self.failure: Exception | None = None
         self.farewell = ""
@@ -178,10 +179,16 @@ class PaneviewApp(App[int], inherit_bindings=False):
         fleet = self.screen_stack[0]
         return list(fleet.table.keys) if isinstance(fleet, FleetScreen) else list(self.picture.tasks)
 
+    def marked_tasks(self) -> list[str]:
+        """The tasks that are marked in the table, in its order."""
+        fleet = self.screen_stack[0]
+        return fleet.table.targets() if isinstance(fleet, FleetScreen) and fleet.table.marked else []
+
     def action_go(self, name: str) -> None:
         """Show a screen; the fleet is always the one below."""
         while len(self.screen_stack) > 1:
             self.pop_screen()
+        self.group = []
         if name == "logs":
             from paneview.tui.screens.logs import LogsScreen
 
@@ -205,6 +212,11 @@ class PaneviewApp(App[int], inherit_bindings=False):
 
         if isinstance(self.screen, MainScreen):
             self.push_screen(DispatchForm(self.screen.job_target()))
+
+    def merge(self, names: list[str]) -> None:
+        """Show the logs of these tasks as one."""
+        self.action_go("logs")
+        self.group = names
 
     def action_help(self) -> None:
         """All keys."""

@@ -55,6 +55,15 @@ def _logs(app: PaneviewApp, words: list[str]) -> None:
         app.call_after_refresh(_search, app, text.removeprefix("/"))
 
 
+def _merge(app: PaneviewApp, words: list[str]) -> None:
+    names = list(dict.fromkeys(words)) or app.marked_tasks()
+    unknown = [name for name in names if name not in app.picture.tasks]
+    if unknown or len(names) < 2:
+        app.tell(f"no task {', '.join(map(clean, unknown))}" if unknown else "merge TASK TASK…", failed=True)
+    else:
+        app.merge(names)
+
+
 def _attach(app: PaneviewApp, words: list[str]) -> None:
     if words and words[0] in app.picture.tasks:
         app.run_worker(visit(app, words[0]))
@@ -144,6 +153,7 @@ def _keys(app: PaneviewApp, _words: list[str]) -> None:
 COMMANDS: dict[str, Command] = {
     **{verb: Command(f"{verb} tasks", "tasks", partial(_act, verb)) for verb in VERBS},
     "logs": Command("open a task's log; :logs api /err searches it", "task", _logs),
+    "merge": Command("logs of several tasks as one, by time", "tasks", _merge),
     "attach": Command("go into a task's tmux window", "task", _attach),
     "scale": Command("run another number of replicas; :scale web 3", "text", _scale),
     "edit": Command("change what the file says about a task", "task", _edit),

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from paneview.control.errors import ControlError
+from paneview.control.model import LineView
 from paneview.tui import sgr, words
 from paneview.tui.logfeed import LogFeed
 
@@ -34,7 +35,7 @@ async def copy_lines(app: PaneviewApp, feed: LogFeed, first: int, last: int, *, 
         if count > MOST_COPIED:
             app.tell(f"{count:,} lines are too many to copy: S saves them to a file", failed=True)
             return
-        text = "\n".join([sgr.plain(line.text) for line in await feed.fetch(first, count)])
+        text = "\n".join([_plain(line) for line in await feed.fetch(first, count)])
         how = await to_clipboard(app, text)
     except ControlError as error:
         app.tell(f"copy: {error.message}", failed=True)
@@ -63,12 +64,18 @@ async def to_clipboard(app: PaneviewApp, text: str) -> str:
     return "by the terminal (OSC 52)"
 
 
+def _plain(line: LineView) -> str:
+    """The text without colours; of a merged log with the task's name."""
+    text = sgr.plain(line.text)
+    return f"{line.task}: {text}" if line.task else text
+
+
 async def _save(feed: LogFeed, first: int, count: int) -> Path:
     stem = re.sub(r"[^\w.-]", "_", feed.task)
     path = Path.cwd() / f"{stem}-{time.strftime('%Y%m%d-%H%M%S')}.log"
     with path.open("x", encoding="utf-8", errors="replace") as file:
         while count > 0:
             for line in await feed.fetch(first, min(STEP, count)):
-                file.write(f"{sgr.plain(line.text)}\n")
+                file.write(f"{_plain(line)}\n")
             first, count = first + STEP, count - STEP
     return path

@@ -10,6 +10,7 @@ from paneview.tui.picture import Change, Picture
 from paneview.tui.viewport import Pos, Source, Whole
 
 KEPT_LOGS = 16
+MERGES = "+"  # between the tasks of a merged log; no task's name holds it
 
 
 @dataclass
@@ -25,6 +26,11 @@ class LogState:
     filter: Finder | None = None
     anchor: int | None = None
     caret: int = 0
+
+    @property
+    def tasks(self) -> list[str]:
+        """The task, or those whose logs are merged here."""
+        return self.feed.task.split(MERGES)
 
     @property
     def source(self) -> Source:
@@ -65,17 +71,20 @@ class Logs:
         """The log of this task."""
         state = self._states.pop(task, None)
         if state is None:
-            state = LogState(LogFeed(self._call, task, self._picture.heads.get(task, 0)))
+            state = LogState(LogFeed(self._call, task, self._head(task.split(MERGES))))
         self._states[task] = state
         if len(self._states) > KEPT_LOGS:
             self._states.pop(next(iter(self._states))).forget()
         return state
 
+    def _head(self, tasks: list[str]) -> int:
+        return sum(self._picture.heads.get(task, 0) for task in tasks)
+
     def update(self, change: Change) -> None:
         """Tell the logs what has moved; nothing is fetched before a window asks."""
         for task, state in self._states.items():
-            if task in change.heads:
-                state.feed.moved(self._picture.heads.get(task, 0))
+            if not change.heads.isdisjoint(state.tasks):
+                state.feed.moved(self._head(state.tasks))
             view = self._picture.tasks.get(task)
             if view is not None and self._runs.get(task) != (view.run, view.state):
                 self._runs[task] = (view.run, view.state)

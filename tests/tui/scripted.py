@@ -143,12 +143,27 @@ class Supervisor:
     def _events(self, **_: Any) -> dict[str, Any]:
         return {"events": self.events, "count": len(self.events)}
 
+    def _merged(self, names: str) -> list[tuple[int, str, str]]:
+        """The lines of several logs, each a second after the one before."""
+        return sorted(
+            (at, name, text) for name in names.split("+") for at, text in enumerate(self.logs.get(name, ()))
+        )
+
     def _log_info(self, task: str) -> dict[str, Any]:
+        if "+" in task:
+            return {"first": 0, "end": len(self._merged(task)), "runs": []}
         end = len(self.logs.get(task, ()))
         default = [{"run": 1, "first": 0, "end": end, "started_at": NOW - 754.2, "ended_at": None}]
         return {"first": self.first, "end": end, "runs": self.runs.get(task, default if end else [])}
 
     def _log_lines(self, task: str, first: int, count: int) -> dict[str, Any]:
+        if "+" in task:
+            merged = self._merged(task)
+            some = [
+                {"n": n, "run": 1, "ts": NOW - 700 + at, "approx": False, "text": text, "task": name}
+                for n, (at, name, text) in enumerate(merged)
+            ]
+            return {"first": 0, "end": len(merged), "lines": some[max(0, first) : max(0, first) + count]}
         lines = self.logs.get(task, [])
         shown = [
             {"n": number, "run": 1, "ts": NOW - 700 + number, "approx": False, "text": lines[number]}

@@ -122,3 +122,16 @@ def test_inside_tmux_the_client_switches_over_and_back(sandbox: Sandbox, folder:
         wait_until(lambda: "0 demo" in session())
         screen.press("\x1d")
         wait_until(lambda: "0 view" in session())
+
+
+def test_logs_merged_by_time_and_their_first_line(sandbox: Sandbox, folder: Path) -> None:
+    run("start", cwd=folder)
+    pane = Pane(sandbox, folder)
+    pane.wait_for("▌ talk", "● running")
+    pane.type("Space", "Space", "=")
+    pane.wait_for("talk + big", "talk said ", "following")
+    pane.type("/", "199999", "Enter")
+    pane.wait_for("big  199999", "1 of 1")
+    pane.type("g")
+    pane.wait_for("paused")
+    wait_until(lambda: "talk said 1\n" in pane.text() or "big  1\n" in pane.text())

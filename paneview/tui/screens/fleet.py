@@ -36,6 +36,7 @@ class FleetScreen(ReadingScreen):
     }
     BINDINGS: ClassVar[list[BindingType]] = [
         key("table.filter", "slash", "find", "Filter", "Filter: regex, ! inverts"),
+        key("table.merge", "equals_sign", "merge", "Merge", "Merge the marked tasks' logs"),
         key("table.drill", "enter", "app.go('logs')", "Full log", "Log in the whole screen"),
     ]
 
@@ -65,6 +66,7 @@ class FleetScreen(ReadingScreen):
         """Back from the log of a task: that one is selected."""
         if self.pv.selected is not None:
             self.table.select(self.pv.selected)
+            self.log_view.show(self.pv.selected)
 
     def go_to(self, name: str) -> None:
         """Select this task, whatever the filter says."""
@@ -72,6 +74,14 @@ class FleetScreen(ReadingScreen):
             self.table.only_failing = False
             self.table.set_filter("")
         self.table.select(name)
+
+    def action_merge(self) -> None:
+        """The logs of the marked tasks as one, by time."""
+        names = self.pv.marked_tasks()
+        if len(names) < 2:
+            self.pv.tell("Mark two tasks or more (space), then = merges their logs")
+        else:
+            self.pv.merge(names)
 
     def targets(self) -> list[str]:
         """The marked tasks, else the selected one."""

@@ -1,4 +1,4 @@
-"""The second screen: one task's log in the whole terminal."""
+"""The second screen: logs in the whole terminal; one, several merged by time, or up to four side by side."""
 
 from __future__ import annotations
 
@@ -7,15 +7,22 @@ from typing import ClassVar
 
 from textual import events
 from textual.binding import BindingType
+from textual.containers import Container
+from textual.geometry import Size
 from textual.widget import Widget
 
 from paneview.tui.keys import key
+from paneview.tui.logstate import MERGES
+from paneview.tui.picture import Change
 from paneview.tui.screens.reading import ReadingScreen
 from paneview.tui.widgets.logview import LogView
 
+MOST_TILES = 4
+LEAST_TILE = Size(50, 8)
+
 
 class LogsScreen(ReadingScreen):
-    """The log of the selected task, and the next and previous task's."""
+    """The log of the selected task, and the next and previous task's; or those of a group."""
 
     CRUMB = "logs"
     AUTO_FOCUS = "#log"
@@ -25,32 +32,101 @@ class LogsScreen(ReadingScreen):
     BINDINGS: ClassVar[list[BindingType]] = [
         key("logs.next", "right_curly_bracket,J", "other_task(1)", "Next task"),
         key("logs.previous", "left_curly_bracket", "other_task(-1)", "Previous task"),
+        key("logs.group", "equals_sign", "group", "Merge", "Marked tasks: merged, side by side"),
     ]
 
+    def __init__(self) -> None:
+        super().__init__()
+        self._tiled = False
+
     def body(self) -> Iterator[Widget]:
-        """Only the log."""
-        yield LogView(id="log")
+        """The logs; all but the first are shown only when they are needed."""
+        with Container(id="tiles"):
+            yield LogView(id="log")
+            for number in range(2, MOST_TILES + 1):
+                yield LogView(id=f"log-{number}")
+
+    @property
+    def group(self) -> list[str]:
+        """The tasks that are looked at together, if there are several."""
+        return [name for name in self.pv.group if name in self.pv.picture.tasks]
+
+    @property
+    def log_view(self) -> LogView:
+        """The log that has the focus."""
+        return self.focused if isinstance(self.focused, LogView) else self.query_one("#log", LogView)
 
     def targets(self) -> list[str]:
-        """The task whose log is shown."""
-        return [self.pv.selected] if self.pv.selected else []
+        """The tasks whose log is shown; of those side by side the one with the focus."""
+        state = self.log_view.state
+        return [] if state is None else [name for name in state.tasks if name in self.pv.picture.tasks]
+
+    def update(self, change: Change) -> None:
+        """The picture has changed."""
+        for view in self.query(LogView):
+            view.update(change)
 
     def on_screen_resume(self, _event: events.ScreenResume) -> None:
-        """Show the selected task."""
-        self.log_view.show(self.pv.selected)
+        """Show the selected task, or the group."""
+        self._arrange()
 
     def on_screen_suspend(self, _event: events.ScreenSuspend) -> None:
         """Nothing more is asked for."""
 
+    def laid_out(self) -> None:
+        """Another size may have room for fewer tiles."""
+        if self.is_current:
+            self._arrange()
+
     def go_to(self, name: str) -> None:
-        """Another task's log."""
-        self.pv.selected = name
-        self.log_view.show(name)
+        """Another task's log, alone."""
+        self.pv.selected, self.pv.group = name, []
+        self._arrange()
 
     def action_other_task(self, by: int) -> None:
         """The next or previous task, in the order of the table."""
         names = self.pv.shown_tasks()
         if names:
             at = names.index(self.pv.selected) if self.pv.selected in names else 0
-            self.pv.selected = names[(at + by) % len(names)]
-            self.log_view.show(self.pv.selected)
+            self.go_to(names[(at + by) % len(names)])
+
+    def action_group(self) -> None:
+        """The marked tasks' logs: merged by time, then side by side where there is room, and so on."""
+        if len(self.group) < 2:
+            self.pv.group = self.pv.marked_tasks()
+            self._tiled = False
+        elif self._room() >= len(self.group[:MOST_TILES]):
+            self._tiled = not self._tiled
+        else:
+            self.pv.tell("There is no room for logs side by side")
+        if len(self.group) < 2:
+            self.pv.tell("Mark two tasks or more in the table (space), then = merges their logs")
+        self._arrange()
+
+    def action_pane(self, by: int) -> None:
+        """The next log of those side by side."""
+        shown = [view for view in self.query(LogView) if view.display]
+        at = shown.index(self.log_view) if self.log_view in shown else 0
+        self.set_focus(shown[(at + by) % len(shown)])
+
+    def _room(self) -> int:
+        """How many logs fit side by side."""
+        across, down = self.size.width // LEAST_TILE.width, (self.size.height - 2) // LEAST_TILE.height
+        return 2 * min(2, down) if across >= 2 else 1
+
+    def _arrange(self) -> None:
+        """Have each view show what it is to show."""
+        group = self.group
+        if len(group) < 2:
+            shown: list[str | None] = [self.pv.selected]
+        elif self._tiled and self._room() >= len(group[:MOST_TILES]):
+            shown = [*group[:MOST_TILES]]
+        else:
+            shown = [MERGES.join(group)]
+        self.set_class(len(shown) > 1, "tiled")
+        self.set_class(len(shown) > 2, "tall-tiles")
+        for at, view in enumerate(self.query(LogView)):
+            view.display = at < len(shown)
+            view.show(shown[at] if at < len(shown) else None)
+        if self.focused is None or not self.focused.display:
+            self.set_focus(self.query_one("#log"))

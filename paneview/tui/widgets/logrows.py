@@ -15,8 +15,10 @@ from paneview.control.model import LineView
 from paneview.tui import sgr, words
 from paneview.tui.canvas import Piece, line, spread
 from paneview.tui.logfeed import RunMark
+from paneview.tui.text import cells, clean, fit
 from paneview.tui.theme import Inks
 
+MOST_LABEL = 14
 STAMPS = ("off", "since start", "clock")
 _STAMP_WIDTHS = {"off": 0, "since start": 10, "clock": 14}
 
@@ -29,12 +31,19 @@ class Shape(NamedTuple):
     stamps: str
     pattern: re.Pattern[str] | None
     inks: Inks
+    tasks: tuple[str, ...] = ()
+    """Those of a merged log."""
+
+    @property
+    def label_width(self) -> int:
+        """Cells that the task's name takes in a merged log."""
+        return min(MOST_LABEL, max((cells(clean(name)) for name in self.tasks), default=-1)) + 1
 
     @property
     def stamp_width(self) -> int:
-        """Cells the time takes, 0 when it is off or there is no room."""
+        """Cells that time and name take; the time is left out where there is no room."""
         width = _STAMP_WIDTHS[self.stamps]
-        return width if self.width >= 3 * width else 0
+        return (width if self.width >= 3 * width else 0) + self.label_width
 
     @property
     def body_width(self) -> int:
@@ -113,9 +122,17 @@ def clock(moment: float, *, parts: bool = False) -> str:
 
 
 def _stamp(log_line: LineView, shape: Shape, run: RunMark | None) -> Strip | None:
-    width = shape.stamp_width
-    if not width:
+    if not shape.stamp_width:
         return None
+    width = shape.stamp_width - shape.label_width
+    label: list[Piece] = []
+    if shape.tasks:
+        inks = (shape.inks.accent, shape.inks.ok, shape.inks.mark, shape.inks.attention)
+        place = shape.tasks.index(log_line.task) if log_line.task in shape.tasks else 0
+        name = fit(clean(log_line.task), shape.label_width - 1)
+        label = [(f"{name} ", inks[place % len(inks)])]
+    if not width:
+        return line(shape.label_width, shape.inks.base, *label)
     if shape.stamps == "clock":
         text = clock(log_line.ts, parts=True)
     elif run is not None and run.started_at is not None:
@@ -123,7 +140,8 @@ def _stamp(log_line: LineView, shape: Shape, run: RunMark | None) -> Strip | Non
     else:
         text = ""
     mark = "~" if log_line.approx else " "
-    return line(width, shape.inks.base, (f"{mark}{text:>{width - 2}} ", shape.inks.dim))
+    stamp = (f"{mark}{text:>{width - 2}} ", shape.inks.dim)
+    return line(shape.stamp_width, shape.inks.base, *label, stamp)
 
 
 def _since(seconds: float) -> str:

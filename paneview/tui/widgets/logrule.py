@@ -18,7 +18,7 @@ def rule(state: LogState | None, task: TaskView | None, width: int, inks: Inks, 
     left: list[Piece] = [("── ", inks.rule)]
     if state is None:
         return spread(width, inks.base, [*left, ("log", ink), (" ", ink)], [], ("─", inks.rule))
-    left += [(clean(state.feed.task), ink), (" ", ink)]
+    left += [(" + ".join(map(clean, state.tasks)), ink), (" ", ink)]
     right = [*standing(state, inks), (" ──", inks.rule)]
     if task is not None:
         look = words.look(task)

@@ -88,13 +88,12 @@ class LogWindow(Canvas, can_focus=True):
         state = self.state
         if state is None:
             return
-        task = state.feed.task
-        if task in change.heads:
+        if not change.heads.isdisjoint(state.tasks):
             for finder in (state.search, state.filter):
                 if finder is not None:
                     finder.extend()
             self._grown(state)
-        elif change.link or task in change.tasks:
+        elif change.link or not change.tasks.isdisjoint(state.tasks):
             self.sync()
 
     def sync(self) -> None:
@@ -278,7 +277,12 @@ class LogWindow(Canvas, can_focus=True):
     def _current_page(self, state: LogState, width: int) -> LogPage:
         pattern = state.search or state.filter
         shape = Shape(
-            max(1, width - 1), self.wrap, self.stamps, pattern.query.pattern if pattern else None, self.inks
+            max(1, width - 1),
+            self.wrap,
+            self.stamps,
+            pattern.query.pattern if pattern else None,
+            self.inks,
+            tuple(state.tasks) if len(state.tasks) > 1 else (),
         )
         if self._page is None or self._page.shape != shape or self._page.state is not state:
             self._page = LogPage(state, shape)

@@ -1,0 +1,152 @@
+"""The logs of several tasks as one, in the order of time, without ever reading them through.
+
+A merged log is named by its tasks with ``+`` between, which no task's name holds. Its lines are numbered, too: the
+number of a line is the sum of what each task's log had reached when it came. So numbers stay what they are while the
+logs grow and while their oldest lines are given up, and a window on any place of a merged log costs a few looks at
+the index of times.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+from paneview.store.match import Query
+from paneview.store.reader import Line, LogReader
+from paneview.store.search import Search, find_lines
+from paneview.store.snapshot import Span
+
+NEAR_END = 2_000  # lines from the end that are simply read
+CLOSE = 500  # lines that are read and thrown away rather than looked for more exactly
+STEPS = 60
+
+
+class Numbered(NamedTuple):
+    """A line and its number in the merged log."""
+
+    number: int
+    line: Line
+
+
+class Merged:
+    """One merged log, as it is now."""
+
+    def __init__(self, reader: LogReader, tasks: Sequence[str]) -> None:
+        self._reader = reader
+        self._tasks = list(tasks)
+        self._bounds = {task: reader.bounds(task) for task in self._tasks}
+
+    @property
+    def bounds(self) -> tuple[int, int]:
+        """The oldest line, and one past the newest."""
+        return sum(first for first, _ in self._bounds.values()), sum(end for _, end in self._bounds.values())
+
+    def lines(self, first: int, count: int, max_bytes: int) -> list[Numbered]:
+        """Up to ``count`` lines from this number on, or from the oldest that is there."""
+        begin, end = self.bounds
+        first = max(first, begin)
+        if count <= 0 or first >= end:
+            return []
+        if end - first <= NEAR_END:
+            starts = {task: max(low, high - (end - first)) for task, (low, high) in self._bounds.items()}
+            lines = self._read(starts, end - first, max_bytes)[-(end - first) :]
+        else:
+            starts = self._starts(first)
+            skip = first - sum(starts.values())
+            lines = self._read(starts, skip + count, max_bytes)[skip:]
+        return [Numbered(first + at, line) for at, line in enumerate(lines[:count])]
+
+    def find(
+        self, query: Query, start: int | None, *, back: bool, limit: int
+    ) -> tuple[list[int], int | None]:
+        """Numbers of matching lines from ``start`` on, and where to go on; None where there is no more."""
+        begin, end = self.bounds
+        start = (end - 1 if back else begin) if start is None else max(begin, min(start, end - 1))
+        found = self.lines(start, 1, 0)
+        if not found:
+            return [], None
+        hits: list[int] = []
+        frontier: int | None = None
+        for task in self._tasks:
+            at = self._number_at(task, found[0].line.ts, after=back)
+            search = Search(query, newest_first=back, limit=limit, start=at, max_bytes=0)
+            numbers, following = find_lines(self._reader, task, search)
+            hits += [self._number_of(task, number) for number in numbers]
+            if following is not None:
+                reached = self._number_of(task, following - 1 if back else following)
+                frontier = reached if frontier is None else (max if back else min)(frontier, reached)
+        beyond = [hit for hit in hits if hit <= start] if back else [hit for hit in hits if hit >= start]
+        if frontier is not None:  # what one task was not searched for yet may come before the others' hits
+            limit_at = frontier
+            beyond = [hit for hit in beyond if (hit > limit_at if back else hit < limit_at)]
+        beyond.sort(reverse=back)
+        if len(beyond) > limit:
+            return beyond[:limit], beyond[limit]
+        return beyond, frontier
+
+    def _read(self, starts: Mapping[str, int], count: int, max_bytes: int) -> list[Line]:
+        lines = [
+            (line.ts, at, line.number, line)
+            for at, task in enumerate(self._tasks)
+            for line in self._reader.lines(task, starts[task], count, max_bytes=max_bytes)
+            if line.number < self._bounds[task][1]
+        ]
+        return [line for *_, line in sorted(lines, key=lambda found: found[:3])]
+
+    def _starts(self, wanted: int) -> dict[str, int]:
+        """Where each log had come when the merged one was at this line, or a little before."""
+        low, high = 0.0, time.time() + 1
+        best = {task: first for task, (first, _) in self._bounds.items()}
+        for _ in range(STEPS):
+            if wanted - sum(best.values()) <= CLOSE:
+                break
+            middle = (low + high) / 2
+            starts = {task: self._number_at(task, middle) for task in self._tasks}
+            if sum(starts.values()) <= wanted:
+                low, best = middle, starts
+            else:
+                high = middle
+        return best
+
+    def _number_of(self, task: str, number: int) -> int:
+        """The merged number of a task's line."""
+        first, end = self._bounds[task]
+        number = max(first, min(number, end - 1))
+        found = self._reader.lines(task, number, 1, max_bytes=0)
+        if not found:
+            return number + sum(end for other, (_, end) in self._bounds.items() if other != task)
+        ts, place = found[0].ts, self._tasks.index(task)
+        return number + sum(
+            self._number_at(other, ts, after=at < place)
+            for at, other in enumerate(self._tasks)
+            if other != task
+        )
+
+    def _number_at(self, task: str, ts: float, *, after: bool = False) -> int:
+        """The task's first line that came at this time or later; ``after``: later."""
+        first, end = self._bounds[task]
+        source = self._reader.lines_of(task)
+        if source is None:
+            return first
+        for piece in source.forward(first, Span(since=ts), most=1):
+            low, high = max(piece.first, first), piece.end
+            while low < high:
+                middle = (low + high) // 2
+                came = piece.when(middle)[0]
+                if came < ts or (after and came == ts):
+                    low = middle + 1
+                else:
+                    high = middle
+            if low < piece.end:
+                return min(low, end)
+        return end
+
+
+def merged_find(
+    reader: LogReader, tasks: Sequence[str], query: Query, args: Mapping[str, Any], limit: int
+) -> dict[str, Any]:
+    """The reply to a search through a merged log."""
+    back = args["direction"] == "back"
+    hits, following = Merged(reader, tasks).find(query, args["start"], back=back, limit=limit)
+    return {"hits": hits, "next": following}

@@ -1,0 +1,71 @@
+"""Several logs as one, by time: numbers that stay, windows anywhere, searches in order."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from paneview.store import log_schema
+from paneview.store.database import connect, prepare
+from paneview.store.match import Query
+from paneview.store.reader import LogReader
+from paneview.store.writer import LogWriter, When
+from paneview.supervisor.merging import Merged
+
+TASKS = ("api", "web", "job")
+COUNTS = {"api": 9_000, "web": 3_000, "job": 40}
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[LogReader, list[str]]]:
+    """A store with three logs, and all their lines in order."""
+    folder = tmp_path_factory.mktemp("merged")
+    spool = folder / "spool"
+    spool.mkdir()
+    prepare(folder / "logs.db", log_schema.MIGRATIONS, pragmas=log_schema.PRAGMAS)
+    dice = random.Random(7)
+    # No two at the same moment: times are kept to the millisecond, and those that are the same have no order.
+    ticks = iter(dice.sample(range(100_000, 200_000), sum(COUNTS.values())))
+    moments = sorted((next(ticks) / 50, task) for task in TASKS for _ in range(COUNTS[task]))
+    texts: list[str] = []
+    at = dict.fromkeys(TASKS, 0)
+    with closing(connect(folder / "logs.db")) as db:
+        writer = LogWriter(db)
+        with writer.transaction():
+            for number, task in enumerate(TASKS):
+                writer.open_run(number + 1, task)
+            for moment, task in moments:
+                text = f"{task} {at[task]}{' rare' if at[task] % 977 == 5 else ''}"
+                at[task] += 1
+                texts.append(text)
+                log, run = writer.task(task), TASKS.index(task) + 1
+                writer.add(log, run, 0, f"{text}\n".encode(), When.at(moment))
+    with LogReader(folder / "logs.db", Path(spool)) as reader:
+        yield reader, texts
+
+
+def test_a_window_anywhere(written: tuple[LogReader, list[str]]) -> None:
+    reader, texts = written
+    merged = Merged(reader, TASKS)
+    assert merged.bounds == (0, len(texts))
+    for first in (0, 1, 700, 5_000, 9_999, len(texts) - 2_500, len(texts) - 50):
+        found = merged.lines(first, 40, 1_000)
+        assert [one.number for one in found] == list(range(first, min(first + 40, len(texts))))
+        assert [one.line.raw.decode() for one in found] == texts[first : first + 40]
+    assert merged.lines(len(texts), 10, 1_000) == []
+
+
+@pytest.mark.parametrize("back", [True, False])
+def test_a_search_finds_every_hit_once_and_in_order(written: tuple[LogReader, list[str]], back: bool) -> None:
+    reader, texts = written
+    wanted = [at for at, text in enumerate(texts) if "rare" in text]
+    following: int | None = len(texts) - 1 if back else 0
+    found: list[int] = []
+    while following is not None:
+        hits, following = Merged(reader, TASKS).find(Query("rare"), following, back=back, limit=3)
+        found += hits
+    assert found == (wanted[::-1] if back else wanted)

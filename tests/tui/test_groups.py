@@ -1,0 +1,76 @@
+"""Logs of several tasks together: merged by time, side by side."""
+
+from __future__ import annotations
+
+from textual.pilot import Pilot
+
+from tests.harness import eventually
+from tests.tui.running import running, settled, text, toasts
+from tests.tui.scripted import Supervisor, task
+
+
+def three() -> Supervisor:
+    names = ("api", "web", "job")
+    logs = {name: [f"{name} says {number}" for number in range(40)] for name in names}
+    return Supervisor([task(name) for name in names], logs=logs)
+
+
+async def mark_two_and_merge(pilot: Pilot[int]) -> None:
+    await pilot.press("g", "space", "space", "equals_sign")
+    await eventually(lambda: " logs " in text(pilot, "#header"))
+    await settled(pilot)
+
+
+async def test_the_marked_tasks_logs_are_merged_by_time() -> None:
+    supervisor = three()
+    async with running(supervisor) as pilot:
+        await mark_two_and_merge(pilot)
+        await eventually(lambda: "web web says 39" in text(pilot, "#log"))
+        shown = text(pilot, "#log")
+        assert "api + web" in shown
+        assert "80 lines" in shown
+        assert (
+            shown.index("api api says 38") < shown.index("web web says 38") < shown.index("api api says 39")
+        )
+        supervisor.write("api", "api says more")
+        await eventually(lambda: "api api says more" in text(pilot, "#log"))
+        await pilot.press("escape", "escape")
+        await pilot.pause()
+        assert " fleet " in text(pilot, "#header")
+
+
+async def test_side_by_side_on_a_wide_screen() -> None:
+    supervisor = three()
+    async with running(supervisor, (200, 60)) as pilot:
+        await pilot.press("asterisk", "equals_sign")
+        await eventually(lambda: "api + web + job" in text(pilot))
+        await pilot.press("equals_sign")
+        await eventually(lambda: all(f"── {name} " in text(pilot) for name in ("api", "web", "job")))
+        await settled(pilot)
+        assert "api says 39" in text(pilot, "#log")
+        assert "job says 39" in text(pilot, "#log-3")
+        supervisor.write("web", "web says more")
+        await eventually(lambda: "web says more" in text(pilot, "#log-2"))
+        await pilot.press("tab", "r")
+        await eventually(lambda: supervisor.requests("restart") == [{"tasks": ["web"]}])
+        await pilot.press("equals_sign")
+        await eventually(lambda: "api + web + job" in text(pilot))
+        await pilot.press("right_curly_bracket")
+        await eventually(lambda: "+ web" not in text(pilot))
+
+
+async def test_without_marks_or_room_the_next_key_is_named() -> None:
+    async with running(three()) as pilot:
+        await pilot.press("equals_sign")
+        await eventually(lambda: any("Mark two tasks" in told for told in toasts(pilot)))
+        await mark_two_and_merge(pilot)
+        await pilot.press("equals_sign")
+        await eventually(lambda: "There is no room for logs side by side" in toasts(pilot))
+
+
+async def test_merging_by_command() -> None:
+    async with running(three()) as pilot:
+        await pilot.press("colon", *"merge job api", "enter")
+        await eventually(lambda: "job + api" in text(pilot))
+        await pilot.press("colon", *"merge job", "enter")
+        await eventually(lambda: "merge TASK TASK…" in toasts(pilot))
