@@ -228,6 +228,39 @@ class WorkerEvent(Shape):
     fields: dict[str, Any] | None = None
 
 
+class Runner(Shape):
+    """A way to run agents."""
+
+    name: str
+    preset: str | None
+    model: str | None
+    max_concurrent: int | None
+    """null: any number."""
+    paused: bool
+    status: Literal["rate_limited", "auth"] | None
+    reason: str | None
+    since: float | None
+    until: float | None
+    """When the pause ends by itself."""
+    jobs: int
+    """Phases that wait for it."""
+
+
+class Resumed(Fate):
+    """What was done about a runner."""
+
+    jobs: int | None = None
+    """Phases that were released."""
+
+
+class Runners(Success):
+    """`runner list`, and `runner resume` with the results alone."""
+
+    runners: list[Runner] | None = None
+    count: int | None = None
+    results: list[Resumed] | None = None
+
+
 class Service(Success):
     """`service`."""
 
@@ -252,5 +285,6 @@ QUEUE_SHAPES: dict[str, type[Shape]] = {
     "workers": Workers,
     "hosts": Hosts,
     "unquarantine": Fates,
+    "runner": Runners,
     "service": Service,
 }

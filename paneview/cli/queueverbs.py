@@ -221,6 +221,16 @@ QUEUE_VERBS = (
         example="paneview unquarantine reviewer.1",
     ),
     Verb(
+        "runner",
+        "runner:runner",
+        "Show what runs agents and is paused, or let it go on.",
+        words="[list | resume NAME…]",
+        most=None,
+        options=(_BROKER,),
+        complete="list resume",
+        example="paneview runner resume claude",
+    ),
+    Verb(
         "watchdog",
         "watchdog:watchdog",
         "Bring back workers in panes that died, and the jobs they held.",

@@ -38,7 +38,7 @@ _GROUPS = (
             "queue",
         ),
     ),
-    ("Workers", ("worker", "workers", "hosts", "unquarantine", "watchdog", "service")),
+    ("Workers", ("worker", "workers", "hosts", "unquarantine", "runner", "watchdog", "service")),
 )
 
 

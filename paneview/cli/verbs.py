@@ -32,8 +32,7 @@ KINDS = (
     "task_adopted spawn_failed "
     "log_gap tmux_lost tmux_restored config_reloaded config_rejected counter_reset dependency_timeout hook_failed "
     "port_cleared port_refused worker_quarantined worker_hung queue_lost queue_restored "
-    "websocket_started websocket_stopped websocket_failed workflow_started workflow_waiting workflow_budget "
-    "workflow_conflict workflow_done workflow_failed workflow_cancelled"
+    "websocket_started websocket_stopped websocket_failed"
 )
 
 OPEN = Verb(
@@ -297,18 +296,14 @@ VERBS = (
 # The queue's commands are a table of their own: `status` has no time to read it.
 QUEUE = (
     "worker", "dispatch", "dispatch-role", "broadcast", "submit", "jobs", "job", "result", "cancel", "dlq", "queue",
-    "workers", "panes", "hosts", "unquarantine", "watchdog", "service",
+    "workers", "panes", "hosts", "unquarantine", "runner", "watchdog", "service",
 )  # fmt: skip
 
 
-WORKFLOW = ("ask", "workflow", "workflows", "workflow-status", "workflow-setup", "workflow-teardown")
-
-
-def _later_verbs() -> tuple[Verb, ...]:
+def _queue_verbs() -> tuple[Verb, ...]:
     from paneview.cli.queueverbs import QUEUE_VERBS  # noqa: PLC0415
-    from paneview.cli.workflowverbs import WORKFLOW_VERBS  # noqa: PLC0415
 
-    return (*QUEUE_VERBS, *WORKFLOW_VERBS)
+    return QUEUE_VERBS
 
 
-PARSER = Parser(VERBS, SHARED, OPEN, (*QUEUE, *WORKFLOW), _later_verbs)
+PARSER = Parser(VERBS, SHARED, OPEN, QUEUE, _queue_verbs)

@@ -8,16 +8,17 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from paneview.cli.errors import UsageError
+from paneview.cli.errors import CliError, UsageError
 from paneview.cli.queue import place_of, seconds
 from paneview.worker import Handlers, Setup, Worker, records
 from paneview.worker.console import Console
 from paneview.worker.joining import connect_to
+from paneview.worker.phases import roles_here
 from paneview.worker.setup import DEFAULT_COMMAND, DEFAULT_ROLE
 
 if TYPE_CHECKING:
     from paneview.cli.parser import Call
-    from paneview.config.queue import QueueSettings
+    from paneview.config.queue import QueuePlace
 
 
 def worker(call: Call) -> int:
@@ -25,7 +26,7 @@ def worker(call: Call) -> int:
     if note := call.text("respawn"):
         records.start_again(Path(note))
     where = place_of(call)
-    setup = _setup(call, where.settings)
+    setup = _setup(call, where)
     console = Console(as_json=call.json, level=where.settings.log_level)
     handlers = Handlers()
     classes = handlers.load(call.texts("handlers"))
@@ -41,24 +42,34 @@ def worker(call: Call) -> int:
     return int(made.run())
 
 
-def _setup(call: Call, settings: QueueSettings) -> Setup:
+def _setup(call: Call, where: QueuePlace) -> Setup:
+    settings = where.settings
     text = call.text("command")
     try:
         command = tuple(shlex.split(text)) if text is not None else DEFAULT_COMMAND
     except ValueError as error:
         raise UsageError(f"--command: {error}") from None
+    host = call.text("host") or settings.here
+    roles = tuple(dict.fromkeys(call.texts("role"))) or (DEFAULT_ROLE,)
+    if where.file is not None and where.file.is_file():
+        here = roles_here(roles, where.file, os.environ, host)
+        if not here:
+            raise CliError(f"{where.file}: hosts keep {', '.join(roles)} away from {host}", code="config")
+        roles = here
     grace, concurrency = seconds(call, "grace"), call.count("concurrency")
     try:
         return Setup(
-            roles=tuple(dict.fromkeys(call.texts("role"))) or (DEFAULT_ROLE,),
+            roles=roles,
             concurrency=1 if concurrency is None else concurrency,
             once=call.flag("once"),
             name=call.text("name") or "",
-            host=call.text("host") or settings.here,
+            host=host,
             grace=30.0 if grace is None else grace,
             command=command,
             runner=call.text("runner") or "",
             allow=tuple(os.path.abspath(os.path.expanduser(name)) for name in call.texts("allow")),
+            file=where.file,
+            state=where.folder,
             heartbeat_interval=settings.heartbeat_interval,
             heartbeat_ttl=settings.heartbeat_ttl,
         )

@@ -20,6 +20,7 @@ from paneview.config.models import Project, ProjectTable, Task
 from paneview.config.paths import default_name
 from paneview.config.relations import check_dependencies, check_sharing, expand_dependencies
 from paneview.config.resolve import Context, check_commands, resolve_environment, resolve_task
+from paneview.config.roles import Agents
 from paneview.config.runners import resolve_agents
 from paneview.config.secrets import secret_values
 from paneview.config.validate import Complaint, validate
@@ -28,6 +29,7 @@ from paneview.config.workflows import resolve_workflows
 
 _SESSION_NAME = re.compile(rf"[A-Za-z0-9_][A-Za-z0-9_ -]{{0,{NAME_LENGTH - 1}}}")
 TABLES = {"tasks": "task", "workers": "worker", "runners": "runner", "roles": "role", "workflows": "workflow"}
+_FOR_AGENTS = ("runners", "roles", "secrets", "env", "env_file")
 _PLACE = re.compile(r" \((?:at line (\d+), column (\d+)|at end of document)\)$")
 
 
@@ -58,6 +60,26 @@ def parse_project(
     if context.complaints or context.problems:
         raise ConfigError(*_problems(context, text, str(path)))
     return project
+
+
+def load_agents(path: Path, environ: Mapping[str, str]) -> tuple[Agents, tuple[str, ...]]:
+    """The runners and roles of `path`, and the patterns of its secrets' names; its tasks need not be right here.
+
+    Raises ConfigError.
+    """
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise ConfigError(Problem(str(path), None, None, f"can't be read: {error.strerror}")) from error
+    text, data = parse_toml(content, path)
+    table, complaints = validate({key: data[key] for key in _FOR_AGENTS if key in data})
+    context = Context(path.parent, environ)
+    context.complaints += complaints
+    env = resolve_environment(context, (), table.env, table.env_file, environ)
+    agents = resolve_agents(context, table.runners, table.roles, env)
+    if context.complaints or context.problems:
+        raise ConfigError(*_problems(context, text, str(path)))
+    return agents, tuple(table.secrets.patterns)
 
 
 def parse_toml(content: bytes, path: Path) -> tuple[str, dict[str, Any]]:

@@ -8,10 +8,11 @@ function here that acts on a process checks that it is still the same one. On Li
 from paneview.proc.ids import ProcessId, boot_id, identify, is_alive, started_at
 from paneview.proc.sample import Sampler, Usage
 from paneview.proc.signals import interrupt, kill_until_gone, send, wait_gone
-from paneview.proc.table import MARKER, ProcessTable, marker
+from paneview.proc.table import AGENT, MARKER, ProcessTable, marker
 from paneview.proc.watch import ExitWatch
 
 __all__ = [
+    "AGENT",
     "MARKER",
     "ExitWatch",
     "ProcessId",

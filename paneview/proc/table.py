@@ -19,6 +19,9 @@ from paneview.proc.ids import ProcessId
 from paneview.proc.row import Backend, Row
 
 MARKER = "PANEVIEW_RUN"
+# An agent's run carries a marker that begins so. It outlives the worker that started it and is waited for by the next
+# one, so that it is nobody's member but its own.
+AGENT = "agent-"
 # A table this young is as good as a new one for callers that act on what they find and then look again.
 RECENT = 0.002  # seconds
 # A process older than this has long made the exec that gave it its environment: what was read of it stays
@@ -149,8 +152,10 @@ class ProcessTable:
     ) -> set[ProcessId]:
         """The live processes of one task: tree of ``root``, its session, its marker, ``known`` with their trees.
 
-        Never the caller or one of its ancestors, never a tmux server.
+        Never the caller or one of its ancestors, never a tmux server, and of an agent's run nothing but when it is
+        asked for by its own marker.
         """
+        apart = set() if marker.startswith(AGENT) else self._agents()
         seeds = {process.pid for process in known if self.get(process)}
         if root and (row := self.rows.get(root.pid)) and row.start == root.start:
             seeds.add(root.pid)
@@ -158,7 +163,11 @@ class ProcessTable:
             seeds.update(self._sessions.get(session, ()))
         if marker:
             seeds.update(process.pid for process in self.marked(marker).get(marker, ()))
-        return {ProcessId(r.pid, r.start) for r in self._below(seeds) if not self._is_off_limits(r)}
+        found = {ProcessId(r.pid, r.start) for r in self._below(seeds, apart) if not self._is_off_limits(r)}
+        return found - apart
+
+    def _agents(self) -> set[ProcessId]:
+        return {process for found in self.marked(AGENT).values() for process in found}
 
     def _is_same_session(self, session: int, root: ProcessId | None, known: Collection[ProcessId]) -> bool:
         """False if the session's number now belongs to a leader that is not the one we knew."""
@@ -170,13 +179,15 @@ class ProcessTable:
         named = [p for p in (root, *known) if p and p.pid == session]
         return not named or any(p.start == leader.start for p in named)
 
-    def _below(self, roots: Collection[int]) -> Iterator[Row]:
-        """Each process reachable from ``roots``, once; never through what is off limits."""
+    def _below(self, roots: Collection[int], apart: Collection[ProcessId] = ()) -> Iterator[Row]:
+        """Each process reachable from ``roots``, once; never through what is off limits, or set apart."""
         todo, seen = list(roots), set(roots)
         while todo:
             pid = todo.pop()
             row = self.rows.get(pid)
             if row is None or pid in self._protected or row.name == _TMUX_SERVER:
+                continue
+            if apart and ProcessId(row.pid, row.start) in apart:
                 continue
             yield row
             fresh = [child for child in self._children.get(pid, ()) if child not in seen]

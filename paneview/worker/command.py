@@ -30,6 +30,15 @@ class Failure(Exception):  # noqa: N818 - what people of the field call it
         self.retry_in = retry_in
 
 
+class HandBack(Exception):  # noqa: N818 - what is done
+    """A handler gives the job back: nobody can do it now, and no attempt is spent. ``delay``: seconds until it may."""
+
+    def __init__(self, reason: str, delay: float = 0.0) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.delay = delay
+
+
 class Command:
     """A job in a worker's hands. The payload is data from outside: never run what it says."""
 

@@ -39,7 +39,7 @@ class Prompter:
     ) -> None:
         self._command = tuple(command)
         self._folders = tuple(folders)
-        kept = {name: value for name, value in environ.items() if name not in _NOT_INHERITED}
+        kept = inherited(environ)
         # By this mark a watchdog or supervisor finds what a killed worker has left running.
         self._environ = {MARKER: marker, **kept} if marker else kept
         self._console = console
@@ -68,14 +68,22 @@ class Prompter:
         return ended.output.strip("\n")
 
     def _folder(self, wish: str) -> Path:
-        if not wish:
-            return Path.cwd()
-        folder = Path(os.path.realpath(os.path.expanduser(wish)))
-        if not any(folder.is_relative_to(allowed) for allowed in self._folders):
-            raise Failure(f"working_dir {wish} is outside what this worker allows", retry=False)
-        if not folder.is_dir():
-            raise Failure(f"working_dir {wish} is no folder here", retry=False)
-        return folder
+        return allowed(wish, self._folders, "working_dir") if wish else Path.cwd()
+
+
+def inherited(environ: Mapping[str, str]) -> dict[str, str]:
+    """An environment without the marks of a session around it."""
+    return {name: value for name, value in environ.items() if name not in _NOT_INHERITED}
+
+
+def allowed(wish: str, folders: Sequence[Path], what: str) -> Path:
+    """The folder that a job wishes to run in, links followed. Raises `Failure` if it is in none of ``folders``."""
+    folder = Path(os.path.realpath(os.path.expanduser(wish)))
+    if not any(folder.is_relative_to(one) for one in folders):
+        raise Failure(f"{what} {wish} is outside what this worker allows", retry=False)
+    if not folder.is_dir():
+        raise Failure(f"{what} {wish} is no folder here", retry=False)
+    return folder
 
 
 def _read(payload: Json) -> tuple[str, str]:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from paneview.broker import Claim, Worker, lanes_of
 from paneview.broker.targets import check_name
+from paneview.config.paths import state_home
 from paneview.config.queue import host_name
 
 DEFAULT_ROLE = "worker"
@@ -36,6 +37,10 @@ class Setup:
     """What does phases of workflows; empty: the role's, as the file says."""
     allow: tuple[str, ...] = ()
     """Folders in which, or below which, a job may ask to run; empty: the one the worker was started in."""
+    file: Path | None = None
+    """The project's file, which says what agents may do; None: what is built in holds."""
+    state: Path = field(default_factory=state_home)
+    """Where the folders of agents' runs and the worktrees of workflows lie."""
     heartbeat_interval: float = 10.0
     heartbeat_ttl: float = 60.0
     environ: Mapping[str, str] = field(default_factory=lambda: dict(os.environ))

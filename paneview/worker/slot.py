@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from paneview.broker import BrokerError, Outcome, UnavailableError, Verdict
 from paneview.broker.model import Json
 from paneview.rules.jobs import JobState
-from paneview.worker.command import Command, Failure
+from paneview.worker.command import Command, Failure, HandBack
 from paneview.worker.console import Console, clean
 
 if TYPE_CHECKING:
@@ -103,11 +103,16 @@ class Slot(threading.Thread):
         outcome = self._do(command)
         if not self._crew.end(running):
             raise _Abandoned
+        if isinstance(outcome, HandBack):
+            self._hand_back(lease, outcome.reason, outcome.delay)
+            return None
         return self._bring(running, outcome)
 
-    def _do(self, command: Command) -> Outcome:
+    def _do(self, command: Command) -> Outcome | HandBack:
         try:
             result = self._handle(command)
+        except HandBack as wish:
+            return wish
         except Failure as error:
             failed = Outcome("error", error=str(error), retry=error.retry, retry_in=error.retry_in)
         except (Exception, SystemExit) as error:  # noqa: BLE001 - a handler's error is its job's result
@@ -147,9 +152,12 @@ class Slot(threading.Thread):
             refused = Outcome("error", error=f"its result was refused: {error}", retry=False, host=self._host)
             return self._steady(lambda: self._broker.finish(lease, refused, claim=claim))
 
-    def _hand_back(self, lease: Lease) -> None:
-        if self._steady(lambda: self._broker.release(lease, reason="its worker ends")):
-            self._console.tell("returned", f"{lease.job.kind} {lease.id} handed back", job=lease.id)
+    def _hand_back(self, lease: Lease, reason: str = "its worker ends", delay: float = 0.0) -> None:
+        if self._steady(lambda: self._broker.release(lease, delay=delay, reason=reason)):
+            words = f"{clean(lease.job.kind)} {lease.id} handed back"
+            if delay:
+                words += f" for {delay:.0f} s: {clean(reason)}"
+            self._console.tell("returned", words, job=lease.id, reason=reason, delay=delay)
 
     def _steady(self, call: Callable[[], T]) -> T | None:
         """The answer of a queue that may be away for a while; None if the worker's end came before it."""

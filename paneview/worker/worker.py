@@ -22,9 +22,10 @@ from paneview.worker import records
 from paneview.worker.command import Command
 from paneview.worker.console import Console, Log
 from paneview.worker.crew import Crew, Running
-from paneview.worker.handlers import Handlers
+from paneview.worker.handlers import Handler, Handlers
 from paneview.worker.joining import connect_to, shown_url
 from paneview.worker.keeper import Keeper
+from paneview.worker.phases import Phases
 from paneview.worker.prompt import Prompter
 from paneview.worker.setup import Identity, Setup
 from paneview.worker.slot import Slot
@@ -59,6 +60,7 @@ class Worker:
         self.handlers = handlers or Handlers()
         self._connect = connect or (lambda: connect_to(find_queue({})))
         self._crew = Crew(self.setup.grace)
+        self._broker: Broker | None = None
         self._answers = True
         self._left: Path | None = None
         self._stuck = 0
@@ -71,7 +73,16 @@ class Worker:
             self.console,
             records.marker(self.me.id),
         )
-        for kind, built_in in (("ping", self._ping), ("prompt", prompter), ("shutdown", self._shutdown)):
+        self._phases = phases = Phases(
+            self.setup, self.me, self._need_broker, lambda: self._crew.stopping.reason
+        )
+        known: dict[str, Handler] = {
+            "ping": self._ping,
+            "prompt": prompter,
+            "phase": phases,
+            "shutdown": self._shutdown,
+        }
+        for kind, built_in in known.items():
             if kind not in self.handlers.kinds:
                 self.handlers.add(kind, built_in)
 
@@ -89,6 +100,8 @@ class Worker:
             broker = self._join()
             if broker is None:
                 return 0
+            self._broker = broker
+            threading.Thread(target=self._phases.warm_up, name="warm-up", daemon=True).start()
             keeper = Keeper(
                 self._crew,
                 self._connect,
@@ -110,6 +123,10 @@ class Worker:
     def stop(self, reason: str = "asked to") -> None:
         """Begin no new job and end; asked again, hand back what is under way."""
         self._crew.stop(reason)
+
+    def _need_broker(self) -> Broker:
+        assert self._broker is not None  # a job has come from it
+        return self._broker
 
     def _join(self) -> Broker | None:
         """The queue, as soon as it answers, with us registered; None: told to end before."""

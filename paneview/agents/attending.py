@@ -1,0 +1,268 @@
+"""A run from the worker's side: begin it, or find it under way, wait for it, and know what came of it.
+
+All that is needed is the run's folder. An outcome there is taken as it is, whoever waited for it first; a shim that
+runs is waited for; one that is gone without an outcome has lost the run, and what is left of the agent is ended.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from dataclasses import asdict, replace
+from pathlib import Path
+
+from paneview import proc
+from paneview.agents import folder as place
+from paneview.agents.model import RunOutcome, RunRequest, RunStatus
+from paneview.agents.presets import preset_of
+from paneview.agents.redact import PATTERNS
+from paneview.agents.shim import TAKEN
+from paneview.config.roles import Runner
+
+LOOK = 0.1  # seconds between two looks at what there is to show
+YOUNG = 10.0  # seconds in which a shim that holds its lock has said who it is
+LAST_LINES = 4096  # bytes of a run already under way that are shown again
+
+
+class Ended(Exception):  # noqa: N818 - what happened
+    """Nobody waits for the run any more; it goes on."""
+
+
+class Attendance:
+    """A run in a worker's hands. ``show`` gets each line that people are to see."""
+
+    def __init__(self, runner: Runner, request: RunRequest, show: Callable[[str], None]) -> None:
+        self._runner = runner
+        self._request = request
+        self._folder = request.folder
+        self._show = show
+        self._shown = 0
+        self._shim: subprocess.Popen[bytes] | None = None
+        self._woken, self._waker = os.pipe()
+        self.marker = proc.AGENT + request.run
+
+    def wake(self) -> None:
+        """Have `run` look whether it is to end; from any thread."""
+        with suppress(OSError):  # it has ended
+            os.write(self._waker, b".")
+
+    def run(self, stop: Callable[[], str], patterns: Iterable[str] = PATTERNS) -> RunOutcome:
+        """Wait for the outcome, and begin the run if nobody has.
+
+        ``stop`` is asked now and then: "end" ends the agent (its outcome comes soon after), "leave" leaves it to
+        itself, "" goes on. ``patterns``: names of environment variables that hold secrets. Raises Ended, OSError.
+        """
+        place.make(self._folder)
+        attended = self._attend(stop)
+        try:
+            if (found := self.outcome()) is not None:
+                return found
+            if not self._is_under_way():
+                if (self._folder / place.SHIM).exists():
+                    return self._lost()
+                self._begin(tuple(patterns))
+            else:
+                self._show("the agent is already at work: waiting for it")
+                self._shown = max(0, _size(self._folder / place.SHOWN) - LAST_LINES)
+            return self._wait(stop)
+        finally:
+            os.close(attended)
+            os.close(self._woken)
+            os.close(self._waker)
+
+    def outcome(self) -> RunOutcome | None:
+        """What came of it, once that is known."""
+        found = place.read_json(self._folder / place.OUTCOME)
+        if found is None:
+            return None
+        try:
+            return RunOutcome.from_json(found)
+        except (ValueError, TypeError, KeyError):
+            return None
+
+    # Finding it
+
+    def _attend(self, stop: Callable[[], str]) -> int:
+        while (attended := place.lock(self._folder / place.ATTENDED)) is None:
+            if stop():
+                raise Ended
+            time.sleep(LOOK)
+        return attended
+
+    def _is_under_way(self) -> bool:
+        return self._process() is not None or place.is_locked(self._folder / place.RUNNING)
+
+    def _process(self) -> proc.ProcessId | None:
+        """The shim, if it runs."""
+        note = place.read_json(self._folder / place.SHIM)
+        if note is None or note.get("boot") != proc.boot_id():
+            return None
+        shim = proc.ProcessId(int(note["pid"]), int(note["start"]))
+        return shim if proc.is_alive(shim) else None
+
+    # Beginning it
+
+    def _begin(self, patterns: tuple[str, ...]) -> None:
+        request, runner = self._request, self._runner
+        again = place.read_json(self._folder / place.AGAIN) or {}
+        if session := again.get("resume"):
+            request = replace(request, resume=str(session))
+        place.write(self._folder / place.PROMPT, request.prompt)
+        preset = preset_of(runner)
+        asked = {
+            "run": request.run,
+            "marker": self.marker,
+            "argv": preset.argv(runner, request),
+            "cwd": os.fspath(request.cwd),
+            "permissions": request.permissions,
+            "resume": request.resume,
+            "schema": request.schema,
+            "budget_usd": request.budget_usd,
+            "timeout": runner.timeout,
+            "patterns": patterns,
+            "runner": {**asdict(runner), "env": {}},
+        }
+        place.write_json(self._folder / place.REQUEST, asked)
+        self._shown = _size(self._folder / place.SHOWN)
+        log = place.append(self._folder / place.LOG)
+        try:
+            self._shim = subprocess.Popen(
+                [sys.executable, "-P", "-m", "paneview.agents.shim", os.fspath(self._folder)],
+                cwd=self._folder,
+                env={**request.env, **preset.ENV, **runner.env, proc.MARKER: self.marker},
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+        finally:
+            os.close(log)
+
+    # Waiting for it
+
+    def _wait(self, stop: Callable[[], str]) -> RunOutcome:
+        told = ""
+        while (shim := self._alive()) is not None:
+            wish = stop()
+            if wish == "leave":
+                raise Ended
+            if wish == "end" and told != "end":
+                told = wish
+                proc.send(signal.SIGTERM, [shim])
+            self._sleep(shim)
+            self._tail()
+        self._tail(last=True)
+        return self.outcome() or self._lost(cancelled=told == "end")
+
+    def _alive(self) -> proc.ProcessId | None:
+        if self._shim is None:
+            return self._process() or self._young()
+        if self._shim.poll() is None:
+            return proc.identify(self._shim.pid)
+        return None if self._shim.returncode != TAKEN else self._process() or self._young()
+
+    def _young(self) -> proc.ProcessId | None:
+        """The shim that holds its lock, and is about to say who it is."""
+        until = time.monotonic() + YOUNG
+        while place.is_locked(self._folder / place.RUNNING) and time.monotonic() < until:
+            if (found := self._process()) is not None:
+                return found
+            time.sleep(0.01)
+        return self._process()
+
+    def _sleep(self, shim: proc.ProcessId) -> None:
+        """Until it ends, `wake`, or a moment has passed."""
+        fds = [self._woken]
+        pidfd = None
+        try:
+            if hasattr(os, "pidfd_open"):
+                with suppress(OSError):
+                    pidfd = os.pidfd_open(shim.pid)
+                    fds.append(pidfd)
+            ready, _, _ = select.select(fds, [], [], LOOK)
+            if self._woken in ready:
+                os.read(self._woken, 4096)
+        finally:
+            if pidfd is not None:
+                os.close(pidfd)
+
+    def _tail(self, *, last: bool = False) -> None:
+        """Show what is new."""
+        try:
+            with (self._folder / place.SHOWN).open("rb") as file:
+                file.seek(self._shown)
+                data = file.read()
+        except FileNotFoundError:
+            return
+        if not last:
+            data = data[: data.rfind(b"\n") + 1]
+        self._shown += len(data)
+        for line in data.decode("utf-8", "replace").splitlines():
+            self._show(line)
+
+    def _lost(self, *, cancelled: bool = False) -> RunOutcome:
+        """Its shim is gone without a word. What it has left running is ended, and the session kept."""
+        sweep(self.marker)
+        note = place.read_json(self._folder / place.SHIM) or {}
+        kept = [
+            name for name in (place.TRANSCRIPT, place.SHOWN, place.ERRORS) if (self._folder / name).exists()
+        ]
+        words = (
+            "it was cancelled" if cancelled else "what watched over it was killed, or the machine restarted"
+        )
+        lost = RunOutcome(
+            RunStatus.CANCELLED if cancelled else RunStatus.LOST,
+            error=words,
+            session=str(note.get("session") or ""),
+            started=float(note.get("started") or time.time()),
+            ended=time.time(),
+            resumed=int(note.get("resumed") or 0),
+            files=tuple(kept),
+        )
+        place.write_json(self._folder / place.OUTCOME, lost.to_json(), durable=True)
+        return lost
+
+
+def start_over(folder: Path, session: str = "") -> None:
+    """Clear the way for another attempt of the same job, which goes on in this session if there is one."""
+    place.write_json(folder / place.AGAIN, {"resume": session})
+    for name in (place.REQUEST, place.SHIM, place.OUTCOME):
+        with suppress(FileNotFoundError):
+            (folder / name).unlink()
+
+
+def sweep(marker: str) -> None:
+    """End all that carries a run's marker."""
+    for _ in range(50):
+        left = proc.ProcessTable.read().marked(marker).get(marker)
+        if not left:
+            return
+        proc.send(signal.SIGKILL, left)
+        time.sleep(0.02)
+
+
+def prune(state: Path, days: float, now: float) -> int:
+    """Remove the folders of runs that ended so long ago; how many. Raises OSError."""
+    count = 0
+    with suppress(FileNotFoundError):
+        for folder in place.runs_dir(state).iterdir():
+            outcome = folder / place.OUTCOME
+            with suppress(FileNotFoundError):
+                if outcome.stat().st_mtime < now - days * 86400:
+                    shutil.rmtree(folder, ignore_errors=True)
+                    count += 1
+    return count
+
+
+def _size(file: Path) -> int:
+    try:
+        return file.stat().st_size
+    except FileNotFoundError:
+        return 0

@@ -1,0 +1,201 @@
+"""A run from the shim's side: its processes one after the other, and what came of it.
+
+There is more than one process where an agent stalled, ended without a result or with one that does not fit: it is taken
+up again once, in its own session, and told why.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Mapping
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from paneview import proc
+from paneview.agents import folder as place
+from paneview.agents.fitting import NoJson, find_json, misfits
+from paneview.agents.model import RunOutcome, RunRequest, RunStatus, Tokens
+from paneview.agents.presets import preset_of, reader_of
+from paneview.agents.process import Process
+from paneview.agents.redact import Redactor, secrets_of
+from paneview.agents.shim import Started, Told, start
+from paneview.agents.showing import Book
+from paneview.config.roles import Runner
+from paneview.rules.runs import Limits, Watch
+
+AGAIN = frozenset({RunStatus.STALLED, RunStatus.NO_RESULT})
+MOST_MISFITS = 20
+_ENDED = {
+    "cancelled": (RunStatus.CANCELLED, "it was cancelled"),
+    "timeout": (RunStatus.TIMEOUT, "it took longer than it may"),
+    "stalled": (RunStatus.STALLED, "it said nothing for longer than it may"),
+    "budget": (RunStatus.BUDGET, "it spent more than it may"),
+}
+_WORDS = {
+    RunStatus.STALLED: "Your work was interrupted: you had been silent for too long.",
+    RunStatus.NO_RESULT: "Your last turn ended without a result that can be used: {error}.",
+}
+GO_ON = "Go on from where you are, finish the task you were given, and end with its result."
+
+
+def drive(folder: str, asked: Mapping[str, Any], started: Started | OSError, told: Told) -> None:
+    """Do the run whose first process has started, or could not be."""
+    run = _Run(Path(folder), asked, told)
+    run.conclude(run.attempts(started))
+
+
+def request_of(folder: Path, asked: Mapping[str, Any]) -> RunRequest:
+    """The request, as far as it is on disk."""
+    return RunRequest(
+        run=asked["run"], prompt="", cwd=Path(asked["cwd"]), folder=folder, permissions=asked["permissions"],
+        resume=asked["resume"], schema=asked["schema"], budget_usd=asked["budget_usd"],
+    )  # fmt: skip
+
+
+def runner_of(asked: Mapping[str, Any]) -> Runner:
+    """The runner, without its environment."""
+    given = asked["runner"]
+    return Runner(**{**given, "argv": tuple(given["argv"]), "args": tuple(given["args"]), "env": {}})
+
+
+class _Run:
+    def __init__(self, folder: Path, asked: Mapping[str, Any], told: Told) -> None:
+        self._folder = folder
+        self._request = request_of(folder, asked)
+        self._runner = runner_of(asked)
+        self._preset = preset_of(self._runner)
+        self._marker = asked["marker"]
+        self._redactor = Redactor(secrets_of(os.environ, asked["patterns"]))
+        self._book = Book(folder, self._redactor)
+        self._told = told
+        self._began = time.time()
+        self._limits = Limits(asked["timeout"], self._runner.stall_timeout, self._runner.linger)
+        self._ends_at = time.monotonic() + asked["timeout"]
+        self._resumed = 0
+
+    def attempts(self, started: Started | OSError) -> RunOutcome:
+        """All processes of the run; what came of the last, with what all of them used."""
+        outcome = self._attempt(started)
+        while outcome.status in AGAIN and self._may_go_on(outcome):
+            self._resumed += 1
+            words = _WORDS[outcome.status].format(error=outcome.error)
+            self._book.line(json.dumps({"type": "paneview", "resumed": self._resumed, "why": outcome.error}))
+            place.write(self._folder / place.PROMPT, f"{words} {GO_ON}\n")
+            request = replace(self._request, resume=outcome.session)
+            argv = self._preset.argv(self._runner, request)
+            again = self._attempt(self._start(argv))
+            outcome = _together(outcome, again)
+        return outcome
+
+    def _may_go_on(self, outcome: RunOutcome) -> bool:
+        left = self._ends_at - time.monotonic()
+        return (
+            self._preset.RESUMES
+            and bool(outcome.session)
+            and self._resumed == 0
+            and left > 0
+            and not self._told.to_end
+        )
+
+    def _start(self, argv: list[str]) -> Started | OSError:
+        try:
+            return start(argv, os.fspath(self._folder / place.PROMPT), os.fspath(self._request.cwd))
+        except OSError as error:
+            return error
+
+    def _attempt(self, started: Started | OSError) -> RunOutcome:
+        if isinstance(started, OSError):
+            words = f"{self._runner.name} cannot be started: {started.strerror or started}"
+            return RunOutcome(RunStatus.FAILED, error=words)
+        parser = reader_of(self._runner)
+        agent = proc.identify(started.pid)
+        process = Process(
+            started, parser, self._book, marker=self._marker, told=self._told, note=partial(self._note, agent)
+        )
+        self._note(agent, self._request.resume)
+        self._mask_prompt()
+        watch = process.run(self._limits, self._ends_at, self._request.budget_usd)
+        if self._preset.LOG:
+            parser.log(_read(self._folder / self._preset.LOG))
+        outcome = parser.end(process.code, process.errors)
+        return self._judge(outcome, watch, concluded=parser.concluded)
+
+    def _judge(self, outcome: RunOutcome, watch: Watch, *, concluded: bool) -> RunOutcome:
+        if watch.why in _ENDED and not concluded:
+            status, error = _ENDED[watch.why]
+            return replace(outcome, status=status, error=error)
+        if outcome.ok and self._request.schema is not None:
+            return fitted(outcome, self._request.schema)
+        return outcome
+
+    def _note(self, agent: proc.ProcessId | None, session: str) -> None:
+        """Who does this run, and in which session, for whoever finds the folder without us."""
+        me = proc.identify(os.getpid())
+        assert me
+        note = {"pid": me.pid, "start": me.start, "boot": proc.boot_id(), "agent": agent}
+        more = {"session": session, "resumed": self._resumed, "started": self._began}
+        place.write_json(self._folder / place.SHIM, note | more)
+
+    def _mask_prompt(self) -> None:
+        """The agent has the file open; what stays of it holds no secret."""
+        file = self._folder / place.PROMPT
+        text = _read(file)
+        if (masked := self._redactor.text(text)) != text:
+            place.write(file, masked)
+
+    def conclude(self, outcome: RunOutcome) -> None:
+        """Write what came of it."""
+        logs = (self._preset.LOG,) if self._preset.LOG else ()
+        files = [name for name in (*Book.FILES, place.PROMPT, *logs) if (self._folder / name).exists()]
+        whole = replace(
+            outcome, started=self._began, ended=time.time(), resumed=self._resumed, files=tuple(files)
+        )
+        redacted = self._redactor.json(whole.to_json())
+        # The session is a name that is asked for again: it is no secret, whatever it looks like.
+        redacted |= {"session": outcome.session, "files": list(files), "status": outcome.status.value}
+        place.write_json(self._folder / place.OUTCOME, redacted, durable=True)
+
+
+def fitted(outcome: RunOutcome, schema: Mapping[str, Any]) -> RunOutcome:
+    """The outcome with its result as JSON if that fits the schema; else it has no result."""
+    data = outcome.data
+    if data is None:
+        try:
+            data = find_json(outcome.text)
+        except NoJson as error:
+            return replace(outcome, status=RunStatus.NO_RESULT, error=f"its result is to be JSON: {error}")
+    wrong = [sentence for sentence, _ in zip(misfits(data, schema), range(MOST_MISFITS), strict=False)]
+    if wrong:
+        words = "its result does not fit the schema: " + "; ".join(wrong)
+        return replace(outcome, status=RunStatus.NO_RESULT, error=words, data=None)
+    return replace(outcome, data=data)
+
+
+def _together(first: RunOutcome, then: RunOutcome) -> RunOutcome:
+    """The second process's outcome with what both used; of what nobody told, the other's part is known at least."""
+    return replace(
+        then,
+        session=then.session or first.session,
+        tokens=Tokens(
+            _sum(first.tokens.input, then.tokens.input),
+            _sum(first.tokens.output, then.tokens.output),
+            _sum(first.tokens.cached, then.tokens.cached),
+        ),
+        cost_usd=_sum(first.cost_usd, then.cost_usd),
+        turns=_sum(first.turns, then.turns),
+    )
+
+
+def _sum(one: Any, other: Any) -> Any:
+    return other if one is None else one if other is None else one + other
+
+
+def _read(file: Path) -> str:
+    try:
+        return file.read_text("utf-8", "replace")
+    except OSError:
+        return ""

@@ -1,0 +1,86 @@
+"""What the errors of agents and their providers mean: not logged in, a limit and when it ends, or just a failure.
+
+They come as sentences, which differ from program to program and from month to month; the HTTP status behind them counts
+more where it is known.
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import datetime, timedelta
+from zoneinfo import ZoneInfo
+
+from paneview.agents.model import RunStatus
+
+_AUTH = re.compile(
+    r"not logged in|/login\b|log ?in again|invalid (?:api|x-api|bearer)|incorrect api key|unauthori[sz]ed|authenticat"
+    r"|api[ _-]?key (?:is |was )?(?:not |missing|invalid|expired)|credit balance|oauth token (?:has )?expired|forbidden"
+    r"|please set an auth method|insufficient_quota|billing",
+    re.IGNORECASE,
+)
+_RATE = re.compile(
+    r"rate.?limit|usage limit|limit reached|quota|too many requests|overloaded|resource.?exhausted|hit your limit"
+    r"|\b429\b",
+    re.IGNORECASE,
+)
+_HTTP = re.compile(r"\b(?:status(?: code)?|http|error|got)[:\s]+(\d{3})\b", re.IGNORECASE)
+
+
+def classify(message: str, http: int | None = None) -> RunStatus:
+    """What kind of failure a message, or the HTTP status behind it, tells of."""
+    if http is None and (match := _HTTP.search(message)):
+        http = int(match[1])
+    if http in (401, 402, 403):
+        return RunStatus.AUTH
+    if http in (429, 529, 503):
+        return RunStatus.RATE_LIMITED
+    if _AUTH.search(message):
+        return RunStatus.AUTH
+    return RunStatus.RATE_LIMITED if _RATE.search(message) else RunStatus.FAILED
+
+
+_EPOCH = re.compile(r"(?<!\d)(1[5-9]\d{8}|2\d{9})(?:\d{3})?(?!\d)")
+_IN = re.compile(
+    r"(?:again|retry|resets?|wait|available)[^.\d]{0,20}?((?:\d+(?:\.\d+)?\s*[a-z]+[,\s]*(?:and\s+)?){1,4})",
+    re.IGNORECASE,
+)
+_PART = re.compile(
+    r"(\d+(?:\.\d+)?)\s*(ms|milliseconds?|d|days?|h|hours?|hrs?|m|mins?|minutes?|s|secs?|seconds?)\b"
+)
+_AT = re.compile(
+    r"(?:again|resets?|until)\s+(?:at\s+)?(\d{1,2})(?::(\d{2}))?\s*([ap]m)?(?!\d)\s*(?:\(([A-Za-z_]+/[A-Za-z_]+|UTC)\))?",
+    re.IGNORECASE,
+)
+_SECONDS = {"ms": 0.001, "mi": 0.001, "d": 86400.0, "h": 3600.0, "m": 60.0, "s": 1.0}
+FARTHEST = 8 * 86400.0  # seconds: no limit is longer than a week
+
+
+def reset_time(message: str, now: float) -> float | None:
+    """When a limit ends, as a message tells it: in so many seconds, at an instant, at a time of day; None: unknown."""
+    if (match := _EPOCH.search(message)) and now < int(match[1]) < now + FARTHEST:
+        return float(match[1])
+    if (match := _IN.search(message)) and (parts := _PART.findall(match[1].lower())):
+        wait = sum(float(number) * _unit(unit) for number, unit in parts)
+        return now + wait if wait <= FARTHEST else None
+    if (match := _AT.search(message)) and (match[2] or match[3]):
+        return _next_clock_time(match, now)
+    return None
+
+
+def _unit(word: str) -> float:
+    return _SECONDS["ms"] if word.startswith(("ms", "milli")) else _SECONDS[word[0]]
+
+
+def _next_clock_time(match: re.Match[str], now: float) -> float | None:
+    hour, minute = int(match[1]), int(match[2] or 0)
+    if match[3]:
+        hour = hour % 12 + (12 if match[3].lower() == "pm" else 0)
+    if hour > 23 or minute > 59:
+        return None
+    try:
+        zone = ZoneInfo(match[4]) if match[4] else None
+    except (KeyError, ValueError, OSError):  # a zone nobody knows here
+        zone = None
+    here = datetime.fromtimestamp(now, zone) if zone else datetime.fromtimestamp(now).astimezone()
+    then = here.replace(hour=hour, minute=minute, second=0, microsecond=0)
+    return (then if then > here else then + timedelta(days=1)).timestamp()

@@ -1,0 +1,244 @@
+"""Results that are to be JSON: found in an agent's text, and checked against the phase's schema.
+
+An agent's own promise to keep to a schema is worth nothing: what it gives is looked at here, whatever program it came
+from. Of JSON Schema, the part is known that describes plain data (types, properties, items, enum, const, bounds,
+patterns, all / any / one / not); other keywords say nothing.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+Schema = Mapping[str, Any]
+DEEPEST = 60  # levels; no result of sense has more
+_FENCE = re.compile(
+    r"^[ \t]*(```+|~~~+)[ \t]*(?:json|JSON)?[ \t]*\n(.*?)^[ \t]*\1[ \t]*$", re.MULTILINE | re.DOTALL
+)
+
+
+class NoJson(ValueError):  # noqa: N818 - what it is
+    """There is no JSON in the text."""
+
+
+def find_json(text: str) -> Any:
+    """The JSON value that an agent's text gives: all of it, or its last fenced block, or its last object.
+
+    Raises NoJson.
+    """
+    for candidate in (text, *(match[2] for match in reversed(list(_FENCE.finditer(text))))):
+        try:
+            return _load(candidate)
+        except ValueError:
+            continue
+    decoder = json.JSONDecoder(parse_constant=_refuse)
+    found: Any = None
+    at, there = 0, False
+    while (start := _next(text, at)) >= 0:
+        try:
+            found, at = decoder.raw_decode(text, start)
+            there = True
+        except (ValueError, RecursionError):
+            at = start + 1
+    if not there:
+        raise NoJson("there is no JSON in it")
+    return found
+
+
+def _load(text: str) -> Any:
+    try:
+        return json.loads(text, parse_constant=_refuse)
+    except RecursionError:
+        raise ValueError("too deep") from None
+
+
+def _refuse(constant: str) -> None:
+    raise ValueError(f"{constant} is no JSON")
+
+
+def _next(text: str, at: int) -> int:
+    found = [place for place in (text.find("{", at), text.find("[", at)) if place >= 0]
+    return min(found, default=-1)
+
+
+def misfits(value: Any, schema: Schema | bool, path: str = "$", depth: int = 0) -> Iterator[str]:
+    """A sentence for everything in which a value does not fit a schema."""
+    if schema is False:
+        yield f"{path} is not allowed"
+    if isinstance(schema, bool) or not isinstance(schema, Mapping):
+        return
+    if depth > DEEPEST:
+        yield f"{path} is nested too deeply"
+        return
+    if "type" in schema and not _is_type(value, schema["type"]):
+        yield f"{path} is to be {_words(schema['type'])}, not {_kind(value)}"
+        return
+    for keyword, check in _CHECKS.items():
+        if keyword in schema:
+            yield from check(value, schema, path, depth)
+
+
+def _kind(value: Any) -> str:
+    match value:
+        case None:
+            return "null"
+        case bool():
+            return "boolean"
+        case int() | float():
+            return "number"
+        case str():
+            return "string"
+        case list():
+            return "array"
+        case _:
+            return "object"
+
+
+def _is_type(value: Any, wanted: Any) -> bool:
+    if isinstance(wanted, list):
+        return any(_is_type(value, one) for one in wanted)
+    if wanted == "integer":
+        return isinstance(value, int | float) and not isinstance(value, bool) and value == int(value)
+    return bool(_kind(value) == wanted)
+
+
+def _words(wanted: Any) -> str:
+    return " or ".join(map(str, wanted)) if isinstance(wanted, list) else str(wanted)
+
+
+def _same(one: Any, other: Any) -> bool:
+    return _kind(one) == _kind(other) and bool(one == other)
+
+
+def _enum(value: Any, schema: Schema, path: str, _: int) -> Iterator[str]:
+    if not any(_same(value, one) for one in schema["enum"]):
+        yield f"{path} is none of {json.dumps(schema['enum'])}"
+
+
+def _const(value: Any, schema: Schema, path: str, _: int) -> Iterator[str]:
+    if not _same(value, schema["const"]):
+        yield f"{path} is not {json.dumps(schema['const'])}"
+
+
+def _properties(value: Any, schema: Schema, path: str, depth: int) -> Iterator[str]:
+    if isinstance(value, dict):
+        for name, inner in schema["properties"].items():
+            if name in value:
+                yield from misfits(value[name], inner, f"{path}.{name}", depth + 1)
+
+
+def _additional(value: Any, schema: Schema, path: str, depth: int) -> Iterator[str]:
+    if isinstance(value, dict):
+        for name in sorted(set(value) - set(schema.get("properties", {}))):
+            yield from misfits(value[name], schema["additionalProperties"], f"{path}.{name}", depth + 1)
+
+
+def _required(value: Any, schema: Schema, path: str, _: int) -> Iterator[str]:
+    if isinstance(value, dict):
+        yield from (f"{path} has no {name!r}" for name in schema["required"] if name not in value)
+
+
+def _items(value: Any, schema: Schema, path: str, depth: int) -> Iterator[str]:
+    if isinstance(value, list):
+        for number, item in enumerate(value):
+            yield from misfits(item, schema["items"], f"{path}[{number}]", depth + 1)
+
+
+def _bound(keyword: str, words: str) -> Callable[[Any, Schema, str, int], Iterator[str]]:
+    def check(value: Any, schema: Schema, path: str, _: int) -> Iterator[str]:
+        size = _size(value, keyword)
+        limit = schema[keyword]
+        if size is None or not isinstance(limit, int | float):
+            return
+        too_small = keyword.startswith("min") and size < limit
+        too_large = keyword.startswith("max") and size > limit
+        if too_small or too_large:
+            yield f"{path} is to {words} {limit}, not {size}"
+
+    return check
+
+
+def _size(value: Any, keyword: str) -> float | None:
+    if keyword.endswith("Length"):
+        return len(value) if isinstance(value, str) else None
+    if keyword.endswith("Items"):
+        return len(value) if isinstance(value, list) else None
+    if keyword.endswith("Properties"):
+        return len(value) if isinstance(value, dict) else None
+    return value if isinstance(value, int | float) and not isinstance(value, bool) else None
+
+
+def _pattern(value: Any, schema: Schema, path: str, _: int) -> Iterator[str]:
+    try:
+        if isinstance(value, str) and not re.search(schema["pattern"], value):
+            yield f"{path} does not match {schema['pattern']!r}"
+    except (re.error, TypeError):  # a pattern of another kind of regular expression says nothing
+        return
+
+
+def _all_of(value: Any, schema: Schema, path: str, depth: int) -> Iterator[str]:
+    for inner in schema["allOf"]:
+        yield from misfits(value, inner, path, depth + 1)
+
+
+def _any_of(value: Any, schema: Schema, path: str, depth: int) -> Iterator[str]:
+    if not any(_fits(value, inner, depth) for inner in schema["anyOf"]):
+        yield f"{path} fits none of what it may be"
+
+
+def _one_of(value: Any, schema: Schema, path: str, depth: int) -> Iterator[str]:
+    if sum(_fits(value, inner, depth) for inner in schema["oneOf"]) != 1:
+        yield f"{path} is to fit exactly one of what it may be"
+
+
+def _not(value: Any, schema: Schema, path: str, depth: int) -> Iterator[str]:
+    if _fits(value, schema["not"], depth):
+        yield f"{path} is what it must not be"
+
+
+def _fits(value: Any, schema: Schema | bool, depth: int) -> bool:
+    return next(misfits(value, schema, "$", depth + 1), None) is None
+
+
+_CHECKS: dict[str, Callable[[Any, Schema, str, int], Iterator[str]]] = {
+    "enum": _enum,
+    "const": _const,
+    "required": _required,
+    "properties": _properties,
+    "additionalProperties": _additional,
+    "items": _items,
+    "pattern": _pattern,
+    "allOf": _all_of,
+    "anyOf": _any_of,
+    "oneOf": _one_of,
+    "not": _not,
+    **{name: _bound(name, words) for name, words in (
+        ("minimum", "be at least"), ("maximum", "be at most"), ("minLength", "have a length of at least"),
+        ("maxLength", "have a length of at most"), ("minItems", "have items, at least"),
+        ("maxItems", "have items, at most"), ("minProperties", "have keys, at least"),
+        ("maxProperties", "have keys, at most"),
+    )},
+}  # fmt: skip
+
+
+def example(schema: Any, depth: int = 0) -> Any:
+    """The plainest value that fits a plain schema."""
+    if not isinstance(schema, Mapping) or depth > DEEPEST:
+        return None
+    for known in ("const", "default"):
+        if known in schema:
+            return schema[known]
+    if schema.get("enum"):
+        return schema["enum"][0]
+    kind = schema.get("type", "object" if "properties" in schema else "null")
+    kind = kind[0] if isinstance(kind, list) else kind
+    if kind == "object":
+        named = schema.get("properties", {})
+        wanted = schema.get("required", named)
+        return {name: example(named.get(name, {"type": "string"}), depth + 1) for name in wanted}
+    if kind == "array":
+        return [example(schema.get("items"), depth + 1)] * int(schema.get("minItems", 0))
+    plain = {"string": "demo".ljust(int(schema.get("minLength", 0)), "."), "boolean": False}
+    return plain.get(kind, schema.get("minimum", 0) if kind in ("integer", "number") else None)

@@ -1,0 +1,120 @@
+"""The folder of a run: everything about it, private to the user, found again by the job's id.
+
+===============  =====================================================================================================
+``request``      what the shim is to do (JSON); no environment, since that holds secrets
+``prompt``       what the agent gets on standard input; secrets are masked in it once it has been read
+``shim``         which processes do it, and the agent's session (JSON)
+``transcript``   what the agent printed, line by line, secrets masked
+``shown``        the same, made readable: what is shown in the pane
+``errors``       its standard error
+``outcome``      how it ended (JSON): written whole, or not there
+``again``        how the next attempt of the same job goes on (JSON)
+===============  =====================================================================================================
+
+Two locks: whoever waits for the run holds ``attended``, so that two workers never do; the shim holds ``running``, so
+that there is never a second agent.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+REQUEST, PROMPT, SHIM, OUTCOME, AGAIN = (
+    "request.json",
+    "prompt.txt",
+    "shim.json",
+    "outcome.json",
+    "again.json",
+)
+TRANSCRIPT, SHOWN, ERRORS, LOG = "transcript.jsonl", "shown.log", "errors.log", "shim.log"
+ATTENDED, RUNNING = "attended.lock", "running.lock"
+RUNS = "runs"
+WORKTREES = "worktrees"
+_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
+
+
+def runs_dir(state: Path) -> Path:
+    """Where the folders of all runs lie, in a project's state folder."""
+    return state / RUNS
+
+
+def worktrees_dir(state: Path) -> Path:
+    """Where the worktrees of workflows lie: agents may always run there."""
+    return state / WORKTREES
+
+
+def run_folder(state: Path, run: str) -> Path:
+    """The folder of a run, there or not. Raises ValueError for what can be no run's id."""
+    if not _ID.fullmatch(run):
+        raise ValueError(f"{run!r} is no id of a run")
+    return runs_dir(state) / run
+
+
+def make(folder: Path) -> Path:
+    """Create it, mode 0700. Raises OSError."""
+    folder.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    folder.mkdir(mode=0o700, exist_ok=True)
+    os.chmod(folder, 0o700)
+    return folder
+
+
+def write(file: Path, content: str, *, durable: bool = False) -> None:
+    """Put a file in place, whole or not at all, mode 0600; durable: it is on the disk when this returns."""
+    draft = file.with_name(f".{file.name}.{os.getpid()}")
+    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(descriptor, "wb") as out:
+        out.write(content.encode("utf-8", "replace"))
+        if durable:
+            out.flush()
+            os.fsync(out.fileno())
+    os.replace(draft, file)
+    if durable:
+        place = os.open(file.parent, os.O_RDONLY)
+        try:
+            os.fsync(place)
+        finally:
+            os.close(place)
+
+
+def write_json(file: Path, value: Mapping[str, Any], *, durable: bool = False) -> None:
+    """`write` a JSON object."""
+    write(file, json.dumps(value), durable=durable)
+
+
+def read_json(file: Path) -> dict[str, Any] | None:
+    """The JSON object in a file; None: there is none."""
+    try:
+        found = json.loads(file.read_bytes())
+    except (OSError, ValueError):
+        return None
+    return found if isinstance(found, dict) else None
+
+
+def append(file: Path) -> int:
+    """A descriptor that adds to a file, mode 0600."""
+    return os.open(file, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+
+
+def lock(file: Path) -> int | None:
+    """Take a lock; the descriptor that holds it until it is closed, None: somebody has it."""
+    descriptor = os.open(file, os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(descriptor)
+        return None
+    return descriptor
+
+
+def is_locked(file: Path) -> bool:
+    """Whether somebody holds the lock."""
+    descriptor = lock(file)
+    if descriptor is not None:
+        os.close(descriptor)
+    return descriptor is None

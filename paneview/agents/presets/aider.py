@@ -1,0 +1,85 @@
+"""aider, with the prompt in a file; its usage stands in the analytics log that it is told to write.
+
+It ends with exit code 0 when the API failed, so that a run without one message to a model has no result. It commits by
+itself; ``--no-auto-commits`` among the runner's ``args`` leaves that to the workflow.
+"""
+
+from __future__ import annotations
+
+from paneview.agents.failures import classify
+from paneview.agents.model import RunRequest, RunStatus, Tokens
+from paneview.agents.parsing import (
+    Parser,
+    Shown,
+    count_of,
+    dict_of,
+    json_object,
+    last_line,
+    number_of,
+    priced,
+    text_of,
+)
+from paneview.config.roles import Runner
+
+ENV: dict[str, str] = {}
+RESUMES = False
+LOG = "aider.jsonl"
+KEPT = 200  # lines of output that are its last word
+
+
+def argv(runner: Runner, request: RunRequest) -> list[str]:
+    """The program and its arguments. Standard input is its message, too, as the file that it reads."""
+    words = [
+        *(runner.argv or ("aider",)),
+        "--message-file=/dev/stdin",
+        "--yes-always",
+        "--no-pretty",
+        "--no-stream",
+    ]
+    words += ["--no-check-update", f"--analytics-log={request.folder / LOG}"]
+    if request.permissions == "read":
+        words += ["--chat-mode=ask", "--no-auto-commits"]
+    if runner.model:
+        words.append(f"--model={runner.model}")
+    return [*words, *runner.args]
+
+
+class Reader(Parser):
+    """Reads its plain output, and its log."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._lines: list[str] = []
+        self._sent = 0
+
+    def feed(self, line: str) -> list[Shown]:
+        """Read a line."""
+        self._lines = [*self._lines[-KEPT:], line]
+        return [Shown("text", line)] if line.strip() else []
+
+    def log(self, text: str) -> None:
+        """Read what it noted about the messages it sent."""
+        given = output = 0
+        cost: float | None = None
+        for event in filter(None, map(json_object, text.splitlines())):
+            if text_of(event, "event") == "message_send":
+                properties = dict_of(event, "properties")
+                self._sent += 1
+                given += count_of(properties, "prompt_tokens") or 0
+                output += count_of(properties, "completion_tokens") or 0
+                cost = (cost or 0.0) + (number_of(properties, "cost") or 0.0)
+        if self._sent:
+            self.turns = self._sent
+            self.tokens = Tokens(given, output, None)
+            self.cost = priced(cost, self.tokens)
+
+    def judge(self, code: int | None, errors: str) -> tuple[RunStatus, str]:
+        """It has no end of its own: a message was sent and answered, and its process is content."""
+        self.text = "\n".join(self._lines).strip()
+        if code == 0 and self._sent:
+            return RunStatus.OK, ""
+        if code == 0:
+            status = classify(self.text)
+            words = last_line(self.text) or "it sent no message to a model"
+            return (RunStatus.NO_RESULT if status is RunStatus.FAILED else status), words
+        return super().judge(code, errors or self.text)

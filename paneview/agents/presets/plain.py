@@ -1,0 +1,44 @@
+"""Any other program: the prompt on standard input, the answer on standard output.
+
+It has no events, so its exit code has to do, but a program that says nothing has no result either.
+"""
+
+from __future__ import annotations
+
+from paneview.agents.model import RunRequest, RunStatus
+from paneview.agents.parsing import MOST_TEXT, Parser, Shown
+from paneview.config.roles import Runner
+
+ENV: dict[str, str] = {}
+RESUMES = False
+LOG = ""
+
+
+def argv(runner: Runner, _request: RunRequest) -> list[str]:
+    """The words of the file."""
+    return [*runner.argv, *runner.args]
+
+
+class Reader(Parser):
+    """Keeps the end of what it prints."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._lines: list[str] = []
+        self._size = 0
+
+    def feed(self, line: str) -> list[Shown]:
+        """Read a line."""
+        self._lines.append(line)
+        self._size += len(line) + 1
+        if self._size > 2 * MOST_TEXT:
+            self._lines = "\n".join(self._lines)[-MOST_TEXT:].split("\n")
+            self._size = MOST_TEXT
+        return [Shown("text", line)] if line.strip() else []
+
+    def judge(self, code: int | None, errors: str) -> tuple[RunStatus, str]:
+        """By exit code, and by whether there is an answer."""
+        self.text = "\n".join(self._lines).strip()
+        if code == 0 and self.text:
+            return RunStatus.OK, ""
+        return super().judge(code, errors)

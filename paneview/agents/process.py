@@ -1,0 +1,192 @@
+"""One process of an agent, from its start to the last trace of it."""
+
+from __future__ import annotations
+
+import os
+import selectors
+import signal
+import time
+from collections.abc import Callable
+from contextlib import suppress
+
+from paneview import proc
+from paneview.agents.parsing import Parser
+from paneview.agents.shim import Started, Told
+from paneview.agents.showing import Book
+from paneview.rules import runs
+from paneview.rules.runs import Limits, Watch
+
+CHUNK = 1 << 16
+LONGEST_LINE = 64 * 1024 * 1024  # bytes; more than that on one line is cut
+LAST_WORDS = 0.25  # seconds that output may still come through a pipe which a background process holds open
+LOOK = 0.1  # seconds between looks where there are no pidfds
+GRACE = 0.4  # seconds from SIGTERM to SIGKILL for what an agent has left behind
+HOPELESS = 5.0  # seconds after which what does not die even so is left to itself
+KEEP_ERRORS = 16 * 1024  # characters
+
+
+class Lines:
+    """Bytes in, whole lines out."""
+
+    def __init__(self, take: Callable[[str], None]) -> None:
+        self._take = take
+        self._rest: list[bytes] = []
+        self._size = 0
+
+    def feed(self, data: bytes) -> None:
+        """Some more bytes."""
+        first, *others = data.split(b"\n")
+        self._rest.append(first)
+        self._size += len(first)
+        if others:
+            *whole, last = others
+            self.end()
+            for line in whole:
+                self._take(line.decode("utf-8", "replace"))
+            self._rest, self._size = [last], len(last)
+        elif self._size > LONGEST_LINE:
+            self.end()
+
+    def end(self) -> None:
+        """There is no more: the last line needs no end."""
+        line, self._rest, self._size = b"".join(self._rest), [], 0
+        if line:
+            self._take(line.decode("utf-8", "replace"))
+
+
+class Process:
+    """Reads an agent's process and ends it.
+
+    ``marker``: what all it starts carries in its environment. ``note`` is called with the agent's session.
+    """
+
+    def __init__(
+        self,
+        started: Started,
+        parser: Parser,
+        book: Book,
+        *,
+        marker: str,
+        told: Told,
+        note: Callable[[str], None],
+    ) -> None:
+        self._pid = started.pid
+        self.identity = proc.identify(started.pid)
+        self._parser = parser
+        self._book = book
+        self._marker = marker
+        self._told = told
+        self._note = note
+        self.errors = ""
+        self.code: int | None = None
+        self._streams = {started.out: Lines(self._line), started.err: Lines(self._error)}
+        self._known: set[proc.ProcessId] = set()
+        self._spoke = False
+        self._selector = selectors.DefaultSelector()
+        for fd in self._streams:
+            os.set_blocking(fd, False)
+            self._selector.register(fd, selectors.EVENT_READ)
+        self._selector.register(told.bell, selectors.EVENT_READ)
+        self._pidfd = os.pidfd_open(self._pid) if hasattr(os, "pidfd_open") else None
+        if self._pidfd is not None:
+            self._selector.register(self._pidfd, selectors.EVENT_READ)
+
+    def run(self, limits: Limits, ends_at: float, budget: float | None) -> Watch:
+        """Until it has ended, by itself or by us, and nothing of it is left; how that came."""
+        watch = runs.begin(limits, time.monotonic(), ends_at)
+        while not self._reap():
+            watch = self._turn(watch, limits, budget)
+        until = time.monotonic() + LAST_WORDS
+        while self._streams and (left := until - time.monotonic()) > 0:
+            self._read(left)
+        for lines in self._streams.values():
+            lines.end()
+        self._sweep()
+        self._close()
+        return watch
+
+    def _turn(self, watch: Watch, limits: Limits, budget: float | None) -> Watch:
+        wait = max(0.0, runs.due(watch) - time.monotonic())
+        self._read(min(wait, LOOK) if self._pidfd is None else wait)
+        now = time.monotonic()
+        if self._spoke:
+            self._spoke = False
+            watch = runs.heard(watch, limits, now, self._parser.patience)
+        if self._parser.concluded:
+            watch = runs.concluded(watch, limits, now)
+        elif budget is not None and (self._parser.cost or 0.0) > budget:
+            watch = runs.stop(watch, "budget", now)
+        if self._told.to_end:
+            watch = runs.stop(watch, "cancelled", now)
+        watch, number = runs.tick(watch, now)
+        if number is not None:
+            self._signal(getattr(signal, f"SIG{number}"))
+        return watch
+
+    def _read(self, wait: float) -> None:
+        for key, _ in self._selector.select(None if wait == runs.NEVER else wait):
+            if key.fd == self._told.bell:
+                self._selector.unregister(key.fd)
+            elif (lines := self._streams.get(key.fd)) is not None:
+                data = os.read(key.fd, CHUNK)
+                self._spoke = True
+                if data:
+                    lines.feed(data)
+                else:
+                    lines.end()
+                    self._selector.unregister(key.fd)
+                    del self._streams[key.fd]
+                    os.close(key.fd)
+
+    def _reap(self) -> bool:
+        pid, status = os.waitpid(self._pid, os.WNOHANG)
+        if pid == 0:
+            return False
+        self.code = os.waitstatus_to_exitcode(status)
+        if self._pidfd is not None:
+            self._selector.unregister(self._pidfd)
+        return True
+
+    def _line(self, line: str) -> None:
+        self._book.line(line)
+        before = self._parser.session
+        for shown in self._parser.feed(line):
+            self._book.show(shown)
+        if self._parser.session != before:
+            self._note(self._parser.session)
+
+    def _error(self, line: str) -> None:
+        self._book.error(line)
+        self.errors = (self.errors + line + "\n")[-KEEP_ERRORS:]
+
+    def _signal(self, number: int) -> None:
+        """To its group, and at the last also to all that left it."""
+        self._members()
+        with suppress(ProcessLookupError, PermissionError):
+            os.killpg(self._pid, number)
+        if number == signal.SIGKILL:
+            proc.send(number, self._members())
+
+    def _members(self) -> set[proc.ProcessId]:
+        """What belongs to it: its tree, its session, its marker, and what was seen before."""
+        found = proc.ProcessTable.read().members(self.identity, self._marker, self._pid, self._known)
+        self._known |= found
+        return found
+
+    def _sweep(self) -> None:
+        """End whatever it has left behind."""
+        if not (left := self._members()):
+            return
+        proc.send(signal.SIGTERM, left)
+        began = time.monotonic()
+        while (left := self._members()) and time.monotonic() < began + HOPELESS:
+            if time.monotonic() >= began + GRACE:
+                proc.send(signal.SIGKILL, left)
+            time.sleep(0.02)
+
+    def _close(self) -> None:
+        self._selector.close()
+        for fd in self._streams:
+            os.close(fd)
+        if self._pidfd is not None:
+            os.close(self._pidfd)

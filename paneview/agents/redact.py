@@ -1,0 +1,71 @@
+"""Keeping secrets out of what is stored and out of what another agent is told.
+
+Two kinds are found: values of environment variables whose name says that they are secret, also as JSON writes them,
+and text that has the shape of a known provider's token, wherever it came from. A secret that a program prints in
+pieces over several lines is not found.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from paneview.config.secrets import MASK, SHORTEST_INHERITED, Masker, is_secret
+
+PATTERNS = ("*TOKEN*", "*SECRET*", "*PASSWORD*", "*KEY*")
+
+_SHAPES = re.compile(
+    r"""
+      (?<![A-Za-z0-9])(?:
+        sk-[A-Za-z0-9_-]{20,}                       # Anthropic, OpenAI and their like
+      | (?:sk|rk|pk|whsec)_(?:live|test)?_?[A-Za-z0-9]{20,}
+      | gh[pousr]_[A-Za-z0-9]{30,} | github_pat_[A-Za-z0-9_]{30,} | glpat-[A-Za-z0-9_-]{20,}
+      | xox[abeoprs]-[A-Za-z0-9-]{10,}
+      | (?:AKIA|ASIA)[0-9A-Z]{16}(?![0-9A-Z])
+      | AIza[A-Za-z0-9_-]{35} | ya29\.[A-Za-z0-9_-]{20,}
+      | npm_[A-Za-z0-9]{36} | pypi-[A-Za-z0-9_-]{40,} | hf_[A-Za-z0-9]{30,}
+      | eyJ[A-Za-z0-9_-]{10,}\.eyJ[A-Za-z0-9_-]{10,}\.[A-Za-z0-9_-]{10,}
+      )
+    | -----BEGIN[ ][A-Z ]*PRIVATE[ ]KEY-----.*?(?:-----END[ ][A-Z ]*PRIVATE[ ]KEY-----|\Z)
+    | (?<=://)[^\s/:@"']{0,100}:[^\s/@"']{3,200}(?=@)
+    | (?<=[Bb]earer[ ])[A-Za-z0-9._~+/=-]{16,}
+    """,
+    re.VERBOSE | re.DOTALL,
+)
+
+
+def secrets_of(env: Mapping[str, str], patterns: Iterable[str] = PATTERNS) -> set[str]:
+    """The values of an environment's secret variables, those too short to mean anything left out."""
+    wanted = tuple(patterns)
+    return {
+        value for name, value in env.items() if len(value) >= SHORTEST_INHERITED and is_secret(name, wanted)
+    }
+
+
+class Redactor:
+    """Masks secrets in text and in JSON."""
+
+    def __init__(self, values: Iterable[str] = ()) -> None:
+        forms = {form for value in values for form in (value, json.dumps(value)[1:-1], *_lines(value))}
+        self._masker = Masker((), forms)
+
+    def text(self, text: str) -> str:
+        """The text without secrets."""
+        return _SHAPES.sub(MASK, self._masker.text(text))
+
+    def json(self, value: Any) -> Any:
+        """The value without secrets, keys of objects included."""
+        if isinstance(value, str):
+            return self.text(value)
+        if isinstance(value, dict):
+            return {self.text(key): self.json(item) for key, item in value.items()}
+        if isinstance(value, list | tuple):
+            return [self.json(item) for item in value]
+        return value
+
+
+def _lines(value: str) -> list[str]:
+    """The long lines of a value over several: output is redacted line by line."""
+    return [line for line in value.splitlines() if len(line) >= 2 * SHORTEST_INHERITED]

@@ -1,0 +1,96 @@
+"""The process beside an agent: ``python -m paneview.agents.shim FOLDER``, one for each run.
+
+It is not its worker's child in anything but name: a session of its own, no terminal, a marker of its own. Kill the
+worker, and it goes on; the next worker finds it by the run's folder. SIGTERM to it ends the agent.
+
+The agent is started before anything else is imported: what `driving` needs is loaded while the agent loads itself.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import signal
+import sys
+from collections import namedtuple
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from types import FrameType
+    from typing import NamedTuple
+
+    class Started(NamedTuple):
+        """An agent's process, and our ends of its output and its errors."""
+
+        pid: int
+        out: int
+        err: int
+else:
+    Started = namedtuple("Started", "pid out err")  # typing would take longer than all the rest
+
+TAKEN = 75  # exit status: another shim has this run
+
+
+def start(argv: list[str], prompt: str, cwd: str) -> Started:
+    """Start an agent with a file on its standard input, leader of a session of its own. Raises OSError."""
+    stdin = os.open(prompt, os.O_RDONLY)
+    out, out_in = os.pipe()
+    err, err_in = os.pipe()
+    os.chdir(cwd)
+    actions = [(os.POSIX_SPAWN_DUP2, given, number) for number, given in enumerate((stdin, out_in, err_in))]
+    defaults = (signal.SIGPIPE, signal.SIGINT, signal.SIGHUP, signal.SIGTERM)
+    try:
+        pid = os.posix_spawnp(
+            argv[0], argv, os.environ, file_actions=actions, setsid=True, setsigdef=defaults, setsigmask=()
+        )
+    except BaseException:
+        for given in (out, err):
+            os.close(given)
+        raise
+    finally:
+        for given in (stdin, out_in, err_in):
+            os.close(given)
+    return Started(pid, out, err)
+
+
+class Told:
+    """Whether we were told to end; ``bell`` is readable once we were."""
+
+    def __init__(self) -> None:
+        self.to_end = False
+        self.bell, self._ring = os.pipe()
+        os.set_blocking(self._ring, False)
+        signal.signal(signal.SIGTERM, self._tell)
+        for number in (signal.SIGINT, signal.SIGHUP):
+            signal.signal(number, signal.SIG_IGN)
+
+    def _tell(self, _number: int, _frame: FrameType | None) -> None:
+        if not self.to_end:
+            self.to_end = True
+            os.write(self._ring, b".")
+
+
+def main(folder: str) -> int:
+    """Do the run of this folder."""
+    lock = os.open(os.path.join(folder, "running.lock"), os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return TAKEN
+    told = Told()
+    with open(os.path.join(folder, "request.json"), "rb") as file:
+        request = json.load(file)
+    started: Started | OSError
+    try:
+        started = start(request["argv"], os.path.join(folder, "prompt.txt"), request["cwd"])
+    except OSError as error:
+        started = error
+    from paneview.agents.driving import drive  # noqa: PLC0415 - see above
+
+    drive(folder, request, started, told)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1]))

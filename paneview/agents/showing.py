@@ -1,0 +1,67 @@
+"""What a run leaves to read: the transcript as the agent printed it, and the same for people, without secrets."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from paneview.agents import folder as place
+from paneview.agents.parsing import Shown
+from paneview.agents.redact import Redactor
+from paneview.store.clean import plain
+
+LARGEST = 64 * 1024 * 1024  # bytes of a file; what comes after is left out
+CUT = "[the rest is left out: too large]"
+_SIGNS = {"text": "", "tool": "● ", "result": "  ↳ ", "retry": "↻ ", "warning": "! ", "raw": "· "}
+
+
+class File:
+    """A file that lines are added to until it is large enough."""
+
+    def __init__(self, path: Path) -> None:
+        self._fd = place.append(path)
+        self._left = LARGEST - os.fstat(self._fd).st_size
+
+    def add(self, text: str) -> None:
+        """Add lines."""
+        if self._left <= 0:
+            return
+        data = (text + "\n").encode("utf-8", "replace")
+        self._left -= len(data)
+        if self._left <= 0:
+            data = (CUT + "\n").encode()
+        view = memoryview(data)
+        while view:
+            view = view[os.write(self._fd, view) :]
+
+
+class Book:
+    """Everything that is kept of a run."""
+
+    FILES = (place.TRANSCRIPT, place.SHOWN, place.ERRORS)
+
+    def __init__(self, folder: Path, redactor: Redactor) -> None:
+        self._transcript, self._shown, self._errors = (File(folder / name) for name in self.FILES)
+        self._redactor = redactor
+
+    def line(self, line: str) -> None:
+        """A line that the agent printed."""
+        self._transcript.add(self._redactor.text(line))
+
+    def error(self, line: str) -> None:
+        """A line of its standard error."""
+        line = self._redactor.text(line)
+        self._errors.add(line)
+        if line.strip():
+            self.show(Shown("warning", line))
+
+    def show(self, shown: Shown) -> None:
+        """Something that people are to see. What could steer a terminal is taken out."""
+        sign = _SIGNS[shown.kind]
+        lines = [
+            plain(line.encode("utf-8", "replace")) for line in self._redactor.text(shown.text).split("\n")
+        ]
+        if kept := [line for line in lines if line.strip()]:
+            self._shown.add(
+                "\n".join((sign if not at else " " * len(sign)) + line for at, line in enumerate(kept))
+            )

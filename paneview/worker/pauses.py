@@ -1,0 +1,135 @@
+"""Runners that are paused for all workers of a queue, and how many of a runner's runs may be under way at once.
+
+A pause is a flag in the broker: a rate limit's ends by itself at its reset, one for want of a login when a person says
+so. Jobs that come meanwhile are handed back, and released at once when the pause is ended by hand.
+
+A *seat* is a place among a runner's ``max_concurrent``. Seats are elections: taken and kept in one step of the broker,
+whoever else tries, and free again some time after their holder died. They belong to the job, not to the worker, so that
+the next worker which waits for the same agent keeps the seat.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from paneview.broker import Claim, JobFilter, JobState, UnknownJobError
+
+if TYPE_CHECKING:
+    from paneview.agents.model import RunOutcome
+    from paneview.broker import Broker
+    from paneview.broker.model import Json, Leadership
+
+SCOPE, WAITING = "runner", "runner-waits"
+UNKNOWN_RESET = 60.0  # seconds of a pause whose end nobody told
+LONGEST_WAIT = 3600.0  # seconds that a job is put away at a time
+SEAT_TTL = 60.0  # seconds
+
+
+@dataclass(frozen=True, slots=True)
+class Pause:
+    """A runner that nobody uses now."""
+
+    runner: str
+    status: str
+    """``rate_limited`` or ``auth``."""
+    reason: str
+    since: float
+    until: float | None
+    """Epoch seconds; None: until a person resumes it."""
+    host: str = ""
+
+    @classmethod
+    def of(cls, runner: str, flag: Mapping[str, Json]) -> Pause:
+        """As the broker has it."""
+        until = flag.get("until")
+        return cls(
+            runner, str(flag.get("status", "")), str(flag.get("reason", "")), float(flag.get("since") or 0.0),
+            None if until is None else float(until), str(flag.get("host", "")),
+        )  # fmt: skip
+
+    def wait(self, now: float) -> float:
+        """Seconds for which a job is to be put away, a little different each time, so that not all come at once."""
+        left = LONGEST_WAIT if self.until is None else max(0.0, self.until - now)
+        return min(LONGEST_WAIT, left + random.uniform(0.1, max(0.5, min(30.0, left / 10))))  # noqa: S311 - no secret
+
+
+def paused(broker: Broker) -> dict[str, Pause]:
+    """Every runner that is paused. Raises BrokerError."""
+    return {name: Pause.of(name, flag) for name, flag in broker.flags.all(SCOPE).items()}
+
+
+def pause(broker: Broker, runner: str, outcome: RunOutcome, *, job: str, host: str) -> Pause:
+    """Pause a runner for what came of a run; told once. Raises BrokerError."""
+    now = time.time()
+    until = None
+    if outcome.status.value == "rate_limited":
+        until = max(now + 0.5, outcome.reset_at or now + UNKNOWN_RESET)
+    made = Pause(runner, outcome.status.value, outcome.error, now, until, host)
+    known = paused(broker).get(runner)
+    value = {"status": made.status, "reason": made.reason, "since": now, "until": until, "host": host}
+    if known is None or known.until is not None:  # what a person is to end does not end by itself
+        broker.flags.set(SCOPE, runner, value, None if until is None else until - now)
+    if known is None:
+        broker.events.note("runner_paused", job=job, detail={"runner": runner, **value})
+    return made
+
+
+def put_away(broker: Broker, runner: str, job: str, delay: float) -> None:
+    """Note that a job waits for a runner, so that `resume` finds it. Raises BrokerError."""
+    broker.flags.set(WAITING, job, {"runner": runner}, delay + 60.0)
+
+
+def resume(broker: Broker, runner: str) -> tuple[bool, list[str]]:
+    """End a pause now, and release the jobs that wait for it: whether there was one, and their ids."""
+    there = broker.flags.clear(SCOPE, runner)
+    waiting = {job for job, flag in broker.flags.all(WAITING).items() if flag.get("runner") == runner}
+    delayed = broker.jobs(JobFilter(states=frozenset({JobState.DELAYED}), kind="phase", limit=1_000_000))
+    released = []
+    for job in (one.id for one in delayed if one.id in waiting):
+        try:
+            lease = broker.take(job, Claim(f"resume-{uuid.uuid4().hex[:12]}", ()))
+        except UnknownJobError:
+            continue
+        if lease is not None and broker.release(lease, reason=f"runner {runner} resumed"):
+            released.append(job)
+        broker.flags.clear(WAITING, job)
+    if there:
+        broker.events.note("runner_resumed", detail={"runner": runner, "jobs": len(released)})
+    return there, released
+
+
+class Seat:
+    """A job's place among a runner's concurrent runs; ``most`` 0: there is room for all."""
+
+    def __init__(self, broker: Broker, runner: str, most: int, job: str) -> None:
+        self._broker = broker
+        self._names = [f"runner/{runner}/{number}" for number in range(most)]
+        self._job = job
+        self._held: Leadership | None = None
+        self._renew_at = 0.0
+
+    def take(self) -> bool:
+        """Take a seat, or keep it; False: there is none now. Raises BrokerError."""
+        if not self._names:
+            return True
+        now = time.monotonic()
+        if self._held is not None and now < self._renew_at:
+            return True
+        names = self._names if self._held is None else [self._held.name]
+        for name in names:
+            self._held = self._broker.lead(name, self._job, SEAT_TTL)
+            if self._held is not None:
+                self._renew_at = now + SEAT_TTL / 4
+                return True
+        return False
+
+    def leave(self) -> None:
+        """Make room. Raises BrokerError."""
+        if self._held is not None:
+            self._broker.resign(self._held)
+            self._held = None

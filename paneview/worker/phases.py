@@ -1,0 +1,266 @@
+"""The ``phase`` kind: one phase of a workflow, done by an agent.
+
+The job says what is wanted: a prompt, a folder, a session to go on with, a schema, a budget. What runs and what it may
+do comes from the worker's own file, by the job's role. The outcome is the job's output, whatever it is; who started the
+workflow decides what follows. Two are not brought: a rate limit pauses the runner for all and puts the job away until
+it ends; and an agent that was ended because the worker is to stop is taken up again, in its session, by the next one.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import re
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from paneview.agents import folder as place
+from paneview.agents.attending import Attendance, Ended, prune, start_over
+from paneview.agents.model import RunOutcome, RunRequest, RunStatus
+from paneview.agents.redact import PATTERNS
+from paneview.broker import Broker, BrokerError, Outcome
+from paneview.broker.model import Json
+from paneview.config.errors import ConfigError
+from paneview.config.roles import Agents, Runner, built_in_roles, built_in_runners
+from paneview.worker.command import Command, Failure, HandBack
+from paneview.worker.pauses import Seat, pause, paused, put_away
+from paneview.worker.prompt import allowed, inherited
+from paneview.worker.setup import Identity, Setup
+
+KEEP = 30.0  # days that the folder of a run is kept
+SEAT_WAIT = 15.0  # seconds that a job waits for a seat in the worker's hands
+SEAT_LOOK = 0.25  # seconds between two looks
+SEAT_AGAIN = (2.0, 6.0)  # seconds for which it is put away then
+_NOT_FOR_AGENTS = ("TMUX", "TMUX_PANE", "PANEVIEW_TASK", "PANEVIEW_REPLICA")
+_SESSION = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.:-]{0,199}")
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A job's payload."""
+
+    prompt: str
+    workflow: str = ""
+    phase: str = ""
+    cwd: str = ""
+    resume: str = ""
+    schema: Mapping[str, Json] | None = None
+    budget_usd: float | None = None
+
+    @classmethod
+    def of(cls, payload: Json) -> Asked:
+        """Raises `Failure` for what is none."""
+        if not isinstance(payload, dict):
+            raise Failure("a phase needs an object as payload", retry=False)
+        texts = {name: payload.get(name) or "" for name in ("prompt", "workflow", "phase", "cwd", "resume")}
+        for name, value in texts.items():
+            if not isinstance(value, str) or (name != "prompt" and "\0" in value):
+                raise Failure(f"{name} of a phase is to be text", retry=False)
+        if not texts["prompt"].strip():
+            raise Failure("a phase needs a prompt", retry=False)
+        if texts["resume"] and not _SESSION.fullmatch(texts["resume"]):
+            raise Failure("resume is no name of a session", retry=False)
+        schema, budget = payload.get("schema"), payload.get("budget_usd")
+        if schema is not None and not isinstance(schema, dict):
+            raise Failure("schema of a phase is to be an object", retry=False)
+        if budget is not None and (
+            isinstance(budget, bool) or not isinstance(budget, int | float) or budget <= 0
+        ):
+            raise Failure("budget_usd of a phase is to be a number above 0", retry=False)
+        return cls(schema=schema, budget_usd=budget, **texts)
+
+
+def read_agents(file: Path, environ: Mapping[str, str]) -> tuple[Agents, tuple[str, ...]]:
+    """Runners, roles and the patterns of secrets' names of a file; quick where it says nothing of them.
+
+    Raises ConfigError.
+    """
+    try:
+        content = file.read_bytes()
+    except OSError:
+        content = b"roles"  # `load_agents` says what is wrong
+    if not any(word in content for word in (b"runners", b"roles", b"secrets")):
+        return Agents(built_in_runners(), built_in_roles()), PATTERNS
+    from paneview.config.load import load_agents  # noqa: PLC0415 - the models take a while
+
+    return load_agents(file, environ)
+
+
+def roles_here(roles: Sequence[str], file: Path, environ: Mapping[str, str], host: str) -> tuple[str, ...]:
+    """Those of the roles that may be taken on this host, as the file says. Raises ConfigError."""
+    agents, _ = read_agents(file, environ)
+    return tuple(role for role in roles if not (hosts := agents.role(role).hosts) or host in hosts)
+
+
+class Phases:
+    """Does jobs of the kind ``phase``. ``stopping`` tells why the worker is to end."""
+
+    def __init__(
+        self, setup: Setup, me: Identity, broker: Callable[[], Broker], stopping: Callable[[], str]
+    ) -> None:
+        self._setup = setup
+        self._me = me
+        self._broker = broker
+        self._stopping = stopping
+        self._reading = threading.Lock()
+        self._read_at: float | None = None
+        self._agents = Agents(built_in_runners(), built_in_roles())
+        self._patterns: tuple[str, ...] = PATTERNS
+        self._pruned = False
+
+    def __call__(self, command: Command) -> Json | Outcome:
+        """Have an agent do the phase. Raises `Failure`, `HandBack`."""
+        asked = Asked.of(command.payload)
+        role = command.job.target.role or self._setup.roles[0]
+        runner, request = self._request(command, asked, role)
+        seat = Seat(self._broker(), runner.name, runner.max_concurrent, command.id)
+        if not (request.folder / place.REQUEST).exists():
+            self._check_pause(command, runner.name)
+            self._sit(command, seat, runner)
+        try:
+            outcome = self._run(command, runner, request, seat)
+        finally:
+            seat.leave()
+        return self._bring(command, runner, request, outcome)
+
+    def load(self) -> None:
+        """Read the file, if it has changed since. Raises ConfigError."""
+        file = self._setup.file
+        if file is None:
+            return
+        try:
+            changed = file.stat().st_mtime
+        except OSError:
+            changed = 0.0
+        with self._reading:
+            if changed != self._read_at:
+                self._agents, self._patterns = read_agents(file, self._setup.environ)
+                self._read_at = changed
+
+    def warm_up(self) -> None:
+        """Read the file ahead of the first job; what is wrong with it is told to that one."""
+        with suppress(ConfigError):
+            self.load()
+
+    # Before
+
+    def _request(self, command: Command, asked: Asked, role: str) -> tuple[Runner, RunRequest]:
+        try:
+            self.load()
+            runner = self._agents.runner(role, self._setup.runner)
+        except ConfigError as error:
+            raise Failure(f"the worker's file cannot be used: {error}") from error
+        except KeyError as error:
+            raise Failure(f"{error.args[0]!r} is not a runner here", retry=False) from None
+        folders = (*self._setup.folders(), Path(os.path.realpath(place.worktrees_dir(self._setup.state))))
+        cwd = allowed(asked.cwd, folders, "cwd") if asked.cwd else Path.cwd()
+        own = {
+            "PANEVIEW_JOB": command.id,
+            "PANEVIEW_WORKFLOW": asked.workflow,
+            "PANEVIEW_PHASE": asked.phase,
+            "PANEVIEW_ROLE": role,
+        }
+        kept = {
+            name: value
+            for name, value in inherited(self._setup.environ).items()
+            if name not in _NOT_FOR_AGENTS
+        }
+        request = RunRequest(
+            run=command.id, prompt=asked.prompt, cwd=cwd, folder=place.run_folder(self._setup.state, command.id),
+            permissions=self._agents.role(role).permissions, resume=asked.resume, schema=asked.schema,
+            budget_usd=asked.budget_usd, env={**kept, **own},
+        )  # fmt: skip
+        return replace(runner, timeout=min(runner.timeout, command.timeout)), request
+
+    def _check_pause(self, command: Command, runner: str) -> None:
+        found = paused(self._broker()).get(runner)
+        if found is not None:
+            self._put_away(
+                command, runner, f"runner {runner} is paused: {found.reason}", found.wait(time.time())
+            )
+
+    def _put_away(self, command: Command, runner: str, reason: str, delay: float) -> None:
+        put_away(self._broker(), runner, command.id, delay)
+        raise HandBack(reason, delay)
+
+    def _sit(self, command: Command, seat: Seat, runner: Runner) -> None:
+        until = time.monotonic() + SEAT_WAIT
+        while not seat.take():
+            if time.monotonic() > until or command.wait(SEAT_LOOK):
+                words = f"{runner.max_concurrent} runs of {runner.name} are under way, as many as may be"
+                raise HandBack(words, random.uniform(*SEAT_AGAIN))  # noqa: S311 - no secret
+
+    # During
+
+    def _run(self, command: Command, runner: Runner, request: RunRequest, seat: Seat) -> RunOutcome:
+        self._prune()
+        command.say(
+            f"{runner.name} as {request.env['PANEVIEW_ROLE']}, {_RIGHTS[request.permissions]}, in {request.cwd}"
+        )
+        attendance = Attendance(runner, request, command.say)
+        try:
+            with command.on_cancel(attendance.wake):
+                return attendance.run(lambda: self._wish(command, seat), self._patterns)
+        except Ended:
+            raise Failure("the agent is left at work") from None
+        except OSError as error:
+            raise Failure(f"the run cannot begin: {error}") from error
+
+    def _wish(self, command: Command, seat: Seat) -> str:
+        """What is to become of the agent."""
+        match command.reason:
+            case None:
+                with suppress(BrokerError):  # it is away: the job's lease is what counts
+                    seat.take()
+                return ""
+            case "lost":
+                return "leave" if self._is_here(command) else "end"
+            case "stopping" if self._stopping() == "SIGHUP":
+                return (
+                    "leave"  # the terminal is gone, which nobody has asked for: the next worker waits for it
+                )
+        return "end"
+
+    def _is_here(self, command: Command) -> bool:
+        """Whether whoever has the job now works on this host: they will wait for the same agent."""
+        try:
+            broker = self._broker()
+            job = broker.job(command.id)
+            holders = [view.worker for view in broker.workers.all(host=self._me.host)]
+        except BrokerError:
+            return True
+        return job is not None and any(worker.id == job.owner for worker in holders)
+
+    def _prune(self) -> None:
+        if not self._pruned:
+            self._pruned = True
+            prune(self._setup.state, KEEP, time.time())
+
+    # After
+
+    def _bring(
+        self, command: Command, runner: Runner, request: RunRequest, outcome: RunOutcome
+    ) -> Json | Outcome:
+        match outcome.status:
+            case RunStatus.RATE_LIMITED:
+                made = pause(self._broker(), runner.name, outcome, job=command.id, host=self._me.host)
+                # What has done something goes on from there; what has not begins anew.
+                start_over(request.folder, outcome.session if (outcome.turns or 0) > 1 else "")
+                self._put_away(command, runner.name, f"rate limited: {outcome.error}", made.wait(time.time()))
+            case RunStatus.AUTH:
+                pause(self._broker(), runner.name, outcome, job=command.id, host=self._me.host)
+            case RunStatus.CANCELLED if command.reason == "stopping":
+                start_over(request.folder, outcome.session)
+                raise Failure("the worker ends")
+            case RunStatus.CANCELLED if command.reason == "cancel":
+                return Outcome("cancelled", output=outcome.to_json(), error="cancelled")
+            case RunStatus.CANCELLED if command.reason == "timeout":
+                outcome = replace(outcome, status=RunStatus.TIMEOUT, error="it took longer than its job may")
+        return outcome.to_json()
+
+
+_RIGHTS = {"read": "may read", "edit": "may edit", "full": "MAY DO ANYTHING"}

@@ -1,0 +1,381 @@
+"""Phases of workflows: real workers that have the demo agent do them."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from paneview.agents.model import RunOutcome, RunStatus
+from paneview.broker import Job, JobState, Target
+from paneview.worker.pauses import paused
+from tests.harness import Sandbox, alive, wait_until
+from tests.worker.support import Farm
+
+FILE = """
+[runners.demo]
+stall_timeout = 1
+linger = 0.2
+[runners.slow]
+preset = "demo"
+stall_timeout = 0
+max_concurrent = 1
+[runners.brief]
+preset = "demo"
+timeout = 0.5
+[runners.missing]
+preset = "claude"
+argv = ["no-such-agent"]
+[roles.planner]
+runner = "demo"
+[roles.worker]
+runner = "demo"
+[roles.slow]
+runner = "slow"
+permissions = "edit"
+[roles.brief]
+runner = "brief"
+[roles.missing]
+runner = "missing"
+"""
+ROLES = [word for role in ("planner", "worker", "slow", "brief", "missing") for word in ("--role", role)]
+
+
+class Agents:
+    """A farm whose workers have agents do phases."""
+
+    def __init__(self, farm: Farm, home: Path) -> None:
+        self.farm = farm
+        self.home = home
+        (farm.folder / "paneview.toml").write_text(FILE)
+
+    def phase(self, prompt: str, role: str = "worker", **more: Any) -> str:
+        payload = {"workflow": "w1", "phase": "work", "attempt": 1, "prompt": prompt, **more}
+        return self.farm.submit("phase", payload, Target(role=role), timeout=600)
+
+    def outcome(self, job: str) -> RunOutcome:
+        done = self.farm.over(job)
+        assert done.result is not None
+        assert done.result.status == "ok", done.result.error
+        return RunOutcome.from_json(done.result.output)
+
+    def do(self, prompt: str, role: str = "worker", **more: Any) -> RunOutcome:
+        return self.outcome(self.phase(prompt, role, **more))
+
+    def folder(self, job: str) -> Path:
+        return next(self.home.glob(f"*/runs/{job}"))
+
+    def note(self, job: str) -> dict[str, Any]:
+        """Who does the run, once that is known."""
+
+        def look() -> Any:
+            found = list(self.home.glob(f"*/runs/{job}/shim.json"))
+            return json.loads(found[0].read_text()) if found else None
+
+        return wait_until(look)
+
+    def started(self, name: str = "started") -> int:
+        """The demo agent's pid, once it has told that it began (`demo: append started x`)."""
+        return len(wait_until(lambda: self.lines(name)))
+
+    def lines(self, name: str) -> list[str]:
+        file = self.farm.folder / name
+        return file.read_text().splitlines() if file.exists() else []
+
+
+@pytest.fixture
+def agents(farm: Farm, sandbox: Sandbox) -> Agents:
+    return Agents(farm, sandbox.home)
+
+
+def test_outcomes(agents: Agents) -> None:
+    """All that end by themselves, by one worker."""
+    agents.farm.ready(*ROLES)
+    outcome = agents.do(
+        "demo: say hello\ndemo: write a/b.txt one\\ntwo\ndemo: result made it\ndemo: cost 0.25"
+    )
+    assert (outcome.status, outcome.text, outcome.cost_usd) == (RunStatus.OK, "made it", 0.25)
+    assert outcome.tokens.output == 50
+    assert outcome.session
+    assert outcome.started <= outcome.ended <= time.time()
+    assert (agents.farm.folder / "a/b.txt").read_text() == "one\ntwo\n"
+    assert agents.do("demo: cost none").cost_usd is None
+    expected = {
+        "demo: fail error the disk is full": (RunStatus.FAILED, "the disk is full"),
+        "demo: exit 3": (RunStatus.FAILED, "it ended with exit code 3: the demo agent gives up"),
+        "demo: kill": (RunStatus.FAILED, "it was ended by signal 9"),
+        "demo: vanish": (RunStatus.OK, ""),  # taken up again, in a session that knows nothing of this line
+        "demo: fail max_turns": (RunStatus.LIMIT, "it took as many turns as it may"),
+        "demo: fail budget": (RunStatus.BUDGET, "it spent as much as it may"),
+        "demo: deny Bash rm -rf x": (RunStatus.NEEDS_PERMISSION, "it was not allowed to use Bash"),
+        "demo: ask Which port?": (RunStatus.NEEDS_PERMISSION, "it was not allowed to use AskUserQuestion"),
+    }
+    jobs = {prompt: agents.phase(prompt) for prompt in expected}
+    found = {prompt: agents.outcome(job) for prompt, job in jobs.items()}
+    assert {prompt: (one.status, one.error) for prompt, one in found.items()} == expected
+    assert found["demo: vanish"].resumed == 1
+    assert found["demo: deny Bash rm -rf x"].denials[0].input == {"command": "rm -rf x"}
+    assert found["demo: exit 3"].exit_code == 3
+    folder = agents.folder(jobs["demo: exit 3"])
+    assert {oct(path.stat().st_mode & 0o777) for path in (folder, folder.parent)} == {"0o700"}
+    assert {oct(path.stat().st_mode & 0o777) for path in folder.iterdir()} == {"0o600"}
+
+
+def test_time(agents: Agents) -> None:
+    """Runs that say nothing, take too long, or do not go away."""
+    agents.farm.ready(*ROLES, "--concurrency", "4")
+    jobs = {
+        "timeout": agents.phase("demo: hang stubborn", "brief"),
+        "stalled": agents.phase("demo: once hang"),
+        "stays": agents.phase("demo: spawn 2 away\ndemo: result all done\ndemo: stay"),
+        "retries": agents.phase("demo: retry 1 2\ndemo: result recovered"),
+    }
+    found = {name: agents.outcome(job) for name, job in jobs.items()}
+    assert {name: one.status for name, one in found.items()} == {
+        "timeout": RunStatus.TIMEOUT,
+        "stalled": RunStatus.OK,
+        "stays": RunStatus.OK,
+        "retries": RunStatus.OK,
+    }
+    assert {name: one.resumed for name, one in found.items()} == dict.fromkeys(jobs, 0) | {"stalled": 1}
+    assert found["stays"].text == "all done"
+    left = [int(line.split()[-1]) for line in _shown(agents, jobs["stays"]) if line.startswith("started ")]
+    assert len(left) == 2
+    assert not [pid for pid in left if alive(pid)]
+
+
+def test_it_stalls_again(agents: Agents) -> None:
+    agents.farm.ready(*ROLES)
+    (agents.farm.folder / "paneview.toml").write_text(
+        FILE.replace("stall_timeout = 1", "stall_timeout = 0.5")
+    )
+    # Taken up again, it is given another prompt; so an agent that cannot be taken up shows the plain outcome.
+    (agents.farm.folder / "paneview.toml").write_text(
+        FILE.replace(
+            "[runners.demo]\nstall_timeout = 1", '[runners.demo]\nargv = ["sleep", "60"]\nstall_timeout = 0.5'
+        )
+    )
+    assert agents.do("x").status is RunStatus.STALLED
+
+
+def test_results_that_are_to_be_json(agents: Agents) -> None:
+    agents.farm.ready(*ROLES)
+    schema = {"type": "object", "required": ["n"], "properties": {"n": {"type": "integer", "minimum": 3}}}
+    assert agents.do("x", schema=schema).data == {"n": 3}
+    outcome = agents.do('demo: json {"n": 1}', schema=schema)
+    assert (outcome.status, outcome.resumed, outcome.data) == (RunStatus.OK, 1, {"n": 3})
+    assert agents.do("x", budget_usd=0.001).status is RunStatus.BUDGET
+
+
+def test_what_a_role_may(agents: Agents) -> None:
+    agents.farm.ready(*ROLES)
+    outcome = agents.do("demo: write x.txt hi\ndemo: argv", "planner")
+    assert outcome.ok
+    assert not (agents.farm.folder / "x.txt").exists()
+    assert "--permission-mode=default" in json.loads(outcome.text)
+    assert "--permission-mode=acceptEdits" in json.loads(agents.do("demo: argv").text)
+    failed = agents.do("x", "missing")
+    assert (failed.status, failed.error) == (
+        RunStatus.FAILED,
+        "missing cannot be started: No such file or directory",
+    )
+    outside = agents.farm.over(agents.phase("x", cwd="/"))
+    assert outside.state is JobState.DEAD
+    assert "outside what this worker allows" in outside.errors[-1].error
+    tree = next(agents.home.glob("*/runs")).parent / "worktrees" / "w1"
+    tree.mkdir(parents=True)
+    assert agents.do("demo: write y.txt hi", cwd=str(tree)).ok
+    assert (tree / "y.txt").exists()
+    (tree / "out").symlink_to("/")
+    assert agents.farm.over(agents.phase("x", cwd=str(tree / "out"))).state is JobState.DEAD
+
+
+PROMPTS = {
+    "large": "x" * 300_000 + "\ndemo: nothing",
+    "dash": "--help -p --dangerously-skip-permissions",
+    "shell": 'it\'s "quoted" $(touch owned) `touch owned`; touch owned && \\ \n\n !x * ? ~ #\r\n\ttab',
+    "escapes": "\x1b]0;title\x07 \x1b[31mred \x00 nul \x7f ünïcödé 🎉 \u2028 \x85",
+}
+
+
+def test_prompts_arrive_byte_for_byte_and_run_nothing(agents: Agents) -> None:
+    """A plain program gives its standard input back."""
+    cat = '[runners.cat]\nargv = ["cat"]\n[roles.worker]\nrunner = "cat"'
+    text = FILE.replace('[roles.worker]\nrunner = "demo"', cat)
+    (agents.farm.folder / "paneview.toml").write_text(text)
+    agents.farm.ready(*ROLES)
+    jobs = {name: agents.phase(prompt) for name, prompt in PROMPTS.items()}
+    for name, job in jobs.items():
+        assert agents.outcome(job).status is RunStatus.OK
+        given = (agents.folder(job) / "transcript.jsonl").read_bytes()
+        assert given == PROMPTS[name].encode() + b"\n", name
+    assert not list(agents.farm.folder.rglob("owned"))
+    shown = (agents.folder(jobs["escapes"]) / "shown.log").read_text()
+    assert "\x1b" not in shown
+    assert "red" in shown
+
+
+def test_secrets_stay_out_of_all_that_is_kept(agents: Agents) -> None:
+    secret = 'correct "horse"\\battery'
+    token = "ghp_" + "a1B2" * 9
+    agents.farm.ready(*ROLES, MY_TOKEN=secret)
+    job = agents.phase(f"Use {secret}, {token}.\ndemo: env MY_TOKEN\ndemo: say {token}")
+    outcome = agents.outcome(job)
+    assert outcome.text == "MY_TOKEN=********"
+    kept = {path.name: path.read_text() for path in agents.folder(job).iterdir()}
+    forms = (secret, json.dumps(secret)[1:-1], token)
+    assert not {name for name, text in kept.items() if any(form in text for form in forms)}
+    assert "Use ********, ********." in kept["prompt.txt"]
+
+
+def test_a_rate_limit_puts_the_job_away_until_its_reset(agents: Agents) -> None:
+    agents.farm.ready(*ROLES)
+    job = agents.phase("demo: first limited fail rate_limit 1.5\ndemo: result after the limit")
+    wait_until(lambda: paused(agents.farm.broker))
+    pause = paused(agents.farm.broker)["demo"]
+    assert pause.status == "rate_limited"
+    assert pause.until is not None
+    other = agents.phase("demo: result waited")
+    held = wait_until(lambda: _delayed(agents, job, other))
+    assert held[0].attempts == 0
+    for one, text in ((job, "after the limit"), (other, "waited")):
+        assert agents.outcome(one).text == text
+    done = agents.farm.broker.need(job)
+    assert (done.attempts, done.errors) == (1, ())
+    assert done.ended_at is not None
+    assert done.ended_at >= pause.until
+    assert not paused(agents.farm.broker)
+    assert len([e for e in agents.farm.broker.events.tail(1000).events if e.kind == "runner_paused"]) == 1
+
+
+def test_a_login_pauses_the_runner_until_somebody_resumes_it(agents: Agents) -> None:
+    agents.farm.ready(*ROLES)
+    outcome = agents.do("demo: fail auth")
+    assert (outcome.status, outcome.error) == (RunStatus.AUTH, "Invalid API key · Please run /login")
+    waits = [agents.phase(f"demo: result {number}") for number in range(2)]
+    wait_until(lambda: _delayed(agents, *waits))
+    listed = agents.farm.cli("runner", "list", "--json").json
+    assert [(one["name"], one["status"], one["jobs"]) for one in listed["runners"] if one["paused"]] == [
+        ("demo", "auth", 2)
+    ]
+    assert "demo" in agents.farm.cli("runner", "list").out
+    resumed = agents.farm.cli("runner", "resume", "demo", "--json")
+    assert resumed.json["results"][0]["jobs"] == 2
+    assert [agents.outcome(job).text for job in waits] == ["0", "1"]
+    kinds = [event.kind for event in agents.farm.broker.events.tail(1000).events]
+    assert (kinds.count("runner_paused"), kinds.count("runner_resumed")) == (1, 1)
+    assert agents.farm.cli("runner", "resume", "demo").status == 1
+
+
+def test_no_more_runs_at_once_than_may_be(agents: Agents) -> None:
+    """Over two workers, each with room for two."""
+    for _ in range(2):
+        agents.farm.ready(*ROLES, "--concurrency", "2")
+    text = "demo: append log in\ndemo: sleep 0.2\ndemo: append log out"
+    jobs = [agents.phase(text, "slow") for _ in range(4)]
+    assert [agents.outcome(job).status for job in jobs] == [RunStatus.OK] * 4
+    assert agents.lines("log") == ["in", "out"] * 4
+
+
+def test_a_cancelled_run_leaves_nothing(agents: Agents) -> None:
+    agents.farm.ready(*ROLES)
+    job = agents.phase(
+        "demo: spawn 1\ndemo: spawn 1 away\ndemo: append started x\ndemo: hang stubborn", "slow"
+    )
+    agents.started()
+    agent = agents.note(job)["agent"][0]
+    left = [int(line.split()[-1]) for line in _shown(agents, job) if line.startswith("started ")]
+    assert len(left) == 2
+    agents.farm.broker.cancel(job, "not wanted")
+    done = agents.farm.over(job)
+    assert done.state is JobState.CANCELLED
+    assert not [pid for pid in (agent, *left) if alive(pid)]
+
+
+def test_the_next_worker_waits_for_the_agent_of_a_killed_one(agents: Agents) -> None:
+    first = agents.farm.ready(*ROLES)
+    job = agents.phase("demo: append started x\ndemo: sleep 2\ndemo: result one and the same", "slow")
+    agents.started()
+    agent = agents.note(job)["agent"][0]
+    agents.farm.end(first, signal.SIGKILL)
+    assert alive(agent)
+    agents.farm.broker.release_owner(agents.farm.broker.need(job).owner, "its process died")
+    second = agents.farm.ready(*ROLES)
+    assert agents.outcome(job).text == "one and the same"
+    assert agents.lines("started") == ["x"]
+    assert "already at work" in agents.farm.said(second)
+
+
+def test_a_run_that_ended_while_no_worker_was_there_counts_once(agents: Agents) -> None:
+    first = agents.farm.ready(*ROLES)
+    job = agents.phase("demo: append started x\ndemo: sleep 0.5\ndemo: result done alone")
+    agents.started()
+    agents.farm.end(first, signal.SIGKILL)
+    wait_until((agents.folder(job) / "outcome.json").exists)
+    agents.farm.broker.release_owner(agents.farm.broker.need(job).owner, "its process died")
+    agents.farm.ready(*ROLES)
+    assert agents.outcome(job).text == "done alone"
+    assert agents.lines("started") == ["x"]
+
+
+@pytest.mark.parametrize("worker_too", [False, True])
+def test_a_killed_shim_has_lost_its_run(agents: Agents, worker_too: bool) -> None:
+    worker = agents.farm.ready(*ROLES)
+    job = agents.phase("demo: append started x\ndemo: spawn 1 away\ndemo: hang stubborn", "slow")
+    agents.started()
+    note = wait_until(lambda: found if (found := agents.note(job))["session"] else None)
+    if worker_too:
+        agents.farm.end(worker, signal.SIGKILL)
+    os.kill(note["pid"], signal.SIGKILL)
+    if worker_too:
+        agents.farm.broker.release_owner(agents.farm.broker.need(job).owner, "its process died")
+        agents.farm.ready(*ROLES)
+    outcome = agents.outcome(job)
+    assert (outcome.status, outcome.session) == (RunStatus.LOST, note["session"])
+    assert not alive(note["agent"][0])
+    assert agents.lines("started") == ["x"]
+
+
+def test_a_worker_that_ends_has_its_run_taken_up_again_in_its_session(agents: Agents) -> None:
+    first = agents.farm.ready(*ROLES, "--grace", "0.1")
+    job = agents.phase("demo: append started x\ndemo: once hang\ndemo: argv", "slow")
+    agents.started()
+    note = wait_until(lambda: found if (found := agents.note(job))["session"] else None)
+    agents.farm.end(first)
+    assert not alive(note["agent"][0])
+    assert agents.farm.broker.need(job).attempts == 0
+    agents.farm.ready(*ROLES)
+    assert f"--resume={note['session']}" in agents.outcome(job).text
+
+
+def test_a_worker_whose_terminal_is_gone_leaves_its_agent_at_work(agents: Agents) -> None:
+    first = agents.farm.ready(*ROLES)
+    job = agents.phase("demo: append started x\ndemo: sleep 2\ndemo: result still the first", "slow")
+    agents.started()
+    agents.farm.end(first, signal.SIGHUP)
+    agents.farm.ready(*ROLES)
+    assert agents.outcome(job).text == "still the first"
+    assert agents.lines("started") == ["x"]
+
+
+def test_roles_that_may_not_be_taken_here(farm: Farm) -> None:
+    (farm.folder / "paneview.toml").write_text('[roles.far]\nhosts = ["elsewhere"]')
+    done = farm.cli("worker", "--role", "far", "--once", "--json")
+    assert done.status == 1
+    assert "keep far away from" in done.json["error"]
+    worker = farm.ready("--role", "far", "--role", "near")
+    assert farm.of(worker.pid).worker.roles == ("near",)
+
+
+def _shown(agents: Agents, job: str) -> list[str]:
+    return (agents.folder(job) / "shown.log").read_text().splitlines()
+
+
+def _delayed(agents: Agents, *jobs: str) -> list[Job] | None:
+    found = [agents.farm.broker.need(job) for job in jobs]
+    return found if all(one.state is JobState.DELAYED for one in found) else None
