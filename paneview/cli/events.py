@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from typing import TYPE_CHECKING, Any
 
 from paneview.cli import place
 from paneview.cli.output import clean, colourful, paint, print_json
+from paneview.cli.panebus import own_kinds, with_alias
 from paneview.cli.times import optional_when, stamp
 from paneview.control.errors import NoSupervisor
 
@@ -16,10 +18,11 @@ if TYPE_CHECKING:
     from paneview.cli.parser import Call
 
 DEFAULT_LINES = 100
+QUEUE_BAD = ("dead", "missed", "hung", "quarantined", "expired")
 CONFIG_KINDS = frozenset(
     {"config_reloaded", "config_rejected", "task_started", "task_stopped", "task_restarted"}
 )
-_BAD = ("failed", "unhealthy", "lost", "rejected", "refused", "reached", "gap", "timeout")
+_BAD = ("failed", "unhealthy", "lost", "rejected", "refused", "reached", "gap", "timeout", *QUEUE_BAD)
 _GOOD = ("healthy", "ready", "restored", "adopted")
 
 
@@ -31,26 +34,36 @@ def events(call: Call) -> int:
         return queue_events(call)
     here = place.find(call)
     limit = call.count("lines")
+    kinds = own_kinds(call.texts("kind"))
     since = optional_when(call.text("since"), "--since")
     wanted: dict[str, Any] = {
         "task": call.text("task"),
-        "kinds": call.texts("kind") or None,
+        "kinds": sorted(kinds) or None,
         "since": since,
         "until": optional_when(call.text("until"), "--until"),
         "limit": limit if limit is not None else 10_000 if since is not None else DEFAULT_LINES,
     }
     if call.flag("follow"):
-        return follow(here, wanted, as_json=call.json)
+        from paneview.cli.queueevents import Follower  # noqa: PLC0415
+
+        with Follower(call, lambda found: print_each(found, as_json=call.json)):
+            return follow(here, wanted, as_json=call.json)
     try:
         found = here.ask("events", wanted)["events"]
     except NoSupervisor:
         from paneview.cli.offline import stored_events  # noqa: PLC0415
 
         found = stored_events(here.file, here.folder, wanted)
+    from paneview.cli.queueevents import among  # noqa: PLC0415
+
+    found, warnings = among(call, [with_alias(event) for event in found], wanted["limit"])
     if call.json:
-        print_json({"ok": True, "events": found, "count": len(found)})
+        warned = {"warnings": warnings} if warnings else {}
+        print_json({"ok": True, "events": found, "count": len(found), **warned})
     else:
-        _print_all(found)
+        print_each(found)
+        for warning in warnings:
+            print(f"! {clean(warning)}", file=sys.stderr)
     return 0
 
 
@@ -90,31 +103,27 @@ def follow(
             sys.stdout.flush()
             last = 0
             for event in connection.call("events", wanted)["events"] if wanted else ():
-                _print_one(event, as_json)
+                print_each([with_alias(event)], as_json=as_json)
                 last = event["id"]
             for push in connection.pushes():
                 event = push.get("event")
                 if not isinstance(event, dict) or event["id"] <= last:
                     continue
                 if task in {None, event.get("task")} and (not shown or event["event"] in shown):
-                    _print_one(event, as_json)
+                    print_each([with_alias(event)], as_json=as_json)
     except KeyboardInterrupt:
         pass
     return 0
 
 
-def _print_all(found: Iterable[dict[str, Any]]) -> None:
+def print_each(found: Iterable[dict[str, Any]], *, as_json: bool = False) -> None:
+    """Print events, one a line."""
     colour = colourful()
-    for event in found:
-        print(line(event, colour))
-
-
-def _print_one(event: dict[str, Any], as_json: bool) -> None:
-    if as_json:
-        print_json(event)
-    else:
-        print(line(event, colourful()))
-    sys.stdout.flush()
+    lines = [json.dumps(event) if as_json else line(event, colour) for event in found]
+    if lines:
+        # In one piece: another thread may print, too.
+        sys.stdout.write("\n".join([*lines, ""]))
+        sys.stdout.flush()
 
 
 def line(event: dict[str, Any], colour: bool) -> str:
@@ -128,4 +137,6 @@ def line(event: dict[str, Any], colour: bool) -> str:
         parts.append(clean(event["cause"]))
     if str(event.get("actor") or "").startswith("user:"):
         parts.append(paint(f"by {clean(event['actor'])[5:]}", "dim", colour))
+    if event.get("panebus") not in (None, event["event"]):
+        parts.append(paint(f"({event['panebus']})", "dim", colour))
     return "  ".join(parts).rstrip()

@@ -32,6 +32,8 @@ def print_status(raw: dict[str, Any]) -> None:
     colour, limit = colourful(), terminal_width()
     if not status.running:
         print(f"{clean(status.session)}: no supervisor is running; this is what it left")
+    if queue := raw.get("queue"):
+        print_queue(queue)
     if not status.tasks:
         print(f"{clean(status.session)} has no tasks yet: 'paneview add NAME COMMAND' adds one")
         return
@@ -42,6 +44,24 @@ def print_status(raw: dict[str, Any]) -> None:
         print(line)
         if task.reason and task.state in _EXPLAINED:
             print(paint(cut(f"  └ {clean(task.reason)}", limit), "dim", colour))
+
+
+def print_queue(queue: dict[str, Any]) -> None:
+    """A line about the queue of jobs, and one for each worker that a person has to release."""
+    colour, limit = colourful(), terminal_width()
+    if queue["problem"]:
+        print(paint(cut(f"✗ the queue is away: {clean(queue['problem'])}", limit), "red", colour))
+        return
+    numbers = [f"{queue[key]} {key}" for key in ("waiting", "running")]
+    numbers += [paint(f"{queue['dead']} dead", "red", colour)] if queue["dead"] else []
+    oldest = queue["oldest_age_s"]
+    waits = f", the oldest for {words.duration(oldest)}" if oldest is not None else ""
+    plural = "" if queue["workers"] == 1 else "s"
+    print(f"queue {clean(queue['broker'])}: {', '.join(numbers)}{waits}; {queue['workers']} worker{plural}")
+    for name, flag in queue["quarantined"].items():
+        text = f"✗ {clean(name)} is quarantined: {clean(str(flag.get('reason', '')))}"
+        print(paint(cut(text, limit), "red", colour))
+        print(paint(f"  └ 'paneview unquarantine {clean(name)}' lets it start again", "dim", colour))
 
 
 def _cells(task: TaskView, now: float) -> list[Cell]:

@@ -1,81 +1,180 @@
-"""``events --queue``: what happened to jobs and workers, on every host that shares the queue."""
+"""The events of the queue: what happened to jobs and workers, on every host that shares it.
+
+``events --queue`` shows these alone; ``events`` shows them among those of the project, by time.
+"""
 
 from __future__ import annotations
 
-import json
-import sys
-from typing import TYPE_CHECKING
+import threading
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
 
-from paneview.cli.errors import UsageError
-from paneview.cli.output import clean, colourful, paint, print_json
-from paneview.cli.queue import opened
-from paneview.cli.times import optional_when, stamp
+from paneview.broker import BrokerError
+from paneview.cli.errors import CliError, UsageError
+from paneview.cli.output import print_json
+from paneview.cli.panebus import own_kinds, with_alias
+from paneview.cli.queue import opened, place_of
+from paneview.cli.times import optional_when
+from paneview.config.errors import ConfigError
+from paneview.worker.joining import connect_to
 from paneview.worker.views import event_json
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
-    from paneview.broker import Event
+    from paneview.broker import Broker, Event
     from paneview.cli.parser import Call
+    from paneview.config.queue import QueuePlace
+
+    Json = dict[str, Any]
 
 DEFAULT_LINES = 100
 ALL = 1_000_000
+MOST = 10_000  # of those that go among the project's
 WAIT = 30.0  # seconds of one wait
-_BAD = ("failed", "lost", "dead", "missed", "quarantined", "expired")
+TOLD_TWICE = 5.0  # seconds within which the same is told by the project and by the queue
+_TOLD_BY_BOTH = ("worker_quarantined", "worker_unquarantined")
+
+
+class Wanted:
+    """Which events: what was asked for on the command line."""
+
+    def __init__(self, call: Call) -> None:
+        self.since = optional_when(call.text("since"), "--since")
+        self.until = optional_when(call.text("until"), "--until")
+        self.kinds = own_kinds(call.texts("kind"))
+        self.task = call.text("task")
+        self._names: dict[str, str] = {}
+
+    def pick(self, broker: Broker, events: Iterable[Event]) -> list[Json]:
+        """Those that were asked for, as objects with the worker's name where there is one."""
+        picked = []
+        for event in events:
+            if self._is_wanted(event):
+                found = self._object(broker, event)
+                if self.task in (None, found["task"]):
+                    picked.append(found)
+        return picked
+
+    def _is_wanted(self, event: Event) -> bool:
+        return (
+            (not self.kinds or event.kind in self.kinds)
+            and (self.since is None or event.ts >= self.since)
+            and (self.until is None or event.ts <= self.until)
+        )
+
+    def _object(self, broker: Broker, event: Event) -> Json:
+        name = event.detail.get("name") if not event.job else None
+        if name is None and event.worker:
+            if event.worker not in self._names:
+                self._names |= {view.worker.id: view.worker.name for view in broker.workers.all()}
+            name = self._names.setdefault(event.worker, event.worker[:12])
+        facts = [
+            f"{key} {value}"
+            for key, value in event.detail.items()
+            if key != "name" and value not in ("", None)
+        ]
+        cause = ", ".join([event.job, *facts] if event.job else facts)
+        more = {"session": None, "task": name, "run": None, "cause": cause, "actor": None, "source": "queue"}
+        return with_alias({**event_json(event), **more})
 
 
 def queue_events(call: Call) -> int:
-    """Past events, and with ``-f`` what comes."""
+    """Past events of the queue alone, and with ``-f`` what comes."""
+    from paneview.cli.events import print_each  # noqa: PLC0415 - which uses us
+
     if call.text("task"):
         raise UsageError("--task does not go with --queue", "'paneview jobs --task NAME' shows a task's jobs")
-    since, until = optional_when(call.text("since"), "--since"), optional_when(call.text("until"), "--until")
-    lines = call.count("lines")
-    wanted = ALL if since is not None or call.texts("kind") else lines or DEFAULT_LINES
+    wanted, lines = Wanted(call), call.count("lines")
     with opened(call) as broker:
-        page = broker.events.tail(wanted)
-        found = [event for event in page.events if _is_wanted(event, call, since, until)]
+        page = broker.events.tail(ALL if wanted.since is not None or wanted.kinds else lines or DEFAULT_LINES)
+        found = wanted.pick(broker, page.events)
         if lines is not None:
             found = found[-lines:] if lines else []
         if not call.flag("follow"):
-            _print(call, found)
+            if call.json:
+                print_json({"ok": True, "events": found, "count": len(found)})
+            else:
+                print_each(found)
             return 0
-        _print_each(call, found)
+        print_each(found, as_json=call.json)
         cursor = page.cursor
-        try:
+        with suppress(KeyboardInterrupt):
             while True:
                 page = broker.events.wait(cursor, WAIT)
                 cursor = page.cursor
-                _print_each(call, [event for event in page.events if _is_wanted(event, call, since, until)])
-        except KeyboardInterrupt:
-            return 0
+                print_each(wanted.pick(broker, page.events), as_json=call.json)
+    return 0
 
 
-def _is_wanted(event: Event, call: Call, since: float | None, until: float | None) -> bool:
-    kinds = call.texts("kind")
-    return (
-        (not kinds or event.kind in kinds)
-        and (since is None or event.ts >= since)
-        and (until is None or event.ts <= until)
+def among(call: Call, events: list[Json], limit: int) -> tuple[list[Json], list[str]]:
+    """The project's events and the queue's by time, the last ``limit`` of them; and what is wrong with the queue."""
+    try:
+        place = place_of(call)
+    except (ConfigError, CliError) as error:  # a file that is broken while its supervisor runs
+        return events, [f"without the queue's events: {error}"]
+    if not place.in_use:
+        return events, []
+    wanted = Wanted(call)
+    try:
+        with connect_to(place) as broker:
+            found = wanted.pick(
+                broker, broker.events.tail(MOST if wanted.kinds or wanted.task else limit).events
+            )
+    except BrokerError as error:
+        return events, [f"without the queue's events: {error}"]
+    told = [(one["event"], one["task"] or one["detail"].get("name"), one["ts"]) for one in events]
+    both = [*events, *[one for one in found if not _is_told(one, told)]]
+    both.sort(key=lambda one: one["ts"])
+    return both[-limit:] if limit else [], []
+
+
+def _is_told(event: Json, told: list[tuple[Any, Any, float]]) -> bool:
+    return event["event"] in _TOLD_BY_BOTH and any(
+        (kind, name) == (event["event"], event["task"]) and abs(ts - event["ts"]) < TOLD_TWICE
+        for kind, name, ts in told
     )
 
 
-def _print(call: Call, found: list[Event]) -> None:
-    if call.json:
-        print_json({"ok": True, "events": [event_json(event) for event in found], "count": len(found)})
-    else:
-        _print_each(call, found)
+class Follower:
+    """Hands on events of the queue as they come, from a thread of its own, while the block runs."""
 
+    def __init__(self, call: Call, show: Callable[[list[Json]], None]) -> None:
+        self._place: QueuePlace | None = None
+        with suppress(ConfigError, CliError):  # a file that is broken while its supervisor runs
+            self._place = place_of(call)
+        self._wanted = Wanted(call)
+        self._show = show
+        self._ended = threading.Event()
+        self._broker: Broker | None = None
+        self._thread = threading.Thread(target=self._run, name="queue-events", daemon=True)
 
-def _print_each(call: Call, found: Iterable[Event]) -> None:
-    colour = colourful()
-    for event in found:
-        if call.json:
-            print_json(event_json(event))
-            continue
-        ink = "red" if event.kind.endswith(_BAD) else None
-        parts = [paint(stamp(event.ts), "dim", colour), paint(clean(event.kind).ljust(18), ink, colour)]
-        parts += [clean(part) for part in (event.job, event.worker[:12]) if part]
-        if event.detail:
-            parts.append(clean(json.dumps(dict(event.detail), ensure_ascii=False)))
-        print("  ".join(parts))
-    sys.stdout.flush()
+    def __enter__(self) -> Follower:
+        if self._place is not None and self._place.in_use:
+            self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._ended.set()
+        if self._thread.is_alive():
+            if self._broker is not None:
+                self._broker.wake(for_good=True)
+            self._thread.join(2.0)
+
+    def _run(self) -> None:
+        assert self._place
+        while not self._ended.is_set():
+            try:
+                with connect_to(self._place) as broker:
+                    self._broker = broker
+                    self._follow(broker)
+            except BrokerError:
+                self._ended.wait(1.0)
+
+    def _follow(self, broker: Broker) -> None:
+        cursor = broker.events.tail(1).cursor
+        while not self._ended.is_set():
+            page = broker.events.wait(cursor, WAIT)
+            cursor = page.cursor
+            if not self._ended.is_set():
+                self._show(self._wanted.pick(broker, page.events))

@@ -237,12 +237,20 @@ class Scaled(Changed):
 class Event(Shape):
     """Something that happened. With `-f`, one of these a line."""
 
-    id: int
+    id: int | str
+    """A number; of an event of the queue a text."""
     ts: float
     event: str
     """Its kind."""
-    session: str
+    panebus: str | None = None
+    """What PaneBus calls it, where it has a word for it."""
+    source: Literal["supervisor", "queue"] = "supervisor"
+    session: str | None
     task: str | None
+    """The task; of an event of the queue the worker's name."""
+    job: str | None = None
+    worker: str | None = None
+    """Id of the worker's incarnation."""
     tasks: list[str] | None = None
     """Of an event that concerns several at once."""
     run: int | None
@@ -259,6 +267,8 @@ class Events(Success):
     events: list[Event]
     """The oldest first."""
     count: int
+    warnings: list[str] | None = None
+    """Why the queue's events are missing."""
 
 
 class Entry(Shape):

@@ -176,6 +176,8 @@ class QueuePlace:
     file: Path | None
     folder: Path
     """State folder for a queue that has no place of its own (``sqlite:``)."""
+    in_use: bool = True
+    """Whether there is a queue, or anything says that there should be."""
 
 
 def find_queue(flags: Mapping[str, Any], named: str | None = None) -> QueuePlace:
@@ -189,6 +191,7 @@ def find_queue(flags: Mapping[str, Any], named: str | None = None) -> QueuePlace
         found = next((str(file / name) for name in locate.FILE_NAMES if (file / name).is_file()), None)
         file = Path(found) if found else file / locate.FILE_NAMES[0]
     table: Mapping[str, Any] = {}
+    data: Mapping[str, Any] = {}
     folder = paths.state_home()
     if file is not None:
         data = _read_toml(file)
@@ -199,7 +202,9 @@ def find_queue(flags: Mapping[str, Any], named: str | None = None) -> QueuePlace
         plain = isinstance(name, str) and "${" not in name and "/" not in name
         folder = paths.make_project_dir(file, str(name) if plain and name else paths.default_name(file))
     dotenv = read_dotenv(file.parent if file else Path.cwd(), os.environ)
-    return QueuePlace(resolve(flags, os.environ, dotenv, table, str(file or "")), file, folder)
+    settings = resolve(flags, os.environ, dotenv, table, str(file or ""))
+    wanted = "queue" in data or bool(data.get("workers")) or settings.broker != QueueSettings().broker
+    return QueuePlace(settings, file, folder, wanted or (folder / "queue.db").exists())
 
 
 def _read_toml(file: Path) -> dict[str, Any]:

@@ -194,7 +194,7 @@ class QueueDesk:
         whom = target_text(target)
         if submitted.created:
             words = f"{job.kind} for {whom}"
-            self._journal.note("job_dispatched", words, by=client.actor, job=submitted.id)
+            self._journal.note("job_dispatched", words, by=client.actor, job=submitted.id, message=words)
         self.changed()
         return {"id": submitted.id, "created": submitted.created, "target": whom}
 
@@ -229,7 +229,7 @@ class QueueDesk:
                     raise
                 marked = False  # the mark goes as soon as the queue answers again
             if ours or marked:
-                self._journal.note("worker_unquarantined", name, by=client.actor, name=name)
+                self._journal.note("worker_unquarantined", name, by=client.actor, name=name, message=name)
                 results.append({"ok": True, "id": name, "action": "started" if ours else "released"})
             else:
                 error = f"{name} is not quarantined"
@@ -243,7 +243,7 @@ class QueueDesk:
         results = await self.call(act)
         if done := [one["id"] for one in results if one["ok"]]:
             words = done[0] if len(done) == 1 else f"{len(done)} jobs"
-            self._journal.note(kind, words, by=client.actor, jobs=done[:100])
+            self._journal.note(kind, words, by=client.actor, jobs=done[:100], message=words)
         self.changed()
         return _results(results)
 
