@@ -91,8 +91,16 @@ def reload(call: Call) -> int:
 
 
 def down(call: Call) -> int:
-    """Stop everything, the supervisor included; returns when it is gone."""
-    with place.find(call).connect() as connection:
+    """Stop everything, the supervisor included; returns when it is gone.
+
+    What a killed supervisor left running is stopped, too, by another one that is started for it.
+    """
+    here = place.find(call)
+    try:
+        here.hello()
+    except NoSupervisor as nobody:
+        _take_charge_of_what_is_left(here, nobody)
+    with here.connect() as connection:
         gone = _watch(int(connection.call("hello")["pid"]))
         reply = connection.call("down")
         connection.wait_closed()
@@ -102,6 +110,16 @@ def down(call: Call) -> int:
     else:
         print("everything is stopped, and the supervisor has ended")
     return 0
+
+
+def _take_charge_of_what_is_left(here: place.Place, nobody: NoSupervisor) -> None:
+    """Start a supervisor for tasks that go on without one; if there are none, nobody is needed: raise that."""
+    from paneview.cli.launch import start_supervisor  # noqa: PLC0415
+    from paneview.cli.offline import stored_status  # noqa: PLC0415
+
+    if not stored_status(here.file, here.folder)["active_tasks"]:
+        raise nobody
+    start_supervisor(here, idle=True)
 
 
 def _watch(pid: int) -> Callable[[], None]:

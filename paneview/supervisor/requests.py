@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 from paneview import __version__
 from paneview.control.errors import ControlError
 from paneview.control.session import ClientInfo
 from paneview.rules import graph
-from paneview.rules.states import Phase
+from paneview.rules.states import Phase, TaskState
 from paneview.supervisor.desk import HANDLERS as QUEUE_HANDLERS
 from paneview.supervisor.desk import QueueDesk
 from paneview.supervisor.journal import Journal
@@ -118,16 +118,18 @@ class Requests:
         names = self._supervisor.start_names(args["tasks"], deps=args["deps"])
         if args["tasks"] is None:
             self._journal.note_session("session_started", names, client.actor)
+        before = self._supervisor.states
         await self._supervisor.start(names, client.actor)
-        return self._started("started", names)
+        return self._started("started", names, before)
 
     async def restart(self, args: Args, client: ClientInfo) -> Reply:
         """Give tasks a new run."""
         names = self._names(args)
         if args["tasks"] is None:
             names = [name for name in names if self._supervisor.units[name].state.phase is not Phase.IDLE]
+        before = self._supervisor.states
         await self._supervisor.restart(names, client.actor)
-        return self._started("restarted", names)
+        return self._started("restarted", names, before)
 
     async def stop(self, args: Args, client: ClientInfo) -> Reply:
         """Stop tasks; answered when the last process is gone."""
@@ -218,13 +220,16 @@ class Requests:
             return list(self._supervisor.units)
         return [self._supervisor.unit(name).name for name in args["tasks"]]
 
-    def _started(self, action: str, names: list[str]) -> Reply:
+    def _started(self, action: str, names: list[str], before: Mapping[str, TaskState]) -> Reply:
+        """What became of a start: it failed where no process came to be, whatever a process did since then."""
         states = self._supervisor.states
         waiting = [name for name in names if states[name].phase is Phase.WAITING]
         failed = {
             name: states[name].reason
             for name in names
-            if states[name].phase in (Phase.FAILED, Phase.BACKOFF) and states[name].reason
+            if states[name].phase in (Phase.FAILED, Phase.BACKOFF)
+            and states[name].reason
+            and states[name].run == before[name].run
         }
         reply = _results(action, names, failed)
         reply.update(session=self._supervisor.project.name, action=action, tasks=names)

@@ -19,6 +19,7 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 
+from paneview import proc
 from paneview.config import paths
 from paneview.config.errors import ConfigError
 from paneview.config.load import load_project
@@ -53,6 +54,7 @@ def serve(file: Path, *, env_from: Path | None = None, start_all: bool = True) -
         print(f"a supervisor for {project.file} is running already", file=sys.stderr)  # noqa: T201
         return OK
     logfile.set_up(paths.supervisor_log(folder))
+    _remove_leavings(folder)
     debug = bool(os.environ.get("PANEVIEW_DEBUG"))
     try:
         return asyncio.run(_serve(project, environ, folder, Options(start_all), debug=debug), debug=debug)
@@ -101,6 +103,14 @@ def _environment(env_from: Path | None) -> dict[str, str]:
     os.environ.clear()
     os.environ.update(environ)
     return environ
+
+
+def _remove_leavings(folder: Path) -> None:
+    """The files of a command that was killed while it started a supervisor; they hold its environment."""
+    for path in folder.glob("launch-*.*"):
+        pid = path.stem.removeprefix("launch-")
+        if pid.isdecimal() and proc.identify(int(pid)) is None:
+            path.unlink(missing_ok=True)
 
 
 def _wait_for_lock(folder: Path) -> int | None:

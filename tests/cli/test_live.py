@@ -238,6 +238,27 @@ def test_what_a_killed_supervisor_left_is_told(live: Path) -> None:
     assert (task(live, "web")["pid"], task(live, "web")["run"]) == (before["pid"], before["run"])
 
 
+def test_what_a_killed_supervisor_left_can_be_taken_down(live: Path) -> None:
+    ask(live, "start")
+    status = ask(live, "status")
+    pids = [one["pid"] for one in status["tasks"] if one["running"]]
+    folder = paths.find_project_dir(live / "paneview.toml")
+    assert folder is not None
+    leaving = folder / f"launch-{gone_pid()}.env"
+    leaving.write_text("{}")
+    os.kill(status["supervisor"]["pid"], signal.SIGKILL)
+    wait_until(lambda: not alive(status["supervisor"]["pid"]))
+    assert ask(live, "down")["ok"]
+    assert not [pid for pid in pids if alive(pid)]
+    assert not leaving.exists()
+    assert run("down", cwd=live).status == 3
+
+
+def gone_pid() -> int:
+    with subprocess.Popen(["true"]) as process:
+        return process.pid
+
+
 def test_following_events_until_the_supervisor_ends(live: Path) -> None:
     ask(live, "start", "db")
     with subprocess.Popen(

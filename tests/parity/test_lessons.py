@@ -16,7 +16,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from paneview.supervisor.serve import LOG_SIZE
+from paneview.supervisor.logfile import SIZE as LOG_SIZE
 from tests.harness import Sandbox, alive, free_port, marked, wait_until
 from tests.parity.place import Place
 

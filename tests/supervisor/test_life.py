@@ -310,3 +310,15 @@ def test_hooks_run_in_order_and_their_output_is_in_the_log(project):
     refused = p.wait("refused", "failed")
     assert "task before_start hook failed: exit code 4: no" in refused["reason"]
     assert refused["run"] is None
+
+
+def test_a_start_is_done_when_there_is_a_process_whatever_becomes_of_it(project):
+    """How a task that fails at once is answered must not depend on who is quicker."""
+    p = project("""
+        [tasks.t]
+        command = "exit 3"
+        restart_policy = "no"
+        """).serve()
+    for _ in range(10):
+        p.wait("t", "failed")
+        assert p.call("start", tasks=["t"])["results"] == [{"ok": True, "task": "t", "action": "started"}]
