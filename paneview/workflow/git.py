@@ -72,8 +72,19 @@ def snapshot(root: str | Path, leave_out: tuple[str, ...] = ()) -> str:
         env = {"GIT_INDEX_FILE": os.path.join(place, "index")}
         if run_code(root, "read-tree", "HEAD", env=env)[0]:
             run(root, "read-tree", "--empty", env=env)  # nothing was committed yet
-        run(root, "add", "-A", "--", ".", *(f":(exclude){name}" for name in leave_out), env=env)
+        add_all(root, leave_out, env)
         return run(root, "write-tree", env=env).strip()
+
+
+def add_all(root: str | Path, leave_out: tuple[str, ...], env: Mapping[str, str] | None = None) -> None:
+    """Put everything that is not ignored into the index, but for what was copied there and git never knew.
+
+    Not by an excluding path: git takes one that names an ignored file for a mistake. Raises `GitError`.
+    """
+    run(root, "add", "-A", env=env)
+    for name in leave_out:
+        if not run_code(root, "ls-tree", "HEAD", "--", name)[1]:
+            run(root, "rm", "-r", "-q", "--cached", "--ignore-unmatch", "--", name, env=env)
 
 
 def changes(root: str | Path, before: str, after: str) -> Changes:

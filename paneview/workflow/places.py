@@ -99,8 +99,7 @@ class Places:
 
     def _commit(self, flow: Workflow, path: Path) -> str:
         """The new commit; empty: there was nothing to commit."""
-        leave_out = [f":(exclude){name}" for name in flow.plan.copy]
-        git.run(path, "add", "-A", "--", ".", *leave_out)
+        git.add_all(path, flow.plan.copy)
         if git.run_code(path, "diff", "--cached", "--quiet")[0] == 0:
             return ""
         first = (flow.task.strip().splitlines() or ["work"])[0]
