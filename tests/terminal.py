@@ -18,6 +18,7 @@ from types import TracebackType
 ROWS, COLUMNS = 50, 160
 CONTROL = re.compile(rb"\x1b(\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(\x07|\x1b\\)|[()][0-9A-B]|[=>78])")
 KEPT = 1 << 20  # bytes of what was drawn
+PAUSE = 0.005  # seconds between two frames, at least
 PATIENCE = 60.0  # seconds
 
 
@@ -29,6 +30,7 @@ class Screen:
         self._cwd = cwd
         self._env = {**env, "TERM": "xterm-256color"}
         self._drawn = b""
+        self.frames = 0  # what was drawn at once, with a pause before it
         self._news = threading.Condition()
 
     def __enter__(self) -> Screen:
@@ -44,11 +46,15 @@ class Screen:
         return self
 
     def _read(self) -> None:
+        last = 0.0
         while True:
             try:
                 data = os.read(self._fd, 1 << 16)
             except OSError:  # the program has ended
                 return
+            now = time.perf_counter()
+            self.frames += now - last > PAUSE
+            last = now
             with self._news:
                 self._drawn = (self._drawn + data)[-KEPT:]
                 self._news.notify_all()

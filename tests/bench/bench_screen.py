@@ -10,6 +10,7 @@ from tests.bench.floor import bare_python
 from tests.bench.place import Project, project, sleepers
 from tests.bench.settings import Settings
 from tests.bench.table import Reference, Row, measured, percentile
+from tests.bench.usage import Cost, cost
 
 TASKS = 50
 # Two of these write 100,000 lines a second together, however slow the machine, unless something holds them back.
@@ -17,7 +18,8 @@ FLOOD = """
 import sys, time
 number, due = 0, time.perf_counter()
 while True:
-    sys.stdout.write("".join(f"{sys.argv[1]} {number + step} {'x' * 40}\\n" for step in range(500)))
+    lines = [f"\\x1b[3{step % 8}m{sys.argv[1]}\\x1b[0m {number + step} {'x' * 40}\\n" for step in range(500)]
+    sys.stdout.write("".join(lines))
     sys.stdout.flush()
     number, due = number + 500, due + 0.01
     time.sleep(max(0.0, due - time.perf_counter()))
@@ -27,16 +29,20 @@ while True:
 def rows(settings: Settings) -> Iterator[Row]:
     """First frame beside a bare Python; the cursor's move with nothing going on, and while output floods in."""
     yield _first_frame(settings)
-    _, idle = _keys(settings, "exec sleep 100000 #")
-    yield measured("key → screen, nothing going on", idle, "ms")
-    lines, flooded = _keys(settings, f"exec {sys.executable} flood.py")
+    _, idle, _ = _keys(settings, "exec sleep 100000 #")
+    yield measured("key → screen, nothing going on", idle, "ms", reach=8, worst_reach=40)
+    lines, flooded, flood = _keys(settings, f"exec {sys.executable} flood.py")
     yield measured(
         f"key → screen, {lines:,.0f} lines/s arriving",
         flooded,
         "ms",
         references=[Reference("nothing going on", percentile(idle, 0.5))],
-        reach=30,
-        worst_reach=120,
+        reach=20,
+        worst_reach=100,
+    )
+    yield Row("the TUI meanwhile: CPU", flood.cpu_percent, "%", reach=45)
+    yield Row(
+        "the TUI meanwhile: memory", flood.pss_mb, "MB PSS", reach=60, note=f"RSS {flood.rss_mb:.0f} MB"
     )
 
 
@@ -54,8 +60,8 @@ def _first_frame(settings: Settings) -> Row:
     return measured("TUI spawned → first frame", times, "ms", references=[bare], reach=350)
 
 
-def _keys(settings: Settings, command: str) -> tuple[float, list[float]]:
-    """Milliseconds from a key until the cursor stands on the other of two tasks; and lines a second meanwhile."""
+def _keys(settings: Settings, command: str) -> tuple[float, list[float], Cost]:
+    """Lines a second; ms from a key until the cursor stands on the other of two tasks; what the TUI costs."""
     times = []
     with project("".join(f"[tasks.task{side}]\ncommand = '{command} {side}'\n" for side in "ab")) as ours:
         (ours.folder / "flood.py").write_text(FLOOD)
@@ -70,7 +76,8 @@ def _keys(settings: Settings, command: str) -> tuple[float, list[float]]:
                     pressed = screen.press(key)
                     times.append(1000 * (screen.wait_for(f"▌ task{side}") - pressed))
                     time.sleep(0.07)  # a person's pace, and never in step with the frames
-            return (_lines(ours) - before) / (time.perf_counter() - began), times
+            speed = (_lines(ours) - before) / (time.perf_counter() - began)
+            return speed, times, cost([screen.pid], 2.0 if settings.quick else 10.0)
 
 
 def _lines(ours: Project) -> int:
