@@ -35,6 +35,11 @@ class UnknownJobError(BrokerError):
 class UnavailableError(BrokerError):
     """The broker does not answer now; the same call may work later, and is safe to repeat."""
 
+    def __init__(self, text: str, *, stopped: int | None = None) -> None:
+        super().__init__(text)
+        self.stopped = stopped
+        """A process on this host that is stopped and keeps everybody else from the queue, if it is known."""
+
 
 class StaleLeaderError(BrokerError):
     """Another leader came after this one: what it was about to do is not its to do any more."""

@@ -299,6 +299,9 @@ class Broker(ABC):
         """
         self.bells.call_off(for_good=for_good)
 
+    def hurry(self, seconds: float) -> None:  # noqa: B027 - most have nothing to do
+        """Let calls give up after so many seconds where others are in the way, if that is for us to say."""
+
     def close(self) -> None:
         """Give everything back. No call may be under way."""
         self.bells.close()

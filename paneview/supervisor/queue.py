@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from paneview import proc
-from paneview.broker import BrokerError
+from paneview.broker import BrokerError, UnavailableError
 from paneview.config.queue import QueueSettings
 from paneview.rules.states import Start
 from paneview.worker.joining import connect
@@ -133,15 +133,23 @@ class QueueKeeper:
     def hung(self, views: list[WorkerView]) -> None:
         """Workers of ours that run but send no heartbeats are killed; their restart policy does the rest."""
         for view in views:
-            unit = self._supervisor.units.get(view.worker.name)
-            if unit is None or unit.live is None or unit.live.root is None:
-                continue
-            table = proc.ProcessTable.recent()
-            mine = {row.pid: row.start for row in table.tree(unit.live.root.pid)}
-            if view.worker.pid in mine:
-                words = f"no heartbeat for {view.beat_age:.0f} s"
-                self._journal.note_task(unit.name, unit.live.run, "worker_hung", words, pid=view.worker.pid)
-                proc.send(signal.SIGKILL, [proc.ProcessId(view.worker.pid, mine[view.worker.pid])])
+            if unit := self._supervisor.units.get(view.worker.name):
+                self._end_hung(unit, view.worker.pid, f"no heartbeat for {view.beat_age:.0f} s")
+
+    def stopped(self, pid: int) -> None:
+        """A stopped process keeps everybody from the queue: if it is a worker of ours, it is as good as hung."""
+        for unit in self._supervisor.units.values():
+            if unit.task.respawn_limit is not None:
+                self._end_hung(unit, pid, "it is stopped and keeps all others from the queue")
+
+    def _end_hung(self, unit: Unit, pid: int, words: str) -> None:
+        if unit.live is None or unit.live.root is None:
+            return
+        table = proc.ProcessTable.recent()
+        mine = {row.pid: row.start for row in table.tree(unit.live.root.pid)}
+        if pid in mine:
+            self._journal.note_task(unit.name, unit.live.run, "worker_hung", words, pid=pid)
+            proc.send(signal.SIGKILL, [proc.ProcessId(pid, mine[pid])])
 
     def answers(self, problem: str | None) -> None:
         """The queue has stopped answering, or answers again."""
@@ -213,20 +221,23 @@ class _Thread(threading.Thread):
                 self._broker = connect(self.settings, self._folder)
                 for warning in self._broker.warnings:
                     logger.warning("queue: %s", warning)
+            if not self._ended.is_set():  # only reads: who is silent may be what keeps us from writing
+                self._look_for_silent(self._broker)
             while self._undone:
                 self._undone[0](self._broker)
                 del self._undone[0]
             if not self._ended.is_set():
-                self._look_round(self._broker)
+                Reaper(self._broker, self._me, LEADERSHIP).turn()
+                self._call(self._keeper.released, set(self._broker.workers.quarantined()))
         except BrokerError as error:
             self._say(str(error))
+            if isinstance(error, UnavailableError) and error.stopped is not None:
+                self._call(self._keeper.stopped, error.stopped)
             return False
         self._say(None)
         return True
 
-    def _look_round(self, broker: Broker) -> None:
-        Reaper(broker, self._me, LEADERSHIP).turn()
-        self._call(self._keeper.released, set(broker.workers.quarantined()))
+    def _look_for_silent(self, broker: Broker) -> None:
         here = self.settings.here
         silent = [
             view
@@ -248,8 +259,12 @@ class _Thread(threading.Thread):
 
 
 def release_dead(broker: Broker, name: str, host: str) -> None:
-    """Give back what workers of this name held whose process is gone from this host."""
-    for view in broker.workers.all(host=host, alive_only=True):
-        if view.worker.name == name and proc.identify(view.worker.pid) is None:
+    """Give back what workers of this name held whose process is gone from this host.
+
+    Those who were silent before they died (hung, then killed) count as gone already, and hold their jobs all the same.
+    """
+    for view in broker.workers.all(host=host):
+        left = (view.alive or view.jobs) and view.worker.name == name
+        if left and proc.identify(view.worker.pid) is None:
             broker.release_owner(view.worker.id, "its process died")
             broker.workers.leave(view.worker.id, "its process died")

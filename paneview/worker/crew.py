@@ -53,9 +53,9 @@ class Crew:
 
     def __init__(self, grace: float) -> None:
         self.stopping = Stopping()
-        self.alarm, self._bell = os.pipe()
+        self.alarm, self.bell = os.pipe()
         os.set_blocking(self.alarm, False)
-        os.set_blocking(self._bell, False)
+        os.set_blocking(self.bell, False)
         self._grace = grace
         self._lock = threading.Lock()
         self._keeper = threading.Condition(self._lock)
@@ -101,7 +101,7 @@ class Crew:
     def ring(self) -> None:
         """Wake the main thread; also fit for a signal handler."""
         with suppress(BlockingIOError):  # it has enough to wake up for
-            os.write(self._bell, b".")
+            os.write(self.bell, b".")
 
     def stop(self, reason: str) -> None:
         """Begin no new job. Asked again: hand back those under way at once."""

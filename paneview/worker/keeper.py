@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 LONGEST_HOLD = 2.0  # seconds: a job that began meanwhile is looked after then
 PAUSE = 0.5  # seconds after a call that failed
+SHORTEST = 0.2  # seconds that any call has
 
 
 class Keeper(threading.Thread):
@@ -53,6 +54,8 @@ class Keeper(threading.Thread):
             try:
                 if self._broker is None:
                     self._broker = self._connect()
+                    # Whatever keeps us from the queue must not keep us from the next heartbeat.
+                    self._broker.hurry(max(self._worker.ttl / 4, SHORTEST))
                 self._turn(self._broker)
             except UnavailableError as error:
                 self._tell(False, str(error))

@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from paneview import proc
-from paneview.broker import BrokerError
+from paneview.broker import BrokerError, UnavailableError
 from paneview.rules.jobs import crash_looping
 from paneview.tmux.errors import TmuxError
 from paneview.tmux.launch import run_tmux
@@ -66,6 +66,7 @@ class Watchdog:
         os.set_blocking(self._bell, False)
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: self.stop())
+        signal.set_wakeup_fd(self._bell, warn_on_full_buffer=False)  # whichever thread gets the signal
         self._console.tell(
             "ready", f"watchdog of {shown_url(self._settings.broker)}, every {self._interval:g} s"
         )
@@ -116,6 +117,22 @@ class Watchdog:
             act(broker)
         except BrokerError as error:
             self._console.tell("warning", str(error), level="WARNING")
+            if isinstance(error, UnavailableError) and error.stopped is not None:
+                self._end_stopped(error.stopped)
+
+    def _end_stopped(self, pid: int) -> None:
+        """A stopped process keeps everybody from a queue: if it is a worker of this host, it is as good as hung."""
+        if self._leads_here():
+            for record in records.read_all().values():
+                if record.pid == pid and record.alive:
+                    self._end_hung(record, "is stopped and keeps all others from the queue")
+
+    def _end_hung(self, record: Record, how: str) -> None:
+        """Kill it; what it leaves is seen to when its death is noticed."""
+        words = f"{record.name} (pid {record.pid}) {how}: killed"
+        self._console.tell("hung", words, level="WARNING", name=record.name)
+        proc.send(signal.SIGKILL, [record.process])
+        self._wait_for(record)
 
     def _sleep(self, watched: list[Record]) -> None:
         """Until one of them ends, `stop`, or a moment has passed."""
@@ -133,19 +150,15 @@ class Watchdog:
                 os.close(pidfd)
 
     def _check(self, broker: Broker) -> None:
+        # First who is hung, which is only read: one of those may be what keeps us from writing.
+        silent = {view.worker.id for view in broker.workers.all() if not view.alive}
+        for path, record in records.read_all().items() if self._leads_here() else ():
+            if record.alive and record.id in silent and self._brokers.get(record.broker) is broker:
+                self._end_hung(record, "runs, but sends no heartbeat")
+                self._died(broker, path, record)
         for reaped in Reaper(broker, self._id, self._interval * 3).turn():
             for worker in reaped.workers_lost:
                 self._console.tell("lost", f"worker {worker[:12]} is silent", level="WARNING", worker=worker)
-        silent = {view.worker.id for view in broker.workers.all() if not view.alive}
-        if not self._leads_here():
-            return
-        for path, record in records.read_all().items():
-            if record.alive and record.id in silent and self._brokers.get(record.broker) is broker:
-                words = f"{record.name} (pid {record.pid}) runs, but sends no heartbeat: killed"
-                self._console.tell("hung", words, level="WARNING", name=record.name)
-                proc.send(signal.SIGKILL, [record.process])
-                self._wait_for(record)
-                self._died(broker, path, record)
 
     def _wait_for(self, record: Record) -> None:
         end = time.monotonic() + 5.0
@@ -154,6 +167,8 @@ class Watchdog:
 
     def _died(self, broker: Broker, path: Path, record: Record) -> None:
         """Its process is gone, and it did not say goodbye. Its note stays until it is brought back."""
+        if not path.exists():
+            return  # it did: its note went before its process, after we had read it
         if record.id not in self._buried:
             self._bury(broker, record)
             self._buried.add(record.id)

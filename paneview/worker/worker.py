@@ -255,9 +255,12 @@ class Worker:
         if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # nohup
             numbers.append(signal.SIGHUP)
         before = {number: signal.signal(number, told) for number in numbers}
+        # The kernel may hand a signal to any thread, which does not end the main thread's sleep; this pipe does.
+        wakeup = signal.set_wakeup_fd(self._crew.bell, warn_on_full_buffer=False)
         try:
             yield
         finally:
+            signal.set_wakeup_fd(wakeup)
             for number, old in before.items():
                 signal.signal(number, old)
 

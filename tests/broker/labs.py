@@ -62,6 +62,9 @@ class SqliteLab(Lab):
                 "UPDATE flags SET until = until - ?1",
             ):
                 step.sql(statement, (seconds,))
+            for (worker,) in step.rows("SELECT id FROM workers"):
+                if (beat := broker._beats.last(worker)) > 0:
+                    broker._beats.sign(worker, beat - seconds)
 
     def check(self) -> None:
         """The file is sound."""

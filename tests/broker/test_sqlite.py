@@ -8,7 +8,6 @@ import resource
 import sqlite3
 import subprocess
 import sys
-import threading
 import time
 from pathlib import Path
 
@@ -129,10 +128,8 @@ def test_a_lock_that_a_foreign_program_holds_is_waited_for(broker: SqliteBroker,
     foreign.close()
 
 
-def test_one_that_is_never_let_go_is_told_in_words(
-    broker: SqliteBroker, path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(database, "PATIENCE", 0.2)
+def test_one_that_is_never_let_go_is_told_in_words(broker: SqliteBroker, path: Path) -> None:
+    broker.hurry(0.2)
     broker._database.rows("PRAGMA busy_timeout = 50")
     foreign = sqlite3.connect(path, isolation_level=None)
     foreign.execute("BEGIN IMMEDIATE")
@@ -143,16 +140,16 @@ def test_one_that_is_never_let_go_is_told_in_words(
 
 
 def test_many_threads_share_one_object(broker: SqliteBroker) -> None:
-    def work(name: str) -> int:
+    def work(name: str) -> str:
         for _ in range(20):
             submit(broker)
             lease = broker.claim(want(name))
             if lease:
                 broker.finish(lease[0], Outcome())
-        return threading.get_ident()
+        return name
 
     threads = [Later(lambda n=n: work(f"w{n}")) for n in range(4)]
-    assert len({thread.result() for thread in threads}) == 4
+    assert [thread.result() for thread in threads] == ["w0", "w1", "w2", "w3"]
     while leases := broker.claim(want(n=10)):
         for lease in leases:
             broker.finish(lease, Outcome())

@@ -18,6 +18,22 @@ from tests.harness import DEADLINE, wait_until
 QUICK = {"PANEVIEW_HEARTBEAT_INTERVAL": "0.2", "PANEVIEW_HEARTBEAT_TTL": "2"}
 
 
+# Stops its own worker at the worst moment: in the middle of a transaction of the queue in the payload.
+FREEZE = """
+import os, signal, time
+from paneview.broker import open_broker
+from paneview.worker import handler
+@handler("freeze")
+def freeze(command):
+    if command.lease.token == 1:
+        with open_broker(command.payload)._database.write() as step:
+            step.sql("UPDATE jobs SET priority = 5")
+            os.kill(os.getpid(), signal.SIGSTOP)
+            time.sleep(60)  # another thread may take the signal: this one goes on for a moment
+    return command.lease.token
+"""
+
+
 class Farm:
     """A queue and whoever works on it. ``folder`` is where commands run and handlers' modules lie."""
 

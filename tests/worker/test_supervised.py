@@ -12,8 +12,9 @@ from paneview.broker import Broker, NewJob, Target, open_broker
 from tests.cli.support import run
 from tests.harness import Sandbox, wait_until
 from tests.supervisor.project import Project
+from tests.worker.support import FREEZE
 
-Make = Callable[[str], Project]
+Make = Callable[..., Project]
 FILE = """
 [queue]
 heartbeat_interval = 0.2
@@ -32,8 +33,10 @@ command = ["sh", "-c", "cat; sleep 0.2"]
 def project(sandbox: Sandbox) -> Iterator[Make]:
     made: list[Project] = []
 
-    def make(text: str) -> Project:
+    def make(text: str, files: dict[str, str] | None = None) -> Project:
         made.append(Project(sandbox, text))
+        for name, content in (files or {}).items():
+            (made[-1].folder / name).write_text(content)
         return made[-1].serve()
 
     yield make
@@ -127,6 +130,25 @@ def test_a_hung_worker_is_killed_and_comes_back(project: Make) -> None:
         os.kill(first.pid, signal.SIGSTOP)
         wait_until(lambda: live(broker) == {"helper.1"} and broker.workers.all()[0].worker.id != first.id, 30)
         assert one.events("worker_hung")
+
+
+def test_one_that_is_stopped_while_it_writes_is_killed_and_nobody_else(project: Make) -> None:
+    one = project(
+        FILE.replace("[workers.helper]", '[workers.helper]\nhandlers = ["mine"]'), {"mine.py": FREEZE}
+    )
+    with queue_of(one) as broker:
+        wait_until(lambda: live(broker) == {"helper.1", "helper.2"})
+        workers = {view.worker.name: view.worker for view in broker.workers.all(alive_only=True)}
+        job = broker.submit(NewJob("freeze", broker.url, target=Target(task="helper.1"))).id
+        result = broker.wait_result(job, 40)
+        assert result
+        assert result.output == 2
+        wait_until(lambda: live(broker) == {"helper.1", "helper.2"})
+        now = {view.worker.name: view.worker for view in broker.workers.all(alive_only=True)}
+        assert now["helper.1"].pid != workers["helper.1"].pid
+        assert now["helper.2"] == workers["helper.2"]
+        assert broker.need(job).priority == 0
+        assert len(one.events("worker_hung")) == 1
 
 
 def test_a_shutdown_stays_down(project: Make) -> None:

@@ -13,7 +13,7 @@ import pytest
 from paneview.broker import Target
 from tests.cli.support import COMMAND, environment
 from tests.harness import Sandbox, alive, wait_until
-from tests.worker.support import Farm, alive_with, told
+from tests.worker.support import FREEZE, Farm, alive_with, told
 
 
 class Panes:
@@ -29,7 +29,10 @@ class Panes:
 
     def worker(self, *args: str) -> str:
         """Type a worker into a new pane; the pane's id."""
-        pane = self.sandbox.tmux("split-window", "-d", "-P", "-F", "#{pane_id}", "-t", "mine", "sh")
+        folder = str(self.farm.folder)
+        pane = self.sandbox.tmux(
+            "split-window", "-d", "-P", "-F", "#{pane_id}", "-t", "mine", "-c", folder, "sh"
+        )
         self.sandbox.tmux("select-layout", "-t", "mine", "tiled")
         self.sandbox.tmux("send-keys", "-t", pane, shlex.join([*COMMAND, "worker", *args]), "Enter")
         name = args[args.index("--name") + 1] if "--name" in args else pane
@@ -94,6 +97,21 @@ def test_a_hung_worker_is_ended_and_comes_back(farm: Farm, panes: Panes) -> None
     wait_until(lambda: panes.pid(pane))
 
 
+def test_one_that_is_stopped_while_it_writes_is_ended_and_nobody_else(farm: Farm, panes: Panes) -> None:
+    """It keeps all others from the queue: their heartbeats must arrive all the same, and none of them be killed."""
+    farm.handlers(FREEZE)
+    panes.worker("--name", "frozen", "--role", "cold", "--handlers", "mine")
+    panes.worker("--name", "other", "--handlers", "mine")
+    first, other = panes.pid("frozen"), panes.pid("other")
+    dog = watchdog(farm)
+    job = farm.submit("freeze", farm.url, target=Target(role="cold"))
+    assert first
+    wait_until(lambda: not alive(first), 30)
+    assert farm.over(job, 30).result.output == 2  # type: ignore[union-attr]
+    assert panes.pid("other") == other
+    assert [line["name"] for line in told(farm.said(dog)) if line["event"] == "hung"] == ["frozen"]
+
+
 def test_a_crash_loop_ends_in_quarantine(farm: Farm, panes: Panes) -> None:
     pane = panes.worker()
     watchdog(farm, PANEVIEW_RESPAWN_LIMIT="2")
@@ -128,9 +146,10 @@ def test_one_that_was_ended_stays_down(farm: Farm, panes: Panes) -> None:
     third = panes.worker("--name", "third")
     pid = panes.pid("third")
     assert pid
-    os.kill(pid, signal.SIGSTOP)
+    dog.send_signal(signal.SIGSTOP)
+    os.kill(pid, signal.SIGKILL)  # it dies, and when that is seen there is nowhere to bring it back to
     panes.sandbox.tmux("kill-pane", "-t", third)
-    os.kill(pid, signal.SIGKILL)  # it dies, and there is nowhere to bring it back to
+    dog.send_signal(signal.SIGCONT)
     wait_until(lambda: '"gone"' in farm.said(dog))
     assert panes.pid(pane) is None
     assert farm.end(dog)[0] == 0

@@ -137,10 +137,24 @@ def test_at_its_end_it_finishes_what_it_can(farm: Farm) -> None:
     process = farm.ready("--command", "sh -c 'sleep 0.7; echo finished'")
     job = farm.submit("prompt", {"text": "x"})
     waiting = farm.submit("prompt", {"text": "y"})
-    farm.running(job)
+    wait_until(
+        lambda: '"started"' in farm.said(process)
+    )  # claimed is not enough: before that it is handed back
     assert farm.end(process)[0] == 0
     assert farm.broker.need(job).result.output == "finished"  # type: ignore[union-attr]
     assert farm.broker.need(waiting).state == "queued"
+
+
+def test_whichever_thread_gets_the_signal_it_ends(farm: Farm) -> None:
+    """The kernel may choose any; only the main thread's sleep is ended by a signal of its own."""
+    farm.handlers(
+        "import signal, threading\nfrom paneview.worker import handler\n"
+        "@handler('end')\ndef end(c):\n    signal.pthread_kill(threading.get_ident(), signal.SIGTERM)\n"
+    )
+    process = farm.ready("--handlers", "mine")
+    job = farm.submit("end")
+    assert process.wait(20) == 0
+    assert farm.broker.need(job).state == "done"
 
 
 def test_asked_twice_it_hands_back(farm: Farm) -> None:

@@ -10,8 +10,8 @@ import uuid
 from contextlib import suppress
 from pathlib import Path
 
-from paneview.broker.errors import BrokerError
-from paneview.broker.sqlite.database import Database
+from paneview.broker.errors import BrokerError, UnavailableError
+from paneview.broker.sqlite.database import ASIDE, Database
 from paneview.broker.waiting import Topics
 from paneview.config.locate import MAX_SOCKET_PATH
 
@@ -57,7 +57,8 @@ class SocketBell:
     def close(self) -> None:
         """Take it down."""
         try:
-            with self._database.write() as step:
+            # If there is no way, the next one who rings it takes it down.
+            with suppress(UnavailableError), self._database.write(ASIDE) as step:
                 step.sql("DELETE FROM bells WHERE path = ?", (str(self._path),))
         finally:
             self._take_down()

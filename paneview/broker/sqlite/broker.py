@@ -26,6 +26,7 @@ from paneview.broker.model import (
     as_text,
 )
 from paneview.broker.sqlite import keeping, leases, reading
+from paneview.broker.sqlite.beats import Beats
 from paneview.broker.sqlite.bell import SocketBell
 from paneview.broker.sqlite.boot import since_boot
 from paneview.broker.sqlite.database import Database
@@ -47,7 +48,8 @@ class SqliteBroker(Broker):
         self.events = SqliteFeed(self._database, self.bells, settings.look)
         self.flags = flags = SqliteFlags(self._database)
         self.documents = SqliteDocuments(self._database)
-        self.workers = SqliteRegistry(self._database, flags, self.events)
+        self._beats = Beats(path)
+        self.workers = SqliteRegistry(self._database, flags, self.events, self._beats)
 
     def submit_many(self, jobs: Sequence[NewJob]) -> tuple[Submitted, ...]:
         """All of them or none."""
@@ -142,7 +144,7 @@ class SqliteBroker(Broker):
 
     def reap(self, leader: Leadership | None = None) -> Reaped:
         """Take back what silent workers held."""
-        return keeping.reap(self._database, self.settings, leader)
+        return keeping.reap(self._database, self._beats, self.settings, leader)
 
     def lead(self, name: str, owner: str, ttl: float) -> Leadership | None:
         """Become or stay the leader."""
@@ -156,6 +158,10 @@ class SqliteBroker(Broker):
 
     def _bell(self, topics: Topics) -> SocketBell:
         return SocketBell(self._database, topics)
+
+    def hurry(self, seconds: float) -> None:
+        """Give up sooner where another process holds the queue."""
+        self._database.patience = min(self._database.patience, seconds)
 
     def close(self) -> None:
         """Give everything back."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import sqlite3
 import threading
@@ -16,12 +15,16 @@ from typing import Any
 from paneview.broker.errors import BrokerError, UnavailableError
 from paneview.broker.sqlite.bellpush import push
 from paneview.broker.sqlite.boot import since_boot, this_boot
+from paneview.broker.sqlite.gate import Gate
 from paneview.broker.sqlite.schema import MIGRATIONS
 from paneview.store.database import PRIVATE, connect
 
 CHECKPOINT_BYTES = 16 * 1024 * 1024  # of the log
 CHECK_EVERY = 64  # commits between two looks at its size
-PATIENCE = 30.0  # seconds that a foreign program may keep the database locked
+PATIENCE = 5.0  # seconds that others may keep us from writing
+CLOSING = 1.0  # seconds that they may delay our end
+ASIDE = 0.2  # seconds for what can as well be left undone
+BUSY = 1.0  # seconds of one wait inside SQLite
 
 
 class Step:
@@ -43,64 +46,99 @@ class Step:
 
 
 class Database:
-    """Raises `BrokerError` if the file cannot be opened; `UnavailableError` if it is locked from outside for long."""
+    """Raises `BrokerError` if the file cannot be opened; `UnavailableError` if others are in the way for long.
+
+    Who waits to write waits without the connection, so that another thread may read meanwhile.
+    """
 
     def __init__(self, path: Path, *, durable: bool = False) -> None:
         self.path = path
+        self.patience = PATIENCE
+        """Seconds that a call waits for its turn to write."""
+        self._writing = threading.Lock()
         self._lock = threading.RLock()
         self._commits = 0
         self._next_checkpoint = CHECKPOINT_BYTES
         self._wal = f"{path}-wal"
         try:
             path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-            self._gate = os.open(f"{path}.gate", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, PRIVATE)
+            self._gate = Gate(path)
         except OSError as error:
             raise BrokerError(f"cannot open the queue {path}: {error.strerror}") from error
         try:
-            with self._passed():
-                self._connection = _open(path, durable=durable)
+            with self._explained():
+                self._connection = _connect(path, durable=durable)
+                self._make_ready()
         except BaseException:
-            os.close(self._gate)
+            self._gate.close()
             raise
         # Also at the interpreter's exit: a connection that closes by itself would checkpoint outside the gate.
         self.close = weakref.finalize(self, _close, self._connection, self._gate)
 
-    @contextmanager
-    def _passed(self) -> Iterator[None]:
-        fcntl.flock(self._gate, fcntl.LOCK_EX)
+    def _make_ready(self) -> None:
+        """Tables, and what a reboot means. Mostly there is nothing to do, and then nobody is waited for."""
         try:
-            yield
-        finally:
-            fcntl.flock(self._gate, fcntl.LOCK_UN)
+            if not _is_ready(self._connection):
+                with self._passed(time.monotonic() + self.patience):
+                    _set_up(self.path, self._connection)
+        except BaseException:
+            self._connection.close()
+            raise
 
     @contextmanager
-    def write(self) -> Iterator[Step]:
-        """A transaction: all of it or, if the block raises, nothing. Rings the bells once others can see it."""
-        paths: set[str] = set()
-        with self._lock, _explained(self.path), self._passed():
-            step = self._begin()
+    def _passed(self, until: float) -> Iterator[None]:
+        """Be the only writer. Raises `UnavailableError` if that is not possible before ``until``."""
+        if not self._writing.acquire(timeout=max(0.0, until - time.monotonic())):
+            raise self._blocked()
+        try:
+            if not self._gate.enter(until):
+                raise self._blocked()
             try:
-                yield step
-                paths = _bells_of(step)
-                step.sql("COMMIT")
-            except BaseException:
-                with suppress(sqlite3.Error):  # SQLite may have rolled back by itself
-                    self._connection.execute("ROLLBACK")
-                raise
-            self._commits += 1
-            if self._commits % CHECK_EVERY == 0:
-                self._checkpoint()
-        if paths and (dead := push(paths)):
-            self._take_down(dead)
+                yield
+            finally:
+                self._gate.leave()
+        finally:
+            self._writing.release()
 
-    def _begin(self) -> Step:
-        end = time.monotonic() + PATIENCE
+    def _blocked(self) -> UnavailableError:
+        holder = self._gate.holder()
+        who = f": {holder}" if holder else ""
+        return UnavailableError(
+            f"another program keeps the queue {self.path} locked{who}",
+            stopped=holder.pid if holder and holder.stopped else None,
+        )
+
+    @contextmanager
+    def write(self, patience: float | None = None) -> Iterator[Step]:
+        """A transaction: all of it or, if the block raises, nothing. Rings the bells once others can see it.
+
+        ``patience``: seconds to wait for one's turn, if not as long as usual.
+        """
+        until = time.monotonic() + (self.patience if patience is None else patience)
+        with self._explained():
+            with self._passed(until), self._lock:
+                step = self._begin(until)
+                try:
+                    yield step
+                    paths = _bells_of(step)
+                    step.sql("COMMIT")
+                except BaseException:
+                    with suppress(sqlite3.Error):  # SQLite may have rolled back by itself
+                        self._connection.execute("ROLLBACK")
+                    raise
+                self._commits += 1
+                if self._commits % CHECK_EVERY == 0:
+                    self._checkpoint()
+            if paths and (dead := push(paths)):
+                self._take_down(dead)
+
+    def _begin(self, until: float) -> Step:
         while True:
             try:
                 self._connection.execute("BEGIN IMMEDIATE")
             except sqlite3.OperationalError as error:
                 # Only a program that knows nothing of the gate can hold the lock, such as the sqlite3 shell.
-                if not is_busy(error) or time.monotonic() > end:
+                if not is_busy(error) or time.monotonic() > until:
                     raise
             else:
                 return Step(self._connection)
@@ -113,20 +151,21 @@ class Database:
         try:
             busy = self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
         finally:
-            self._connection.execute("PRAGMA busy_timeout = 5000")
+            self._connection.execute(f"PRAGMA busy_timeout = {1000 * BUSY:.0f}")
         # Behind a reader that stays, try again when the log is longer.
         self._next_checkpoint = self._next_checkpoint * 2 if busy else CHECKPOINT_BYTES
 
     def _take_down(self, paths: list[str]) -> None:
-        with self.write() as step:
+        # What was written is written: the next one who rings them will try again.
+        with suppress(UnavailableError), self.write(ASIDE) as step:
             for path in paths:
                 step.sql("DELETE FROM bells WHERE path = ?", (path,))
                 with suppress(FileNotFoundError):
                     os.unlink(path)
 
     def rows(self, statement: str, *values: Any) -> list[Any]:
-        """Everything that a query finds."""
-        with self._lock, _explained(self.path):
+        """Everything that a query finds. No writer is waited for, not even one that is stopped."""
+        with self._lock, self._explained():
             return self._connection.execute(statement, values).fetchall()
 
     def one(self, statement: str, *values: Any) -> Any:
@@ -134,8 +173,21 @@ class Database:
         found = self.rows(statement, *values)
         return found[0] if found else None
 
+    @contextmanager
+    def _explained(self) -> Iterator[None]:
+        try:
+            yield
+        except sqlite3.ProgrammingError:
+            raise  # a mistake of ours
+        except sqlite3.Error as error:
+            if is_busy(error):
+                raise self._blocked() from error
+            if code(error) in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR):
+                raise UnavailableError(f"the queue {self.path} cannot be written now: {error}") from error
+            raise BrokerError(f"the queue {self.path} cannot be used: {error}") from error
+
     close: Callable[[], object]
-    """Close the connection, inside the gate. Also happens when the object goes or the program ends."""
+    """Close the connection, inside the gate if that is to be had. Also when the object goes or the program ends."""
 
 
 def _bells_of(step: Step) -> set[str]:
@@ -151,52 +203,49 @@ def code(error: sqlite3.Error) -> int:
 
 def is_busy(error: sqlite3.Error) -> bool:
     """Whether another connection holds a lock."""
-    return code(error) in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
+    return code(error) in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_PROTOCOL)
 
 
-@contextmanager
-def _explained(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except sqlite3.ProgrammingError:
-        raise  # a mistake of ours
-    except sqlite3.Error as error:
-        if is_busy(error):
-            raise UnavailableError(
-                f"another program has kept the queue {path} locked for {PATIENCE:.0f} s"
-            ) from error
-        if code(error) in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR):
-            raise UnavailableError(f"the queue {path} cannot be written now: {error}") from error
-        raise BrokerError(f"the queue {path} cannot be used: {error}") from error
-
-
-def _close(connection: sqlite3.Connection, gate: int) -> None:
-    fcntl.flock(gate, fcntl.LOCK_EX)
+def _close(connection: sqlite3.Connection, gate: Gate) -> None:
+    # Without the gate it is as safe: who closes last checkpoints with the file locked against everybody else, and who
+    # is not the last does nothing. The gate only spares those who open it meanwhile SQLite's sleeping wait.
+    gate.enter(time.monotonic() + CLOSING)
     try:
         connection.close()
     finally:
-        os.close(gate)  # lets go of the lock
+        gate.close()  # lets go of the lock
 
 
-def _open(path: Path, *, durable: bool) -> sqlite3.Connection:
-    """Open or create it. The gate is held: nobody else writes, checkpoints or changes the schema meanwhile."""
-    with _explained(path):
-        with suppress(FileExistsError):
-            # Only ever created, never opened: closing a file drops every lock this process has on it, SQLite's too.
-            os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, PRIVATE))
-        connection = connect(path)
-        try:
-            connection.execute("PRAGMA wal_autocheckpoint = 0")
-            connection.execute("PRAGMA temp_store = MEMORY")
-            connection.execute(f"PRAGMA synchronous = {'FULL' if durable else 'NORMAL'}")
-            connection.execute("PRAGMA page_size = 2048")
-            connection.execute("PRAGMA journal_mode = WAL")
-            _migrate(path, connection)
-            _greet_boot(connection)
-        except BaseException:
-            connection.close()
-            raise
-        return connection
+def _connect(path: Path, *, durable: bool) -> sqlite3.Connection:
+    with suppress(FileExistsError):
+        # Only ever created, never opened: closing a file drops every lock this process has on it, SQLite's too.
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, PRIVATE))
+    connection = connect(path)
+    try:
+        connection.execute(f"PRAGMA busy_timeout = {1000 * BUSY:.0f}")
+        connection.execute("PRAGMA wal_autocheckpoint = 0")
+        connection.execute("PRAGMA temp_store = MEMORY")
+        connection.execute(f"PRAGMA synchronous = {'FULL' if durable else 'NORMAL'}")
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def _is_ready(connection: sqlite3.Connection) -> bool:
+    """Whether it has this program's tables, and the boot it knows is this one. Only reads."""
+    if connection.execute("PRAGMA user_version").fetchone()[0] != len(MIGRATIONS):
+        return False
+    known = connection.execute("SELECT value FROM facts WHERE name = 'boot'").fetchone()
+    return bool(known == (this_boot(),))
+
+
+def _set_up(path: Path, connection: sqlite3.Connection) -> None:
+    """Inside the gate: nobody else writes, checkpoints or changes the schema meanwhile."""
+    connection.execute("PRAGMA page_size = 2048")
+    connection.execute("PRAGMA journal_mode = WAL")
+    _migrate(path, connection)
+    _greet_boot(connection)
 
 
 def _migrate(path: Path, connection: sqlite3.Connection) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 
 from paneview.broker.errors import StaleLeaderError
 from paneview.broker.model import Leadership, Reaped, Settings, Worker
+from paneview.broker.sqlite.beats import Beats
 from paneview.broker.sqlite.database import Database, Step
 from paneview.broker.sqlite.feed import note
 from paneview.broker.sqlite.leases import AT_ONCE, expire, promote
@@ -16,16 +17,19 @@ FORGET_WORKERS = 86_400.0  # seconds after they left
 CLEAN_STEP = 200  # jobs in one transaction
 
 
-def reap(database: Database, settings: Settings, leader: Leadership | None) -> Reaped:
+def reap(database: Database, beats: Beats, settings: Settings, leader: Leadership | None) -> Reaped:
     """See `Broker.reap`."""
     with database.write() as step:
         if leader is not None:
             check_leader(step, leader)
         promoted = promote(step)
         expired = expire(step)
-        lost = _lose_workers(step)
+        lost = _lose_workers(step, beats)
         readdressed = sum(_readdress(step, worker) for worker in _absent(step))
-        step.sql("DELETE FROM workers WHERE gone < ?", (step.now - FORGET_WORKERS,))
+        for (worker,) in step.rows(
+            "DELETE FROM workers WHERE gone < ? RETURNING id", step.now - FORGET_WORKERS
+        ):
+            beats.forget(worker)
         step.sql("DELETE FROM flags WHERE until <= ?", (step.now,))
         step.sql(
             "DELETE FROM events WHERE id IN (SELECT id FROM events WHERE id <= "
@@ -35,12 +39,21 @@ def reap(database: Database, settings: Settings, leader: Leadership | None) -> R
     return Reaped(tuple(expired), readdressed, tuple(lost), more=AT_ONCE in (promoted, len(expired)))
 
 
-def _lose_workers(step: Step) -> list[str]:
-    rows = step.rows("SELECT id, ttl FROM workers WHERE gone IS NULL AND beat + ttl <= ?", step.now)
-    for worker, ttl in rows:
+def _lose_workers(step: Step, beats: Beats) -> list[str]:
+    lost = []
+    for worker, ttl in step.rows(
+        "SELECT id, ttl FROM workers WHERE gone IS NULL AND beat + ttl <= ?", step.now
+    ):
+        beat = beats.last(worker)
+        if beat + ttl > step.now:
+            step.sql("UPDATE workers SET beat = ? WHERE id = ?", (beat, worker))  # no look at it for a while
+            continue
         step.sql("UPDATE workers SET gone = ? WHERE id = ?", (step.now, worker))
         note(step, "heartbeat_missed", worker=worker, detail={"ttl": ttl})
-    return [worker for worker, _ in rows]
+        lost.append(worker)
+    for worker in lost:
+        beats.forget(worker)
+    return lost
 
 
 def _absent(step: Step) -> list[Worker]:

@@ -8,6 +8,7 @@ from dataclasses import asdict
 
 from paneview.broker.interface import QUARANTINE, Flags, Registry
 from paneview.broker.model import Json, Worker, WorkerView, to_json
+from paneview.broker.sqlite.beats import Beats
 from paneview.broker.sqlite.boot import since_boot
 from paneview.broker.sqlite.database import Database
 from paneview.broker.sqlite.feed import SqliteFeed, note
@@ -46,9 +47,10 @@ class SqliteFlags(Flags):
 class SqliteRegistry(Registry):
     """See `Registry`."""
 
-    def __init__(self, database: Database, flags: SqliteFlags, feed: SqliteFeed) -> None:
+    def __init__(self, database: Database, flags: SqliteFlags, feed: SqliteFeed, beats: Beats) -> None:
         super().__init__(flags, feed)
         self._database = database
+        self._beats = beats
 
     def register(self, worker: Worker) -> None:
         """Enter a new incarnation."""
@@ -61,13 +63,11 @@ class SqliteRegistry(Registry):
             note(step, "worker_started", worker=worker.id, detail={"name": worker.name, "host": worker.host})
 
     def beat(self, worker: str) -> bool:
-        """A heartbeat."""
-        with self._database.write() as step:
-            return bool(
-                step.rows(
-                    "UPDATE workers SET beat = ? WHERE id = ? AND gone IS NULL RETURNING id", step.now, worker
-                )
-            )
+        """A heartbeat: waits for nobody."""
+        if not self._database.rows("SELECT 1 FROM workers WHERE id = ? AND gone IS NULL", worker):
+            return False
+        self._beats.sign(worker)
+        return True
 
     def leave(self, worker: str, reason: str = "") -> None:
         """It ended."""
@@ -76,6 +76,7 @@ class SqliteRegistry(Registry):
                 "UPDATE workers SET gone = ? WHERE id = ? AND gone IS NULL RETURNING id", step.now, worker
             ):
                 note(step, "worker_stopped", worker=worker, detail={"reason": reason})
+        self._beats.forget(worker)
 
     def all(self, *, role: str = "", host: str = "", alive_only: bool = False) -> list[WorkerView]:
         """The workers."""
@@ -85,10 +86,11 @@ class SqliteRegistry(Registry):
         for owner, job in self._database.rows("SELECT owner, id FROM jobs WHERE state = 'leased'"):
             holds.setdefault(owner, []).append(job)
         views = []
-        for info, started, beat, ttl, gone in self._database.rows(
+        for info, started, known, ttl, gone in self._database.rows(
             "SELECT info, started_at, beat, ttl, gone FROM workers ORDER BY started_at DESC"
         ):
             worker = Worker.from_json(json.loads(info))
+            beat = known if gone is not None else max(known, self._beats.last(worker.id))
             views.append(
                 WorkerView(
                     worker,

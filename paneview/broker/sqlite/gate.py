@@ -1,0 +1,108 @@
+"""The gate: one writer at a time, of all processes, with an end to the wait.
+
+A ``flock`` on a file beside the database. A killed holder frees it at once; a stopped one holds it until it goes on or
+is killed, so nobody waits in the kernel, where no deadline counts, but looks again after a moment, ever more seldom.
+Who gives up can say who is in the way: Linux lists the holders of all locks.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from paneview.store.database import PRIVATE
+
+FIRST_PAUSE = 0.000_05  # seconds: about what a transaction takes
+LONGEST_PAUSE = 0.002
+LONG_SINCE = 0.1  # seconds of waiting after which the pauses are ten times as long
+WRITE_LOCK = 120  # the byte of the -shm file that SQLite locks for a writer
+
+
+class Gate:
+    """Raises OSError if its file cannot be made."""
+
+    def __init__(self, database: Path) -> None:
+        self._database = database
+        self._descriptor = os.open(f"{database}.gate", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, PRIVATE)
+
+    def enter(self, until: float) -> bool:
+        """Be the one; False if that is not possible before this moment of the monotonic clock."""
+        pause, began = FIRST_PAUSE, 0.0
+        while True:
+            try:
+                fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                now = time.monotonic()
+                began = began or now
+                if now >= until:
+                    return False
+                long = LONGEST_PAUSE if now - began < LONG_SINCE else 10 * LONGEST_PAUSE
+                time.sleep(min(pause, until - now))
+                pause = min(pause * 2, long)
+            else:
+                return True
+
+    def leave(self) -> None:
+        """Let the next one in."""
+        fcntl.flock(self._descriptor, fcntl.LOCK_UN)
+
+    def close(self) -> None:
+        """Leave for good."""
+        os.close(self._descriptor)
+
+    def holder(self) -> Holder | None:
+        """Who is inside, or keeps SQLite's own lock; None if nobody is, or the system does not tell.
+
+        Of several, one that is stopped; we ourselves only if there is no other.
+        """
+        found = [Holder(pid) for pid in self._holders()]
+        return min(found, key=lambda one: (not one.stopped, one.pid == os.getpid()), default=None)
+
+    def _holders(self) -> Iterator[int]:
+        """Process ids from lines like ``12: POSIX  ADVISORY  WRITE 4711 fe:01:7602222 120 120``."""
+        gate, index, lines = os.fstat(self._descriptor).st_ino, 0, []
+        with suppress(OSError):
+            lines = Path("/proc/locks").read_text().splitlines()
+            index = os.stat(f"{self._database}-shm").st_ino
+        for line in lines:
+            fields = line.split()
+            if "->" in fields or len(fields) < 8:
+                continue  # one who waits
+            kind, mode, pid, inode, first, last = (fields[1], *fields[3:8])
+            number = int(inode.rpartition(":")[2])
+            inside = kind == "FLOCK" and number == gate
+            writes = kind == "POSIX" and mode == "WRITE" and number == index
+            if int(pid) > 0 and (inside or (writes and int(first) <= WRITE_LOCK <= _byte(last))):
+                yield int(pid)
+
+
+def _byte(last: str) -> int:
+    return 1 << 62 if last == "EOF" else int(last)
+
+
+@dataclass(frozen=True, slots=True)
+class Holder:
+    """The process that is in the way."""
+
+    pid: int
+
+    @property
+    def stopped(self) -> bool:
+        """Whether it has been stopped, by SIGSTOP or Ctrl-Z."""
+        try:
+            return Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()[0] in "Tt"
+        except (OSError, IndexError):
+            return False
+
+    def __str__(self) -> str:
+        """In words, and what a person may do about it."""
+        name = ""
+        with suppress(OSError):
+            name = f" ({Path(f'/proc/{self.pid}/comm').read_text().strip()})"
+        how = f", which is stopped: kill -CONT {self.pid} lets it go on" if self.stopped else ""
+        return f"process {self.pid}{name}{how}"
