@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 from paneview.cli.queueshapes import QUEUE_SHAPES
 from paneview.cli.shape import Failure, Problem, Shape, Success
+from paneview.cli.workflowshapes import WORKFLOW_SHAPES
 
 __all__ = ["SHAPES", "Failure"]
 
@@ -416,4 +417,5 @@ SHAPES: dict[str, type[Shape]] = {
     "daemon": Daemon,
     "completion": Completion,
     **QUEUE_SHAPES,
+    **WORKFLOW_SHAPES,
 }

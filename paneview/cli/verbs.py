@@ -32,7 +32,8 @@ KINDS = (
     "task_adopted spawn_failed "
     "log_gap tmux_lost tmux_restored config_reloaded config_rejected counter_reset dependency_timeout hook_failed "
     "port_cleared port_refused worker_quarantined worker_hung queue_lost queue_restored "
-    "websocket_started websocket_stopped websocket_failed"
+    "websocket_started websocket_stopped websocket_failed workflow_started workflow_waiting workflow_budget "
+    "workflow_conflict workflow_done workflow_failed workflow_cancelled"
 )
 
 OPEN = Verb(
@@ -300,10 +301,14 @@ QUEUE = (
 )  # fmt: skip
 
 
-def _queue_verbs() -> tuple[Verb, ...]:
+WORKFLOW = ("ask", "workflow", "workflows", "workflow-status", "workflow-setup", "workflow-teardown")
+
+
+def _later_verbs() -> tuple[Verb, ...]:
     from paneview.cli.queueverbs import QUEUE_VERBS  # noqa: PLC0415
+    from paneview.cli.workflowverbs import WORKFLOW_VERBS  # noqa: PLC0415
 
-    return QUEUE_VERBS
+    return (*QUEUE_VERBS, *WORKFLOW_VERBS)
 
 
-PARSER = Parser(VERBS, SHARED, OPEN, QUEUE, _queue_verbs)
+PARSER = Parser(VERBS, SHARED, OPEN, (*QUEUE, *WORKFLOW), _later_verbs)

@@ -129,6 +129,24 @@ class Connection:
             if message.get("push") == "bye":
                 return
 
+    def next_push(self, timeout: float) -> dict[str, Any] | None:
+        """The next push, waited for so many seconds; None: none came. Raises Disconnected, also at a good-bye."""
+        if self._pushes:
+            return self._pushes.pop(0)
+        before = self._socket.gettimeout()
+        self._socket.settimeout(max(timeout, 0.001))
+        try:
+            message = self._read()
+        except ControlError as error:
+            if error.code != "timeout":
+                raise
+            return None
+        finally:
+            self._socket.settimeout(before)
+        if message.get("push") in {"bye", "cut"}:
+            raise Disconnected(f"the supervisor has ended: {message.get('reason')}")
+        return message
+
     def drain(self) -> None:
         """Read and forget what has come, without waiting: for who only wants to know that something did.
 

@@ -26,8 +26,10 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shlex
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -159,6 +161,7 @@ class WorkflowDesk:
             raise ControlError(f"{cwd} is no folder", "bad_request") from None
         thread.nudge()
         self._begun()
+        missing = sorted(set(missing) - _own_roles(self._project))
         return {"workflow": views.summary(flow), "without_worker": missing}
 
     async def plans(self, _args: Args, _client: ClientInfo) -> Reply:
@@ -279,6 +282,16 @@ def _ask(engine: Engine, text: str, plan: Any, cwd: str, by: str) -> tuple[Workf
     flow = engine.ask(text, plan, cwd, by)
     alive = {role for view in engine.broker.workers.all(alive_only=True) for role in view.worker.roles}
     return flow, sorted({phase.role for phase in plan.phases} - alive)
+
+
+def _own_roles(project: Project) -> set[str]:
+    """What the project's own workers can do, also those that are just starting."""
+    found: set[str] = set()
+    for task in project.tasks.values():
+        if task.respawn_limit is not None and task.auto_start:
+            words = shlex.split(task.command)
+            found |= {role for option, role in pairwise(words) if option == "--role"}
+    return found
 
 
 def _positive(name: str, value: float) -> float:

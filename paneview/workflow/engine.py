@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import replace
 
 from paneview.broker import Broker, BrokerError, Event, Leadership, StaleLeaderError, UnknownJobError
@@ -18,7 +19,7 @@ from paneview.workflow import runs
 from paneview.workflow.git import GitError
 from paneview.workflow.home import Home
 from paneview.workflow.places import Places, environment
-from paneview.workflow.shelf import Shelf
+from paneview.workflow.shelf import Shelf, Told, UnknownWorkflowError
 from paneview.workflow.shell import Shell
 from paneview.workflow.views import job_id, read_job_id
 
@@ -30,19 +31,16 @@ LOOK_AT_JOBS = 10.0  # seconds between two looks at jobs whose end may have been
 KEEP = 30 * 86_400.0  # seconds that a workflow is kept after its end
 MOST_KEPT = 500
 _NAME = re.compile(r"[^A-Za-z0-9_]+")
-Told = Callable[[Workflow | None, Workflow], None]
-"""Called with a workflow before a change, None for a new one, and after it."""
 
 
 class Engine:
-    """Of one home. ``told`` is called with a workflow before and after each change that is made here."""
+    """Of one home. ``told`` hears of every change that is seen here."""
 
     def __init__(self, broker: Broker, home: Home, told: Told) -> None:
         self.broker = broker
         self.home = home
-        self.shelf = Shelf(broker)
+        self.shelf = Shelf(broker, told)
         self.leader: Leadership | None = None
-        self._told = told
         self._me = f"{home.name}:{home.folder}"
         self._shell = Shell(home.environ)
         self._pool = ThreadPoolExecutor(THREADS, thread_name_prefix="workflow")
@@ -65,7 +63,6 @@ class Engine:
             flow = replace(flow, place=self._start_tree(folder, plan))
         self.lead()
         self.shelf.add(flow)
-        self._told(None, flow)
         return self.tell(flow.id, happenings.Begun(), anew=True)
 
     def _start_tree(self, folder: str, plan: Plan) -> dict[str, str]:
@@ -83,12 +80,10 @@ class Engine:
     def tell(self, name: str, event: happenings.Happening, *, anew: bool = False) -> Workflow:
         """Tell a workflow what happened and begin what follows; it afterwards. Raises BrokerError."""
         try:
-            before, after, _ = self.shelf.change(name, event, self.leader)
+            before, after = self.shelf.change(name, event, self.leader)
         except StaleLeaderError:
             self.leader = None
-            before, after, _ = self.shelf.change(name, event)
-        if after != before:
-            self._told(before, after)
+            before, after = self.shelf.change(name, event)
         if after != before or anew:
             self.advance(after)
         return after
@@ -219,13 +214,15 @@ class Engine:
     def hear(self, event: Event) -> None:
         """An event of the broker's feed. Raises BrokerError."""
         if event.kind == "workflow_changed":
-            self._heard_change(str(event.detail.get("name")), int(event.detail.get("version") or 0))
+            name, version = str(event.detail.get("name")), int(event.detail.get("version") or 0)
+            with suppress(UnknownWorkflowError):  # it is forgotten already
+                self.advance(self.shelf.heard(name, version))
             return
         found = read_job_id(event.job) if event.kind in _OF_JOBS else None
         if found is None:
             return
         name, phase, attempt = found
-        flow = self.shelf.remembered(name, 0)
+        flow = self.shelf.remembered(name)
         if (
             flow is None
             or self.leader is None
@@ -237,15 +234,6 @@ class Engine:
             self.tell(name, happenings.Claimed(phase, attempt))
         else:
             self._collect(flow, happenings.Run(phase, attempt))
-
-    def _heard_change(self, name: str, version: int) -> None:
-        """Somebody else may have changed it."""
-        if self.shelf.remembered(name, version) is None:
-            before = self.shelf.remembered(name, 0)
-            after = self.shelf.get(name)
-            if after != before:
-                self._told(before, after)
-        self.advance(self.shelf.remembered(name, 0) or self.shelf.get(name))
 
     def look_round(self) -> float | None:
         """Do what is due, see what was missed, let time pass; seconds until something is due. Raises BrokerError."""

@@ -11,8 +11,9 @@ import time
 from collections.abc import Callable
 
 from paneview.broker import Broker, BrokerError
-from paneview.workflow.engine import LEAD, Engine, Told
+from paneview.workflow.engine import LEAD, Engine
 from paneview.workflow.home import Home
+from paneview.workflow.shelf import Told
 
 logger = logging.getLogger(__name__)
 

@@ -1,0 +1,252 @@
+"""``ask``: a sentence becomes a workflow. Nothing heavy is imported: it is to be on its way before one looks up."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+
+from paneview.cli import place
+from paneview.cli.errors import FAILED, CliError, UsageError
+from paneview.cli.output import clean, colourful, paint, print_json
+from paneview.control.errors import ControlError, Disconnected, NoSupervisor
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+    from paneview.cli.parser import Call
+    from paneview.control.blocking import Connection
+
+DEFAULT_WAIT = 600.0  # seconds
+RECONNECT = 0.2  # seconds between two looks for the next supervisor
+GLYPHS = {
+    "pending": ("·", "dim"), "skipped": ("⊘", "dim"), "waiting_approval": ("?", "yellow"), "queued": ("…", None),
+    "running": ("▶", "cyan"), "verifying": ("▷", "cyan"), "waiting_person": ("?", "yellow"), "done": ("✔", "green"),
+    "failed": ("✗", "red"), "cancelled": ("⊘", "dim"), "waiting": ("?", "yellow"), "preparing": ("…", None),
+    "cancelling": ("⊘", "yellow"), "closing": ("▷", None),
+}  # fmt: skip
+
+
+def ask(call: Call) -> int:
+    """Begin a workflow, and wait for its end unless told otherwise."""
+    text = sys.stdin.read() if call.words == ["-"] else " ".join(call.words)
+    if not text.strip():
+        raise UsageError("what is to be done is empty")
+    if call.flag("wait") and call.flag("no-wait"):
+        raise UsageError("--wait and --no-wait exclude each other")
+    args = {
+        "text": text,
+        "workflow": call.text("workflow") or "default",
+        "cwd": os.path.abspath(call.text("directory") or os.getcwd()),
+        "budget_usd": _number(call, "budget"),
+        "by": _me(),
+    }
+    limit = _seconds(call)
+    here = place.find(call)
+    watch = Watch(_connected(here), here)
+    try:
+        if not call.flag("no-wait"):
+            watch.subscribe()
+        reply = watch.connection.call("ask", args)
+        flow = reply["workflow"]
+        _warn(call, reply["without_worker"])
+        if call.flag("no-wait"):
+            return _print_begun(call, reply)
+        if not call.json:
+            print(f"workflow {flow['id']}", file=sys.stderr)
+        progress = Progress(call)
+        flow = watch.follow(flow, time.monotonic() + limit, progress.show)
+        return _print_end(call, watch.connection, flow, limit)
+    finally:
+        watch.connection.close()
+
+
+def _connected(here: place.Place) -> Connection:
+    """A connection to the project's supervisor, which is started if there is none."""
+    try:
+        return here.connect()
+    except NoSupervisor:
+        from paneview.cli.launch import start_supervisor  # noqa: PLC0415
+
+        start_supervisor(here, idle=False)
+        return here.connect()
+
+
+def _number(call: Call, key: str) -> float | None:
+    text = call.text(key)
+    if text is None:
+        return None
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0 < value < 1e9:
+        raise UsageError(f"--{key} needs a number above 0, not {text!r}")
+    return value
+
+
+def _seconds(call: Call) -> float:
+    text = call.text("timeout")
+    if text is None:
+        return DEFAULT_WAIT
+    from paneview.cli.queue import seconds  # noqa: PLC0415 - only where a time was given
+
+    return seconds(call, "timeout") or DEFAULT_WAIT
+
+
+def _me() -> str:
+    return os.environ.get("USER") or os.environ.get("LOGNAME") or "user"
+
+
+def _warn(call: Call, missing: list[str]) -> None:
+    if missing and not call.json:
+        words = f"no worker is alive for {', '.join(missing)}: 'paneview workflow-setup' starts some"
+        print(f"paneview: {clean(words)}", file=sys.stderr)
+
+
+def _print_begun(call: Call, reply: dict[str, Any]) -> int:
+    if call.json:
+        print_json({"ok": True, **reply})
+    else:
+        print(reply["workflow"]["id"])
+    return 0
+
+
+class Watch:
+    """Sees how workflows go, through the end of one supervisor to the next."""
+
+    def __init__(self, connection: Connection, here: place.Place) -> None:
+        self.connection = connection
+        self._here = here
+
+    def subscribe(self) -> None:
+        """Be told of changes from now on."""
+        self.connection.call("subscribe", {"topics": ["workflows"]})
+
+    def follow(
+        self, flow: dict[str, Any], end: float, show: Callable[[dict[str, Any]], None]
+    ) -> dict[str, Any]:
+        """Show how it goes until it is over, or time is; how it is then. ``end``: by the monotonic clock."""
+        show(flow)
+        while flow["active"] and (left := end - time.monotonic()) > 0:
+            try:
+                push = self.connection.next_push(left)
+            except Disconnected:
+                if not self._again(end):
+                    break
+                flow = self.connection.call("workflow", {"id": flow["id"]})["workflow"]
+                show(flow)
+                continue
+            if push and push.get("push") == "workflow" and push["workflow"]["id"] == flow["id"]:
+                flow = push["workflow"]
+                show(flow)
+        return flow
+
+    def every(self, show: Callable[[dict[str, Any]], None]) -> None:
+        """Show every change of any workflow, for ever."""
+        while True:
+            try:
+                push = self.connection.next_push(3600.0)
+            except Disconnected:
+                self._again(float("inf"))
+                continue
+            if push and push.get("push") == "workflow":
+                show(push["workflow"])
+
+    def _again(self, end: float) -> bool:
+        """Wait for the next supervisor."""
+        self.connection.close()
+        while time.monotonic() < end:
+            try:
+                self.connection = self._here.connect()
+                self.subscribe()
+            except (NoSupervisor, Disconnected):
+                time.sleep(RECONNECT)
+            else:
+                return True
+        return False
+
+
+class Progress:
+    """Tells on standard error what each phase does, once for each change."""
+
+    def __init__(self, call: Call) -> None:
+        self._quiet = call.json or not (sys.stderr.isatty() or call.flag("verbose"))
+        self._verbose = call.flag("verbose")
+        self._colour = colourful(sys.stderr)
+        self._seen: dict[str, tuple[Any, ...]] = {}
+
+    def show(self, flow: dict[str, Any]) -> None:
+        """The changes since the last time."""
+        if self._quiet:
+            return
+        for phase in flow["phases"]:
+            key = (phase["status"], phase["attempt"], phase["reason"])
+            if self._seen.get(phase["name"], ("pending", 0, "")) != key:
+                self._seen[phase["name"]] = key
+                print(phase_line(phase, self._colour, verbose=self._verbose), file=sys.stderr, flush=True)
+        if flow["status"] == "waiting" and self._seen.get("") != (flow["reason"],):
+            self._seen[""] = (flow["reason"],)
+            words = f"waits for you: {flow['reason']}; 'paneview workflow approve {flow['id']}' or reject"
+            print(paint(clean(words), "yellow", self._colour), file=sys.stderr, flush=True)
+
+
+def phase_line(phase: dict[str, Any], colour: bool, *, verbose: bool = False) -> str:
+    """A phase on one line: glyph and word, time, tokens, money, and why."""
+    glyph, hue = GLYPHS[phase["status"]]
+    parts = [f"{glyph} {phase['name']:<12} {phase['status'].replace('_', ' ')}"]
+    if phase["runs"] > 1:
+        parts.append(f"run {phase['runs']}")
+    if phase["ended_at"] and phase["queued_at"]:
+        parts.append(f"{phase['ended_at'] - phase['queued_at']:.1f} s")
+    if phase["tokens"]["total"]:
+        parts.append(f"{phase['tokens']['total']} tokens")
+        parts.append(money(phase))
+    if phase["lines"]:
+        parts.append(f"{phase['lines']} lines in {phase['files']} files")
+    if verbose and phase["job"]:
+        parts.append(f"job {phase['job']}")
+    if phase["reason"]:
+        parts.append(phase["reason"])
+    return paint(clean("  ".join(parts)), hue, colour)
+
+
+def money(view: dict[str, Any]) -> str:
+    """What it has cost: never 0 for what has no price."""
+    cost, unpriced = view["cost_usd"], view["unpriced"]
+    if cost is None:
+        return "unpriced"
+    return f"${cost:.2f}{' + unpriced' if unpriced else ''}"
+
+
+def _print_end(call: Call, connection: Connection, flow: dict[str, Any], limit: float) -> int:
+    name = flow["id"]
+    if flow["active"]:
+        hint = f"'paneview workflow status {name}' tells how it goes on"
+        message = f"{name} is not over after {limit:g} s: {flow['status']}"
+        raise CliError(message, FAILED, hint, code="pending", id=name, state=flow["status"])
+    try:
+        brought = connection.call("workflow_result", {"id": name})
+    except ControlError as error:
+        raise CliError(str(error), code=error.code) from error
+    return print_result(call, brought)
+
+
+def print_result(call: Call, brought: dict[str, Any]) -> int:
+    """What came of a workflow; the exit status."""
+    done = brought["status"] == "done"
+    if call.json:
+        failed = {} if done else {"error": brought["reason"] or brought["status"]}
+        print_json({"ok": done, **failed, "result": brought})
+        return 0 if done else FAILED
+    for line in str(brought["text"]).splitlines():
+        print(clean(line.expandtabs()))
+    if not done:
+        print(f"{brought['id']} {brought['status']}: {clean(brought['reason'])}", file=sys.stderr)
+    where = [f"on branch {brought['branch']}"] if brought["branch"] else []
+    where += [brought["kept"]] if brought["kept"] else []
+    told = "; ".join([f"{brought['tokens']['total']} tokens, {money(brought)}", *where])
+    print(paint(clean(told), "dim", colourful(sys.stderr)), file=sys.stderr)
+    return 0 if done else FAILED

@@ -1,0 +1,253 @@
+"""``workflow …`` and PaneBus's names for it: looking at workflows, and saying what becomes of them.
+
+The supervisor is asked where one runs. Where none does, the queue is read and changed directly: what was said is done
+as soon as a supervisor runs.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from typing import TYPE_CHECKING, Any
+
+from paneview.cli import place
+from paneview.cli.ask import GLYPHS, Watch, money, phase_line, print_result
+from paneview.cli.errors import FAILED, CliError, UsageError
+from paneview.cli.output import Cell, Column, clean, colourful, paint, print_json, table, terminal_width
+from paneview.cli.times import stamp
+from paneview.control.errors import ControlError, NoSupervisor
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from paneview.cli.parser import Call
+
+DEFAULT_LIMIT = 20
+FOREVER = 10 * 365 * 86_400.0  # seconds
+_COLOURS = {"done": "green", "failed": "red", "running": "cyan", "waiting": "yellow", "cancelled": "dim"}
+
+
+def workflow(call: Call) -> int:
+    """The verb with its sub-commands."""
+    what, *words = call.words or ["list"]
+    run = COMMANDS.get(what)
+    if run is None:
+        raise UsageError(f"'workflow' has no command {what!r}", f"there are {', '.join(COMMANDS)}")
+    return run(call, words)
+
+
+def workflows(call: Call) -> int:
+    """PaneBus's name for ``workflow list``."""
+    return listed(call, [])
+
+
+def workflow_status(call: Call) -> int:
+    """PaneBus's name for ``workflow status``."""
+    return status(call, call.words)
+
+
+def listed(call: Call, words: list[str]) -> int:
+    """Workflows, the newest first."""
+    if words:
+        raise UsageError(f"'workflow list' has no use for {words[0]!r}")
+    count = call.count("count")
+    limit = DEFAULT_LIMIT if count is None else count
+    found = _ask(call, "workflows", {"active": call.flag("active"), "limit": limit})
+    if call.json:
+        print_json({"ok": True, **found})
+    elif not found["workflows"]:
+        print(
+            "no workflow is active" if call.flag("active") else "no workflows yet: 'paneview ask' begins one"
+        )
+    else:
+        _print_list(found["workflows"])
+    return 0
+
+
+def status(call: Call, words: list[str]) -> int:
+    """How one goes."""
+    found = _ask(call, "workflow", {"id": _one(words, "status")})
+    if call.json:
+        print_json({"ok": True, **found})
+    else:
+        _print_whole(found["workflow"])
+    return 0
+
+
+def result(call: Call, words: list[str]) -> int:
+    """What came of one; exit status 1 if it is not done."""
+    found = _ask(call, "workflow_result", {"id": _one(words, "result")})
+    if found["status"] not in ("done", "failed", "cancelled"):
+        raise CliError(f"{found['id']} is not over: {found['status']}", code="pending", state=found["status"])
+    return print_result(call, found)
+
+
+def cancel(call: Call, words: list[str]) -> int:
+    """It is not wanted any more."""
+    return _act(call, "workflow_cancel", {"id": _one(words, "cancel"), "why": call.text("why") or ""})
+
+
+def retry(call: Call, words: list[str]) -> int:
+    """Do again what failed."""
+    return _act(call, "workflow_retry", {"id": _one(words, "retry"), "phase": call.text("from")})
+
+
+def approve(call: Call, words: list[str]) -> int:
+    """Yes."""
+    name, phase = _one_and_phase(words, "approve")
+    return _act(call, "workflow_approve", {"id": name, "phase": phase})
+
+
+def reject(call: Call, words: list[str]) -> int:
+    """No."""
+    name, phase = _one_and_phase(words, "reject")
+    return _act(call, "workflow_reject", {"id": name, "phase": phase, "why": call.text("why") or ""})
+
+
+def resume(call: Call, words: list[str]) -> int:
+    """It may go on, perhaps with more money."""
+    budget = call.text("budget")
+    try:
+        usd = None if budget is None else float(budget)
+    except ValueError:
+        raise UsageError(f"--budget needs a number, not {budget!r}") from None
+    return _act(call, "workflow_resume", {"id": _one(words, "resume"), "budget_usd": usd})
+
+
+def diff(call: Call, words: list[str]) -> int:
+    """What one has changed."""
+    found = _ask(call, "workflow_diff", {"id": _one(words, "diff")})
+    if call.json:
+        print_json({"ok": True, "change": found})
+    else:
+        for line in found["diff"].splitlines():
+            print(clean(line.expandtabs()))
+    return 0
+
+
+def watch(call: Call, words: list[str]) -> int:
+    """Tell every change until Ctrl-C, or until one workflow is over."""
+    here = place.find(call)
+    seen = Watch(here.connect(), here)
+    try:
+        seen.subscribe()
+        colour = colourful()
+        if words:
+            flow = seen.connection.call("workflow", {"id": words[0]})["workflow"]
+            seen.follow(flow, time.monotonic() + FOREVER, lambda one: _print_change(call, one, colour))
+            return 0
+        seen.every(lambda one: _print_change(call, one, colour))
+    except KeyboardInterrupt:
+        pass
+    finally:
+        seen.connection.close()
+    return 0
+
+
+def eject(call: Call, words: list[str]) -> int:
+    """Copy the default workflow into the project, to be changed there."""
+    if words:
+        raise UsageError(f"'workflow eject' has no use for {words[0]!r}")
+    from paneview.cli.eject import eject as copy  # noqa: PLC0415 - the models, which the others do not need
+
+    return copy(call)
+
+
+COMMANDS: dict[str, Callable[[Call, list[str]], int]] = {
+    "list": listed, "status": status, "result": result, "cancel": cancel, "retry": retry, "approve": approve,
+    "reject": reject, "resume": resume, "diff": diff, "watch": watch, "eject": eject,
+}  # fmt: skip
+
+
+def _one(words: list[str], what: str) -> str:
+    if len(words) != 1:
+        raise UsageError(f"'workflow {what}' needs the id of one workflow", "'paneview workflows' lists them")
+    return words[0]
+
+
+def _one_and_phase(words: list[str], what: str) -> tuple[str, str | None]:
+    if len(words) not in (1, 2):
+        raise UsageError(f"'workflow {what}' needs a workflow's id, and perhaps a phase")
+    return words[0], words[1] if len(words) == 2 else None
+
+
+def _ask(call: Call, do: str, args: dict[str, Any]) -> dict[str, Any]:
+    try:
+        return place.find(call).ask(do, args, timeout=60.0)
+    except NoSupervisor:
+        from paneview.cli.workflowoffline import answer  # noqa: PLC0415 - opens the queue
+
+        return answer(call, do, args)
+
+
+def _act(call: Call, do: str, args: dict[str, Any]) -> int:
+    try:
+        flow = _ask(call, do, args)["workflow"]
+    except ControlError as error:
+        if error.code == "state":
+            raise CliError(error.message, FAILED, code="state") from error
+        raise
+    if call.json:
+        print_json({"ok": True, "workflow": flow})
+    else:
+        reason = f" ({clean(flow['reason'])})" if flow["reason"] else ""
+        print(f"{flow['id']} is {flow['status']}{reason}")
+    return 0
+
+
+def _print_list(found: list[dict[str, Any]]) -> None:
+    columns = [
+        Column("ID"), Column("STATUS"), Column("PHASES", drop=2), Column("STARTED", drop=4),
+        Column("TIME", right=True, drop=3), Column("TOKENS", right=True, drop=6), Column("COST", right=True, drop=5),
+        Column("TASK", flex=True, drop=1),
+    ]  # fmt: skip
+    rows = [
+        [
+            Cell(flow["id"]),
+            Cell(f"{GLYPHS[flow['status']][0]} {flow['status']}", _COLOURS.get(flow["status"])),
+            Cell(" ".join(f"{GLYPHS[phase['status']][0]}{phase['name']}" for phase in flow["phases"])),
+            Cell(stamp(flow["created_at"])[:19]),
+            Cell(_took(flow)),
+            Cell(flow["tokens"]["total"] or ""),
+            Cell(money(flow) if flow["tokens"]["total"] or flow["unpriced"] else ""),
+            Cell(flow["task"].strip().partition("\n")[0]),
+        ]
+        for flow in found
+    ]
+    print("\n".join(table(columns, rows, terminal_width(), colourful())))
+
+
+def _took(flow: dict[str, Any]) -> str:
+    seconds = (flow["ended_at"] or time.time()) - flow["created_at"]
+    return f"{seconds:.0f} s" if seconds < 600 else f"{seconds / 60:.0f} min"
+
+
+def _print_whole(flow: dict[str, Any]) -> None:
+    colour = colourful()
+    reason = f": {clean(flow['reason'])}" if flow["reason"] else ""
+    head = f"{flow['id']} ({flow['workflow']}) {GLYPHS[flow['status']][0]} {flow['status']}{reason}"
+    print(paint(head, _COLOURS.get(flow["status"]), colour))
+    print(f"  {clean(flow['task'].strip().partition(chr(10))[0])}")
+    budget = f" of ${flow['budget_usd']:.2f}" if flow["budget_usd"] else ""
+    print(
+        f"  {_took(flow)}, {flow['tokens']['total']} tokens, {money(flow)}{budget}, in {clean(flow['cwd'])}"
+    )
+    if flow["branch"]:
+        print(f"  branch {clean(flow['branch'])}")
+    for conflict in flow["conflicts"]:
+        words = f"  collides with {conflict['branch']} in {', '.join(conflict['files'])}"
+        print(paint(clean(words), "yellow", colour))
+    for phase in flow["phases"]:
+        print(phase_line(phase, colour, verbose=True))
+        for line in (phase["error"] or "").splitlines()[-5:]:
+            print(paint(f"    {clean(line)}", "dim", colour))
+
+
+def _print_change(call: Call, flow: dict[str, Any], colour: bool) -> None:
+    if call.json:
+        print_json(flow)
+        sys.stdout.flush()
+        return
+    marks = " ".join(f"{GLYPHS[phase['status']][0]}{phase['name']}" for phase in flow["phases"])
+    words = f"{stamp(time.time())[11:19]} {flow['id']} {flow['status']:<9} {marks}  {flow['reason']}"
+    print(paint(clean(words.rstrip()), _COLOURS.get(flow["status"]), colour), flush=True)

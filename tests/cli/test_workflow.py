@@ -1,0 +1,175 @@
+"""The commands of workflows, as they are typed: real supervisor, real workers, real tmux."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from paneview.cli.shapes import SHAPES, Failure
+from tests.cli.support import run
+from tests.harness import alive, wait_until
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tests.harness import Sandbox
+
+pytestmark = pytest.mark.timeout(120)
+
+HANDLERS = """
+import pathlib, time
+from paneview.worker import handler
+from paneview.agents.model import RunOutcome, RunStatus, Tokens
+
+@handler("phase")
+def phase(command):
+    asked = command.payload
+    if "slow" in asked["prompt"] and not command.wait(60):
+        raise RuntimeError("nobody ended it")
+    if command.cancelled:
+        return RunOutcome(RunStatus.CANCELLED).to_json()
+    pathlib.Path(asked["cwd"], asked["phase"] + ".txt").write_text("x\\n" * 3)
+    said = f"did {asked['phase']}"
+    return RunOutcome(RunStatus.OK, said, session="s", tokens=Tokens(10, 2, 0), cost_usd=0.1).to_json()
+"""
+FILE = """
+name = "flows"
+[workers.w]
+role = ["worker", "reviewer"]
+handlers = ["my_agents"]
+[workflows.two]
+phases = [
+    { name = "one", role = "reviewer", prompt = "{{task}}" },
+    { name = "two", role = "worker", prompt = "{{one.text}}", approve = "always" },
+]
+[workflows.quick]
+description = "one step"
+phases = [{ name = "one", role = "worker", prompt = "{{task}}" }]
+"""
+
+
+@pytest.fixture
+def live(project: Path) -> Iterator[Path]:
+    (project / "paneview.toml").write_text(FILE)
+    (project / "my_agents.py").write_text(HANDLERS)
+    yield project
+    run("workflow-teardown", cwd=project)
+    run("down", cwd=project)
+
+
+def ask(project: Path, *args: str, status: int = 0) -> dict[str, Any]:
+    """Run a command with --json and check its exit status and its shape."""
+    done = run(*args, "--json", cwd=project)
+    assert done.status == status, done.out + done.err
+    shape = SHAPES[args[0]] if status == 0 else Failure
+    shape.model_validate_json(done.out)
+    found: dict[str, Any] = json.loads(done.out)
+    return found
+
+
+def is_now(project: Path, name: str, status: str) -> bool:
+    return bool(ask(project, "workflow", "status", name)["workflow"]["status"] == status)
+
+
+def test_a_workflow_from_asking_to_its_result(live: Path) -> None:
+    begun = ask(live, "ask", "--workflow", "two", "--budget", "5", "make", "it", "so", "--no-wait")[
+        "workflow"
+    ]
+    name = begun["id"]
+    assert (begun["task"], begun["budget_usd"]) == ("make it so", 5.0)
+    wait_until(lambda: is_now(live, name, "waiting"))
+    listed = ask(live, "workflows", "--active", "--count", "5")
+    assert (listed["active"], listed["waiting"], listed["workflows"][0]["id"]) == (1, 1, name)
+    assert ask(live, "workflow", "result", name, status=1)["code"] == "pending"
+    assert ask(live, "workflow", "approve", name, "two")["workflow"]["status"] == "running"
+    wait_until(lambda: is_now(live, name, "done"))
+    brought = ask(live, "workflow", "result", name)["result"]
+    assert (brought["text"], brought["cost_usd"]) == ("did two", pytest.approx(0.2))
+    assert ask(live, "workflow", "approve", name, status=1)["code"] == "state"
+    shown = run("workflow-status", name, cwd=live).out
+    assert "✔ one" in shown
+    assert "$0.20" in shown
+    kinds = {event["event"] for event in ask(live, "events")["events"]}
+    assert {"workflow_started", "workflow_waiting", "workflow_done"} <= kinds
+    again = ask(live, "workflow", "retry", name, "--from", "one")["workflow"]
+    assert again["phases"][0]["attempt"] == 2
+
+
+def test_waiting_shows_each_phase_and_prints_the_result(live: Path) -> None:
+    done = run("ask", "-v", "--workflow", "quick", "go", cwd=live)
+    assert (done.status, done.out) == (0, "did one\n"), done.err
+    assert "no worker" not in done.err  # it is about to start
+    assert "✔ one" in done.err
+    late = ask(live, "ask", "--workflow", "quick", "--timeout", "500ms", "slow one", status=1)
+    assert (late["code"], late["state"]) == ("pending", "running")
+    assert ask(live, "workflow", "cancel", late["id"], "--why", "too slow")["workflow"]["id"] == late["id"]
+    wait_until(lambda: is_now(live, late["id"], "cancelled"))
+    assert ask(live, "workflow", "result", late["id"], status=1)["error"] == "too slow"
+
+
+def test_without_a_supervisor_it_can_be_read_and_changed(live: Path) -> None:
+    name = ask(live, "ask", "--workflow", "two", "x", "--no-wait")["workflow"]["id"]
+    wait_until(lambda: is_now(live, name, "waiting"))
+    run("down", cwd=live)
+    assert ask(live, "workflows")["workflows"][0]["status"] == "waiting"
+    rejected = ask(live, "workflow", "reject", name, "--why", "no")["workflow"]
+    assert rejected["status"] == "failed"
+    assert rejected["phases"][1]["reason"].endswith(": no")
+
+
+def test_what_cannot_be(live: Path) -> None:
+    assert ask(live, "ask", " ", status=2)["error"] == "what is to be done is empty"
+    assert "two" in ask(live, "ask", "x", "--workflow", "none", "--no-wait", status=1)["error"]
+    assert ask(live, "workflow", "status", "none-1", status=1)["code"] in ("not_found", "queue")
+    assert "no command" in ask(live, "workflow", "nonsense", status=2)["error"]
+    assert "above 0" in ask(live, "ask", "x", "--budget", "-1", status=2)["error"]
+
+
+def test_eject_writes_files_that_can_be_changed(live: Path) -> None:
+    ejected = ask(live, "workflow", "eject")
+    assert all(Path(name).exists() for name in ejected["written"])
+    assert 'prompt_file = "workflows/default/work.md"' in (live / "paneview.toml").read_text()
+    assert run("check", cwd=live).status == 0
+    assert "already" in ask(live, "workflow", "eject", status=2)["error"]
+
+
+def test_setup_opens_five_panes_and_teardown_ends_them(live: Path, sandbox: Sandbox) -> None:
+    made = ask(live, "workflow-setup", "--no-attach")
+    assert [pane["title"] for pane in made["panes"]] == [
+        "orchestrator", "planner", "reviewer", "worker", "compounder",
+    ]  # fmt: skip
+    roles = {"planner", "reviewer", "worker", "compounder"}
+    wait_until(
+        lambda: (
+            roles
+            <= {
+                role
+                for one in ask(live, "workers")["workers"]
+                for role in one["roles"]
+                if "workflow" in one["name"]
+            }
+        ),
+        20,
+    )
+    assert not ask(live, "workflow-setup", "--no-attach")["created"]
+    assert "=flows-workflow" not in sandbox.tmux("list-sessions")
+    assert ask(live, "workflow-teardown")["session"] == "flows-workflow"
+    wait_until(lambda: not any(alive(pane["pid"]) for pane in made["panes"]))
+    assert ask(live, "workflow-teardown", status=1)["code"] == "not_found"
+
+
+def test_asking_outlives_the_supervisor(live: Path) -> None:
+    name = ask(live, "ask", "--workflow", "quick", "slow", "--no-wait")["workflow"]["id"]
+    wait_until(lambda: is_now(live, name, "running"))
+    pid = ask(live, "status")["supervisor"]["pid"]
+    os.kill(pid, signal.SIGKILL)
+    wait_until(lambda: not alive(pid))
+    ask(live, "start")
+    assert ask(live, "workflow", "status", name)["workflow"]["status"] == "running"
+    ask(live, "workflow", "cancel", name)
+    wait_until(lambda: is_now(live, name, "cancelled"))
