@@ -7,14 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from paneview.agents.folder import worktrees_dir
+from paneview.agents.redact import Redactor
 from paneview.config import paths
-from paneview.config.secrets import Masker
 
 if TYPE_CHECKING:
     from paneview.config.models import Project
     from paneview.rules.workflow import PhasePlan
 
-WORKTREES = "worktrees"  # in the project's state folder; workers let agents run there
 SLACK = 60.0  # seconds that a job may take longer than its runner's own limit
 
 
@@ -36,12 +36,12 @@ class Home:
     @property
     def worktrees(self) -> Path:
         """Where its worktrees lie."""
-        return self.folder / WORKTREES
+        return worktrees_dir(self.folder)
 
     @property
-    def masker(self) -> Masker:
-        """What masks its secrets."""
-        return Masker(self.project.secret_patterns, self.project.secret_values)
+    def masker(self) -> Redactor:
+        """What masks its secrets, and what looks like anybody's."""
+        return Redactor(self.project.secret_values)
 
     @property
     def shared(self) -> bool:

@@ -5,13 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from paneview.agents import folder
 from paneview.rules.workflow import Workflow
 from paneview.workflow import git
 from paneview.workflow.git import GitError
 from paneview.workflow.runs import folder_of
 from paneview.workflow.views import job_id
 
-RUNS, SHOWN = "runs", "shown.log"  # as `paneview.agents` writes them
 MOST_DIFF = 2_000_000  # characters
 
 
@@ -28,7 +28,7 @@ def transcript(
     job = job_id(flow.id, number, wanted)
     data, size = b"", 0
     try:
-        with (state / RUNS / job / SHOWN).open("rb") as file:
+        with (folder.run_folder(state, job) / folder.SHOWN).open("rb") as file:
             size = file.seek(0, 2)
             file.seek(min(offset, size))
             data = file.read(limit)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
 from paneview.agents.model import RunOutcome
 from paneview.broker import Broker, Job, NewJob, Target
@@ -111,15 +110,15 @@ def collect(home: Home, flow: Workflow, run: happenings.Run, job: Job) -> happen
         outcome = RunOutcome.from_json(result.output)
     except (ValueError, TypeError, KeyError) as error:
         return happenings.Ran(run.phase, run.attempt, "failed", error=f"its result can't be read: {error}")
-    mask = home.masker.text
+    masker = home.masker
     changed = _changed(flow, str(job.meta.get("tree") or ""))
     return happenings.Ran(
         run.phase,
         run.attempt,
         outcome.status.value,
-        text=mask(outcome.text),
-        data=_masked(outcome.data, home),
-        error=mask(outcome.error),
+        text=masker.text(outcome.text),
+        data=masker.json(outcome.data),
+        error=masker.text(outcome.error),
         session=outcome.session,
         denials=tuple(dict.fromkeys(denial.tool for denial in outcome.denials)),
         resumed=outcome.resumed > 0,
@@ -128,14 +127,6 @@ def collect(home: Home, flow: Workflow, run: happenings.Run, job: Job) -> happen
         files=changed.files if changed else None,
         spent=_spent(outcome),
     )
-
-
-def _masked(value: Any, home: Home) -> Any:
-    if isinstance(value, str):
-        return home.masker.text(value)
-    if isinstance(value, dict):
-        return {key: _masked(item, home) for key, item in value.items()}
-    return [_masked(item, home) for item in value] if isinstance(value, list) else value
 
 
 def _spent(outcome: RunOutcome) -> Spent:
