@@ -184,7 +184,8 @@ class Progress:
             return
         for phase in flow["phases"]:
             key = (phase["status"], phase["attempt"], phase["reason"])
-            if self._seen.get(phase["name"], ("pending", 0, "")) != key:
+            seen = self._seen.get(phase["name"], ("pending", 0, ""))
+            if seen != key and phase["attempt"] >= seen[1]:  # a push may be older than the reply before it
                 self._seen[phase["name"]] = key
                 print(phase_line(phase, self._colour, verbose=self._verbose), file=sys.stderr, flush=True)
         if flow["status"] == "waiting" and self._seen.get("") != (flow["reason"],):
