@@ -24,7 +24,6 @@ Json = Any
 MAX_PRIORITY = 999
 MAX_LABEL = 200  # characters of a kind, key, group or submitter
 _ENCODER = json.JSONEncoder(allow_nan=False, separators=(",", ":"))
-_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
 
 def new_id() -> str:
@@ -34,7 +33,7 @@ def new_id() -> str:
 
 def valid_id(job: str) -> bool:
     """Whether this can be a job's id: letters, digits, ``_`` and ``-``."""
-    return _ID.fullmatch(job) is not None
+    return re.fullmatch(r"[A-Za-z0-9_-]{1,64}", job) is not None
 
 
 def as_text(value: str) -> str:

@@ -10,8 +10,9 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
+from paneview.cli.projectshapes import PROJECT_SHAPES
 from paneview.cli.queueshapes import QUEUE_SHAPES
-from paneview.cli.shape import Failure, Problem, Shape, Success
+from paneview.cli.shape import Failure, Shape, Success
 from paneview.cli.workflowshapes import WORKFLOW_SHAPES
 
 __all__ = ["SHAPES", "Failure"]
@@ -316,60 +317,6 @@ class Attach(Success):
     command: list[str]
 
 
-class Check(Success):
-    """`check` of a file without mistakes; with mistakes it is a failure with `problems`."""
-
-    file: str
-    session: str
-    tasks: list[str]
-    problems: list[Problem]
-
-
-class Offered(Shape):
-    """A task that `init` could make of what the project has."""
-
-    name: str
-    command: str
-    source: str
-    """The file that tells of it."""
-    suggested: bool
-    """It is taken when nobody is asked."""
-
-
-class Agents(Shape):
-    """A file that AI agents read."""
-
-    file: str
-    action: Literal["created", "updated", "unchanged", "skipped"]
-    reason: str | None
-    """Why it was skipped."""
-
-
-class Init(Success):
-    """`init`; it asks nothing when it prints JSON."""
-
-    action: Literal["created", "kept"]
-    """kept: there was a configuration file already."""
-    file: str
-    tasks: list[str]
-    """What the new file holds."""
-    offers: list[Offered]
-    """All that could have been had."""
-    notes: list[str]
-    """What could not be read."""
-    agents: list[Agents]
-
-
-class Edited(Success):
-    """`add` and `remove`."""
-
-    task: str
-    action: Literal["added", "removed"]
-    file: str
-    reloaded: bool
-    """Whether a running supervisor has taken it over."""
-
-
 class Daemon(Success):
     """`daemon`."""
 
@@ -384,13 +331,6 @@ class Daemon(Success):
     """Address of the WebSocket API; null while it is off."""
     token_file: str
     """Holds the token that the API wants: as `?token=`, as a bearer, or as `{"token": …}` in the first message."""
-
-
-class Completion(Success):
-    """`completion`."""
-
-    shell: str
-    script: str
 
 
 SHAPES: dict[str, type[Shape]] = {
@@ -410,12 +350,8 @@ SHAPES: dict[str, type[Shape]] = {
     "logs": Logs,
     "export": Exported,
     "attach": Attach,
-    "init": Init,
-    "check": Check,
-    "add": Edited,
-    "remove": Edited,
     "daemon": Daemon,
-    "completion": Completion,
+    **PROJECT_SHAPES,
     **QUEUE_SHAPES,
     **WORKFLOW_SHAPES,
 }

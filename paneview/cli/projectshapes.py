@@ -1,0 +1,77 @@
+"""What ``--json`` prints where a project's file is made, checked or edited; see `paneview.cli.shapes`."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from paneview.cli.shape import Problem, Shape, Success
+
+
+class Check(Success):
+    """`check` of a file without mistakes; with mistakes it is a failure with `problems`."""
+
+    file: str
+    session: str
+    tasks: list[str]
+    problems: list[Problem]
+
+
+class Offered(Shape):
+    """A task that `init` could make of what the project has."""
+
+    name: str
+    command: str
+    source: str
+    """The file that tells of it."""
+    suggested: bool
+    """It is taken when nobody is asked."""
+
+
+class Agents(Shape):
+    """A file that AI agents read."""
+
+    file: str
+    action: Literal["created", "updated", "unchanged", "skipped"]
+    reason: str | None
+    """Why it was skipped."""
+
+
+class Init(Success):
+    """`init`; it asks nothing when it prints JSON."""
+
+    action: Literal["created", "kept"]
+    """kept: there was a configuration file already."""
+    file: str
+    tasks: list[str]
+    """What the new file holds."""
+    offers: list[Offered]
+    """All that could have been had."""
+    notes: list[str]
+    """What could not be read."""
+    agents: list[Agents]
+
+
+class Edited(Success):
+    """`add` and `remove`."""
+
+    task: str
+    action: Literal["added", "removed"]
+    file: str
+    reloaded: bool
+    """Whether a running supervisor has taken it over."""
+
+
+class Completion(Success):
+    """`completion`."""
+
+    shell: str
+    script: str
+
+
+PROJECT_SHAPES: dict[str, type[Shape]] = {
+    "init": Init,
+    "check": Check,
+    "add": Edited,
+    "remove": Edited,
+    "completion": Completion,
+}
