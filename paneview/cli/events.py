@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
 
     from paneview.cli.parser import Call
+    from paneview.cli.queueevents import Follower
 
 DEFAULT_LINES = 100
 QUEUE_BAD = ("dead", "missed", "hung", "quarantined", "expired")
@@ -46,8 +47,8 @@ def events(call: Call) -> int:
     if call.flag("follow"):
         from paneview.cli.queueevents import Follower  # noqa: PLC0415
 
-        with Follower(call, lambda found: print_each(found, as_json=call.json)):
-            return follow(here, wanted, as_json=call.json)
+        with Follower(call, wanted["limit"], lambda found: print_each(found, as_json=call.json)) as queue:
+            return follow(here, wanted, as_json=call.json, queue=queue)
     try:
         found = here.ask("events", wanted)["events"]
     except NoSupervisor:
@@ -87,6 +88,7 @@ def follow(
     as_json: bool,
     kinds: Collection[str] | None = None,
     greeting: str | None = None,
+    queue: Follower | None = None,
 ) -> int:
     """Show the events of `wanted` (none.
 
@@ -102,9 +104,12 @@ def follow(
                 print(greeting)
             sys.stdout.flush()
             last = 0
-            for event in connection.call("events", wanted)["events"] if wanted else ():
-                print_each([with_alias(event)], as_json=as_json)
-                last = event["id"]
+            if wanted:
+                past = [with_alias(event) for event in connection.call("events", wanted)["events"]]
+                last = past[-1]["id"] if past else 0
+                print_each(queue.past(past) if queue else past, as_json=as_json)
+            if queue:
+                queue.begin()
             for push in connection.pushes():
                 event = push.get("event")
                 if not isinstance(event, dict) or event["id"] <= last:

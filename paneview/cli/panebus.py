@@ -5,6 +5,7 @@ from __future__ import annotations
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
+    from typing import Any
 
 # Ours → theirs. What PaneBus has no word for is not here.
 NAMES = {
@@ -27,7 +28,7 @@ def own_kinds(kinds: Iterable[str]) -> set[str]:
     return wanted | {ours for ours, theirs in NAMES.items() if theirs in wanted}
 
 
-def with_alias(event: dict[str, object]) -> dict[str, object]:
+def with_alias(event: dict[str, Any]) -> dict[str, Any]:
     """The event with PaneBus's name for its kind, if it has one."""
     theirs = NAMES.get(str(event.get("event")))
     return event if theirs is None else {**event, "panebus": theirs}

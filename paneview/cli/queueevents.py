@@ -46,6 +46,10 @@ class Wanted:
         self.task = call.text("task")
         self._names: dict[str, str] = {}
 
+    def enough(self, limit: int) -> int:
+        """How many of the latest hold ``limit`` that were asked for, most likely."""
+        return MOST if self.kinds or self.task else limit
+
     def pick(self, broker: Broker, events: Iterable[Event]) -> list[Json]:
         """Those that were asked for, as objects with the worker's name where there is one."""
         picked = []
@@ -111,22 +115,21 @@ def among(call: Call, events: list[Json], limit: int) -> tuple[list[Json], list[
     """The project's events and the queue's by time, the last ``limit`` of them; and what is wrong with the queue."""
     try:
         place = place_of(call)
-    except (ConfigError, CliError) as error:  # a file that is broken while its supervisor runs
-        return events, [f"without the queue's events: {error}"]
-    if not place.in_use:
-        return events, []
-    wanted = Wanted(call)
-    try:
+        if not place.in_use:
+            return events, []
+        wanted = Wanted(call)
         with connect_to(place) as broker:
-            found = wanted.pick(
-                broker, broker.events.tail(MOST if wanted.kinds or wanted.task else limit).events
-            )
-    except BrokerError as error:
+            found = wanted.pick(broker, broker.events.tail(wanted.enough(limit)).events)
+    except (ConfigError, CliError, BrokerError) as error:  # a file may be broken while its supervisor runs
         return events, [f"without the queue's events: {error}"]
+    return _by_time(events, found, limit), []
+
+
+def _by_time(events: list[Json], found: list[Json], limit: int) -> list[Json]:
     told = [(one["event"], one["task"] or one["detail"].get("name"), one["ts"]) for one in events]
     both = [*events, *[one for one in found if not _is_told(one, told)]]
     both.sort(key=lambda one: one["ts"])
-    return both[-limit:] if limit else [], []
+    return both[-limit:] if limit else []
 
 
 def _is_told(event: Json, told: list[tuple[Any, Any, float]]) -> bool:
@@ -137,21 +140,21 @@ def _is_told(event: Json, told: list[tuple[Any, Any, float]]) -> bool:
 
 
 class Follower:
-    """Hands on events of the queue as they come, from a thread of its own, while the block runs."""
+    """Events of the queue as they come, from a thread of its own, while the block runs. ``show`` is given each lot."""
 
-    def __init__(self, call: Call, show: Callable[[list[Json]], None]) -> None:
+    def __init__(self, call: Call, limit: int, show: Callable[[list[Json]], None]) -> None:
+        self._limit = limit
         self._place: QueuePlace | None = None
-        with suppress(ConfigError, CliError):  # a file that is broken while its supervisor runs
+        with suppress(ConfigError, CliError):  # a file may be broken while its supervisor runs
             self._place = place_of(call)
         self._wanted = Wanted(call)
         self._show = show
         self._ended = threading.Event()
+        self._cursor: str | None = None
         self._broker: Broker | None = None
         self._thread = threading.Thread(target=self._run, name="queue-events", daemon=True)
 
     def __enter__(self) -> Follower:
-        if self._place is not None and self._place.in_use:
-            self._thread.start()
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -160,6 +163,24 @@ class Follower:
             if self._broker is not None:
                 self._broker.wake(for_good=True)
             self._thread.join(2.0)
+
+    def past(self, events: list[Json]) -> list[Json]:
+        """These events of the project with the queue's until now; `begin` goes on from there."""
+        if self._place is None or not self._place.in_use:
+            return events
+        try:
+            with connect_to(self._place) as broker:
+                page = broker.events.tail(self._wanted.enough(self._limit))
+                found = self._wanted.pick(broker, page.events)
+        except BrokerError:
+            return events
+        self._cursor = page.cursor
+        return _by_time(events, found, self._limit)
+
+    def begin(self) -> None:
+        """Hand on what comes."""
+        if self._place is not None and self._place.in_use:
+            self._thread.start()
 
     def _run(self) -> None:
         assert self._place
@@ -172,9 +193,10 @@ class Follower:
                 self._ended.wait(1.0)
 
     def _follow(self, broker: Broker) -> None:
-        cursor = broker.events.tail(1).cursor
+        if self._cursor is None:
+            self._cursor = broker.events.tail(1).cursor
         while not self._ended.is_set():
-            page = broker.events.wait(cursor, WAIT)
-            cursor = page.cursor
+            page = broker.events.wait(self._cursor, WAIT)
+            self._cursor = page.cursor
             if not self._ended.is_set():
                 self._show(self._wanted.pick(broker, page.events))
