@@ -39,6 +39,10 @@ _GROUPS = (
         ),
     ),
     ("Workers", ("worker", "workers", "hosts", "unquarantine", "runner", "watchdog", "service")),
+    (
+        "Agents",
+        ("ask", "workflow", "workflows", "workflow-status", "workflow-setup", "workflow-teardown"),
+    ),
 )
 
 

@@ -29,9 +29,9 @@ WORKFLOW_VERBS = (
     Verb(
         "workflow",
         "workflow:workflow",
-        "Look at workflows, and say what becomes of them.",
-        words="list | status ID | result ID | cancel ID | retry ID | approve ID [PHASE] | reject ID [PHASE] | "
-        "resume ID | diff ID | watch [ID] | eject",
+        "One workflow, or all: list, status, result, diff, watch; cancel, retry, approve, reject, resume; eject "
+        "writes the built-in one into a file.",
+        words="ACTION [ID [PHASE]]",
         most=None,
         options=(
             _ACTIVE,
