@@ -173,6 +173,8 @@ class PaneviewApp(App[int], inherit_bindings=False):
             timeout=TROUBLE if failed else TOAST,
             markup=False,
         )
+        if failed:
+            self.picture.note("refused", message)
 
     def shown_tasks(self) -> list[str]:
         """The tasks in the order of the table."""

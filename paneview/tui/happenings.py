@@ -69,6 +69,7 @@ _PHRASES: dict[str, tuple[str, str, str]] = {
     "websocket_failed": ("✗", "failed", "WebSocket API cannot listen"),
     "counter_reset": ("●", "dim", "healthy for a while, restarts count from 0 again"),
     "dependency_timeout": ("✗", "failed", "a dependency did not get ready in time"),
+    "refused": ("✗", "failed", "told here"),
     "hook_failed": ("✗", "failed", "hook failed"),
     "port_cleared": ("▲", "attention", "ended what was listening on its port"),
     "port_refused": ("✗", "failed", "its port belongs to somebody else"),

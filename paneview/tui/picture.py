@@ -65,6 +65,7 @@ class Picture:
         self._flush_at: asyncio.TimerHandle | None = None
         self._last_flush = 0.0
         self._last_sample = 0.0
+        self._noted = 0
 
     def listen(self, listener: Listener) -> Callable[[], None]:
         """Call ``listener`` on every change, until the returned function is called."""
@@ -105,7 +106,7 @@ class Picture:
 
     def add_events(self, new: list[EventView]) -> None:
         """Events in any order, those known already among them."""
-        newest = self.events[-1].id if self.events else -1
+        newest = max((event.id for event in self.events), default=0)
         fresh = [event for event in new if event.id > newest]
         if len(fresh) < len(new):
             known = {event.id for event in self.events}
@@ -116,10 +117,15 @@ class Picture:
             self.events.extend(fresh)
         else:
             self.events = deque(
-                sorted([*self.events, *fresh], key=lambda event: event.id), maxlen=KEPT_EVENTS
+                sorted([*self.events, *fresh], key=lambda event: (event.ts, event.id)), maxlen=KEPT_EVENTS
             )
         self._change.events += len(fresh)
         self._schedule()
+
+    def note(self, kind: str, text: str) -> None:
+        """Something that only this screen knows of, among the events: a toast passes, this stays."""
+        self._noted += 1
+        self.add_events([EventView(-self._noted, self.clock(), kind, detail={"message": text})])
 
     def dependents(self, name: str) -> list[str]:
         """The tasks that need ``name``, directly or not, in the file's order."""

@@ -52,6 +52,8 @@ def _backoff(task: TaskView, _picture: Picture, now: float) -> str:
 
 
 def _failed(task: TaskView, _picture: Picture, _now: float) -> str:
+    if words.condition(task) == "quarantined":
+        return f"{_ended(task)} again and again, and is kept from starting until somebody starts it (s)"
     if task.restart_policy == "no":
         tail = "; its restart policy is “no”"
     else:

@@ -34,6 +34,7 @@ LOOKS = {
     "backoff": Look("↻", "retry", "attention"),
     "done": Look("✓", "done", "ok"),
     "failed": Look("✗", "failed", "failed"),
+    "quarantined": Look("⊘", "quarantined", "failed"),
     "stopped": Look("■", "stopped", "dim"),
 }
 _HEALTH_WORDS = {"healthy": "healthy", "unhealthy": "unhealthy", "starting": "unready"}
@@ -43,6 +44,7 @@ _HEALTH_WORDS = {"healthy": "healthy", "unhealthy": "unhealthy", "starting": "un
 _RANKS = {
     "asking": 0,
     "failed": 1,
+    "quarantined": 1,
     "unhealthy": 2,
     "waiting": 3,
     "backoff": 3,
@@ -52,7 +54,7 @@ _RANKS = {
 }
 _RANKS |= {"running": 4, "healthy": 4, "idle": 5, "stopped": 5, "done": 5}
 # What a person should look at, and what is on its way: the header counts these.
-NEEDS_PERSON = frozenset({"asking", "failed", "unhealthy"})
+NEEDS_PERSON = frozenset({"asking", "failed", "quarantined", "unhealthy"})
 CHANGING = frozenset({"waiting", "starting", "stopping", "backoff", "unready"})
 RUNNING = frozenset({"running", "healthy"})
 
@@ -63,6 +65,8 @@ def condition(task: TaskView) -> str:
         return "asking"
     if task.state == "running":
         return _HEALTH_WORDS.get(task.health, "running")
+    if task.state == "failed" and (task.reason or "").startswith("quarantined"):
+        return "quarantined"
     return task.state
 
 

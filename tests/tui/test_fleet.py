@@ -101,6 +101,11 @@ async def test_a_refusal_is_told_with_its_reason() -> None:
         await pilot.press("x", "r")
         await eventually(lambda: len(toasts(pilot)) == 2)
         assert toasts(pilot) == ["stop: [red]no[/red] such luck", "web: port 3000 is taken"]
+        await pilot.press("5")
+        await pilot.pause()
+        assert "told here · web: port 3000 is taken" in text(pilot, "#events")
+        supervisor.happen("task_started", "web")
+        await eventually(lambda: "web            started" in text(pilot, "#events").splitlines()[-1])
 
 
 async def test_what_needs_input_comes_first_is_marked_and_n_goes_there() -> None:
