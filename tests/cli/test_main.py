@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import re
 import pty
+import re
 import subprocess
 from typing import TYPE_CHECKING
 
