@@ -123,6 +123,7 @@ class Attendance:
             "cwd": os.fspath(request.cwd),
             "permissions": request.permissions,
             "resume": request.resume,
+            "allow": request.allow,
             "schema": request.schema,
             "budget_usd": request.budget_usd,
             "timeout": runner.timeout,

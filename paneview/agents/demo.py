@@ -21,7 +21,7 @@ It does what lines of its prompt tell it, one after the other:
     garbage                print lines that are no JSON, or not the expected one
     retry N SECONDS        announce N times that it waits before it asks its provider again, and wait
     spawn N [away|bare]    start N processes that sleep; away: in sessions of their own; bare: without its environment
-    deny TOOL TEXT         want to use a tool that is denied
+    deny TOOL TEXT         want to use a tool, which is denied unless it is among --allowedTools
     ask QUESTION           ask a person
     fail rate_limit [SECONDS] | auth | max_turns | budget | error [TEXT]    end so, at once
     exit CODE, kill        end without a result: with this exit code, or by SIGKILL
@@ -255,6 +255,9 @@ class Agent:
 
     def _do_deny(self, rest: str) -> None:
         name, _, given = rest.partition(" ")
+        if name in self.options.get("--allowedTools", "").split(","):
+            self.tool(name, {"command": given}, "ok")
+            return
         self.denials.append({"tool_name": name, "tool_use_id": "toolu_0", "tool_input": {"command": given}})
         self.tool(name, {"command": given}, f"This needs approval: {name}", failed=True)
 

@@ -52,6 +52,7 @@ def request_of(folder: Path, asked: Mapping[str, Any]) -> RunRequest:
     """The request, as far as it is on disk."""
     return RunRequest(
         run=asked["run"], prompt="", cwd=Path(asked["cwd"]), folder=folder, permissions=asked["permissions"],
+        allow=tuple(asked["allow"]),
         resume=asked["resume"], schema=asked["schema"], budget_usd=asked["budget_usd"],
     )  # fmt: skip
 

@@ -55,6 +55,8 @@ class RunRequest:
     """The JSON Schema its result must fit; None: the result is text."""
     budget_usd: float | None = None
     """None: no limit."""
+    allow: tuple[str, ...] = ()
+    """Tools that a person has allowed it besides."""
     env: Mapping[str, str] = field(default_factory=dict)
     """The whole environment of the agent."""
 

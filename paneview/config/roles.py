@@ -60,6 +60,9 @@ class Role:
     runner: str = ""
     """Empty: the default."""
     permissions: Permissions = "read"
+    approvals: bool | None = None
+    """Whether a tool may be used that a person has allowed in a workflow, which comes with the job; None: if the queue
+    is this host's own, which nobody else can write to."""
     hosts: tuple[str, ...] = ()
     """Where it may run; empty: everywhere."""
 

@@ -68,6 +68,9 @@ class RoleTable(Model):
     `dangerous = true`. Default: edit for worker and compounder, read for all others."""
     dangerous: bool = False
     """Say that you know what `full` means."""
+    approvals: bool | None = None
+    """Whether an agent may use a tool that it was denied, once a person has approved it in the workflow. Approvals come
+    through the queue. Default: true if that is this host's own (sqlite:), else false."""
     hosts: list[NotBlank] = []
     """The hosts whose workers may take this role. Default: all."""
 
@@ -142,5 +145,6 @@ def _role(context: Context, name: str, table: RoleTable, values: Mapping[str, st
         name=name,
         runner=text("runner", table.runner),
         permissions=table.permissions or DEFAULT_PERMISSIONS.get(name, "read"),
+        approvals=table.approvals,
         hosts=tuple(text("hosts", host) for host in table.hosts),
     )

@@ -36,6 +36,7 @@ SEAT_WAIT = 15.0  # seconds that a job waits for a seat in the worker's hands
 SEAT_LOOK = 0.25  # seconds between two looks
 SEAT_AGAIN = (2.0, 6.0)  # seconds for which it is put away then
 _NOT_FOR_AGENTS = ("TMUX", "TMUX_PANE", "PANEVIEW_TASK", "PANEVIEW_REPLICA")
+_TOOL = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,127}")
 _SESSION = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.:-]{0,199}")
 
 
@@ -50,6 +51,7 @@ class Asked:
     resume: str = ""
     schema: Mapping[str, Json] | None = None
     budget_usd: float | None = None
+    allow: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, payload: Json) -> Asked:
@@ -71,7 +73,12 @@ class Asked:
             isinstance(budget, bool) or not isinstance(budget, int | float) or budget <= 0
         ):
             raise Failure("budget_usd of a phase is to be a number above 0", retry=False)
-        return cls(schema=schema, budget_usd=budget, **texts)
+        allow = payload.get("allow") or []
+        if not isinstance(allow, list) or not all(
+            isinstance(one, str) and _TOOL.fullmatch(one) for one in allow
+        ):
+            raise Failure("allow of a phase is to be a list of tools' names", retry=False)
+        return cls(schema=schema, budget_usd=budget, allow=tuple(allow), **texts)
 
 
 def read_agents(file: Path, environ: Mapping[str, str]) -> tuple[Agents, tuple[str, ...]]:
@@ -158,6 +165,10 @@ class Phases:
             raise Failure(f"{error.args[0]!r} is not a runner here", retry=False) from None
         folders = (*self._setup.folders(), Path(os.path.realpath(place.worktrees_dir(self._setup.state))))
         cwd = allowed(asked.cwd, folders, "cwd") if asked.cwd else Path.cwd()
+        described = self._agents.role(role)
+        approvals = described.approvals
+        if approvals is None:
+            approvals = self._broker().url.startswith("sqlite")
         own = {
             "PANEVIEW_JOB": command.id,
             "PANEVIEW_WORKFLOW": asked.workflow,
@@ -171,7 +182,9 @@ class Phases:
         }
         request = RunRequest(
             run=command.id, prompt=asked.prompt, cwd=cwd, folder=place.run_folder(self._setup.state, command.id),
-            permissions=self._agents.role(role).permissions, resume=asked.resume, schema=asked.schema,
+            permissions=described.permissions,
+            allow=asked.allow if approvals else (),
+            resume=asked.resume, schema=asked.schema,
             budget_usd=asked.budget_usd, env={**kept, **own},
         )  # fmt: skip
         return replace(runner, timeout=min(runner.timeout, command.timeout)), request

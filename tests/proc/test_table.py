@@ -180,3 +180,19 @@ def test_callers_of_the_same_instant_share_a_look(
     monkeypatch.setattr(table_module, "RECENT", age)
     first = ProcessTable.read()
     assert (ProcessTable.recent() is first) is shared
+
+
+def test_an_agents_run_is_nobody_elses(run: Run, source: Backend, tmp_path: Path) -> None:
+    script = "PANEVIEW_RUN=agent-1 setsid sh -c 'echo $$ > $OUT; exec sleep 60' & wait"
+    process = run(script, OUT=str(tmp_path / "pid"), **{MARKER: "tbl-11"})
+    agent = pid_from(tmp_path / "pid")
+    root, seen = identity(process, source), ProcessId(agent, source.read(agent).start)  # type: ignore[union-attr]
+
+    def marked() -> bool:
+        return seen in ProcessTable.read(source).marked("agent-1").get("agent-1", ())
+
+    wait_until(marked)
+    table = ProcessTable.read(source)
+    assert agent not in pids(table.members(root, "tbl-11", process.pid, [seen]))
+    assert process.pid in pids(table.members(root, "tbl-11", process.pid, [seen]))
+    assert pids(table.members(None, "agent-1")) == {agent}

@@ -179,6 +179,8 @@ def test_what_a_role_may(agents: Agents) -> None:
     assert not (agents.farm.folder / "x.txt").exists()
     assert "--permission-mode=default" in json.loads(outcome.text)
     assert "--permission-mode=acceptEdits" in json.loads(agents.do("demo: argv").text)
+    assert agents.do("demo: deny Bash make", allow=["Bash"]).ok
+    assert agents.farm.over(agents.phase("x", allow=["--all", "a b"])).state is JobState.DEAD
     failed = agents.do("x", "missing")
     assert (failed.status, failed.error) == (
         RunStatus.FAILED,

@@ -38,6 +38,8 @@ def argv(runner: Runner, request: RunRequest) -> list[str]:
     words.append(f"--permission-mode={_MODES[request.permissions]}")
     if request.permissions == "read":
         words.append(f"--disallowedTools={_CHANGING}")
+    if request.allow:
+        words.append(f"--allowedTools={','.join(request.allow)}")
     if runner.model:
         words.append(f"--model={runner.model}")
     if runner.max_turns:
