@@ -69,6 +69,7 @@ class QueueKeeper:
             self._take_over()
             self._thread = _Thread(self, wanted, self._folder, self._loop)
             self._thread.start()
+            self._release_lost(self._thread)
         for name in self._supervisor.units:
             self.changed(name)
 
@@ -77,6 +78,18 @@ class QueueKeeper:
         quarantined = {name for name, unit in self._supervisor.units.items() if unit.state.quarantined}
         self._marked = dict.fromkeys(quarantined, True)
         self._seen = quarantined
+
+    def _release_lost(self, thread: _Thread) -> None:
+        """What workers held that died while nobody supervised them goes back at once."""
+        names = [name for name, unit in self._supervisor.units.items() if unit.task.respawn_limit is not None]
+        host = thread.settings.here
+
+        def release(broker: Broker) -> None:
+            for name in names:
+                release_dead(broker, name, host)
+
+        if names:
+            thread.tell(release)
 
     def changed(self, name: str) -> None:
         """A task has changed: if it is a worker, see whether the queue should know."""
