@@ -27,6 +27,11 @@ STRAY = (Path.home() / ".local/state/paneview", Path(f"/tmp/paneview-{os.getuid(
 GRACE = 3.0
 
 
+def pytest_xdist_auto_num_workers() -> int:
+    """One more than there are cores: most tests wait for processes, and none is about speed."""
+    return (os.cpu_count() or 1) + 1
+
+
 @pytest.fixture(autouse=True)
 def sandbox(monkeypatch: pytest.MonkeyPatch) -> Iterator[Sandbox]:
     """The private place of this test; in use for every test, whether it asks or not."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from paneview.cli import place
 from paneview.cli.output import print_json, print_result
-from paneview.control.errors import NoSupervisor
+from paneview.control.errors import Disconnected, NoSupervisor
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ def status(call: Call) -> int:
             print_result(here.ask_text("status"))
             return 0
         found = here.ask("status")
-    except NoSupervisor:
+    except (NoSupervisor, Disconnected):  # the latter died as it was asked
         from paneview.cli.offline import stored_status  # noqa: PLC0415
 
         found = stored_status(here.file, here.folder)

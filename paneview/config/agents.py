@@ -40,9 +40,11 @@ def with_block(content: bytes, file_name: str) -> bytes:
     """`content` with the block in it: where one was, else at the end. Raises ValueError for what is no text."""
     if b"\0" in content:
         raise ValueError("is no UTF-8 text")
-    line_end = "\r\n" if b"\r\n" in content else "\n"
+    old = _BLOCK.search(content)
+    # A block keeps its own line ends: a lone CR before it would make another kind of the first of them.
+    line_end = "\r\n" if b"\r\n" in (old[0] if old else content) else "\n"
     text = block(file_name).replace("\n", line_end).encode()
-    if _BLOCK.search(content):
+    if old:
         return _BLOCK.sub(lambda _: text, content)
     end = line_end.encode()
     gap = next(gap for gap in (b"", end, 2 * end) if not content or (content + gap).endswith(2 * end))

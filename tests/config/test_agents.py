@@ -18,6 +18,7 @@ CONTENT = st.lists(PIECES, max_size=8).map(lambda parts: "".join(parts).replace(
 @given(CONTENT)
 @example(b"")
 @example(b"no newline")
+@example(b"\r")
 @example(f"{BEGIN}\nold\n{END}".encode())
 def test_writing_twice_is_writing_once(content: bytes) -> None:
     once = with_block(content, "paneview.toml")

@@ -67,7 +67,7 @@ def test_everything_taskmux_had_and_what_it_had_not(project: Make) -> None:
         assert p.task("web")["manual_stop"]
         assert ask(ws, "start", task="web")["message"] == "Started web"
         assert ask(ws, "stop", tasks=["web"])["success"]
-        assert ask(ws, "health")["healthy_count"] == 1
+        wait_until(lambda: ask(ws, "health")["healthy_count"] == 1)
         events = ask(ws, "events", task="web", kind="task_killed")
         assert (events["count"], events["events"][0]["actor"]) == (1, "supervisor")
         for command in ("start", "stop", "restart", "kill", "logs"):
