@@ -109,7 +109,7 @@ def test_the_two_lines_for_a_fresh_machine_install_alike() -> None:
     """What they do on one is tried by `.ci/run`, which runs the second; the first differs in its end only."""
     lines = [block(f"{name} line").strip() for name in ("try", "test")]
     assert all("\n" not in line for line in lines)
-    starts = [line.split(".venv && ")[0].replace(" redis-server", "") for line in lines]
+    starts = [line.split(".venv && ")[0].replace(" redis-server", "").replace(" git", "") for line in lines]
     assert starts[0] == starts[1]
     assert lines[0].endswith(" && .venv/bin/paneview sample.toml")
     assert lines[1].endswith(" && .venv/bin/pytest")

@@ -29,8 +29,7 @@ WORKFLOW_VERBS = (
     Verb(
         "workflow",
         "workflow:workflow",
-        "One workflow, or all: list, status, result, diff, watch; cancel, retry, approve, reject, resume; eject "
-        "writes the built-in one into a file.",
+        "Look at workflows, decide, resume, or copy the built-in one.",
         words="ACTION [ID [PHASE]]",
         most=None,
         options=(

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from paneview.cli.shapes import Failure, Init
+from paneview.cli.projectshapes import Init
+from paneview.cli.shapes import Failure
 from tests.cli.support import COMMAND, run
 
 if TYPE_CHECKING:
