@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
@@ -13,13 +13,18 @@ ANSWER = "The stub has spoken."
 
 
 class Stub(ThreadingHTTPServer):
-    """Answers on a port of the loopback. ``status``: what it answers with instead, if it is no 200."""
+    """Answers on a port of the loopback.
+
+    ``status``: what it answers with instead, if it is no 200; ``open``: cleared, it lets them wait for an answer.
+    """
 
     daemon_threads = True
 
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), Handler)
         self.status = 200
+        self.open = threading.Event()
+        self.open.set()
         self.prompts: list[str] = []
 
     @property
@@ -34,18 +39,24 @@ class Handler(BaseHTTPRequestHandler):
     server: Stub
     protocol_version = "HTTP/1.1"
 
+    def handle(self) -> None:
+        """One connection; its other end may be killed at any time."""
+        with suppress(ConnectionError):
+            super().handle()
+
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - its name there
         """Say nothing."""
 
-    def do_HEAD(self) -> None:  # noqa: N802 - as http.server calls it
+    def do_HEAD(self) -> None:
         self._reply(200, "application/json", b"")
 
-    def do_GET(self) -> None:  # noqa: N802
+    def do_GET(self) -> None:
         self._reply(200, "application/json", b'{"data": [], "models": []}')
 
-    def do_POST(self) -> None:  # noqa: N802
+    def do_POST(self) -> None:
         text = self._body()
         self.server.prompts.append(text)
+        self.server.open.wait(60)
         if "count_tokens" in self.path.lower():
             self._reply(200, "application/json", b'{"input_tokens": 10, "totalTokens": 10}')
         elif self.server.status != 200:
@@ -95,14 +106,23 @@ def event(data: dict[str, Any], *, named: bool = False) -> bytes:
 
 def messages() -> list[dict[str, Any]]:
     """Anthropic's stream."""
-    message = {"id": "msg_1", "type": "message", "role": "assistant", "model": "claude-sonnet-4-5", "content": [],
-               "stop_reason": None, "stop_sequence": None, "usage": {"input_tokens": 11, "output_tokens": 1}}  # fmt: skip
+    message = {
+        "id": "msg_1",
+        "type": "message",
+        "role": "assistant",
+        "model": "claude-sonnet-4-5",
+        "content": [],
+        "stop_reason": None,
+        "stop_sequence": None,
+        "usage": {"input_tokens": 11, "output_tokens": 1},
+    }
     return [
         {"type": "message_start", "message": message},
         {"type": "content_block_start", "index": 0, "content_block": {"type": "text", "text": ""}},
         {"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": ANSWER}},
         {"type": "content_block_stop", "index": 0},
-        {"type": "message_delta", "delta": {"stop_reason": "end_turn", "stop_sequence": None}, "usage": {"output_tokens": 7}},
+        {"type": "message_delta", "usage": {"output_tokens": 7},
+         "delta": {"stop_reason": "end_turn", "stop_sequence": None}},
         {"type": "message_stop"},
     ]  # fmt: skip
 
@@ -158,6 +178,7 @@ def serving() -> Iterator[Stub]:
     try:
         yield stub
     finally:
+        stub.open.set()
         stub.shutdown()
         stub.server_close()
         thread.join()

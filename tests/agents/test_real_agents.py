@@ -11,17 +11,17 @@ import os
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from paneview.agents.attending import Attendance
-from paneview.agents.model import RunOutcome, RunRequest, RunStatus
+from paneview.agents.model import RunOutcome, RunRequest, RunStatus, Tokens
 from paneview.config.roles import Runner, built_in_runners
 from tests.agents.stub import ANSWER, Stub, serving
-from tests.harness import Sandbox
+from tests.harness import Sandbox, marked, words_of
 
 pytestmark = [pytest.mark.real_agents, pytest.mark.timeout(300)]
 PACKAGES = {
@@ -63,8 +63,10 @@ class Real:
             pytest.skip(f"{name} could not be installed")
         self.stub = stub
         self.root = sandbox.root
+        self._marker = sandbox.marker
         self.folder = sandbox.root / "project"
         self.folder.mkdir()
+        _settle(self.root)
         self._number = 0
         self.runner: Runner = replace(
             built_in_runners()[name],
@@ -74,9 +76,9 @@ class Real:
             **_more(name, stub),
         )
 
-    def do(self, prompt: str = PROMPT, **more: object) -> RunOutcome:
+    def do(self, prompt: str = PROMPT, stop: Callable[[], str] = str, **more: object) -> RunOutcome:
         self._number += 1
-        run = f"r{self._number}"
+        run = f"r{self._number}-{self.root.name}"  # the run's name marks its processes: no two tests may share it
         env = {
             **os.environ,
             "HOME": str(self.root),
@@ -85,11 +87,22 @@ class Real:
         }
         request = RunRequest(run, prompt, self.folder, self.root / "runs" / run, env=env, **more)  # type: ignore[arg-type]
         shown: list[str] = []
-        outcome = Attendance(self.runner, request, shown.append).run(lambda: "")
+        outcome = Attendance(self.runner, request, shown.append).run(stop)
         print(json.dumps({"outcome": outcome.to_json(), "shown": shown}, indent=1))
-        for file in ("transcript.jsonl", "errors.log"):
+        for file in ("transcript.jsonl", "errors.log", "shim.log"):
             print((request.folder / file).read_text()[-3000:])
         return outcome
+
+    def left(self) -> list[list[str]]:
+        """What its programs have left running."""
+        return [words_of(one) for one in marked(self._marker)]
+
+
+def _settle(home: Path) -> None:
+    """gemini takes an address of its API in the environment for a gateway, unless its settings name a login."""
+    settings = {"security": {"auth": {"selectedType": "gemini-api-key"}}, "general": {"maxAttempts": 2}}
+    (home / ".gemini").mkdir()
+    (home / ".gemini/settings.json").write_text(json.dumps(settings))
 
 
 def _more(name: str, stub: Stub) -> dict[str, object]:
@@ -124,14 +137,22 @@ def real(request: pytest.FixtureRequest, programs: Path, stub: Stub, sandbox: Sa
     return Real(request.param, programs, stub, sandbox)
 
 
+USED = {
+    "claude": Tokens(11, 7, 0),
+    "codex": Tokens(15, 7, 5),
+    "gemini": Tokens(20, 7, 0),
+    "opencode": Tokens(20, 7, 0),
+}
+
+
 def test_it_answers_and_goes_on_in_its_session(real: Real) -> None:
     outcome = real.do()
     assert (outcome.status, outcome.text.strip()) == (RunStatus.OK, ANSWER)
     assert outcome.session
-    assert outcome.tokens.output is not None
+    assert outcome.tokens == USED[real.runner.name]
     assert any("$(touch owned)" in body for body in real.stub.prompts)
     assert not list(real.root.rglob("owned"))
-    again = real.do("And again.", resume=outcome.session)
+    again = real.do("And again.", resume=outcome.session, permissions="edit")
     assert (again.status, again.session) == (RunStatus.OK, outcome.session)
     assert any("$(touch owned)" in body and "And again." in body for body in real.stub.prompts)
 
@@ -141,20 +162,29 @@ def test_a_key_that_is_refused(real: Real) -> None:
     assert real.do().status is RunStatus.AUTH
 
 
-def test_every_permission_starts(real: Real) -> None:
-    assert real.do(permissions="edit").status is RunStatus.OK
+def test_a_rate_limit(real: Real) -> None:
+    """Also where the program would wait for ever: opencode says so in its log alone."""
+    real.stub.status = 429
+    real.runner = replace(real.runner, stall_timeout=10.0)
+    assert real.do().status is RunStatus.RATE_LIMITED
 
 
-def test_claude_keeps_to_a_schema_and_codex_takes_one(real: Real) -> None:
-    if real.runner.name != "codex":
-        pytest.skip("the stub can't do it")
+def test_a_run_that_is_cancelled_leaves_nothing(real: Real) -> None:
+    real.stub.open.clear()
+    outcome = real.do(stop=lambda: "end" if real.stub.prompts else "")
+    assert outcome.status is RunStatus.CANCELLED
+    assert not real.left()
+
+
+def test_codex_is_given_a_schema(programs: Path, stub: Stub, sandbox: Sandbox) -> None:
     schema = {
         "type": "object",
         "properties": {"a": {"type": "string"}},
         "required": ["a"],
         "additionalProperties": False,
     }
+    real = Real("codex", programs, stub, sandbox)
     outcome = real.do(schema=schema)
     assert outcome.status is RunStatus.NO_RESULT  # the stub's answer is no JSON, and stays none
     assert outcome.resumed == 1
-    assert any('"additionalProperties"' in body for body in real.stub.prompts)
+    assert any('"additionalProperties"' in body for body in stub.prompts)
