@@ -9,7 +9,6 @@ milliseconds with hundreds of processes, so callers that ask at the same instant
 
 from __future__ import annotations
 
-import asyncio
 import os
 import time
 from collections.abc import Collection, Iterator
@@ -114,6 +113,8 @@ class ProcessTable:
         While a look is taken the loop stands still, so all that happens meanwhile shares the next one: however
         many ask, there are never more looks than fit one after another.
         """
+        import asyncio  # noqa: PLC0415 - whoever asks has it; the shim beside each agent never does
+
         asked = time.monotonic()
         await asyncio.sleep(0)
         if _latest and _latest[0] >= asked:
