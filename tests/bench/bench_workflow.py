@@ -48,7 +48,7 @@ def rows(settings: Settings) -> Iterator[Row]:
     with project(FILE) as ours:
         ours.cli("start")
         wait_until(lambda: len(ours.cli("workers")["workers"]) == WORKERS)
-        begins, nexts = _one_at_a_time(ours, settings.runs(100))
+        begins, nexts = _one_at_a_time(ours, settings.runs(50))
         bare = percentile([bare_python() for _ in range(settings.runs(20))], 0.5)
         yield measured(
             "ask, all idle → the agent's process runs",
