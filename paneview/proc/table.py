@@ -49,7 +49,8 @@ class _Marks:
         if known is not None:
             return known
         value = self._read(row.pid)
-        if value or time.time() - self._source.started_at(row.start) > SETTLED:
+        settled = time.time() - self._source.started_at(row.start) > SETTLED
+        if settled or (value and not row.forked):
             self._known[identity] = value
         return value
 

@@ -194,6 +194,31 @@ def test_the_next_worker_waits_for_the_agent_of_a_killed_one(agents: Agents) -> 
     assert "already at work" in agents.farm.said(second)
 
 
+def test_a_worker_that_has_lost_its_lease_leaves_the_agent_to_whoever_gets_the_job_here(
+    agents: Agents,
+) -> None:
+    worker = agents.farm.ready(*ROLES)
+    job = agents.phase("demo: append started x\ndemo: sleep 2\ndemo: result one and the same", "slow")
+    agents.started()
+    agents.farm.broker.release_owner(agents.farm.broker.need(job).owner, "it was taken for dead")
+    assert agents.outcome(job).text == "one and the same"
+    assert agents.lines("started") == ["x"]
+    assert "already at work" in agents.farm.said(worker)
+
+
+def test_a_run_that_was_ended_with_its_worker_is_taken_up_again(agents: Agents) -> None:
+    first = agents.farm.ready(*ROLES)
+    job = agents.phase("demo: append started x\ndemo: once hang\ndemo: argv", "slow")
+    agents.started()
+    note = wait_until(lambda: found if (found := agents.note(job))["session"] else None)
+    agents.farm.end(first, signal.SIGKILL)
+    os.kill(note["pid"], signal.SIGTERM)
+    wait_until((agents.folder(job) / "outcome.json").exists)
+    agents.farm.broker.release_owner(agents.farm.broker.need(job).owner, "its process died")
+    agents.farm.ready(*ROLES)
+    assert f"--resume={note['session']}" in agents.outcome(job).text
+
+
 def test_a_run_that_ended_while_no_worker_was_there_counts_once(agents: Agents) -> None:
     first = agents.farm.ready(*ROLES)
     job = agents.phase("demo: append started x\ndemo: sleep 0.5\ndemo: result done alone")
