@@ -93,5 +93,4 @@ def main(folder: str) -> int:
 
 
 if __name__ == "__main__":
-    status = main(sys.argv[1])
-    os._exit(status)  # all is written: clearing up would only keep the worker waiting
+    sys.exit(main(sys.argv[1]))

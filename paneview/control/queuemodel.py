@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, Self
 
+from paneview.control.flowmodel import PauseView
 from paneview.control.model import known
 
 
@@ -101,6 +102,7 @@ class QueueView:
     dead: int = 0
     workers: tuple[WorkerView, ...] = ()
     quarantined: dict[str, dict[str, Any]] = field(default_factory=dict)
+    paused: tuple[PauseView, ...] = ()  # runners of agents
     host: str = ""
     changes: int = 0
 
@@ -110,5 +112,6 @@ class QueueView:
         values = known(cls, raw)
         values["warnings"] = tuple(raw.get("warnings") or ())
         values["lanes"] = tuple(LaneView(**known(LaneView, lane)) for lane in raw.get("lanes") or ())
+        values["paused"] = tuple(PauseView(**known(PauseView, one)) for one in raw.get("paused") or ())
         values["workers"] = tuple(WorkerView.from_json(one) for one in raw.get("workers") or ())
         return cls(**values)

@@ -9,6 +9,7 @@ milliseconds with hundreds of processes, so callers that ask at the same instant
 
 from __future__ import annotations
 
+import asyncio
 import os
 import time
 from collections.abc import Collection, Iterator
@@ -49,8 +50,7 @@ class _Marks:
         if known is not None:
             return known
         value = self._read(row.pid)
-        settled = time.time() - self._source.started_at(row.start) > SETTLED
-        if settled or (value and not row.forked):
+        if value or time.time() - self._source.started_at(row.start) > SETTLED:
             self._known[identity] = value
         return value
 
@@ -114,8 +114,6 @@ class ProcessTable:
         While a look is taken the loop stands still, so all that happens meanwhile shares the next one: however
         many ask, there are never more looks than fit one after another.
         """
-        import asyncio  # noqa: PLC0415 - whoever asks has it; the shim beside each agent never does
-
         asked = time.monotonic()
         await asyncio.sleep(0)
         if _latest and _latest[0] >= asked:

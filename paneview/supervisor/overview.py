@@ -1,9 +1,10 @@
-"""The queue at one glance, as one JSON object: what waits for whom, who works, who is quarantined."""
+"""The queue at one glance, as one JSON object: what waits for whom, who works, who is quarantined or paused."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from paneview.worker import pauses
 from paneview.worker.joining import shown_url
 from paneview.worker.views import lane_json, worker_json
 
@@ -40,6 +41,16 @@ def overview(broker: Broker, dead: int | None = None) -> dict[str, Any]:
         "oldest_age_s": max(ages, default=None),
         "workers": [worker_json(view, quarantined) for view in alive],
         "quarantined": quarantined,
+        "paused": [
+            {
+                "runner": one.runner,
+                "status": one.status,
+                "reason": one.reason,
+                "until": one.until,
+                "host": one.host,
+            }
+            for one in pauses.paused(broker).values()
+        ],
     }
 
 
@@ -57,6 +68,7 @@ def nothing(settings: QueueSettings) -> dict[str, Any]:
         "oldest_age_s": None,
         "workers": [],
         "quarantined": {},
+        "paused": [],
         "host": settings.here,
         "changes": 0,
     }

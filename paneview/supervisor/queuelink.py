@@ -7,8 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-from paneview.broker import UnavailableError
-from paneview.broker.facade import AsyncBroker
+from paneview.broker import AsyncBroker, UnavailableError
 from paneview.worker.joining import connect
 
 if TYPE_CHECKING:

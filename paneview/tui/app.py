@@ -10,6 +10,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 from functools import partial
+from importlib import import_module
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -20,8 +21,9 @@ from textual.command import Provider
 from textual.screen import Screen
 
 from paneview.control.errors import ControlError
-from paneview.tui import terminal
+from paneview.tui import flownews, terminal
 from paneview.tui import theme as themes
+from paneview.tui.askhistory import Asked
 from paneview.tui.keys import key
 from paneview.tui.link import Link, MakeControl
 from paneview.tui.logstate import Logs
@@ -34,6 +36,16 @@ from paneview.tui.text import clean
 
 TOAST = 3.0  # s that a success stays
 TROUBLE = 8.0  # s that a failure stays
+# The screens above the fleet, each loaded when it is first shown.
+SCREENS = {
+    "logs": ("logs", "LogsScreen"),
+    "queue": ("queue", "QueueScreen"),
+    "workflows": ("workflows", "WorkflowsScreen"),
+    "events": ("events", "EventsScreen"),
+    "graph": ("graph", "GraphScreen"),
+}
+# What opens with a key and is typed into: the first letters may be on their way elsewhere by then.
+TYPED_INTO = ("prompt-line", "ask-text", "form-target")
 
 
 def _palette() -> type[Provider]:
@@ -45,7 +57,7 @@ def _palette() -> type[Provider]:
 class PaneviewApp(App[int], inherit_bindings=False):
     """The application."""
 
-    CSS_PATH: ClassVar = ["styles.tcss", "queue.tcss"]
+    CSS_PATH: ClassVar = ["styles.tcss", "queue.tcss", "flow.tcss"]
     TITLE = "paneview"
     ALLOW_SELECT = False
     COMMANDS: ClassVar = {_palette}
@@ -53,9 +65,11 @@ class PaneviewApp(App[int], inherit_bindings=False):
         key("screen.fleet", "1", "go('fleet')", "Fleet"),
         key("screen.logs", "2", "go('logs')", "Logs", "Log of the selected task"),
         key("screen.queue", "3", "go('queue')", "Queue", "Queue and workers"),
+        key("screen.workflows", "4", "go('workflows')", "Workflows", "Workflows of agents"),
         key("screen.events", "5", "go('events')", "Events"),
         key("screen.graph", "6", "go('graph')", "Graph", "Dependencies"),
         key("help", "question_mark,f1", "help", "Help"),
+        key("ask", "a", "ask", "Ask", "Ask agents for something"),
         key("dispatch", "d", "dispatch", "Dispatch", "Dispatch a job"),
         key("command", "colon", "command", "Command", "Command by name"),
         key("palette", "ctrl+p", "command_palette", "Palette", "Palette: tasks × actions"),
@@ -83,6 +97,7 @@ class PaneviewApp(App[int], inherit_bindings=False):
         self.selected: str | None = None
         self.group: list[str] = []
         self.histories: dict[str, list[str]] = {}
+        self.asked = Asked()
         self.failure: Exception | None = None
         self.farewell = ""
         self._handed_on: deque[events.Key] = deque(maxlen=64)
@@ -153,7 +168,7 @@ class PaneviewApp(App[int], inherit_bindings=False):
         the search would get nothing.
         """
         line = self.screen.focused
-        if line is None or line.id != "prompt-line":
+        if line is None or line.id not in TYPED_INTO:
             return
         if event in self._handed_on:
             self._handed_on.remove(event)
@@ -191,29 +206,31 @@ class PaneviewApp(App[int], inherit_bindings=False):
         while len(self.screen_stack) > 1:
             self.pop_screen()
         self.group = []
-        if name == "logs":
-            from paneview.tui.screens.logs import LogsScreen
+        if name in SCREENS:
+            module, kind = SCREENS[name]
+            screen: Screen[None] = getattr(import_module(f"paneview.tui.screens.{module}"), kind)()
+            self.push_screen(screen)
 
-            self.push_screen(LogsScreen())
-        elif name == "queue":
-            from paneview.tui.screens.queue import QueueScreen
+    def show_flow(self, flow: str) -> None:
+        """The screen of workflows, with the cursor on this one."""
+        from paneview.tui.screens.workflows import WorkflowsScreen
 
-            self.push_screen(QueueScreen())
-        elif name == "events":
-            from paneview.tui.screens.events import EventsScreen
+        self.action_go("fleet")
+        self.push_screen(WorkflowsScreen(flow))
 
-            self.push_screen(EventsScreen())
-        elif name == "graph":
-            from paneview.tui.screens.graph import GraphScreen
-
-            self.push_screen(GraphScreen())
-
-    def action_dispatch(self) -> None:
+    async def action_dispatch(self) -> None:
         """A new job, from anywhere; for whoever is selected."""
         from paneview.tui.screens.dispatch import DispatchForm
 
         if isinstance(self.screen, MainScreen):
-            self.push_screen(DispatchForm(self.screen.job_target()))
+            await self.push_screen(DispatchForm(self.screen.job_target()))
+
+    async def action_ask(self, text: str = "") -> None:
+        """A new workflow, from anywhere. Awaited, so that what is typed right behind the key goes into the form."""
+        from paneview.tui.screens.ask import AskForm
+
+        if isinstance(self.screen, MainScreen):
+            await self.push_screen(AskForm(text))
 
     def merge(self, names: list[str]) -> None:
         """Show the logs of these tasks as one."""
@@ -305,6 +322,8 @@ class PaneviewApp(App[int], inherit_bindings=False):
 
     def _changed(self, change: Change) -> None:
         self.logs.update(change)
+        for message, bad in flownews.of(change, self.picture.flows):
+            self.notify(message, severity="error" if bad else "information", timeout=TROUBLE, markup=False)
 
     def _recolour(self, _theme: object) -> None:
         self.inks = themes.inks(self.current_theme, self.get_css_variables())

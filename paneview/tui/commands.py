@@ -12,8 +12,10 @@ from typing import TYPE_CHECKING, NamedTuple, cast
 
 from textual.command import DiscoveryHit, Hit, Hits, Provider
 
+from paneview.tui import flowcommands
 from paneview.tui.actions import VERBS, export, scale, visit
 from paneview.tui.arrange import ORDERS
+from paneview.tui.flowwords import brief, flow_look
 from paneview.tui.keys import ACTIONS, key_text
 from paneview.tui.screens.base import MainScreen
 from paneview.tui.screens.fleet import FleetScreen
@@ -27,7 +29,10 @@ if TYPE_CHECKING:
 
 
 class Command(NamedTuple):
-    """A command: what it does, what it takes (``tasks``, ``task``, ``order``, ``theme``, ``text`` or nothing)."""
+    """A command: what it does, what it takes (``tasks``, ``task``, ``order``, ``theme``, ``text`` or nothing).
+
+    ``flow…`` is a workflow's id: of any, of one that waits for a person, of one that is under way, or that is over.
+    """
 
     about: str
     takes: str
@@ -161,6 +166,15 @@ COMMANDS: dict[str, Command] = {
     "fleet": Command("all tasks", "", lambda app, _: app.action_go("fleet")),
     "queue": Command("jobs and workers", "", lambda app, _: app.action_go("queue")),
     "dispatch": Command("a new job; :dispatch role:R prompt TEXT", "text", _dispatch),
+    "workflows": Command("workflows of agents", "", lambda app, _: app.action_go("workflows")),
+    "ask": Command("ask agents for something; :ask TEXT", "text", flowcommands.ask),
+    "workflow": Command("one workflow: phases, transcript, diff", "flow", flowcommands.show),
+    "approve": Command("let a phase that waits begin", "flow-waiting", flowcommands.approve),
+    "reject": Command("let it not begin; asks why", "flow-waiting", flowcommands.reject),
+    "retry": Command(
+        "what failed of a workflow; :retry ID PHASE from there on", "flow-over", flowcommands.retry
+    ),
+    "cancel": Command("end a workflow (asks first)", "flow-active", flowcommands.cancel),
     "events": Command("what happened", "", lambda app, _: app.action_go("events")),
     "graph": Command("dependencies", "", lambda app, _: app.action_go("graph")),
     "keys": Command("names of all actions, for a key map", "", _keys),
@@ -197,6 +211,7 @@ def completions(app: PaneviewApp) -> list[str]:
         "task": list(app.picture.tasks),
         "order": list(ORDERS),
         "theme": sorted(app.available_themes),
+        **flowcommands.known(app),
     }
     return [
         *COMMANDS,
@@ -227,8 +242,12 @@ class TaskCommands(Provider):
             command = COMMANDS[text.partition(" ")[0]]
             if command.takes and " " not in text:
                 continue
-            task = app.picture.tasks.get(text.partition(" ")[2])
-            about = f"{look(task).word} · {task.description or task.command}" if task else command.about
+            value = text.partition(" ")[2]
+            about = command.about
+            if task := app.picture.tasks.get(value):
+                about = f"{look(task).word} · {task.description or task.command}"
+            elif flow := app.picture.flows.get(value):
+                about = f"{flow_look(flow).word} · {brief(flow)}"
             yield clean(text), clean(about), partial(execute, app, _quoted(text))
 
 

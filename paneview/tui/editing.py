@@ -45,7 +45,7 @@ async def edit_task(app: PaneviewApp, name: str) -> None:
         return
     was = text = str(found["text"])
     while True:
-        written = await _in_editor(app, name, text)
+        written = await in_editor(app, f"{name}.toml", text)
         if written is None:
             return
         text = written
@@ -82,12 +82,12 @@ def _role(line: str) -> str:
     return _ROLES.get(line[:1], "dim")
 
 
-async def _in_editor(app: PaneviewApp, name: str, text: str) -> str | None:
-    """The text as the editor left it; None, and told, if that could not be."""
+async def in_editor(app: PaneviewApp, name: str, text: str) -> str | None:
+    """The text as the user's editor left it, in a file of this name; None, and told, if that could not be."""
     from textual.app import SuspendNotSupported
 
     with tempfile.TemporaryDirectory(prefix="paneview-") as folder:
-        file = Path(folder) / f"{name.replace('/', '_')}.toml"
+        file = Path(folder) / name.replace("/", "_")
         file.write_text(text, encoding="utf-8", newline="")
         command = editor()
         try:

@@ -64,6 +64,15 @@ _PHRASES: dict[str, tuple[str, str, str]] = {
     "job_retried": ("↻", "ok", "queued again"),
     "job_cancelled": ("■", "attention", "job cancelled"),
     "job_purged": ("■", "dim", "dead letters forgotten"),
+    "workflow_started": ("●", "dim", "workflow begun"),
+    "workflow_waiting": ("◆", "attention", "needs you, n goes there"),
+    "workflow_budget": ("▲", "attention", "budget"),
+    "workflow_conflict": ("▲", "attention", "collides with another branch"),
+    "workflow_done": ("✓", "ok", "workflow done"),
+    "workflow_failed": ("✗", "failed", "workflow failed"),
+    "workflow_cancelled": ("■", "attention", "workflow cancelled"),
+    "runner_paused": ("▲", "failed", "runner paused"),
+    "runner_resumed": ("●", "ok", "runner goes on"),
     "websocket_started": ("●", "ok", "WebSocket API is on"),
     "websocket_stopped": ("■", "dim", "WebSocket API is off"),
     "websocket_failed": ("✗", "failed", "WebSocket API cannot listen"),
@@ -102,7 +111,18 @@ def happening(event: EventView, before: EventView | None = None) -> Happening:
         facts.append(cause)
     if facts and facts[0].startswith(("with ", "by ", "in ", "at once")):
         phrase = f"{phrase} {facts.pop(0)}"
-    return Happening(glyph, role, clean(event.task or ""), clean(" · ".join([phrase, *facts])), clean(by))
+    return Happening(
+        glyph,
+        role,
+        subject(event),
+        clean(" · ".join([phrase, *facts])),
+        clean(by),
+    )
+
+
+def subject(event: EventView) -> str:
+    """What it is about: a task, or a workflow's definition."""
+    return clean(event.task or str(event.detail.get("plan") or ""))
 
 
 def _after(seconds: float) -> str:

@@ -13,7 +13,8 @@ from paneview.control.errors import ControlError, NoSupervisor
 from paneview.control.model import EventView
 from paneview.tui.picture import KEPT_EVENTS, Picture
 
-TOPICS = frozenset({"state", "events", "heads"})
+TOPICS = frozenset({"state", "events", "heads", "workflows"})
+MOST_FLOWS = 500
 RETRY = 0.5  # s between attempts where the system refuses a connection
 
 
@@ -46,6 +47,7 @@ class Link:
         self._control = make(picture.take, self._lost)
         self._over = asyncio.Event()
         self._wanted = TOPICS
+        self._holders: dict[str, set[object]] = {}
         self._heard: frozenset[str] = frozenset()
 
     async def run(self) -> None:
@@ -73,10 +75,26 @@ class Link:
         self.hello = await self._control.call("hello", client="tui")
         reply = await self._control.call("events", limit=KEPT_EVENTS // 4)
         self.picture.add_events([EventView.from_json(raw) for raw in reply.get("events", ())])
+        await self.fetch_flows()
 
-    async def hear(self, topic: str, *, on: bool) -> None:
-        """Hear of a topic more, or no longer; where there is no connection, as soon as there is one."""
-        self._wanted = self._wanted | {topic} if on else self._wanted - {topic}
+    async def fetch_flows(self) -> None:
+        """Ask for the workflows there are; what changes later is pushed."""
+        self.picture.expect_flows()
+        try:
+            reply = await self._control.call("workflows", limit=MOST_FLOWS)
+        except ControlError as error:
+            self.picture.take_flows([], "" if error.code == "not_found" else error.message)
+        else:
+            self.picture.take_flows(list(reply.get("workflows", ())))
+
+    async def hear(self, topic: str, holder: object, *, on: bool) -> None:
+        """Hear of a topic for as long as anybody holds it; without a connection, as soon as there is one."""
+        holders = self._holders.setdefault(topic, set())
+        if on:
+            holders.add(holder)
+        else:
+            holders.discard(holder)
+        self._wanted = self._wanted | {topic} if holders else self._wanted - {topic}
         if self.picture.link.phase == "connected":
             await self._subscribe()
 

@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+from paneview.control.flowmodel import FlowView
 from paneview.control.model import EventView, StatusView, SupervisorView, TaskView
 from paneview.control.queuemodel import QueueView
 
@@ -26,7 +27,7 @@ Listener = Callable[["Change"], None]
 
 @dataclass
 class Change:
-    """What is new since the last one: names of tasks, whether any came or went, new events, grown logs."""
+    """What is new since the last one: names of tasks, whether any came or went, new events, grown logs, workflows."""
 
     tasks: set[str] = field(default_factory=set)
     order: bool = False
@@ -34,6 +35,8 @@ class Change:
     heads: set[str] = field(default_factory=set)
     link: bool = False
     queue: bool = False
+    flows: dict[str, FlowView | None] = field(default_factory=dict)
+    """The workflows that have changed, as they were before; None: they were not there."""
 
 
 class LinkState(NamedTuple):
@@ -58,6 +61,10 @@ class Picture:
         self.link = LinkState()
         self.queue: QueueView | None = None
         self.queue_at = 0.0
+        self.flows: dict[str, FlowView] = {}
+        self.flows_known = False
+        self.flows_problem = ""
+        self._told_flows: set[str] = set()
         self.usage: deque[tuple[float, int]] = deque(maxlen=KEPT_SAMPLES)
         self.usage_of: dict[str, deque[float]] = {}
         self._change = Change()
@@ -91,11 +98,43 @@ class Picture:
             self._schedule()
         elif kind == "queue":
             self.take_queue(push["queue"])
+        elif kind == "workflow":
+            self.take_flow(push["workflow"])
 
     def take_queue(self, raw: Mapping[str, Any]) -> None:
         """The queue of jobs as it is now."""
         self.queue, self.queue_at = QueueView.from_json(dict(raw)), self.clock()
         self._change.queue = True
+        self._schedule()
+
+    def take_flow(self, raw: Mapping[str, Any]) -> FlowView:
+        """A workflow as it is now. A push that is older than what is known is left out: attempts never go back."""
+        flow = FlowView.from_json(dict(raw))
+        before = self.flows.get(flow.id)
+        if before is not None and sum(one.attempt for one in flow.phases) < sum(
+            one.attempt for one in before.phases
+        ):
+            return before
+        self._told_flows.add(flow.id)
+        self.flows[flow.id] = flow
+        self._change.flows.setdefault(flow.id, before)
+        self._schedule()
+        return flow
+
+    def expect_flows(self) -> None:
+        """All of them are being asked for: what is told of one from now on is newer than that answer."""
+        self._told_flows.clear()
+
+    def take_flows(self, raws: list[dict[str, Any]], problem: str = "") -> None:
+        """All workflows that there are; or why they are not known: then those that were known stay."""
+        self.flows_known, self.flows_problem = True, problem
+        before = self.flows
+        if not problem:
+            told = {name: before[name] for name in self._told_flows}
+            self.flows = {raw["id"]: FlowView.from_json(raw) for raw in raws} | told
+        for name, flow in self.flows.items():
+            self._change.flows.setdefault(name, before.get(name, flow))
+        self._change.link = True
         self._schedule()
 
     def set_link(self, phase: str, reason: str = "") -> None:

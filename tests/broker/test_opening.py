@@ -11,6 +11,7 @@ import pytest
 
 from paneview.broker import (
     ANY,
+    AsyncBroker,
     BadUrlError,
     BrokerError,
     Claim,
@@ -21,7 +22,6 @@ from paneview.broker import (
     new_id,
     open_broker,
 )
-from paneview.broker.facade import AsyncBroker
 from paneview.broker.model import valid_id
 from tests.broker.helpers import state, submit, take, want
 from tests.broker.labs import Lab

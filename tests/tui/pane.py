@@ -26,8 +26,19 @@ auto_start = false
 class Pane:
     """A shell in a tmux pane of 80x24 that starts ``paneview``."""
 
-    def __init__(self, sandbox: Sandbox, folder: Path, *, shell: bool = False, command: str = "") -> None:
+    def __init__(
+        self,
+        sandbox: Sandbox,
+        folder: Path,
+        *,
+        shell: bool = False,
+        command: str = "",
+        session: str = "view",
+        size: tuple[int, int] = (80, 24),
+    ) -> None:
         self.sandbox = sandbox
+        self.session = session
+        width, height = map(str, size)
         program = shlex.join(COMMAND)
         if not command:
             command = "exec sh" if shell else f"{program}; echo left with $?; exec sleep 1000"
@@ -37,38 +48,31 @@ class Pane:
             "new-session",
             "-d",
             "-s",
-            "view",
+            session,
             "-x",
-            "80",
+            width,
             "-y",
-            "24",
+            height,
             "-c",
             str(folder),
             command,
         )
-        sandbox.tmux("set-option", "-t", "view", "status", "off")
-        sandbox.tmux("resize-window", "-t", "view", "-x", "80", "-y", "24")
+        sandbox.tmux("set-option", "-t", session, "status", "off")
+        sandbox.tmux("resize-window", "-t", session, "-x", width, "-y", height)
         if shell:
             self.type(program, "Enter")
 
     def type(self, *keys: str) -> None:
-        self.sandbox.tmux("send-keys", "-t", "view", *keys)
+        self.sandbox.tmux("send-keys", "-t", self.session, *keys)
 
     def text(self) -> str:
-        return self.sandbox.tmux("capture-pane", "-p", "-t", "view", check=False)
+        return self.sandbox.tmux("capture-pane", "-p", "-t", self.session, check=False)
 
     def wait_for(self, *parts: str) -> str:
         try:
             wait_until(lambda: all(part in self.text() for part in parts))
         except AssertionError:
             raise AssertionError(f"not on the screen: {parts}\n{self.text()}") from None
-        return self.text()
-
-    def wait_for_any(self, *parts: str) -> str:
-        try:
-            wait_until(lambda: any(part in self.text() for part in parts))
-        except AssertionError:
-            raise AssertionError(f"none on the screen: {parts}\n{self.text()}") from None
         return self.text()
 
     def pid(self) -> int:
@@ -78,7 +82,7 @@ class Pane:
         )
 
     def flag(self, name: str) -> str:
-        return self.sandbox.tmux("display-message", "-p", "-t", "view", f"#{{{name}}}")
+        return self.sandbox.tmux("display-message", "-p", "-t", self.session, f"#{{{name}}}")
 
 
 def _is_screen(words: list[str]) -> bool:

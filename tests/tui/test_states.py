@@ -14,6 +14,7 @@ from textual.pilot import Pilot
 
 from paneview.tui.screens.dialogs import Dialog
 from tests.harness import eventually
+from tests.tui.flow_scenes import FlowSupervisor, paused, team
 from tests.tui.running import running, settled, text
 from tests.tui.scenes import shop
 from tests.tui.scripted import Supervisor, task
@@ -81,6 +82,15 @@ STATES = {
     "leave": State(shop, ("q",), "Leave shop?"),
     "why": State(shop, ("j", "w"), "Why?"),
     "help": State(shop, ("question_mark",), "Keys"),
+    "workflows": State(team, ("4",), "✓✓◆○"),
+    "workflows-paused": State(paused, ("4",), "claude is paused"),
+    "workflows-empty": State(lambda: FlowSupervisor([]), ("4",), "No workflows yet"),
+    "workflow-waits": State(team, ("4", "enter"), "14 of 18 lines"),
+    "workflow-runs": State(team, ("4", "j", "j", "enter"), "leaves out the counts"),
+    "workflow-diff": State(team, ("4", "enter", "D"), "2 lines in 1 file"),
+    "workflow-cancel": State(team, ("4", "j", "j", "c"), "Ends plan"),
+    "workflow-reject": State(team, ("4", "X"), "why work is rejected"),
+    "ask": State(team, ("a", *"Fix it", "ctrl+j", *"and tell"), "enter begins default"),
     "command": State(shop, ("colon", "r", "e", "s"), ":"),
 }
 

@@ -18,6 +18,7 @@ from textual.strip import Strip
 from textual.timer import Timer
 from textual.widget import Widget
 
+from paneview.tui import flowwords
 from paneview.tui.actions import VERBS, perform, question, scale, scaled, visit
 from paneview.tui.arrange import next_asking
 from paneview.tui.canvas import Canvas, Painted, line
@@ -233,8 +234,13 @@ class MainScreen(Screen[None]):
             self.app.push_screen(message("Why?", lines))
 
     def action_asking(self) -> None:
-        """To the next task that waits for an answer, else to the next one that failed."""
-        if (name := next_asking(self.pv.picture.tasks, self.pv.selected)) is None:
+        """To the next task that waits for an answer, else to a workflow that does, else to the next that failed."""
+        picture = self.pv.picture
+        name = next_asking(picture.tasks, self.pv.selected)
+        flow = flowwords.next_waiting(picture.flows.values(), None)
+        if flow is not None and (name is None or picture.tasks[name].needs_input is None):
+            self.pv.show_flow(flow.id)
+        elif name is None:
             self.pv.tell("Nothing needs a person")
         else:
             self.go_to(name)
@@ -270,7 +276,7 @@ class MainScreen(Screen[None]):
         self.set_class(size.height >= 30, "tall")
 
     def _changed(self, change: Change) -> None:
-        if change.tasks or change.link or change.order:
+        if change.tasks or change.link or change.order or change.flows:
             self.query_one(Header).redraw()
         self.update(change)
 

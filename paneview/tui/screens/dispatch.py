@@ -17,6 +17,7 @@ from textual.widgets import Input, Static
 from paneview.control.errors import ControlError
 from paneview.control.queuemodel import QueueView
 from paneview.tui.background import in_background
+from paneview.tui.inorder import InOrder
 from paneview.tui.keys import key
 from paneview.tui.text import clean
 
@@ -65,7 +66,7 @@ def read_payload(kind: str, text: str) -> Any:
         raise ValueError(f"the payload is no JSON: {words}{where}") from None
 
 
-class Field(Input):
+class Field(InOrder, Input):
     """A line of the form. Tab completes what is suggested, else goes to the next one."""
 
     BINDINGS: ClassVar[list[BindingType]] = [

@@ -28,6 +28,7 @@ GROUPS = (
     ("queue", "Queue"),
     ("job", "Jobs"),
     ("worker", "Workers"),
+    ("flow", "Workflows"),
     ("logs", "Log screen"),
     ("", "Everywhere"),
 )

@@ -103,11 +103,11 @@ class QueueScreen(MainScreen):
         if not self.app.is_running:
             return
         with suppress(ControlError):  # there may be nobody to tell
-            await self.pv.link.hear("queue", on=False)
+            await self.pv.link.hear("queue", self, on=False)
 
     async def _begin(self) -> None:
         try:
-            await self.pv.link.hear("queue", on=True)
+            await self.pv.link.hear("queue", self, on=True)
         except ControlError as error:
             self.pv.tell(f"queue: {error.message}", failed=True)
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Collection
 
 from textual.strip import Strip
 
+from paneview.control.flowmodel import FlowView
 from paneview.tui import words
 from paneview.tui.arrange import counts
 from paneview.tui.canvas import PLAIN, Canvas, Piece, spread
@@ -69,6 +70,7 @@ class Header(Canvas):
 
     def _counts(self, *, worded: Collection[str] = _ALL) -> list[Piece]:
         inks, found = self.inks, counts(self.pv.picture.tasks.values())
+        found["asking"] += len(self._flows())
         pieces: list[Piece] = []
         for key, glyph, word, role in _COUNTS:
             if found[key]:
@@ -80,11 +82,18 @@ class Header(Canvas):
         tasks = [
             task for task in self.pv.picture.tasks.values() if words.condition(task) in words.NEEDS_PERSON
         ]
-        if not tasks:
-            return []
         tasks.sort(key=words.rank)
-        shown = ", ".join(clean(task.name) for task in tasks[:3]) + ("…" if len(tasks) > 3 else "")
-        return [(f"! {shown} ", self.inks.role(words.look(tasks[0]).role))]
+        pieces: list[Piece] = []
+        if tasks:
+            shown = ", ".join(clean(task.name) for task in tasks[:3]) + ("…" if len(tasks) > 3 else "")
+            pieces.append((f"! {shown} ", self.inks.role(words.look(tasks[0]).role)))
+        if flows := self._flows():
+            pieces.append((f"! {clean(flows[0].workflow)} on 4 ", self.inks.attention))
+        return pieces
+
+    def _flows(self) -> list[FlowView]:
+        """The workflows that wait for a person."""
+        return [flow for flow in self.pv.picture.flows.values() if flow.waits_for_person and not flow.over]
 
     def _usage(self, *, curve: bool) -> list[Piece]:
         inks, usage = self.inks, self.pv.picture.usage

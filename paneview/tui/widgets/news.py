@@ -9,7 +9,8 @@ from textual.strip import Strip
 from paneview.control.model import EventView
 from paneview.tui.canvas import PLAIN, Canvas, Piece, line, spread
 from paneview.tui.happenings import happening
-from paneview.tui.text import cells, clean, fit
+from paneview.tui.happenings import subject as subject_of
+from paneview.tui.text import cells, fit
 from paneview.tui.theme import Inks
 from paneview.tui.widgets.logrows import clock
 
@@ -43,7 +44,7 @@ class EventStrip(Canvas):
         """A rule, then the events; with one line of height only the latest event."""
         inks = self.inks
         newest = list(self.pv.picture.events)[-max(1, height - 1) :]
-        subject = min(SUBJECT, max((cells(clean(event.task or "")) for event in newest), default=0))
+        subject = min(SUBJECT, max((cells(subject_of(event)) for event in newest), default=0))
         rows = [
             line(width, inks.base, *event_pieces(event, inks, subject, before))
             for event, before in with_previous(newest)
@@ -63,8 +64,9 @@ class EventStrip(Canvas):
 
 
 def with_previous(events: Iterable[EventView]) -> Iterator[tuple[EventView, EventView | None]]:
-    """Each event with the one before it of the same task, if that is among them."""
-    latest: dict[str | None, EventView] = {}
+    """Each event with the one before it of the same task or workflow, if that is among them."""
+    latest: dict[object, EventView] = {}
     for event in events:
-        yield event, latest.get(event.task)
-        latest[event.task] = event
+        about = event.task, event.detail.get("workflow")
+        yield event, latest.get(about)
+        latest[about] = event

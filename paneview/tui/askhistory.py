@@ -1,0 +1,77 @@
+"""What was asked before, kept between sessions: ``asked.jsonl`` in the folder of paneview's state, a line each.
+
+One file for all projects, each line with the project's file, so that a project sees only its own. It is private
+(0600), as what is asked may hold what nobody else is to read.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+
+KEPT = 500  # questions, of all projects
+MOST_BYTES = 4_000_000  # of the file that are read
+
+
+def history_file(environ: Mapping[str, str] = os.environ) -> Path:
+    """Where it is kept: below ``$PANEVIEW_HOME``, else the XDG state folder."""
+    if own := environ.get("PANEVIEW_HOME"):
+        return Path(own) / "asked.jsonl"
+    base = environ.get("XDG_STATE_HOME") or str(Path("~/.local/state").expanduser())
+    return Path(base) / "paneview" / "asked.jsonl"
+
+
+class Asked:
+    """The history, and the draft of what was not sent. Its methods block for as long as a small file takes."""
+
+    def __init__(self, file: Path | None = None) -> None:
+        self._file = file or history_file()
+        self.draft = ""
+
+    def of(self, project: str | None) -> list[str]:
+        """What was asked in this project, the oldest first, each text once."""
+        texts = [text for where, text in self._lines() if where == project]
+        return list(reversed(dict.fromkeys(reversed(texts))))
+
+    def add(self, project: str | None, text: str) -> None:
+        """Remember this. Raises OSError."""
+        self._file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        known = self._lines()
+        if len(known) >= 2 * KEPT:
+            self._write(known[-KEPT:])
+        line = _line(project, text)
+        handle = os.open(self._file, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+        try:
+            os.write(handle, line.encode())
+        finally:
+            os.close(handle)
+
+    def _lines(self) -> list[tuple[str | None, str]]:
+        try:
+            with self._file.open("rb") as file:
+                size = file.seek(0, 2)
+                file.seek(max(0, size - MOST_BYTES))
+                raw = file.read()
+        except OSError:
+            return []
+        found = []
+        for part in raw.split(b"\n"):
+            with suppress(ValueError, KeyError, TypeError):  # half a line, or somebody else's
+                one = json.loads(part)
+                found.append((one["project"], str(one["text"])))
+        return found
+
+    def _write(self, lines: list[tuple[str | None, str]]) -> None:
+        """All anew, at once."""
+        fresh = self._file.with_suffix(f".{os.getpid()}.new")
+        handle = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            file.writelines(_line(*one) for one in lines)
+        fresh.replace(self._file)
+
+
+def _line(project: str | None, text: str) -> str:
+    return f"{json.dumps({'project': project, 'text': text})}\n"

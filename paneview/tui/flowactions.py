@@ -1,0 +1,128 @@
+"""What a person can have done to a workflow: approved, rejected, retried, cancelled, given more to spend.
+
+What loses something asks first, with its effects and No as default. Success is not told: the state shows it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from paneview.control.errors import ControlError
+from paneview.control.flowmodel import FlowView, PhaseView
+from paneview.tui import flowwords as words
+from paneview.tui.background import in_background
+from paneview.tui.question import Question
+from paneview.tui.text import clean, cut
+
+if TYPE_CHECKING:
+    from paneview.tui.app import PaneviewApp
+    from paneview.tui.screens.base import MainScreen
+
+WORDS = 50  # cells of what was asked
+
+
+async def tell(app: PaneviewApp, do: str, flow: FlowView, **args: Any) -> None:
+    """Have it done; a refusal is told, and the state after it shown at once."""
+    try:
+        reply = await app.link.call(do, id=flow.id, **args)
+    except ControlError as error:
+        app.tell(f"{do.removeprefix('workflow_')}: {clean(error.message)}", failed=True)
+    else:
+        app.picture.take_flow(reply["workflow"])
+
+
+def _waiting_phase(flow: FlowView, selected: PhaseView | None) -> PhaseView | None:
+    """The selected phase if it waits, else the first one that does."""
+    waiting = [phase for phase in flow.phases if phase.waits_for_person]
+    chosen = [phase for phase in waiting if selected is not None and phase.name == selected.name]
+    return next(iter(chosen or waiting), None)
+
+
+async def approve(screen: MainScreen, flow: FlowView, selected: PhaseView | None) -> None:
+    """Let a phase begin or go on; a workflow whose budget is spent gets a new one."""
+    app = screen.pv
+    if flow.over or not flow.waits_for_person:
+        app.tell("approve: nothing of it waits for a person", failed=True)
+    elif phase := _waiting_phase(flow, selected):
+        in_background(app, tell, app, "workflow_approve", flow, phase=phase.name)
+    else:
+        await _more_budget(screen, flow)
+
+
+async def _more_budget(screen: MainScreen, flow: FlowView) -> None:
+    app = screen.pv
+    if flow.budget_usd is None:  # what is spent are tokens
+        app.tell(f"{clean(flow.reason)}: 'paneview workflow resume' gives it more", failed=True)
+        return
+
+    def submit(text: str) -> None:
+        try:
+            budget = float(text.strip().lstrip("$"))
+        except ValueError:
+            app.tell(f"budget: {clean(text)!r} is no number of dollars", failed=True)
+            return
+        in_background(app, tell, app, "workflow_resume", flow, budget_usd=budget)
+
+    hint = f"new budget in dollars, in all; ${flow.budget_usd:g} so far · esc: not now"
+    await screen.ask(Question("$ ", hint, submit))
+
+
+async def reject(screen: MainScreen, flow: FlowView, selected: PhaseView | None) -> None:
+    """Let it not begin; the reason is asked for, and becomes part of the workflow."""
+    app = screen.pv
+    phase = _waiting_phase(flow, selected)
+    if flow.over or phase is None:
+        app.tell("reject: no phase of it waits for a person", failed=True)
+        return
+
+    def submit(text: str) -> None:
+        in_background(app, tell, app, "workflow_reject", flow, phase=phase.name, why=text.strip())
+
+    await screen.ask(Question("why? ", f"why {clean(phase.name)} is rejected · esc: not now", submit))
+
+
+def cancel(app: PaneviewApp, flow: FlowView) -> None:
+    """End it; asks first."""
+    if flow.over:
+        app.tell(f"cancel: it is {flow.status}", failed=True)
+        return
+    running = [phase.name for phase in flow.phases if phase.status in ("running", "queued", "verifying")]
+    lines = [_asked(flow)]
+    if running:
+        lines.append(f"Ends {', '.join(map(clean, running))}; what it has done already stays done.")
+    if flow.branch:
+        lines.append(f"What was changed stays on the branch {clean(flow.branch)}.")
+    _confirm(app, "Cancel this workflow?", lines, "cancel", lambda: _go(app, "workflow_cancel", flow))
+
+
+def retry(app: PaneviewApp, flow: FlowView, start: PhaseView | None = None) -> None:
+    """Do again what failed or, after a question, everything from a phase on."""
+    if not flow.over:
+        app.tell("retry: it is not over yet", failed=True)
+    elif start is None:
+        _go(app, "workflow_retry", flow)
+    else:
+        name = clean(start.name)
+        lines = [_asked(flow), f"{name} and what follows from it are done again, and paid for again."]
+        _confirm(
+            app,
+            f"Retry from {name}?",
+            lines,
+            "retry",
+            lambda: _go(app, "workflow_retry", flow, phase=start.name),
+        )
+
+
+def _go(app: PaneviewApp, do: str, flow: FlowView, **args: Any) -> None:
+    in_background(app, tell, app, do, flow, **args)
+
+
+def _asked(flow: FlowView) -> str:
+    return f"{clean(flow.workflow)}: {cut(words.asked(flow), WORDS)}"
+
+
+def _confirm(app: PaneviewApp, title: str, lines: list[str], verb: str, go_on: Callable[[], None]) -> None:
+    from paneview.tui.screens.dialogs import confirm
+
+    app.push_screen(confirm(title, lines, verb), lambda answer: go_on() if answer == "y" else None)

@@ -1,0 +1,155 @@
+"""What workflows and phases are called on the screen: glyph and word, time, money; pure functions of what was told."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from paneview.control.flowmodel import FlowView, PauseView, PhaseView, Usage
+from paneview.tui.text import clean
+from paneview.tui.words import Look, duration
+
+FLOW_LOOKS = {
+    "preparing": Look("◐", "preparing", "attention"),
+    "running": Look("●", "running", "ok"),
+    "waiting": Look("◆", "needs you", "attention"),
+    "cancelling": Look("◑", "cancelling", "attention"),
+    "closing": Look("◐", "closing", "attention"),
+    "done": Look("✓", "done", "ok"),
+    "failed": Look("✗", "failed", "failed"),
+    "cancelled": Look("■", "cancelled", "dim"),
+}
+PHASE_LOOKS = {
+    "pending": Look("○", "pending", "dim"),
+    "skipped": Look("–", "skipped", "dim"),
+    "waiting_approval": Look("◆", "approve?", "attention"),
+    "queued": Look("◔", "queued", "attention"),
+    "running": Look("●", "running", "ok"),
+    "verifying": Look("◐", "verifying", "ok"),
+    "waiting_person": Look("◆", "needs you", "attention"),
+    "done": Look("✓", "done", "ok"),
+    "failed": Look("✗", "failed", "failed"),
+    "cancelled": Look("■", "cancelled", "dim"),
+}
+_LIMITED = "↻"
+_UNTIL = {"rate_limited": "rate limit", "auth": "not logged in"}
+
+
+def flow_look(flow: FlowView) -> Look:
+    """How a workflow shows. One whose other phases still run needs a person, too, if one of its phases does."""
+    if flow.waits_for_person and not flow.over:
+        return FLOW_LOOKS["waiting"]
+    return FLOW_LOOKS.get(flow.status) or Look("?", clean(flow.status), "attention")
+
+
+def phase_look(phase: PhaseView, now: float) -> Look:
+    """How a phase shows; one that was limited tells how long it is still to wait."""
+    if phase.status == "pending" and phase.not_before is not None and phase.not_before > now:
+        return Look(_LIMITED, f"limited {duration(phase.not_before - now)}", "attention")
+    return PHASE_LOOKS.get(phase.status) or Look("?", clean(phase.status), "attention")
+
+
+def flow_time(flow: FlowView, now: float) -> str:
+    """How long it has taken so far, or took."""
+    return duration(max(0.0, (flow.ended_at or now) - flow.created_at))
+
+
+def phase_time(phase: PhaseView, now: float) -> str:
+    """How long its last run has taken; of one that is queued how long it has waited; empty before that."""
+    begun = phase.started_at or phase.queued_at
+    if begun is None or phase.status in ("pending", "skipped", "waiting_approval"):
+        return ""
+    return duration(max(0.0, (phase.ended_at or now) - begun))
+
+
+def tokens(usage: Usage) -> str:
+    """In at most five characters: 812 14.2k 3.1M; empty before anything was used."""
+    count = usage.tokens
+    if not count:
+        return ""
+    for unit, size in (("M", 1_000_000), ("k", 1000)):
+        if count >= size * 0.9995:
+            return f"{count / size:.1f}{unit}" if count < size * 99.95 else f"{count / size:.0f}{unit}"
+    return str(count)
+
+
+def cost(usage: Usage) -> str:
+    """Dollars. What has no known price is unpriced and never 0; a + says that some runs had none."""
+    if usage.cost_usd is None:
+        return "unpriced"
+    if not usage.cost_usd:
+        return "unpriced" if usage.unpriced else ("$0.00" if usage.tokens else "")
+    shown = f"${usage.cost_usd:.2f}" if usage.cost_usd >= 0.005 else "<$0.01"
+    return f"{shown}+?" if usage.unpriced else shown
+
+
+def cost_in_full(usage: Usage) -> str:
+    """The same as a phrase."""
+    if usage.unpriced and usage.cost_usd:
+        return f"${usage.cost_usd:.4g}, and {usage.unpriced} runs without a known price"
+    return cost(usage) or "nothing yet"
+
+
+def asked(flow: FlowView) -> str:
+    """The first line of what was asked."""
+    return clean(flow.task.strip().partition("\n")[0])
+
+
+def brief(flow: FlowView) -> str:
+    """What it is about, in one line: what was asked, and what is the matter where something is."""
+    task = asked(flow)
+    if flow.reason and (flow.waits_for_person or flow.status in ("failed", "cancelled")):
+        return f"{clean(flow.reason)} · {task}"
+    return task
+
+
+def rank(flow: FlowView) -> tuple[int, float]:
+    """For sorting: what needs a person first, then what is under way, then the rest, the newest first."""
+    urgency = 0 if flow.waits_for_person and not flow.over else 2 if flow.over else 1
+    return urgency, -flow.created_at
+
+
+def pauses(paused: Iterable[PauseView], now: float) -> str:
+    """Which runners nobody uses now, why, and for how long; empty if there is none."""
+    told = []
+    for one in paused:
+        if one.until is not None and one.until <= now:
+            continue
+        why = _UNTIL.get(one.status, one.status.replace("_", " "))
+        detail = f": {one.reason}" if one.reason else ""
+        ends = (
+            f"goes on in {duration(one.until - now)}"
+            if one.until is not None
+            else f"'paneview runner resume {one.runner}' once that is mended"
+        )
+        told.append(f"{one.runner} is paused, {why}{detail} ({ends})")
+    return clean("; ".join(told))
+
+
+def next_waiting(flows: Iterable[FlowView], after: str | None) -> FlowView | None:
+    """The next workflow that waits for a person, after this one, in the list's order; the same one if it is alone."""
+    ordered = sorted(flows, key=rank)
+    names = [flow.id for flow in ordered]
+    at = names.index(after) + 1 if after in names else 0
+    return next(
+        (flow for flow in [*ordered[at:], *ordered[:at]] if flow.waits_for_person and not flow.over), None
+    )
+
+
+def news(before: FlowView | None, flow: FlowView) -> tuple[str, bool] | None:
+    """What to tell of a change, and whether it is bad: only that a person is needed, or that it is over."""
+    name = f"{flow.workflow} “{_short(flow)}”"
+    if flow.over:
+        if before is None or before.over:
+            return None
+        reason = f": {flow.reason}" if flow.reason and flow.status != "done" else ""
+        return clean(f"{name} is {flow.status}{reason}"), flow.status == "failed"
+    known = before.waiting if before is not None else ()
+    if any(one not in known for one in flow.waiting):
+        waiting = [f"{phase.name}: {phase.reason}" for phase in flow.phases if phase.waits_for_person]
+        return clean(f"{name} needs you (4): {'; '.join(waiting) or flow.reason}"), False
+    return None
+
+
+def _short(flow: FlowView, width: int = 40) -> str:
+    text = asked(flow)
+    return text if len(text) <= width else f"{text[: width - 1]}…"

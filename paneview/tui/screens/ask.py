@@ -1,0 +1,317 @@
+"""The ask prompt: a text of several lines becomes a workflow of agents or, after ``@worker``, a job of that worker."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, cast
+
+from textual import events, on
+from textual.app import ComposeResult
+from textual.binding import BindingType
+from textual.containers import Container, Horizontal
+from textual.screen import ModalScreen
+from textual.widgets import Input, Static, TextArea
+
+from paneview.control.errors import ControlError
+from paneview.tui import askwords
+from paneview.tui.background import in_background
+from paneview.tui.files import files_of
+from paneview.tui.keys import key, key_text
+from paneview.tui.screens.dispatch import Field
+from paneview.tui.text import clean, cut
+from paneview.tui.widgets.asktext import AskText
+
+if TYPE_CHECKING:
+    from paneview.tui.app import PaneviewApp
+
+HINT = "What is to be done? @ names a file, or at the beginning a worker"
+KEYS = {"ask.send": "sends", "ask.newline": "breaks", "ask.complete": "completes", "ask.editor": "$EDITOR"}
+LEAST, MOST = 3, 14  # lines of the text
+LOW = 16  # lines of a terminal in which the form does without what explains it
+AROUND = 10  # lines of the form that are not the text
+
+
+class AskForm(ModalScreen[str]):
+    """Asks, and sends it; dismissed with the workflow's or the job's id, with an empty text at Esc."""
+
+    AUTO_FOCUS = "#ask-text"
+    BINDINGS: ClassVar[list[BindingType]] = [key("", "escape", "refuse", "Cancel")]
+
+    def __init__(self, text: str = "", plan: str = "") -> None:
+        super().__init__()
+        self._first = text
+        self._plan = plan
+        self._plans: dict[str, dict[str, Any]] = {}
+        self._targets: list[str] = []
+        self._files: list[str] = []
+        self._folder: Path | None = None
+        self._sending = False
+
+    @property
+    def pv(self) -> PaneviewApp:
+        """The app, as what it is."""
+        return cast("PaneviewApp", self.app)
+
+    @property
+    def text(self) -> AskText:
+        """What is to be done."""
+        return self.query_one(AskText)
+
+    def compose(self) -> ComposeResult:
+        """The text, three lines, and a note below them."""
+        with Container(id="form", classes="ask"):
+            yield Static("Ask agents", id="form-title", markup=False)
+            yield Static("", id="form-keys", markup=False)
+            yield AskText(self._first or self.pv.asked.draft, HINT, self._offer)
+            for name, value, hint in (
+                ("workflow", self._plan, "default"),
+                ("folder", "", "the project's"),
+                ("budget", "", "as the workflow has it"),
+            ):
+                with Horizontal(classes="form-row"):
+                    yield Static(name, classes="form-label", markup=False)
+                    yield Field(name, value, hint, ())
+            yield Static("", id="form-note", markup=False)
+
+    def on_mount(self) -> None:
+        """Fetch what can be completed, while one types already."""
+        self._fit(self.app.size.height)
+        self.set_focus(self.text)
+        self.text.move_cursor(self.text.document.end)
+        self.query_one("#form-keys", Static).update(self._keys())
+        in_background(self, self._learn)
+        self._note()
+
+    def _keys(self) -> str:
+        """What the keys do, as the user's key map has them."""
+        found = {one.binding.id: one.binding.key for one in reversed(self.active_bindings.values())}
+        shown = [f"{key_text(found[name])} {word}" for name, word in KEYS.items() if name in found]
+        return " · ".join([*shown, "↑ earlier"])
+
+    def on_resize(self, event: events.Resize) -> None:
+        """As many lines of text as there is room for."""
+        self._fit(event.size.height)
+
+    def _fit(self, height: int) -> None:
+        low = height < LOW
+        self.set_class(low, "low")
+        room = height - (7 if low else AROUND + 2)
+        self.text.styles.height = max(LEAST, min(MOST if height >= 40 else 8, room))
+
+    @on(TextArea.Changed)
+    def drafted(self) -> None:
+        """What is not sent is there again next time."""
+        if not self._sending:
+            self.pv.asked.draft = self.text.text
+
+    @on(AskText.Looked)
+    @on(Input.Changed)
+    def typed(self) -> None:
+        """Say what fits, or what will happen."""
+        self._note()
+
+    def on_descendant_focus(self) -> None:
+        """Another line."""
+        self._note()
+
+    def action_refuse(self) -> None:
+        """Esc: what was typed is there again next time."""
+        self.dismiss("")
+
+    def action_edit(self) -> None:
+        """Write the text in the user's editor."""
+        in_background(self, self._edit)
+
+    async def _edit(self) -> None:
+        from paneview.tui.editing import in_editor
+
+        written = await in_editor(self.pv, "ask.md", self.text.text)
+        if written is not None:
+            self.text.put(written.rstrip("\n"))
+
+    # Sending
+
+    def action_submit(self) -> None:
+        """Enter."""
+        if self._sending:
+            return
+        asked = askwords.read(self.text.text, self._targets)
+        if not asked.text:
+            self._say("What is to be done? Nothing is typed yet", self.text)
+            return
+        try:
+            budget = read_budget(self._field("budget").value)
+        except ValueError as error:
+            self._say(str(error), self._field("budget"))
+            return
+        self._sending = True
+        in_background(self, self._send, asked, budget)
+
+    async def _send(self, asked: askwords.Asked, budget: float | None) -> None:
+        try:
+            made = await (self._dispatch(asked) if asked.target else self._begin(asked.text, budget))
+        except ControlError as error:
+            self._say(error.message, None)
+            return
+        finally:
+            self._sending = False
+        self.pv.asked.draft = ""
+        text = self.text.text.strip()
+        try:
+            await asyncio.to_thread(self.pv.asked.add, self.pv.picture.file, text)
+        except OSError as error:
+            self.pv.tell(f"what was asked is not remembered: {error}", failed=True)
+        self.dismiss(made)
+
+    async def _dispatch(self, asked: askwords.Asked) -> str:
+        reply = await self.pv.link.call(
+            "job_dispatch", target=asked.target, kind="prompt", payload={"text": asked.text}
+        )
+        self.pv.tell(f"{reply['id']} for {clean(str(reply['target']))}: 3 shows it")
+        return str(reply["id"])
+
+    async def _begin(self, text: str, budget: float | None) -> str:
+        plan, folder = self._field("workflow").value.strip(), self._place()
+        reply = await self.pv.link.call(
+            "ask",
+            text=text,
+            workflow=plan or "default",
+            cwd=folder or None,
+            budget_usd=budget,
+            by=os.environ.get("USER") or os.environ.get("LOGNAME") or "user",
+        )
+        flow = self.pv.picture.take_flow(reply["workflow"])
+        self.pv.tell(f"{clean(flow.id)} has begun: 4 shows it")
+        if missing := reply.get("without_worker"):
+            names = ", ".join(map(clean, missing))
+            self.pv.tell(
+                f"no worker is alive for {names}: 'paneview workflow-setup' starts some", failed=True
+            )
+        return flow.id
+
+    # What can be completed
+
+    async def _learn(self) -> None:
+        await asyncio.gather(
+            self._learn_history(), self._learn_plans(), self._learn_workers(), self._learn_files()
+        )
+        self._note()
+
+    async def _learn_history(self) -> None:
+        self.text.remember(await asyncio.to_thread(self.pv.asked.of, self.pv.picture.file))
+
+    async def _learn_plans(self) -> None:
+        try:
+            reply = await self.pv.link.call("workflow_plans")
+        except ControlError as error:
+            self._say(error.message, None)
+            return
+        self._plans = {plan["name"]: plan for plan in reply.get("plans", ())}
+        self._field("workflow").know(list(self._plans))
+
+    async def _learn_workers(self) -> None:
+        picture = self.pv.picture
+        if picture.queue is None:
+            try:
+                picture.take_queue(await self.pv.link.call("queue"))
+            except ControlError:
+                return  # nobody to name; the workflow's own errors are told when it is sent
+        self._targets = askwords.workers(picture.queue)
+
+    async def _learn_files(self) -> None:
+        """The files of the folder that is typed, and the folders of the project."""
+        root = Path(self.pv.picture.file).parent if self.pv.picture.file else Path.cwd()
+        folder = root / self._place()
+        if folder == self._folder:
+            return
+        first, self._folder = self._folder is None, folder
+        self._files = await files_of(folder)
+        if first:
+            self._field("folder").know([name.rstrip("/") for name in self._files if name.endswith("/")])
+
+    def _place(self) -> str:
+        """The folder that is typed; a relative one begins at the project's."""
+        return os.path.expanduser(self._field("folder").value.strip())
+
+    def _offer(self, at: askwords.Token) -> list[str]:
+        return askwords.offered(at, self._targets, self._files)
+
+    # What is told below
+
+    def _field(self, name: str) -> Field:
+        return self.query_one(f"#form-{name}", Field)
+
+    def _note(self) -> None:
+        """What is offered for the line that is typed, else what Enter will do."""
+        if not self.is_attached or not self.query("#form-note"):
+            return
+        field = self.focused
+        if isinstance(field, AskText):
+            if field.token() is not None:
+                self._show(self._offered(field.offers(), "no such file or worker"))
+                in_background(self, self._learn_files)
+                return
+        elif isinstance(field, Field) and field.known:
+            found = field.matches()
+            if found and found != [field.value.strip()]:
+                self._show(self._offered(found, ""))
+                return
+        self._show(self._about())
+
+    def _about(self) -> str:
+        asked = askwords.read(self.text.text, self._targets)
+        if asked.target:
+            return f"enter gives it to {asked.target}"
+        name = self._field("workflow").value.strip() or "default"
+        plan = self._plans.get(name)
+        if plan is None:
+            return (
+                f"there is no workflow {name}; there are {', '.join(self._plans)}"
+                if self._plans
+                else "loading…"
+            )
+        phases = " → ".join(
+            one["name"] + (" ◆" if one["approve"] == "always" else "") for one in plan["phases"]
+        )
+        own = plan.get("budget_usd")
+        budget = f" · at most ${own:g}" if own is not None and not self._field("budget").value.strip() else ""
+        where = " · in a worktree of its own" if plan["isolation"] == "worktree" else ""
+        about = f": {plan['description']}" if plan.get("description") else ""
+        return f"enter begins {name}, {phases}{where}{budget}{about}"
+
+    def _offered(self, found: Sequence[str], nothing: str) -> str:
+        if not found:
+            return nothing
+        width = max(20, 2 * (self.query_one("#form-note").size.width or 60) - 12)
+        shown = f"tab {found[0]}"
+        for at, name in enumerate(found[1:], 1):
+            if len(shown) + len(name) + 2 > width:
+                return f"{shown}  … {len(found) - at} more"
+            shown += f"  {name}"
+        return shown
+
+    def _show(self, text: str) -> None:
+        self.query_one("#form-note", Static).update(clean(cut(text, 1000)))
+
+    def _say(self, text: str, widget: Field | AskText | None) -> None:
+        if widget is not None:
+            self.set_focus(widget)
+        # After the note that the change of focus brings.
+        self.call_after_refresh(self._show, f"✗ {text}")
+
+
+def read_budget(text: str) -> float | None:
+    """Dollars; None: as the workflow has it. Raises ValueError for what is no amount above 0."""
+    text = text.strip().removeprefix("$").strip()
+    if not text:
+        return None
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0 < value < 1e9:
+        raise ValueError(f"the budget is an amount of dollars above 0, such as 2.50, not {text!r}")
+    return value

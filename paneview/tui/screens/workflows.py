@@ -1,0 +1,255 @@
+"""The screen of workflows: all of them, the phases of the selected one and, where there is room, all about it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import suppress
+from typing import ClassVar
+
+from textual import on
+from textual.binding import BindingType
+from textual.containers import Container
+from textual.strip import Strip
+from textual.widget import Widget
+
+from paneview.control.errors import ControlError
+from paneview.control.flowmodel import FlowView, PhaseView
+from paneview.tui import flowwords as words
+from paneview.tui.canvas import Canvas, Painted, Piece, spread
+from paneview.tui.keys import key
+from paneview.tui.picture import Change
+from paneview.tui.question import Question
+from paneview.tui.screens.flowbase import FlowKeys
+from paneview.tui.text import clean, cut
+from paneview.tui.widgets.divider import Divider
+from paneview.tui.widgets.flowpane import FlowPane, natural_view
+from paneview.tui.widgets.flows import FlowTable, PhaseTable
+from paneview.tui.widgets.listing import Listing
+
+LOOK_AGAIN = 0.1  # s that the cursor rests on a workflow before all about it is fetched
+
+
+class WorkflowsScreen(FlowKeys):
+    """Workflows, phases, and what one of them shows."""
+
+    CRUMB = "workflows"
+    AUTO_FOCUS = "#flows"
+    HINTS: ClassVar[dict[str, tuple[str, ...]]] = {
+        "": ("ask", "flow.open", "help", "back"),
+        "flows": ("flow.open", "flow.approve", "task.asking", "ask", "help", "back"),
+        "phases": ("flow.transcript", "flow.approve", "flow.retry_from", "ask", "help", "back"),
+        "flow-text": ("list.last", "pane.next", "ask", "help", "back"),
+    }
+    BINDINGS: ClassVar[list[BindingType]] = [
+        key("flow.retry_from", "R", "retry_from", "Retry from", "Retry from a phase on (asks)"),
+    ]
+
+    def __init__(self, select: str | None = None) -> None:
+        super().__init__()
+        self._select = select
+        self._fitted: int | None = None
+
+    def body(self) -> Iterator[Widget]:
+        """What is wrong, the tables, and what one of them shows."""
+        yield Painted(self.paint_trouble, id="flow-trouble")
+        with Container(id="flow-body"):
+            with Container(id="flow-left"):
+                yield FlowTable(id="flows", empty=self._why_empty)
+                yield Painted(self._paint_rule, id="phases-rule", classes="rule")
+                yield PhaseTable(id="phases")
+            yield Divider(id="divider")
+            yield FlowPane(id="flow-text")
+
+    @property
+    def table(self) -> FlowTable:
+        """The workflows."""
+        return self.query_one(FlowTable)
+
+    @property
+    def phases(self) -> PhaseTable:
+        """The selected one's phases."""
+        return self.query_one(PhaseTable)
+
+    def flow(self) -> FlowView | None:
+        """The one under the cursor."""
+        return self.table.selected
+
+    def phase(self) -> PhaseView | None:
+        """The selected phase, while the focus is on them."""
+        return self.phases.selected if self.focused is self.phases else None
+
+    def go_to_flow(self, flow: FlowView) -> None:
+        """Put the cursor there, whatever is filtered away."""
+        table = self.table
+        if flow.id not in table.keys:
+            table.only_active = False
+            table.set_filter("")
+        table.select(flow.id)
+        self.set_focus(table)
+
+    def on_mount(self) -> None:
+        """Hear of paused runners, too."""
+        self.hear_of_runners()
+
+    async def on_unmount(self) -> None:
+        """Nobody looks any more."""
+        self.hear_nothing()
+        if not self.app.is_running:
+            return
+        with suppress(ControlError):  # there may be nobody to tell
+            await self.pv.link.hear("queue", self, on=False)
+
+    def update(self, change: Change) -> None:
+        """The picture has changed."""
+        if change.flows or change.link:
+            table = self.table
+            table.update(self.pv.picture.flows.values())
+            if self._select in table.flows:
+                table.select(str(self._select))
+                self._select = None
+            self._show_selected()
+        if change.flows or change.link or change.queue:
+            self._redraw_around()
+
+    def tick(self) -> None:
+        """Times."""
+        self.table.redraw()
+        self.phases.redraw()
+        if self.has_class("noted"):
+            self._redraw_around()
+
+    def laid_out(self) -> None:
+        """The panes may have as many rows as this size allows."""
+        self._show_selected()
+
+    @on(Listing.Moved, "#flows")
+    def moved(self) -> None:
+        """Another workflow is selected."""
+        self._show_selected()
+        self._redraw_around()
+
+    @on(Listing.Moved, "#phases")
+    def phase_moved(self) -> None:
+        """Another phase is: its transcript, if somebody chose it."""
+        self._rest()
+
+    @on(Listing.Chosen)
+    def chosen(self, message: Listing.Chosen) -> None:
+        """A click on what is selected."""
+        if message.listing is self.table:
+            self.action_open_flow()
+        elif message.listing is self.phases:
+            self.action_read_run()
+
+    def _show_selected(self) -> None:
+        flow = self.table.selected
+        self.phases.update(flow)
+        height = min(len(self.phases.keys) + 1, max(3, self.size.height // 2 - 2))
+        wanted = height if self.phases.keys else 1
+        if self._fitted != wanted:
+            self._fitted = self.phases.styles.height = wanted
+        self.set_class(flow is None, "nothing")
+        self._rest()
+
+    def _rest(self) -> None:
+        """Show all about it beside the tables, once the cursor rests there."""
+        if self.has_class("wide"):
+            self.set_timer(LOOK_AGAIN, self._show_text)
+
+    def _show_text(self) -> None:
+        if not self.is_attached or not self.has_class("wide"):
+            return
+        flow, phase, pane = self.table.selected, self.phase(), self.pane
+        if flow is None:
+            pane.look(None)
+        elif phase is not None and phase.attempt:
+            pane.look(flow, "run", phase.name)
+        else:
+            pane.look(flow, natural_view(flow))
+
+    # What a person may do
+
+    def action_open_flow(self) -> None:
+        """All about the selected one, in the whole screen."""
+        if self.table.cursor:
+            from paneview.tui.screens.workflow import WorkflowScreen
+
+            self.app.push_screen(WorkflowScreen(self.table.cursor))
+
+    def action_read_run(self) -> None:
+        """The transcript of the selected phase, in the whole screen."""
+        flow, phase = self.table.selected, self.phases.selected
+        if flow is not None and phase is not None:
+            from paneview.tui.screens.workflow import WorkflowScreen
+
+            self.app.push_screen(WorkflowScreen(flow.id, phase.name))
+
+    def action_retry_from(self) -> None:
+        """From the selected phase on."""
+        from paneview.tui import flowactions
+
+        flow, phase = self.table.selected, self.phases.selected
+        if flow is not None and phase is not None:
+            flowactions.retry(self.pv, flow, phase)
+
+    def action_toggle_active(self) -> None:
+        """Only what is not over, or all."""
+        table = self.table
+        table.only_active = not table.only_active
+        table.update(self.pv.picture.flows.values())
+        self._redraw_around()
+
+    async def action_find(self) -> None:
+        """Filter."""
+        table, before = self.table, self.table.filter
+
+        def show(text: str) -> None:
+            table.set_filter(text)
+            self._redraw_around()
+
+        hint = "regular expression on what was asked, state, workflow, id, reason · ! inverts"
+        await self.ask(Question("/", hint, show, show, lambda: show(before), value=before))
+
+    def action_back(self) -> None:
+        """Esc: back to the list, drop the filter, then back."""
+        table = self.table
+        if self.focused is not table:
+            self.set_focus(table)
+        elif table.filter or table.only_active:
+            table.only_active = False
+            table.set_filter("")
+            self._redraw_around()
+        else:
+            super().action_back()
+
+    # How it is drawn
+
+    def _redraw_around(self) -> None:
+        self.set_class(bool(self.trouble()), "noted")
+        for name in ("#flow-trouble", "#phases-rule"):
+            self.query_one(name, Canvas).redraw()
+
+    def _paint_rule(self, width: int, _height: int) -> list[Strip]:
+        inks, table = self.pv.inks, self.table
+        flow = table.selected
+        left: list[Piece] = [("── ", inks.rule), ("phases ", inks.title)]
+        if table.only_active:
+            left.append(("only active ", inks.accent))
+        if table.filter:
+            left.append((f"/{clean(table.filter)} ", inks.attention))
+        if flow is not None:
+            left.append((f"of {cut(words.asked(flow), max(0, width - 50))} ", inks.dim))
+        right: list[Piece] = [(" f active  / filter ──", inks.dim)]
+        return [spread(width, inks.base, left, right, ("─", inks.rule))]
+
+    def _why_empty(self) -> str:
+        picture = self.pv.picture
+        if picture.flows_problem:
+            return clean(picture.flows_problem)
+        if not picture.flows_known:
+            return "loading…"
+        if self.table.filter:
+            return f"No workflow matches {clean(self.table.filter)}. Esc clears the filter"
+        if self.table.only_active and picture.flows:
+            return "No workflow is under way. f shows all, a asks for one"
+        return "No workflows yet. a asks: a sentence becomes a workflow done by agents"
