@@ -63,7 +63,10 @@ class Attendance:
         attended = self._attend(stop)
         try:
             if (found := self.outcome()) is not None:
-                return found
+                if found.status is not RunStatus.CANCELLED:
+                    return found
+                # Nobody is given a job that was cancelled: the agent was ended with a worker that could not say so.
+                start_over(self._folder, found.session)
             if not self._is_under_way():
                 if (self._folder / place.SHIM).exists():
                     return self._lost()

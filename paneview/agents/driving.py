@@ -17,6 +17,7 @@ from typing import Any
 
 from paneview import proc
 from paneview.agents import folder as place
+from paneview.agents.failures import classify, reset_time
 from paneview.agents.fitting import NoJson, find_json, misfits
 from paneview.agents.model import RunOutcome, RunRequest, RunStatus, Tokens
 from paneview.agents.presets import preset_of, reader_of
@@ -29,6 +30,8 @@ from paneview.rules.runs import Limits, Watch
 
 AGAIN = frozenset({RunStatus.STALLED, RunStatus.NO_RESULT})
 MOST_MISFITS = 20
+MOST_ERROR = 500  # characters
+_WAITED = frozenset({"stalled", "timeout"})
 _ENDED = {
     "cancelled": (RunStatus.CANCELLED, "it was cancelled"),
     "timeout": (RunStatus.TIMEOUT, "it took longer than it may"),
@@ -123,9 +126,13 @@ class _Run:
         if self._preset.LOG:
             parser.log(_read(self._folder / self._preset.LOG))
         outcome = parser.end(process.code, process.errors)
-        return self._judge(outcome, watch, concluded=parser.concluded)
+        return self._judge(outcome, watch, process.complaint, concluded=parser.concluded)
 
-    def _judge(self, outcome: RunOutcome, watch: Watch, *, concluded: bool) -> RunOutcome:
+    def _judge(self, outcome: RunOutcome, watch: Watch, complaint: str, *, concluded: bool) -> RunOutcome:
+        if watch.why in _WAITED and complaint and not concluded:  # it would have asked its provider for ever
+            reset_at = outcome.reset_at or reset_time(complaint, time.time())
+            error = complaint[-MOST_ERROR:]
+            return replace(outcome, status=classify(complaint), error=error, reset_at=reset_at)
         if watch.why in _ENDED and not concluded:
             status, error = _ENDED[watch.why]
             return replace(outcome, status=status, error=error)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 from datetime import datetime, timedelta
-from zoneinfo import ZoneInfo
 
 from paneview.agents.model import RunStatus
 
@@ -77,6 +76,8 @@ def _next_clock_time(match: re.Match[str], now: float) -> float | None:
         hour = hour % 12 + (12 if match[3].lower() == "pm" else 0)
     if hour > 23 or minute > 59:
         return None
+    from zoneinfo import ZoneInfo  # noqa: PLC0415 - hardly any run needs it, and all load this module
+
     try:
         zone = ZoneInfo(match[4]) if match[4] else None
     except (KeyError, ValueError, OSError):  # a zone nobody knows here

@@ -10,6 +10,8 @@ from collections.abc import Callable
 from contextlib import suppress
 
 from paneview import proc
+from paneview.agents.failures import classify
+from paneview.agents.model import RunStatus
 from paneview.agents.parsing import Parser
 from paneview.agents.shim import Started, Told
 from paneview.agents.showing import Book
@@ -23,6 +25,7 @@ LOOK = 0.1  # seconds between looks where there are no pidfds
 GRACE = 0.4  # seconds from SIGTERM to SIGKILL for what an agent has left behind
 HOPELESS = 5.0  # seconds after which what does not die even so is left to itself
 KEEP_ERRORS = 16 * 1024  # characters
+REFUSED = frozenset({RunStatus.RATE_LIMITED, RunStatus.AUTH})
 
 
 class Lines:
@@ -82,6 +85,8 @@ class Process:
         self._streams = {started.out: Lines(self._line), started.err: Lines(self._error)}
         self._known: set[proc.ProcessId] = set()
         self._spoke = False
+        self.complaint = ""
+        """What its provider refuses, if it has said nothing else since then on either stream."""
         self._selector = selectors.DefaultSelector()
         for fd in self._streams:
             os.set_blocking(fd, False)
@@ -129,7 +134,8 @@ class Process:
                 self._selector.unregister(key.fd)
             elif (lines := self._streams.get(key.fd)) is not None:
                 data = os.read(key.fd, CHUNK)
-                self._spoke = True
+                # Of a refusal that is tried again and again nothing comes: such a line is no sign of life.
+                self._spoke = self._spoke or b"\n" not in data
                 if data:
                     lines.feed(data)
                 else:
@@ -148,6 +154,8 @@ class Process:
         return True
 
     def _line(self, line: str) -> None:
+        self._spoke = True
+        self.complaint = ""
         self._book.line(line)
         before = self._parser.session
         for shown in self._parser.feed(line):
@@ -158,6 +166,8 @@ class Process:
     def _error(self, line: str) -> None:
         self._book.error(line)
         self.errors = (self.errors + line + "\n")[-KEEP_ERRORS:]
+        self.complaint = line.strip() if classify(line) in REFUSED else ""
+        self._spoke = self._spoke or not self.complaint
 
     def _signal(self, number: int) -> None:
         """To its group, and at the last also to all that left it."""

@@ -93,4 +93,5 @@ def main(folder: str) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1]))
+    status = main(sys.argv[1])
+    os._exit(status)  # all is written: clearing up would only keep the worker waiting

@@ -33,7 +33,6 @@ from paneview.broker.errors import (
     UnavailableError,
     UnknownJobError,
 )
-from paneview.broker.facade import AsyncBroker
 from paneview.broker.interface import Broker, Feed, Flags, Registry
 from paneview.broker.model import (
     Attempt,
@@ -63,7 +62,6 @@ from paneview.rules.jobs import Backoff, JobState, Verdict
 
 __all__ = [
     "ANY",
-    "AsyncBroker",
     "Attempt",
     "Backoff",
     "BadUrlError",

@@ -111,7 +111,10 @@ class Registry(ABC):
 
     @abstractmethod
     def leave(self, worker: str, reason: str = "") -> None:
-        """It ended, or is known to have died. Jobs addressed to it go to its task or role."""
+        """It ended, or is known to have died. Jobs addressed to it go to its task or role.
+
+        If it was silent for too long before that, and no reaper has told it yet, this does.
+        """
 
     @abstractmethod
     def all(self, *, role: str = "", host: str = "", alive_only: bool = False) -> list[WorkerView]:

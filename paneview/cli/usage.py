@@ -81,7 +81,8 @@ def describe(verb: Verb) -> dict[str, Any]:
 
 def help_lines(verb: Verb) -> list[str]:
     """The help text of one verb, or of the program."""
-    lines = [f"Usage: {_usage(verb)}", "", *_wrap(verb.summary, "")]
+    lines = [*wrap(f"Usage: {_usage(verb)}", WIDTH, subsequent_indent=" " * 9, break_on_hyphens=False), ""]
+    lines += _wrap(verb.summary, "")
     if verb.aliases:
         lines += ["", f"Also: {', '.join(verb.aliases)}"]
     if verb is OPEN:

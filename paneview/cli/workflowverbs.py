@@ -30,7 +30,7 @@ WORKFLOW_VERBS = (
         "workflow",
         "workflow:workflow",
         "Look at workflows, decide, resume, or copy the built-in one.",
-        words="ACTION [ID [PHASE]]",
+        words="list | status | result | diff | watch | cancel | retry | approve | reject | resume | eject [ID [PHASE]]",
         most=None,
         options=(
             _ACTIVE,

@@ -3,13 +3,24 @@
 A process is named by its id *and* its start time (`ProcessId`), since the kernel hands ids out again: every
 function here that acts on a process checks that it is still the same one. On Linux everything comes from
 ``/proc`` and pidfds; elsewhere psutil answers behind the same functions.
+
+What waits on an event loop is loaded when it is first used: the shim beside each agent needs none, and asyncio would be
+nearly half of all that it loads.
 """
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
 from paneview.proc.ids import ProcessId, boot_id, identify, is_alive, started_at
 from paneview.proc.sample import Sampler, Usage
-from paneview.proc.signals import interrupt, kill_until_gone, send, wait_gone
+from paneview.proc.signals import interrupt, send
 from paneview.proc.table import AGENT, MARKER, ProcessTable, marker
-from paneview.proc.watch import ExitWatch
+
+if TYPE_CHECKING:
+    from paneview.proc.gone import kill_until_gone, wait_gone
+    from paneview.proc.watch import ExitWatch
 
 __all__ = [
     "AGENT",
@@ -29,3 +40,11 @@ __all__ = [
     "started_at",
     "wait_gone",
 ]
+
+_LATER = {"ExitWatch": "watch", "kill_until_gone": "gone", "wait_gone": "gone"}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LATER:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_LATER[name]}"), name)

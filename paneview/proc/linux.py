@@ -10,6 +10,7 @@ from paneview.proc.row import Row
 
 _PAGE = os.sysconf("SC_PAGE_SIZE") if hasattr(os, "sysconf") else 4096
 _TICKS = os.sysconf("SC_CLK_TCK") if hasattr(os, "sysconf") else 100
+_FORKED = 0x40  # the kernel's flag PF_FORKNOEXEC
 # An environment may be as large as the stack limit allows; the marker is added last or first, so read all
 # of it.
 _READ_SIZE = 1 << 16
@@ -42,6 +43,7 @@ class LinuxBackend:
             (int(f[11]) + int(f[12])) * 100 // _TICKS,
             int(f[21]) * _PAGE,
             head.partition(b" (")[2].decode("utf-8", "replace"),
+            bool(int(f[6]) & _FORKED),
         )
 
     def environment(self, pid: int) -> bytes | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 
 import psutil
 
@@ -11,6 +12,7 @@ from paneview.proc.row import Row
 _STATES = {psutil.STATUS_ZOMBIE: "Z", psutil.STATUS_DEAD: "X", psutil.STATUS_STOPPED: "T"}
 # psutil gives the start as epoch seconds; as an integer of this unit it can be compared exactly and stored.
 _UNIT = 1000.0
+_YOUNG = 2.0  # seconds in which a process has made its exec, if it ever does
 
 
 class PortableBackend:
@@ -38,6 +40,7 @@ class PortableBackend:
                     cpu_ticks=round(times * 100),
                     rss_bytes=rss,
                     name=process.name(),
+                    forked=time.time() - process.create_time() < _YOUNG,
                 )
         except (psutil.Error, ProcessLookupError, PermissionError):
             return None

@@ -23,6 +23,8 @@ class Row(NamedTuple):
     """User and system time so far, in hundredths of a second."""
     rss_bytes: int
     name: str
+    forked: bool = False
+    """It has not made its exec, or may not have: what is read of its environment may be its parent's."""
 
     @property
     def dead(self) -> bool:

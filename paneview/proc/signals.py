@@ -1,18 +1,13 @@
-"""Signals to exactly the processes that were meant, and the wait until the last of them is gone."""
+"""Signals to exactly the processes that were meant."""
 
 from __future__ import annotations
 
-import asyncio
 import os
 import signal
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 
 from paneview.proc.backend import backend
 from paneview.proc.ids import ProcessId, is_alive
-from paneview.proc.table import ProcessTable
-from paneview.proc.watch import ExitWatch
-
-Find = Callable[[ProcessTable], set[ProcessId]]
 
 
 def send(number: int, processes: Iterable[ProcessId]) -> set[ProcessId]:
@@ -57,63 +52,3 @@ def interrupt(pane: ProcessId, number: int = signal.SIGINT) -> bool:
     except (ProcessLookupError, PermissionError):
         return False
     return True
-
-
-async def wait_gone(
-    find: Find,
-    timeout: float | None = None,  # noqa: ASYNC109 - its end is an answer here, not an error
-    watch: ExitWatch | None = None,
-) -> bool:
-    """Return True the moment the last process that ``find`` finds is gone, False after ``timeout`` seconds.
-
-    ``find`` is given a look that is new each time, shared with others who wait. It is asked again whenever all that
-    were known have ended, since they may have started others; and what looks like nothing left is looked at twice: a
-    pass over the process list is no snapshot, and a fork can hide behind it.
-    """
-    own = watch or ExitWatch()
-    try:
-        async with asyncio.timeout(timeout):
-            while True:
-                if found := find(await ProcessTable.fresh()):
-                    await _all_ended(own, found)
-                    continue
-                if not find(await ProcessTable.fresh()):
-                    return True
-    except TimeoutError:
-        return False
-    finally:
-        if watch is None:
-            own.close()
-
-
-async def kill_until_gone(
-    find: Find,
-    timeout: float | None = None,  # noqa: ASYNC109 - as in `wait_gone`
-    watch: ExitWatch | None = None,
-) -> bool:
-    """SIGKILL to whatever ``find`` finds, again until nothing is left; False after ``timeout`` seconds."""
-
-    def find_and_kill(table: ProcessTable) -> set[ProcessId]:
-        found = find(table)
-        send(signal.SIGKILL, found)
-        return found
-
-    return await wait_gone(find_and_kill, timeout, watch)
-
-
-async def _all_ended(watch: ExitWatch, processes: set[ProcessId]) -> None:
-    done = asyncio.get_running_loop().create_future()
-    left = set(processes)
-
-    def tell(process: ProcessId) -> None:
-        left.discard(process)
-        if not left and not done.done():
-            done.set_result(None)
-
-    for process in processes:
-        watch.watch(process, tell)
-    try:
-        await done
-    finally:
-        for process in processes:
-            watch.unwatch(process, tell)

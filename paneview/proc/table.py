@@ -9,7 +9,6 @@ milliseconds with hundreds of processes, so callers that ask at the same instant
 
 from __future__ import annotations
 
-import asyncio
 import os
 import time
 from collections.abc import Collection, Iterator
@@ -50,7 +49,8 @@ class _Marks:
         if known is not None:
             return known
         value = self._read(row.pid)
-        if value or time.time() - self._source.started_at(row.start) > SETTLED:
+        settled = time.time() - self._source.started_at(row.start) > SETTLED
+        if settled or (value and not row.forked):
             self._known[identity] = value
         return value
 
@@ -114,6 +114,8 @@ class ProcessTable:
         While a look is taken the loop stands still, so all that happens meanwhile shares the next one: however
         many ask, there are never more looks than fit one after another.
         """
+        import asyncio  # noqa: PLC0415 - whoever asks has it; the shim beside each agent never does
+
         asked = time.monotonic()
         await asyncio.sleep(0)
         if _latest and _latest[0] >= asked:

@@ -7,7 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-from paneview.broker import AsyncBroker, UnavailableError
+from paneview.broker import UnavailableError
+from paneview.broker.facade import AsyncBroker
 from paneview.worker.joining import connect
 
 if TYPE_CHECKING:

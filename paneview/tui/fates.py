@@ -68,7 +68,7 @@ def warn(app: PaneviewApp, fate: Fate, jobs: Sequence[JobView], go_on: Callable[
     ]
     if len(jobs) > MOST_LINES:
         lines.append(f"and {len(jobs) - MOST_LINES} more")
-    dialog = confirm(f"{fate.name.capitalize()} {clean(what)}?", [*lines, *fate.effects], f"Yes, {fate.name}")
+    dialog = confirm(f"{fate.name.capitalize()} {clean(what)}?", [*lines, *fate.effects], fate.name)
 
     def answered(answer: str | None) -> None:
         if answer == "y":

@@ -15,9 +15,29 @@ leases and sends heartbeats, so that no handler can starve them; the main thread
 
 from __future__ import annotations
 
-from paneview.worker.command import Command, Failure
-from paneview.worker.handlers import Handlers, handler
-from paneview.worker.setup import Setup
-from paneview.worker.worker import Worker
+from importlib import import_module
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from paneview.worker.command import Command, Failure
+    from paneview.worker.handlers import Handlers, handler
+    from paneview.worker.setup import Setup
+    from paneview.worker.worker import Worker
 
 __all__ = ["Command", "Failure", "Handlers", "Setup", "Worker", "handler"]
+
+_HOMES = {
+    "Command": "command",
+    "Failure": "command",
+    "Handlers": "handlers",
+    "Setup": "setup",
+    "Worker": "worker",
+    "handler": "handlers",
+}
+
+
+def __getattr__(name: str) -> object:
+    """What is public here, loaded when somebody asks: commands about a queue need none of what a worker is made of."""
+    if name in _HOMES:
+        return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

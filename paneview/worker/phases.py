@@ -22,7 +22,7 @@ from paneview.agents import folder as place
 from paneview.agents.attending import Attendance, Ended, prune, start_over
 from paneview.agents.model import RunOutcome, RunRequest, RunStatus
 from paneview.agents.redact import PATTERNS
-from paneview.broker import Broker, BrokerError, Outcome
+from paneview.broker import Broker, BrokerError, JobState, Outcome
 from paneview.broker.model import Json
 from paneview.config.errors import ConfigError
 from paneview.config.roles import Agents, Runner, built_in_roles, built_in_runners
@@ -231,22 +231,24 @@ class Phases:
                     seat.take()
                 return ""
             case "lost":
-                return "leave" if self._is_here(command) else "end"
+                return "leave" if self._is_ours(command) else "end"
             case "stopping" if self._stopping() == "SIGHUP":
                 return (
                     "leave"  # the terminal is gone, which nobody has asked for: the next worker waits for it
                 )
         return "end"
 
-    def _is_here(self, command: Command) -> bool:
-        """Whether whoever has the job now works on this host: they will wait for the same agent."""
+    def _is_ours(self, command: Command) -> bool:
+        """Whether whoever has the job now, or gets it next, may wait for the same agent: it is, or will be, here."""
         try:
             broker = self._broker()
             job = broker.job(command.id)
-            holders = [view.worker for view in broker.workers.all(host=self._me.host)]
+            here = {view.worker.id for view in broker.workers.all(host=self._me.host)}
         except BrokerError:
             return True
-        return job is not None and any(worker.id == job.owner for worker in holders)
+        if job is None or job.state.final:
+            return False
+        return job.state is not JobState.LEASED or job.owner in here
 
     def _prune(self) -> None:
         if not self._pruned:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from datetime import datetime
 from pathlib import Path
 from zoneinfo import ZoneInfo
@@ -226,3 +228,11 @@ def test_files_are_whole_and_private(tmp_path: Path) -> None:
     assert place.read_json(folder / "x.json") is None
     with pytest.raises(ValueError, match="no id of a run"):
         place.run_folder(tmp_path, "../x")
+
+
+def test_what_is_loaded_beside_each_agent_is_little() -> None:
+    words = (
+        "import sys, paneview.agents.driving; print(*{'asyncio', 'zoneinfo', 'pydantic'} & set(sys.modules))"
+    )
+    done = subprocess.run([sys.executable, "-P", "-c", words], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == []

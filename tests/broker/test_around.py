@@ -69,6 +69,25 @@ class TestWorkers:
             "worker_started",
         ]
 
+    def test_one_that_was_silent_and_is_ended_before_anybody_reaps_has_missed_its_heartbeat(
+        self, lab: Lab
+    ) -> None:
+        broker = lab.open()
+        broker.workers.register(Worker("a1", ttl=60.0))
+        broker.workers.register(Worker("b1", ttl=60.0))
+        lab.age(50.0)
+        broker.workers.leave("b1", "asked to")
+        lab.age(11.0)
+        broker.workers.leave("a1", "its process died")
+        assert broker.reap().workers_lost == ()
+        found = broker.events.read().events
+        assert [event.kind for event in found if event.worker == "b1"] == ["worker_started", "worker_stopped"]
+        assert [event.kind for event in found if event.worker == "a1"] == [
+            "worker_started",
+            "heartbeat_missed",
+            "worker_stopped",
+        ]
+
     def test_one_that_leaves_stays_listed_for_a_day(self, lab: Lab) -> None:
         broker = lab.open()
         broker.workers.register(Worker("a1"))

@@ -11,7 +11,6 @@ import pytest
 
 from paneview.broker import (
     ANY,
-    AsyncBroker,
     BadUrlError,
     BrokerError,
     Claim,
@@ -22,6 +21,7 @@ from paneview.broker import (
     new_id,
     open_broker,
 )
+from paneview.broker.facade import AsyncBroker
 from paneview.broker.model import valid_id
 from tests.broker.helpers import state, submit, take, want
 from tests.broker.labs import Lab

@@ -74,6 +74,25 @@ async def test_status_as_json_loads_nothing_heavy(project: Path) -> None:
     assert {name for name in loaded if name.startswith("paneview")} == OURS
 
 
+async def test_a_command_for_the_queue_loads_nothing_of_workers_or_event_loops(project: Path) -> None:
+    program = PROGRAM.replace('"status", "--json"', '"jobs"')
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", program, cwd=project, stderr=subprocess.PIPE
+    )
+    _, err = await process.communicate()
+    assert process.returncode == 0, err
+    loaded = set(err.decode().split())
+    assert not loaded & {
+        "asyncio",
+        "logging",
+        "psutil",
+        "pydantic",
+        "rich",
+        "textual",
+        "paneview.worker.worker",
+    }
+
+
 async def test_status_is_found_from_a_folder_below(project: Path) -> None:
     below = project / "src" / "deep"
     below.mkdir(parents=True)

@@ -3,6 +3,7 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+import sys
 import threading
 from pathlib import Path
 
@@ -171,6 +172,25 @@ def test_marker_of_a_process_that_has_not_made_its_exec_is_read_again(run: Run) 
     this = identity(process)
     assert "late-1" not in ProcessTable.read().marked("late-")
     wait_until(lambda: ProcessTable.read().marked("late-").get("late-1") == {this})
+
+
+def test_marker_of_a_parent_is_not_remembered_of_its_child(run: Run, source: Backend, tmp_path: Path) -> None:
+    """A worker's agent is seen with the worker's marker for an instant: it must not be ended with the worker."""
+    script = (
+        "import os, sys, time\n"
+        "if os.fork() == 0:\n"
+        "    while not os.path.exists(sys.argv[1] + '/go'): time.sleep(0.01)\n"
+        f"    os.execve('/bin/sleep', ['sleep', '60'], {{**os.environ, '{MARKER}': 'agent-2'}})\n"
+        "open(sys.argv[1] + '/forked', 'w').close()\n"
+        "os.wait()\n"
+    )
+    (tmp_path / "forks.py").write_text(script)
+    process = run(f"exec {sys.executable} {tmp_path}/forks.py {tmp_path}", **{MARKER: "tbl-12"})
+    wait_until((tmp_path / "forked").exists)
+    parent = identity(process, source)
+    child = wait_until(lambda: ProcessTable.read(source).members(parent, "tbl-12") - {parent}).pop()
+    (tmp_path / "go").touch()
+    wait_until(lambda: child not in ProcessTable.read(source).members(parent, "tbl-12"))
 
 
 @pytest.mark.parametrize(("age", "shared"), [(60.0, True), (0.0, False)])

@@ -75,6 +75,13 @@ class Pane:
             raise AssertionError(f"not on the screen: {parts}\n{self.text()}") from None
         return self.text()
 
+    def wait_for_any(self, *parts: str) -> str:
+        try:
+            wait_until(lambda: any(part in self.text() for part in parts))
+        except AssertionError:
+            raise AssertionError(f"none on the screen: {parts}\n{self.text()}") from None
+        return self.text()
+
     def pid(self) -> int:
         """The screen's process."""
         return wait_until(

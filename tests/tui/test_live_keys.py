@@ -134,4 +134,4 @@ def test_logs_merged_by_time_and_their_first_line(sandbox: Sandbox, folder: Path
     pane.wait_for("big  199999", "1 of 1")
     pane.type("g")
     pane.wait_for("paused")
-    wait_until(lambda: "talk said 1\n" in pane.text() or "big  1\n" in pane.text())
+    pane.wait_for_any("talk said 1\n", "big  1\n")

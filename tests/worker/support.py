@@ -6,7 +6,7 @@ import json
 import os
 import signal
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -37,9 +37,9 @@ def freeze(command):
 class Farm:
     """A queue and whoever works on it. ``folder`` is where commands run and handlers' modules lie."""
 
-    def __init__(self, folder: Path, settings: Settings | None = None) -> None:
+    def __init__(self, folder: Path, settings: Settings | None = None, url: str = "") -> None:
         self.folder = folder
-        self.url = f"sqlite://{folder}/queue.db"
+        self.url = url or f"sqlite://{folder}/queue.db"
         self.broker: Broker = open_broker(self.url, settings=settings or Settings())
         self.processes: list[subprocess.Popen[str]] = []
         self.env = {"PANEVIEW_BROKER": self.url, **QUICK}
@@ -49,11 +49,11 @@ class Farm:
     ) -> str:
         return self.broker.submit(NewJob(kind, payload, target or Target(), **more)).id
 
-    def worker(self, *args: str, **env: str) -> subprocess.Popen[str]:
-        """Start a worker; returns at once."""
+    def worker(self, *args: str, within: Sequence[str] = (), **env: str) -> subprocess.Popen[str]:
+        """Start a worker, by way of the command ``within`` if there is one; returns at once."""
         with (self.folder / f"{len(self.processes)}.out").open("w") as out:
             process = subprocess.Popen(
-                [*COMMAND, "worker", "--json", *args],
+                [*within, *COMMAND, "worker", "--json", *args],
                 cwd=self.folder,
                 env=environment({**self.env, **env}),
                 stdin=subprocess.DEVNULL,
@@ -106,7 +106,7 @@ class Farm:
     def close(self) -> None:
         for process in self.processes:
             if process.poll() is None:
-                process.kill()
+                process.kill()  # also one that is stopped
             process.wait()
         self.broker.close()
 
@@ -117,9 +117,9 @@ def told(out: str) -> list[dict[str, Any]]:
 
 
 @contextmanager
-def farm_in(folder: Path, settings: Settings | None = None) -> Iterator[Farm]:
+def farm_in(folder: Path, settings: Settings | None = None, url: str = "") -> Iterator[Farm]:
     folder.mkdir(exist_ok=True)
-    farm = Farm(folder, settings)
+    farm = Farm(folder, settings, url)
     try:
         yield farm
     finally:

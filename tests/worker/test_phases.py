@@ -5,15 +5,13 @@ from __future__ import annotations
 import json
 import os
 import signal
-import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from paneview.agents.model import RunOutcome, RunStatus
-from paneview.broker import Job, JobState, Target
-from paneview.worker.pauses import paused
+from paneview.broker import JobState, Target
 from tests.harness import Sandbox, alive, wait_until
 from tests.worker.support import Farm
 
@@ -25,9 +23,6 @@ linger = 0.2
 preset = "demo"
 stall_timeout = 0
 max_concurrent = 1
-[runners.brief]
-preset = "demo"
-timeout = 0.5
 [runners.missing]
 preset = "claude"
 argv = ["no-such-agent"]
@@ -38,12 +33,10 @@ runner = "demo"
 [roles.slow]
 runner = "slow"
 permissions = "edit"
-[roles.brief]
-runner = "brief"
 [roles.missing]
 runner = "missing"
 """
-ROLES = [word for role in ("planner", "worker", "slow", "brief", "missing") for word in ("--role", role)]
+ROLES = [word for role in ("planner", "worker", "slow", "missing") for word in ("--role", role)]
 
 
 class Agents:
@@ -93,74 +86,16 @@ def agents(farm: Farm, sandbox: Sandbox) -> Agents:
     return Agents(farm, sandbox.home)
 
 
-def test_outcomes(agents: Agents) -> None:
-    """All that end by themselves, by one worker."""
-    agents.farm.ready(*ROLES)
-    outcome = agents.do(
-        "demo: say hello\ndemo: write a/b.txt one\\ntwo\ndemo: result made it\ndemo: cost 0.25"
-    )
-    assert (outcome.status, outcome.text, outcome.cost_usd) == (RunStatus.OK, "made it", 0.25)
-    assert outcome.tokens.output == 50
-    assert outcome.session
-    assert outcome.started <= outcome.ended <= time.time()
-    assert (agents.farm.folder / "a/b.txt").read_text() == "one\ntwo\n"
-    assert agents.do("demo: cost none").cost_usd is None
-    expected = {
-        "demo: fail error the disk is full": (RunStatus.FAILED, "the disk is full"),
-        "demo: exit 3": (RunStatus.FAILED, "it ended with exit code 3: the demo agent gives up"),
-        "demo: kill": (RunStatus.FAILED, "it was ended by signal 9"),
-        "demo: vanish": (RunStatus.OK, ""),  # taken up again, in a session that knows nothing of this line
-        "demo: fail max_turns": (RunStatus.LIMIT, "it took as many turns as it may"),
-        "demo: fail budget": (RunStatus.BUDGET, "it spent as much as it may"),
-        "demo: deny Bash rm -rf x": (RunStatus.NEEDS_PERMISSION, "it was not allowed to use Bash"),
-        "demo: ask Which port?": (RunStatus.NEEDS_PERMISSION, "it was not allowed to use AskUserQuestion"),
-    }
-    jobs = {prompt: agents.phase(prompt) for prompt in expected}
-    found = {prompt: agents.outcome(job) for prompt, job in jobs.items()}
-    assert {prompt: (one.status, one.error) for prompt, one in found.items()} == expected
-    assert found["demo: vanish"].resumed == 1
-    assert found["demo: deny Bash rm -rf x"].denials[0].input == {"command": "rm -rf x"}
-    assert found["demo: exit 3"].exit_code == 3
-    folder = agents.folder(jobs["demo: exit 3"])
-    assert {oct(path.stat().st_mode & 0o777) for path in (folder, folder.parent)} == {"0o700"}
-    assert {oct(path.stat().st_mode & 0o777) for path in folder.iterdir()} == {"0o600"}
-
-
-def test_time(agents: Agents) -> None:
-    """Runs that say nothing, take too long, or do not go away."""
-    agents.farm.ready(*ROLES, "--concurrency", "4")
-    jobs = {
-        "timeout": agents.phase("demo: hang stubborn", "brief"),
-        "stalled": agents.phase("demo: once hang"),
-        "stays": agents.phase("demo: spawn 2 away\ndemo: result all done\ndemo: stay"),
-        "retries": agents.phase("demo: retry 1 2\ndemo: result recovered"),
-    }
-    found = {name: agents.outcome(job) for name, job in jobs.items()}
-    assert {name: one.status for name, one in found.items()} == {
-        "timeout": RunStatus.TIMEOUT,
-        "stalled": RunStatus.OK,
-        "stays": RunStatus.OK,
-        "retries": RunStatus.OK,
-    }
-    assert {name: one.resumed for name, one in found.items()} == dict.fromkeys(jobs, 0) | {"stalled": 1}
-    assert found["stays"].text == "all done"
-    left = [int(line.split()[-1]) for line in _shown(agents, jobs["stays"]) if line.startswith("started ")]
+def test_what_stays_or_waits_for_its_provider_is_ended_or_waited_for(agents: Agents) -> None:
+    agents.farm.ready(*ROLES, "--concurrency", "2")
+    stays = agents.phase("demo: spawn 2 away\ndemo: result all done\ndemo: stay")
+    retries = agents.do("demo: retry 1 2\ndemo: result recovered")
+    assert (retries.status, retries.resumed) == (RunStatus.OK, 0)
+    outcome = agents.outcome(stays)
+    assert (outcome.status, outcome.text, outcome.resumed) == (RunStatus.OK, "all done", 0)
+    left = [int(line.split()[-1]) for line in _shown(agents, stays) if line.startswith("started ")]
     assert len(left) == 2
     assert not [pid for pid in left if alive(pid)]
-
-
-def test_it_stalls_again(agents: Agents) -> None:
-    agents.farm.ready(*ROLES)
-    (agents.farm.folder / "paneview.toml").write_text(
-        FILE.replace("stall_timeout = 1", "stall_timeout = 0.5")
-    )
-    # Taken up again, it is given another prompt; so an agent that cannot be taken up shows the plain outcome.
-    (agents.farm.folder / "paneview.toml").write_text(
-        FILE.replace(
-            "[runners.demo]\nstall_timeout = 1", '[runners.demo]\nargv = ["sleep", "60"]\nstall_timeout = 0.5'
-        )
-    )
-    assert agents.do("x").status is RunStatus.STALLED
 
 
 def test_results_that_are_to_be_json(agents: Agents) -> None:
@@ -235,45 +170,6 @@ def test_secrets_stay_out_of_all_that_is_kept(agents: Agents) -> None:
     assert "Use ********, ********." in kept["prompt.txt"]
 
 
-def test_a_rate_limit_puts_the_job_away_until_its_reset(agents: Agents) -> None:
-    agents.farm.ready(*ROLES)
-    job = agents.phase("demo: first limited fail rate_limit 1.5\ndemo: result after the limit")
-    wait_until(lambda: paused(agents.farm.broker))
-    pause = paused(agents.farm.broker)["demo"]
-    assert pause.status == "rate_limited"
-    assert pause.until is not None
-    other = agents.phase("demo: result waited")
-    held = wait_until(lambda: _delayed(agents, job, other))
-    assert held[0].attempts == 0
-    for one, text in ((job, "after the limit"), (other, "waited")):
-        assert agents.outcome(one).text == text
-    done = agents.farm.broker.need(job)
-    assert (done.attempts, done.errors) == (1, ())
-    assert done.ended_at is not None
-    assert done.ended_at >= pause.until
-    assert not paused(agents.farm.broker)
-    assert len([e for e in agents.farm.broker.events.tail(1000).events if e.kind == "runner_paused"]) == 1
-
-
-def test_a_login_pauses_the_runner_until_somebody_resumes_it(agents: Agents) -> None:
-    agents.farm.ready(*ROLES)
-    outcome = agents.do("demo: fail auth")
-    assert (outcome.status, outcome.error) == (RunStatus.AUTH, "Invalid API key · Please run /login")
-    waits = [agents.phase(f"demo: result {number}") for number in range(2)]
-    wait_until(lambda: _delayed(agents, *waits))
-    listed = agents.farm.cli("runner", "list", "--json").json
-    assert [(one["name"], one["status"], one["jobs"]) for one in listed["runners"] if one["paused"]] == [
-        ("demo", "auth", 2)
-    ]
-    assert "demo" in agents.farm.cli("runner", "list").out
-    resumed = agents.farm.cli("runner", "resume", "demo", "--json")
-    assert resumed.json["results"][0]["jobs"] == 2
-    assert [agents.outcome(job).text for job in waits] == ["0", "1"]
-    kinds = [event.kind for event in agents.farm.broker.events.tail(1000).events]
-    assert (kinds.count("runner_paused"), kinds.count("runner_resumed")) == (1, 1)
-    assert agents.farm.cli("runner", "resume", "demo").status == 1
-
-
 def test_no_more_runs_at_once_than_may_be(agents: Agents) -> None:
     """Over two workers, each with room for two."""
     for _ in range(2):
@@ -282,21 +178,6 @@ def test_no_more_runs_at_once_than_may_be(agents: Agents) -> None:
     jobs = [agents.phase(text, "slow") for _ in range(4)]
     assert [agents.outcome(job).status for job in jobs] == [RunStatus.OK] * 4
     assert agents.lines("log") == ["in", "out"] * 4
-
-
-def test_a_cancelled_run_leaves_nothing(agents: Agents) -> None:
-    agents.farm.ready(*ROLES)
-    job = agents.phase(
-        "demo: spawn 1\ndemo: spawn 1 away\ndemo: append started x\ndemo: hang stubborn", "slow"
-    )
-    agents.started()
-    agent = agents.note(job)["agent"][0]
-    left = [int(line.split()[-1]) for line in _shown(agents, job) if line.startswith("started ")]
-    assert len(left) == 2
-    agents.farm.broker.cancel(job, "not wanted")
-    done = agents.farm.over(job)
-    assert done.state is JobState.CANCELLED
-    assert not [pid for pid in (agent, *left) if alive(pid)]
 
 
 def test_the_next_worker_waits_for_the_agent_of_a_killed_one(agents: Agents) -> None:
@@ -313,6 +194,31 @@ def test_the_next_worker_waits_for_the_agent_of_a_killed_one(agents: Agents) -> 
     assert "already at work" in agents.farm.said(second)
 
 
+def test_a_worker_that_has_lost_its_lease_leaves_the_agent_to_whoever_gets_the_job_here(
+    agents: Agents,
+) -> None:
+    worker = agents.farm.ready(*ROLES)
+    job = agents.phase("demo: append started x\ndemo: sleep 2\ndemo: result one and the same", "slow")
+    agents.started()
+    agents.farm.broker.release_owner(agents.farm.broker.need(job).owner, "it was taken for dead")
+    assert agents.outcome(job).text == "one and the same"
+    assert agents.lines("started") == ["x"]
+    assert "already at work" in agents.farm.said(worker)
+
+
+def test_a_run_that_was_ended_with_its_worker_is_taken_up_again(agents: Agents) -> None:
+    first = agents.farm.ready(*ROLES)
+    job = agents.phase("demo: append started x\ndemo: once hang\ndemo: argv", "slow")
+    agents.started()
+    note = wait_until(lambda: found if (found := agents.note(job))["session"] else None)
+    agents.farm.end(first, signal.SIGKILL)
+    os.kill(note["pid"], signal.SIGTERM)
+    wait_until((agents.folder(job) / "outcome.json").exists)
+    agents.farm.broker.release_owner(agents.farm.broker.need(job).owner, "its process died")
+    agents.farm.ready(*ROLES)
+    assert f"--resume={note['session']}" in agents.outcome(job).text
+
+
 def test_a_run_that_ended_while_no_worker_was_there_counts_once(agents: Agents) -> None:
     first = agents.farm.ready(*ROLES)
     job = agents.phase("demo: append started x\ndemo: sleep 0.5\ndemo: result done alone")
@@ -325,18 +231,15 @@ def test_a_run_that_ended_while_no_worker_was_there_counts_once(agents: Agents) 
     assert agents.lines("started") == ["x"]
 
 
-@pytest.mark.parametrize("worker_too", [False, True])
-def test_a_killed_shim_has_lost_its_run(agents: Agents, worker_too: bool) -> None:
+def test_a_shim_that_is_killed_with_its_worker_has_lost_its_run(agents: Agents) -> None:
     worker = agents.farm.ready(*ROLES)
     job = agents.phase("demo: append started x\ndemo: spawn 1 away\ndemo: hang stubborn", "slow")
     agents.started()
     note = wait_until(lambda: found if (found := agents.note(job))["session"] else None)
-    if worker_too:
-        agents.farm.end(worker, signal.SIGKILL)
+    agents.farm.end(worker, signal.SIGKILL)
     os.kill(note["pid"], signal.SIGKILL)
-    if worker_too:
-        agents.farm.broker.release_owner(agents.farm.broker.need(job).owner, "its process died")
-        agents.farm.ready(*ROLES)
+    agents.farm.broker.release_owner(agents.farm.broker.need(job).owner, "its process died")
+    agents.farm.ready(*ROLES)
     outcome = agents.outcome(job)
     assert (outcome.status, outcome.session) == (RunStatus.LOST, note["session"])
     assert not alive(note["agent"][0])
@@ -376,8 +279,3 @@ def test_roles_that_may_not_be_taken_here(farm: Farm) -> None:
 
 def _shown(agents: Agents, job: str) -> list[str]:
     return (agents.folder(job) / "shown.log").read_text().splitlines()
-
-
-def _delayed(agents: Agents, *jobs: str) -> list[Job] | None:
-    found = [agents.farm.broker.need(job) for job in jobs]
-    return found if all(one.state is JobState.DELAYED for one in found) else None

@@ -13,7 +13,9 @@ from typing import Any
 import pytest
 
 from paneview.agents.model import RunOutcome, RunStatus
-from paneview.broker import Broker, NewJob, Target, open_broker
+from paneview.broker import Broker, Job, JobState, NewJob, Target, open_broker
+from paneview.worker.pauses import paused
+from tests.cli.support import Done, run
 from tests.harness import Sandbox, alive, wait_until
 from tests.supervisor.project import Project
 
@@ -23,8 +25,28 @@ heartbeat_interval = 0.2
 heartbeat_ttl = 2
 
 [runners.demo]
+stall_timeout = 1
+linger = 0.2
+[runners.brief]
+preset = "demo"
+timeout = 0.5
+[runners.mute]
+preset = "claude"
+argv = ["true"]
+[runners.idle]
+argv = ["sleep", "60"]
+stall_timeout = 0.3
+[runners.slow]
+preset = "demo"
+stall_timeout = 0
+[roles]
+brief.runner = "brief"
+mute.runner = "mute"
+idle.runner = "idle"
+slow = { runner = "slow", permissions = "edit" }
 [workers.agents]
-role = ["planner", "worker"]
+role = ["planner", "worker", "brief", "mute", "idle", "slow"]
+concurrency = 3
 stop_grace_period = 0.5
 """
 
@@ -51,8 +73,21 @@ class Stage:
         assert result is not None
         return RunOutcome.from_json(result.output)
 
+    def folder(self, job: str) -> Path:
+        return self.project.state_dir / "runs" / job
+
+    def children(self, job: str, count: int) -> list[int]:
+        """The processes that the agent has told to have started."""
+
+        def look() -> list[int] | None:
+            lines = (self.folder(job) / "shown.log").read_text().splitlines()
+            found = [int(line.split()[-1]) for line in lines if line.startswith("started ")]
+            return found if len(found) == count else None
+
+        return wait_until(look) or []
+
     def note(self, job: str) -> dict[str, Any]:
-        file = self.project.state_dir / "runs" / job / "shim.json"
+        file = self.folder(job) / "shim.json"
         wait_until(file.exists)
         found: dict[str, Any] = json.loads(file.read_text())
         return found
@@ -62,6 +97,18 @@ class Stage:
         file = self.project.folder / name
         wait_until(file.exists)
         return file
+
+    def delayed(self, *jobs: str) -> list[Job] | None:
+        """The jobs, if all of them are put away."""
+        found = [self.broker.need(job) for job in jobs]
+        return found if all(one.state is JobState.DELAYED for one in found) else None
+
+    def told(self, kind: str) -> int:
+        """How many events of a kind the queue has."""
+        return [event.kind for event in self.broker.events.tail(1000).events].count(kind)
+
+    def cli(self, *args: str) -> Done:
+        return run(*args, cwd=self.project.folder)
 
     def worker(self) -> int:
         """The pid of the worker that is alive."""
@@ -78,12 +125,112 @@ def stage(sandbox: Sandbox) -> Iterator[Stage]:
     project.close()
 
 
+ENDS = {
+    ("demo: fail error the disk is full", "worker"): (RunStatus.FAILED, "the disk is full"),
+    ("demo: exit 3", "worker"): (RunStatus.FAILED, "it ended with exit code 3: the demo agent gives up"),
+    ("demo: kill", "worker"): (RunStatus.FAILED, "it was ended by signal 9"),
+    ("demo: fail max_turns", "worker"): (RunStatus.LIMIT, "it took as many turns as it may"),
+    ("demo: fail budget", "worker"): (RunStatus.BUDGET, "it spent as much as it may"),
+    ("demo: deny Bash rm -rf x", "worker"): (RunStatus.NEEDS_PERMISSION, "it was not allowed to use Bash"),
+    ("demo: ask Which port?", "worker"): (
+        RunStatus.NEEDS_PERMISSION,
+        "it was not allowed to use AskUserQuestion",
+    ),
+    ("demo: hang stubborn", "brief"): (RunStatus.TIMEOUT, "it took longer than it may"),
+    ("x", "mute"): (RunStatus.NO_RESULT, "it ended without a result"),
+    ("x", "idle"): (RunStatus.STALLED, "it said nothing for longer than it may"),
+    # Taken up again in a session that knows nothing of these lines, the agent does its part.
+    ("demo: vanish", "worker"): (RunStatus.OK, ""),
+    ("demo: once hang", "worker"): (RunStatus.OK, ""),
+}
+
+
+def test_each_way_to_end(stage: Stage) -> None:
+    done = stage.phase(
+        "demo: say hello\ndemo: write a/b.txt one\\ntwo\ndemo: result made it\ndemo: cost 0.25", "slow"
+    )
+    jobs = {case: stage.phase(*case) for case in ENDS}
+    outcome = stage.outcome(done)
+    assert (outcome.status, outcome.text, outcome.cost_usd) == (RunStatus.OK, "made it", 0.25)
+    assert outcome.tokens.output == 50
+    assert outcome.session
+    assert outcome.started <= outcome.ended <= time.time()
+    assert (stage.project.folder / "a/b.txt").read_text() == "one\ntwo\n"
+    found = {case: stage.outcome(job) for case, job in jobs.items()}
+    assert {case: (one.status, one.error) for case, one in found.items()} == ENDS
+    resumed = [found[f"demo: {verb}", "worker"].resumed for verb in ("vanish", "once hang", "kill")]
+    assert resumed == [1, 1, 0]
+    assert found["demo: deny Bash rm -rf x", "worker"].denials[0].input == {"command": "rm -rf x"}
+    assert found["demo: exit 3", "worker"].exit_code == 3
+    folder = stage.folder(done)
+    events = [json.loads(line)["type"] for line in (folder / "transcript.jsonl").read_text().splitlines()]
+    assert (events[0], events[-1], set(events[1:-1])) == ("system", "result", {"assistant", "user"})
+    assert {oct(path.stat().st_mode & 0o777) for path in (folder, folder.parent)} == {"0o700"}
+    assert {oct(path.stat().st_mode & 0o777) for path in folder.iterdir()} == {"0o600"}
+
+
+def test_a_rate_limit_pauses_the_runner_for_all_until_its_reset(stage: Stage) -> None:
+    job = stage.phase("demo: first limited fail rate_limit 1.5\ndemo: result after the limit")
+    pause = wait_until(lambda: paused(stage.broker))["demo"]
+    assert pause.status == "rate_limited"
+    assert pause.until is not None
+    other = stage.phase("demo: result waited")
+    held = wait_until(lambda: stage.delayed(job, other))
+    assert held[0].attempts == 0
+    assert (
+        stage.outcome(stage.phase("x", "mute")).status is RunStatus.NO_RESULT
+    )  # the slot is free for others
+    for one, text in ((job, "after the limit"), (other, "waited")):
+        assert stage.outcome(one).text == text
+    done = stage.broker.need(job)
+    assert (done.attempts, done.errors) == (1, ())
+    assert done.ended_at is not None
+    assert done.ended_at >= pause.until
+    assert not paused(stage.broker)
+    assert stage.told("runner_paused") == 1
+
+
+def test_a_login_pauses_the_runner_until_somebody_resumes_it(stage: Stage) -> None:
+    outcome = stage.outcome(stage.phase("demo: fail auth"))
+    assert (outcome.status, outcome.error) == (RunStatus.AUTH, "Invalid API key · Please run /login")
+    waits = [stage.phase(f"demo: result {number}") for number in range(2)]
+    wait_until(lambda: stage.delayed(*waits))
+    listed = stage.cli("runner", "list", "--json").json
+    assert [(one["name"], one["status"], one["jobs"]) for one in listed["runners"] if one["paused"]] == [
+        ("demo", "auth", 2)
+    ]
+    assert stage.cli("runner", "resume", "demo", "--json").json["results"][0]["jobs"] == 2
+    assert [stage.outcome(job).text for job in waits] == ["0", "1"]
+    assert (stage.told("runner_paused"), stage.told("runner_resumed")) == (1, 1)
+    assert stage.cli("runner", "resume", "demo").status == 1
+
+
+def test_a_cancelled_and_a_lost_run_leave_nothing(stage: Stage) -> None:
+    """The one has its shim told to end it; the other's shim is killed, so that the worker has to sweep."""
+    text = "demo: spawn 1\ndemo: spawn 1 away\ndemo: append {0} x\ndemo: hang stubborn"
+    jobs = {name: stage.phase(text.format(name), "slow") for name in ("cancelled", "lost")}
+    pids = []
+    for name, job in jobs.items():
+        stage.has(name)
+        pids += [stage.note(job)["agent"][0], *stage.children(job, 2)]
+    session = stage.note(jobs["lost"])["session"]
+    os.kill(stage.note(jobs["lost"])["pid"], signal.SIGKILL)
+    stage.broker.cancel(jobs["cancelled"], "not wanted")
+    lost, cancelled = (stage.outcome(jobs[name]) for name in ("lost", "cancelled"))
+    assert (lost.status, lost.session) == (RunStatus.LOST, session)
+    assert cancelled.status is RunStatus.CANCELLED
+    assert stage.broker.need(jobs["cancelled"]).state is JobState.CANCELLED
+    wait_until(lambda: not [pid for pid in pids if alive(pid)])
+
+
 def test_the_pane_shows_the_agent_at_work_and_a_killed_worker_is_waited_for(stage: Stage) -> None:
-    job = stage.phase("demo: say good morning\ndemo: append started x\ndemo: sleep 3\ndemo: result still me")
+    job = stage.phase(
+        "demo: say good morning\ndemo: append started x\ndemo: sleep 3\ndemo: result still me", "slow"
+    )
     stage.has("started")
     agent = stage.note(job)["agent"][0]
     wait_until(lambda: any("good morning" in line for line in stage.project.lines("agents")))
-    assert any("demo as worker, may edit" in line for line in stage.project.lines("agents"))
+    assert any("slow as slow, may edit" in line for line in stage.project.lines("agents"))
     first = stage.worker()
     os.kill(first, signal.SIGKILL)
     wait_until(lambda: not alive(first))
@@ -95,7 +242,7 @@ def test_the_pane_shows_the_agent_at_work_and_a_killed_worker_is_waited_for(stag
 
 
 def test_an_agent_outlives_the_tmux_server(stage: Stage) -> None:
-    job = stage.phase("demo: append started x\ndemo: sleep 4\ndemo: result survived")
+    job = stage.phase("demo: append started x\ndemo: sleep 2\ndemo: result survived", "slow")
     stage.has("started")
     pid = stage.project.sandbox.tmux_server_pid()
     assert pid
@@ -105,11 +252,10 @@ def test_an_agent_outlives_the_tmux_server(stage: Stage) -> None:
 
 
 def test_a_worker_that_is_stopped_ends_its_agent(stage: Stage) -> None:
-    job = stage.phase("demo: spawn 1 away\ndemo: append started x\ndemo: hang stubborn")
+    job = stage.phase("demo: spawn 1 away\ndemo: append started x\ndemo: hang stubborn", "slow")
     stage.has("started")
     note = stage.note(job)
-    shown = (stage.project.state_dir / "runs" / job / "shown.log").read_text()
-    child = int(shown.split("started ")[1].split()[0])
+    (child,) = stage.children(job, 1)
     stage.project.call("stop", tasks=["agents"])
     wait_until(lambda: not any(alive(pid) for pid in (note["pid"], note["agent"][0], child)))
     assert stage.broker.need(job).state == "queued"

@@ -1,7 +1,8 @@
 """opencode: ``opencode run --format json``.
 
 There is no final event: tokens and cost are summed over its steps, and it is done when its last step ended with the
-reason ``stop`` and its process with exit code 0.
+reason ``stop`` and its process with exit code 0. A rate limit it waits out without an event, for ever if need be: only
+its log tells, so that is asked for on standard error.
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ LOG = ""
 def argv(runner: Runner, request: RunRequest) -> list[str]:
     """The program and its arguments. Its agent ``plan`` may not edit; ``--auto`` answers its questions with yes."""
     words = [*(runner.argv or ("opencode",)), "run", "--format=json", f"--dir={request.cwd}"]
+    words += ["--print-logs", "--log-level=ERROR"]
     if request.permissions == "read":
         words.append("--agent=plan")
     elif request.permissions == "full":

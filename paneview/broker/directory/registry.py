@@ -90,7 +90,11 @@ class DirectoryRegistry(Registry):
     def leave(self, worker: str, reason: str = "") -> None:
         """It ended."""
         with explained(self._root):
+            path = self._path(worker)
+            info, age = read_json(path), age_by(path, self._desk.scratch.now())
             if self._go(worker):
+                if info is not None and age is not None and age >= info["worker"]["ttl"]:
+                    self._missed(worker, info["worker"]["ttl"])  # nobody has told it so far
                 self._desk.feed.tell("worker_stopped", worker=worker, detail={"reason": reason})
 
     def _go(self, worker: str) -> bool:
@@ -105,9 +109,12 @@ class DirectoryRegistry(Registry):
         now = self._desk.scratch.now()
         for worker, age, _ in self._entries("workers", now):
             if age >= worker.ttl and self._go(worker.id):
-                self._desk.feed.tell("heartbeat_missed", worker=worker.id, detail={"ttl": worker.ttl})
+                self._missed(worker.id, worker.ttl)
                 lost.append(worker.id)
         return lost
+
+    def _missed(self, worker: str, ttl: float) -> None:
+        self._desk.feed.tell("heartbeat_missed", worker=worker, detail={"ttl": ttl})
 
     def settle_estates(self) -> int:
         """Readdress what waits for those who are gone, forget the oldest of them; how many jobs."""

@@ -5,8 +5,6 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
-import psutil
-
 _CLOCK = getattr(time, "CLOCK_BOOTTIME", None)  # Linux
 
 
@@ -20,5 +18,7 @@ def this_boot() -> str:
     try:
         return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
     except OSError:
+        import psutil  # noqa: PLC0415 - slow to load, and Linux has no need of it
+
         # Moves by a second when the clock is set; to ten seconds it is as good as a name.
         return f"booted {round(psutil.boot_time(), -1):.0f}"

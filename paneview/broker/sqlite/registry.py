@@ -72,9 +72,13 @@ class SqliteRegistry(Registry):
     def leave(self, worker: str, reason: str = "") -> None:
         """It ended."""
         with self._database.write() as step:
-            if step.rows(
-                "UPDATE workers SET gone = ? WHERE id = ? AND gone IS NULL RETURNING id", step.now, worker
+            for beat, ttl in step.rows(
+                "UPDATE workers SET gone = ? WHERE id = ? AND gone IS NULL RETURNING beat, ttl",
+                step.now,
+                worker,
             ):
+                if max(beat, self._beats.last(worker)) + ttl <= step.now:  # nobody has told it so far
+                    note(step, "heartbeat_missed", worker=worker, detail={"ttl": ttl})
                 note(step, "worker_stopped", worker=worker, detail={"reason": reason})
         self._beats.forget(worker)
 

@@ -1,0 +1,78 @@
+"""Runs from their beginning to the last trace of them, without a worker: plain programs under the shim."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+from paneview.agents.attending import Attendance
+from paneview.agents.model import RunOutcome, RunRequest, RunStatus
+from paneview.config.roles import Runner
+from tests.harness import Sandbox, alive
+
+STUBBORN = """
+import os, signal, subprocess, sys, time
+for number in (signal.SIGINT, signal.SIGTERM):
+    signal.signal(number, lambda number, _: print(number, file=open("signals", "a"), flush=True))
+away = subprocess.Popen(["sleep", "60"], start_new_session=True)
+print(away.pid, file=open("away", "w"), flush=True)
+print("at work", flush=True)
+while True:
+    time.sleep(60)
+"""
+
+
+class Run:
+    """One run of a program, in a folder of its own."""
+
+    def __init__(self, sandbox: Sandbox, *argv: str, **more: object) -> None:
+        self.folder = sandbox.root / "project"
+        self.folder.mkdir()
+        self.shown: list[str] = []
+        kept = sandbox.root / "runs" / sandbox.root.name
+        runner = replace(Runner("mine", "plain", argv=argv), **more)  # type: ignore[arg-type]
+        self.request = RunRequest(sandbox.root.name, "x", self.folder, kept, env=dict(os.environ))
+        self.attendance = Attendance(runner, self.request, self.shown.append)
+
+    def file(self, name: str) -> Path:
+        return self.folder / name
+
+
+def test_ctrl_c_then_term_then_kill_and_then_what_left_its_group(sandbox: Sandbox) -> None:
+    run = Run(sandbox, sys.executable, "-c", STUBBORN)
+    outcome = run.attendance.run(lambda: "end" if "at work" in run.shown else "")
+    assert (outcome.status, outcome.error) == (RunStatus.CANCELLED, "it was cancelled")
+    assert outcome.exit_code == -9
+    assert run.file("signals").read_text().split() == ["2", "15"]
+    assert not alive(int(run.file("away").read_text()))
+
+
+def test_a_refusal_that_is_repeated_for_ever_is_no_sign_of_life(sandbox: Sandbox) -> None:
+    """Its provider's limit comes out, rather than its silence."""
+    script = "while :; do echo 'HTTP 429: too many requests, retry in 90 s' >&2; sleep 0.1; done"
+    began = time.time()
+    outcome = _limited(Run(sandbox, "sh", "-c", script, stall_timeout=0.5))
+    assert outcome.reset_at is not None
+    assert began + 85 < outcome.reset_at < time.time() + 95
+
+
+def test_a_refusal_before_the_time_is_up(sandbox: Sandbox) -> None:
+    _limited(Run(sandbox, "sh", "-c", "echo 'rate limit' >&2; sleep 60", timeout=0.3))
+
+
+def test_what_works_again_after_a_refusal_has_stalled(sandbox: Sandbox) -> None:
+    script = "echo '429 rate limit' >&2; until grep -q 429 \"$1\"; do sleep 0.02; done; echo on; sleep 60"
+    errors = str(sandbox.root / "runs" / sandbox.root.name / "errors.log")
+    run = Run(sandbox, "sh", "-c", script, "sh", errors, stall_timeout=0.5)
+    assert run.attendance.run(str).status is RunStatus.STALLED
+
+
+def _limited(run: Run) -> RunOutcome:
+    outcome = run.attendance.run(str)
+    assert outcome.status is RunStatus.RATE_LIMITED, json.dumps(outcome.to_json())
+    assert outcome.error in (run.request.folder / "errors.log").read_text()
+    return outcome
