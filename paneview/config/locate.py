@@ -45,8 +45,13 @@ def state_home() -> str:
 
 
 def project_key(file: str | os.PathLike[str]) -> str:
-    """A short hash that tells this configuration file from every other on the machine."""
-    return str(sha256(os.fsencode(os.path.realpath(file))).hexdigest()[:KEY_LENGTH])
+    """A short hash that tells this configuration file, with this state home, from every other on the machine.
+
+    The home is part of it: two supervisors with one file and two homes must never take the processes of one for
+    left-overs of the other.
+    """
+    place = os.path.realpath(file) + "\0" + os.path.realpath(state_home())
+    return str(sha256(os.fsencode(place)).hexdigest()[:KEY_LENGTH])
 
 
 def find_project_dir(file: str | os.PathLike[str]) -> str | None:

@@ -22,7 +22,7 @@ def state_home() -> Path:
 
 
 def project_key(file: Path) -> str:
-    """A short hash that tells this configuration file from every other on the machine."""
+    """A short hash that tells this configuration file, with this state home, from every other on the machine."""
     return locate.project_key(file)
 
 

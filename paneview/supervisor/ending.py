@@ -20,7 +20,7 @@ from paneview.rules.states import Stage
 from paneview.supervisor.live import Live
 from paneview.supervisor.terminal import Terminal
 from paneview.tmux.errors import TmuxGone
-from paneview.tmux.guard import ExitStatus
+from paneview.tmux.guard import HELPER, ExitStatus
 
 logger = logging.getLogger(__name__)
 
@@ -80,8 +80,7 @@ class Ender:
         if not await self.look(live) or await self.wait_gone(live, LINGER):
             return []
         left = await self.look(live)
-        rows = ProcessTable.recent().rows
-        names = [f"{one.pid} {rows[one.pid].name if one.pid in rows else '?'}" for one in sorted(left)]
+        names = _names(left)
         proc.send(signal.SIGTERM, left)
         while not await self.wait_gone(live, SWEEP_GRACE):
             proc.send(signal.SIGKILL, await self.look(live))
@@ -107,6 +106,18 @@ def members(live: Live, table: ProcessTable) -> set[ProcessId]:
     found = table.members(live.root, live.marker, live.root.pid if live.root else None, live.known)
     live.known |= found
     return found
+
+
+def _names(left: set[ProcessId]) -> list[str]:
+    """What is told of left-overs: nothing of the guard's own helper."""
+    from paneview.proc.details import command_line  # noqa: PLC0415 - slow to load, and most runs leave nothing
+
+    rows = ProcessTable.recent().rows
+    return [
+        f"{one.pid} {rows[one.pid].name if one.pid in rows else '?'}"
+        for one in sorted(left)
+        if tuple(command_line(one.pid)) != HELPER
+    ]
 
 
 def _call(gone: Callable[[], object]) -> None:

@@ -30,6 +30,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 SHELL = "/bin/sh"
+# What the leader waits with for the terminal to close. A hang-up that comes between its fork and its exec leaves it to
+# end by itself: it is the guard's, and nothing that a task left behind.
+HELPER = ("sleep", "0.3")
 
 _BEFORE = "trap : INT TERM QUIT; exec 3>&2 2>/dev/null; ( trap : INT TERM HUP QUIT; ( exec 2>&3 3>&-; "
 _AFTER = (
@@ -37,7 +40,7 @@ _AFTER = (
     "code=$?; "
     'trap \'kill "$!"; exit "$code"\' HUP; '
     "exec <&- >&- 3>&-; "
-    'sleep 0.3 & wait "$!"; '
+    f'{" ".join(HELPER)} & wait "$!"; '
     'exit "$code"'
 )
 # A shell of its own for the command, so that what it says of itself (``$$``, ``$0``) is right; or, where nothing in

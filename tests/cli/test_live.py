@@ -7,6 +7,7 @@ import os
 import shlex
 import signal
 import subprocess
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -50,6 +51,29 @@ def task(project: Path, name: str) -> dict[str, Any]:
 def supervisors(sandbox: Sandbox) -> list[int]:
     """The processes that supervise in this sandbox."""
     return [one.pid for one in marked(sandbox.marker) if "--serve" in one.cmdline()]
+
+
+def test_one_file_with_two_state_homes_is_two_projects(live: Path, sandbox: Sandbox) -> None:
+    """Each counts its runs from one: the processes of one are no left-overs of the other."""
+    ask(live, "start", "db", "web")
+    wait_until(lambda: task(live, "db")["state"] == "running")
+    mine = [task(live, name)["pid"] for name in ("db", "web")]
+    other = {
+        "PANEVIEW_HOME": str(sandbox.root / "other"),
+        "PANEVIEW_TMUX_SOCKET": str(sandbox.root / "other.sock"),
+    }
+
+    def ended() -> int:
+        return run("events", cwd=live, env=other).out.count("task_exited")
+
+    try:
+        for times in (1, 2):
+            assert run("start", "job", "--no-deps", cwd=live, env=other).status == 0
+            wait_until(partial(lambda times: ended() >= times, times))
+    finally:
+        run("down", cwd=live, env=other)
+    assert [task(live, name)["pid"] for name in ("db", "web")] == mine
+    assert all(map(alive, mine))
 
 
 def test_every_command_prints_its_shape(live: Path) -> None:
