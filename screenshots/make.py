@@ -53,6 +53,13 @@ PICTURES = {
     "fleet-200x60": Picture((200, 60), "chatter", wait="chatter ● running", settle=25.0),
     "fleet-light": Picture((118, 34), "chatter", wait="chatter ● running", theme="light"),
     "search": Picture((118, 34), "chatter", ("2", "slash", *"error", "enter", "n"), " of "),
+    "input": Picture((118, 34), "publish", ("n",), "needs input"),
+    "typing": Picture((80, 24), "publish", ("i", "y"), "typing into publish"),
+    "logs": Picture((118, 34), "chatter", ("2", "T"), "following"),
+    "merged": Picture((118, 34), "worker.1", ("space", "space", "equals_sign"), " + "),
+    "tiles": Picture((200, 60), "worker.1", ("asterisk", "equals_sign", "equals_sign"), "── publish"),
+    "graph": Picture((80, 24), "web", ("6",), "worker.1"),
+    "stop": Picture((80, 24), "store", ("x",), "also stops"),
     "why": Picture((80, 24), "flaky", ("w",), "Why?"),
     "kill": Picture((80, 24), "store", ("K",), "Kill store?"),
     "leave": Picture((80, 24), "web", ("q",), "Leave sample?"),
@@ -84,7 +91,7 @@ def main() -> int:
         file = shutil.copy(HERE.parent / "sample.toml", place / "sample.toml")
         try:
             paneview(place, "start")
-            paneview(place, "start", "load")
+            paneview(place, "start", "load", "publish")
             until(lambda: flaky_restarts(place) > 0, "a crash of flaky")
             for name in wanted:
                 asyncio.run(take(name, PICTURES[name], Path(file), place))

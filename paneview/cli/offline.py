@@ -71,6 +71,8 @@ def _view(task: Task, state: TaskState, run: RunRow | None, masker: Masker) -> d
         "health": state.health.value,
         "ready": state.ready and process is not None,
         "reason": reason,
+        "probe_failures": 0,
+        "next_probe_at": None,
         "needs_input": None,
         "pid": process.pid if process else None,
         "exit_code": state.exit.code,

@@ -23,7 +23,16 @@ _STATUS = (
     Column("CPU", right=True, drop=6),
     Column("MEM", right=True, drop=7),
 )
-_TIMES = {"started_at", "ended_at", "next_start_at", "waiting_since", "healthy_since", "due", "ts"}
+_TIMES = {
+    "started_at",
+    "ended_at",
+    "next_start_at",
+    "next_probe_at",
+    "waiting_since",
+    "healthy_since",
+    "due",
+    "ts",
+}
 
 
 def print_status(raw: dict[str, Any]) -> None:

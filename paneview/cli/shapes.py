@@ -31,6 +31,10 @@ class Task(Shape):
     """What depends on it may start."""
     reason: str
     """Why it is where it is."""
+    probe_failures: int
+    """Probes of this run that failed, in a row."""
+    next_probe_at: float | None
+    """While its probe fails: when it is probed again."""
     needs_input: str | None
     """What it asks, while it waits for an answer."""
     pid: int | None

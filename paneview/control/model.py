@@ -24,6 +24,8 @@ class TaskView:
     health: str = "none"  # none starting healthy unhealthy
     ready: bool = False
     reason: str | None = None  # why it is not running, or what it waits for
+    probe_failures: int = 0  # in a row, of the run that is on
+    next_probe_at: float | None = None  # while its probe fails
     needs_input: str | None = None  # what it asks, while it waits for an answer
     pid: int | None = None
     exit_code: int | None = None  # of the last run

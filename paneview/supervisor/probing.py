@@ -33,6 +33,8 @@ class Prober:
         self._log = log
         self._grown: dict[str, asyncio.Event] = {}
         self.last: dict[str, ProbeResult] = {}
+        self.pause: dict[str, float] = {}
+        """Seconds from a task's last probe to the next one, as long as that one fails."""
 
     def grown(self, heads: Mapping[str, int]) -> None:
         """The logs of these tasks have grown."""
@@ -55,6 +57,8 @@ class Prober:
         wait = FIRST_INTERVAL
         while True:
             result = await run_probe(spec, env=environ, cwd=task.cwd, marker=f"{self._key}-{run}-probe")
+            following = task.health_interval if ready() else min(wait * GROWTH, task.health_interval)
+            self.pause[task.name] = max(FIRST_INTERVAL, following - result.duration)
             yield result
             # From beginning to beginning, so that a slow probe does not stretch the interval.
             wait = task.health_interval if ready() else min(wait * GROWTH, task.health_interval)

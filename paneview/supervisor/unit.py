@@ -95,6 +95,8 @@ class Unit:
         self.live: Live | None = None
         self.row: RunRow | None = None
         self.probe_note = ""  # what the last probe said
+        self.probes_failed = 0  # in a row, of this run
+        self.next_probe_at: float | None = None
         self.question = ""  # what its run waits to be told; see `asking`
         self._services = services
         self._changed = changed
@@ -312,10 +314,14 @@ class Unit:
     async def _probe(self) -> None:
         live = self.live
         assert live is not None
+        self.probes_failed, self.next_probe_at = 0, None
         async for result in self._services.prober.probe(self.task, live.run, lambda: self.state.ready):
             if live is not self.live:
                 return
             self.probe_note = result.detail
+            self.probes_failed = 0 if result.ok else self.probes_failed + 1
+            pause = self._services.prober.pause.get(self.name)
+            self.next_probe_at = None if pause is None else self._services.clock.now() + pause
             self.feed(Probed(result.ok, result.detail))
 
     # The run

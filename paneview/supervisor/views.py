@@ -23,12 +23,15 @@ def task_view(unit: Unit, now: float, usage: Usage | None, log_end: int, why: st
     alive = state.phase in (Phase.RUNNING, Phase.STOPPING) and unit.live is not None
     window = (unit.live and unit.live.window_id) or (unit.row and unit.row.window_id) or None
     pane = (unit.live and unit.live.pane_id) or (unit.row and unit.row.pane_id) or None
+    failing = alive and unit.probes_failed > 0
     return {
         "name": task.name,
         "state": state.phase.value,
         "health": state.health.value,
         "ready": state.ready,
         "reason": why,
+        "probe_failures": unit.probes_failed if alive else 0,
+        "next_probe_at": unit.next_probe_at if failing else None,
         "needs_input": (unit.question or None) if alive else None,
         "pid": unit.live.command_pid() if alive and unit.live else None,
         "exit_code": state.exit.code,

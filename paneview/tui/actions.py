@@ -30,6 +30,7 @@ class Verb(NamedTuple):
     ends: bool = True  # a process ends by it
 
 
+MOST_NAMED = 9  # tasks in a question with a line of their own
 VERBS = {
     "start": Verb("start", "started", ends=False),
     "stop": Verb("stop", "stopped"),
@@ -41,7 +42,8 @@ VERBS = {
 async def perform(app: PaneviewApp, verb: Verb, names: Sequence[str]) -> None:
     """Ask for it, wait until it is done, and tell what failed."""
     try:
-        reply = await app.link.call(verb.do, tasks=list(names), timeout=None)
+        with app.doing.under_way(f"{verb.do} {listed(names)}"):
+            reply = await app.link.call(verb.do, tasks=list(names), timeout=None)
     except ControlError as error:
         failed = [
             str(result.get("error")) for result in error.extra.get("results", ()) if not result.get("ok")
@@ -82,7 +84,8 @@ async def export(app: PaneviewApp, options: Sequence[str]) -> None:
         stdout=asyncio.subprocess.DEVNULL,
         stderr=asyncio.subprocess.PIPE,
     )
-    _, said = await process.communicate()
+    with app.doing.under_way("export"):
+        _, said = await process.communicate()
     if process.returncode:
         app.tell(clean(said.decode("utf-8", "replace").strip()) or "export failed", failed=True)
     else:
@@ -91,16 +94,21 @@ async def export(app: PaneviewApp, options: Sequence[str]) -> None:
 
 def effects(verb: Verb, names: Sequence[str], picture: Picture) -> list[str]:
     """What the action will do, line by line, for the question before it."""
+    tasks = [picture.tasks[name] for name in names if name in picture.tasks]
+    met = [task for task in tasks if len(tasks) == 1 or task.running or task.state in ("waiting", "backoff")]
     lines = []
-    for name in names:
-        task = picture.tasks.get(name)
-        if task is None:
-            continue
+    for task in met if len(met) <= MOST_NAMED + 1 else met[:MOST_NAMED]:
         up = words.uptime(task, picture.clock())
         state = f"{words.look(task).word}" + (f" for {words.duration(up)}" if up is not None else "")
         count = f", {task.processes} processes" if (task.processes or 0) > 1 else ""
         pid = f", pid {task.pid}{count}" if task.pid is not None else ""
-        lines.append(f"{clean(name)}: {state}{pid}")
+        lines.append(f"{clean(task.name)}: {state}{pid}")
+    if len(met) > MOST_NAMED + 1:
+        lines.append(
+            f"… and {len(met) - MOST_NAMED} more: {listed([task.name for task in met[MOST_NAMED:]])}"
+        )
+    if quiet := [task.name for task in tasks if task not in met]:
+        lines.append(f"No process: {listed(quiet)}.")
     if verb.do == "kill":
         lines.append("SIGKILL at once to the whole process tree: nothing is saved or closed.")
     if verb.do in ("kill", "stop"):
@@ -135,7 +143,8 @@ def scaled(name: str, by: int, picture: Picture) -> tuple[str, int]:
 async def scale(app: PaneviewApp, base: str, count: int) -> None:
     """Run another number of replicas, and tell."""
     try:
-        await app.link.call("scale", task=base, replicas=count, timeout=None)
+        with app.doing.under_way(f"scale {clean(base)} to {count}"):
+            await app.link.call("scale", task=base, replicas=count, timeout=None)
     except ControlError as error:
         app.tell(f"scale {base}: {error.message}", failed=True)
     else:

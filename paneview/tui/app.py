@@ -24,6 +24,7 @@ from paneview.control.errors import ControlError
 from paneview.tui import flownews, terminal
 from paneview.tui import theme as themes
 from paneview.tui.askhistory import Asked
+from paneview.tui.doing import Doing
 from paneview.tui.keys import key
 from paneview.tui.link import Link, MakeControl
 from paneview.tui.logstate import Logs
@@ -33,6 +34,7 @@ from paneview.tui.screens.base import MainScreen
 from paneview.tui.screens.fleet import FleetScreen
 from paneview.tui.settings import Settings, check_keys, load_settings, settings_file
 from paneview.tui.text import clean
+from paneview.tui.widgets.header import Header
 
 TOAST = 3.0  # s that a success stays
 TROUBLE = 8.0  # s that a failure stays
@@ -93,6 +95,7 @@ class PaneviewApp(App[int], inherit_bindings=False):
         )
         self.picture = Picture(clock)
         self.link = Link(self.picture, make)
+        self.doing = Doing(self._doing_changed)
         self.logs = Logs(self.picture, self.link.call)
         self.selected: str | None = None
         self.group: list[str] = []
@@ -259,7 +262,8 @@ class PaneviewApp(App[int], inherit_bindings=False):
 
     async def _request(self, do: str, args: dict[str, Any]) -> None:
         try:
-            await self.link.call(do, timeout=None, **args)
+            with self.doing.under_way(do):
+                await self.link.call(do, timeout=None, **args)
         except ControlError as error:
             self.tell(f"{do}: {error.message}", failed=True)
         else:
@@ -298,12 +302,12 @@ class PaneviewApp(App[int], inherit_bindings=False):
             )
             self.exit(0)
         elif answer == "s":
-            self.tell("stopping all tasks…")
             self.run_worker(self._stop_all())
 
     async def _stop_all(self) -> None:
         try:
-            await self.link.call("down", timeout=None)
+            with self.doing.under_way("stopping all tasks"):
+                await self.link.call("down", timeout=None)
         except ControlError as error:
             if error.code != "disconnected":
                 self.tell(f"stop all: {error.message}", failed=True)
@@ -324,6 +328,11 @@ class PaneviewApp(App[int], inherit_bindings=False):
         self.logs.update(change)
         for message, bad in flownews.of(change, self.picture.flows):
             self.notify(message, severity="error" if bad else "information", timeout=TROUBLE, markup=False)
+
+    def _doing_changed(self) -> None:
+        for screen in self.screen_stack:
+            for header in screen.query(Header):
+                header.redraw()
 
     def _recolour(self, _theme: object) -> None:
         self.inks = themes.inks(self.current_theme, self.get_css_variables())

@@ -12,10 +12,16 @@ from typing import NamedTuple
 from paneview.control.model import TaskView
 from paneview.tui.words import CHANGING, NEEDS_PERSON, condition, look, rank
 
+
+def natural(name: str) -> list[tuple[int, str]]:
+    """A key that sorts ``worker.10`` behind ``worker.9``."""
+    return [(int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"(\d+)", name) if part]
+
+
 ORDERS: dict[str, Callable[[TaskView], object]] = {
     "urgency": rank,
     "file": lambda _: 0,
-    "name": lambda task: task.name,
+    "name": lambda task: natural(task.name),
     "cpu": lambda task: -(task.cpu_percent or 0.0),
     "memory": lambda task: -(task.rss_bytes or 0),
     "restarts": lambda task: -task.restarts,

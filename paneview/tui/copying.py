@@ -10,6 +10,7 @@ import asyncio
 import os
 import re
 import time
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,20 +23,21 @@ if TYPE_CHECKING:
     from paneview.tui.app import PaneviewApp
 
 MOST_COPIED = 20_000  # lines: more is for a file
-STEP = 5000
+STEP = 1000
+NEAR = 50  # lines between two that are asked for together
 
 
-async def copy_lines(app: PaneviewApp, feed: LogFeed, first: int, last: int, *, save: bool) -> None:
-    """Copy lines ``first`` to ``last``, or write them to a file in the current folder."""
-    count = last - first + 1
+async def copy_lines(app: PaneviewApp, feed: LogFeed, numbers: Sequence[int], *, save: bool) -> None:
+    """Copy the lines with these numbers, or write them to a file in the current folder."""
+    count = len(numbers)
     try:
         if save:
-            app.tell(f"{words.plural(count, 'line')} saved to {await _save(feed, first, count)}")
+            app.tell(f"{words.plural(count, 'line')} saved to {await _save(app, feed, numbers)}")
             return
         if count > MOST_COPIED:
             app.tell(f"{count:,} lines are too many to copy: S saves them to a file", failed=True)
             return
-        text = "\n".join([_plain(line) for line in await feed.fetch(first, count)])
+        text = "\n".join([_plain(line) async for line in _lines(feed, numbers)])
         how = await to_clipboard(app, text)
     except ControlError as error:
         app.tell(f"copy: {error.message}", failed=True)
@@ -70,12 +72,36 @@ def _plain(line: LineView) -> str:
     return f"{line.task}: {text}" if line.task else text
 
 
-async def _save(feed: LogFeed, first: int, count: int) -> Path:
+async def _save(app: PaneviewApp, feed: LogFeed, numbers: Sequence[int]) -> Path:
     stem = re.sub(r"[^\w.-]", "_", feed.task)
     path = Path.cwd() / f"{stem}-{time.strftime('%Y%m%d-%H%M%S')}.log"
-    with path.open("x", encoding="utf-8", errors="replace") as file:
-        while count > 0:
-            for line in await feed.fetch(first, min(STEP, count)):
-                file.write(f"{_plain(line)}\n")
-            first, count = first + STEP, count - STEP
+    with (
+        app.doing.under_way(f"saving {stem}") as far,
+        path.open("x", encoding="utf-8", errors="replace") as file,
+    ):
+        written = 0
+        async for line in _lines(feed, numbers):
+            file.write(f"{_plain(line)}\n")
+            written += 1
+            if written % STEP == 0:
+                far(f"{100 * written // len(numbers)} %")
     return path
+
+
+async def _lines(feed: LogFeed, numbers: Sequence[int]) -> AsyncIterator[LineView]:
+    """These lines; those that lie near each other are asked for together."""
+    at = 0
+    while at < len(numbers):
+        after = at + 1
+        while (
+            after < len(numbers)
+            and numbers[after] - numbers[after - 1] <= NEAR
+            and numbers[after] - numbers[at] < STEP
+        ):
+            after += 1
+        wanted = numbers[at:after]
+        known = set(wanted)
+        for line in await feed.fetch(wanted[0], wanted[-1] + 1 - wanted[0]):
+            if line.number in known:
+                yield line
+        at = after

@@ -204,8 +204,8 @@ class Picture:
 
     def _sample(self) -> None:
         """Remember what everything uses, once a second at most: the small curves are drawn from it."""
-        now = time.monotonic()
-        if now - self._last_sample < 0.9:
+        now = self.clock()
+        if 0 <= now - self._last_sample < 0.9:
             return
         self._last_sample = now
         total, memory = 0.0, 0

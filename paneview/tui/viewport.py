@@ -45,6 +45,9 @@ class Source(Protocol):
     def size(self) -> int:
         """How many lines there are."""
 
+    def between(self, first: int, last: int) -> Sequence[int]:
+        """The lines from ``first`` to ``last``, both included."""
+
 
 class Whole(NamedTuple):
     """Every line from ``start`` up to, not including, ``end``."""
@@ -81,6 +84,10 @@ class Whole(NamedTuple):
     def size(self) -> int:
         """How many lines there are."""
         return max(0, self.end - self.start)
+
+    def between(self, first: int, last: int) -> Sequence[int]:
+        """The lines from ``first`` to ``last``."""
+        return range(max(first, self.start), min(last + 1, self.end))
 
 
 class Hits:
@@ -120,6 +127,10 @@ class Hits:
     def size(self) -> int:
         """How many hits there are so far."""
         return len(self.numbers)
+
+    def between(self, first: int, last: int) -> Sequence[int]:
+        """The hits from ``first`` to ``last``."""
+        return self.numbers[bisect_left(self.numbers, first) : bisect_right(self.numbers, last)]
 
 
 Height = Callable[[int], int]

@@ -11,13 +11,14 @@ from paneview.tui.text import clean
 def why(task: TaskView, picture: Picture) -> str:
     """One sentence."""
     name, now = clean(task.name), picture.clock()
-    reason = clean(task.reason or "")
     tell = _TELL.get(task.state)
     text = tell(task, picture, now) if tell else task.state
     sentence = f"{name} {text}"
-    if task.needs_input or not reason or reason in sentence:
-        return f"{sentence}."
-    return f"{sentence}: {reason}."
+    reason = clean(task.reason or "").partition("; restart ")[0]  # which says again what the sentence says
+    told = (
+        task.needs_input or not reason or reason in sentence or (task.state == "waiting" and ":" in sentence)
+    )
+    return f"{sentence}{'' if told else f': {reason}'}{_next(task, now)}."
 
 
 def _running(task: TaskView, _picture: Picture, now: float) -> str:
@@ -34,14 +35,31 @@ def _running(task: TaskView, _picture: Picture, now: float) -> str:
     return f"runs{since}{health.get(task.health, '')}{again}"
 
 
-def _waiting(task: TaskView, picture: Picture, _now: float) -> str:
-    missing = []
-    for name in task.depends_on:
-        other = picture.tasks.get(name)
-        if other is None or not other.ready:
-            state = words.look(other).word if other else "unknown"
-            missing.append(f"{clean(name)} ({state})")
-    return "waits" + (f" for {', '.join(missing)}" if missing else "")
+def _waiting(task: TaskView, picture: Picture, now: float) -> str:
+    needed = [(name, picture.tasks.get(name)) for name in task.depends_on]
+    held = [_held(clean(name), other, now) for name, other in needed if other is None or not other.ready]
+    return "waits" + (f": {'; '.join(held)}" if held else "")
+
+
+def _held(name: str, other: TaskView | None, now: float) -> str:
+    """What is the matter with a task that another one needs."""
+    if other is None:
+        return f"there is no {name}"
+    reason = clean(other.reason or "")
+    if other.running and other.probe_failures:
+        note = reason.partition(": ")[2] or reason
+        times = words.plural(other.probe_failures, "time")
+        return f"{name}'s probe failed {times}, {note}{_next(other, now)}"
+    state = words.look(other).word
+    return f"{name} is {state}" + (f" ({reason})" if reason and reason != state else "")
+
+
+def _next(task: TaskView, now: float) -> str:
+    """When a probe that fails is tried again."""
+    if not task.next_probe_at or not task.running:
+        return ""
+    left = max(0.0, task.next_probe_at - now)
+    return f"; next in {left:.1f} s" if left < 10 else f"; next in {words.duration(left)}"
 
 
 def _backoff(task: TaskView, _picture: Picture, now: float) -> str:

@@ -57,6 +57,7 @@ _RANKS |= {"running": 4, "healthy": 4, "idle": 5, "stopped": 5, "done": 5}
 NEEDS_PERSON = frozenset({"asking", "failed", "quarantined", "unhealthy"})
 CHANGING = frozenset({"waiting", "starting", "stopping", "backoff", "unready"})
 RUNNING = frozenset({"running", "healthy"})
+NO_TASKS = "No tasks yet. 'paneview add NAME COMMAND' adds one; or edit the file, then :reload"
 
 
 def condition(task: TaskView) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from collections.abc import Iterator
@@ -11,6 +12,7 @@ from tests.bench.place import Project, project, sleepers
 from tests.bench.settings import Settings
 from tests.bench.table import Reference, Row, measured, percentile
 from tests.bench.usage import Cost, cost
+from tests.harness import wait_until
 
 TASKS = 50
 # Two of these write 100,000 lines a second together, however slow the machine, unless something holds them back.
@@ -29,9 +31,12 @@ while True:
 def rows(settings: Settings) -> Iterator[Row]:
     """First frame beside a bare Python; the cursor's move with nothing going on, and while output floods in."""
     yield _first_frame(settings)
-    _, idle, _ = _keys(settings, "exec sleep 100000 #")
+    still, busy = "exec sleep 100000 #", f"exec {sys.executable} flood.py"
+    _, idle, _ = _keys(settings, still)
     yield measured("key → screen, nothing going on", idle, "ms", reach=8, worst_reach=40)
-    lines, flooded, flood = _keys(settings, f"exec {sys.executable} flood.py")
+    _, times, _ = _keys(settings, still, pane=True)
+    yield measured("the same in a tmux pane", times, "ms", reach=8, worst_reach=40)
+    lines, flooded, flood = _keys(settings, busy)
     yield measured(
         f"key → screen, {lines:,.0f} lines/s arriving",
         flooded,
@@ -40,10 +45,14 @@ def rows(settings: Settings) -> Iterator[Row]:
         reach=20,
         worst_reach=100,
     )
+    _, times, _ = _keys(settings, busy, pane=True)
+    yield measured("the same in a tmux pane", times, "ms", reach=20, worst_reach=100)
     yield Row("the TUI meanwhile: CPU", flood.cpu_percent, "%", reach=45)
     yield Row(
         "the TUI meanwhile: memory", flood.pss_mb, "MB PSS", reach=60, note=f"RSS {flood.rss_mb:.0f} MB"
     )
+
+    yield _question(settings)
 
 
 def _first_frame(settings: Settings) -> Row:
@@ -60,14 +69,36 @@ def _first_frame(settings: Settings) -> Row:
     return measured("TUI spawned → first frame", times, "ms", references=[bare], reach=350)
 
 
-def _keys(settings: Settings, command: str) -> tuple[float, list[float], Cost]:
+def _question(settings: Settings) -> Row:
+    """How soon the screen tells that a task waits for an answer."""
+    times = []
+    command = 'while read -r go < gate; do printf "Overwrite? [y/N] "; read -r answer; done'
+    with project(
+        f"[tasks.calm]\ncommand = 'exec sleep 100000'\n[tasks.ask]\ncommand = '''{command}'''\n"
+    ) as ours:
+        os.mkfifo(ours.folder / "gate")
+        ours.cli("start")
+        ours.wait_running(2)
+        with ours.screen() as screen:
+            screen.wait_for("ask")
+            for _ in range(settings.runs(20)):
+                time.sleep(0.5)
+                began = screen.press("")
+                (ours.folder / "gate").write_text("go\n")
+                times.append(1000 * (screen.wait_for("needs input") - began))
+                ours.ask("paste", task="ask", text="y\n")
+                wait_until(lambda: not ours.running()["ask"]["needs_input"])
+    return measured("a question in a task → marked on the screen", times, "ms", reach=250, worst_reach=500)
+
+
+def _keys(settings: Settings, command: str, *, pane: bool = False) -> tuple[float, list[float], Cost]:
     """Lines a second; ms from a key until the cursor stands on the other of two tasks; what the TUI costs."""
     times = []
     with project("".join(f"[tasks.task{side}]\ncommand = '{command} {side}'\n" for side in "ab")) as ours:
         (ours.folder / "flood.py").write_text(FLOOD)
         ours.cli("start")
         ours.wait_running(2)
-        with ours.screen() as screen:
+        with ours.screen(pane=pane) as screen:
             screen.wait_for("▌ taska")
             time.sleep(2)
             before, began = _lines(ours), time.perf_counter()

@@ -11,6 +11,7 @@ import json
 import os
 import re
 import select
+import shlex
 import shutil
 import signal
 import socket
@@ -146,9 +147,14 @@ class Project:
         """Start a headless supervisor directly; returns before it answers."""
         return self.place.spawn(PANEVIEW, "--serve", *options, str(self.file), cwd=self.folder)
 
-    def screen(self) -> Screen:
-        """The TUI, to be entered."""
-        return Screen([PANEVIEW, str(self.file)], self.folder, self.place.env)
+    def screen(self, *, pane: bool = False) -> Screen:
+        """The TUI, to be entered; in a ``pane`` of a tmux that somebody is attached to, if that is wanted."""
+        command = [PANEVIEW, str(self.file)]
+        if pane:
+            tmux = shutil.which("tmux") or "tmux"
+            view = str(self.place.root / "view.sock")
+            command = [tmux, "-S", view, "-f", "/dev/null", "new-session", shlex.join(command)]
+        return Screen(command, self.folder, self.place.env)
 
     def state_dir(self) -> Path:
         """The project's state folder. Raises FileNotFoundError before a supervisor has made it."""

@@ -197,3 +197,13 @@ def office() -> QueueSupervisor:
     ]  # fmt: skip
     quarantined = {"reviewer.2": {"reason": "5 respawns in 300 s: exit code 1"}}
     return QueueSupervisor(jobs, workers, quarantined=quarantined)
+
+
+def away() -> QueueSupervisor:
+    supervisor = office()
+    supervisor.about["problem"] = "Redis at queue.example:6379 does not answer: Connection refused"
+    return supervisor
+
+
+def no_queue() -> QueueSupervisor:
+    return QueueSupervisor([], [], in_use=False)

@@ -27,7 +27,7 @@ def shop() -> Supervisor:
         task("web", health="unhealthy", ready=False, depends_on=["api"], restarts=2, port=3000, cpu_percent=101.2,
              rss_bytes=1300 << 20, reason="health check failed 3 of 3: connection refused on port 3000"),
         task("worker", "backoff", exit_code=1, restarts=3, next_start_at=NOW + 4, depends_on=["db"],
-             reason="exited with 1, restart 3 of 5 in 4 s"),
+             reason="exit code 1; restart 3 of 5 in 4.0 s"),
         task("mailer", "waiting", depends_on=["web"], reason="waits for web: its health check failed 3 of 3"),
         task("importer", "failed", exit_code=None, signal=9, restarts=5, max_restarts=5, reason="gave up after 5 restarts"),  # noqa: E501
         task("shell", "idle", auto_start=False, description="A Python prompt, started by hand"),
@@ -53,3 +53,20 @@ def shop() -> Supervisor:
     }
     logs["importer"] = [f"row {number} imported" for number in range(40)]
     return Supervisor(tasks, logs=logs, events=events)
+
+
+def one() -> Supervisor:
+    return Supervisor([task("web", health="healthy", port=8000)], logs={"web": ["listening on port 8000"]})
+
+
+def hundreds() -> Supervisor:
+    states = ["running", "running", "running", "failed", "waiting", "done", "stopped"]
+    return Supervisor(
+        [task(f"service-{n:03}", states[n * 7 % 11 % 7], group=f"group {n % 4}") for n in range(200)]
+    )
+
+
+def gone() -> Supervisor:
+    supervisor = shop()
+    supervisor.leaves_at_once = True
+    return supervisor

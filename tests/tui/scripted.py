@@ -61,6 +61,7 @@ class Supervisor:
         self.answers: dict[str, dict[str, Any] | ControlError] = {}
         self.up = True
         self.first = 0
+        self.leaves_at_once = False
         self._push: Callable[[dict[str, Any]], None] = lambda _: None
         self._cut: Callable[[str], None] = lambda _: None
         self._came_up = asyncio.Event()
@@ -125,6 +126,9 @@ class Supervisor:
         return answer if answer is not None else getattr(self, f"_{do}", self._acted)(**args)
 
     def _snapshot(self) -> None:
+        self._push({"push": "snapshot", "seq": 0, "status": self._status()})
+
+    def _status(self) -> dict[str, Any]:
         for name, item in self.tasks.items():
             item["log_end"] = len(self.logs.get(name, ()))
         status = {"session": "shop", "running": True, "file": "/home/ann/shop/paneview.toml"}
@@ -132,7 +136,7 @@ class Supervisor:
             "supervisor": {"pid": 77, "uptime_s": 900.0, "version": "0"},
             "tasks": [*self.tasks.values()],
         }
-        self._push({"push": "snapshot", "seq": 0, "status": status})
+        return status
 
     def _acted(self, tasks: list[str] | None = None, **_: Any) -> dict[str, Any]:
         return {"results": [{"ok": True, "task": name, "action": "done"} for name in tasks or self.tasks]}

@@ -212,7 +212,7 @@ async def test_an_empty_table_names_the_next_key() -> None:
         await pilot.press("slash", *"zzz", "enter")
         assert "No task matches zzz. Esc clears the filter" in text(pilot, "#tasks")
     async with running(Supervisor([])) as pilot:
-        assert "No tasks in this project yet" in text(pilot, "#tasks")
+        assert "No tasks yet" in text(pilot, "#tasks")
     async with running(many(3)) as pilot:
         await pilot.press("f")
         assert "Nothing fails. f shows all tasks" in text(pilot, "#tasks")
@@ -236,7 +236,7 @@ async def test_why() -> None:
     async with running(shop()) as pilot:
         await pilot.press("j", "j", "j", "w")
         await pilot.pause()
-        assert "mailer waits for web (unhealthy)" in text(pilot, "#box")
+        assert "mailer waits: web is unhealthy" in text(pilot, "#box")
 
 
 async def test_columns_fall_away_but_never_name_state_and_exit() -> None:

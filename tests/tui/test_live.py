@@ -153,7 +153,10 @@ def test_no_colour_where_none_is_wanted(
     assert codes <= {"", "0", "1", "2", "4", "7", "39", "49"}
 
 
-def test_a_terminal_that_stops_reading_stalls_nobody_and_can_be_left(sandbox: Sandbox, folder: Path) -> None:
+@pytest.mark.parametrize("seconds", [1, pytest.param(10, marks=pytest.mark.chaos)])
+def test_a_terminal_that_stops_reading_stalls_nobody_and_can_be_left(
+    sandbox: Sandbox, folder: Path, seconds: int
+) -> None:
     """Nobody reads the pseudo-terminal: the screen falls behind, the tasks do not, and a signal still ends it."""
     run("start", cwd=folder)
     child, terminal = pty.fork()
@@ -163,8 +166,11 @@ def test_a_terminal_that_stops_reading_stalls_nobody_and_can_be_left(sandbox: Sa
         os.execv(COMMAND[0], [*COMMAND])
     try:
         _read_until(terminal, b"talk")
-        before = _said(folder)
-        wait_until(lambda: _said(folder) > before + 50)  # each line a frame, drawn into nothing
+        before, stopped = _said(folder), time.monotonic()
+        # Each line is a frame, drawn into nothing; what crashes meanwhile is brought back.
+        wait_until(lambda: _said(folder) > before + 20 * seconds * 0.8)
+        assert run("restart", "big", cwd=folder).status == 0
+        wait_until(lambda: time.monotonic() > stopped + seconds)
         began = time.monotonic()
         os.kill(child, signal.SIGTERM)
         status = wait_until(lambda: os.waitpid(child, os.WNOHANG)[1] or None)

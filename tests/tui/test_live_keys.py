@@ -124,6 +124,19 @@ def test_inside_tmux_the_client_switches_over_and_back(sandbox: Sandbox, folder:
         wait_until(lambda: "0 view" in session())
 
 
+@pytest.mark.parametrize("inside", [True, False])
+def test_lines_are_copied_and_it_says_how(sandbox: Sandbox, folder: Path, *, inside: bool) -> None:
+    run("start", cwd=folder)
+    sandbox.tmux("set-option", "-s", "set-clipboard", "on")
+    pane = Pane(sandbox, folder, command="" if inside else f"env -u TMUX {shlex.join(COMMAND)}")
+    pane.wait_for("▌ talk", "● running")
+    pane.type("j")
+    pane.wait_for("▌ big", "\n200000")
+    pane.type("Tab", "v", "k", "k", "y")
+    pane.wait_for("3 lines copied", "to tmux and the clipboard" if inside else "by the terminal (OSC 52)")
+    wait_until(lambda: sandbox.tmux("show-buffer", check=False) == "199998\n199999\n200000")
+
+
 def test_logs_merged_by_time_and_their_first_line(sandbox: Sandbox, folder: Path) -> None:
     run("start", cwd=folder)
     pane = Pane(sandbox, folder)

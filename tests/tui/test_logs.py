@@ -239,6 +239,16 @@ async def test_copy_says_what_it_did() -> None:
         await eventually(lambda: pilot.app.clipboard == "red\ntwo\nthree")
 
 
+async def test_what_the_filter_hides_is_neither_selected_nor_copied() -> None:
+    lines = [f"{'error' if number % 7 == 0 else 'fine'} {number}" for number in range(200)]
+    async with running(logging(lines)) as pilot:
+        await pilot.press("tab", "ampersand", *"error", "enter")
+        await eventually(lambda: "29 matches" in text(pilot, "#log"))
+        await settled(pilot)
+        await pilot.press("v", "k", "k", "y")
+        await eventually(lambda: pilot.app.clipboard == "error 182\nerror 189\nerror 196")
+
+
 async def test_dragging_over_lines_copies_them() -> None:
     async with running(logging([f"line {number}" for number in range(8)])) as pilot:
         await pilot.mouse_down("#log", offset=(2, 3))

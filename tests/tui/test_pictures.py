@@ -15,7 +15,7 @@ from textual.pilot import Pilot
 from tests.harness import eventually
 from tests.tui.running import app_for, settled
 from tests.tui.scenes import shop
-from tests.tui.scripted import Supervisor, task
+from tests.tui.scripted import Supervisor
 
 MADE_BY = "8.2.8"
 pytestmark = pytest.mark.skipif(
@@ -25,48 +25,21 @@ pytestmark = pytest.mark.skipif(
 Compare = Callable[..., bool]
 
 
-def hundreds() -> Supervisor:
-    states = ["running", "running", "running", "failed", "waiting", "done", "stopped"]
-    return Supervisor(
-        [task(f"service-{n:03}", states[n * 7 % 11 % 7], group=f"group {n % 4}") for n in range(200)]
-    )
-
-
-def one() -> Supervisor:
-    return Supervisor([task("web", health="healthy", port=8000)], logs={"web": ["listening on port 8000"]})
-
-
-def gone() -> Supervisor:
-    supervisor = shop()
-    supervisor.leaves_at_once = True
-    return supervisor
-
-
 SCENES = {
-    "shop-40x10": (shop, (40, 10), []),
     "shop-80x24": (shop, (80, 24), ["j"]),
-    "shop-120x40": (shop, (120, 40), ["j", "j", "j", "j", "j", "tab"]),
     "shop-200x60": (shop, (200, 60), ["j", "j", "j", "j", "j"]),
-    "one-80x24": (one, (80, 24), []),
-    "none-80x24": (lambda: Supervisor([]), (80, 24), []),
-    "hundreds-80x24": (hundreds, (80, 24), ["G"]),
     "small-38x9": (shop, (38, 9), []),
-    "lost-80x24": (gone, (80, 24), []),
     "kill-80x24": (shop, (80, 24), ["j", "j", "j", "j", "K"]),
-    "leave-40x10": (shop, (40, 10), ["q"]),
     "help-80x24": (shop, (80, 24), ["question_mark"]),
-    "help-200x60": (shop, (200, 60), ["question_mark"]),
     "search-80x24": (shop, (80, 24), ["j", "j", "j", "j", "j", "tab", "slash", "5", "0", "0", "enter"]),
     "logs-200x60": (shop, (200, 60), ["j", "j", "j", "j", "j", "2", "T"]),
-    "events-80x24": (shop, (80, 24), ["5"]),
-    "filter-80x24": (shop, (80, 24), ["slash", "w", "e", "b"]),
 }
 
 
 async def ready(pilot: Pilot[int], keys: list[str], supervisor: Supervisor) -> None:
     await eventually(lambda: pilot.app.picture.link.phase == "connected")
     await settled(pilot)
-    if getattr(supervisor, "leaves_at_once", False):
+    if supervisor.leaves_at_once:
         supervisor.go("the supervisor ended")
     for key in keys:
         await pilot.press(key)

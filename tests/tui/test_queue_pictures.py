@@ -6,7 +6,7 @@ import pytest
 import textual
 from textual.pilot import Pilot
 
-from tests.tui.queue_scenes import QueueSupervisor, office
+from tests.tui.queue_scenes import away, office
 from tests.tui.running import app_for
 from tests.tui.test_pictures import MADE_BY, Compare, ready
 
@@ -15,27 +15,10 @@ pytestmark = pytest.mark.skipif(
 )
 
 
-def away() -> QueueSupervisor:
-    supervisor = office()
-    supervisor.about["problem"] = "Redis at queue.example:6379 does not answer: Connection refused"
-    return supervisor
-
-
-def empty() -> QueueSupervisor:
-    return QueueSupervisor([], [], in_use=False)
-
-
 SCENES = {
-    "queue-40x10": (office, (40, 10), ["3"]),
-    "queue-80x24": (office, (80, 24), ["3"]),
-    "queue-120x40": (office, (120, 40), ["3", "tab", "tab"]),
     "queue-200x60": (office, (200, 60), ["3", "j", "j"]),
-    "queue-empty-80x24": (empty, (80, 24), ["3"]),
     "queue-away-80x24": (away, (80, 24), ["3"]),
-    "queue-cancel-80x24": (office, (80, 24), ["3", "j", "c"]),
     "job-80x24": (office, (80, 24), ["3", "f", "f", "f", "j", "enter"]),
-    "dispatch-80x24": (office, (80, 24), ["3", "d", *"role", "tab", "tab", "tab", *"Review it"]),
-    "dispatch-40x10": (office, (40, 10), ["3", "d"]),
 }
 
 

@@ -15,8 +15,9 @@ from textual.pilot import Pilot
 from paneview.tui.screens.dialogs import Dialog
 from tests.harness import eventually
 from tests.tui.flow_scenes import FlowSupervisor, paused, team
+from tests.tui.queue_scenes import away, no_queue, office
 from tests.tui.running import running, settled, text
-from tests.tui.scenes import shop
+from tests.tui.scenes import gone, hundreds, one, shop
 from tests.tui.scripted import Supervisor, task
 
 SIZES = ((40, 10), (80, 24), (120, 40), (200, 60))
@@ -29,17 +30,6 @@ class State(NamedTuple):
     project: Callable[[], Supervisor]
     keys: tuple[str, ...] = ()
     shows: str = ""
-
-
-def one() -> Supervisor:
-    return Supervisor([task("web", health="healthy", port=8000)], logs={"web": ["listening on port 8000"]})
-
-
-def hundreds() -> Supervisor:
-    states = ["running", "running", "running", "failed", "waiting", "done", "stopped"]
-    return Supervisor(
-        [task(f"service-{n:03}", states[n * 7 % 11 % 7], group=f"group {n % 4}") for n in range(200)]
-    )
 
 
 def asking() -> Supervisor:
@@ -58,14 +48,8 @@ def quarantined() -> Supervisor:
     )
 
 
-def gone() -> Supervisor:
-    supervisor = shop()
-    supervisor.leaves_at_once = True
-    return supervisor
-
-
 STATES = {
-    "empty": State(lambda: Supervisor([]), shows="No tasks in this project yet"),
+    "empty": State(lambda: Supervisor([]), shows="No tasks yet"),
     "one": State(one, shows="web"),
     "hundreds": State(hundreds, ("G",), "service-"),
     "failing": State(shop, ("f",), "only failing"),
@@ -92,6 +76,13 @@ STATES = {
     "workflow-reject": State(team, ("4", "X"), "why work is rejected"),
     "ask": State(team, ("a", *"Fix it", "ctrl+j", *"and tell"), "enter begins default"),
     "command": State(shop, ("colon", "r", "e", "s"), ":"),
+    "palette": State(shop, ("ctrl+p", *"restart wor"), "restart worker"),
+    "queue": State(office, ("3",), "WAITING"),
+    "queue-empty": State(no_queue, ("3",), "No jobs yet"),
+    "queue-away": State(away, ("3",), "does not answer"),
+    "cancel": State(office, ("3", "j", "c"), "Cancel"),
+    "job": State(office, ("3", "f", "f", "f", "j", "enter"), "not logged in"),
+    "dispatch": State(office, ("3", "d"), "role:"),
 }
 
 
@@ -100,7 +91,7 @@ async def test_state(name: str, request: pytest.FixtureRequest) -> None:
     state, shown = STATES[name], []
     supervisor = state.project()
     async with running(supervisor) as pilot:
-        if getattr(supervisor, "leaves_at_once", False):
+        if supervisor.leaves_at_once:
             supervisor.go("the supervisor ended")
         await pilot.press(*state.keys)
         await eventually(lambda: state.shows in text(pilot))
@@ -117,7 +108,7 @@ async def _still(pilot: Pilot[int]) -> None:
         await settled(pilot)
     before = ""
     while before != (before := text(pilot)):
-        await pilot.pause(0.1)
+        await pilot.pause(0.04)
 
 
 def _compare(file: Path, shown: str, *, update: bool) -> None:

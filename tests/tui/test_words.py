@@ -75,13 +75,26 @@ def picture() -> Picture:
     return filled
 
 
+def test_why_it_waits_for_a_task_whose_probe_fails() -> None:
+    known = picture()
+    failing = {"health": "starting", "ready": False, "reason": "not ready yet: connection refused"}
+    facts = {"probe_failures": 14, "next_probe_at": NOW + 0.44}
+    known.tasks["db"] = TaskView.from_json(task("db", **failing, **facts))
+    known.tasks["api"] = TaskView.from_json(
+        task("api", "waiting", depends_on=["db", "gone"], reason="waits: db")
+    )
+    assert why(known.tasks["api"], known) == (
+        "api waits: db's probe failed 14 times, connection refused; next in 0.4 s; there is no gone."
+    )
+
+
 @pytest.mark.parametrize(
     ("name", "sentence"),
     [
         ("api", "api runs for 12m and is healthy."),
         ("web", "web runs for 12m but is unhealthy, after 2 restarts: health check failed 3 of 3: connection refused on port 3000."),  # noqa: E501
-        ("worker", "worker ended with exit code 1 and is started again in 4s (restart 3 of at most 5): exited with 1, restart 3 of 5 in 4 s."),  # noqa: E501
-        ("mailer", "mailer waits for web (unhealthy): waits for web: its health check failed 3 of 3."),
+        ("worker", "worker ended with exit code 1 and is started again in 4s (restart 3 of at most 5)."),
+        ("mailer", "mailer waits: web is unhealthy (health check failed 3 of 3: connection refused on port 3000)."),
         ("importer", "importer was ended by SIGKILL and stays down; it was restarted 5 times, at most 5 are allowed: gave up after 5 restarts."),  # noqa: E501
         ("shell", "shell has not been started yet; it is started by hand only (s)."),
         ("prepare", "prepare is done: it ended with 0 after 2s."),

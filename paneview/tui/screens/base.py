@@ -7,6 +7,7 @@ A screen that is not on top hears of no change and has no timer running.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from typing import TYPE_CHECKING, ClassVar, cast
 
 from textual import events
@@ -18,6 +19,8 @@ from textual.strip import Strip
 from textual.timer import Timer
 from textual.widget import Widget
 
+from paneview.control.errors import ControlError
+from paneview.control.model import StatusView
 from paneview.tui import flowwords
 from paneview.tui.actions import VERBS, perform, question, scale, scaled, visit
 from paneview.tui.arrange import next_asking
@@ -33,6 +36,7 @@ if TYPE_CHECKING:
     from paneview.tui.app import PaneviewApp
     from paneview.tui.question import Question
 
+FRESH = 1.0  # s to wait for the newest facts
 FORMS = ("wide", "stacked", "single", "tiny")
 
 
@@ -56,8 +60,8 @@ class MainScreen(Screen[None]):
         key("task.restart", "r", "act('restart')", "Restart"),
         key("task.kill", "K", "act('kill')", "Kill", "Kill at once (asks first)"),
         key("task.more", "plus", "scale(1)", "More", "One replica more"),
-        key("task.fewer", "minus", "scale(-1)", "Fewer", "One replica fewer (asks first)"),
-        key("task.edit", "e", "edit", "Edit", "Edit its definition in $EDITOR"),
+        key("task.fewer", "minus", "scale(-1)", "Fewer", "One replica fewer (asks)"),
+        key("task.edit", "e", "edit", "Edit", "Edit it in $EDITOR"),
         key("task.why", "w", "why", "Why", "Why it is as it is"),
         key("task.attach", "t", "visit", "Attach", "Go into its tmux window"),
         key("task.type", "i", "type", "Type", "Type into it; ctrl+] ends"),
@@ -224,11 +228,14 @@ class MainScreen(Screen[None]):
         else:
             self.app.push_screen(TypingScreen(task.name))
 
-    def action_why(self) -> None:
-        """Why the task is as it is."""
+    async def action_why(self) -> None:
+        """Why the task is as it is, by what is so at this moment: probes that fail again change nothing else."""
         from paneview.tui.screens.dialogs import message
 
         tasks = self.pv.picture.tasks
+        with suppress(ControlError):  # what was last known is better than nothing
+            status = StatusView.from_json(await self.pv.link.call("status", timeout=FRESH))
+            tasks.update((task.name, task) for task in status.tasks if task.name in tasks)
         if shown := [tasks[name] for name in self.targets() if name in tasks]:
             lines = [why(task, self.pv.picture) for task in shown]
             self.app.push_screen(message("Why?", lines))

@@ -70,7 +70,7 @@ class Field(InOrder, Input):
     """A line of the form. Tab completes what is suggested, else goes to the next one."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        key("form.next", "tab", "complete_or_next", "Complete", "Complete, else the next line"),
+        key("form.next", "tab", "complete_or_next", "Complete", "Complete, or next line"),
         key("form.down", "down", "screen.focus_next", "Next"),
         key("form.up", "up,shift+tab", "screen.focus_previous", "Previous"),
         key("form.submit", "enter", "screen.submit", "Send"),

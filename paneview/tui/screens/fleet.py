@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import ClassVar
 
 from textual import events, on
@@ -10,6 +11,8 @@ from textual.binding import BindingType
 from textual.containers import Container
 from textual.widget import Widget
 
+from paneview.control.errors import ControlError
+from paneview.tui.background import in_background
 from paneview.tui.keys import key
 from paneview.tui.picture import Change
 from paneview.tui.question import Question
@@ -20,6 +23,7 @@ from paneview.tui.widgets.header import Header
 from paneview.tui.widgets.listing import Listing
 from paneview.tui.widgets.logview import LogView
 from paneview.tui.widgets.news import EventStrip
+from paneview.tui.widgets.queuestrip import QueueStrip
 from paneview.tui.widgets.tasks import TaskTable
 
 LEAST_ROWS = 8  # of the table in a small terminal, its heading included
@@ -36,7 +40,7 @@ class FleetScreen(ReadingScreen):
     }
     BINDINGS: ClassVar[list[BindingType]] = [
         key("table.filter", "slash", "find", "Filter", "Filter: regex, ! inverts"),
-        key("table.merge", "equals_sign", "merge", "Merge", "Merge the marked tasks' logs"),
+        key("table.merge", "equals_sign", "merge", "Merge", "Merge marked tasks' logs"),
         key("table.drill", "enter", "app.go('logs')", "Full log", "Log in the whole screen"),
     ]
 
@@ -45,12 +49,17 @@ class FleetScreen(ReadingScreen):
         with Container(id="body"):
             with Container(id="left"):
                 yield TaskTable(id="tasks")
+                yield QueueStrip(id="queue-strip")
                 yield Detail(id="detail")
             yield Divider(id="divider")
             with Container(id="right"):
                 yield LogView(id="log")
                 yield EventStrip(id="news")
         yield EventStrip(id="newest")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._hears_queue = False
 
     def on_mount(self) -> None:
         """The header tells when the table shows less than all."""
@@ -97,16 +106,22 @@ class FleetScreen(ReadingScreen):
             for strip in self.query(EventStrip):
                 strip.redraw()
             self.query_one(Detail).redraw()
+        if change.queue:
+            self._fit_queue()
         super().update(change)
 
     def tick(self) -> None:
         """Uptimes."""
         self.table.redraw()
         self.query_one(Detail).redraw()
+        self.query_one(QueueStrip).redraw()
 
     def laid_out(self) -> None:
         """The table may have as many rows as this size allows."""
         self._fit_table()
+        if self.has_class("wide") and not self._hears_queue:
+            self._hears_queue = True
+            in_background(self, self._hear_queue)
         if self.focused is None and not self.has_class("tiny"):
             self.call_after_refresh(
                 self.set_focus, self.log_view if self.has_class("reading") else self.table
@@ -160,6 +175,19 @@ class FleetScreen(ReadingScreen):
         elif table.filter.text or table.only_failing:
             table.only_failing = False
             table.set_filter("")
+
+    async def _hear_queue(self) -> None:
+        """From now on; what is pushed costs next to nothing, and where there is no queue nothing is."""
+        with suppress(ControlError):  # the next connection hears of it
+            await self.pv.link.hear("queue", self, on=True)
+
+    def _fit_queue(self) -> None:
+        """The queue takes the lines that it needs, none where there is no queue."""
+        strip, height = self.query_one(QueueStrip), self.size.height
+        wanted = min(strip.needed(), max(4, height // 4))
+        strip.set_class(wanted > 0, "used")
+        strip.styles.height = wanted
+        strip.redraw()
 
     def _fit_table(self) -> None:
         """The table takes what it needs, up to a third of the screen, beside the log up to two thirds."""

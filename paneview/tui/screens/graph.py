@@ -22,6 +22,7 @@ from paneview.tui.text import cells, clean, cut, fit
 from paneview.tui.tree import Branch, branches
 from paneview.tui.widgets.header import Header
 from paneview.tui.widgets.listing import CURSOR, Listing
+from paneview.tui.words import NO_TASKS
 
 STATE = 18
 MOST_NAME = 48
@@ -37,10 +38,17 @@ class Tree(Listing):
     ]
 
     def __init__(self, *, id: str | None = None) -> None:  # noqa: A002
-        super().__init__(id=id, empty=lambda: "No task to show. Esc clears the filter")
+        super().__init__(id=id, empty=self._why_empty)
         self.filter = TaskFilter()
         self._folded: set[tuple[str, ...]] = set()
         self._branches: dict[str, Branch] = {}
+
+    def _why_empty(self) -> str:
+        if self.pv.picture.link.phase == "starting":
+            return "starting…"
+        if not self.pv.picture.tasks:
+            return NO_TASKS
+        return f"No task matches {clean(self.filter.text)}. Esc clears the filter"
 
     @property
     def task_name(self) -> str | None:

@@ -18,6 +18,7 @@ from paneview.tui.text import cells, cut, fit
 
 KEY_WIDTH = 10
 LEAST_COLUMN = 36
+WHEEL = 3
 # The groups of the help, by the first part of a binding's id.
 GROUPS = (
     ("task", "Tasks"),
@@ -93,6 +94,18 @@ class HelpText(Canvas, can_focus=True):
         """Scroll."""
         self._from += by
         self.redraw()
+
+    def on_mouse_scroll_down(self) -> None:
+        """The wheel scrolls."""
+        self.action_scroll_by(WHEEL)
+
+    def on_mouse_scroll_up(self) -> None:
+        """The other way."""
+        self.action_scroll_by(-WHEEL)
+
+    def on_click(self) -> None:
+        """A click closes it, like any key that leaves."""
+        self.screen.dismiss()
 
     def _rows(self, width: int) -> list[list[Piece]]:
         columns = max(1, (width - 2) // LEAST_COLUMN)

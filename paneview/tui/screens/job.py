@@ -31,7 +31,7 @@ class JobScreen(MainScreen):
     BINDINGS: ClassVar[list[BindingType]] = [
         key("job.retry", "r", "fate('retry')", "Retry", "Retry dead letters"),
         key("job.cancel", "c", "fate('cancel')", "Cancel", "Cancel (asks first)"),
-        key("job.purge", "p", "fate('purge')", "Purge", "Purge dead letters (asks first)"),
+        key("job.purge", "p", "fate('purge')", "Purge", "Purge dead ones (asks)"),
         key("job.copy", "y", "copy", "Copy", "Copy it as JSON"),
     ]
 

@@ -32,7 +32,7 @@ class LogsScreen(ReadingScreen):
     BINDINGS: ClassVar[list[BindingType]] = [
         key("logs.next", "right_curly_bracket,J", "other_task(1)", "Next task"),
         key("logs.previous", "left_curly_bracket", "other_task(-1)", "Previous task"),
-        key("logs.group", "equals_sign", "group", "Merge", "Marked tasks: merged, side by side"),
+        key("logs.group", "equals_sign", "group", "Merge", "Marked: merged, or tiles"),
     ]
 
     def __init__(self) -> None:

@@ -83,9 +83,7 @@ class ReadingScreen(MainScreen):
         """Copy or save the lines of a log."""
         from paneview.tui.copying import copy_lines
 
-        self.run_worker(
-            copy_lines(self.pv, message.state.feed, message.first, message.last, save=message.save)
-        )
+        self.run_worker(copy_lines(self.pv, message.state.feed, message.numbers, save=message.save))
 
     def try_search(self, text: str, start: int | None = None, *, final: bool = True) -> None:
         """Search the log; a wrong pattern is told, unless it is still being typed."""

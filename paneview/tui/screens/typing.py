@@ -85,11 +85,12 @@ class PaneView(Canvas, can_focus=True):
             left.append((f"{shape.glyph} {shape.word} ", inks.role(shape.role)))
         right = [(" ctrl+] ends ", inks.attention), ("──", inks.rule)]
         strips = [spread(width, inks.base, left, right, ("─", inks.rule))]
-        if self.error:
-            return [*strips, line(width, inks.base, (f" {clean(self.error)}", inks.failed))]
-        rows = height - 1
+        rows = height - 1 - bool(self.error)
         first = max(0, min(len(self._rows) - rows, self._cursor[1] - rows + 1))
-        return strips + [self._row(at, width) for at in range(first, min(first + rows, len(self._rows)))]
+        strips += [self._row(at, width) for at in range(first, min(first + rows, len(self._rows)))]
+        if self.error:  # what was last seen stays above it
+            strips.append(line(width, inks.base, (f" {clean(self.error)}; ctrl+] goes back", inks.failed)))
+        return strips
 
     def _row(self, at: int, width: int) -> Strip:
         base = self.inks.base

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection
 
+from textual import events
 from textual.strip import Strip
 
 from paneview.control.flowmodel import FlowView
@@ -22,6 +23,7 @@ _COUNTS = (
 _ALL = tuple(key for key, *_ in _COUNTS)
 _BARS = "▁▂▃▄▅▆▇█"
 CURVE = 24
+LEAST_COUNTS = 16  # cells for the counts, where something under way is told, too
 
 
 class Header(Canvas):
@@ -31,6 +33,14 @@ class Header(Canvas):
         super().__init__(id=id)
         self.crumb = crumb
         self.note: Callable[[], str] = lambda: ""
+        self._from = 0  # where the counts begin
+
+    def on_click(self, event: events.Click) -> None:
+        """At the left back to the fleet, on the counts to what needs a person."""
+        if event.x < self._from:
+            self.pv.action_go("fleet")
+        else:
+            self.app.call_next(self.screen.run_action, "asking")
 
     def paint(self, width: int, height: int) -> list[Strip]:
         """One line."""
@@ -45,8 +55,12 @@ class Header(Canvas):
         left.pop()
         if note := self.note():
             left.append((f" {note} ", inks.attention))
+        if doing := self.pv.doing.text:
+            taken = sum(cells(text) for text, _ in left)
+            left.append((cut(f" ◐ {clean(doing)} ", max(0, width - taken - LEAST_COUNTS)), inks.attention))
         room = width - sum(cells(text) for text, _ in left) - 2
         right = self._right(room)
+        self._from = width - sum(cells(text) for text, _ in right)
         return [spread(width, inks.bar, left, right, (" ", inks.bar))]
 
     def _right(self, room: int) -> list[Piece]:

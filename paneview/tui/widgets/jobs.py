@@ -38,7 +38,7 @@ class JobTable(Listing):
         key("job.open", "enter", "screen.open_job", "Open", "Payload, attempts, result"),
         key("job.retry", "r", "screen.fate('retry')", "Retry", "Retry dead letters"),
         key("job.cancel", "c", "screen.fate('cancel')", "Cancel", "Cancel (asks first)"),
-        key("job.purge", "p", "screen.fate('purge')", "Purge", "Purge dead letters (asks first)"),
+        key("job.purge", "p", "screen.fate('purge')", "Purge", "Purge dead ones (asks)"),
         key("job.mark", "space", "toggle_mark", "Mark", "Mark for the next action"),
         key("job.mark_all", "asterisk", "mark_all", "Mark all", "Mark all that are shown"),
         key("job.states", "f", "screen.next_states", "States", "Waiting, running, dead …"),

@@ -17,6 +17,7 @@ from textual.strip import Strip
 
 from paneview.tui.canvas import Canvas, line
 from paneview.tui.keys import key
+from paneview.tui.text import wrap
 
 CURSOR = "▌"
 
@@ -65,6 +66,9 @@ class Listing(Canvas, can_focus=True):
         """The line above the rows, None for none."""
         return None
 
+    def heading_clicked(self, x: int) -> None:
+        """The heading was clicked in this column of cells."""
+
     def set_keys(self, keys: Sequence[str], *, cursor: str | None = None) -> None:
         """Show these items in this order; the cursor stays on its item, else at its place."""
         before = self._index.get(self.cursor or "", 0)
@@ -92,7 +96,8 @@ class Listing(Canvas, can_focus=True):
         self._follow_cursor(rows)
         strips = [] if heading is None else [heading]
         if not self.keys:
-            return [*strips, line(width, inks.base, (f"  {self._empty()}", inks.dim))]
+            words = wrap(self._empty(), max(10, width - 4))
+            return [*strips, *[line(width, inks.base, (f"  {text}", inks.dim)) for text in words]]
         selected = inks.base + (inks.select if self.has_focus else inks.select_blur)
         shown = self.keys[self._top : self._top + rows]
         return [
@@ -118,6 +123,8 @@ class Listing(Canvas, can_focus=True):
         """A click selects; a click on what is selected chooses."""
         offset = event.y - (self.heading(self.size.width) is not None)
         at = self._top + offset
+        if offset < 0:
+            self.heading_clicked(event.x)
         if offset < 0 or at >= len(self.keys):
             return
         key = self.keys[at]

@@ -38,7 +38,7 @@ def standing(state: LogState, inks: Inks) -> list[Piece]:
     if state.search is not None:
         pieces.append((f" /{clean(state.search.query.text)} {state.search.position()} ·", inks.attention))
     if (chosen := state.selection()) is not None:
-        count = words.plural(chosen[1] - chosen[0] + 1, "line")
+        count = words.plural(len(state.source.between(*chosen)), "line")
         pieces.append((f" {count} selected, y copies ·", inks.mark))
     if state.follow:
         pieces.append((" ▼ following", inks.ok))

@@ -36,8 +36,7 @@ class LogView(LogWindow):
         def __init__(self, state: LogState, first: int, last: int, *, save: bool = False) -> None:
             super().__init__()
             self.state = state
-            self.first = first
-            self.last = last
+            self.numbers = state.source.between(first, last)
             self.save = save
 
     def __init__(self, *, id: str | None = None) -> None:  # noqa: A002
@@ -143,7 +142,9 @@ class LogView(LogWindow):
             super().action_scroll_rows(by)
             return
         source = state.source
-        state.caret = max(source.first, min(state.caret + by, source.last))
+        for _ in range(abs(by)):
+            following = source.after(state.caret) if by > 0 else source.before(state.caret)
+            state.caret = state.caret if following is None else following
         if state.caret not in self._numbers:
             page = self._current_page(state, self.size.width)
             rows = 0 if by < 0 else self._rows - 1
@@ -163,8 +164,11 @@ class LogView(LogWindow):
         super().action_scroll_rows(-WHEEL)
 
     def on_mouse_down(self, event: events.MouseDown) -> None:
-        """A press on the bar scrolls there, one on a line may begin a selection."""
-        if self.state is None or event.y < 1:
+        """A press on the rule follows or pauses, one on the bar scrolls, one on a line may begin a selection."""
+        if self.state is None:
+            return
+        if event.y < 1:  # the rule tells whether it follows
+            self.action_toggle_follow()
             return
         self.capture_mouse()
         if event.x >= self.size.width - 1:

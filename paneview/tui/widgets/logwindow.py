@@ -116,7 +116,8 @@ class LogWindow(Canvas, can_focus=True):
         """The rule, and the rows of the log."""
         state, inks = self.state, self.inks
         if state is None:
-            return [rule(None, None, width, inks, focused=self.has_focus)]
+            nothing = line(width, inks.base, (" No task is selected. 1 shows all tasks", inks.dim))
+            return [rule(None, None, width, inks, focused=self.has_focus), nothing]
         task = self.pv.picture.tasks.get(state.feed.task)
         page, rows = self._current_page(state, width), height - 1
         epilogue = page.epilogue() if state.follow else None

@@ -156,6 +156,19 @@ class TaskTable(Listing):
             pieces.append(("  " + fit("WHY / WHAT", shape.detail), inks.dim))
         return line(width, inks.base, *pieces)
 
+    def heading_clicked(self, x: int) -> None:
+        """A click on a title sorts by it; once more: by urgency again."""
+        end = PREFIX + self._plan.name
+        name = "name" if x < end else ""
+        for column in self._plan.columns:
+            end += 1 + column.width
+            name = name or (column.key if x < end else "")
+        wanted = {"state": "urgency"}.get(name, name)
+        if wanted in ORDERS:
+            self.order = wanted if wanted != self.order else "urgency"
+            self.update()
+            self.post_message(self.Moved(self, self.cursor))
+
     def row(self, key: str, width: int, style: Style) -> Strip:
         """One task; the line of last time as long as it reads the same."""
         task, now = self.pv.picture.tasks.get(key), self.pv.picture.clock()
@@ -234,7 +247,7 @@ class TaskTable(Listing):
         if picture.link.phase == "starting":
             return "starting…"
         if not picture.tasks:
-            return "No tasks in this project yet. Add one to its file, then :reload"
+            return words.NO_TASKS
         if self.only_failing:
             return "Nothing fails. f shows all tasks"
         return f"No task matches {clean(self.filter.text)}. Esc clears the filter"
