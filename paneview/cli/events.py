@@ -13,12 +13,13 @@ from paneview.cli.times import optional_when, stamp
 from paneview.control.errors import NoSupervisor
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable
+    from collections.abc import Callable, Collection, Iterable
 
     from paneview.cli.parser import Call
     from paneview.cli.queueevents import Follower
 
 DEFAULT_LINES = 100
+PAGE = 5_000  # events in one reply
 QUEUE_BAD = ("dead", "missed", "hung", "quarantined", "expired")
 CONFIG_KINDS = frozenset(
     {"config_reloaded", "config_rejected", "task_started", "task_stopped", "task_restarted"}
@@ -42,22 +43,24 @@ def events(call: Call) -> int:
         "kinds": sorted(kinds) or None,
         "since": since,
         "until": optional_when(call.text("until"), "--until"),
-        "limit": limit if limit is not None else 10_000 if since is not None else DEFAULT_LINES,
+        "limit": DEFAULT_LINES if limit is None and since is None else limit,
     }
     if call.flag("follow"):
-        from paneview.cli.queueevents import Follower  # noqa: PLC0415
+        from paneview.cli.queueevents import ALL, Follower  # noqa: PLC0415
 
-        with Follower(call, wanted["limit"], lambda found: print_each(found, as_json=call.json)) as queue:
+        most = ALL if wanted["limit"] is None else wanted["limit"]
+        with Follower(call, most, lambda found: print_each(found, as_json=call.json)) as queue:
             return follow(here, wanted, as_json=call.json, queue=queue)
     try:
-        found = here.ask("events", wanted)["events"]
+        found = _recorded(here.ask, wanted)
     except NoSupervisor:
         from paneview.cli.offline import stored_events  # noqa: PLC0415
 
         found = stored_events(here.file, here.folder, wanted)
-    from paneview.cli.queueevents import among  # noqa: PLC0415
+    from paneview.cli.queueevents import ALL, among  # noqa: PLC0415
 
-    found, warnings = among(call, [with_alias(event) for event in found], wanted["limit"])
+    most = ALL if wanted["limit"] is None else wanted["limit"]
+    found, warnings = among(call, [with_alias(event) for event in found], most)
     if call.json:
         warned = {"warnings": warnings} if warnings else {}
         print_json({"ok": True, "events": found, "count": len(found), **warned})
@@ -66,6 +69,20 @@ def events(call: Call) -> int:
         for warning in warnings:
             print(f"! {clean(warning)}", file=sys.stderr)
     return 0
+
+
+def _recorded(
+    ask: Callable[[str, dict[str, Any]], dict[str, Any]], wanted: dict[str, Any]
+) -> list[dict[str, Any]]:
+    """The events that were asked for: the newest `limit`, or without one all of them, page by page."""
+    if wanted["limit"] is not None:
+        return list(ask("events", wanted)["events"])
+    found: list[dict[str, Any]] = []
+    while page := ask("events", {**wanted, "after": found[-1]["id"] if found else 0, "limit": PAGE})[
+        "events"
+    ]:
+        found += page
+    return found
 
 
 def watch(call: Call) -> int:
@@ -90,10 +107,7 @@ def follow(
     greeting: str | None = None,
     queue: Follower | None = None,
 ) -> int:
-    """Show the events of `wanted` (none.
-
-    Only new ones), then what comes, until Ctrl-C or the supervisor's end.
-    """
+    """Show the events of `wanted` (None: only new ones), then what comes, until Ctrl-C or the supervisor's end."""
     task = wanted["task"] if wanted else None
     shown = kinds or (wanted["kinds"] if wanted else None)
     try:
@@ -105,7 +119,7 @@ def follow(
             sys.stdout.flush()
             last = 0
             if wanted:
-                past = [with_alias(event) for event in connection.call("events", wanted)["events"]]
+                past = [with_alias(event) for event in _recorded(connection.call, wanted)]
                 last = past[-1]["id"] if past else 0
                 print_each(queue.past(past) if queue else past, as_json=as_json)
             if queue:

@@ -123,11 +123,11 @@ def stored_events(file: str, folder: str | None, wanted: Mapping[str, Any]) -> l
         kinds=wanted["kinds"],
         since=wanted["since"],
         until=wanted["until"],
-        limit=wanted["limit"],
+        limit=wanted["limit"] or 0,
     )
     try:
         with SyncStateReader(paths.state_db(Path(folder))) as reader:
-            rows = reader.events(filter_)
+            rows = list(reader.every_event(filter_)) if wanted["limit"] is None else reader.events(filter_)
     except StoreError:
         if paths.state_db(Path(folder)).exists():
             raise

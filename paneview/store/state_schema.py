@@ -1,8 +1,8 @@
 """The schema of ``state.db`` and the statements that more than one module needs.
 
-task    one row per task: its durable state as a JSON object the supervisor understands (counters, manual-
-stop mark) run     one row per life of a task; a partial index finds those that have not ended event
-append-only; ids are given by the supervisor and grow. Queries walk the primary key, or ``(task, id)`` or
+task    one row per task: its durable state (counters, manual-stop mark) as a JSON object the supervisor understands
+run     one row per life of a task; a partial index finds those that have not ended
+event   append-only; ids are given by the supervisor and grow. Queries walk the primary key, or ``(task, id)`` or
         ``(kind, id)``, so the newest of a task are found at once however many events there are; a time span
         is turned into a bound on the id through the covering index on ``ts``.
 """

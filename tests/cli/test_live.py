@@ -6,7 +6,9 @@ import json
 import os
 import shlex
 import signal
+import sqlite3
 import subprocess
+from contextlib import closing
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -298,6 +300,22 @@ def test_following_events_until_the_supervisor_ends(live: Path) -> None:
         ask(live, "down")
         process.communicate(timeout=20)
         assert process.returncode == 0
+
+
+def test_a_long_past_is_told_whole_with_and_without_a_supervisor(live: Path) -> None:
+    ask(live, "start", "db")
+    run("down", cwd=live)
+    folder = paths.find_project_dir(live / "paneview.toml")
+    assert folder
+    with closing(sqlite3.connect(paths.state_db(folder), timeout=20)) as store, store:
+        store.execute(
+            "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 12000)"
+            " INSERT INTO event (id, ts, kind, task, detail) SELECT 1000 + i, unixepoch(), 'health', 'db', '{}' FROM n"
+        )
+    for _ in "without", "with":
+        assert ask(live, "events", "--since", "1h", "--kind", "health")["count"] == 12_000
+        assert ask(live, "events", "--kind", "health")["count"] == 100
+        ask(live, "start", "db")
 
 
 @pytest.mark.parametrize("line", ["start talk -m", "watch", "logs -f", "events -f"])
