@@ -23,17 +23,16 @@ T = TypeVar("T")
 # Generous, since a full suite on two noisy cores can hold any process up; a passing test never waits for it.
 DEADLINE = 20.0
 MARKER = "PANEVIEW_TEST"
+LONGEST_LOOK = 0.5  # seconds
 
 
 def wait_until(condition: Callable[[], T], deadline: float = DEADLINE, interval: float = 0.005) -> T:
     """Call ``condition`` until it returns something true, and return that; fail after ``deadline`` s."""
-    end = time.monotonic() + deadline
+    pace = _Pace(deadline, interval)
     while True:
         if result := condition():
             return result
-        if time.monotonic() > end:
-            raise AssertionError(f"not true within {deadline} s: {_name(condition)}")
-        time.sleep(interval)
+        time.sleep(pace.next(condition))
 
 
 async def eventually(
@@ -42,16 +41,36 @@ async def eventually(
     interval: float = 0.005,
 ) -> T:
     """Like `wait_until` for async tests; the condition may be a coroutine function, too."""
-    end = time.monotonic() + deadline
+    pace = _Pace(deadline, interval)
     while True:
         result = condition()
         if isinstance(result, Awaitable):
             result = await result
         if result:
             return result  # type: ignore[return-value]
-        if time.monotonic() > end:
-            raise AssertionError(f"not true within {deadline} s: {_name(condition)}")
-        await asyncio.sleep(interval)
+        await asyncio.sleep(pace.next(condition))
+
+
+class _Pace:
+    """When to look again.
+
+    A look that takes long (a whole command, a question to the supervisor) is made seldom, so that waiting does not
+    keep from its work what is waited for: at most half of the time goes into looks, and a twentieth is lost.
+    """
+
+    def __init__(self, deadline: float, interval: float) -> None:
+        self._began = self._slept = time.monotonic()
+        self._deadline = deadline
+        self._interval = interval
+
+    def next(self, condition: Callable[..., object]) -> float:
+        """Seconds to sleep now. Raises AssertionError at the deadline."""
+        now = time.monotonic()
+        if now > self._began + self._deadline:
+            raise AssertionError(f"not true within {self._deadline} s: {_name(condition)}")
+        sleep = max(self._interval, min(now - self._slept, LONGEST_LOOK), min(0.1, (now - self._began) / 20))
+        self._slept = now + sleep
+        return sleep
 
 
 def _name(condition: Callable[..., object]) -> str:

@@ -60,6 +60,10 @@ from paneview.broker.opening import open_broker
 from paneview.broker.targets import ANY, Target, lanes_of
 from paneview.rules.jobs import Backoff, JobState, Verdict
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from paneview.broker.facade import AsyncBroker as AsyncBroker
+
 __all__ = [
     "ANY",
     "Attempt",
@@ -103,3 +107,12 @@ __all__ = [
     "new_id",
     "open_broker",
 ]
+
+
+def __getattr__(name: str) -> object:
+    """`AsyncBroker`, loaded when somebody asks: commands have no time for asyncio."""
+    if name == "AsyncBroker":
+        from paneview.broker.facade import AsyncBroker  # noqa: PLC0415
+
+        return AsyncBroker
+    raise AttributeError(f"module 'paneview.broker' has no attribute {name!r}")

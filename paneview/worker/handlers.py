@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 import importlib
 import inspect
 import os
 import sys
 from collections.abc import Callable, Iterable
-from importlib.metadata import entry_points
 from typing import Any, TypeVar
 
 from paneview.broker.model import Json
@@ -75,13 +73,15 @@ class Handlers:
             known = ", ".join(sorted(self._by_kind))
             raise Failure(f"this worker has no handler for {command.kind!r}; it has: {known}", retry=False)
         result = function(command)
-        return asyncio.run(_finish(result)) if inspect.isawaitable(result) else result
+        return _run(result) if inspect.isawaitable(result) else result
 
     def load(self, modules: Iterable[str]) -> list[type]:
         """Take the handlers of installed entry points and of these modules; the classes these modules define.
 
         Raises `HandlerError` for a module that cannot be imported or has nothing to offer.
         """
+        from importlib.metadata import entry_points  # noqa: PLC0415 - takes longer than the rest of the module
+
         for point in entry_points(group=GROUP):
             try:
                 place = point.load()
@@ -104,8 +104,13 @@ class Handlers:
         return classes
 
 
-async def _finish(result: Any) -> Json:
-    return await result
+def _run(result: Any) -> Json:
+    import asyncio  # noqa: PLC0415 - most workers never need it
+
+    async def finish() -> Json:
+        return await result
+
+    return asyncio.run(finish())
 
 
 def _import(name: str) -> Any:

@@ -7,10 +7,18 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from textual import _wait
 
 from tests.cli.support import environment, run
 from tests.harness import Sandbox
 from tests.tui.pane import FILE
+
+
+@pytest.fixture(autouse=True)
+def brisk(monkeypatch: pytest.MonkeyPatch) -> None:
+    """After each key Textual's pilot waits twice until the process is idle, at which it looks but 50 times a second."""
+    monkeypatch.setattr(_wait, "SLEEP_GRANULARITY", 0.008)
+    monkeypatch.setattr(_wait, "SLEEP_IDLE", 0.0008)
 
 
 @pytest.fixture(autouse=True)
