@@ -9,6 +9,7 @@ import time
 from paneview.cli import place
 from paneview.cli.errors import FAILED, CliError, UsageError
 from paneview.cli.output import clean, colourful, paint, print_json
+from paneview.cli.stdin import text_of
 from paneview.control.errors import ControlError, Disconnected, NoSupervisor
 
 TYPE_CHECKING = False
@@ -31,7 +32,7 @@ GLYPHS = {
 
 def ask(call: Call) -> int:
     """Begin a workflow, and wait for its end unless told otherwise."""
-    text = sys.stdin.read() if call.words == ["-"] else " ".join(call.words)
+    text = text_of(call.words)
     if not text.strip():
         raise UsageError("what is to be done is empty")
     if call.flag("wait") and call.flag("no-wait"):

@@ -12,6 +12,7 @@ from paneview.broker import NewJob, Target
 from paneview.cli.errors import FAILED, CliError, UsageError
 from paneview.cli.output import clean, print_json
 from paneview.cli.queue import me, opened, seconds, span
+from paneview.cli.stdin import text_of
 from paneview.worker.views import read_target, target_text
 
 if TYPE_CHECKING:
@@ -52,7 +53,7 @@ def broadcast(call: Call) -> int:
 
 def submit(call: Call) -> int:
     """A prompt for whoever is free."""
-    text = sys.stdin.read() if call.words == ["-"] else " ".join(call.words)
+    text = text_of(call.words)
     if not text.strip():
         raise UsageError("the text is empty")
     payload: dict[str, Any] = {"text": text}

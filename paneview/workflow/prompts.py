@@ -78,11 +78,11 @@ def results(flow: Workflow, number: int, mask: Mask) -> str:
 
 
 def fence(name: str, text: str, mask: Mask) -> str:
-    """The text between marks that it cannot contain."""
+    """The text, byte for byte but for secrets, between marks that it cannot contain."""
     text = mask(text)
     while (number := secrets.token_hex(8)) in text:
         pass
-    return f"--- data {name} {number} ---\n{text.rstrip()}\n--- end of data {number} ---"
+    return f"--- data {name} {number} ---\n{text}\n--- end of data {number} ---"
 
 
 def _ports(flow: Workflow) -> str:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
+import subprocess
 from pathlib import Path
 
 import pytest
 
 from tests.harness import alive, marked, wait_until, words_of
-from tests.parity.place import PATIENCE, Json, Place
+from tests.parity.place import PANEVIEW, PATIENCE, Json, Place
 
 pytestmark = pytest.mark.timeout(120)
 
@@ -113,6 +115,41 @@ def test_P09_no_wait_folder_cancel_approve_and_retry(place: Place) -> None:
     found = wait_flow(place, name, *DONE)
     assert found["phases"][1]["reason"].endswith(": no more")
     assert found["phases"][0]["attempt"] == 1
+
+
+WILD = (
+    "-rf --help\n'\"`$(touch owned)` ${HOME} \\ \x1b[31mred\x1b]0;t\x07 "
+    "{{task}} {{diff}}\r\n\t ü€😀\u2028 #{pane_id} ;|&><*?~! \n"
+)
+
+
+def test_P09_what_is_asked_reaches_the_agent_byte_for_byte_and_runs_nothing(place: Place) -> None:
+    program = place.folder / "mine.sh"
+    program.write_text('#!/bin/sh\ncat > "got.$PANEVIEW_WORKFLOW"; echo done\n')
+    program.chmod(0o755)
+    place.start(
+        f"""\
+[runners.mine]
+argv = ["{program}"]
+[roles.mine]
+runner = "mine"
+[workers.mine]
+role = "mine"
+[workflows.mine]
+phases = [{{ name = "a", role = "mine", prompt = "{{{{task}}}}" }}]
+"""
+    )
+    for text in (WILD * 3000, "-x", WILD.rstrip()):
+        given = text.encode()
+        command = [PANEVIEW, "ask", "--workflow", "mine", "--json", "-"]
+        done = subprocess.run(command, cwd=place.folder, input=given, capture_output=True, check=False)
+        assert done.returncode == 0, done.stdout
+        name = json.loads(done.stdout)["result"]["id"]
+        head, _, rest = (place.folder / f"got.{name}").read_bytes().partition(b"\n")
+        mark = head.removeprefix(b"--- data task ")
+        assert rest == given + b"\n--- end of data " + mark
+    assert len(WILD * 3000) > 300_000
+    assert not list(place.folder.glob("owned"))
 
 
 def test_P10_five_panes_and_their_end(place: Place) -> None:

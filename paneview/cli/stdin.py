@@ -1,0 +1,17 @@
+"""A text that was typed, or comes on standard input."""
+
+from __future__ import annotations
+
+import sys
+
+from paneview.cli.errors import UsageError
+
+
+def text_of(words: list[str]) -> str:
+    """The words as they stand, or for a lone ``-`` all of standard input, byte for byte. Raises UsageError."""
+    if words != ["-"]:
+        return " ".join(words)
+    try:
+        return sys.stdin.buffer.read().decode()  # text mode would change the ends of lines
+    except UnicodeDecodeError as error:
+        raise UsageError(f"standard input is not UTF-8 text: byte {error.start + 1} is wrong") from None
