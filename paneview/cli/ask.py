@@ -189,6 +189,10 @@ class Progress:
             if seen != key and phase["attempt"] >= seen[1]:  # a push may be older than the reply before it
                 self._seen[phase["name"]] = key
                 print(phase_line(phase, self._colour, verbose=self._verbose), file=sys.stderr, flush=True)
+        if flow["budget_warned"] and " budget" not in self._seen:
+            self._seen[" budget"] = ()
+            words = f"most of its budget is spent: {flow['tokens']['total']} tokens, {money(flow)}"
+            print(paint(words, "yellow", self._colour), file=sys.stderr, flush=True)
         if flow["status"] == "waiting" and self._seen.get("") != (flow["reason"],):
             self._seen[""] = (flow["reason"],)
             words = f"waits for you: {flow['reason']}; 'paneview workflow approve {flow['id']}' or reject"
@@ -207,7 +211,7 @@ def phase_line(phase: dict[str, Any], colour: bool, *, verbose: bool = False) ->
         parts.append(f"{phase['tokens']['total']} tokens")
         parts.append(money(phase))
     if phase["lines"]:
-        parts.append(f"{phase['lines']} lines in {phase['files']} files")
+        parts.append(f"{phase['lines']} lines in {phase['files']} file{'s' * (phase['files'] != 1)}")
     if verbose and phase["job"]:
         parts.append(f"job {phase['job']}")
     if phase["reason"]:

@@ -61,6 +61,7 @@ def listed(call: Call, words: list[str]) -> int:
         )
     else:
         _print_list(found["workflows"])
+        _print_roles(found["roles"])
     return 0
 
 
@@ -217,6 +218,18 @@ def _print_list(found: list[dict[str, Any]]) -> None:
     print("\n".join(table(columns, rows, terminal_width(), colourful())))
 
 
+def _print_roles(roles: dict[str, Any]) -> None:
+    """Who has used how much."""
+    colour = colourful()
+    for role, used in roles.items():
+        parts = [
+            f"{used['runs']} run{'s' * (used['runs'] != 1)}",
+            f"{used['agent_seconds']:.1f} s",
+            f"{used['tokens']['total']} tokens",
+        ]
+        print(paint(clean(f"  as {role}: {', '.join([*parts, money(used)])}"), "dim", colour))
+
+
 def _took(flow: dict[str, Any]) -> str:
     seconds = (flow["ended_at"] or time.time()) - flow["created_at"]
     return f"{seconds:.0f} s" if seconds < 600 else f"{seconds / 60:.0f} min"
@@ -239,8 +252,12 @@ def _print_whole(flow: dict[str, Any]) -> None:
         print(paint(clean(words), "yellow", colour))
     for phase in flow["phases"]:
         print(phase_line(phase, colour, verbose=True))
+        for run in phase["history"] if len(phase["history"]) > 1 else ():
+            words = f"    run {run['attempt']}: {run['outcome']}  {run['agent_seconds']:.1f} s"
+            print(paint(f"{words}  {run['tokens']['total']} tokens  {money(run)}", "dim", colour))
         for line in (phase["error"] or "").splitlines()[-5:]:
             print(paint(f"    {clean(line)}", "dim", colour))
+    _print_roles(flow["roles"])
 
 
 def _print_change(call: Call, flow: dict[str, Any], colour: bool) -> None:

@@ -19,7 +19,7 @@ def answer(call: Call, do: str, args: dict[str, Any]) -> dict[str, Any]:
     with opened(call) as broker:
         shelf = Shelf(broker)
         if do == "workflows":
-            return _all(shelf, args)
+            return views.listing(shelf.all(), active=args["active"], offset=0, limit=args["limit"])
         flow = shelf.get(args["id"])
         if do == "workflow":
             return {"workflow": views.whole(flow)}
@@ -34,17 +34,6 @@ def answer(call: Call, do: str, args: dict[str, Any]) -> dict[str, Any]:
         if after == flow:
             raise CliError(f"{flow.id} is {flow.status.value}: that changes nothing", code="state")
         return {"workflow": views.summary(after)}
-
-
-def _all(shelf: Shelf, args: dict[str, Any]) -> dict[str, Any]:
-    flows = shelf.all()
-    wanted = [flow for flow in flows if not args["active"] or not flow.status.final]
-    shown = [views.summary(flow) for flow in wanted[: args["limit"]]]
-    active = [flow for flow in flows if not flow.status.final]
-    waiting = sum(flow.status.value == "waiting" for flow in active)
-    return {
-        "workflows": shown, "count": len(shown), "total": len(wanted), "active": len(active), "waiting": waiting,
-    }  # fmt: skip
 
 
 def _event(flow: Workflow, do: str, args: dict[str, Any]) -> happenings.Happening:

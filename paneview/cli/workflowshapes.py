@@ -34,6 +34,20 @@ class Spent(Shape):
     agent_seconds: float
 
 
+class RoleSpent(Spent):
+    """Of a role, in one workflow or all of a list."""
+
+    runs: int
+
+
+class Run(Spent):
+    """One run of a phase."""
+
+    attempt: int
+    outcome: str
+    """ok, failed, timeout, stalled, no_result, rate_limited, auth, budget, limit, needs_permission, cancelled, lost."""
+
+
 class Phase(Spent):
     """How far a phase is."""
 
@@ -74,6 +88,8 @@ class WholePhase(Phase):
     verify_code: int | None
     when: str | None
     approve: Literal["never", "always", "on_risk"]
+    history: list[Run]
+    """Its runs, the last one last."""
 
 
 class _Flow(Spent):
@@ -112,6 +128,7 @@ class WholeFlow(_Flow):
     """A workflow with all that it has brought."""
 
     phases: list[WholePhase]
+    roles: dict[str, RoleSpent]
     place: dict[str, Any]
     due: list[str]
 
@@ -178,6 +195,8 @@ class Flows(Success):
     total: int
     active: int
     waiting: int
+    roles: dict[str, RoleSpent]
+    """What each role has used, in all that were asked for, not only those listed."""
 
 
 class FlowStatus(Success):
@@ -194,6 +213,7 @@ class FlowCommand(Success):
     total: int | None = None
     active: int | None = None
     waiting: int | None = None
+    roles: dict[str, RoleSpent] | None = None
     workflow: WholeFlow | Flow | None = None
     result: FlowResult | None = None
     change: Change | None = None

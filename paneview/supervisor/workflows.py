@@ -8,7 +8,7 @@ lines, job); a whole has besides text, data, error and session of each phase and
 ======================  ==============================================================================================
 ``ask``                 ``{workflow: summary, without_worker: [role]}``: a new workflow; the roles nobody works for
 ``workflow_plans``      ``{plans: [{name, description, isolation, budget_usd, phases: [{name, role, …}]}]}``
-``workflows``           ``{workflows: [summary], count, total, active, waiting}``, the newest first
+``workflows``           ``{workflows: [summary], count, total, active, waiting, roles}``, the newest first
 ``workflow``            ``{workflow: whole}``
 ``workflow_result``     what came of it: id, status, phase, text, data, branch, commit, cost, phases
 ``workflow_transcript``  ``{job, phase, attempt, text, offset, end, over}``: what a run shows, from a byte on
@@ -190,16 +190,7 @@ class WorkflowDesk:
             if error.code != "not_found":
                 raise
             flows = []
-        wanted = [flow for flow in flows if not args["active"] or not flow.status.final]
-        page = wanted[args["offset"] : args["offset"] + args["limit"]]
-        shown = [views.summary(flow) for flow in page]
-        return {
-            "workflows": shown,
-            "count": len(shown),
-            "total": len(wanted),
-            "active": sum(not flow.status.final for flow in flows),
-            "waiting": sum(flow.status is Status.WAITING for flow in flows),
-        }
+        return views.listing(flows, active=args["active"], offset=args["offset"], limit=args["limit"])
 
     async def workflow(self, args: Args, _client: ClientInfo) -> Reply:
         """Everything about one."""

@@ -6,6 +6,7 @@ A *summary* is what lists and pushes carry; `whole` adds what was asked in full,
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from paneview.rules.workflow import WAITING, Phase, PhasePlan, Spent, Status, Workflow
@@ -91,6 +92,32 @@ def summary(flow: Workflow) -> dict[str, Any]:
     }
 
 
+def by_role(flows: Iterable[Workflow]) -> dict[str, dict[str, Any]]:
+    """What each role has used in these workflows."""
+    spent: dict[str, Spent] = {}
+    runs: dict[str, int] = {}
+    for flow in flows:
+        for plan, phase in zip(flow.plan.phases, flow.phases, strict=True):
+            if phase.attempt:
+                spent[plan.role] = spent.get(plan.role, Spent()) + phase.spent
+                runs[plan.role] = runs.get(plan.role, 0) + phase.spent.priced + phase.spent.unpriced
+    return {role: {"runs": runs[role], **spent_json(spent[role])} for role in sorted(spent)}
+
+
+def listing(flows: Sequence[Workflow], *, active: bool, offset: int, limit: int) -> dict[str, Any]:
+    """A page of the workflows, all or those that are not over, and figures of all of them."""
+    wanted = [flow for flow in flows if not active or not flow.status.final]
+    page = wanted[offset : offset + limit]
+    return {
+        "workflows": [summary(flow) for flow in page],
+        "count": len(page),
+        "total": len(wanted),
+        "active": sum(not flow.status.final for flow in flows),
+        "waiting": sum(flow.status is Status.WAITING for flow in flows),
+        "roles": by_role(wanted),
+    }
+
+
 def whole(flow: Workflow) -> dict[str, Any]:
     """A workflow with all that it has brought."""
     view = summary(flow)
@@ -106,10 +133,15 @@ def whole(flow: Workflow) -> dict[str, Any]:
             "verify_code": phase.verify_code,
             "when": plan.when or None,
             "approve": plan.approve,
+            "history": [
+                {"attempt": run.attempt, "outcome": run.outcome, **spent_json(run.spent)}
+                for run in phase.history
+            ],
         }
     return view | {
         "task": flow.task,
         "place": dict(flow.place),
+        "roles": by_role([flow]),
         "due": sorted(type(one).__name__ for one in due(flow)),
     }
 

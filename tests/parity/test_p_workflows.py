@@ -177,6 +177,16 @@ def test_P11_tokens_money_and_time_of_each_phase(place: Place) -> None:
     assert (one["cost_usd"], one["tokens"]["total"], one["unpriced"]) == (0.5, 120, 0)
     assert (two["cost_usd"], two["tokens"]["total"], two["unpriced"]) == (None, 15, 1)
     assert (found["cost_usd"], found["unpriced"], found["tokens"]["total"]) == (0.5, 1, 135)
+    assert [(run["outcome"], run["cost_usd"]) for run in one["history"]] == [("ok", 0.5)]
+    worker = found["roles"]["worker"]
+    assert (worker["runs"], worker["tokens"]["total"], worker["cost_usd"], worker["unpriced"]) == (
+        2,
+        135,
+        0.5,
+        1,
+    )
+    assert worker["agent_seconds"] == pytest.approx(one["agent_seconds"] + two["agent_seconds"], abs=0.01)
+    assert place.ask("workflows")["roles"]["worker"] == worker
     assert one["queued_at"] <= one["started_at"] <= one["ended_at"] <= two["ended_at"]
     assert "unpriced" in place.run("workflow-status", name).out
     assert place.ask("workflows", "--active")["count"] == 0
@@ -188,6 +198,7 @@ def test_P11_a_budget_stops_the_next_step(place: Place) -> None:
     args = ("--no-wait", "--workflow", "two", "--budget", "0.4")
     name = place.ask("ask", *args, "go\ndemo: cost 0.5")["workflow"]["id"]
     assert "spent" in wait_flow(place, name, "waiting")["reason"]
+    assert place.wait_event("workflow_budget")  # at 80 %
     assert place.wait_event("workflow_waiting")
     place.ask("workflow", "resume", name, "--budget", "2")
     assert wait_flow(place, name, *DONE)["status"] == "done"

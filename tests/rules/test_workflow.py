@@ -285,6 +285,8 @@ def test_retry_does_again_what_failed_or_all_from_a_phase_on() -> None:
     assert play.flow.status is Status.DONE
     assert play.tell(h.RetryAsked(0)) == {h.Run(0, 2)}
     assert [phase.status for phase in play.flow.phases[1:]] == [PhaseStatus.PENDING] * 3
+    assert [(run.attempt, run.outcome) for run in play.phase("plan").history] == [(1, "failed"), (2, "ok")]
+    assert Workflow.from_json(json.loads(json.dumps(play.flow.to_json()))) == play.flow
 
 
 def test_an_event_of_another_attempt_changes_nothing() -> None:

@@ -87,6 +87,22 @@ class Spent:
 
 
 @dataclass(frozen=True, slots=True)
+class PastRun:
+    """A run that is over."""
+
+    attempt: int
+    outcome: str
+    """Its status in the worker's words."""
+    spent: Spent = field(default_factory=Spent)
+
+    @classmethod
+    def from_json(cls, raw: Mapping[str, Any]) -> Self:
+        """What `asdict` and JSON have made of one."""
+        values = known(cls, raw)
+        return cls(**{**values, "spent": Spent(**known(Spent, raw["spent"]))})
+
+
+@dataclass(frozen=True, slots=True)
 class Phase:
     """How far a phase has come. What it brought is of its last run."""
 
@@ -124,6 +140,9 @@ class Phase:
     files: int | None = None
     verify_code: int | None = None
     spent: Spent = field(default_factory=Spent)
+    """By all its runs."""
+    history: tuple[PastRun, ...] = ()
+    """Its last runs, also those before it was begun from the start."""
     queued_at: float | None = None
     started_at: float | None = None
     ended_at: float | None = None
@@ -137,6 +156,7 @@ class Phase:
                 **values,
                 "status": PhaseStatus(raw["status"]),
                 "spent": Spent(**known(Spent, raw["spent"])),
+                "history": tuple(PastRun.from_json(run) for run in raw.get("history", ())),
                 "allow": tuple(values["allow"]),
                 "denials": tuple(values["denials"]),
             }

@@ -15,13 +15,14 @@ from dataclasses import replace
 from typing import Any
 
 from paneview.rules.workflow import happenings as h
-from paneview.rules.workflow.model import WAITING, Phase, PhaseStatus, Status, Workflow
+from paneview.rules.workflow.model import WAITING, PastRun, Phase, PhaseStatus, Status, Workflow
 from paneview.rules.workflow.results import later
 from paneview.rules.workflow.settling import UNMET, finish, put, settle, stop, working
 
 PATIENCE = 60.0  # seconds that a cancelled run may take to end
 LIMIT_PAUSE = 60.0  # seconds after a rate limit whose end nobody knows
 TAIL = 8000  # characters of a failure that the next run is told
+MOST_PAST = 100  # runs of a phase that are remembered one by one
 MOST_LIMITS = 20  # rate limits in a row that are waited for
 GO_ON = "The last run ended without a result. Go on where it stopped and finish the task."
 _FOR_A_PERSON = {
@@ -113,6 +114,7 @@ def _ran(flow: Workflow, event: h.Ran, now: float) -> Workflow:
         lines=event.lines,
         files=event.files,
         spent=phase.spent + event.spent,
+        history=(*phase.history, PastRun(event.attempt, event.status, event.spent))[-MOST_PAST:],
         not_before=None,
     )
     if flow.status is Status.CANCELLING:
@@ -264,7 +266,7 @@ def _retry_asked(flow: Workflow, event: h.RetryAsked, now: float) -> Workflow:
     if not again:
         return flow
     phases = tuple(
-        Phase(attempt=phase.attempt, spent=phase.spent) if number in again else phase
+        Phase(attempt=phase.attempt, spent=phase.spent, history=phase.history) if number in again else phase
         for number, phase in enumerate(flow.phases)
     )
     flow = replace(
