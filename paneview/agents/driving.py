@@ -47,7 +47,8 @@ GO_ON = "Go on from where you are, finish the task you were given, and end with 
 
 def drive(folder: str, asked: Mapping[str, Any], started: Started | OSError, told: Told) -> None:
     """Do the run whose first process has started, or could not be."""
-    run = _Run(Path(folder), asked, told)
+    began = time.time() if isinstance(started, OSError) else started.at
+    run = _Run(Path(folder), asked, told, began)
     run.conclude(run.attempts(started))
 
 
@@ -67,7 +68,7 @@ def runner_of(asked: Mapping[str, Any]) -> Runner:
 
 
 class _Run:
-    def __init__(self, folder: Path, asked: Mapping[str, Any], told: Told) -> None:
+    def __init__(self, folder: Path, asked: Mapping[str, Any], told: Told, began: float) -> None:
         self._folder = folder
         self._request = request_of(folder, asked)
         self._runner = runner_of(asked)
@@ -76,7 +77,7 @@ class _Run:
         self._redactor = Redactor(secrets_of(os.environ, asked["patterns"]))
         self._book = Book(folder, self._redactor)
         self._told = told
-        self._began = time.time()
+        self._began = began
         self._limits = Limits(asked["timeout"], self._runner.stall_timeout, self._runner.linger)
         self._ends_at = time.monotonic() + asked["timeout"]
         self._resumed = 0

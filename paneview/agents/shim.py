@@ -13,6 +13,7 @@ import json
 import os
 import signal
 import sys
+import time
 from collections import namedtuple
 
 TYPE_CHECKING = False
@@ -21,13 +22,14 @@ if TYPE_CHECKING:
     from typing import NamedTuple
 
     class Started(NamedTuple):
-        """An agent's process, and our ends of its output and its errors."""
+        """An agent's process, our ends of its output and its errors, and when it began (epoch seconds)."""
 
         pid: int
         out: int
         err: int
+        at: float
 else:
-    Started = namedtuple("Started", "pid out err")  # typing would take longer than all the rest
+    Started = namedtuple("Started", "pid out err at")  # typing would take longer than all the rest
 
 TAKEN = 75  # exit status: another shim has this run
 
@@ -51,7 +53,7 @@ def start(argv: list[str], prompt: str, cwd: str) -> Started:
     finally:
         for given in (stdin, out_in, err_in):
             os.close(given)
-    return Started(pid, out, err)
+    return Started(pid, out, err, time.time())
 
 
 class Told:
