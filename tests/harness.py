@@ -125,7 +125,12 @@ def words_of(process: psutil.Process) -> list[str]:
 
 def _environment(pid: int) -> list[bytes]:
     if os.path.exists("/proc/self/environ"):  # every test ends with this: psutil takes ten times as long
-        return Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
+        file = Path(f"/proc/{pid}/environ")
+        for _ in range(5):
+            if (data := file.read_bytes()) or not os.path.exists(f"/proc/{pid}/exe"):
+                break
+            time.sleep(0.001)  # in the middle of its exec there is none yet
+        return data.split(b"\0")
     return [f"{key}={value}".encode() for key, value in psutil.Process(pid).environ().items()]
 
 
