@@ -28,8 +28,8 @@ GRACE = 3.0
 
 
 def pytest_xdist_auto_num_workers() -> int:
-    """One more than there are cores: most tests wait for processes, and none is about speed."""
-    return (os.cpu_count() or 1) + 1
+    """Two more than there are cores: most tests wait for processes half of the time, and none is about speed."""
+    return (os.cpu_count() or 1) + 2
 
 
 @pytest.fixture(autouse=True)
@@ -77,9 +77,9 @@ def _end_of_test(place: Sandbox) -> list[str]:
     while (left := marked(place.marker)) and time.monotonic() < deadline:
         time.sleep(0.01)
     lines = [_describe(process) for process in left]
-    end_all(left)
-    # Ended processes may have been the parents of others that only now show themselves.
-    end_all(marked(place.marker))
+    while left:  # ended processes may have been the parents of others that only now show themselves
+        end_all(left)
+        left = marked(place.marker)
     return lines
 
 

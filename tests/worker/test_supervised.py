@@ -76,7 +76,7 @@ def test_workers_are_tasks_and_take_jobs(project: Make) -> None:
 
 
 def test_what_a_killed_worker_held_is_done_by_another_at_once(project: Make) -> None:
-    one = project(FILE.replace("sleep 0.2", "sleep 3"))
+    one = project(FILE.replace("sleep 0.2", "sleep 1.5"))
     with queue_of(one) as broker:
         wait_until(lambda: live(broker) == {"helper.1", "helper.2"})
         job = broker.submit(NewJob("prompt", {"text": "x"}, timeout=600)).id
@@ -92,9 +92,9 @@ def test_what_a_killed_worker_held_is_done_by_another_at_once(project: Make) -> 
 
 
 def test_a_crash_loop_is_quarantined_until_released(project: Make) -> None:
-    one = project(FILE.replace("replicas = 2", 'handlers = ["broken"]').replace("[workers.", "[workers."))
+    one = project(FILE.replace("replicas = 2", 'handlers = ["broken"]').replace("limit = 3", "limit = 2"))
     found = one.wait("helper", "failed", deadline=40)
-    assert found["reason"].startswith("quarantined after 3 respawns in 100 s: exit code 1")
+    assert found["reason"].startswith("quarantined after 2 respawns in 100 s: exit code 1")
     assert one.events("worker_quarantined")
     with queue_of(one) as broker:
         wait_until(lambda: "helper" in broker.workers.quarantined())
