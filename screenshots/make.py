@@ -58,10 +58,20 @@ PICTURES = {
     "logs": Picture((118, 34), "chatter", ("2", "T"), "following"),
     "merged": Picture((118, 34), "worker.1", ("space", "space", "equals_sign"), " + "),
     "tiles": Picture((200, 60), "worker.1", ("asterisk", "equals_sign", "equals_sign"), "── publish"),
+    "queue": Picture((118, 34), "agents", ("3",), "prompt"),
+    "queue-200x60": Picture((200, 60), "agents", ("3",), "prompt"),
+    "dispatch": Picture((80, 24), "agents", ("3", "d", *"role:w"), "role:worker"),
+    "workflows": Picture((118, 34), "agents", ("4",), "default"),
+    "workflow": Picture((200, 60), "agents", ("4", "enter"), "review"),
+    "ask": Picture((118, 34), "agents", ("a", *"Write the page about cats"), "cats"),
     "graph": Picture((80, 24), "web", ("6",), "worker.1"),
+    "graph-200x60": Picture((200, 60), "web", ("6",), "worker.1"),
     "stop": Picture((80, 24), "store", ("x",), "also stops"),
     "why": Picture((80, 24), "flaky", ("w",), "Why?"),
     "kill": Picture((80, 24), "store", ("K",), "Kill store?"),
+    "stop-many": Picture((118, 34), "store", ("asterisk", "x"), "tasks?"),
+    "small": Picture((40, 12), "web", wait="web"),
+    "few-colours": Picture((80, 24), "store", wait="store ● healthy", theme="ansi"),
     "leave": Picture((80, 24), "web", ("q",), "Leave sample?"),
     "help": Picture((118, 40), "web", ("question_mark",), "Keys"),
     "palette": Picture((80, 24), "web", ("ctrl+p", *"restart", "space", *"work"), "worker.2"),
@@ -92,6 +102,9 @@ def main() -> int:
         try:
             paneview(place, "start")
             paneview(place, "start", "load", "publish")
+            for text in ("Review the last change", "Name three pages that are missing"):
+                paneview(place, "dispatch", "role:worker", "prompt", text)
+            paneview(place, "ask", "Add a page about cats", "--no-wait")
             until(lambda: flaky_restarts(place) > 0, "a crash of flaky")
             for name in wanted:
                 asyncio.run(take(name, PICTURES[name], Path(file), place))
