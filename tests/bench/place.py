@@ -25,7 +25,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from paneview.config.paths import control_socket, project_key
+from paneview.config.paths import control_socket
 from tests.harness import MARKER, alive, end_all, marked, wait_until
 from tests.terminal import PATIENCE, Screen
 
@@ -158,7 +158,7 @@ class Project:
 
     def state_dir(self) -> Path:
         """The project's state folder. Raises FileNotFoundError before a supervisor has made it."""
-        found = list((self.place.root / "state").glob(f"*-{project_key(self.file)}"))
+        found = list((self.place.root / "state").glob(f"{self.folder.name}-*"))
         if not found:
             raise FileNotFoundError(f"no state folder for {self.file}")
         return found[0]
