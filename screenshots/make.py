@@ -103,7 +103,7 @@ def main() -> int:
             paneview(place, "start")
             paneview(place, "start", "load", "publish")
             for text in ("Review the last change", "Name three pages that are missing"):
-                paneview(place, "dispatch", "role:worker", "prompt", text)
+                paneview(place, "submit", text, "--role", "worker")
             paneview(place, "ask", "Add a page about cats", "--no-wait")
             until(lambda: flaky_restarts(place) > 0, "a crash of flaky")
             for name in wanted:
