@@ -50,7 +50,9 @@ class Command:
         """End the worker once its jobs are done; the argument says why."""
         self._reason: Reason | None = None
         self._lock = threading.Lock()
-        self._ended = threading.Event()
+        self._ended: threading.Event | None = (
+            None  # made for who waits: most jobs are over before anybody does
+        )
         self._callbacks: list[Callable[[], None]] = []
 
     @property
@@ -96,7 +98,11 @@ class Command:
 
     def wait(self, seconds: float) -> bool:
         """Sleep, but no longer than until the handler is to end; whether it is."""
-        return self._ended.wait(seconds)
+        with self._lock:
+            if self._reason is not None:
+                return True
+            ended = self._ended = self._ended or threading.Event()
+        return ended.wait(seconds)
 
     def cancel(self, reason: Reason) -> None:
         """Tell the handler to end; only the first reason counts."""
@@ -105,7 +111,8 @@ class Command:
                 return
             self._reason = reason
             callbacks = list(self._callbacks)
-        self._ended.set()
+            if self._ended is not None:
+                self._ended.set()
         for callback in callbacks:
             callback()
 

@@ -121,7 +121,7 @@ class Slot(threading.Thread):
                 self._console.output(command.id, line)
             failed = Outcome("error", error="".join(traceback.format_exception_only(error)).strip())
         else:
-            return result if isinstance(result, Outcome) else Outcome("ok", output=result)
+            return result if isinstance(result, Outcome) else Outcome("ok", output=result, host=self._host)
         return early(command, failed)
 
     def _bring(self, running: Running, outcome: Outcome) -> Lease | None:
@@ -135,7 +135,8 @@ class Slot(threading.Thread):
             self._console.tell("returned", f"{lease.id} belongs to another worker now", job=lease.id)
             return None
         claim = None if self._crew.ending or self._once else self._claim
-        outcome = replace(outcome, host=self._host)
+        if outcome.host != self._host:
+            outcome = replace(outcome, host=self._host)
         finished = self._finish(lease, outcome, claim)
         if finished is None:
             return None

@@ -10,7 +10,6 @@ import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from tests.bench.peers import measure_all
 from tests.bench.settings import Settings
 from tests.bench.table import Reference, Row, markdown
 
@@ -27,7 +26,7 @@ def main() -> int:
     chosen = parser.parse_args()
     if unknown := set(chosen.names) - set(names):
         parser.error(f"no such measurement: {', '.join(sorted(unknown))} (there are {', '.join(names)})")
-    settings = Settings(quick=chosen.quick, peers=measure_all(chosen.peers) if chosen.peers else {})
+    settings = Settings(quick=chosen.quick, folder=chosen.peers)
     rows = list(measure(chosen.names or names, settings))
     print(
         f"Python {platform.python_version()}, {os.cpu_count()} cores, {platform.system()} {platform.release()}\n"

@@ -1,71 +1,25 @@
-"""The queue below its workers: how soon a job is somebody's, how many a second, what a death and a backlog cost."""
+"""The queue and its workers: how soon a job is somebody's, how many a second, what a death and a backlog cost."""
 
 from __future__ import annotations
 
 import json
-import os
-import select
-import signal
 import statistics
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
-from paneview.broker import Broker, Claim, JobFilter, JobState, NewJob, Outcome, open_broker
-from tests.bench.queue_loop import UNLIMITED
+from paneview.broker import Broker, Claim, Outcome, open_broker
 from tests.bench.queue_peers import PEERS, Figures, measure, references
+from tests.bench.queue_staff import UNLIMITED, deaths, drained, fill, latencies, outlived
 from tests.bench.settings import Settings
 from tests.bench.table import Reference, Row, measured, percentile
 from tests.broker.labs import SqliteLab
 from tests.broker.servers import RedisServer, redis_server
 
 LEASE = 1  # seconds, where a lease has to run out
-PAYLOAD = {"text": "x" * 200}
-
-
-class Loop:
-    """A process of `queue_loop`."""
-
-    def __init__(self, url: str, what: str, number: int) -> None:
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "tests.bench.queue_loop", url, what, str(number)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        self.told()
-
-    def told(self) -> Any:
-        """The next thing it prints."""
-        assert self.process.stdout
-        return json.loads(self.process.stdout.readline())
-
-    def go(self) -> None:
-        """Let it begin."""
-        assert self.process.stdin
-        self.process.stdin.write("go\n")
-        self.process.stdin.flush()
-
-    def close(self) -> None:
-        """End it."""
-        self.process.kill()
-        self.process.communicate()
-
-
-@contextmanager
-def loops(url: str, what: str, number: int, count: int = 1) -> Iterator[list[Loop]]:
-    """Some processes, ended with the block."""
-    with ExitStack() as stack:
-        made = []
-        for _ in range(count):
-            made.append(Loop(url, what, number))
-            stack.callback(made[-1].close)
-        yield made
 
 
 def rows(settings: Settings) -> Iterator[Row]:
@@ -73,34 +27,30 @@ def rows(settings: Settings) -> Iterator[Row]:
     with redis_server() as server, tempfile.TemporaryDirectory(prefix="pvq-", dir="/tmp") as folder:
         place = Path(folder)
         jobs, stamps = settings.runs(20_000), settings.runs(100)
-        figures = {name: measure(name, server.port, jobs // 4, stamps) for name in PEERS}
+        figures = {name: measure(name, settings.folder, server.port, jobs // 4, stamps) for name in PEERS}
         server.forget()
         urls = {
             "SQLite": f"sqlite://{place}/queue.db",
             "Redis": f"redis://127.0.0.1:{server.port}",
             "directory": f"dir://{place}/shared",
         }
-        yield from _latencies(settings, urls, figures)
-        yield from _throughputs(jobs, urls, figures)
-        yield _four(urls["SQLite"], jobs)
+        yield from _latencies(settings, urls, place, figures)
+        yield from _throughputs(jobs, urls, place, figures)
+        yield _four(urls["SQLite"], place, jobs)
         for name, url in urls.items():
-            yield from _deaths(settings, name, url)
+            yield from _deaths(settings, name, url, place)
         yield from _depths(settings, place, server)
 
 
-def _latencies(settings: Settings, urls: dict[str, str], figures: dict[str, Figures]) -> Iterator[Row]:
+def _latencies(
+    settings: Settings, urls: dict[str, str], place: Path, figures: dict[str, Figures]
+) -> Iterator[Row]:
     reaches = {"SQLite": (2.0, 8.0), "Redis": (1.5, 6.0), "directory": (3.0, 12.0)}
     peers = {"SQLite": ["huey SQLite"], "Redis": ["huey Redis", "taskiq stream", "RQ"], "directory": []}
-    number = settings.runs(400)
     for name, url in urls.items():
-        with loops(url, "latency", number) as (worker,), open_broker(url, settings=UNLIMITED) as broker:
-            for _ in range(number):
-                time.sleep(0.02)  # so that it sleeps
-                broker.submit(NewJob("bench", time.monotonic()))
-            found = worker.told()
         yield measured(
             f"submit → an idle worker has it, {name}",
-            found,
+            latencies(url, place / "staff", settings.runs(400)),
             "ms",
             references=references(figures, "latency", *peers[name]),
             reach=reaches[name][0],
@@ -108,31 +58,14 @@ def _latencies(settings: Settings, urls: dict[str, str], figures: dict[str, Figu
         )
 
 
-def _fill(broker: Broker, number: int) -> None:
-    for start in range(0, number, 500):
-        broker.submit_many([NewJob("bench", PAYLOAD) for _ in range(min(500, number - start))])
-
-
-def _drained(url: str, number: int, count: int) -> float:
-    """Microseconds per job that does nothing, of so many processes together."""
-    with open_broker(url, settings=UNLIMITED) as broker:
-        _fill(broker, number)
-    with loops(url, "drain", 1, count) as workers:
-        for worker in workers:
-            worker.go()
-        told = [worker.told() for worker in workers]
-    assert sum(each["done"] for each in told) == number, told
-    return 1e6 * (max(each["ended"] for each in told) - min(each["began"] for each in told)) / number
-
-
-def _throughputs(jobs: int, urls: dict[str, str], figures: dict[str, Figures]) -> Iterator[Row]:
+def _throughputs(jobs: int, urls: dict[str, str], place: Path, figures: dict[str, Figures]) -> Iterator[Row]:
     peers = {"SQLite": ["huey SQLite"], "Redis": ["taskiq stream", "huey Redis", "RQ"], "directory": []}
     reaches = {"SQLite": 1 / 2, "Redis": 1 / 1.5, "directory": None}
     for name, url in urls.items():
         number = jobs // 10 if name == "directory" else jobs  # two fsync each
         yield measured(
-            f"a job that does nothing: its result and the next claim, {name}",
-            [_drained(url, number, 1) for _ in range(3)],
+            f"a job that does nothing, one worker, {name}",
+            [drained(url, place / "staff", number, 1) for _ in range(3)],
             "µs",
             references=references(figures, "job", *peers[name]),
             ratio_reach=reaches[name],
@@ -140,21 +73,22 @@ def _throughputs(jobs: int, urls: dict[str, str], figures: dict[str, Figures]) -
         )
 
 
-def _four(url: str, jobs: int) -> Row:
-    one = statistics.median(_drained(url, jobs, 1) for _ in range(3))
+def _four(url: str, place: Path, jobs: int) -> Row:
+    # In turn, so that both meet the machine in the same mood.
+    pairs = [[drained(url, place / "staff", jobs, count) for count in (1, 4)] for _ in range(3)]
     return measured(
-        "the same, 4 processes on one SQLite file, all together",
-        [_drained(url, jobs, 4) for _ in range(3)],
+        "the same, 4 workers on one SQLite file, all together",
+        [four for _, four in pairs],
         "µs",
-        references=[Reference("one process", one)],
+        references=[Reference("one worker", statistics.median(one for one, _ in pairs))],
         ratio_reach=1.0,
-        note=f"{jobs} jobs; an error of any process ends the run",
+        note=f"{jobs} jobs; a complaint of any worker ends the run",
     )
 
 
-def _deaths(settings: Settings, name: str, url: str) -> Iterator[Row]:
+def _deaths(settings: Settings, name: str, url: str, place: Path) -> Iterator[Row]:
     number = settings.runs(50)
-    seen = [_death(url, told=True) for _ in range(number)]
+    seen = deaths(url, number)
     yield Row(
         f"worker killed here → another has its job, {name}",
         statistics.median(seen),
@@ -162,39 +96,12 @@ def _deaths(settings: Settings, name: str, url: str) -> Iterator[Row]:
         worst=percentile(seen, 0.99),
         worst_is="p99",
         worst_reach=50,
-        note=f"{number} runs, by pidfd",
+        note=f"{number} kills, under a supervisor",
     )
-    unseen = [_death(url, told=False) - 1000 * LEASE for _ in range(max(3, number // 10))]
+    unseen = [outlived(url, place / "staff", LEASE) - 1000 * LEASE for _ in range(max(3, number // 10))]
     yield measured(
         f"host gone → another has its job, beyond the lease, {name}", unseen, "ms", worst_reach=1000
     )
-
-
-def _death(url: str, *, told: bool) -> float:
-    """Milliseconds from a worker's death to another's claim of its job."""
-    with (
-        open_broker(url, settings=UNLIMITED) as broker,
-        loops(url, "hold", 60 if told else LEASE) as (holder,),
-    ):
-        broker.submit(NewJob("bench", 0.0))
-        holder.told()
-        (held,) = (lane for lane in broker.stats() if lane.leased)
-        assert held.leased == 1
-        owner = broker.jobs(_leased())[0].owner
-        with loops(url, "latency", 1) as (heir,):
-            descriptor = os.pidfd_open(holder.process.pid)
-            died = time.monotonic()
-            holder.process.send_signal(signal.SIGKILL)
-            if told:
-                select.select([descriptor], [], [])
-                broker.release_owner(owner, "killed")
-            (since_boot,) = heir.told()
-            os.close(descriptor)
-        return float(since_boot) - 1000 * died
-
-
-def _leased() -> Any:
-    return JobFilter(states=frozenset({JobState.LEASED}), limit=1)
 
 
 def _depths(settings: Settings, place: Path, server: RedisServer) -> Iterator[Row]:
@@ -210,10 +117,10 @@ def _depths(settings: Settings, place: Path, server: RedisServer) -> Iterator[Ro
         }[name]
         done = finished // 50 if name == "directory" else finished
         with open_broker(url, settings=UNLIMITED) as broker:
-            _fill(broker, 1000)
+            fill(broker, 1000)
             few = _claim(url, number)
             _finished(name, url, broker, done, place, server)
-            _fill(broker, deep - 1000)
+            fill(broker, deep - 1000)
         yield measured(
             f"claim, {deep:,} waiting and {done:,} finished, {name}",
             [_claim(url, number) for _ in range(3)],
@@ -224,8 +131,10 @@ def _depths(settings: Settings, place: Path, server: RedisServer) -> Iterator[Ro
 
 
 def _claim(url: str, number: int) -> float:
-    with loops(url, "look", number) as (worker,):
-        return statistics.median(worker.told())
+    """Microseconds of a claim, the median."""
+    argv = [sys.executable, "-m", "tests.bench.queue_loop", url, str(number)]
+    told = subprocess.run(argv, stdout=subprocess.PIPE, check=True)
+    return statistics.median(json.loads(told.stdout))
 
 
 _PAST = """
@@ -262,7 +171,7 @@ def _finished(name: str, url: str, broker: Broker, number: int, place: Path, ser
             )
         lab.close()
     else:
-        _fill(broker, number)
+        fill(broker, number)
         mine = Claim("past", ("any",), 500)
         while number > 0:
             for lease in broker.claim(mine):

@@ -1,6 +1,6 @@
-"""Other job queues with the same jobs, each in a virtual environment below ``$PANEVIEW_QUEUE_PEERS``, if it is there.
+"""Other job queues with the same jobs, one worker each, set up as their manuals say.
 
-``huey``, ``rq`` (with redis), ``taskiq`` (with taskiq-redis): one worker each, set up as their manuals say.
+Each lives in a virtual environment below one folder (``--peers FOLDER``), made on the first run.
 """
 
 from __future__ import annotations
@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import statistics
 import subprocess
+import sys
 import tempfile
 import time
 from dataclasses import dataclass
@@ -41,7 +42,7 @@ def mark(): queue.enqueue(_mark)
 _TASKIQ = """
 import asyncio
 from taskiq_redis import RedisStreamBroker
-broker = RedisStreamBroker("redis://127.0.0.1:{port}")
+broker = RedisStreamBroker("redis://127.0.0.1:{port}", consumer_id="0")  # what was sent before it began, too
 t_noop, t_stamp, t_mark = (broker.task(task_name=f.__name__)(f) for f in (_noop, _stamp, _mark))
 loop = asyncio.new_event_loop()
 def run(call): loop.run_until_complete(call)
@@ -51,6 +52,13 @@ def mark(): run(t_mark.kiq())
 """
 _FILL = "import app\napp.mark()\nfor _ in range({number}): app.noop()\napp.mark()\n"
 _STAMP = "import app, time\nfor _ in range({number}): app.stamp(time.monotonic()); time.sleep(0.05)\n"
+
+
+REQUIREMENTS = {
+    "huey": ("huey==3.5.4", "redis==8.1.0"),
+    "rq": ("rq==3.0.0", "redis==8.1.0"),
+    "taskiq": ("taskiq==0.13.0", "taskiq-redis==1.2.4"),
+}
 
 
 @dataclass(frozen=True)
@@ -96,15 +104,22 @@ class Figures:
     job: float | None = None
 
 
-def measure(name: str, port: int, jobs: int, stamps: int) -> Figures:
-    """The figures of one; none if it is not there or does not work."""
-    folder = os.environ.get("PANEVIEW_QUEUE_PEERS")
+def measure(name: str, folder: Path | None, port: int, jobs: int, stamps: int) -> Figures:
+    """The figures of one; none if it is not wanted, cannot be installed or does not work."""
     peer = PEERS[name]
-    home = Path(folder or "/nonexistent") / peer.environment
-    if not (home / "bin/python").exists():
+    if folder is None or not _installed(folder / peer.environment, REQUIREMENTS[peer.environment]):
         return Figures()
+    home = folder / peer.environment
     with tempfile.TemporaryDirectory(prefix="pvq-", dir="/tmp") as place:
         return _Session(peer, home, Path(place), port).measure(jobs, stamps)
+
+
+def _installed(home: Path, requirements: tuple[str, ...]) -> bool:
+    if home.exists():
+        return True
+    subprocess.run([sys.executable, "-m", "venv", home], check=True)
+    pip = [home / "bin" / "pip", "install", "-q", *requirements]
+    return subprocess.run(pip, check=False, capture_output=True).returncode == 0
 
 
 def references(figures: dict[str, Figures], field: str, *names: str) -> list[Reference]:
@@ -139,7 +154,7 @@ class _Session:
             self.worker, cwd=self.place, env=self.env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
         )
         try:
-            wait_until(lambda: len(self._lines()) >= 2, 300, 0.05)
+            wait_until(lambda: len(self._lines()) >= 2, 60, 0.05)
             began, ended = self._lines()[:2]
             time.sleep(1)
             self._drive(_STAMP.format(number=stamps))

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
 
-from tests.bench.peers import Figures, references
+from tests.bench.peers import Figures, measure_all, references
 from tests.bench.table import Reference
 
 
@@ -14,7 +16,13 @@ class Settings:
 
     quick: bool = False
     """Few repetitions and small amounts: to see that everything works, not to quote."""
-    peers: dict[str, Figures] = field(default_factory=dict)
+    folder: Path | None = None
+    """Where peers are installed; None: they are not measured."""
+
+    @cached_property
+    def peers(self) -> dict[str, Figures]:
+        """The task managers' figures, measured when first asked for."""
+        return measure_all(self.folder) if self.folder else {}
 
     def runs(self, number: int) -> int:
         """How often to repeat what a full run repeats ``number`` times."""

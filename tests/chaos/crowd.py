@@ -12,6 +12,7 @@ import subprocess
 import time
 from collections import Counter
 from contextlib import suppress
+from typing import Any
 
 from paneview.broker import JobFilter, NewJob, UnavailableError
 from tests.harness import wait_until
@@ -53,7 +54,7 @@ class Crowd:
         """kill -9 to one that has begun to work; another takes its place."""
         place = self.dice.randrange(len(self.workers))
         victim = self.workers[place]
-        view = wait_until(lambda: self.farm.of(victim.pid))
+        view = self._begun(victim)
         victim.kill()
         victim.wait()
         self.kills += 1
@@ -63,10 +64,19 @@ class Crowd:
                 self.farm.broker.workers.leave(view.worker.id, "killed")
         self.workers[place] = self.hire()
 
+    def _begun(self, worker: subprocess.Popen[str]) -> Any:
+        """It, as the queue lists it, once it does."""
+        try:
+            found = wait_until(lambda: worker.poll() is not None or self.farm.of(worker.pid), 40)
+        except AssertionError as error:
+            raise AssertionError(f"{error}; it said {self.farm.said(worker)[-2000:]}") from error
+        assert worker.returncode is None, self.farm.said(worker)[-2000:]
+        return found
+
     def stop_one(self) -> None:
         """SIGSTOP for longer than a lease, then SIGCONT."""
         victim = self.dice.choice(self.workers)
-        wait_until(lambda: self.farm.of(victim.pid))
+        self._begun(victim)
         victim.send_signal(signal.SIGSTOP)
         end = time.monotonic() + LEASE * 1.3
         wait_until(lambda: time.monotonic() > end, interval=0.05)

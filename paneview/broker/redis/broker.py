@@ -78,7 +78,7 @@ class RedisBroker(Broker):
         due, found = self._link.call_once(
             "claim", lambda again: (codec.wanted(want, self.settings, request, again=again),)
         )
-        return [codec.to_lease(flat) for flat in found], due / 1000 if due >= 0 else None
+        return [codec.to_lease(text) for text in found], due / 1000 if due >= 0 else None
 
     def take(self, job: str, want: Claim) -> Lease | None:
         """This very job."""
@@ -125,7 +125,7 @@ class RedisBroker(Broker):
             Verdict(verdict),
             JobState(state) if state else None,
             _submitted(submitted),
-            tuple(codec.to_lease(flat) for flat in found),
+            tuple(codec.to_lease(text) for text in found),
         )
 
     def release(self, lease: Lease, *, delay: float = 0.0, reason: str = "") -> bool:

@@ -82,8 +82,8 @@ def to_job(hash_: dict[str, str]) -> Job:
         submitted_at=int(hash_["submitted_at"]) / 1000,
         submitted_by=hash_["submitted_by"],
         key=hash_["key"],
-        meta=json.loads(hash_["meta"]),
-        after=tuple(json.loads(hash_["after"])),
+        meta=json.loads(hash_["meta"]) if hash_["meta"] != "{}" else {},
+        after=tuple(json.loads(hash_["after"])) if hash_["after"] != "[]" else (),
         group=hash_["group"],
         not_before=_seconds(hash_["not_before"]),
         owner=hash_["owner"],
@@ -91,14 +91,19 @@ def to_job(hash_: dict[str, str]) -> Job:
         lease_until=_seconds(hash_["lease_until"]) if hash_["state"] == "leased" else None,
         cancel=cancel[1:] if cancel else None,
         ended_at=_seconds(hash_["ended_at"]),
-        errors=tuple(Attempt(**attempt) for attempt in json.loads(f"[{hash_['errors']}]")),
+        errors=to_attempts(hash_["errors"]),
         result=to_result(hash_),
     )
 
 
-def to_lease(flat: Sequence[str]) -> Lease:
-    """A job that has just been claimed."""
-    hash_ = fields(flat)
+def to_attempts(errors: str) -> tuple[Attempt, ...]:
+    """The attempts stored as objects with a comma between them."""
+    return tuple(Attempt(**attempt) for attempt in json.loads(f"[{errors}]")) if errors else ()
+
+
+def to_lease(text: str) -> Lease:
+    """A job that has just been claimed: its hash as a script hands it over."""
+    hash_ = fields(json.loads(text))
     job = to_job(hash_)
     return Lease(job, job.owner, job.token, job.attempts, int(hash_["lease_ms"]) / 1000)
 

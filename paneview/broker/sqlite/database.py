@@ -19,11 +19,12 @@ from paneview.broker.sqlite.gate import Gate
 from paneview.broker.sqlite.schema import MIGRATIONS
 from paneview.store.database import PRIVATE, connect
 
-CHECKPOINT_BYTES = 16 * 1024 * 1024  # of the log
+CHECKPOINT_BYTES = 32 * 1024 * 1024  # of the log
 CHECK_EVERY = 64  # commits between two looks at its size
 PATIENCE = 5.0  # seconds that others may keep us from writing
 CLOSING = 1.0  # seconds that they may delay our end
 ASIDE = 0.2  # seconds for what can as well be left undone
+_EVENT = "INSERT INTO events (ts, kind, job, worker, detail) VALUES (?, ?, ?, ?, ?)"
 BUSY = 1.0  # seconds of one wait inside SQLite
 
 
@@ -35,6 +36,8 @@ class Step:
         self.now = since_boot()
         self.wall = time.time()
         self.topics: set[str] = set()
+        self.events: list[tuple[Any, ...]] = []
+        """Written last, all at once."""
 
     def rows(self, statement: str, *values: Any) -> list[Any]:
         """Everything that a query finds."""
@@ -120,6 +123,8 @@ class Database:
                 step = self._begin(until)
                 try:
                     yield step
+                    if step.events:
+                        self._connection.executemany(_EVENT, step.events)
                     paths = _bells_of(step)
                     step.sql("COMMIT")
                 except BaseException:

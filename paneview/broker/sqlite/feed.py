@@ -11,7 +11,6 @@ from paneview.broker.model import Event, EventPage, Json, to_json
 from paneview.broker.sqlite.database import Database, Step
 from paneview.broker.waiting import EVENTS, Bells
 
-_INSERT = "INSERT INTO events (ts, kind, job, worker, detail) VALUES (?, ?, ?, ?, ?)"
 _COLUMNS = "id, ts, kind, job, worker, detail"
 
 
@@ -19,7 +18,7 @@ def note(
     step: Step, kind: str, job: str = "", worker: str = "", detail: Mapping[str, Json] | None = None
 ) -> None:
     """Write an event in this transaction."""
-    step.sql(_INSERT, (step.wall, kind, job, worker, to_json("an event", detail) if detail else "{}"))
+    step.events.append((step.wall, kind, job, worker, to_json("an event", detail) if detail else "{}"))
     step.topics.add(EVENTS)
 
 

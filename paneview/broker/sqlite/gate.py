@@ -17,7 +17,8 @@ from pathlib import Path
 
 from paneview.store.database import PRIVATE
 
-FIRST_PAUSE = 0.000_05  # seconds: about what a transaction takes
+SHORT = 0.000_5  # seconds: some transactions, for which others are let run before us and nobody sleeps
+FIRST_PAUSE = 0.000_05  # seconds
 LONGEST_PAUSE = 0.002
 LONG_SINCE = 0.1  # seconds of waiting after which the pauses are ten times as long
 WRITE_LOCK = 120  # the byte of the -shm file that SQLite locks for a writer
@@ -41,6 +42,9 @@ class Gate:
                 began = began or now
                 if now >= until:
                     return False
+                if now - began < SHORT:
+                    os.sched_yield()
+                    continue
                 long = LONGEST_PAUSE if now - began < LONG_SINCE else 10 * LONGEST_PAUSE
                 time.sleep(min(pause, until - now))
                 pause = min(pause * 2, long)

@@ -20,6 +20,9 @@ UPDATE jobs SET state = 'leased', owner = ?, token = token + 1, attempts = attem
     not_before = NULL, lease_until = ?, lease_seconds = ?
 WHERE seq = ? AND state IN ('queued', 'delayed') RETURNING {SELECTED}
 """  # noqa: S608 - our own names
+_DUE = """
+SELECT (SELECT min(due) FROM jobs WHERE state = 'delayed'), (SELECT min(lease_until) FROM jobs WHERE state = 'leased')
+"""
 _BEST_OF_A_LANE = """
 SELECT * FROM (SELECT priority, seq FROM jobs WHERE state = 'queued' AND lane = ? ORDER BY priority DESC, seq LIMIT ?)
 """
@@ -50,8 +53,11 @@ def look(database: Database, want: Claim, now: float) -> tuple[bool, float | Non
 
 def claim(step: Step, want: Claim, default: float) -> list[Lease]:
     """The next jobs of these lanes, of what is due by now, too."""
-    promote(step)
-    expire(step)
+    due, late = step.one(_DUE)
+    if due is not None and due <= step.now:
+        promote(step)
+    if late is not None and late <= step.now:
+        expire(step)
     values = [value for lane in want.lanes for value in (lane, want.n)]
     best = sorted(step.rows(_best_statement(len(want.lanes)), *values), key=lambda row: (-row[0], row[1]))
     leases = (_take(step, seq, want, default) for _, seq in best[: want.n])

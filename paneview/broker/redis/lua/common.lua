@@ -94,7 +94,7 @@ local function withdraw(id)
   elseif state then
     redis.call('ZREM', B .. 'over:' .. state, id)
   end
-  return tonumber(seq)
+  return tonumber(seq), lane
 end
 
 local function attempt_error(id, message)
@@ -197,9 +197,11 @@ local function expire()
   return late
 end
 
+-- A claimed job on its way to its holder: one string, since a client takes long over a reply of many parts.
+local function handed(id) return cjson.encode(redis.call('HGETALL', job_key(id))) end
+
 local function lease(id, owner, lease_ms, request)
-  withdraw(id)
-  local lane = get(id, 'lane')[1]
+  local _, lane = withdraw(id)
   local token = redis.call('HINCRBY', job_key(id), 'token', 1)
   local attempt = redis.call('HINCRBY', job_key(id), 'attempts', 1)
   redis.call('HSET', job_key(id), 'state', 'leased', 'owner', owner, 'leased_at', int(now), 'lease_ms', lease_ms,
@@ -208,7 +210,7 @@ local function lease(id, owner, lease_ms, request)
   redis.call('SADD', B .. 'owner:' .. owner, id)
   count('leased', lane, 1)
   event('job_claimed', id, owner, '{"attempt":' .. attempt .. ',"token":' .. token .. '}')
-  return redis.call('HGETALL', job_key(id))
+  return handed(id)
 end
 
 -- What this very request leased, if its reply was lost; in the same order.
@@ -219,7 +221,7 @@ local function leased_by(owner, request)
     if its == request then ranked[#ranked + 1] = { id, rank(priority, seq) } end
   end
   table.sort(ranked, function(one, other) return one[2] < other[2] end)
-  for i, pair in ipairs(ranked) do found[i] = redis.call('HGETALL', job_key(pair[1])) end
+  for i, pair in ipairs(ranked) do found[i] = handed(pair[1]) end
   return found
 end
 
@@ -231,22 +233,23 @@ local function claim(want)
   end
   promote()
   expire()
-  local best = {}
+  local best, left = {}, {} -- one more of each lane than can be taken: is anything left there?
   for _, lane in ipairs(want.lanes) do
-    local some = redis.call('ZRANGE', B .. 'ready:' .. lane, 0, want.n - 1, 'WITHSCORES')
-    for i = 1, #some, 2 do best[#best + 1] = { some[i], tonumber(some[i + 1]) } end
+    local some = redis.call('ZRANGE', B .. 'ready:' .. lane, 0, want.n, 'WITHSCORES')
+    left[lane] = #some / 2
+    for i = 1, #some, 2 do best[#best + 1] = { some[i], tonumber(some[i + 1]), lane } end
   end
   table.sort(best, function(one, other) return one[2] < other[2] end)
   local found = {}
   for i = 1, math.min(want.n, #best) do
     found[i] = lease(best[i][1], want.owner, want.lease_ms, want.request)
+    left[best[i][3]] = left[best[i][3]] - 1
   end
   for _, lane in ipairs(want.lanes) do
-    local left = redis.call('EXISTS', B .. 'ready:' .. lane) == 1
     local tokens = redis.call('EXISTS', B .. 'wake:' .. lane) == 1
-    if left and not tokens then
+    if left[lane] > 0 and not tokens then
       wake(lane) -- the one that woke us may have been meant for what is left
-    elseif tokens and not left then
+    elseif tokens and left[lane] == 0 then
       redis.call('DEL', B .. 'wake:' .. lane)
     end
   end

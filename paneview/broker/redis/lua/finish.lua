@@ -3,15 +3,14 @@
 local id, brought, status = ARGV[1], ARGV[2], ARGV[3]
 
 local function settle()
-  local state, token, wish = unpack(get(id, 'state', 'token', 'cancel'))
+  local state, token, wish, owner = unpack(get(id, 'state', 'token', 'cancel', 'owner'))
   if not state then return 'stale', '' end
   if token ~= brought or state == 'cancelled' then return 'stale', state end
   if state == 'done' then return 'already', state end
   if state ~= 'leased' and status ~= 'ok' then return 'already', state end
-  local owner = get(id, 'owner')[1]
   result(id, status, ARGV[4], ARGV[5], ARGV[6])
   if status == 'ok' then
-    redis.call('HSET', job_key(id), 'cancel', '')
+    if wish ~= '' then redis.call('HSET', job_key(id), 'cancel', '') end
     over(id, 'done')
     event('job_done', id, owner)
     after_done(id)
