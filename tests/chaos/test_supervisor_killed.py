@@ -7,7 +7,7 @@ import pytest
 from tests.chaos.world import World
 from tests.harness import Sandbox
 
-SHORT, LONG = 3, 60
+SHORT, LONG = 2, 60
 
 
 @pytest.mark.parametrize("seed", [1])

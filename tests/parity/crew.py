@@ -109,8 +109,12 @@ class Crew:
 
     def until(self, job: str, state: str) -> Json:
         """The job once it is in this state."""
-        wait_until(lambda: self.job(job)["state"] == state, PATIENCE, 0.05)
-        return self.job(job)
+
+        def look() -> Json | None:
+            found = self.job(job)
+            return found if found["state"] == state else None
+
+        return wait_until(look, PATIENCE, 0.05) or {}
 
     def result(self, job: str) -> Json:
         """What came of the job, waited for."""

@@ -95,10 +95,10 @@ def test_P01_a_worker_knows_its_pane_and_has_roles_and_concurrency(crew: Crew) -
 
 def test_P02_nothing_is_lost_and_no_stale_worker_overwrites(crew: Crew) -> None:
     first = crew.worker("--handlers", "mine", "--name", "first")
-    job = crew.submit("any", "slow", "--payload", '{"seconds": 4}')
+    job = crew.submit("any", "slow", "--payload", '{"seconds": 2}')
     assert begun(crew) == [first.pid]
-    second = crew.worker("--handlers", "mine", "--name", "second")
     first.send_signal(signal.SIGSTOP)  # longer than its lease
+    second = crew.worker("--handlers", "mine", "--name", "second")
     assert begun(crew, 2)[1] == second.pid
     first.send_signal(signal.SIGCONT)
     answer = crew.result(job)
@@ -119,7 +119,7 @@ def test_P03_heartbeats_have_their_interval_and_long_commands_renew_their_lease(
     crew.worker(
         "--handlers", "mine", "--name", "quick", PANEBUS_HEARTBEAT_INTERVAL="0.2", PANEBUS_HEARTBEAT_TTL="7"
     )
-    job = crew.submit("quick", "slow", "--payload", '{"seconds": 3.5}')
+    job = crew.submit("quick", "slow", "--payload", '{"seconds": 2.6}')
     found = {one["name"]: one for one in crew.ask("workers")["workers"]}
     assert (found["plain"]["ttl"], found["quick"]["ttl"]) == (60.0, 7.0)
     assert crew.result(job)["result"]["status"] == "ok"

@@ -137,10 +137,9 @@ def test_two_supervisors_never(project):
     assert second.returncode == 0
 
 
-@pytest.mark.parametrize("seed", range(2))
-def test_random_kills_lose_nothing_short(project, seed):
+def test_random_kills_lose_nothing_short(project):
     """Kill -9 at random moments while a task counts and another crashes: every line once, in order."""
-    _random_kills(project, seed, kills=4)
+    _random_kills(project, 0, kills=4)
 
 
 @pytest.mark.chaos
@@ -181,13 +180,13 @@ def _random_kills(project, seed: int, kills: int) -> None:
     assert runs <= len(starts) <= runs + 1  # the last may have been stopped before it could count itself
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", range(2))
 def test_kill_in_the_middle_of_the_start(project, sandbox, seed):
     """However early the supervisor dies: in the end each task runs once, and those to start by hand do not."""
     dice = random.Random(seed)
     text = "".join(f"[tasks.t{n}]\ncommand = 'exec sleep 600'\n" for n in range(12))
     p = project(text + "[tasks.byhand]\ncommand = 'exec sleep 600'\nauto_start = false\n")
-    for _ in range(4):
+    for _ in range(3):
         p.begin_serving()
         end = time.monotonic() + dice.uniform(0.2, 0.6)
         wait_until(lambda end=end: time.monotonic() > end)
