@@ -207,7 +207,8 @@ class Picture:
         now = self.clock()
         if 0 <= now - self._last_sample < 0.9:
             return
-        if not any(task.rss_bytes for task in self.tasks.values()) and any(task.pid for task in self.tasks.values()):
+        tasks = self.tasks.values()
+        if any(task.pid for task in tasks) and not any(task.rss_bytes for task in tasks):
             return  # nobody has measured yet: nothing is better than zeros
         self._last_sample = now
         total, memory = 0.0, 0
