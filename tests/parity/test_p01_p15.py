@@ -191,7 +191,7 @@ def test_P07_commands_go_to_a_pane_a_role_a_host_and_everybody(crew: Crew) -> No
     ):
         job = crew.submit(target, "ping", "--timeout", "5000ms")
         assert crew.result(job)["result"]["output"]["worker"] in expected
-        assert crew.job(job)["timeout"] == 5.0
+    assert crew.job(job)["timeout"] == 5.0
     sent = crew.ask("dispatch-role", "a", "ping")["jobs"]
     assert {one["name"] for one in sent} == {pane, "two"}
     sent = crew.ask("broadcast", "ping")["jobs"]

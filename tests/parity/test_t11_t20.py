@@ -121,7 +121,8 @@ def test_T12_logs_interleaved_followed_and_searched(place: Place) -> None:
 
 
 def test_T13_status_health_and_inspect_of_the_whole_tree(place: Place) -> None:
-    eat = "held = bytearray(90_000_000); held[::4096] = b'x' * len(held[::4096])\nwhile True: pass\n"
+    eat = "import time\nheld = bytearray(90_000_000); held[::4096] = b'x' * len(held[::4096])\n"
+    eat += "while True: sum(range(100_000)); time.sleep(0.01)\n"
     (place.folder / "eat.py").write_text(eat)
     place.start(f"""
         [tasks.eats]
