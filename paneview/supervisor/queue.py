@@ -38,6 +38,9 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 LOOK = 2.0  # seconds between two rounds
+PATIENCE = (
+    2.0  # seconds that others may keep us from writing: a stopped one is found before anybody else gives up
+)
 PAUSE = 1.0  # seconds after a call that failed
 LEADERSHIP = LOOK * 5
 Action = Callable[["Broker"], None]
@@ -232,6 +235,7 @@ class _Thread(threading.Thread):
         try:
             if self._broker is None:
                 self._broker = connect(self.settings, self._folder)
+                self._broker.hurry(PATIENCE)
                 for warning in self._broker.warnings:
                     logger.warning("queue: %s", warning)
             if not self._ended.is_set():  # only reads: who is silent may be what keeps us from writing

@@ -40,6 +40,9 @@ if TYPE_CHECKING:
 
 # A shell stays when the worker has died or ended: else its pane would go with it.
 IN_PANE = """trap : INT; "$@"; trap - INT; exec "${SHELL:-/bin/sh}" """
+PATIENCE = (
+    2.0  # seconds that others may keep us from writing: a stopped one is found before anybody else gives up
+)
 NEW_WORKERS = 1.0  # seconds between looks for workers that were started since
 
 
@@ -114,6 +117,7 @@ class Watchdog:
             broker = self._brokers.get(url)
             if broker is None:
                 broker = self._brokers[url] = self._connect(url)
+                broker.hurry(PATIENCE)
             act(broker)
         except BrokerError as error:
             self._console.tell("warning", str(error), level="WARNING")

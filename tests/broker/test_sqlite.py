@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from paneview.broker import BrokerError, NewJob, Outcome, UnavailableError, Worker, open_broker
+from paneview.broker import BrokerError, NewJob, Outcome, Target, UnavailableError, Worker, open_broker
 from paneview.broker.sqlite import database, leases
 from paneview.broker.sqlite.broker import SqliteBroker
 from tests.broker.helpers import Later, job, state, submit, take, want
@@ -297,3 +297,20 @@ def test_no_look_uses_a_whole_table(broker: SqliteBroker) -> None:
             plan,
         )
         assert not [line for line in plan if "TEMP B-TREE" in line], (statement, plan)
+
+
+def test_no_step_of_the_reaper_reads_all_jobs_for_each_worker_that_is_gone(tmp_path: Path) -> None:
+    with open_broker(f"sqlite://{tmp_path}/queue.db") as broker:
+        assert isinstance(broker, SqliteBroker)
+        broker.workers.register(Worker("a1", "web"))
+        broker.submit(NewJob(target=Target(worker="a1")))
+        broker.workers.leave("a1")
+        connection = broker._database._connection
+        said: list[str] = []
+        connection.set_trace_callback(said.append)
+        assert broker.reap().readdressed == 1
+        connection.set_trace_callback(None)
+        asked = [each for each in said if "jobs" in each]
+        assert len(asked) > 4
+        plans = [row[3] for each in asked for row in connection.execute(f"EXPLAIN QUERY PLAN {each}")]
+        assert [plan for plan in plans if plan.startswith("SCAN jobs") and "INDEX" not in plan] == []

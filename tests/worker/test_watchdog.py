@@ -150,6 +150,9 @@ def test_one_that_was_ended_stays_down(farm: Farm, panes: Panes) -> None:
     os.kill(pid, signal.SIGKILL)  # it dies, and when that is seen there is nowhere to bring it back to
     panes.sandbox.tmux("kill-pane", "-t", third)
     dog.send_signal(signal.SIGCONT)
-    wait_until(lambda: '"gone"' in farm.said(dog))
+    try:
+        wait_until(lambda: '"event": "gone"' in farm.said(dog))
+    except AssertionError:
+        raise AssertionError(farm.said(dog)) from None
     assert panes.pid(pane) is None
     assert farm.end(dog)[0] == 0

@@ -56,24 +56,31 @@ def _lose_workers(step: Step, beats: Beats) -> list[str]:
     return lost
 
 
+# Each state has an index of its own; asked for all three at once, SQLite would read every job for every worker.
+_WAITING = ("queued", "delayed", "blocked")
+_WAITS = " OR ".join(
+    f"EXISTS (SELECT 1 FROM jobs WHERE lane = 'w:' || workers.id AND state = '{state}')"  # noqa: S608
+    for state in _WAITING
+)
+
+
 def _absent(step: Step) -> list[Worker]:
     """Those who left, and for whom something waits all the same."""
-    rows = step.rows(
-        """
-        SELECT info FROM workers WHERE gone IS NOT NULL AND EXISTS
-            (SELECT 1 FROM jobs WHERE lane = 'w:' || workers.id AND state IN ('queued', 'delayed', 'blocked'))
-        """
-    )
+    rows = step.rows(f"SELECT info FROM workers WHERE gone IS NOT NULL AND ({_WAITS})")  # noqa: S608
     return [Worker.from_json(json.loads(info)) for (info,) in rows]
 
 
 def _readdress(step: Step, worker: Worker) -> int:
     heir = worker.heirs()[0]
-    jobs = step.rows(
-        "UPDATE jobs SET lane = ? WHERE lane = ? AND state IN ('queued', 'delayed', 'blocked') RETURNING id",
-        heir,
-        Target(worker=worker.id).lane,
-    )
+    jobs = [
+        row
+        for state in _WAITING
+        for row in step.rows(
+            f"UPDATE jobs SET lane = ? WHERE lane = ? AND state = '{state}' RETURNING id",  # noqa: S608
+            heir,
+            Target(worker=worker.id).lane,
+        )
+    ]
     for (job,) in jobs:
         note(step, "job_readdressed", job, worker.id, {"lane": heir})
     step.topics.add(heir)
