@@ -90,7 +90,9 @@ class Crowd:
     def end(self) -> None:
         """Each ends in order when told."""
         for process in self.workers:
-            assert self.farm.end(process)[0] == 0
+            self._begun(process)  # before that, a signal ends it as it does any program
+            status, _ = self.farm.end(process)
+            assert status == 0, self.farm.said(process)[-2000:]
 
 
 def some_jobs(dice: random.Random, number: int, most: float) -> list[NewJob]:
@@ -102,13 +104,14 @@ def some_jobs(dice: random.Random, number: int, most: float) -> list[NewJob]:
 
 
 def submitted(farm: Farm, jobs: list[NewJob], dice: random.Random) -> set[str]:
-    """Submit them; cancel one in twenty, and say which."""
+    """Submit them; cancel one in twenty, and say which of those still waited."""
     for start in range(0, len(jobs), 500):
         farm.broker.submit_many(jobs[start : start + 500])
-    cancelled = {job.id for job in dice.sample(jobs, len(jobs) // 20)}
-    for job in cancelled:
-        farm.broker.cancel(job)
-    return cancelled
+    return {
+        job.id
+        for job in dice.sample(jobs, len(jobs) // 20)
+        if farm.broker.cancel(job.id, "by the test") == "cancelled"
+    }
 
 
 def nothing_is_stuck(crowd: Crowd, seconds: float = 60.0) -> None:
@@ -122,14 +125,16 @@ def verify(crowd: Crowd, jobs: list[NewJob], cancelled: set[str]) -> None:
     states = Counter(job.state.value for job in found)
     assert states["done"] + states["dead"] + states["cancelled"] == len(jobs) == len(found), states
     assert {job.id for job in found} == {job.id for job in jobs}
-    assert states["cancelled"] == len(cancelled)
+    # One that was running heard of it, and could end either way.
+    assert cancelled <= {job.id for job in found if job.state == "cancelled"}
+    assert all(job.cancel for job in found if job.state == "cancelled")
     for job in found:
         assert job.attempts <= job.max_attempts
         assert job.result is not None
         if job.state == "done":
             assert job.result.output == job.token == job.result.token, job
-        if job.payload["fails"] and job.id not in cancelled:
-            assert job.state == "dead", job
+        if job.payload["fails"]:
+            assert job.state == "dead" or job.cancel, job
     began = [line.split() for line in (crowd.farm.folder / "ran").read_text().splitlines()]
     assert len({(job, token) for job, token, _ in began}) == len(began), "no token was given twice"
     again = len(began) - len({job for job, _, _ in began})
