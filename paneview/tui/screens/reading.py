@@ -20,7 +20,7 @@ class ReadingScreen(MainScreen):
 
     BINDINGS: ClassVar[list[BindingType]] = [
         key("log.filter", "ampersand", "filter_log", "Filter", "Show only matching lines"),
-        key("log.follow_anywhere", "F", "log('toggle_follow')", "Follow", "Follow or pause, anywhere"),
+        key("log.follow_anywhere", "F", "log('toggle_follow')", "Follow", "Follow or pause"),
         key("log.times", "T", "log('next_stamp')", "Times", "Times: off, start, clock"),
         key("log.run_before", "left_square_bracket", "log('run', -1)", "Previous run"),
         key("log.run_after", "right_square_bracket", "log('run', 1)", "Next run"),

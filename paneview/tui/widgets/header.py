@@ -78,16 +78,18 @@ class Header(Canvas):
             counted,
             self._counts(worded=("asking", "failed")),
             self._counts(worded=("asking",)),
+            self._counts(only=("asking", "failed")),  # rather fewer of them than one without its word
+            self._counts(only=("asking",)),
         )
-        fitting = (wish for wish in wishes if sum(cells(text) for text, _ in wish) <= room)
+        fitting = (wish for wish in wishes if wish and sum(cells(text) for text, _ in wish) <= room)
         return next(fitting, self._counts(worded=()))
 
-    def _counts(self, *, worded: Collection[str] = _ALL) -> list[Piece]:
+    def _counts(self, *, worded: Collection[str] = _ALL, only: Collection[str] = _ALL) -> list[Piece]:
         inks, found = self.inks, counts(self.pv.picture.tasks.values())
         found["asking"] += len(self._flows())
         pieces: list[Piece] = []
         for key, glyph, word, role in _COUNTS:
-            if found[key]:
+            if found[key] and key in only:
                 text = f" {glyph} {found[key]} {word} " if key in worded else f" {glyph}{found[key]} "
                 pieces.append((text, inks.role(role)))
         return pieces

@@ -22,7 +22,7 @@ class LogView(LogWindow):
     """The log of one task."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        key("log.search", "slash", "screen.search_log", "Search", "Search all that is stored"),
+        key("log.search", "slash", "screen.search_log", "Search", "Search all stored lines"),
         key("log.older", "n", "match('back')", "Older", "Next match, older"),
         key("log.newer", "N", "match('forward')", "Newer", "Next match, newer"),
         key("log.select", "v", "select", "Select", "Select lines: v, move, y"),

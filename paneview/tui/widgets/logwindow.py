@@ -41,7 +41,7 @@ class LogWindow(Canvas, can_focus=True):
         key("log.up", "k,up", "scroll_rows(-1)", "Up"),
         key("log.page_down", "pagedown", "page(1)", "Page down"),
         key("log.page_up", "pageup", "page(-1)", "Page up"),
-        key("log.first", "g,home", "oldest", "Oldest", "First line that is stored"),
+        key("log.first", "g,home", "oldest", "Oldest", "First stored line"),
         key("log.last", "G,end", "newest", "Newest", "Newest line, and follow"),
         key("log.left", "h,left", "sideways(-1)", "Left"),
         key("log.right", "l,right", "sideways(1)", "Right"),
