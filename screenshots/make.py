@@ -33,6 +33,15 @@ from paneview.tui.screens.fleet import FleetScreen
 HERE = Path(__file__).parent
 BROWSERS = ("chromium-headless-shell", "chromium", "google-chrome")
 PATIENCE = 60.0
+# What the agent is told that is seen at work.
+WORKING = """\
+demo@work: say I look at what is there.
+demo@work: tool Read index.html
+demo@work: tool Bash grep -n title *.html
+demo@work: say The titles are bare words. I greet people by the time of day.
+demo@work: write index.html <h1>Good morning</h1>
+demo@work: say Now it writes the page.
+demo@work: sleep 600"""
 
 
 class Picture(NamedTuple):
@@ -45,6 +54,8 @@ class Picture(NamedTuple):
     theme: str = "dark"
     settle: float = 1.0
     """Seconds to look on before the first key; curves and counts need some."""
+    agents: bool = False
+    """Agents are asked for something before it."""
 
 
 PICTURES = {
@@ -75,6 +86,23 @@ PICTURES = {
     "leave": Picture((80, 24), "web", ("q",), "Leave sample?"),
     "help": Picture((118, 40), "web", ("question_mark",), "Keys"),
     "palette": Picture((80, 24), "web", ("ctrl+p", *"restart", "space", *"work"), "worker.2"),
+    "workflows-80x24": Picture((80, 24), "web", ("4",), "Greet", agents=True),
+    "workflows-200x60": Picture((200, 60), "web", ("4", "j"), "writes the page", agents=True),
+    "transcript": Picture(
+        (118, 34),
+        "web",
+        ("4", "j", "enter"),
+        "writes the page",
+        agents=True,
+    ),
+    "ask-80x24": Picture(
+        (80, 24),
+        "web",
+        ("a", *"Make the start page friendlier", "ctrl+j", *"See @sam", "tab"),
+        "enter begins",
+        agents=True,
+    ),
+    "ask-200x60": Picture((200, 60), "web", ("a", *"Look at @sam"), "tab sample.toml", agents=True),
     "events": Picture((118, 34), "web", ("5",), "event "),
 }
 
@@ -106,6 +134,8 @@ def main() -> int:
                 paneview(place, "submit", text, "--role", "worker")
             paneview(place, "ask", "Add a page about cats", "--no-wait")
             until(lambda: flaky_restarts(place) > 0, "a crash of flaky")
+            if any(PICTURES[name].agents for name in wanted):
+                employ(place)
             for name in wanted:
                 asyncio.run(take(name, PICTURES[name], Path(file), place))
                 draw(browser, place / f"{name}.svg", HERE / f"{name}.png")
@@ -119,6 +149,28 @@ def paneview(place: Path, *words: str) -> str:
     """Run a command of ours; its standard output."""
     command = [sys.executable, "-P", "-m", "paneview", *words, "--file", str(place / "sample.toml")]
     return subprocess.run(command, cwd=place, check=True, capture_output=True, text=True).stdout
+
+
+def employ(place: Path) -> None:
+    """Have the demo agent do several things: one is done, one failed, one works, one waits for a person."""
+    asked = {
+        "Look after the store\ndemo@plan: fail error the store does not answer": "careful",
+        "Greet everybody\ndemo: cost 0.12": "careful",
+        "Write a page about the shop\ndemo@work: cost none\ndemo@work: write shop.html <h1>shop</h1>": "default",
+        f"Make the start page friendlier\n{WORKING}": "default",
+    }
+    ids = [
+        paneview(place, "ask", "--no-wait", "--workflow", name, text).strip() for text, name in asked.items()
+    ]
+    wanted = ["failed", "waiting", "done", "running"]
+    until(lambda: [flow(place, name)["status"] for name in ids] == wanted, "the workflows")
+    until(lambda: flow(place, ids[-1])["phases"][2]["status"] == "running", "an agent at work")
+
+
+def flow(place: Path, name: str) -> dict[str, Any]:
+    """A workflow, as it is now."""
+    found: dict[str, Any] = json.loads(paneview(place, "workflow-status", name, "--json"))["workflow"]
+    return found
 
 
 def free_ports(count: int) -> list[str]:

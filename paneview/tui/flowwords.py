@@ -98,8 +98,14 @@ def brief(flow: FlowView) -> str:
     """What it is about, in one line: what was asked, and what is the matter where something is."""
     task = asked(flow)
     if flow.reason and (flow.waits_for_person or flow.status in ("failed", "cancelled")):
-        return f"{clean(flow.reason)} · {task}"
+        return f"{task} · {clean(flow.reason)}"
     return task
+
+
+def matter(flow: FlowView) -> str:
+    """Why it is as it is; of one that waits for a person, for what."""
+    waiting = [f"{phase.name}: {phase.reason}" for phase in flow.phases if phase.waits_for_person]
+    return clean(flow.reason or ("" if flow.over else "; ".join(waiting)))
 
 
 def rank(flow: FlowView) -> tuple[int, float]:

@@ -60,9 +60,9 @@ async def test_what_needs_a_person_comes_first_and_nothing_unpriced_is_free() ->
         ]  # fmt: skip
         assert "✓✓◆○" in lines[0]
         assert "work       careful       38m   8.4k    $0.06 default-00000002" in lines[0]
-        assert "its budget of $0.05 is spent · Fix" in lines[1]
+        assert "Fix the failing tests of " in lines[1]
         assert "45.0k unpriced" in lines[3]
-        assert "plan: exit code 2 · Fix" in lines[4]
+        assert "◆ work: to be approved: it may edit files" in text(pilot, "#phases-rule")
         assert "\x1b" not in lines[6]
         phases = text(pilot, "#phases")
         for part in (
@@ -123,7 +123,7 @@ async def test_a_long_transcript_begins_near_its_end() -> None:
 async def test_phases_move_and_are_opened() -> None:
     async with running(team()) as pilot:
         await opened(pilot, FAILED)
-        await pilot.press("tab", "j", "enter")
+        await pilot.press("tab", "g", "j", "enter")
         screen = pilot.app.screen
         assert isinstance(screen, WorkflowScreen)
         await shows(pilot, "transcript plan run 2 ✗ failed", "plan: exit code 2")
@@ -131,6 +131,8 @@ async def test_phases_move_and_are_opened() -> None:
         await shows(pilot, "It has not run yet. v shows")
         await pilot.press("v", "v")
         await shows(pilot, "Traceback: it did not work")
+        await pilot.press("escape", "escape", "j", "enter")
+        await shows(pilot, "▌ work", "transcript work ○ pending", "It has not run yet")
 
 
 async def test_approving_and_rejecting() -> None:
@@ -188,7 +190,7 @@ async def test_retrying_what_failed_or_from_a_phase_on() -> None:
     supervisor = team()
     async with running(supervisor) as pilot:
         await opened(pilot, FAILED)
-        await pilot.press("tab", "R")
+        await pilot.press("tab", "g", "R")
         await shows(
             pilot, "Retry from review?", "review and what follows from it are done again", where="#box"
         )
@@ -209,7 +211,7 @@ async def test_n_goes_to_the_next_that_waits_from_every_screen() -> None:
         await pilot.press("5", "n")
         await shows(pilot, "▌ ◆ needs you  Fix the failing tests of module 2")
         await pilot.press("n")
-        await shows(pilot, "▌ ◆ needs you  its budget")
+        await shows(pilot, "phases ◆ its budget of $0.05 is spent")
         await pilot.press("n")
         await shows(pilot, "▌ ◆ needs you  Fix the failing tests of module 2")
         await pilot.press("enter", "n")
@@ -345,7 +347,11 @@ async def test_commands_and_the_palette_know_workflows() -> None:
         execute(app, "reject")
         await eventually(lambda: "which workflow? Its id follows the command" in toasts(pilot))
         await pilot.press("ctrl+p", *"flow 4")
-        await shows(pilot, "workflow default-00000004", "failed · plan: exit code 2")
+        await shows(
+            pilot,
+            "workflow default-00000004",
+            "failed · Fix the failing tests of module 4",
+        )
         await pilot.press("escape", "4", "question_mark")
         await shows(pilot, "Workflows", "Approve what waits", "Ask agents for something")
 

@@ -22,6 +22,8 @@ from paneview.tui.widgets.flowpane import VIEWS, FlowPane, natural_view
 from paneview.tui.widgets.flows import PhaseTable
 from paneview.tui.widgets.listing import Listing
 
+CHOSEN = ""  # by a person: no phase that the cursor could be led on from
+
 
 class WorkflowScreen(FlowKeys):
     """Everything about a workflow."""
@@ -29,7 +31,7 @@ class WorkflowScreen(FlowKeys):
     CRUMB = "workflow"
     AUTO_FOCUS = "#phases"
     HINTS: ClassVar[dict[str, tuple[str, ...]]] = {
-        "": ("flow.approve", "flow.reject", "flow.view", "flow.diff", "help", "back"),
+        "": ("flow.transcript", "flow.diff", "flow.retry_from", "flow.cancel", "help", "back"),
         "flow-text": ("list.last", "flow.view", "flow.diff", "flow.copy", "help", "back"),
     }
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -172,11 +174,11 @@ class WorkflowScreen(FlowKeys):
         self._show_text()
 
     def _lead(self, flow: FlowView) -> None:
-        """The cursor goes on with the workflow, until somebody moves it."""
+        """The cursor goes on with the workflow, until somebody moves it; a phase that was chosen stays selected."""
         table, at = self.phases, self._wanted or (flow.current.name if flow.current is not None else None)
         if at is not None and (self._wanted or self._led_to in (None, table.cursor)):
             table.select(at)
-            self._led_to = None if self._wanted and self._view else at
+            self._led_to = CHOSEN if self._wanted and self._view else at
         self._wanted = None
 
     def _show_text(self) -> None:
@@ -197,17 +199,16 @@ class WorkflowScreen(FlowKeys):
     @staticmethod
     def _reason(flow: FlowView) -> str:
         if flow.waits_for_person and not flow.over:
-            waiting = [f"{phase.name}: {phase.reason}" for phase in flow.phases if phase.waits_for_person]
-            return f"{flowtext.what_to_press(flow)} · {flow.reason or '; '.join(waiting)}"
+            return f"{flowtext.what_to_press(flow)} · {words.matter(flow)}"
         return flow.reason
 
     def _paint_head(self, width: int, _height: int) -> list[Strip]:
         inks, flow = self.pv.inks, self.flow()
         if flow is None:
             return [line(width, inks.base, (f" there is no workflow {clean(self._shown)}", inks.dim))]
-        look, now = words.flow_look(flow), self.pv.picture.clock()
+        look, now, tokens = words.flow_look(flow), self.pv.picture.clock(), words.tokens(flow.usage)
         budget = f" of ${flow.budget_usd:g}" if flow.budget_usd is not None else ""
-        used = (words.flow_time(flow, now), words.tokens(flow.usage), words.cost(flow.usage) + budget)
+        used = (words.flow_time(flow, now), tokens and f"{tokens} tokens", words.cost(flow.usage) + budget)
         right: list[Piece] = [(f" {' · '.join(one for one in used if one)} ", inks.dim)]
         left: list[Piece] = [
             (f" {look.glyph} {look.word}  ", inks.role(look.role)),

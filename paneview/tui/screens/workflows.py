@@ -20,7 +20,7 @@ from paneview.tui.keys import key
 from paneview.tui.picture import Change
 from paneview.tui.question import Question
 from paneview.tui.screens.flowbase import FlowKeys
-from paneview.tui.text import clean, cut
+from paneview.tui.text import cells, clean, cut
 from paneview.tui.widgets.divider import Divider
 from paneview.tui.widgets.flowpane import FlowPane, natural_view
 from paneview.tui.widgets.flows import FlowTable, PhaseTable
@@ -144,6 +144,8 @@ class WorkflowsScreen(FlowKeys):
     def _show_selected(self) -> None:
         flow = self.table.selected
         self.phases.update(flow)
+        if flow is not None and flow.current is not None and self.focused is not self.phases:
+            self.phases.select(flow.current.name)
         height = min(len(self.phases.keys) + 1, max(3, self.size.height // 2 - 2))
         wanted = height if self.phases.keys else 1
         if self._fitted != wanted:
@@ -237,9 +239,13 @@ class WorkflowsScreen(FlowKeys):
             left.append(("only active ", inks.accent))
         if table.filter:
             left.append((f"/{clean(table.filter)} ", inks.attention))
-        if flow is not None:
-            left.append((f"of {cut(words.asked(flow), max(0, width - 50))} ", inks.dim))
         right: list[Piece] = [(" f active  / filter ──", inks.dim)]
+        room = max(0, width - sum(cells(text) for text, _ in [*left, *right]) - 5)
+        if flow is not None and (matter := words.matter(flow)):
+            look = words.flow_look(flow)
+            left.append((f"{look.glyph} {cut(matter, room)} ", inks.role(look.role)))
+        elif flow is not None:
+            left.append((f"of {cut(words.asked(flow), room)} ", inks.dim))
         return [spread(width, inks.base, left, right, ("─", inks.rule))]
 
     def _why_empty(self) -> str:
