@@ -71,7 +71,9 @@ def test_asked_watched_approved_and_read(sandbox: Sandbox, project: Path) -> Non
         if at:
             pane.type("C-j")
         pane.type("-l", line)
-    pane.type("Tab", "careful")
+    pane.type("Tab")
+    pane.wait_for("tab default  careful")
+    pane.type("careful")
     pane.wait_for("demo@work: cost 0.25", "enter begins careful, plan → work ◆ · in a worktree of its own")
     pane.type("Enter")
     pane.wait_for("has begun: 4 shows it")

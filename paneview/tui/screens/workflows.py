@@ -121,6 +121,7 @@ class WorkflowsScreen(FlowKeys):
     def laid_out(self) -> None:
         """The panes may have as many rows as this size allows."""
         self._show_selected()
+        self._show_text()
 
     @on(Listing.Moved, "#flows")
     def moved(self) -> None:

@@ -38,6 +38,8 @@ class FlowPane(TextPane):
         self._transcript: Transcript | None = None
         self._fetching = False
         self._again = False
+        self.busy = False
+        """What is to be shown has been asked for and is not there yet."""
 
     def look(self, flow: FlowView | None, view: str = "about", phase: str | None = None) -> None:
         """Show this of the workflow; ``phase`` is for its transcript."""
@@ -64,6 +66,7 @@ class FlowPane(TextPane):
         if self._transcript is not None:
             self._transcript.close()
             self._transcript = None
+            self.busy = False
 
     def resume(self) -> None:
         """Somebody looks again."""
@@ -104,6 +107,7 @@ class FlowPane(TextPane):
         if self.view == "run":
             self._read(flow, phase)
             return
+        self.busy = True
         if self.view == "about":
             self.show(self._key(), flowtext.about(flow, None, self.pv.picture.clock()))
         else:
@@ -117,12 +121,14 @@ class FlowPane(TextPane):
                 self._key(), [Line(f"It has not run yet{why}. v shows what is known of the workflow", "dim")]
             )
             return
+        self.busy = True
         self.show(self._key(), [Line("loading…", "dim")], follow=True)
         self._transcript = Transcript(self.pv.link.call, flow.id, phase.name, phase.attempt, self._told)
 
     def _told(self, lines: list[Line], first: bool) -> None:
         if not self.is_attached:
             return
+        self.busy = False
         if first:
             self._silent = not lines
             self.show(self._key(), lines or [Line("Nothing has been shown so far.", "dim")], follow=True)
@@ -165,6 +171,7 @@ class FlowPane(TextPane):
         except ControlError as error:
             lines = [Line(clean(error.message), "failed")]
         if key == self._key():
+            self.busy = False
             self.show(key, lines)
         else:
             self._again = True
