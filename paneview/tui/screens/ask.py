@@ -45,6 +45,8 @@ class AskForm(ModalScreen[str]):
         self._first = text
         self._plan = plan
         self._plans: dict[str, dict[str, Any]] = {}
+        self._no_plans = ""
+        """Why it is not known what can be asked for."""
         self._targets: list[str] = []
         self._files: list[str] = []
         self._folder: Path | None = None
@@ -207,7 +209,7 @@ class AskForm(ModalScreen[str]):
         try:
             reply = await self.pv.link.call("workflow_plans")
         except ControlError as error:
-            self._say(error.message, None)
+            self._no_plans = error.message
             return
         self._plans = {plan["name"]: plan for plan in reply.get("plans", ())}
         self._field("workflow").know(list(self._plans))
@@ -267,6 +269,8 @@ class AskForm(ModalScreen[str]):
             return f"enter gives it to {asked.target}"
         name = self._field("workflow").value.strip() or "default"
         plan = self._plans.get(name)
+        if plan is None and self._no_plans:
+            return f"✗ {self._no_plans}"
         if plan is None:
             return (
                 f"there is no workflow {name}; there are {', '.join(self._plans)}"
