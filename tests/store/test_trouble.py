@@ -100,8 +100,11 @@ def test_a_database_damaged_while_in_use_is_replaced(
         wait_until(lambda: reader.end("web") == 50_000)
         ingest._do(lambda: ingest._engine._db.execute("PRAGMA cache_size = 0") and None)
 
-        def is_in_the_file() -> bool:  # what came is written in several steps: an early checkpoint would miss the last
-            ingest._do(lambda: ingest._engine._db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall() and None)
+        def is_in_the_file() -> bool:
+            # What came is written in several steps: an early checkpoint would miss the last.
+            ingest._do(
+                lambda: ingest._engine._db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall() and None
+            )
             return os.path.getsize(f"{logs_db}-wal") == 0
 
         wait_until(is_in_the_file, interval=0.05)
