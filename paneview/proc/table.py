@@ -40,18 +40,19 @@ class _Marks:
 
     def __init__(self, source: Backend) -> None:
         self._source = source
-        self._known: dict[ProcessId, str] = {}
+        self._known: dict[
+            ProcessId, tuple[str, bool]
+        ] = {}  # and whether it was read before the process's exec
 
     def get(self, row: Row) -> str:
         """The marker of this process, an empty string if it has none or is not ours to read."""
         identity = ProcessId(row.pid, row.start)
         known = self._known.get(identity)
-        if known is not None:
-            return known
+        if known is not None and (row.forked or not known[1]):  # only an exec gives it another environment
+            return known[0]
         value = self._read(row.pid)
-        settled = time.time() - self._source.started_at(row.start) > SETTLED
-        if settled or (value and not row.forked):
-            self._known[identity] = value
+        if value or time.time() - self._source.started_at(row.start) > SETTLED:
+            self._known[identity] = value, row.forked
         return value
 
     def forget_gone(self, rows: dict[int, Row]) -> None:
