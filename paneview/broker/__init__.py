@@ -18,6 +18,8 @@ with ``after``, ``group``, ``key`` and ``release``.
 
 Depth is limited per lane; a full lane refuses, nothing is dropped. Leases are judged by the broker's clock only.
 
+`paneview.broker.facade.AsyncBroker` is the same for event loops; not here, since commands have no time for asyncio.
+
 ``open_broker(url)``: `sqlite` (one host, nothing to install), `redis` (many hosts), `directory` (a shared file system).
 """
 
@@ -59,10 +61,6 @@ from paneview.broker.model import (
 from paneview.broker.opening import open_broker
 from paneview.broker.targets import ANY, Target, lanes_of
 from paneview.rules.jobs import Backoff, JobState, Verdict
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from paneview.broker.facade import AsyncBroker as AsyncBroker
 
 __all__ = [
     "ANY",
@@ -107,12 +105,3 @@ __all__ = [
     "new_id",
     "open_broker",
 ]
-
-
-def __getattr__(name: str) -> object:
-    """`AsyncBroker`, loaded when somebody asks: commands have no time for asyncio."""
-    if name == "AsyncBroker":
-        from paneview.broker.facade import AsyncBroker  # noqa: PLC0415
-
-        return AsyncBroker
-    raise AttributeError(f"module 'paneview.broker' has no attribute {name!r}")

@@ -45,10 +45,10 @@ def events(call: Call) -> int:
         "until": optional_when(call.text("until"), "--until"),
         "limit": DEFAULT_LINES if limit is None and since is None else limit,
     }
-    if call.flag("follow"):
-        from paneview.cli.queueevents import ALL, Follower  # noqa: PLC0415
+    from paneview.cli.queueevents import ALL, Follower, among  # noqa: PLC0415 - which uses us
 
-        most = ALL if wanted["limit"] is None else wanted["limit"]
+    most = ALL if wanted["limit"] is None else wanted["limit"]
+    if call.flag("follow"):
         with Follower(call, most, lambda found: print_each(found, as_json=call.json)) as queue:
             return follow(here, wanted, as_json=call.json, queue=queue)
     try:
@@ -57,9 +57,6 @@ def events(call: Call) -> int:
         from paneview.cli.offline import stored_events  # noqa: PLC0415
 
         found = stored_events(here.file, here.folder, wanted)
-    from paneview.cli.queueevents import ALL, among  # noqa: PLC0415
-
-    most = ALL if wanted["limit"] is None else wanted["limit"]
     found, warnings = among(call, [with_alias(event) for event in found], most)
     if call.json:
         warned = {"warnings": warnings} if warnings else {}

@@ -112,7 +112,7 @@ class ControlClient:
             self._waiting.pop(number, None)
 
     async def subscribe(self, *topics: str) -> None:
-        """Hear of `topics` (``state``, ``events``, ``heads``, ``logs``).
+        """Hear of `topics` (those of `protocol.TOPICS`).
 
         ``state`` starts with a snapshot push.
         """

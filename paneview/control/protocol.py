@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
 MAX_LINE = 16 * 1024 * 1024
-TOPICS = frozenset({"state", "events", "heads", "logs", "queue", "workflows"})
+TOPICS = frozenset({"state", "events", "heads", "queue", "workflows"})
 
 
 class Arg(NamedTuple):

@@ -171,11 +171,15 @@ class ControlServer:
 
     def publish_event(self, event: Mapping[str, Any]) -> None:
         """Tell of an event. A client that has too many of them unread is cut off."""
-        self._publish_exact("events", {"push": "event", "event": event})
-
-    def publish_logs(self, task: str, lines: Sequence[Mapping[str, Any]]) -> None:
-        """Send log lines themselves, exactly like events."""
-        self._publish_exact("logs", {"push": "log", "task": task, "lines": lines})
+        hearing = list(self._hearing("events"))
+        if not hearing:
+            return
+        line = encode({"push": "event", "event": event})
+        for session in hearing:
+            if session.outbox.put_event(line):
+                session.wake()
+            else:
+                session.cut("too slow")
 
     def publish_heads(self, heads: Mapping[str, int]) -> None:
         """Tell where logs end now (task → number of the line after the last)."""
@@ -201,17 +205,6 @@ class ControlServer:
 
     def _has_heard(self, topics: frozenset[str]) -> None:
         self.heard(topics)
-
-    def _publish_exact(self, topic: str, message: Mapping[str, Any]) -> None:
-        hearing = list(self._hearing(topic))
-        if not hearing:
-            return
-        line = encode(message)
-        for session in hearing:
-            if session.outbox.put_event(line):
-                session.wake()
-            else:
-                session.cut("too slow")
 
     def _hearing(self, topic: str) -> Iterator[Subscriber]:
         hearers = chain(self._sessions, self._guests)

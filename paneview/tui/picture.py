@@ -207,8 +207,7 @@ class Picture:
         now = self.clock()
         if 0 <= now - self._last_sample < 0.9:
             return
-        tasks = self.tasks.values()
-        if any(task.pid for task in tasks) and not any(task.rss_bytes for task in tasks):
+        if not any(task.rss_bytes for task in self.tasks.values()) and not self.usage:
             return  # nobody has measured yet: nothing is better than zeros
         self._last_sample = now
         total, memory = 0.0, 0

@@ -163,17 +163,15 @@ async def test_the_stream_begins_where_the_snapshot_ends(path: Path) -> None:
 async def test_topics_are_told_apart(path: Path) -> None:
     async with serving(path) as (server, _):
         raw = await Raw.connect(path)
-        await raw.ask({"id": 1, "do": "subscribe", "args": {"topics": ["events", "heads", "logs"]}})
-        assert [server.subscribers(topic) for topic in ("state", "events", "heads", "logs")] == [0, 1, 1, 1]
+        await raw.ask({"id": 1, "do": "subscribe", "args": {"topics": ["events", "heads"]}})
+        assert [server.subscribers(topic) for topic in ("state", "events", "heads")] == [0, 1, 1]
         server.publish_tasks([{"name": "web"}])
         server.publish_snapshot()
         server.publish_event({"id": 1, "event": "task_started"})
         server.publish_heads({"web": 12})
-        server.publish_logs("web", [{"n": 11, "text": "hello"}])
-        assert [await raw.read() for _ in range(3)] == [
+        assert [await raw.read() for _ in range(2)] == [
             {"push": "event", "event": {"id": 1, "event": "task_started"}},
             {"push": "heads", "heads": {"web": 12}},
-            {"push": "log", "task": "web", "lines": [{"n": 11, "text": "hello"}]},
         ]
         assert (await raw.ask({"id": 2, "do": "unsubscribe"}))["ok"]
         server.publish_event({"id": 2})

@@ -78,11 +78,6 @@ class LogWindow(Canvas, can_focus=True):
         else:
             self.redraw()
 
-    def hide(self) -> None:
-        """Nobody looks: ask for nothing."""
-        if self.state is not None:
-            self.state.feed.on_change = lambda: None
-
     def update(self, change: Change) -> None:
         """The picture has changed."""
         state = self.state
