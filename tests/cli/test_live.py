@@ -16,13 +16,14 @@ import pytest
 
 from paneview.cli.shapes import SHAPES, Failure
 from paneview.config import paths
-from tests.cli.support import COMMAND, run
+from tests.cli.support import COMMAND, apart, run
 from tests.harness import alive, marked, wait_until, words_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
+    from tests.cli.support import Done
     from tests.harness import Sandbox
 
 pytestmark = pytest.mark.timeout(120)
@@ -35,9 +36,9 @@ def live(project: Path, tmux_socket: str) -> Iterator[Path]:
     run("down", cwd=project)
 
 
-def ask(project: Path, *args: str, status: int = 0) -> dict[str, Any]:
+def ask(project: Path, *args: str, status: int = 0, how: Callable[..., Done] = run) -> dict[str, Any]:
     """Run a command with --json, check its exit status and its output's shape, and return the object."""
-    done = run(*args, "--json", cwd=project)
+    done = how(*args, "--json", cwd=project)
     assert done.status == status, done.out + done.err
     assert done.err == ""
     shape = SHAPES[args[0]] if status == 0 else Failure
@@ -79,57 +80,57 @@ def test_one_file_with_two_state_homes_is_two_projects(live: Path, sandbox: Sand
 
 
 def test_every_command_prints_its_shape(live: Path) -> None:
-    started = ask(live, "start")
+    """Each is typed as a process of its own; `tests/cli/test_apart.py` has those for which nothing need run."""
+    typed = partial(ask, live, how=apart)
+    started = typed("start")
     assert (started["session"], started["action"], started["tasks"]) == ("demo", "started", ["db", "web"])
-    again = ask(live, "start", "job", "--no-deps")
+    again = typed("start", "job", "--no-deps")
     assert (again["tasks"], again["task"], again["action"]) == (["job"], "job", "started")
     wait_until(lambda: task(live, "job")["state"] == "done")
-    status = ask(live, "status")
+    status = typed("status")
     assert (status["running"], status["active_tasks"]) == (True, 2)
     assert [(one["name"], one["running"]) for one in status["tasks"]][:2] == [("db", True), ("web", True)]
-    stopped = ask(live, "stop", "db")
+    stopped = typed("stop", "db")
     assert stopped["results"] == [{"ok": True, "task": "db", "action": "stopped"}]
     assert (task(live, "db")["state"], task(live, "db")["manual_stop"]) == ("stopped", True)
-    assert ask(live, "restart", "db")["results"] == [{"ok": True, "task": "db", "action": "restarted"}]
-    killed = ask(live, "kill", "db")
+    assert typed("restart", "db")["results"] == [{"ok": True, "task": "db", "action": "restarted"}]
+    killed = typed("kill", "db")
     assert (killed["ok"], killed["task"], killed["action"]) == (True, "db", "killed")
-    health = ask(live, "health")
+    health = typed("health")
     assert (health["healthy_count"], health["total_count"]) == (1, 3)
-    inspected = ask(live, "inspect", "web")
+    inspected = typed("inspect", "web")
     assert (inspected["name"], inspected["health_check"], inspected["runs"][0]["task"]) == (
         "web",
         None,
         "web",
     )
-    events = ask(live, "events", "--task", "db")
+    events = typed("events", "--task", "db")
     kinds = [event["event"] for event in events["events"]]
     assert {"task_started", "task_stopped", "task_killed"} <= set(kinds)
     assert events["count"] == len(kinds)
-    assert {event["event"] for event in ask(live, "events", "--kind", "task_killed")["events"]} == {
-        "task_killed"
-    }
-    assert ask(live, "logs", "web")["lines"] == []
-    assert ask(live, "logs-clean", "web")["results"][0]["action"] == "cleaned"
-    attached = ask(live, "attach", "web")
+    assert {event["event"] for event in typed("events", "--kind", "task_killed")["events"]} == {"task_killed"}
+    assert typed("logs", "web")["lines"] == []
+    assert typed("logs-clean", "web")["results"][0]["action"] == "cleaned"
+    attached = typed("attach", "web")
     assert attached["window_id"] == task(live, "web")["window_id"]
     assert attached["window_id"] in attached["command"][-1]
-    assert ask(live, "daemon")["action"] == "running"
-    assert ask(live, "check")["tasks"] == ["db", "web", "job"]
-    added = ask(live, "add", "late", "sleep 500", "--description", "comes late")
+    assert typed("daemon")["action"] == "running"
+    assert typed("check")["tasks"] == ["db", "web", "job"]
+    added = typed("add", "late", "sleep 500", "--description", "comes late")
     assert (added["task"], added["action"], added["reloaded"]) == ("late", "added", True)
     wait_until(lambda: task(live, "late")["running"])
-    removed = ask(live, "remove", "late")
+    removed = typed("remove", "late")
     assert (removed["task"], removed["action"]) == ("late", "removed")
-    assert "late" not in [one["name"] for one in ask(live, "status")["tasks"]]
-    assert ask(live, "reload")["changed"] == []
-    exported = ask(live, "export", "--output", "out.jsonl")
+    assert "late" not in [one["name"] for one in typed("status")["tasks"]]
+    assert typed("reload")["changed"] == []
+    exported = typed("export", "--output", "out.jsonl")
     assert exported["records"] == len((live / "out.jsonl").read_text().splitlines()) > 5
-    assert ask(live, "completion", "bash")["shell"] == "bash"
-    assert ask(live, "down")["tasks"] == ["web"]
-    assert ask(live, "status")["running"] is False
-    assert ask(live, "events")["events"][-1]["event"] == "supervisor_stopped"
-    assert ask(live, "logs")["task"] is None
-    ask(live, "stop", status=3)
+    assert typed("completion", "bash")["shell"] == "bash"
+    assert typed("down")["tasks"] == ["web"]
+    assert typed("status")["running"] is False
+    assert typed("events")["events"][-1]["event"] == "supervisor_stopped"
+    assert typed("logs")["task"] is None
+    typed("stop", status=3)
 
 
 def test_failures_print_their_shape(live: Path) -> None:
@@ -252,6 +253,7 @@ def test_a_missing_or_old_tmux_names_the_package(project: Path, sandbox: Sandbox
 
 def test_what_a_killed_supervisor_left_is_told(live: Path) -> None:
     ask(live, "start")
+    wait_until(lambda: task(live, "web")["state"] == "running")
     before = task(live, "web")
     pid = ask(live, "status")["supervisor"]["pid"]
     os.kill(pid, signal.SIGKILL)

@@ -15,7 +15,7 @@ import pytest
 from paneview import __version__
 from paneview.cli.usage import WIDTH, help_lines
 from paneview.cli.verbs import OPEN, PARSER
-from tests.cli.support import COMMAND, arun, run
+from tests.cli.support import COMMAND, apart, arun, run
 from tests.cli.test_fast import socket_of
 from tests.control.support import serving
 from tests.harness import eventually
@@ -53,7 +53,7 @@ def test_a_failure_has_its_status_and_is_told_where_it_belongs(
     people = run(*line.split(), cwd=project)
     assert people.status == status
     assert words in people.err
-    program = run(*line.split(), "--json", cwd=project)
+    program = apart(*line.split(), "--json", cwd=project)
     assert (program.status, program.err) == (status, "")
     answer = program.json
     assert answer["ok"] == (status == 0)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from paneview.cli.shapes import SHAPES, Failure
-from tests.cli.support import run
+from tests.cli.support import apart, run
 from tests.harness import alive, wait_until
 
 if TYPE_CHECKING:
@@ -101,7 +101,7 @@ def test_a_workflow_from_asking_to_its_result(live: Path) -> None:
 
 
 def test_waiting_shows_each_phase_and_prints_the_result(live: Path) -> None:
-    done = run("ask", "-v", "--workflow", "quick", "go", cwd=live)
+    done = apart("ask", "-v", "--workflow", "quick", "go", cwd=live)
     assert (done.status, done.out) == (0, "did one\n"), done.err
     assert "no worker" not in done.err  # it is about to start
     assert "✔ one" in done.err
@@ -139,7 +139,7 @@ def test_eject_writes_files_that_can_be_changed(live: Path) -> None:
 
 
 def test_setup_opens_five_panes_and_teardown_ends_them(live: Path, sandbox: Sandbox) -> None:
-    made = ask(live, "workflow-setup", "--no-attach")
+    made = apart("workflow-setup", "--no-attach", "--json", cwd=live).json
     assert [pane["title"] for pane in made["panes"]] == [
         "orchestrator", "planner", "reviewer", "worker", "compounder",
     ]  # fmt: skip

@@ -9,8 +9,9 @@ import signal
 import subprocess
 from typing import Any
 
+from tests.cli.support import Done, run
 from tests.harness import alive, wait_until
-from tests.parity.place import PANEVIEW, PATIENCE, Done, Place
+from tests.parity.place import PANEVIEW, PATIENCE, Place
 
 Json = dict[str, Any]
 QUICK = {"PANEVIEW_HEARTBEAT_INTERVAL": "0.3", "PANEVIEW_HEARTBEAT_TTL": "2", "PANEVIEW_LEASE": "2"}
@@ -31,17 +32,7 @@ class Crew:
 
     def run(self, *args: str, **env: str) -> Done:
         """Run a command, and wait for it."""
-        done = subprocess.run(
-            [PANEVIEW, *args],
-            cwd=self.folder,
-            env=self.environ(**env),
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=PATIENCE,
-            check=False,
-        )
-        return Done(done.returncode, done.stdout, done.stderr)
+        return run(*args, cwd=self.folder, env={**self.env, **env})
 
     def ask(self, *args: str, status: int = 0, **env: str) -> Json:
         """Run a command with ``--json``; its object."""

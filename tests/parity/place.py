@@ -9,25 +9,16 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tests.cli.support import Done, run
 from tests.harness import Sandbox, alive, wait_until
 
 PANEVIEW = str(Path(sys.executable).with_name("paneview"))
 PATIENCE = 40.0
 
 Json = dict[str, Any]
-
-
-@dataclass(frozen=True)
-class Done:
-    """A command that has ended."""
-
-    status: int
-    out: str
-    err: str
 
 
 class Place:
@@ -58,16 +49,7 @@ class Place:
 
     def run(self, *args: str) -> Done:
         """Run ``paneview`` with these arguments, and wait for it."""
-        done = subprocess.run(
-            [PANEVIEW, *args],
-            cwd=self.folder,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=PATIENCE,
-            check=False,
-        )
-        return Done(done.returncode, done.stdout, done.stderr)
+        return run(*args, cwd=self.folder)
 
     def ask(self, *args: str, status: int = 0) -> Json:
         """Run a command with ``--json``: its exit status is as expected, and all it prints is one object."""

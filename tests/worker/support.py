@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from paneview.broker import Broker, Job, NewJob, Settings, Target, open_broker
-from tests.cli.support import COMMAND, Done, environment, run
+from tests.cli.support import COMMAND, Done, apart, environment, run
 from tests.harness import DEADLINE, wait_until
 
 QUICK = {"PANEVIEW_HEARTBEAT_INTERVAL": "0.2", "PANEVIEW_HEARTBEAT_TTL": "2"}
@@ -86,7 +86,9 @@ class Farm:
         return self.broker.need(job)
 
     def cli(self, *args: str, **env: str) -> Done:
-        return run(*args, cwd=self.folder, env={**self.env, **env})
+        """A command, ended; a worker has a process of its own."""
+        how = apart if args[0] == "worker" else run
+        return how(*args, cwd=self.folder, env={**self.env, **env})
 
     def end(
         self, process: subprocess.Popen[str], number: int = signal.SIGTERM

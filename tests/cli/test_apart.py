@@ -1,0 +1,64 @@
+"""Each command once as a process of its own, where nothing has to run for it.
+
+Those that need a supervisor are typed one after the other in `tests/cli/test_live.py`. So no command is only ever run
+within a test's process (see `tests/cli/support.py`).
+"""
+
+from __future__ import annotations
+
+import shlex
+from typing import TYPE_CHECKING
+
+from paneview.cli.shapes import SHAPES
+from paneview.cli.verbs import PARSER
+from tests.cli.support import apart, run
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+# Exit status and words. Each is held against its documented shape; JOB is the first that was submitted.
+LINES = """
+0 submit --host nowhere a word
+0 dispatch any ping --priority 3
+0 job JOB
+0 jobs --state queued
+1 result JOB --wait --timeout 10ms
+0 cancel JOB
+0 dlq list
+0 queue
+0 workers
+0 hosts
+1 broadcast ping
+1 dispatch-role cook ping
+1 unquarantine cook
+0 runner list
+0 service worker --role cook
+0 workflows
+1 workflow status none-1
+1 workflow-status none-1
+1 workflow-teardown
+3 scale web 2
+"""
+# Each is typed as a process by the tests of what it does.
+IN_TEST_LIVE = (
+    "start stop restart kill down status health inspect events logs logs-clean export attach check add remove"
+)
+IN_TEST_LIVE += " reload daemon completion watch"
+ELSEWHERE = "init schema __complete worker watchdog ask workflow-setup"
+
+
+def test_every_command_of_the_queue_and_of_workflows_as_a_process(project: Path) -> None:
+    typed, job = [], ""
+    for line in LINES.split("\n")[1:-1]:
+        status, *words = shlex.split(line.replace("JOB", job))
+        done = apart(*words, "--json", cwd=project)
+        assert (done.status, done.err) == (int(status), ""), (line, done)
+        if done.status == 0:
+            SHAPES[words[0]].model_validate(done.json)
+        else:
+            assert done.json["ok"] is False
+        job = job or done.json["id"]
+        typed.append(words[0])
+    here = run("job", job, "--json", cwd=project)
+    assert here == apart("job", job, "--json", cwd=project)
+    assert {*typed, *IN_TEST_LIVE.split(), *ELSEWHERE.split()} == {verb.name for verb in PARSER.load_all()}
