@@ -13,7 +13,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from paneview.proc.ids import ProcessId, boot_id, identify, is_alive, started_at
+from paneview.proc.ids import ProcessId, boot_id, command_line, identify, is_alive, started_at
 from paneview.proc.sample import Sampler, Usage
 from paneview.proc.signals import interrupt, send
 from paneview.proc.table import AGENT, MARKER, ProcessTable, marker
@@ -31,6 +31,7 @@ __all__ = [
     "Sampler",
     "Usage",
     "boot_id",
+    "command_line",
     "identify",
     "interrupt",
     "is_alive",

@@ -1,4 +1,4 @@
-"""What is asked of single processes now and then, by psutil: commands, owners, listeners on a port.
+"""What is asked of single processes now and then, by psutil: owners, listeners on a port.
 
 Apart from the rest of the room because psutil takes 14 ms to import, which a supervisor that takes over does not have.
 """
@@ -8,14 +8,6 @@ from __future__ import annotations
 import psutil
 
 from paneview.proc.ids import ProcessId, identify
-
-
-def command_line(pid: int) -> list[str]:
-    """The arguments it was started with, its program first; nothing if it is gone or not ours to see."""
-    try:
-        return psutil.Process(pid).cmdline()
-    except psutil.Error:
-        return []
 
 
 def owner(pid: int) -> int | None:

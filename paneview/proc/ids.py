@@ -27,6 +27,11 @@ def is_alive(process: ProcessId, source: Backend = backend) -> bool:
     return identify(process.pid, source) == process
 
 
+def command_line(pid: int) -> list[str]:
+    """The arguments a process was started with, its program first; nothing if it is gone or not ours to see."""
+    return backend.command_line(pid)
+
+
 def boot_id() -> str:
     """A name for this boot of the machine: start times of another boot mean nothing."""
     return backend.boot_id()

@@ -10,6 +10,7 @@ from paneview.proc.row import Row
 
 _PAGE = os.sysconf("SC_PAGE_SIZE") if hasattr(os, "sysconf") else 4096
 _TICKS = os.sysconf("SC_CLK_TCK") if hasattr(os, "sysconf") else 100
+_MANY_IDS = 30_000  # the kernel's default is 32,768
 _FORKED = 0x40  # the kernel's flag PF_FORKNOEXEC
 # An environment may be as large as the stack limit allows; the marker is added last or first, so read all
 # of it.
@@ -50,6 +51,19 @@ class LinuxBackend:
         """Its initial environment as ``K=V`` parted by NULs; None if it is not ours to read."""
         return _read_file(f"/proc/{pid}/environ")
 
+    def command_line(self, pid: int) -> list[str]:
+        """The arguments it was started with, its program first; nothing if it is gone or not ours to see."""
+        data = _read_file(f"/proc/{pid}/cmdline") or b""
+        return [os.fsdecode(part) for part in data.removesuffix(b"\0").split(b"\0")] if data else []
+
+    def forks(self) -> int | None:
+        """The kernel's count of all processes and threads it made; None where ids are so few that they soon return."""
+        if _pid_max() < _MANY_IDS:
+            return None
+        _, _, tail = (_read_file("/proc/stat") or b"").partition(b"\nprocesses ")
+        count = tail.partition(b"\n")[0]
+        return int(count) if count.isdigit() else None
+
     def boot_id(self) -> str:
         """The kernel's random name for this boot."""
         return _boot_id()
@@ -57,6 +71,12 @@ class LinuxBackend:
     def started_at(self, start: int) -> float:
         """Clock ticks since boot as epoch seconds."""
         return time.time() - time.clock_gettime(time.CLOCK_BOOTTIME) + start / _TICKS
+
+
+@cache
+def _pid_max() -> int:
+    data = (_read_file("/proc/sys/kernel/pid_max") or b"").strip()
+    return int(data) if data.isdigit() else 0
 
 
 @cache

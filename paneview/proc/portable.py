@@ -53,6 +53,16 @@ class PortableBackend:
             return None
         return b"".join(os.fsencode(f"{key}={value}\0") for key, value in pairs.items())
 
+    def command_line(self, pid: int) -> list[str]:
+        """The arguments it was started with, its program first; nothing if it is gone or not ours to see."""
+        try:
+            return psutil.Process(pid).cmdline()
+        except (psutil.Error, OSError):
+            return []
+
+    def forks(self) -> None:
+        """Not told."""
+
     def boot_id(self) -> str:
         """The time of boot: the only name a boot has everywhere."""
         return f"boot-{psutil.boot_time():.0f}"

@@ -47,6 +47,14 @@ class Backend(Protocol):
         """Its initial environment as ``K=V`` parted by NULs; None if it is not ours to read."""
         ...
 
+    def command_line(self, pid: int) -> list[str]:
+        """The arguments it was started with, its program first; nothing if it is gone or not ours to see."""
+        ...
+
+    def forks(self) -> int | None:
+        """How many processes this boot has made so far; None where the system does not tell, or has few ids to give."""
+        ...
+
     def boot_id(self) -> str:
         """A name for this boot of the machine."""
         ...

@@ -2,9 +2,13 @@
 
 A task's processes are found in four ways, since each misses some: the tree below its pane's process (loses
 what was double-forked), its session (loses what called setsid), the marker in the environment (loses what
-cleared it) and the processes that were seen before (loses only what was never seen). A pass costs a few
-milliseconds with hundreds of processes, so callers that ask at the same instant share one
-(`ProcessTable.recent`).
+cleared it) and the processes that were seen before (loses only what was never seen).
+
+A full pass costs 20 µs a process, several milliseconds for a project of fifty tasks. So a look begins with the one
+before: only who is new is read, and whoever is about to be named as a member is read again, since what is dead, or a
+tmux server by now, must not be. What is not read again cannot have become a member: nobody joins a tree or a session
+that it was not born into. A process id could only stand for another process if the kernel had gone round all of them,
+which its own count of forks rules out (`_Base`). Callers that ask at the same instant share a look.
 """
 
 from __future__ import annotations
@@ -12,6 +16,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Collection, Iterator
+from typing import NamedTuple
 
 from paneview.proc.backend import backend
 from paneview.proc.ids import ProcessId
@@ -26,6 +31,10 @@ RECENT = 0.002  # seconds
 # A process older than this has long made the exec that gave it its environment: what was read of it stays
 # true.
 SETTLED = 10.0  # seconds
+# For so long the rows of a full pass serve the looks after it, and only while so few forks were made since that no
+# process id can have been given out twice.
+FULL_EVERY = 5.0  # seconds
+FORKS = 10_000
 # A tmux server started by a task inherits the marker, yet holds the user's own sessions.
 _TMUX_SERVER = "tmux: server"
 
@@ -72,14 +81,38 @@ class _Marks:
 
 
 _marks: dict[int, _Marks] = {}
+
+
+class _Base(NamedTuple):
+    """When the last full pass was made, and how many forks the kernel had counted then; None where it does not tell."""
+
+    at: float
+    forks: int | None
+
+    def serves(self, source: Backend) -> bool:
+        """Whether every process id that was seen then still names the same process, or none."""
+        if self.forks is None or time.monotonic() - self.at > FULL_EVERY:
+            return False
+        forks = source.forks()
+        return forks is not None and forks - self.forks < FORKS
+
+
 _latest: tuple[float, float, ProcessTable] | None = None  # when it began and ended, and what was seen
 
 
 class ProcessTable:
-    """The machine's processes at one instant."""
+    """The machine's processes at one instant.
 
-    def __init__(self, rows: dict[int, Row], source: Backend) -> None:
+    ``earlier`` are the ids whose rows are those of an earlier look: they are read again before they are told.
+    """
+
+    def __init__(
+        self, rows: dict[int, Row], source: Backend, base: _Base, earlier: Collection[int] = ()
+    ) -> None:
         self.rows = rows
+        self.base = base
+        self._source = source
+        self._earlier = set(earlier)
         self._children: dict[int, list[int]] = {}
         self._sessions: dict[int, list[int]] = {}
         for row in rows.values():
@@ -92,21 +125,44 @@ class ProcessTable:
 
     @classmethod
     def read(cls, source: Backend = backend) -> ProcessTable:
-        """Look now."""
-        global _latest  # noqa: PLW0603 - one process, one machine: the latest look at it
+        """Look now, at every process: the only way to current figures of use."""
         began = time.monotonic()
+        forks = source.forks()  # before the pass, so that what is forked meanwhile is counted
         found = {row.pid: row for pid in source.pids() if (row := source.read(pid))}
-        table = cls(found, source)
-        if source is backend:
-            _latest = (began, time.monotonic(), table)
-        return table
+        return cls._keep(cls(found, source, _Base(began, forks)), began)
 
     @classmethod
     def recent(cls) -> ProcessTable:
-        """The latest look if it is younger than `RECENT`, else a new one."""
+        """The latest look if it is younger than `RECENT`, else a new one; figures of use may be older."""
         if _latest and time.monotonic() - _latest[1] < RECENT:
             return _latest[2]
-        return cls.read()
+        return cls._look()
+
+    @classmethod
+    def _look(cls) -> ProcessTable:
+        """Look at who exists now; only who is new, or may have made its exec since, is read."""
+        if _latest is None or not _latest[2].base.serves(backend):
+            return cls.read()
+        began, before = time.monotonic(), _latest[2]
+        settled = time.time() - SETTLED
+        rows: dict[int, Row] = {}
+        earlier: list[int] = []
+        for pid in backend.pids():
+            row = before.rows.get(pid)
+            if row is None or (row.forked and backend.started_at(row.start) > settled):
+                row = backend.read(pid)
+            else:
+                earlier.append(pid)
+            if row:
+                rows[pid] = row
+        return cls._keep(cls(rows, backend, before.base, earlier), began)
+
+    @classmethod
+    def _keep(cls, table: ProcessTable, began: float) -> ProcessTable:
+        global _latest  # noqa: PLW0603 - one process, one machine: the latest look at it
+        if table._source is backend:
+            _latest = (began, time.monotonic(), table)
+        return table
 
     @classmethod
     async def fresh(cls) -> ProcessTable:
@@ -121,11 +177,11 @@ class ProcessTable:
         await asyncio.sleep(0)
         if _latest and _latest[0] >= asked:
             return _latest[2]
-        return cls.read()
+        return cls._look()
 
     def get(self, process: ProcessId) -> Row | None:
         """This process if it is alive."""
-        row = self.rows.get(process.pid)
+        row = self._current(process.pid)
         return row if row and row.start == process.start and not row.dead else None
 
     def tree(self, root: int) -> list[Row]:
@@ -134,7 +190,8 @@ class ProcessTable:
 
     def session(self, sid: int) -> list[Row]:
         """The live processes of a session."""
-        return [row for pid in self._sessions.get(sid, ()) if not (row := self.rows[pid]).dead]
+        rows = (self._current(pid) for pid in self._sessions.get(sid, ()))
+        return [row for row in rows if row and row.session == sid and not row.dead]
 
     def marked(self, prefix: str = "") -> dict[str, set[ProcessId]]:
         """The live processes that carry a marker which begins with ``prefix``, by marker."""
@@ -144,7 +201,8 @@ class ProcessTable:
                 value = "" if self._is_off_limits(row) else self._marks.get(row)
                 if value:
                     self._marked.setdefault(value, set()).add(ProcessId(row.pid, row.start))
-        return {value: found for value, found in self._marked.items() if value.startswith(prefix)}
+        found = {value: mine for value, mine in self._marked.items() if value.startswith(prefix)}
+        return {value: alive for value, mine in found.items() if (alive := set(filter(self.get, mine)))}
 
     def members(
         self,
@@ -160,7 +218,7 @@ class ProcessTable:
         """
         apart = set() if marker.startswith(AGENT) else self._agents()
         seeds = {process.pid for process in known if self.get(process)}
-        if root and (row := self.rows.get(root.pid)) and row.start == root.start:
+        if root and (row := self._current(root.pid)) and row.start == root.start:
             seeds.add(root.pid)
         if session and self._is_same_session(session, root, known):
             seeds.update(self._sessions.get(session, ()))
@@ -187,7 +245,7 @@ class ProcessTable:
         todo, seen = list(roots), set(roots)
         while todo:
             pid = todo.pop()
-            row = self.rows.get(pid)
+            row = self._current(pid)
             if row is None or pid in self._protected or row.name == _TMUX_SERVER:
                 continue
             if apart and ProcessId(row.pid, row.start) in apart:
@@ -196,6 +254,17 @@ class ProcessTable:
             fresh = [child for child in self._children.get(pid, ()) if child not in seen]
             seen.update(fresh)
             todo.extend(fresh)
+
+    def _current(self, pid: int) -> Row | None:
+        """The row of this id, read now if it is of an earlier look; None if there is no such process."""
+        if pid in self._earlier:
+            self._earlier.discard(pid)
+            row, known = self._source.read(pid), self.rows[pid]
+            if row and row.start == known.start:
+                self.rows[pid] = row
+            else:
+                del self.rows[pid]
+        return self.rows.get(pid)
 
     def _is_off_limits(self, row: Row) -> bool:
         return row.dead or row.pid in self._protected or row.name == _TMUX_SERVER

@@ -30,6 +30,9 @@ from paneview.store.state_schema import EventFilter
 
 RETRY = 1.0  # seconds between two tries while the disk is full
 TRIM_STEP = 500  # events deleted at most per commit: under 5 ms
+TRIM_EVERY = (
+    100  # events: so many more than the limit may be kept, since every statement is a trip to another thread
+)
 AGE_CHECK = 60.0  # seconds between two looks for events that are too old
 MAX_QUEUED_EVENTS = 50_000  # kept in memory while nothing can be written; beyond that the oldest go
 
@@ -85,6 +88,7 @@ class StateStore:
         self._closing = False
         self._troubled = False
         self._next_age_check = 0.0
+        self._next_trim = 0  # the event after which those beyond the limit are looked for again
 
     @classmethod
     async def open(
@@ -246,12 +250,13 @@ class StateStore:
     async def _trim(self, batch: _Batch) -> None:
         """Delete a step of what is beyond the limits: old events by their ids, old runs of the tasks just
         written."""
-        if batch.events and self._keep.events is not None:
+        if batch.events and self._keep.events is not None and batch.events[-1][0] >= self._next_trim:
             last = batch.events[-1][0]
             await self._writer.execute(
                 "DELETE FROM event WHERE id IN (SELECT id FROM event WHERE id <= ? ORDER BY id LIMIT ?)",
                 (last - self._keep.events, max(TRIM_STEP, 2 * len(batch.events))),
             )
+            self._next_trim = last + TRIM_EVERY
         now = time.time()
         if self._keep.events_age is not None and now >= self._next_age_check:
             deleted = await self._writer.execute(
@@ -259,9 +264,5 @@ class StateStore:
                 (now - self._keep.events_age, TRIM_STEP),
             )
             self._next_age_check = 0.0 if deleted.rowcount == TRIM_STEP else now + AGE_CHECK
-        for task in {values[1] for values in batch.runs.values()}:
-            await self._writer.execute(
-                "DELETE FROM run WHERE task = ?1 AND ended_at IS NOT NULL AND id <= "
-                "(SELECT id FROM run WHERE task = ?1 ORDER BY id DESC LIMIT 1 OFFSET ?2)",
-                (task, self._keep.runs),
-            )
+        if ended := {values[1] for values in batch.runs.values() if values[schema.RUN_ENDED_AT] is not None}:
+            await self._writer.executemany(schema.TRIM_RUNS, [(task, self._keep.runs) for task in ended])

@@ -47,6 +47,12 @@ PUT_EVENT = (
     f"INSERT OR REPLACE INTO event ({EVENT_COLUMNS}) VALUES ({', '.join('?' * len(fields(EventRow)))})"  # noqa: S608 - constants
 )
 
+RUN_ENDED_AT = [field.name for field in fields(RunRow)].index("ended_at")
+TRIM_RUNS = (
+    "DELETE FROM run WHERE task = ?1 AND ended_at IS NOT NULL AND id <= "
+    "(SELECT id FROM run WHERE task = ?1 ORDER BY id DESC LIMIT 1 OFFSET ?2)"
+)
+
 Statement = tuple[str, Sequence[Any]]
 
 

@@ -110,13 +110,11 @@ def members(live: Live, table: ProcessTable) -> set[ProcessId]:
 
 def _names(left: set[ProcessId]) -> list[str]:
     """What is told of left-overs: nothing of the guard's own helper."""
-    from paneview.proc.details import command_line  # noqa: PLC0415 - slow to load, and most runs leave nothing
-
     rows = ProcessTable.recent().rows
     return [
         f"{one.pid} {rows[one.pid].name if one.pid in rows else '?'}"
         for one in sorted(left)
-        if tuple(command_line(one.pid)) != HELPER
+        if tuple(proc.command_line(one.pid)) != HELPER
     ]
 
 

@@ -119,7 +119,7 @@ class Picture:
         live = {
             unit.name: unit.live for unit in units if unit.live is not None and unit.live.root is not None
         }
-        table = ProcessTable.recent()
+        table = ProcessTable.read()
         roots = {name: one.root for name, one in live.items() if one.root is not None}
         self._usage = self._sampler.sample(roots, table)
         for one in live.values():

@@ -37,7 +37,7 @@ class Ports:
         if hidden and not listeners:
             raise PortRefused(f"port {port} is taken by a process of another user")
         for process in listeners:
-            command = " ".join(details.command_line(process.pid))[:120]
+            command = " ".join(proc.command_line(process.pid))[:120]
             name = f"pid {process.pid} ({command or 'unknown'})"
             self._refuse_protected(process, port, name)
             if details.owner(process.pid) not in (os.getuid(), None):

@@ -17,7 +17,7 @@ import subprocess
 from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 
-from paneview.proc import ProcessId, ProcessTable, identify, marker, send
+from paneview.proc import ProcessId, ProcessTable, command_line, identify, marker, send
 from paneview.tmux import exits, launch, spawn
 from paneview.tmux.control import ControlClient
 from paneview.tmux.errors import TmuxError, TmuxGone
@@ -259,9 +259,7 @@ def _not_ours(pane_id: str) -> PaneInfo:
 
 def _written_by(pid: int) -> str:
     """What a writer writes to: its last argument, empty if it is gone."""
-    from paneview.proc import details  # noqa: PLC0415 - slow to import, and needed long after the start
-
-    return "".join(details.command_line(pid)[-1:])
+    return "".join(command_line(pid)[-1:])
 
 
 def _find_split() -> str | None:

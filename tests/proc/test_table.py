@@ -154,7 +154,7 @@ class Unreadable:
     def __init__(self, source: Backend) -> None:
         self._source = source
         self.pids, self.read = source.pids, source.read
-        self.boot_id, self.started_at = source.boot_id, source.started_at
+        self.boot_id, self.started_at, self.forks = source.boot_id, source.started_at, source.forks
 
     def environment(self, _pid: int) -> bytes | None:
         return None
@@ -216,3 +216,74 @@ def test_an_agents_run_is_nobody_elses(run: Run, source: Backend, tmp_path: Path
     assert agent not in pids(table.members(root, "tbl-11", process.pid, [seen]))
     assert process.pid in pids(table.members(root, "tbl-11", process.pid, [seen]))
     assert pids(table.members(None, "agent-1")) == {agent}
+
+
+def later() -> ProcessTable:
+    """A look that begins with the one before."""
+    before = ProcessTable.read()
+    found = ProcessTable._look()
+    assert found is not before
+    return found
+
+
+def test_a_look_after_another_sees_who_came_and_who_went(run: Run, tmp_path: Path) -> None:
+    first = run(STAYS, OUT=str(tmp_path / "one"), **{MARKER: "tbl-20"})
+    child = pid_from(tmp_path / "one")
+    ProcessTable.read()
+    os.kill(child, signal.SIGKILL)
+    wait_until(lambda: not alive(child))
+    second = run(LEAVES_TREE_AND_SESSION, OUT=str(tmp_path / "two"), **{MARKER: "tbl-20"})
+    stray = pid_from(tmp_path / "two")
+    found = pids(ProcessTable._look().members(identity(second), "tbl-20", second.pid))
+    assert stray in found
+    assert child not in found
+    assert first.pid in found or not alive(first.pid)
+
+
+def test_who_has_died_since_the_earlier_look_is_not_told(run: Run) -> None:
+    process = run("exec sleep 60", **{MARKER: "tbl-21"})
+    this = identity(process)
+    wait_until(lambda: ProcessTable.read().marked("tbl-21"))
+    table = ProcessTable._look()
+    process.kill()
+    wait_until(lambda: not alive(process.pid))  # a zombie: its number is still there
+    assert table.marked("tbl-21") == {}
+    assert table.get(this) is None
+    assert table.members(this, "tbl-21", process.pid) == set()
+    assert ProcessTable._look().session(process.pid) == []
+
+
+def test_what_has_become_a_tmux_server_since_is_left_alone(run: Run, tmp_path: Path) -> None:
+    """Its name changes long after its first look: whoever kills by an old row would end the user's own sessions."""
+    script = (
+        "import sys, time, os\n"
+        "open(sys.argv[1] + '/up', 'w').close()\n"
+        "while not os.path.exists(sys.argv[1] + '/go'): time.sleep(0.01)\n"
+        "open('/proc/self/comm', 'w').write('tmux: server')\n"
+        "open(sys.argv[1] + '/named', 'w').close()\n"
+        "time.sleep(60)\n"
+    )
+    (tmp_path / "named.py").write_text(script)
+    process = run(f"exec {sys.executable} {tmp_path}/named.py {tmp_path}", **{MARKER: "tbl-22"})
+    wait_until((tmp_path / "up").exists)
+    this = identity(process)
+    assert pids(later().members(this, "tbl-22", process.pid)) == {process.pid}
+    (tmp_path / "go").touch()
+    wait_until((tmp_path / "named").exists)
+    assert ProcessTable._look().members(this, "tbl-22", process.pid) == set()
+
+
+@pytest.mark.parametrize(("limit", "value"), [("FORKS", 0), ("FULL_EVERY", 0.0)])
+def test_all_are_read_again_before_a_number_can_have_been_given_out_twice(
+    monkeypatch: pytest.MonkeyPatch, limit: str, value: float
+) -> None:
+    before = ProcessTable.read().base
+    assert ProcessTable._look().base is before
+    monkeypatch.setattr(table_module, limit, value)
+    assert ProcessTable._look().base is not before
+
+
+def test_a_system_that_does_not_count_forks_is_read_whole_each_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(type(table_module.backend), "forks", lambda _self: None)
+    before = ProcessTable.read().base
+    assert ProcessTable._look().base is not before
