@@ -33,7 +33,7 @@ class Sampler:
 
         A tree here is what descends from the root or shares its session.
         """
-        table = table or ProcessTable.read()
+        table = table or ProcessTable.recent()  # of which the trees are read anew
         now = time.monotonic()
         elapsed = now - self._at if self._at is not None else 0.0
         ticks: dict[ProcessId, int] = {}

@@ -24,6 +24,8 @@ from paneview.supervisor.unit import Unit
 from paneview.supervisor.views import task_view, why
 
 SAMPLE_EVERY = 2.0  # seconds, while somebody looks
+SAMPLE_AT_REST = 4.0  # the same while nothing does anything
+AT_REST = 3  # samples without a difference, after which that is so
 REMEMBER_EVERY = 5.0  # seconds between looks at process trees while nobody does
 
 
@@ -119,8 +121,8 @@ class Picture:
         live = {
             unit.name: unit.live for unit in units if unit.live is not None and unit.live.root is not None
         }
-        table = ProcessTable.read()
         roots = {name: one.root for name, one in live.items() if one.root is not None}
+        table = ProcessTable.recent()
         self._usage = self._sampler.sample(roots, table)
         for one in live.values():
             assert one.root is not None
@@ -128,15 +130,21 @@ class Picture:
 
     async def keep_sampling(self) -> None:
         """Sample for as long as the supervisor lives: for whoever looks, and to remember who belongs to whom."""
+        still = 0  # samples without a difference
         while True:
             looked_at = self.audience is not None and self.audience.subscribers("state") > 0
-            await asyncio.sleep(SAMPLE_EVERY if looked_at else REMEMBER_EVERY)
+            pause = SAMPLE_AT_REST if still >= AT_REST else SAMPLE_EVERY
+            await asyncio.sleep(pause if looked_at else REMEMBER_EVERY)
             self.sample()
-            if looked_at:
-                for name, usage in self._usage.items():
-                    if _differs(self._told.get(name), usage):
-                        self._told[name] = usage
-                        self.changed(name)
+            still = still + 1 if looked_at and not self._tell_usage() else 0
+
+    def _tell_usage(self) -> bool:
+        """Show what uses more or less than was told; whether anything does."""
+        found = {name: usage for name, usage in self._usage.items() if _differs(self._told.get(name), usage)}
+        self._told.update(found)
+        for name in found:
+            self.changed(name)
+        return bool(found)
 
     async def inspect(self, unit: Unit) -> dict[str, Any]:
         """Everything about one task: definition, history, probe, processes. Secrets are masked."""

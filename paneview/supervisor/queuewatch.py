@@ -1,7 +1,8 @@
 """Tells clients what the queue is like, as it changes: one look for all of them, none while nobody looks.
 
 The queue itself wakes us when something has happened in it, whoever did it on whichever host. Then, and every few
-seconds for what changes without a word (heartbeats grow older), one overview is made and sent to all who listen.
+seconds for what changes without a word (heartbeats grow older), one overview is made and sent to all who listen,
+unless it is what they were told last.
 """
 
 from __future__ import annotations
@@ -46,9 +47,12 @@ class QueueWatch:
         self._desk = desk
         self._listeners = listeners
         self._watching: asyncio.Task[None] | None = None
+        self._told: Mapping[str, Any] | None = None
 
     def heard(self, topics: frozenset[str]) -> None:
         """A client has subscribed to these topics."""
+        if TOPIC in topics:
+            self._told = None
         if TOPIC in topics and (self._watching is None or self._watching.done()):
             self._watching = asyncio.get_running_loop().create_task(self._watch())
             self._watching.add_done_callback(_log_defect)
@@ -66,7 +70,7 @@ class QueueWatch:
                 try:
                     cursor = await self._turn(cursor)
                 except BrokerError as error:
-                    self._listeners.publish_queue(self._desk.troubled(str(error)))
+                    self._tell(self._desk.troubled(str(error)))
                     self._desk.watched, cursor = False, None
                     await asyncio.sleep(PAUSE)
                 else:
@@ -78,20 +82,26 @@ class QueueWatch:
         """Show the queue, then wait until something happens in it; the place in its events. Raises BrokerError."""
         desk = self._desk
         if not desk.in_use:
-            self._listeners.publish_queue(await desk.look())
+            if self._told is None or self._told["in_use"]:
+                self._tell(await desk.look())
             await asyncio.sleep(LOOK)
             return None
         if cursor is None:
             cursor = await self._newest()
             desk.changed()
         desk.watched = True
-        self._listeners.publish_queue(await desk.look())
+        self._tell(await desk.look())
         page = await desk.call(lambda broker: broker.events.wait(cursor, LOOK))
         if not page.events:
             return page.cursor
         desk.changed(dead=any(event.kind in DEAD for event in page.events) or len(page.events) >= MANY)
         # Only that something happened is wanted: what has piled up since is passed over.
         return await self._newest()
+
+    def _tell(self, queue: Mapping[str, Any]) -> None:
+        if queue != self._told:
+            self._told = queue
+            self._listeners.publish_queue(queue)
 
     async def _newest(self) -> str:
         page = await self._desk.call(lambda broker: broker.events.tail(1))

@@ -99,7 +99,7 @@ def effects(verb: Verb, names: Sequence[str], picture: Picture) -> list[str]:
     lines = []
     for task in met if len(met) <= MOST_NAMED + 1 else met[:MOST_NAMED]:
         up = words.uptime(task, picture.clock())
-        state = f"{words.look(task).word}" + (f" for {words.duration(up)}" if up is not None else "")
+        state = f"{words.look(task).word}" + (f" for {words.age(up)}" if up is not None else "")
         count = f", {task.processes} processes" if (task.processes or 0) > 1 else ""
         pid = f", pid {task.pid}{count}" if task.pid is not None else ""
         lines.append(f"{clean(task.name)}: {state}{pid}")

@@ -1,31 +1,39 @@
 """The terminal, made harmless: one that stalls, goes away or is sent a signal ends the screen cleanly or not at all.
 
-Three things Textual leaves open. Its writer blocks the event loop once a terminal has stopped reading; here frames are
-dropped instead, and the screen is drawn whole when the terminal reads again. Plain signals end it with the terminal in
-a state nobody can type in; here TERM, HUP and INT leave by the front door, and by the window if that takes too long.
-A terminal that is gone makes its input thread fail or spin; here that is told apart and ends the program.
+Four things Textual leaves open. Its writer blocks the event loop once a terminal has stopped reading; here frames are
+dropped instead, and the screen is drawn whole when the terminal reads again. Its input thread wakes up ten times a
+second; here it does so only for a moment after a key, in which an escape may turn out to have been one of its own.
+Plain signals end it with the terminal in a state nobody can type in; here TERM, HUP and INT leave by the front door,
+and by the window if that takes too long. A terminal that is gone makes its input thread fail or spin; here that is
+told apart and ends the program.
 """
 
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import select
 import signal
 import sys
 import termios
 import threading
+from codecs import getincrementaldecoder
 from collections.abc import Callable
 from contextlib import suppress
 from queue import Full
 from typing import TYPE_CHECKING, Any
 
+from textual._xterm_parser import XTermParser
 from textual.drivers.linux_driver import LinuxDriver
 
 if TYPE_CHECKING:
     from textual.app import App
 
 MOST_PENDING = 12  # writes: a terminal that is this far behind gets the newest picture later instead
+TICK = 0.1  # s between looks whether an escape was all there was
+TICKS = 10  # of them after the last input
+READ_SIZE = 4096
 CHECK = 0.1  # s between looks at a terminal that does not read
 PATIENCE = 2.0  # s for the way out before it is cut short
 LEAVING = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
@@ -41,6 +49,7 @@ class Terminal(LinuxDriver):
         super().__init__(app, **settings)
         self._behind = False
         self._leaving = False
+        self._wakes, self._wake = os.pipe()  # the input thread, which may sleep for ever
 
     def write(self, data: str) -> None:
         """Hand over to the writer's thread; drop it if the terminal is too far behind."""
@@ -75,6 +84,32 @@ class Terminal(LinuxDriver):
             writer._queue.put(None, timeout=PATIENCE / 4)
         writer.join(PATIENCE / 2)
         self.stuck = self.stuck or writer.is_alive()
+
+    def disable_input(self) -> None:
+        """Have the input thread end."""
+        if self._key_thread is not None and self._key_thread.is_alive():
+            os.write(self._wake, b"!")
+        super().disable_input()
+
+    def run_input_thread(self) -> None:
+        """Hand on what is typed until the thread is to end. Raises OSError when the terminal is gone."""
+        parser = XTermParser(self._debug)
+        decode = getincrementaldecoder("utf-8")("replace").decode
+        ticks = 0
+        while not self.exit_event.is_set():
+            ready, _, _ = select.select([self.fileno, self._wakes], [], [], TICK if ticks else None)
+            ticks = TICKS if ready else ticks - 1
+            if self._wakes in ready:
+                os.read(self._wakes, READ_SIZE)
+                self.exit_event.wait(PATIENCE)  # the wake comes just before it
+            if self.fileno in ready:
+                data = os.read(self.fileno, READ_SIZE)
+                if not data:  # what a terminal that was hung up says for ever
+                    raise OSError(errno.EIO, "the terminal is gone")
+                for event in parser.feed(decode(data)):
+                    self.process_message(event)
+            for event in parser.tick():
+                self.process_message(event)
 
     def _fall_behind(self) -> None:
         if not self._behind:

@@ -24,8 +24,8 @@ def why(task: TaskView, picture: Picture) -> str:
 def _running(task: TaskView, _picture: Picture, now: float) -> str:
     if task.needs_input:
         return f"waits for your answer: “{clean(task.needs_input)}”; i types it"
-    up = words.uptime(task, now)
-    since = f" for {words.duration(up)}" if up is not None else ""
+    up = words.uptime_text(task, now)
+    since = f" for {up}" if up else ""
     health = {
         "healthy": " and is healthy",
         "unhealthy": " but is unhealthy",

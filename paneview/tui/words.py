@@ -107,6 +107,11 @@ def duration(seconds: float) -> str:
     return f"{days}d{hours:02}h" if days < 100 else f"{days}d"
 
 
+def age(seconds: float) -> str:
+    """The same, and coarser yet: whole minutes from the first one on, so that a screen at rest has nothing to draw."""
+    return duration(seconds) if seconds < 60 else duration(seconds // 60 * 60).removesuffix("00s")
+
+
 def size(count: float) -> str:
     """Bytes in at most five characters: 812K 14M 1.2G."""
     for unit in ("K", "M", "G", "T"):
@@ -141,6 +146,12 @@ def uptime(task: TaskView, now: float) -> float | None:
     if task.started_at is None or task.state not in ("running", "starting", "stopping"):
         return None
     return max(0.0, now - task.started_at)
+
+
+def uptime_text(task: TaskView, now: float) -> str:
+    """The same as it is shown, empty when no run is on."""
+    up = uptime(task, now)
+    return "" if up is None else age(up)
 
 
 def number(count: int) -> str:

@@ -112,9 +112,10 @@ class FleetScreen(ReadingScreen):
 
     def tick(self) -> None:
         """Uptimes."""
-        self.table.redraw()
-        self.query_one(Detail).redraw()
-        self.query_one(QueueStrip).redraw()
+        self.table.tick()
+        if self.has_class("wide"):
+            self.query_one(Detail).tick()
+            self.query_one(QueueStrip).redraw()
 
     def laid_out(self) -> None:
         """The table may have as many rows as this size allows."""

@@ -24,11 +24,18 @@ class Detail(Canvas):
     def __init__(self, *, id: str | None = None) -> None:  # noqa: A002
         super().__init__(id=id)
         self.task_name: str | None = None
+        self._said = ""
 
     def show(self, name: str | None) -> None:
         """Tell about this task."""
         self.task_name = name
         self.redraw()
+
+    def tick(self) -> None:
+        """A second has passed: draw it again if that shows."""
+        task = self.pv.picture.tasks.get(self.task_name or "")
+        if task is not None and why(task, self.pv.picture) != self._said:
+            self.redraw()
 
     def paint(self, width: int, height: int) -> list[Strip]:
         """A rule and the facts."""
@@ -40,9 +47,8 @@ class Detail(Canvas):
             return [rule]
         strips = [rule]
         base = inks.base
-        strips += [
-            line(width, base, (f" {text}", PLAIN)) for text in wrap(why(task, picture), max(10, width - 2))
-        ]
+        self._said = why(task, picture)
+        strips += [line(width, base, (f" {text}", PLAIN)) for text in wrap(self._said, max(10, width - 2))]
         strips.append(Strip.blank(width, base))
         known = facts(task, picture, inks, width - LABEL - 1)
         strips += [line(width, base, (f" {name:<{LABEL}}", inks.dim), *value) for name, value in known]

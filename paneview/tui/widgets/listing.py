@@ -53,6 +53,7 @@ class Listing(Canvas, can_focus=True):
     def __init__(self, *, id: str | None = None, empty: Callable[[], str] = lambda: "") -> None:  # noqa: A002
         super().__init__(id=id)
         self.keys: list[str] = []
+        self.in_view: list[str] = []
         self.cursor: str | None = None
         self._empty = empty
         self._top = 0
@@ -99,10 +100,10 @@ class Listing(Canvas, can_focus=True):
             words = wrap(self._empty(), max(10, width - 4))
             return [*strips, *[line(width, inks.base, (f"  {text}", inks.dim)) for text in words]]
         selected = inks.base + (inks.select if self.has_focus else inks.select_blur)
-        shown = self.keys[self._top : self._top + rows]
+        self.in_view = self.keys[self._top : self._top + rows]
         return [
             *strips,
-            *[self.row(key, width, selected if key == self.cursor else inks.base) for key in shown],
+            *[self.row(key, width, selected if key == self.cursor else inks.base) for key in self.in_view],
         ]
 
     def action_move(self, by: int) -> None:

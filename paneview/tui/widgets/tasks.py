@@ -95,6 +95,7 @@ class TaskTable(Listing):
         self.marked: set[str] = set()
         self._plan = Plan(LEAST_NAME, (), 0)
         self._rows: dict[str, tuple[object, Strip]] = {}
+        self._times_drawn: list[tuple[str, str]] = []
         self.noted: Callable[[], object] = lambda: None
 
     @property
@@ -116,6 +117,11 @@ class TaskTable(Listing):
         """Draw the table; what is told about it elsewhere may have changed as well."""
         super().redraw()
         self.noted()
+
+    def tick(self) -> None:
+        """A second has passed: draw the lines in which that shows."""
+        if self._read_times() != self._times_drawn:
+            super().redraw()
 
     def targets(self) -> list[str]:
         """What an action is for: the marked tasks, else the one under the cursor."""
@@ -143,7 +149,9 @@ class TaskTable(Listing):
         longest = max((cells(clean(name)) for name in self.keys), default=0)
         longest_group = max((cells(clean(task.group or "")) for task in tasks.values()), default=0)
         self._plan = plan(width, longest, longest_group)
-        return super().paint(width, height)
+        strips = super().paint(width, height)
+        self._times_drawn = self._read_times()
+        return strips
 
     def heading(self, width: int) -> Strip:
         """The columns' titles, with a mark at the one that sorts."""
@@ -174,17 +182,20 @@ class TaskTable(Listing):
         task, now = self.pv.picture.tasks.get(key), self.pv.picture.clock()
         if task is None:  # gone from the picture, and in the next frame from here
             return line(width, style)
-        up = words.uptime(task, now)
         reads = (
             task,
-            words.state_text(task, now),
-            "" if up is None else words.duration(up),
+            _times(task, now),
             (width, style, self._plan, key == self.cursor, self.has_focus, key in self.marked),
         )
         kept = self._rows.get(key)
         if kept is None or kept[0] != reads:
             kept = self._rows[key] = (reads, self._row(task, width, style))
         return kept[1]
+
+    def _read_times(self) -> list[tuple[str, str]]:
+        """The times in the lines in view."""
+        tasks, now = self.pv.picture.tasks, self.pv.picture.clock()
+        return [_times(tasks[name], now) for name in self.in_view if name in tasks]
 
     def _row(self, task: TaskView, width: int, style: Style) -> Strip:
         inks, shape, key = self.inks, self._plan, task.name
@@ -255,7 +266,7 @@ class TaskTable(Listing):
 
 _CELLS: dict[str, Callable[[TaskView, float], str]] = {
     "state": words.state_text,
-    "up": lambda task, now: "" if (up := words.uptime(task, now)) is None else words.duration(up),
+    "up": words.uptime_text,
     "exit": lambda task, _: words.exit_text(task),
     "restarts": lambda task, _: str(task.restarts) if task.restarts else "",
     "cpu": lambda task, _: "" if task.cpu_percent is None else words.percent(task.cpu_percent),
@@ -263,6 +274,11 @@ _CELLS: dict[str, Callable[[TaskView, float], str]] = {
     "pid": lambda task, _: "" if task.pid is None else str(task.pid),
     "group": lambda task, _: clean(task.group or ""),
 }
+
+
+def _times(task: TaskView, now: float) -> tuple[str, str]:
+    """What passes in a line by itself."""
+    return words.state_text(task, now), words.uptime_text(task, now)
 
 
 def _detail(task: TaskView) -> str:
