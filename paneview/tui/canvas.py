@@ -83,12 +83,12 @@ class Canvas(Widget):
             self.refresh()
             return
         changed = [
-            Region(0, y, width, 1)
+            y
             for y, (old, new) in enumerate(zip(before, self._strips, strict=False))
             if old is not new and old != new
         ]
         if changed:
-            self.refresh(*changed)
+            self.refresh(*[Region(0, first, width, count) for first, count in _runs(changed)])
 
     def repaint(self) -> None:
         """Paint, and draw everything again: the colours have changed."""
@@ -116,6 +116,17 @@ class Canvas(Widget):
         strips = self.paint(width, height)[:height]
         strips += [Strip.blank(width, base)] * (height - len(strips))
         self._strips, self._painted_for = strips, (width, height)
+
+
+def _runs(numbers: list[int]) -> list[tuple[int, int]]:
+    """Ascending numbers as first and count of those that follow one another."""
+    runs: list[tuple[int, int]] = []
+    for number in numbers:
+        if runs and sum(runs[-1]) == number:
+            runs[-1] = (runs[-1][0], runs[-1][1] + 1)
+        else:
+            runs.append((number, 1))
+    return runs
 
 
 class Painted(Canvas):

@@ -133,7 +133,12 @@ def test_a_project_without_a_queue_gets_one_with_its_first_job(project: Make) ->
     assert one.call("queue")["in_use"] is False
     assert one.call("jobs")["jobs"] == []
     assert not (one.state_dir / "queue.db").exists()
-    one.call("job_dispatch", target="any", kind="ping")
+    with listening(one) as wait_for, listening(one) as other:
+        # Each is told once; from then on only of what changes.
+        assert not wait_for(lambda _queue: True)["in_use"]
+        assert not other(lambda _queue: True)["in_use"]
+        one.call("job_dispatch", target="any", kind="ping")
+        assert other(lambda queue: queue["in_use"])["waiting"] == 1
     assert one.call("status")["queue"]["waiting"] == 1
 
 

@@ -6,6 +6,7 @@ import pytest
 
 from paneview.control.errors import ControlError
 from paneview.tui.app import PaneviewApp
+from paneview.tui.widgets.detail import Detail
 from tests.harness import eventually
 from tests.tui.running import app_for, fleet, running, settled, text, toasts
 from tests.tui.scenes import shop
@@ -277,6 +278,25 @@ async def test_the_uptime_goes_on() -> None:
         await eventually(lambda: "12m" in text(pilot, "#tasks"))
         now[0] += 60
         await eventually(lambda: "13m" in text(pilot, "#tasks"))
+
+
+async def test_a_second_in_which_nothing_reads_differently_draws_nothing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    now = [NOW]
+    app = PaneviewApp(shop().make, clock=lambda: now[0])
+    async with app.run_test(size=(160, 50)) as pilot:
+        await eventually(lambda: "▌ importer" in text(pilot, "#tasks"))
+        screen = fleet(pilot)
+        await settled(pilot)
+        drawn: list[str] = []
+        for widget in (screen.table, screen.query_one(Detail)):
+            monkeypatch.setattr(widget, "refresh", lambda *_, name=widget.id: drawn.append(str(name)))
+        screen.tick()
+        assert not drawn
+        now[0] += 1  # one waits for its restart
+        screen.tick()
+        assert drawn == ["tasks"]
 
 
 async def test_a_task_that_goes_before_the_table_hears_of_it() -> None:

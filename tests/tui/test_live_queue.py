@@ -67,8 +67,7 @@ def test_dispatch_look_retry_cancel_purge_release_by_key(sandbox: Sandbox, folde
     )
     pane.type("U")
     pane.wait_for("broken is released")
-    wait_until(lambda: pane.text().count("● idle") == 2)
-    assert "quarantined" not in pane.text()
+    wait_until(lambda: (shown := pane.text()).count("● idle") == 2 and "quarantined" not in shown)
     pane.type("5")
     pane.wait_for("job dispatched · prompt for role:chef")
     pane.type("Escape")
@@ -111,6 +110,7 @@ def _retry_and_purge(pane: Pane, folder: Path) -> None:
     wait_until(
         lambda: len(run("dlq", "show", _dead(folder), "--json", cwd=folder).json["jobs"][0]["errors"]) == 2
     )
+    pane.wait_for("▌ ✗ dead")
     pane.type("p")
     pane.wait_for("Purge knit", "▌ n No", "forgotten for good")
     pane.type("Escape")

@@ -33,6 +33,14 @@ def test_durations_are_short(seconds: float, text: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(59.9, "59s"), (60, "1m"), (599, "9m"), (600, "10m"), (3661, "1h01m"), (9e6, "104d")],
+)
+def test_uptimes_pass_in_minutes(seconds: float, text: str) -> None:
+    assert words.age(seconds) == text
+
+
+@pytest.mark.parametrize(
     ("count", "text"),
     [(0, "0K"), (2048, "2K"), (48 << 20, "48M"), (1300 << 20, "1.3G"), (30 << 30, "30G"), (5 << 40, "5.0T")],
 )

@@ -12,13 +12,13 @@ from textual.screen import ModalScreen, Screen
 from textual.strip import Strip
 
 from paneview.tui import words
-from paneview.tui.canvas import PLAIN, Canvas, Piece, line
+from paneview.tui.canvas import PLAIN, Piece, line
 from paneview.tui.keys import key, key_text
 from paneview.tui.text import cells, cut, fit
+from paneview.tui.widgets.scrolling import Scrolling
 
 KEY_WIDTH = 10
 LEAST_COLUMN = 36
-WHEEL = 3
 # The groups of the help, by the first part of a binding's id.
 GROUPS = (
     ("task", "Tasks"),
@@ -58,50 +58,30 @@ def sections(nodes: Iterable[DOMNode]) -> list[Section]:
     ]
 
 
-class HelpText(Canvas, can_focus=True):
+class HelpText(Scrolling):
     """The sections, in as many columns as fit."""
 
-    BINDINGS: ClassVar[list[BindingType]] = [
-        key("", "j,down", "scroll_by(1)", "Down"),
-        key("", "k,up", "scroll_by(-1)", "Up"),
-        key("", "pagedown,space", "scroll_by(10)", "Page down"),
-        key("", "pageup", "scroll_by(-10)", "Page up"),
-    ]
+    AROUND = 3
 
     def __init__(self, shown: list[Section]) -> None:
         super().__init__(id="help")
         self._sections = shown
-        self._from = 0
 
     def paint(self, width: int, height: int) -> list[Strip]:
         """The title, then the sections."""
         inks = self.inks
         base = inks.bar
         rows = self._rows(width)
-        self._from = max(0, min(self._from, len(rows) - height + 3))
-        more = "  j k scroll" if len(rows) > height - 3 else ""
+        shown = self.place(len(rows), height)
+        more = "  j k scroll" if len(shown) < len(rows) else ""
         title = line(width, base, ("  Keys", inks.title), (f"   esc closes{more}", inks.dim))
-        shown = rows[self._from : self._from + height - 3]
         strips = [Strip.blank(width, base), title, Strip.blank(width, base)]
-        strips += [line(width, base, *pieces) for pieces in shown]
+        strips += [line(width, base, *pieces) for pieces in rows[shown.start : shown.stop]]
         return strips + [Strip.blank(width, base)] * (height - len(strips))
 
     def on_resize(self) -> None:
         """No taller than the text."""
         self.styles.height = min(len(self._rows(self.size.width)) + 4, self.screen.size.height)
-
-    def action_scroll_by(self, by: int) -> None:
-        """Scroll."""
-        self._from += by
-        self.redraw()
-
-    def on_mouse_scroll_down(self) -> None:
-        """The wheel scrolls."""
-        self.action_scroll_by(WHEEL)
-
-    def on_mouse_scroll_up(self) -> None:
-        """The other way."""
-        self.action_scroll_by(-WHEEL)
 
     def on_click(self) -> None:
         """A click closes it, like any key that leaves."""

@@ -112,8 +112,8 @@ class WorkflowScreen(FlowKeys):
     # What a person may do
 
     def action_read_run(self) -> None:
-        """The transcript of the selected phase."""
-        self._view = "run"
+        """The transcript of the selected phase, which stays selected whatever the workflow does meanwhile."""
+        self._view, self._led_to = "run", CHOSEN
         self._show_text()
         self._to_text()
 

@@ -71,8 +71,8 @@ class WorkflowsScreen(FlowKeys):
         return self.query_one(PhaseTable)
 
     def flow(self) -> FlowView | None:
-        """The one under the cursor."""
-        return self.table.selected
+        """The one under the cursor, as it is now and not as it was when it was last drawn."""
+        return self.pv.picture.flows.get(self.table.cursor or "")
 
     def phase(self) -> PhaseView | None:
         """The selected phase, while the focus is on them."""

@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from typing import Any, ClassVar
+from typing import Any
 
-from textual.binding import BindingType
 from textual.strip import Strip
 
 from paneview.control.queuemodel import JobView
-from paneview.tui.canvas import PLAIN, Canvas, Piece, line, spread
-from paneview.tui.keys import key
+from paneview.tui.canvas import PLAIN, Piece, line, spread
 from paneview.tui.queuewords import job_look
 from paneview.tui.text import clean, wrap
 from paneview.tui.theme import Inks
 from paneview.tui.widgets.logrows import clock
+from paneview.tui.widgets.scrolling import Scrolling
 
 LABEL = 13
 _TIMES = {"submitted_at": "submitted", "not_before": "not before", "leased_at": "taken", "ended_at": "ended"}
@@ -23,17 +22,8 @@ MOST_LINES = 5000  # of a payload or an output
 Row = list[Piece]
 
 
-class JobText(Canvas, can_focus=True):
+class JobText(Scrolling):
     """Draws a job object; keeps its place while the same job changes."""
-
-    BINDINGS: ClassVar[list[BindingType]] = [
-        key("list.next", "j,down", "scroll_by(1)", "Next"),
-        key("list.previous", "k,up", "scroll_by(-1)", "Previous"),
-        key("list.first", "g,home", "edge(-1)", "First"),
-        key("list.last", "G,end", "edge(1)", "Last"),
-        key("list.page_down", "pagedown", "page(1)", "Page down"),
-        key("list.page_up", "pageup", "page(-1)", "Page up"),
-    ]
 
     def __init__(self, *, id: str | None = None) -> None:  # noqa: A002
         super().__init__(id=id)
@@ -41,7 +31,6 @@ class JobText(Canvas, can_focus=True):
         self._note = ""
         self._rows: list[Row] = []
         self._made_for = 0
-        self._from = 0
 
     def show(self, job: dict[str, Any] | None, note: str = "") -> None:
         """Tell about this job; without one, show the note."""
@@ -49,7 +38,7 @@ class JobText(Canvas, can_focus=True):
         self.job, self._note = job, note
         self._made_for = 0
         if not same:
-            self._from = 0
+            self.top = 0
         self.redraw()
 
     def paint(self, width: int, height: int) -> list[Strip]:
@@ -59,43 +48,18 @@ class JobText(Canvas, can_focus=True):
         if self._made_for != width:
             self._rows = list(rows_of(job, width, inks)) if job else [[(f" {self._note}", inks.dim)]]
             self._made_for = width
-        self._from = max(0, min(self._from, len(self._rows) - height + 1))
-        hidden = len(self._rows) - height + 1
-        right: Row = (
-            [(f" {self._from + height - 1} of {len(self._rows)} lines ──", inks.dim)] if hidden > 0 else []
-        )
-        shown = self._rows[self._from : self._from + height - 1]
+        shown = self.place(len(self._rows), height)
+        where = self.where(shown)
+        right: Row = [(f"{where} ──", inks.dim)] if where else []
         return [
             spread(width, inks.base, title, right, ("─", inks.rule)),
-            *[line(width, inks.base, *pieces) for pieces in shown],
+            *[line(width, inks.base, *pieces) for pieces in self._rows[shown.start : shown.stop]],
         ]
 
     def repaint(self) -> None:
         """In other colours."""
         self._made_for = 0
         super().repaint()
-
-    def action_scroll_by(self, by: int) -> None:
-        """Scroll."""
-        self._from += by
-        self.redraw()
-
-    def action_page(self, direction: int) -> None:
-        """Scroll by a window."""
-        self.action_scroll_by(direction * max(1, self.size.height - 2))
-
-    def action_edge(self, direction: int) -> None:
-        """To the first or last line."""
-        self._from = 0 if direction < 0 else len(self._rows)
-        self.redraw()
-
-    def on_mouse_scroll_down(self) -> None:
-        """The wheel."""
-        self.action_scroll_by(3)
-
-    def on_mouse_scroll_up(self) -> None:
-        """The other way."""
-        self.action_scroll_by(-3)
 
 
 def rows_of(job: dict[str, Any], width: int, inks: Inks) -> Iterator[Row]:

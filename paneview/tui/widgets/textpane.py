@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import ClassVar, NamedTuple
+from typing import NamedTuple
 
-from textual.binding import BindingType
 from textual.strip import Strip
 
-from paneview.tui.canvas import PLAIN, Canvas, Piece, line, spread
-from paneview.tui.keys import key
+from paneview.tui.canvas import PLAIN, Piece, line, spread
 from paneview.tui.text import clean, cut, wrap
-from paneview.tui.words import plural
+from paneview.tui.widgets.scrolling import Scrolling
 
 LABEL = 11
 MOST_LINES = 20_000  # that are kept; of more the first are left out
@@ -26,17 +24,10 @@ class Line(NamedTuple):
     label: str | None = None
 
 
-class TextPane(Canvas, can_focus=True):
+class TextPane(Scrolling):
     """A rule with a title, and lines below it."""
 
-    BINDINGS: ClassVar[list[BindingType]] = [
-        key("list.next", "j,down", "scroll_by(1)", "Next"),
-        key("list.previous", "k,up", "scroll_by(-1)", "Previous"),
-        key("list.first", "g,home", "edge(-1)", "First"),
-        key("list.last", "G,end", "edge(1)", "Last"),
-        key("list.page_down", "pagedown,space", "page(1)", "Page down"),
-        key("list.page_up", "pageup", "page(-1)", "Page up"),
-    ]
+    GROWS = True
 
     def __init__(self, *, id: str | None = None) -> None:  # noqa: A002
         super().__init__(id=id)
@@ -45,16 +36,14 @@ class TextPane(Canvas, can_focus=True):
         self.hint = ""
         self.what: object = None
         self.lines: list[Line] = []
-        self.follow = False
         self._rows: list[list[Piece]] = []
         self._wrapped = 0
         self._made_for = 0
-        self._from = 0
 
     def show(self, what: object, lines: Iterable[Line], *, follow: bool = False) -> None:
         """Show these lines; ``what`` tells whether it is still the same thing, which keeps its place."""
         if what != self.what:
-            self._from, self.follow, self.what = 0, follow, what
+            self.top, self.follow, self.what = 0, follow, what
         self.lines = list(lines)
         self._made_for = 0
         self.redraw()
@@ -71,53 +60,25 @@ class TextPane(Canvas, can_focus=True):
         """The rule, and what is in view."""
         inks = self.inks
         self._wrap(width)
-        room = max(0, height - 1)
-        hidden = max(0, len(self._rows) - room)
-        self._from = hidden if self.follow else max(0, min(self._from, hidden))
+        shown = self.place(len(self._rows), height)
         title: list[Piece] = [("── ", inks.accent if self.has_focus else inks.rule)]
         title += [(f"{cut(clean(text), width - 8)} ", inks.role(role)) for text, role in self.title]
         right: list[Piece] = []
-        if hidden:
-            right.append((f" {self._from + room:,} of {plural(len(self._rows), 'line')}", inks.dim))
+        if where := self.where(shown):
+            right.append((where, inks.dim))
         if self.hint:
             right.append((f" {self.hint}", inks.dim))
         if right:
             right[-1] = (f"{right[-1][0]} ──", inks.dim)
-        shown = self._rows[self._from : self._from + room]
         return [
             spread(width, inks.base, title, right, ("─", inks.rule)),
-            *[line(width, inks.base, *pieces) for pieces in shown],
+            *[line(width, inks.base, *pieces) for pieces in self._rows[shown.start : shown.stop]],
         ]
 
     def repaint(self) -> None:
         """In other colours."""
         self._made_for = 0
         super().repaint()
-
-    def action_scroll_by(self, by: int) -> None:
-        """Scroll; to the end and beyond follows again, where what is shown may grow."""
-        room = max(0, self.size.height - 1)
-        end = max(0, len(self._rows) - room)
-        at = max(0, min(self._from + by, end))
-        self.follow = at == end and (by > 0 or (self.follow and end == 0))
-        self._from = at
-        self.redraw()
-
-    def action_page(self, direction: int) -> None:
-        """Scroll by a window."""
-        self.action_scroll_by(direction * max(1, self.size.height - 2))
-
-    def action_edge(self, direction: int) -> None:
-        """To the first or last line."""
-        self.action_scroll_by(direction * max(1, len(self._rows)))
-
-    def on_mouse_scroll_down(self) -> None:
-        """The wheel."""
-        self.action_scroll_by(3)
-
-    def on_mouse_scroll_up(self) -> None:
-        """The other way."""
-        self.action_scroll_by(-3)
 
     def _wrap(self, width: int) -> None:
         """Rows for lines that have none yet."""
