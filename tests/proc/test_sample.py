@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import os
 import time
 from pathlib import Path
 
@@ -51,26 +50,16 @@ def test_a_tree_that_is_new_starts_at_zero(run: Run, tmp_path: Path) -> None:
     assert sampler.sample({"task": identity(process)}, ProcessTable.read())["task"].cpu_percent == 0.0
 
 
-def test_strangers_are_looked_at_again_only_now_and_then_and_what_is_new_at_once(
-    run: Run, tmp_path: Path
-) -> None:
-    stranger = run("exec sleep 60")
-    process = run(
-        "read go < $GATE; sleep 60 & echo $! > $OUT; wait", OUT=str(tmp_path / "pid"), GATE=_gate(tmp_path)
-    )
-    roots = {"task": identity(process)}
-    sampler = Sampler()
-    assert stranger.pid in sampler.look(roots).rows
-    assert stranger.pid not in sampler.look(roots).rows
-    (tmp_path / "gate").write_text("go\n")
-    child = pid_from(tmp_path / "pid")
-    found = sampler.look(roots)
-    assert {process.pid, child} <= found.rows.keys()
-    assert stranger.pid not in found.rows
-    assert sampler.sample(roots)["task"].processes == 2
-    assert stranger.pid in sampler.look({**roots, "other": identity(stranger)}).rows
+def test_what_a_tree_uses_is_read_anew_at_each_sample(run: Run, tmp_path: Path) -> None:
+    """Also where the look at all processes begins with an earlier one."""
+    process = run(BUSY, OUT=str(tmp_path / "pid"))
+    pid_from(tmp_path / "pid")
+    roots, sampler = {"task": identity(process)}, Sampler()
+    sampler.sample(roots)
 
+    def busy() -> bool:
+        time.sleep(0.2)
+        return sampler.sample(roots)["task"].cpu_percent > 20
 
-def _gate(folder: Path) -> str:
-    os.mkfifo(folder / "gate")
-    return str(folder / "gate")
+    wait_until(busy)
+    wait_until(busy)
