@@ -19,6 +19,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from tests import prepared
 from tests.harness import MARKER, Sandbox, end_all, marked
 
 # Where something would land that escaped from its sandbox.
@@ -76,7 +77,7 @@ def _end_of_test(place: Sandbox) -> list[str]:
     deadline = time.monotonic() + GRACE
     while (left := marked(place.marker)) and time.monotonic() < deadline:
         time.sleep(0.01)
-    lines = [_describe(process) for process in left]
+    lines = [_describe(process) for process in left] + [f"paneview {pid}" for pid in prepared.left()]
     while left:  # ended processes may have been the parents of others that only now show themselves
         end_all(left)
         left = marked(place.marker)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import random
 import signal
-import subprocess
 import time
 from collections import Counter
 from contextlib import suppress
@@ -16,7 +15,7 @@ from typing import Any
 
 from paneview.broker import JobFilter, NewJob, UnavailableError
 from tests.harness import wait_until
-from tests.worker.support import Farm
+from tests.worker.support import Farm, Worker
 
 LEASE = 1.0
 # What a job does to the world is a line: job, token, process. It cannot be undone, as little as a sent letter.
@@ -46,7 +45,7 @@ class Crowd:
         self.stops = 0
         self.workers = [self.hire() for _ in range(size)]
 
-    def hire(self, **env: str) -> subprocess.Popen[str]:
+    def hire(self, **env: str) -> Worker:
         """One more."""
         return self.farm.worker("--handlers", "mine", PANEVIEW_LEASE=str(LEASE), **env)
 
@@ -64,7 +63,7 @@ class Crowd:
                 self.farm.broker.workers.leave(view.worker.id, "killed")
         self.workers[place] = self.hire()
 
-    def _begun(self, worker: subprocess.Popen[str]) -> Any:
+    def _begun(self, worker: Worker) -> Any:
         """It, as the queue lists it, once it does."""
         try:
             found = wait_until(lambda: worker.poll() is not None or self.farm.of(worker.pid), 40)

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,6 +11,7 @@ from typing import Any
 from paneview.config import paths
 from paneview.control.blocking import call
 from paneview.control.errors import ControlError, NoSupervisor
+from tests import prepared
 from tests.harness import Sandbox, alive, end_all, wait_until
 
 Reply = dict[str, Any]
@@ -27,7 +26,7 @@ class Project:
         self.folder.mkdir()
         self.file = self.folder / "paneview.toml"
         self.write(text)
-        self.process: subprocess.Popen[bytes] | None = None
+        self.process: prepared.Process | None = None
 
     def write(self, text: str) -> None:
         """Replace the file's text."""
@@ -45,16 +44,9 @@ class Project:
 
     def begin_serving(self, *, env: dict[str, str] | None = None) -> None:
         """Start a supervisor and wait for nothing."""
-        code = "import sys; from pathlib import Path; from paneview.supervisor.serve import serve; "
-        code += "sys.exit(serve(Path(sys.argv[1])))"
-        with (self.folder / "supervisor.err").open("ab") as errors:
-            self.process = subprocess.Popen(
-                [sys.executable, "-c", code, str(self.file)],
-                env={**os.environ, **(env or {})},
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                stderr=errors,
-                start_new_session=True,
+        with (self.folder / "supervisor.err").open("ab") as told:
+            self.process = prepared.start(
+                "--serve", str(self.file), cwd=self.folder, env={**os.environ, **(env or {})}, out=told
             )
 
     def _answers(self) -> bool:

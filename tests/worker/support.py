@@ -12,9 +12,11 @@ from pathlib import Path
 from typing import Any
 
 from paneview.broker import Broker, Job, NewJob, Settings, Target, open_broker
+from tests import prepared
 from tests.cli.support import COMMAND, Done, apart, environment, run
 from tests.harness import DEADLINE, wait_until
 
+Worker = subprocess.Popen[str] | prepared.Process
 QUICK = {"PANEVIEW_HEARTBEAT_INTERVAL": "0.2", "PANEVIEW_HEARTBEAT_TTL": "2"}
 
 
@@ -41,7 +43,7 @@ class Farm:
         self.folder = folder
         self.url = url or f"sqlite://{folder}/queue.db"
         self.broker: Broker = open_broker(self.url, settings=settings or Settings())
-        self.processes: list[subprocess.Popen[str]] = []
+        self.processes: list[Worker] = []
         self.env = {"PANEVIEW_BROKER": self.url, **QUICK}
 
     def submit(
@@ -49,22 +51,27 @@ class Farm:
     ) -> str:
         return self.broker.submit(NewJob(kind, payload, target or Target(), **more)).id
 
-    def worker(self, *args: str, within: Sequence[str] = (), **env: str) -> subprocess.Popen[str]:
+    def worker(self, *args: str, within: Sequence[str] = (), **env: str) -> Worker:
         """Start a worker, by way of the command ``within`` if there is one; returns at once."""
+        environ = environment({**self.env, **env})
+        words = ("worker", "--json", *args)
         with (self.folder / f"{len(self.processes)}.out").open("w") as out:
-            process = subprocess.Popen(
-                [*within, *COMMAND, "worker", "--json", *args],
-                cwd=self.folder,
-                env=environment({**self.env, **env}),
-                stdin=subprocess.DEVNULL,
-                stdout=out,
-                stderr=subprocess.STDOUT,
-                text=True,
-            )
+            if not within and "PYTHONPATH" not in env:
+                process: Worker = prepared.start(*words, cwd=self.folder, env=environ, out=out)
+            else:
+                process = subprocess.Popen(
+                    [*within, *COMMAND, *words],
+                    cwd=self.folder,
+                    env=environ,
+                    stdin=subprocess.DEVNULL,
+                    stdout=out,
+                    stderr=subprocess.STDOUT,
+                    text=True,
+                )
         self.processes.append(process)
         return process
 
-    def ready(self, *args: str, **env: str) -> subprocess.Popen[str]:
+    def ready(self, *args: str, **env: str) -> Worker:
         """Start a worker and wait until it is registered."""
         process = self.worker(*args, **env)
         wait_until(lambda: process.poll() is not None or self.of(process.pid))
@@ -90,15 +97,13 @@ class Farm:
         how = apart if args[0] == "worker" else run
         return how(*args, cwd=self.folder, env={**self.env, **env})
 
-    def end(
-        self, process: subprocess.Popen[str], number: int = signal.SIGTERM
-    ) -> tuple[int, list[dict[str, Any]]]:
+    def end(self, process: Worker, number: int = signal.SIGTERM) -> tuple[int, list[dict[str, Any]]]:
         """Signal it and wait: exit status, and what it told."""
         process.send_signal(number)
         status = process.wait(30)
         return status, told(self.said(process))
 
-    def said(self, process: subprocess.Popen[str]) -> str:
+    def said(self, process: Worker) -> str:
         """What it printed so far."""
         return (self.folder / f"{self.processes.index(process)}.out").read_text()
 

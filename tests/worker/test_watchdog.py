@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 import shlex
 import signal
-import subprocess
 from collections.abc import Iterator
 
 import pytest
 
 from paneview.broker import Target
+from tests import prepared
 from tests.cli.support import COMMAND, environment
 from tests.harness import Sandbox, alive, wait_until
 from tests.worker.support import FREEZE, Farm, alive_with, told
@@ -51,17 +51,10 @@ def panes(sandbox: Sandbox, farm: Farm) -> Iterator[Panes]:
     sandbox.end_tmux()
 
 
-def watchdog(farm: Farm, **env: str) -> subprocess.Popen[str]:
+def watchdog(farm: Farm, **env: str) -> prepared.Process:
     with (farm.folder / f"{len(farm.processes)}.out").open("w") as out:
-        process = subprocess.Popen(
-            [*COMMAND, "watchdog", "--check-interval", "0.3", "--json"],
-            cwd=farm.folder,
-            env=environment({**farm.env, **env}),
-            stdin=subprocess.DEVNULL,
-            stdout=out,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
+        words = ("watchdog", "--check-interval", "0.3", "--json")
+        process = prepared.start(*words, cwd=farm.folder, env=environment({**farm.env, **env}), out=out)
     farm.processes.append(process)
     wait_until(lambda: '"ready"' in farm.said(process))
     return process

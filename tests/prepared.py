@@ -1,0 +1,204 @@
+"""Programs of ours in processes of their own that need not import everything first.
+
+A supervisor spends a quarter of a second of work on its imports, a worker half of that, and the suite starts hundreds
+of them. So one Python process, which has imported both and waits, is forked for each: a process like any other, with
+its own pid, folder, environment, streams and signals, that begins where the imports end. (That a program starts from
+nothing, and what it may import, is tested with real starts: by `tests/cli`, `tests/parity` and `tests/chaos`.)
+
+What a system shows of a process from outside, its command line and first environment, is that of the waiting one:
+whoever looks for a process by these starts a real one. This file is run by its path, with nothing but Python's
+standard library before `PRELOADED`.
+"""
+
+from __future__ import annotations
+
+import atexit
+import gc
+import importlib
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import IO, Any
+
+PRELOADED = (
+    "paneview.supervisor.serve",
+    "paneview.cli.verbs",
+    "paneview.cli.launch",
+    "paneview.cli.worker",
+    "paneview.worker.worker",
+    "paneview.worker.phases",
+    "paneview.broker.sqlite.broker",
+)
+SIZE = 4  # bytes of a message's length
+
+
+class Process:
+    """One that was forked: `subprocess.Popen` as far as tests use it."""
+
+    def __init__(self, pid: int) -> None:
+        self.pid = pid
+        self.returncode: int | None = None
+
+    def poll(self) -> int | None:
+        """Its exit status, negative for a signal; None while it runs."""
+        if self.returncode is None:
+            self.returncode = _server().ask({"ended": self.pid})
+            if self.returncode is not None:
+                _running.pop(self.pid, None)
+        return self.returncode
+
+    def wait(self, timeout: float | None = None) -> int:
+        """Its exit status, once it has one. Raises subprocess.TimeoutExpired."""
+        end = None if timeout is None else time.monotonic() + timeout
+        while (status := self.poll()) is None:
+            if end is not None and time.monotonic() > end:
+                raise subprocess.TimeoutExpired(str(self.pid), timeout or 0.0)
+            time.sleep(0.002)
+        return status
+
+    def send_signal(self, number: int) -> None:
+        """Signal it, if it has not ended."""
+        if self.poll() is None:
+            os.kill(self.pid, number)
+
+    def terminate(self) -> None:
+        """SIGTERM."""
+        self.send_signal(signal.SIGTERM)
+
+    def kill(self) -> None:
+        """SIGKILL."""
+        self.send_signal(signal.SIGKILL)
+
+
+def start(*words: str, cwd: Path, env: Mapping[str, str], out: IO[Any]) -> Process:
+    """Fork a process that is ``paneview`` with these words, in a session of its own; what it prints goes to `out`."""
+    request = {"words": words, "cwd": str(cwd), "env": dict(env)}
+    pid = _server().ask(request, out.fileno(), out.fileno())
+    process = _running[pid] = Process(pid)
+    return process
+
+
+def left() -> list[int]:
+    """The pids of those that still run; they are killed."""
+    found = [process for process in list(_running.values()) if process.poll() is None]
+    for process in found:
+        process.kill()
+        process.wait()
+    return [process.pid for process in found]
+
+
+class _Server:
+    """This process's side of the waiting one."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._socket, theirs = socket.socketpair()
+        env = {key: value for key, value in os.environ.items() if not key.startswith("PANEVIEW")}
+        words = [sys.executable, "-P", __file__, str(theirs.fileno())]
+        self._process = subprocess.Popen(
+            words,
+            env=env,
+            cwd="/",
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            pass_fds=(theirs.fileno(),),
+        )
+        theirs.close()
+        atexit.register(self.end)
+
+    def ask(self, request: dict[str, Any], *descriptors: int) -> Any:
+        with self._lock:
+            _send(self._socket, request, descriptors)
+            answer, _ = _receive(self._socket)
+        return answer["answer"]
+
+    def end(self) -> None:
+        self._socket.close()
+        self._process.wait()
+
+
+_running: dict[int, Process] = {}
+_servers: list[_Server] = []
+
+
+def _server() -> _Server:
+    if not _servers:
+        _servers.append(_Server())
+    return _servers[0]
+
+
+def _send(to: socket.socket, message: dict[str, Any], descriptors: Sequence[int] = ()) -> None:
+    data = json.dumps(message).encode()
+    socket.send_fds(to, [len(data).to_bytes(SIZE)], list(descriptors))
+    to.sendall(data)
+
+
+def _receive(source: socket.socket) -> tuple[dict[str, Any], list[int]]:
+    """The next message with its descriptors. Raises EOFError."""
+    head, descriptors, _, _ = socket.recv_fds(source, SIZE, 2)
+    while 0 < len(head) < SIZE:
+        head += source.recv(SIZE - len(head))
+    if not head:
+        raise EOFError
+    data = b""
+    while len(data) < int.from_bytes(head):
+        data += source.recv(int.from_bytes(head) - len(data))
+    message: dict[str, Any] = json.loads(data)
+    return message, descriptors
+
+
+# The waiting process
+
+
+def _wait_to_be_forked(control: socket.socket) -> dict[str, Any]:
+    """Fork for each request; returns the request in each of the children, and raises SystemExit in the parent."""
+    while True:
+        try:
+            request, descriptors = _receive(control)
+        except EOFError:
+            raise SystemExit from None
+        if "ended" in request:
+            pid, status = os.waitpid(request["ended"], os.WNOHANG)
+            _send(control, {"answer": os.waitstatus_to_exitcode(status) if pid else None})
+        elif pid := os.fork():
+            for descriptor in descriptors:
+                os.close(descriptor)
+            _send(control, {"answer": pid})
+        else:
+            for number, descriptor in enumerate(descriptors, 1):
+                os.dup2(descriptor, number)
+                os.close(descriptor)
+            return request
+
+
+def _become(request: dict[str, Any]) -> int:
+    """What is asked for; its exit status."""
+    os.setsid()
+    os.environ.clear()
+    os.environ.update(request["env"])
+    time.tzset()
+    os.chdir(request["cwd"])
+    sys.argv = ["paneview", *request["words"]]
+    status: int = importlib.import_module("paneview.cli").main(request["words"])
+    return status
+
+
+def _main() -> int:
+    with socket.socket(fileno=int(sys.argv[1])) as control:
+        for name in PRELOADED:
+            importlib.import_module(name)
+        gc.collect()
+        gc.freeze()
+        request = _wait_to_be_forked(control)
+    return _become(request)
+
+
+if __name__ == "__main__":
+    sys.exit(_main())
