@@ -6,7 +6,10 @@ the group in the help, and all of it is the name by which a key map can give the
 
 from __future__ import annotations
 
+from typing import Any
+
 from textual.binding import Binding
+from textual.screen import Screen
 
 NAMES = {
     "question_mark": "?",
@@ -40,6 +43,12 @@ def key(ident: str, keys: str, action: str, hint: str, about: str = "", *, syste
     if ident:
         ACTIONS[ident] = (keys, about or hint)
     return Binding(keys, action, hint, id=ident or None, tooltip=about or hint, show=False, system=system)
+
+
+def key_for(screen: Screen[Any], ident: str) -> str:
+    """The key by which this action is to be had on this screen, as it is written for people; empty if by none."""
+    found = (active.binding for active in screen.active_bindings.values())
+    return next((key_text(binding.key) for binding in found if binding.id == ident), "")
 
 
 def key_text(name: str) -> str:

@@ -314,3 +314,28 @@ async def test_hints_and_the_newest_event_can_be_clicked() -> None:
         await eventually(lambda: supervisor.requests("restart") == [{"tasks": ["importer"]}])
         await pilot.click("#newest", offset=(20, 0))
         await eventually(lambda: " events " in text(pilot, "#header"))
+
+
+async def test_a_question_out_of_view_is_told_above_the_rows_and_moves_nothing() -> None:
+    supervisor = many(50)
+    async with running(supervisor) as pilot:
+        await pilot.press("G")
+        table = fleet(pilot).table
+        before = text(pilot, "#tasks").splitlines()
+        assert before[-1].startswith("▌ t049")
+        supervisor.change("t005", needs_input="Overwrite? [y/N]")
+        await eventually(lambda: "t005" in text(pilot, "#tasks"))
+        lines = text(pilot, "#tasks").splitlines()
+        assert "◆ t005 needs input: Overwrite? [y/N]" in lines[0]
+        assert lines[0].rstrip().endswith("n goes there")
+        assert lines[1:] == before[1:]
+        supervisor.change("t048", needs_input="Which one?")  # sorted to the top, too
+        await eventually(lambda: "t005 needs input and 1 more:" in text(pilot, "#tasks"))
+        assert text(pilot, "#tasks").splitlines()[-1].startswith("▌ t049")
+        await pilot.press("n")
+        await eventually(lambda: table.cursor == "t005")
+        assert "TASK" in text(pilot, "#tasks").splitlines()[0]
+        await pilot.press("slash", *"t04", "enter")
+        await eventually(lambda: "◆ t005 needs input: Overwrite? [y/N]" in text(pilot, "#tasks"))
+        await pilot.click("#tasks", offset=(20, 0))
+        await eventually(lambda: table.cursor == "t005")

@@ -3,6 +3,9 @@
 Columns fall away where the terminal is narrow (memory, CPU, pid, group), never name, state and exit; what room is
 left over tells why a task does not run, or what it is. Once a second only the lines whose uptime or remaining wait
 reads differently are drawn again.
+
+A task that waits for an answer is always in view: where its line is scrolled or filtered away it is told in place of
+the heading, so that neither the cursor nor a line has to move.
 """
 
 from __future__ import annotations
@@ -17,10 +20,10 @@ from textual.strip import Strip
 from paneview.control.model import TaskView
 from paneview.tui import words
 from paneview.tui.arrange import ORDERS, TaskFilter, arrange
-from paneview.tui.canvas import PLAIN, Piece, line
-from paneview.tui.keys import key
+from paneview.tui.canvas import PLAIN, Piece, line, spread
+from paneview.tui.keys import key, key_for
 from paneview.tui.picture import Change
-from paneview.tui.text import cells, clean, fit
+from paneview.tui.text import cells, clean, cut, fit
 from paneview.tui.widgets.listing import CURSOR, Listing
 
 LEAST_DETAIL = 16
@@ -96,6 +99,7 @@ class TaskTable(Listing):
         self._plan = Plan(LEAST_NAME, (), 0)
         self._rows: dict[str, tuple[object, Strip]] = {}
         self._times_drawn: list[tuple[str, str]] = []
+        self._unseen = False
         self.noted: Callable[[], object] = lambda: None
 
     @property
@@ -151,7 +155,9 @@ class TaskTable(Listing):
         self._plan = plan(width, longest, longest_group)
         strips = super().paint(width, height)
         self._times_drawn = self._read_times()
-        return strips
+        unseen = [name for name, task in tasks.items() if task.needs_input and name not in self.in_view]
+        self._unseen = bool(unseen)
+        return [self._asking(tasks[unseen[0]], len(unseen), width), *strips[1:]] if unseen else strips
 
     def heading(self, width: int) -> Strip:
         """The columns' titles, with a mark at the one that sorts."""
@@ -165,7 +171,10 @@ class TaskTable(Listing):
         return line(width, inks.base, *pieces)
 
     def heading_clicked(self, x: int) -> None:
-        """A click on a title sorts by it; once more: by urgency again."""
+        """A click on a title sorts by it; once more: by urgency again. Where somebody asks instead: to who does."""
+        if self._unseen:
+            self.app.call_next(self.screen.run_action, "asking")
+            return
         end = PREFIX + self._plan.name
         name = "name" if x < end else ""
         for column in self._plan.columns:
@@ -249,6 +258,17 @@ class TaskTable(Listing):
         """In other colours."""
         self._rows.clear()
         super().repaint()
+
+    def _asking(self, task: TaskView, count: int, width: int) -> Strip:
+        """In place of the heading: who waits for an answer out of view."""
+        inks, look = self.inks, words.look(task)
+        goes = f" {key_for(self.screen, 'task.asking')} goes there "
+        more = f" and {count - 1} more" if count > 1 else ""
+        head = f"{look.glyph} {clean(task.name)} {look.word}{more}: "
+        room = width - PREFIX - cells(head) - cells(goes) - 1
+        question = cut(clean(task.needs_input or ""), max(0, room))
+        left: list[Piece] = [(" " * PREFIX, PLAIN), (head, inks.attention), (question, PLAIN)]
+        return spread(width, inks.base, left, [(goes, inks.accent)], (" ", inks.base))
 
     def _title(self, key: str, title: str) -> str:
         return title + "▾" if key == self.order else title
