@@ -17,8 +17,9 @@ from typing import Any, ClassVar
 from textual import events
 from textual.app import App
 from textual.binding import BindingType
-from textual.command import Provider
+from textual.command import CommandPalette, Provider
 from textual.screen import Screen
+from textual.widgets import Input, LoadingIndicator
 
 from paneview.control.errors import ControlError
 from paneview.tui import flownews, terminal
@@ -255,6 +256,16 @@ class PaneviewApp(App[int], inherit_bindings=False):
             hint = "start stop restart kill logs filter sort theme reload … · → completes"
             execute = partial(commands.execute, self)
             await screen.ask(Question(":", hint, execute, suggestions=commands.completions(self)))
+
+    async def action_command_palette(self) -> None:  # type: ignore[override]
+        """Every action on every task. Nothing in it blinks or turns: a screen at rest has nothing to draw."""
+        if not CommandPalette.is_open(self):  # type: ignore[arg-type]
+            palette = CommandPalette(id="--command-palette")
+            await self.push_screen(palette)
+            for line in palette.query(Input):
+                line.cursor_blink = False
+            for wheel in palette.query(LoadingIndicator):  # it asks for 16 frames a second, also unseen
+                wheel.auto_refresh = None
 
     def request(self, do: str, **args: Any) -> None:
         """Ask the supervisor for something, in the background; a refusal is told."""

@@ -35,6 +35,8 @@ class Row:
     worst_reach: float | None = None
     ratio_reach: float | None = None
     note: str = ""
+    beside: str = ""
+    """What else is told of the spread."""
 
     @property
     def ratio(self) -> float | None:
@@ -64,9 +66,13 @@ def measured(
     worst_reach: float | None = None,
     ratio_reach: float | None = None,
     note: str = "",
+    by_worst: bool = False,
 ) -> Row:
-    """A row from raw values: their median, and the 99th percentile of 100 and more, the worst of fewer."""
-    many = len(values) >= 100
+    """A row from raw values: their median, and the 99th percentile of 100 and more, the worst of fewer.
+
+    ``by_worst``: the limit is for the worst of them, however many there are.
+    """
+    many = len(values) >= 100 and not by_worst
     return Row(
         what,
         statistics.median(values),
@@ -78,6 +84,9 @@ def measured(
         worst_reach=worst_reach,
         ratio_reach=ratio_reach,
         note=note or f"{len(values)} runs",
+        beside=f"p99 {number(percentile(values, 0.99))}"
+        if by_worst
+        else f"worst {number(max(values))}" * many,
     )
 
 
@@ -103,7 +112,8 @@ def cells(row: Row) -> tuple[str, ...]:
     """The row's six columns as text."""
     figure = f"{number(row.figure)} {row.unit}"
     if row.worst is not None:
-        figure += f" ({row.worst_is} {number(row.worst)})"
+        beside = f", {row.beside}" if row.beside else ""
+        figure += f" ({row.worst_is} {number(row.worst)}{beside})"
     references = "; ".join(
         f"{r.name} {number(r.value)}" + (f" ({r.note})" if r.note else "") for r in row.references
     )
