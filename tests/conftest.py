@@ -8,6 +8,7 @@ survives double forks.
 
 from __future__ import annotations
 
+import gc
 import os
 import shutil
 import tempfile
@@ -26,11 +27,31 @@ from tests.harness import MARKER, Sandbox, end_all, marked
 STRAY = (Path.home() / ".local/state/paneview", Path(f"/tmp/paneview-{os.getuid()}"))
 # Processes that the test has told to end may take this long before they count as left behind.
 GRACE = 3.0
+LONGEST_NAME = 200  # characters of what a test is called after
 
 
 def pytest_xdist_auto_num_workers() -> int:
     """Two more than there are cores: most tests wait for processes half of the time, and none is about speed."""
     return (os.cpu_count() or 1) + 2
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Nothing of the thousands of objects that make up the tests becomes garbage while they are collected."""
+    gc.disable()
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """From here on garbage is looked for, but not among what stays until the end."""
+    gc.collect()
+    gc.freeze()
+    gc.enable()
+
+
+def pytest_make_parametrize_id(val: object) -> str | None:
+    """A short name for a test of a long text: each process sends all names to the first one, megabytes as they are."""
+    if isinstance(val, str | bytes) and len(val) > LONGEST_NAME:
+        return f"{ascii(val[:LONGEST_NAME])[:LONGEST_NAME]}... {len(val)}"
+    return None
 
 
 @pytest.fixture(autouse=True)
