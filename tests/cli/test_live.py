@@ -51,6 +51,16 @@ def task(project: Path, name: str) -> dict[str, Any]:
     return next(one for one in ask(project, "status")["tasks"] if one["name"] == name)
 
 
+def runs(project: Path, name: str) -> dict[str, Any]:
+    """The status of a task that was started, once it runs and has a process."""
+
+    def there() -> dict[str, Any] | None:
+        found = task(project, name)
+        return found if found["state"] == "running" and found["pid"] else None
+
+    return wait_until(there) or {}
+
+
 def supervisors(sandbox: Sandbox) -> list[int]:
     """The processes that supervise in this sandbox."""
     return [one.pid for one in marked(sandbox.marker) if "--serve" in one.cmdline()]
@@ -59,8 +69,7 @@ def supervisors(sandbox: Sandbox) -> list[int]:
 def test_one_file_with_two_state_homes_is_two_projects(live: Path, sandbox: Sandbox) -> None:
     """Each counts its runs from one: the processes of one are no left-overs of the other."""
     ask(live, "start", "db", "web")
-    wait_until(lambda: task(live, "db")["state"] == "running")
-    mine = [task(live, name)["pid"] for name in ("db", "web")]
+    mine = [runs(live, name)["pid"] for name in ("db", "web")]
     other = {
         "PANEVIEW_HOME": str(sandbox.root / "other"),
         "PANEVIEW_TMUX_SOCKET": str(sandbox.root / "other.sock"),
@@ -263,8 +272,7 @@ def test_a_missing_or_old_tmux_names_the_package(project: Path, sandbox: Sandbox
 
 def test_what_a_killed_supervisor_left_is_told(live: Path) -> None:
     ask(live, "start")
-    wait_until(lambda: task(live, "web")["state"] == "running")
-    before = task(live, "web")
+    before = runs(live, "web")
     pid = ask(live, "status")["supervisor"]["pid"]
     os.kill(pid, signal.SIGKILL)
     wait_until(lambda: not alive(pid))
@@ -278,8 +286,8 @@ def test_what_a_killed_supervisor_left_is_told(live: Path) -> None:
 
 def test_what_a_killed_supervisor_left_can_be_taken_down(live: Path) -> None:
     ask(live, "start")
+    pids = [runs(live, name)["pid"] for name in ("db", "web")]
     status = ask(live, "status")
-    pids = [one["pid"] for one in status["tasks"] if one["running"]]
     folder = paths.find_project_dir(live / "paneview.toml")
     assert folder is not None
     leaving = folder / f"launch-{gone_pid()}.env"

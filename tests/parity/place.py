@@ -93,11 +93,11 @@ class Place:
         return next(task for task in self.ask("status")["tasks"] if task["name"] == name)
 
     def wait(self, name: str, check: Callable[[Json], object] | str) -> Json:
-        """Wait until the task is in this state, or ``check`` holds of its status."""
+        """Wait until the task is in this state (with a pid, if it runs), or ``check`` holds of its status."""
 
         def holds() -> Json | None:
             task = self.task(name)
-            return task if (task["state"] == check if isinstance(check, str) else check(task)) else None
+            return task if (_is_in(task, check) if isinstance(check, str) else check(task)) else None
 
         try:
             return wait_until(holds, PATIENCE, 0.03) or {}
@@ -142,3 +142,7 @@ class Place:
         pid = self.supervisor()
         os.kill(pid, signal.SIGKILL)
         wait_until(lambda: not alive(pid))
+
+
+def _is_in(task: Json, state: str) -> bool:
+    return bool(task["state"] == state and (state != "running" or task["pid"]))
