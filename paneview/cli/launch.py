@@ -12,6 +12,7 @@ both callers find the same supervisor listening.
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import sys
@@ -205,8 +206,11 @@ def _serve(call: Call, here: place.Place) -> int:
     told = Path(report) if report else None
     _write_report(told, {"pid": os.getpid()})
     try:
+        gc.disable()  # nothing that is loaded now is ever garbage: looking for some costs a tenth of the start
         from paneview.supervisor.serve import serve  # noqa: PLC0415
 
+        gc.freeze()
+        gc.enable()
         status = serve(
             Path(here.file),
             env_from=Path(environment) if environment else None,

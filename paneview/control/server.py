@@ -16,6 +16,7 @@ from itertools import chain
 from typing import TYPE_CHECKING, Any, Protocol
 
 from paneview.control import socketfile
+from paneview.control.errors import ControlError
 from paneview.control.outbox import MAX_EVENT_BYTES, MAX_EVENTS, Outbox
 from paneview.control.protocol import encode, encode_fragment
 from paneview.control.session import LINGER, ClientInfo, Session
@@ -86,6 +87,7 @@ class ControlServer:
         self._guests: set[Subscriber] = set()
         self.heard: Callable[[frozenset[str]], None] = lambda _topics: None
         self._server: asyncio.Server | None = None
+        self._retired = False
         self._inode = 0
 
     async def start(self) -> None:
@@ -94,14 +96,23 @@ class ControlServer:
         self._inode = self.path.lstat().st_ino
         self._server = await asyncio.start_unix_server(self._connected, sock=listener)
 
+    def retire(self) -> None:
+        """Take nothing new from now on: what is asked is refused as ``closing``, to be asked of the next supervisor.
+
+        Requests in flight and what is published go on until `close`.
+        """
+        self._retired = True
+        if self._server:
+            self._server.close()
+            socketfile.remove(self.path, self._inode)
+            self._server = None
+
     async def close(self, reason: str, grace: float = 1.0) -> None:
         """Stop listening, give requests in flight `grace` seconds, say good-bye to every client, and close.
 
         Not to be awaited by a handler's request: that would wait for itself.
         """
-        if self._server:
-            self._server.close()
-            socketfile.remove(self.path, self._inode)
+        self.retire()
         sessions = list(self._sessions)
         resting = [asyncio.create_task(session.requests_done()) for session in sessions]
         if resting:
@@ -140,6 +151,8 @@ class ControlServer:
 
     async def answer(self, request: Request, client: ClientInfo) -> dict[str, Any]:
         """The result of a request that was checked. Raises ControlError."""
+        if self._retired:
+            raise ControlError("the supervisor is ending", "closing")
         return await self._handler.handle(request.do, request.args, client)
 
     def status(self) -> dict[str, Any]:

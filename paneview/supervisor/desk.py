@@ -22,6 +22,7 @@ from paneview.control.errors import ControlError
 from paneview.rules.states import Start
 from paneview.supervisor.overview import nothing, overview
 from paneview.supervisor.queuelink import QueueLink
+from paneview.supervisor.queueparts import queue_in_use
 from paneview.worker import fates
 from paneview.worker.views import job_brief, job_json, read_target, target_text
 
@@ -64,7 +65,7 @@ class QueueDesk:
     @property
     def in_use(self) -> bool:
         """Whether the project has a queue."""
-        return self._supervisor.project.has_queue or (self._folder / "queue.db").exists()
+        return queue_in_use(self._supervisor.project, self._folder)
 
     # The connection
 

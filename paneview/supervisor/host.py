@@ -25,7 +25,6 @@ from paneview.store.state import StateStore
 from paneview.supervisor.adopting import Adopter
 from paneview.supervisor.asking import Asker
 from paneview.supervisor.clock import Clock
-from paneview.supervisor.desk import QueueDesk
 from paneview.supervisor.ending import Ender
 from paneview.supervisor.hooks import Hooks, inherited
 from paneview.supervisor.journal import SESSION, Journal
@@ -34,8 +33,7 @@ from paneview.supervisor.live import Live
 from paneview.supervisor.picture import Picture
 from paneview.supervisor.ports import Ports
 from paneview.supervisor.probing import Prober
-from paneview.supervisor.queue import QueueKeeper
-from paneview.supervisor.queuewatch import QueueWatch
+from paneview.supervisor.queueparts import QueueParts
 from paneview.supervisor.reading import LogReading
 from paneview.supervisor.reload import Reloader
 from paneview.supervisor.requests import Requests
@@ -46,7 +44,6 @@ from paneview.supervisor.terminal import SessionSpec, Terminal
 from paneview.supervisor.unit import Services
 from paneview.supervisor.watching import watch_file
 from paneview.supervisor.web import Web
-from paneview.supervisor.workflows import WorkflowDesk
 
 logger = logging.getLogger(__name__)
 
@@ -118,9 +115,6 @@ class Host:
         journal.mask = self.picture.mask
         self._reloader = Reloader(self.supervisor, journal, self._raw_environ, self._replicas, self._applied)
         self._adopter = Adopter(self.terminal, self.launcher, self.ender, journal, self.logs, places)
-        self.desk = QueueDesk(
-            self.supervisor, journal, self.folder, lambda: self.queue.follow(self.supervisor.project)
-        )
         self._requests = Requests(
             self.supervisor,
             self.picture,
@@ -130,17 +124,11 @@ class Host:
             self._reloader,
             self.end,
         )
-        self._requests.desk = self.desk
-        self.workflows = self._requests.workflows = WorkflowDesk(
-            journal, self.folder, self._environ, lambda: self.queue.follow(self.supervisor.project)
-        )
-        self.desk.known_problem = lambda: self.queue.problem
         self.server = ControlServer(self._requests, paths.control_socket(self.folder))
-        self.picture.audience = self.workflows.server = self.server
-        journal.publisher = self.server
-        self.queue_watch = QueueWatch(self.desk, self.server)
-        self.server.heard = self.queue_watch.heard
-        self.queue = QueueKeeper(self.supervisor, journal, self.folder)
+        self.picture.audience = journal.publisher = self.server
+        self.queue = self._requests.queue = QueueParts(
+            self.supervisor, journal, self.server, self.folder, self._environ
+        )
         self._asker = Asker(
             self.supervisor, self.terminal, self.ingest, journal, clock, {**self._environ, **project.env}
         )
@@ -178,7 +166,6 @@ class Host:
             self._asker.changed(name)
         self.supervisor.consider()
         self.queue.follow(self.project)
-        self.workflows.follow(self.project)
         self._start_first(states, fresh=not took_over)
         # After the starts: whoever takes over from here on has their record, whoever does before starts them again.
         self._know_all(states)
@@ -229,6 +216,7 @@ class Host:
 
     async def close(self, reason: str) -> None:
         """Close everything; tasks go on unless the project was taken down."""
+        self.server.retire()
         for work in self._background:
             work.cancel()
         await asyncio.gather(*self._background, return_exceptions=True)
@@ -238,12 +226,10 @@ class Host:
         if self._took_down:
             await self.journal.put_session({"open": False})
             await self.terminal.destroy()
-        await self.queue_watch.close()
-        await self.workflows.close()
-        await self.queue.close()
+        await self.queue.stop()
         await self.web.close(reason)
         await self.server.close(reason)
-        await self.desk.close()
+        await self.queue.close()
         await asyncio.to_thread(self.reading.close)
         await self.logs.close()
         await self.store.close()
@@ -279,7 +265,6 @@ class Host:
         self._hooks.project = project.hooks
         self.picture.masker = Masker(project.secret_patterns, project.secret_values)
         self.queue.follow(project)
-        self.workflows.follow(project)
         self._replicas = replicas
         self._remember()
         self.server.publish_snapshot()

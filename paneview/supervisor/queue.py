@@ -25,6 +25,7 @@ from paneview import proc
 from paneview.broker import BrokerError, UnavailableError
 from paneview.config.queue import QueueSettings
 from paneview.rules.states import Start
+from paneview.supervisor.queueparts import queue_in_use
 from paneview.worker.joining import connect
 from paneview.worker.reaping import Reaper
 
@@ -64,7 +65,7 @@ class QueueKeeper:
 
     def follow(self, project: Project) -> None:
         """Look after the queue of this project, if it has one now."""
-        wanted = project.queue if project.has_queue or (self._folder / "queue.db").exists() else None
+        wanted = project.queue if queue_in_use(project, self._folder) else None
         if self._thread is not None and self._thread.settings != wanted:
             self._thread.leave()
             self._thread, self.problem = None, None

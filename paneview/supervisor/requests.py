@@ -15,19 +15,17 @@ from paneview.control.errors import ControlError
 from paneview.control.session import ClientInfo
 from paneview.rules import graph
 from paneview.rules.states import Phase, TaskState
-from paneview.supervisor.desk import HANDLERS as QUEUE_HANDLERS
-from paneview.supervisor.desk import QueueDesk
 from paneview.supervisor.journal import Journal
 from paneview.supervisor.panes import HANDLERS as PANE_HANDLERS
 from paneview.supervisor.panes import Panes
 from paneview.supervisor.picture import Picture
+from paneview.supervisor.queueparts import REQUESTS as QUEUE_REQUESTS
+from paneview.supervisor.queueparts import QueueParts
 from paneview.supervisor.reading import MERGES, LogReading
 from paneview.supervisor.reload import Reloader
 from paneview.supervisor.supervisor import Supervisor, UnknownTask
 from paneview.supervisor.terminal import Terminal
 from paneview.supervisor.web import Web
-from paneview.supervisor.workflows import HANDLERS as WORKFLOW_HANDLERS
-from paneview.supervisor.workflows import WorkflowDesk
 
 Args = dict[str, Any]
 Reply = dict[str, Any]
@@ -54,26 +52,22 @@ class Requests:
         self._reloader = reloader
         self._end = end
         self.web: Web | None = None
-        self.desk: QueueDesk | None = None
-        self.workflows: WorkflowDesk | None = None
+        self.queue: QueueParts | None = None
 
     async def handle(self, do: str, args: Args, client: ClientInfo) -> Reply:
         """Answer one request. Raises ControlError."""
         try:
-            if do in QUEUE_HANDLERS:
-                assert self.desk
-                reply = await self.desk.handle(do, args, client)
+            if do in QUEUE_REQUESTS:
+                assert self.queue
+                reply = await self.queue.handle(do, args, client)
             elif do in PANE_HANDLERS:
                 reply = await self._panes.handle(do, args, client)
-            elif do in WORKFLOW_HANDLERS:
-                assert self.workflows
-                reply = await self.workflows.handle(do, args, client)
             else:
                 reply = await HANDLERS[do](self, args, client)
             await self._journal.durable()  # what was answered is never forgotten
             return reply
         except KeyError:
-            if any(do in table for table in (HANDLERS, QUEUE_HANDLERS, PANE_HANDLERS, WORKFLOW_HANDLERS)):
+            if do in HANDLERS or do in PANE_HANDLERS or do in QUEUE_REQUESTS:
                 raise
             raise ControlError(f"this supervisor cannot {do!r}", "unknown_request") from None
         except UnknownTask as error:
@@ -99,7 +93,7 @@ class Requests:
     async def status(self, _args: Args, _client: ClientInfo) -> Reply:
         """Every task's state, and how the queue does."""
         self._picture.sample()
-        queue = await self.desk.summary() if self.desk else None
+        queue = await self.queue.summary() if self.queue else None
         return {**self._picture.status(), "queue": queue}
 
     async def health(self, _args: Args, _client: ClientInfo) -> Reply:

@@ -36,6 +36,7 @@ from typing import TYPE_CHECKING, Any
 from paneview.broker import BrokerError
 from paneview.control.errors import ControlError
 from paneview.rules.workflow import PhaseStatus, Status, Workflow, happenings
+from paneview.supervisor.queueparts import queue_in_use
 from paneview.worker.joining import connect
 from paneview.workflow import reading, views
 from paneview.workflow.engine import Engine
@@ -83,7 +84,7 @@ class WorkflowDesk:
             self._thread = None
         if self._thread is not None:
             self._thread.take(self._home())
-        elif project.has_queue or (self._folder / "queue.db").exists():
+        elif queue_in_use(project, self._folder):
             self._begin()
 
     def _home(self) -> Home:
@@ -133,7 +134,7 @@ class WorkflowDesk:
     async def _call(self, act: Callable[[Engine], Any]) -> Any:
         thread = self._thread
         if thread is None:
-            if not (self._folder / "queue.db").exists() and not (self._project and self._project.has_queue):
+            if not (self._project and queue_in_use(self._project, self._folder)):
                 raise ControlError("there are no workflows yet: 'paneview ask' begins one", "not_found")
             thread = self._begin()
         return await asyncio.to_thread(lambda: act(thread.engine()))

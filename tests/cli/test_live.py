@@ -175,7 +175,7 @@ def test_people_get_sentences_and_tables(live: Path) -> None:
         "MEM",
     ]
     assert "● running" in status
-    assert run("health", cwd=live).out.endswith("2 of 3 healthy\n")
+    wait_until(lambda: run("health", cwd=live).out.endswith("2 of 3 healthy\n"))
     assert "definition" in run("inspect", "web", cwd=live).out
     assert "task_started" in run("events", cwd=live).out
     assert run("stop", "web", cwd=live).out == "stopped: web\n"

@@ -304,3 +304,16 @@ async def test_a_process_of_another_user_is_refused(path: Path, monkeypatch: pyt
             await raw.read()
         assert handler.started == []
         raw.close()
+
+
+async def test_a_server_that_is_about_to_end_takes_nothing_new(path: Path) -> None:
+    """Whoever was told "started" by a supervisor that is ending would be left with none."""
+    async with serving(path) as (server, _):
+        raw = await Raw.connect(path)
+        assert (await raw.ask({"id": 1, "do": "status"}))["ok"]
+        server.retire()
+        refused = await raw.ask({"id": 2, "do": "status"})
+        assert (refused["ok"], refused["code"]) == (False, "closing")
+        with pytest.raises(FileNotFoundError):
+            await Raw.connect(path)
+        raw.close()

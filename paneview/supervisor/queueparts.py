@@ -1,0 +1,169 @@
+"""All of a supervisor that concerns jobs and workflows, made when the project has a queue or somebody asks about one.
+
+Loading it takes a seventh of a supervisor's start, and the start is what every task waits for when a supervisor has
+died. So a project without a queue never loads it, and a question about one loads it on a thread.
+
+=========  ==========================================================================================
+state      then
+=========  ==========================================================================================
+absent     nothing is loaded; `follow` makes the parts as soon as there is a queue, a request does too
+loading    a request came first: whoever asks meanwhile waits for the same
+present    everything goes to its part
+=========  ==========================================================================================
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from paneview.config.models import Project
+
+if TYPE_CHECKING:
+    from paneview.control.server import ControlServer
+    from paneview.control.session import ClientInfo
+    from paneview.supervisor.desk import QueueDesk
+    from paneview.supervisor.journal import Journal
+    from paneview.supervisor.queue import QueueKeeper
+    from paneview.supervisor.queuewatch import QueueWatch
+    from paneview.supervisor.supervisor import Supervisor
+    from paneview.supervisor.workflows import WorkflowDesk
+
+Args = dict[str, Any]
+Reply = dict[str, Any]
+
+_MODULES = ("desk", "queue", "queuewatch", "workflows")
+QUEUE_REQUESTS = frozenset(
+    {"queue", "jobs", "job", "job_dispatch", "job_retry", "job_cancel", "job_purge", "unquarantine"}
+)
+WORKFLOW_REQUESTS = frozenset(
+    {
+        "ask",
+        "workflow_plans",
+        "workflows",
+        "workflow",
+        "workflow_result",
+        "workflow_transcript",
+        "workflow_diff",
+    }
+    | {f"workflow_{do}" for do in ("approve", "reject", "resume", "cancel", "retry")}
+)
+REQUESTS = QUEUE_REQUESTS | WORKFLOW_REQUESTS
+
+
+def queue_in_use(project: Project, folder: Path) -> bool:
+    """Whether the project has a queue: its file says so, or jobs were submitted in its state folder."""
+    return project.has_queue or (folder / "queue.db").exists()
+
+
+@dataclass(frozen=True, slots=True)
+class _Parts:
+    desk: QueueDesk
+    keeper: QueueKeeper
+    watch: QueueWatch
+    workflows: WorkflowDesk
+
+
+class QueueParts:
+    """Its methods belong on the event loop."""
+
+    def __init__(
+        self,
+        supervisor: Supervisor,
+        journal: Journal,
+        server: ControlServer,
+        folder: Path,
+        environ: Mapping[str, str],
+    ) -> None:
+        self._supervisor = supervisor
+        self._journal = journal
+        self._server = server
+        self._folder = folder
+        self._environ = environ
+        self._parts: _Parts | None = None
+        self._loading: asyncio.Task[_Parts] | None = None
+        self._asked: set[asyncio.Task[None]] = set()
+        server.heard = self._heard
+
+    def follow(self, project: Project) -> None:
+        """Look after the queue and the workflows of this project, as its file is now."""
+        if self._parts is None and queue_in_use(project, self._folder):
+            self._parts = self._make()
+        if self._parts is not None:
+            self._parts.keeper.follow(project)
+            self._parts.workflows.follow(project)
+
+    def changed(self, name: str) -> None:
+        """A task has changed: the queue may have to know."""
+        if self._parts is not None:
+            self._parts.keeper.changed(name)
+
+    async def summary(self) -> Reply | None:
+        """A few numbers for `status`; None: the project has no queue."""
+        if self._parts is None and not queue_in_use(self._supervisor.project, self._folder):
+            return None
+        return await (await self._ready()).desk.summary()
+
+    async def handle(self, do: str, args: Args, client: ClientInfo) -> Reply:
+        """Answer one of `REQUESTS`. Raises ControlError."""
+        parts = await self._ready()
+        part = parts.desk if do in QUEUE_REQUESTS else parts.workflows
+        return await part.handle(do, args, client)
+
+    async def stop(self) -> None:
+        """Tell nobody any more, and do nothing by itself."""
+        for asked in (*self._asked, *filter(None, [self._loading])):
+            asked.cancel()
+        if self._parts is not None:
+            await self._parts.watch.close()
+            await self._parts.workflows.close()
+            await self._parts.keeper.close()
+
+    async def close(self) -> None:
+        """Give the connection back, after the last client has gone."""
+        if self._parts is not None:
+            await self._parts.desk.close()
+
+    def _heard(self, topics: frozenset[str]) -> None:
+        if "queue" not in topics:
+            return
+        asked = asyncio.get_running_loop().create_task(self._show(topics))
+        self._asked.add(asked)
+        asked.add_done_callback(self._asked.discard)
+
+    async def _show(self, topics: frozenset[str]) -> None:
+        (await self._ready()).watch.heard(topics)
+
+    async def _ready(self) -> _Parts:
+        if self._parts is not None:
+            return self._parts
+        if self._loading is None:
+            self._loading = asyncio.get_running_loop().create_task(self._load())
+        return await asyncio.shield(self._loading)
+
+    async def _load(self) -> _Parts:
+        await asyncio.to_thread(lambda: [import_module(f"paneview.supervisor.{name}") for name in _MODULES])
+        if self._parts is None:  # else the file has gained a queue meanwhile
+            self._parts = self._make()
+            self.follow(self._supervisor.project)
+        return self._parts
+
+    def _make(self) -> _Parts:
+        from paneview.supervisor.desk import QueueDesk  # noqa: PLC0415 - see above, as the next three
+        from paneview.supervisor.queue import QueueKeeper  # noqa: PLC0415
+        from paneview.supervisor.queuewatch import QueueWatch  # noqa: PLC0415
+        from paneview.supervisor.workflows import WorkflowDesk  # noqa: PLC0415
+
+        def begun() -> None:
+            keeper.follow(self._supervisor.project)
+
+        keeper = QueueKeeper(self._supervisor, self._journal, self._folder)
+        desk = QueueDesk(self._supervisor, self._journal, self._folder, begun)
+        desk.known_problem = lambda: keeper.problem
+        workflows = WorkflowDesk(self._journal, self._folder, self._environ, begun)
+        workflows.server = self._server
+        return _Parts(desk, keeper, QueueWatch(desk, self._server), workflows)
