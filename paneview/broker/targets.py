@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 
 from paneview.broker.errors import BrokerError
 
@@ -65,6 +66,7 @@ class Target:
         return f"h:{self.host}" if self.host else "any"
 
     @classmethod
+    @lru_cache(maxsize=256)  # thousands of jobs share a lane
     def of(cls, lane: str) -> Target:
         """The target whose lane this is. Raises `BrokerError` if it is none."""
         kind, _, name = lane.partition(":")

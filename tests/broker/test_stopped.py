@@ -25,7 +25,7 @@ from tests.broker.labs import SETTINGS
 from tests.harness import wait_until
 
 PLACES = {
-    "in the gate": "with base._passed(time.monotonic() + 5): stop()",
+    "in the gate": "base._enter(time.monotonic() + 5); stop(); base._leave()",
     "in a transaction": 'with base.write() as step: step.sql("UPDATE jobs SET priority = 7"); stop()',
 }
 SCRIPT = """
@@ -115,13 +115,16 @@ def test_only_the_silent_one_counts_as_lost(path: Path) -> None:
         broker.hurry(0.2)
         for name in ("culprit", "other"):
             broker.workers.register(Worker(name, ttl=0.5))
-        with broker._database._passed(time.monotonic() + 5):
+        broker._database._enter(time.monotonic() + 5)
+        try:
             wait_until(
                 lambda: (
                     broker.workers.beat("other")
                     and [view.worker.id for view in broker.workers.all() if view.alive] == ["other"]
                 )
             )
+        finally:
+            broker._database._leave()
         broker.workers.beat("other")
         assert broker.reap().workers_lost == ("culprit",)
         assert not broker.workers.beat("culprit")

@@ -32,11 +32,12 @@ from paneview.broker.sqlite.boot import since_boot
 from paneview.broker.sqlite.database import Database
 from paneview.broker.sqlite.documents import SqliteDocuments
 from paneview.broker.sqlite.feed import SqliteFeed, note
-from paneview.broker.sqlite.finish import finish
+from paneview.broker.sqlite.finish import follow, settle
 from paneview.broker.sqlite.registry import SqliteFlags, SqliteRegistry
+from paneview.broker.sqlite.rows import held_result, to_lease
 from paneview.broker.sqlite.submit import end_cancelled, insert
 from paneview.broker.waiting import Topics, owner_topic
-from paneview.rules.jobs import JobState
+from paneview.rules.jobs import JobState, Verdict
 
 
 class SqliteBroker(Broker):
@@ -78,12 +79,14 @@ class SqliteBroker(Broker):
         if not worth_it:
             return [], due
         with self._database.write() as step:
-            return leases.claim(step, want, self.settings.lease), None
+            rows = leases.claim(step, want, self.settings.lease)
+        return [to_lease(row) for row in rows], None
 
     def take(self, job: str, want: Claim) -> Lease | None:
         """This very job."""
         with self._database.write() as step:
-            return leases.take(step, job, want, self.settings.lease)
+            row = leases.take(step, job, want, self.settings.lease)
+        return None if row is None else to_lease(row)
 
     def renew(self, leases_: Sequence[Lease]) -> list[Hold]:
         """Hold on to the jobs."""
@@ -94,8 +97,14 @@ class SqliteBroker(Broker):
         self, lease: Lease, outcome: Outcome, *, follow_ups: Sequence[NewJob] = (), claim: Claim | None = None
     ) -> Finished:
         """Bring a result."""
+        text = held_result(outcome)
+        submitted: tuple[Submitted, ...] = ()
         with self._database.write() as step:
-            return finish(step, lease, outcome, follow_ups, claim, self.settings)
+            verdict, state = settle(step, lease, outcome, text, self.settings)
+            if follow_ups and verdict is Verdict.ACCEPTED and state is JobState.DONE:
+                submitted = follow(step, follow_ups, self.settings)
+            rows = leases.claim(step, claim, self.settings.lease) if claim else []
+        return Finished(verdict, state, submitted, tuple([to_lease(row) for row in rows]))
 
     def release(self, lease: Lease, *, delay: float = 0.0, reason: str = "") -> bool:
         """Hand a job back."""

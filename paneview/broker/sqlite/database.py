@@ -69,9 +69,11 @@ class Database:
         except OSError as error:
             raise BrokerError(f"cannot open the queue {path}: {error.strerror}") from error
         try:
-            with self._explained():
+            try:
                 self._connection = _connect(path, durable=durable)
                 self._make_ready()
+            except sqlite3.Error as error:
+                raise self._explained(error) from error
         except BaseException:
             self._gate.close()
             raise
@@ -82,26 +84,29 @@ class Database:
         """Tables, and what a reboot means. Mostly there is nothing to do, and then nobody is waited for."""
         try:
             if not _is_ready(self._connection):
-                with self._passed(time.monotonic() + self.patience):
+                self._enter(time.monotonic() + self.patience)
+                try:
                     _set_up(self.path, self._connection)
+                finally:
+                    self._leave()
         except BaseException:
             self._connection.close()
             raise
 
-    @contextmanager
-    def _passed(self, until: float) -> Iterator[None]:
+    def _enter(self, until: float) -> None:
         """Be the only writer. Raises `UnavailableError` if that is not possible before ``until``."""
         if not self._writing.acquire(timeout=max(0.0, until - time.monotonic())):
             raise self._blocked()
         try:
             if not self._gate.enter(until):
                 raise self._blocked()
-            try:
-                yield
-            finally:
-                self._gate.leave()
-        finally:
+        except BaseException:
             self._writing.release()
+            raise
+
+    def _leave(self) -> None:
+        self._gate.leave()
+        self._writing.release()
 
     def _blocked(self) -> UnavailableError:
         holder = self._gate.holder()
@@ -118,24 +123,32 @@ class Database:
         ``patience``: seconds to wait for one's turn, if not as long as usual.
         """
         until = time.monotonic() + (self.patience if patience is None else patience)
-        with self._explained():
-            with self._passed(until), self._lock:
-                step = self._begin(until)
-                try:
-                    yield step
-                    if step.events:
-                        self._connection.executemany(_EVENT, step.events)
-                    paths = _bells_of(step)
-                    step.sql("COMMIT")
-                except BaseException:
-                    with suppress(sqlite3.Error):  # SQLite may have rolled back by itself
-                        self._connection.execute("ROLLBACK")
-                    raise
-                self._commits += 1
-                if self._commits % CHECK_EVERY == 0:
-                    self._checkpoint()
-            if paths and (dead := push(paths)):
-                self._take_down(dead)
+        try:
+            self._enter(until)
+            try:
+                with self._lock:
+                    step = self._begin(until)
+                    try:
+                        yield step
+                        if step.events:
+                            self._connection.executemany(_EVENT, step.events)
+                        paths = _bells_of(step)
+                        step.sql("COMMIT")
+                    except BaseException:
+                        with suppress(sqlite3.Error):  # SQLite may have rolled back by itself
+                            self._connection.execute("ROLLBACK")
+                        raise
+                    self._commits += 1
+                    if self._commits % CHECK_EVERY == 0:
+                        self._checkpoint()
+            finally:
+                self._leave()
+        except sqlite3.ProgrammingError:
+            raise  # a mistake of ours
+        except sqlite3.Error as error:
+            raise self._explained(error) from error
+        if paths and (dead := push(paths)):
+            self._take_down(dead)
 
     def _begin(self, until: float) -> Step:
         while True:
@@ -170,26 +183,26 @@ class Database:
 
     def rows(self, statement: str, *values: Any) -> list[Any]:
         """Everything that a query finds. No writer is waited for, not even one that is stopped."""
-        with self._lock, self._explained():
-            return self._connection.execute(statement, values).fetchall()
+        try:
+            with self._lock:
+                return self._connection.execute(statement, values).fetchall()
+        except sqlite3.ProgrammingError:
+            raise  # a mistake of ours
+        except sqlite3.Error as error:
+            raise self._explained(error) from error
 
     def one(self, statement: str, *values: Any) -> Any:
         """The first row, None if there is none."""
         found = self.rows(statement, *values)
         return found[0] if found else None
 
-    @contextmanager
-    def _explained(self) -> Iterator[None]:
-        try:
-            yield
-        except sqlite3.ProgrammingError:
-            raise  # a mistake of ours
-        except sqlite3.Error as error:
-            if is_busy(error):
-                raise self._blocked() from error
-            if code(error) in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR):
-                raise UnavailableError(f"the queue {self.path} cannot be written now: {error}") from error
-            raise BrokerError(f"the queue {self.path} cannot be used: {error}") from error
+    def _explained(self, error: sqlite3.Error) -> BrokerError:
+        """What SQLite's complaint means here."""
+        if is_busy(error):
+            return self._blocked()
+        if code(error) in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR):
+            return UnavailableError(f"the queue {self.path} cannot be written now: {error}")
+        return BrokerError(f"the queue {self.path} cannot be used: {error}")
 
     close: Callable[[], object]
     """Close the connection, inside the gate if that is to be had. Also when the object goes or the program ends."""

@@ -7,8 +7,6 @@ from collections.abc import Sequence
 
 from paneview.broker.model import (
     Attempt,
-    Claim,
-    Finished,
     Lease,
     NewJob,
     Outcome,
@@ -19,7 +17,6 @@ from paneview.broker.model import (
 )
 from paneview.broker.sqlite.database import Step
 from paneview.broker.sqlite.feed import note
-from paneview.broker.sqlite.leases import claim as claim_next
 from paneview.broker.sqlite.leases import die
 from paneview.broker.sqlite.rows import with_error
 from paneview.broker.sqlite.submit import after_done, end_cancelled, insert
@@ -27,27 +24,16 @@ from paneview.broker.waiting import job_topic
 from paneview.rules.jobs import JobState, Next, Verdict, after_error, judge
 
 
-def finish(
-    step: Step,
-    lease: Lease,
-    outcome: Outcome,
-    follow_ups: Sequence[NewJob],
-    claim: Claim | None,
-    settings: Settings,
-) -> Finished:
-    """See `Broker.finish`."""
-    verdict, state = _settle(step, lease, outcome, settings)
-    submitted: tuple[Submitted, ...] = ()
-    if verdict is Verdict.ACCEPTED and state is JobState.DONE:
-        submitted = tuple(insert(step, job, settings, limited=False) for job in follow_ups)
-    leases = claim_next(step, claim, settings.lease) if claim else []
-    return Finished(verdict, state, submitted, tuple(leases))
+def follow(step: Step, follow_ups: Sequence[NewJob], settings: Settings) -> tuple[Submitted, ...]:
+    """Submit what follows from a job that is done."""
+    return tuple(insert(step, job, settings, limited=False) for job in follow_ups)
 
 
-def _settle(
-    step: Step, lease: Lease, outcome: Outcome, settings: Settings
+def settle(
+    step: Step, lease: Lease, outcome: Outcome, text: str, settings: Settings
 ) -> tuple[Verdict, JobState | None]:
-    if outcome.status == "ok" and _held(step, lease, outcome):
+    """What becomes of the job; ``text`` is `held_result` of the outcome. See `Broker.finish`."""
+    if outcome.status == "ok" and _held(step, lease, text):
         return Verdict.ACCEPTED, JobState.DONE
     row = step.one(
         "SELECT state, token, attempts, max_attempts, cancel, errors, leased_at FROM jobs WHERE id = ?",
@@ -87,31 +73,29 @@ def _settle(
 
 
 _END = "UPDATE jobs SET state = 'done', result = ?, ended_at = ?, due = NULL, cancel = NULL WHERE id = ?"
-_END_HELD = f"{_END} AND token = ? AND state = 'leased'"
+_END_HELD = """
+UPDATE jobs SET state = 'done', result = ?, ended_at = ?
+WHERE seq = ? AND id = ? AND token = ? AND state = 'leased' AND cancel IS NULL
+"""  # nothing else to be set: what is leased is not due
 
 
-def _held(step: Step, lease: Lease, outcome: Outcome) -> bool:
+def _held(step: Step, lease: Lease, text: str) -> bool:
     """The usual case in one statement: who holds the job has done it. False: it is another case."""
-    result = Result(
-        lease.id, "ok", outcome.output, outcome.error, lease.owner, outcome.host, lease.token, lease.attempt,
-        lease.job.leased_at, step.wall,
-    )  # fmt: skip
-    text = to_json("the result", result.as_json())
-    if not step.sql(_END_HELD, (text, step.wall, lease.id, lease.token)).rowcount:
+    if not step.sql(_END_HELD, (text, step.wall, lease.mark, lease.id, lease.token)).rowcount:
         return False
-    _tell_done(step, result)
+    _tell_done(step, lease.id, lease.owner)
     return True
 
 
 def _done(step: Step, result: Result) -> None:
     step.sql(_END, (to_json("the result", result.as_json()), step.wall, result.job))
-    _tell_done(step, result)
+    _tell_done(step, result.job, result.worker)
 
 
-def _tell_done(step: Step, result: Result) -> None:
-    note(step, "job_done", result.job, result.worker)
-    step.topics.add(job_topic(result.job))
-    after_done(step, result.job)
+def _tell_done(step: Step, job: str, worker: str) -> None:
+    note(step, "job_done", job, worker)
+    step.topics.add(job_topic(job))
+    after_done(step, job)
 
 
 def _again(step: Step, result: Result, after: Next) -> None:

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from paneview.store.database import PRIVATE
 
-SHORT = 0.000_5  # seconds: some transactions, for which others are let run before us and nobody sleeps
+SHORT = 0.003  # seconds: some transactions of others, who are let run before us, and nobody sleeps: that costs more
 FIRST_PAUSE = 0.000_05  # seconds
 LONGEST_PAUSE = 0.002
 LONG_SINCE = 0.1  # seconds of waiting after which the pauses are ten times as long

@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 from functools import lru_cache
+from typing import Any
 
 from paneview.broker.errors import UnknownJobError
 from paneview.broker.model import Attempt, Claim, Hold, Lease, Result, to_json
 from paneview.broker.sqlite.database import Database, Step
 from paneview.broker.sqlite.feed import note
-from paneview.broker.sqlite.rows import SELECTED, to_lease, with_error
+from paneview.broker.sqlite.rows import SELECTED, with_error
+from paneview.broker.sqlite.schema import COLUMNS
 from paneview.broker.sqlite.submit import after_failed, end_cancelled
 from paneview.broker.waiting import job_topic
 from paneview.rules.jobs import JobState, after_loss
 
+Row = tuple[Any, ...]
+_ATTEMPT, _TOKEN = COLUMNS.index("attempts"), COLUMNS.index("token")
 AT_ONCE = 100  # jobs that are promoted or taken back in one transaction
 # The claim's statements avoid subqueries that SQLite would put into a temporary table: each costs 30 µs and more.
 _LEASE = f"""
 UPDATE jobs SET state = 'leased', owner = ?, token = token + 1, attempts = attempts + 1, leased_at = ?, due = NULL,
     not_before = NULL, lease_until = ?, lease_seconds = ?
-WHERE seq = ? AND state IN ('queued', 'delayed') RETURNING {SELECTED}
+WHERE seq = ? AND state IN ('queued', 'delayed') RETURNING {SELECTED}, seq
 """  # noqa: S608 - our own names
 _DUE = """
 SELECT (SELECT min(due) FROM jobs WHERE state = 'delayed'), (SELECT min(lease_until) FROM jobs WHERE state = 'leased')
@@ -51,8 +55,8 @@ def look(database: Database, want: Claim, now: float) -> tuple[bool, float | Non
     return bool(queued) or (due is not None and due <= 0), due
 
 
-def claim(step: Step, want: Claim, default: float) -> list[Lease]:
-    """The next jobs of these lanes, of what is due by now, too."""
+def claim(step: Step, want: Claim, default: float) -> list[Row]:
+    """The next jobs of these lanes, of what is due by now, too: rows for `to_lease`, once nobody waits for us."""
     due, late = step.one(_DUE)
     if due is not None and due <= step.now:
         promote(step)
@@ -60,11 +64,11 @@ def claim(step: Step, want: Claim, default: float) -> list[Lease]:
         expire(step)
     values = [value for lane in want.lanes for value in (lane, want.n)]
     best = sorted(step.rows(_best_statement(len(want.lanes)), *values), key=lambda row: (-row[0], row[1]))
-    leases = (_take(step, seq, want, default) for _, seq in best[: want.n])
-    return [lease for lease in leases if lease is not None]
+    rows = (_take(step, seq, want, default) for _, seq in best[: want.n])
+    return [row for row in rows if row is not None]
 
 
-def take(step: Step, job: str, want: Claim, default: float) -> Lease | None:
+def take(step: Step, job: str, want: Claim, default: float) -> Row | None:
     """This job, if it waits to be claimed. Raises `UnknownJobError`."""
     row = step.one("SELECT seq FROM jobs WHERE id = ?", job)
     if row is None:
@@ -72,14 +76,12 @@ def take(step: Step, job: str, want: Claim, default: float) -> Lease | None:
     return _take(step, row[0], want, default)
 
 
-def _take(step: Step, seq: int, want: Claim, default: float) -> Lease | None:
+def _take(step: Step, seq: int, want: Claim, default: float) -> Row | None:
     seconds = default if want.seconds is None else want.seconds
-    row = step.one(_LEASE, want.owner, step.wall, step.now + seconds, seconds, seq)
-    if row is None:
-        return None
-    lease = to_lease(row)
-    note(step, "job_claimed", lease.id, lease.owner, {"attempt": lease.attempt, "token": lease.token})
-    return lease
+    row: Row | None = step.one(_LEASE, want.owner, step.wall, step.now + seconds, seconds, seq)
+    if row is not None:
+        note(step, "job_claimed", row[0], want.owner, {"attempt": row[_ATTEMPT], "token": row[_TOKEN]})
+    return row
 
 
 def renew(step: Step, lease: Lease) -> Hold:

@@ -7,7 +7,7 @@ import time
 from paneview.broker.errors import UnknownJobError
 from paneview.broker.model import Job, JobFilter, LaneStats, Result
 from paneview.broker.sqlite.database import Database
-from paneview.broker.sqlite.rows import SELECTED, to_job, to_result
+from paneview.broker.sqlite.rows import RESULT, SELECTED, to_job, to_result
 from paneview.broker.targets import Target
 from paneview.rules.jobs import FINAL, JobState
 
@@ -22,10 +22,10 @@ def job(database: Database, job_id: str) -> Job | None:
 
 def result(database: Database, job_id: str) -> Result | None:
     """What came of a job. Raises `UnknownJobError`."""
-    row = database.one("SELECT result FROM jobs WHERE id = ?", job_id)
+    row = database.one(f"SELECT {RESULT} FROM jobs WHERE id = ?", job_id)  # noqa: S608 - our own names
     if row is None:
         raise UnknownJobError(job_id)
-    return to_result(row[0])
+    return to_result(*row)
 
 
 def jobs(database: Database, wanted: JobFilter) -> list[Job]:

@@ -7,13 +7,14 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from paneview.broker.model import Attempt, Job, Lease, Result, to_json
+from paneview.broker.model import Attempt, Job, Lease, Outcome, Result, to_json
 from paneview.broker.sqlite.boot import since_boot
 from paneview.broker.sqlite.schema import COLUMNS
 from paneview.broker.targets import Target
 from paneview.rules.jobs import JobState
 
 SELECTED = ", ".join(COLUMNS)
+_SECONDS = COLUMNS.index("lease_seconds")
 
 
 def to_job(row: Sequence[Any]) -> Job:
@@ -48,14 +49,15 @@ def to_job(row: Sequence[Any]) -> Job:
         cancel=cancel,
         ended_at=ended_at,
         errors=to_attempts(errors),
-        result=to_result(result),
+        result=to_result(result, id_, owner, token, attempts, leased_at, ended_at),
     )
 
 
 def to_lease(row: Sequence[Any]) -> Lease:
-    """A row of `SELECTED` that has just been claimed."""
-    job = to_job(row)
-    return Lease(job, job.owner, job.token, job.attempts, row[COLUMNS.index("lease_seconds")])
+    """A row of `SELECTED` that has just been claimed, and its number, which finds it sooner than its id does."""
+    *columns, seq = row
+    job = to_job(columns)
+    return Lease(job, job.owner, job.token, job.attempts, columns[_SECONDS], str(seq))
 
 
 def to_attempts(errors: str) -> tuple[Attempt, ...]:
@@ -63,9 +65,33 @@ def to_attempts(errors: str) -> tuple[Attempt, ...]:
     return tuple(Attempt(**attempt) for attempt in json.loads(f"[{errors}]")) if errors else ()
 
 
-def to_result(result: str | None) -> Result | None:
-    """A stored result."""
-    return Result(**json.loads(result)) if result else None
+def held_result(outcome: Outcome) -> str:
+    """The result of a job that its holder has done: only what the row does not know, for rows that grow split pages."""
+    told = {"output": outcome.output, "error": outcome.error, "host": outcome.host}
+    return to_json("the result", {name: value for name, value in told.items() if value not in (None, "")})
+
+
+RESULT = "result, id, owner, token, attempts, leased_at, ended_at"
+"""The columns of `to_result`."""
+
+
+def to_result(
+    result: str | None,
+    id_: str,
+    owner: str,
+    token: int,
+    attempts: int,
+    leased_at: float | None,
+    ended_at: float | None,
+) -> Result | None:
+    """A stored result, and what the row knows of it besides."""
+    if not result:
+        return None
+    told = json.loads(result)
+    if "job" in told:
+        return Result(**told)
+    output, error, host = told.get("output"), told.get("error"), told.get("host", "")
+    return Result(id_, "ok", output, error, owner, host, token, attempts, leased_at, ended_at or 0.0)
 
 
 def with_error(errors: str, attempt: Attempt) -> str:
