@@ -34,7 +34,7 @@ def broker(path: Path):
 
 def test_the_file_is_private(broker: SqliteBroker, path: Path) -> None:
     submit(broker)
-    for name in ("queue.db", "queue.db-wal", "queue.db.gate"):
+    for name in ("queue.db", "queue.db-wal", "queue.db.gate", "queue.db.next"):
         assert (path.parent / name).stat().st_mode & 0o777 == 0o600
     assert path.parent.stat().st_mode & 0o777 == 0o700
     assert broker.claim(want(), wait=0.0)

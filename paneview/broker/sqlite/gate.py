@@ -3,6 +3,9 @@
 A ``flock`` on a file beside the database. A killed holder frees it at once; a stopped one holds it until it goes on or
 is killed, so nobody waits in the kernel, where no deadline counts, but looks again after a moment, ever more seldom.
 Who gives up can say who is in the way: Linux lists the holders of all locks.
+
+Of all who wait, only the *next* one, who holds a second such lock, looks again at once; the others sleep. Were they all
+awake, they would take the processor from the one inside; were they all asleep, nobody would be there when it leaves.
 """
 
 from __future__ import annotations
@@ -17,10 +20,11 @@ from pathlib import Path
 
 from paneview.store.database import PRIVATE
 
-SHORT = 0.003  # seconds: some transactions of others, who are let run before us, and nobody sleeps: that costs more
-FIRST_PAUSE = 0.000_05  # seconds
-LONGEST_PAUSE = 0.002
-LONG_SINCE = 0.1  # seconds of waiting after which the pauses are ten times as long
+SHORT = 0.003  # seconds: some transactions of others, for which the next one only lets others run
+PAUSES = (0.000_1, 0.002)  # seconds, from and to: between its looks after that
+PAUSES_OF_OTHERS = (0.005, 0.05)
+LONG_SINCE = 0.1  # seconds of waiting after which nobody's haste is of use: whoever is inside does no common work
+LONG_PAUSE = 0.02
 WRITE_LOCK = 120  # the byte of the -shm file that SQLite locks for a writer
 
 
@@ -29,27 +33,39 @@ class Gate:
 
     def __init__(self, database: Path) -> None:
         self._database = database
-        self._descriptor = os.open(f"{database}.gate", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, PRIVATE)
+        self._descriptor = _lock_file(f"{database}.gate")
+        try:
+            self._next = _lock_file(f"{database}.next")
+        except OSError:
+            os.close(self._descriptor)
+            raise
 
     def enter(self, until: float) -> bool:
         """Be the one; False if that is not possible before this moment of the monotonic clock."""
-        pause, began = FIRST_PAUSE, 0.0
-        while True:
-            try:
-                fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
+        return _take(self._descriptor) or self._queue(until)
+
+    def _queue(self, until: float) -> bool:
+        began = time.monotonic()
+        pause, longest = PAUSES_OF_OTHERS
+        is_next, hurry = False, 0.0
+        try:
+            while True:
                 now = time.monotonic()
-                began = began or now
+                if not is_next and _take(self._next):
+                    is_next, hurry = True, now + SHORT
+                    pause, longest = PAUSES
                 if now >= until:
                     return False
-                if now - began < SHORT:
+                if now < hurry:
                     os.sched_yield()
-                    continue
-                long = LONGEST_PAUSE if now - began < LONG_SINCE else 10 * LONGEST_PAUSE
-                time.sleep(min(pause, until - now))
-                pause = min(pause * 2, long)
-            else:
-                return True
+                else:
+                    time.sleep(min(pause, until - now))
+                    pause = min(pause * 2, max(longest, LONG_PAUSE if now - began > LONG_SINCE else 0.0))
+                if _take(self._descriptor):
+                    return True
+        finally:
+            if is_next:
+                fcntl.flock(self._next, fcntl.LOCK_UN)
 
     def leave(self) -> None:
         """Let the next one in."""
@@ -58,6 +74,7 @@ class Gate:
     def close(self) -> None:
         """Leave for good."""
         os.close(self._descriptor)
+        os.close(self._next)
 
     def holder(self) -> Holder | None:
         """Who is inside, or keeps SQLite's own lock; None if nobody is, or the system does not tell.
@@ -83,6 +100,18 @@ class Gate:
             writes = kind == "POSIX" and mode == "WRITE" and number == index
             if int(pid) > 0 and (inside or (writes and int(first) <= WRITE_LOCK <= _byte(last))):
                 yield int(pid)
+
+
+def _lock_file(path: str) -> int:
+    return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, PRIVATE)
+
+
+def _take(descriptor: int) -> bool:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def _byte(last: str) -> int:
