@@ -28,6 +28,7 @@ from paneview.broker import (
     open_broker,
 )
 from paneview.broker.redis.broker import RedisBroker
+from paneview.broker.redis.link import Link
 from tests.broker.helpers import Later, fail, state, submit, take, want
 from tests.broker.labs import SETTINGS, RedisLab, opened
 from tests.broker.servers import RedisServer, redis_server
@@ -56,31 +57,24 @@ def impatient(broker: Broker, patience: float = 0.2) -> RedisBroker:
 
 
 class Lossy:
-    """A client whose next replies are lost: the command is done, the connection breaks before the answer."""
+    """A link whose next replies are lost: the command is done, the connection breaks before the answer."""
 
-    def __init__(self, client: Any) -> None:
-        self._client = client
+    def __init__(self, link: Link) -> None:
+        self._ask = link.ask
         self.lose = 0
 
-    def __getattr__(self, name: str) -> Any:
-        found = getattr(self._client, name)
-        if name not in ("evalsha", "eval"):
-            return found
-
-        def call(*args: Any) -> Any:
-            told = found(*args)
-            if self.lose:
-                self.lose -= 1
-                raise exceptions.ConnectionError("Connection closed by server.")
-            return told
-
-        return call
+    def ask(self, *command: str | float) -> Any:
+        told = self._ask(*command)
+        if self.lose:
+            self.lose -= 1
+            raise exceptions.ConnectionError("Connection closed by server.")
+        return told
 
 
 @pytest.fixture
-def lossy(broker: RedisBroker) -> Lossy:
-    one = Lossy(broker._link.client)
-    broker._link.client = one  # type: ignore[assignment]
+def lossy(broker: RedisBroker, monkeypatch: pytest.MonkeyPatch) -> Lossy:
+    one = Lossy(broker._link)
+    monkeypatch.setattr(broker._link, "ask", one.ask)
     return one
 
 

@@ -30,10 +30,9 @@ class ListBell:
 
     def wait(self, timeout: float) -> None:
         """Sleep until a token comes. While the server is away, for a moment: the look that follows tells."""
-        client: Any = self._link.client
         seconds = min(max(timeout, 0.001), BLOCK)
         try:
-            token = client.blpop([self._own, *self._keys], seconds)
+            token = self._link.ask("BLPOP", self._own, *self._keys, seconds)
         except exceptions.RedisError:
             time.sleep(min(timeout, 0.1))
             return

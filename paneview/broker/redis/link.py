@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import redis
@@ -37,6 +38,8 @@ class Link:
         self.base = f"{{{prefix}}}:"
         self.where = where
         self.patience = patience
+        self._pool: Any = getattr(client, "connection_pool", None)  # a cluster has one for each of its nodes
+        self._spare: list[Any] = []
 
     def call(self, name: str, *args: str | float) -> Any:
         """Run a script that does no harm when it is run twice."""
@@ -48,11 +51,43 @@ class Link:
 
     def _run(self, name: str, args: tuple[str | float, ...]) -> Any:
         wanted = script(name)
-        client: Any = self.client
         try:
-            return client.evalsha(wanted.sha, 1, self.base, *args)
+            return self.ask("EVALSHA", wanted.sha, 1, self.base, *args)
         except exceptions.NoScriptError:  # a new server, or one that was restarted
-            return client.eval(wanted.text, 1, self.base, *args)
+            return self.ask("EVAL", wanted.text, 1, self.base, *args)
+
+    def ask(self, *command: str | float) -> Any:
+        """A command and its answer as it comes. Raises RedisError.
+
+        Goes past the client, whose book-keeping for each command takes longer than the server's answer.
+        """
+        if self._pool is None:
+            client: Any = self.client
+            return client.execute_command(*command)
+        try:
+            connection = self._spare.pop()
+        except IndexError:
+            connection = self._pool.get_connection()
+        whole = False
+        try:
+            connection.send_command(*command)
+            answer = connection.read_response()
+            whole = True
+        except exceptions.ResponseError:
+            whole = True
+            raise
+        finally:
+            self._spare.append(connection)
+            if not whole:
+                self._let_go()  # half an answer may be under way, and the others are hardly better
+        return answer
+
+    def _let_go(self) -> None:
+        while self._spare:
+            with suppress(IndexError):  # another thread took the last one
+                connection = self._spare.pop()
+                connection.disconnect()
+                self._pool.release(connection)
 
     def patiently(self, action: Callable[[bool], Any]) -> Any:
         """Do it; while the server is away, again, with growing pauses. The action is told when it is repeated."""
