@@ -90,7 +90,8 @@ class Shell:
             del self._stops[name]
             _end_left(mark)
         tail = "\n".join(part for part in (ended.output.rstrip(), ended.errors) if part)[-TAIL:]
-        if limit.cancelled and ended.code < 0:
+        # A shell whose last command was ended before itself says so by its exit code.
+        if limit.cancelled and not 0 <= ended.code <= 128:
             why = f"[ended after {timeout:g} s]" if limit.late else "[ended]"
             return None, f"{tail}\n{why}"
         return ended.code, tail

@@ -21,6 +21,8 @@ from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING, Any
 
 from paneview.cli import main
+from tests import prepared
+from tests.harness import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -95,6 +97,18 @@ async def arun(*args: str, cwd: Path, env: dict[str, str] | None = None) -> Done
     out, err = await process.communicate()
     assert process.returncode is not None
     return Done(process.returncode, out.decode(), err.decode())
+
+
+def supervise(folder: Path) -> None:
+    """Start a supervisor that starts nothing by itself: what `start` does where there is none, but quicker.
+
+    It is forked (see `tests.prepared`), and so not among the processes with the test's marker.
+    """
+    said = folder.parent / f"{folder.name}.served"
+    with said.open("ab") as out:
+        process = prepared.start("--serve", "--idle", cwd=folder, env=environment(), out=out)
+    wait_until(lambda: process.poll() is not None or run("health", cwd=folder).status == 0)
+    assert process.poll() is None, said.read_text()
 
 
 @contextmanager

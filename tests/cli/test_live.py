@@ -16,7 +16,7 @@ import pytest
 
 from paneview.cli.shapes import SHAPES, Failure
 from paneview.config import paths
-from tests.cli.support import COMMAND, apart, run
+from tests.cli.support import COMMAND, apart, run, supervise
 from tests.harness import alive, marked, wait_until, words_of
 
 if TYPE_CHECKING:
@@ -143,6 +143,7 @@ def test_every_command_prints_its_shape(live: Path) -> None:
 
 
 def test_failures_print_their_shape(live: Path) -> None:
+    supervise(live)
     ask(live, "daemon")
     ghost = ask(live, "start", "ghost", status=1)
     assert ghost["error"] == "Task 'ghost' not found in config"
@@ -161,7 +162,9 @@ def test_failures_print_their_shape(live: Path) -> None:
 
 
 def test_people_get_sentences_and_tables(live: Path) -> None:
+    supervise(live)
     assert run("start", cwd=live).out == "started: db, web\n"
+    runs(live, "web")
     status = run("status", cwd=live).out
     assert status.splitlines()[0].split() == [
         "NAME",
@@ -188,6 +191,7 @@ def test_scaling(live: Path) -> None:
     (live / "paneview.toml").write_text(
         'name = "demo"\n[tasks.worker]\ncommand = "sleep 500"\nreplicas = 1\n'
     )
+    supervise(live)
     ask(live, "start")
     assert ask(live, "scale", "worker", "3")["added"] == ["worker.2", "worker.3"]
     wait_until(lambda: ask(live, "status")["active_tasks"] == 3)
@@ -271,6 +275,7 @@ def test_a_missing_or_old_tmux_names_the_package(project: Path, sandbox: Sandbox
 
 
 def test_what_a_killed_supervisor_left_is_told(live: Path) -> None:
+    supervise(live)
     ask(live, "start")
     before = runs(live, "web")
     pid = ask(live, "status")["supervisor"]["pid"]
@@ -285,6 +290,7 @@ def test_what_a_killed_supervisor_left_is_told(live: Path) -> None:
 
 
 def test_what_a_killed_supervisor_left_can_be_taken_down(live: Path) -> None:
+    supervise(live)
     ask(live, "start")
     pids = [runs(live, name)["pid"] for name in ("db", "web")]
     status = ask(live, "status")
@@ -306,6 +312,7 @@ def gone_pid() -> int:
 
 
 def test_following_events_until_the_supervisor_ends(live: Path) -> None:
+    supervise(live)
     ask(live, "start", "db")
     with subprocess.Popen(
         [*COMMAND, "events", "-f", "--json", "--task", "db"], cwd=live, stdout=subprocess.PIPE, text=True
@@ -323,6 +330,7 @@ def test_following_events_until_the_supervisor_ends(live: Path) -> None:
 
 
 def test_a_long_past_is_told_whole_with_and_without_a_supervisor(live: Path) -> None:
+    supervise(live)
     ask(live, "start", "db")
     run("down", cwd=live)
     folder = paths.find_project_dir(live / "paneview.toml")
@@ -343,6 +351,7 @@ def test_what_follows_ends_on_ctrl_c_and_leaves_the_tasks(live: Path, line: str)
     (live / "paneview.toml").write_text(
         'name = "demo"\n[tasks.talk]\ncommand = "echo hello; exec sleep 1000"\n'
     )
+    supervise(live)
     ask(live, "start")
     with subprocess.Popen(
         [*COMMAND, *line.split()], cwd=live, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
@@ -359,6 +368,7 @@ def test_logs_follow_through_a_restart(live: Path) -> None:
     (live / "paneview.toml").write_text(
         'name = "demo"\n[tasks.talk]\ncommand = "echo hello; exec sleep 1000"\n'
     )
+    supervise(live)
     ask(live, "start")
     with subprocess.Popen(
         [*COMMAND, "logs", "talk", "-f", "--json"], cwd=live, stdout=subprocess.PIPE, text=True

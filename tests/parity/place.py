@@ -12,8 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from tests import prepared
-from tests.cli.support import Done, run
+from tests.cli.support import Done, run, supervise
 from tests.harness import Sandbox, alive, wait_until
 
 PANEVIEW = str(Path(sys.executable).with_name("paneview"))
@@ -39,23 +38,14 @@ class Place:
     def start(self, text: str, *args: str) -> Json:
         """Write the file, and start the project with a supervisor that is there already."""
         self.write(text)
-        self.serve()
+        supervise(self.folder)
         return self.ask("start", *args)
 
     def begin(self, text: str) -> None:
         """As `start`, where a task may have failed before it is answered, which is an error then."""
         self.write(text)
-        self.serve()
+        supervise(self.folder)
         assert self.run("start", "--json").status in {0, 1}
-
-    def serve(self) -> None:
-        """Start a supervisor that starts nothing by itself: what `start` does where there is none, but quicker."""
-        with (self.sandbox.root / "served").open("ab") as told:
-            process = prepared.start(
-                "--serve", "--idle", "paneview.toml", cwd=self.folder, env=os.environ, out=told
-            )
-        wait_until(lambda: process.poll() is not None or self.run("health").status == 0, PATIENCE)
-        assert process.poll() is None, (self.sandbox.root / "served").read_text()
 
     # What is typed
 

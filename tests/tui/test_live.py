@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.support import COMMAND, run
+from tests.cli.support import COMMAND, run, supervise
 from tests.harness import Sandbox, alive, wait_until
 from tests.tui.pane import Pane, supervisors
 
@@ -48,6 +48,7 @@ def test_from_nothing_to_a_running_project_and_back(sandbox: Sandbox, folder: Pa
 
 
 def test_searching_all_that_is_stored(sandbox: Sandbox, folder: Path) -> None:
+    supervise(folder)
     run("start", cwd=folder)
     pane = Pane(sandbox, folder)
     pane.wait_for("▌ talk")
@@ -120,6 +121,7 @@ def test_ctrl_c_and_ctrl_z_harm_nothing(sandbox: Sandbox, folder: Path) -> None:
 
 
 def test_into_the_tmux_window_of_a_task_and_back(sandbox: Sandbox, folder: Path) -> None:
+    supervise(folder)
     run("start", cwd=folder)
     pane = Pane(sandbox, folder, command=f"env -u TMUX {shlex.join(COMMAND)}")
     pane.wait_for("▌ talk", "● running")
@@ -145,6 +147,7 @@ def test_no_colour_where_none_is_wanted(
 ) -> None:
     monkeypatch.delenv("PANEVIEW_THEME")
     monkeypatch.setenv("NO_COLOR", "1")
+    supervise(folder)
     run("start", cwd=folder)
     pane = Pane(sandbox, folder)
     pane.wait_for("▌ talk", "● running")
@@ -158,6 +161,7 @@ def test_a_terminal_that_stops_reading_stalls_nobody_and_can_be_left(
     sandbox: Sandbox, folder: Path, seconds: int
 ) -> None:
     """Nobody reads the pseudo-terminal: the screen falls behind, the tasks do not, and a signal still ends it."""
+    supervise(folder)
     run("start", cwd=folder)
     child, terminal = pty.fork()
     if child == 0:

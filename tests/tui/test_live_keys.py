@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.support import COMMAND, run
+from tests.cli.support import COMMAND, run, supervise
 from tests.harness import Sandbox, wait_until
 from tests.terminal import Screen
 from tests.tui.pane import Pane
@@ -94,6 +94,7 @@ def test_a_definition_that_is_wrong_is_refused_with_the_reason(
 
 
 def test_to_the_tmux_window_and_back_with_one_key(sandbox: Sandbox, folder: Path) -> None:
+    supervise(folder)
     run("start", cwd=folder)
     pane = Pane(sandbox, folder, command=f"env -u TMUX {shlex.join(COMMAND)}")
     pane.wait_for("▌ talk", "● running")
@@ -105,6 +106,7 @@ def test_to_the_tmux_window_and_back_with_one_key(sandbox: Sandbox, folder: Path
 
 
 def test_inside_tmux_the_client_switches_over_and_back(sandbox: Sandbox, folder: Path) -> None:
+    supervise(folder)
     run("start", cwd=folder)
     pane = Pane(sandbox, folder)
     pane.wait_for("▌ talk", "● running")
@@ -126,6 +128,7 @@ def test_inside_tmux_the_client_switches_over_and_back(sandbox: Sandbox, folder:
 
 @pytest.mark.parametrize("inside", [True, False])
 def test_lines_are_copied_and_it_says_how(sandbox: Sandbox, folder: Path, *, inside: bool) -> None:
+    supervise(folder)
     run("start", cwd=folder)
     sandbox.tmux("set-option", "-s", "set-clipboard", "on")
     pane = Pane(sandbox, folder, command="" if inside else f"env -u TMUX {shlex.join(COMMAND)}")
@@ -138,6 +141,7 @@ def test_lines_are_copied_and_it_says_how(sandbox: Sandbox, folder: Path, *, ins
 
 
 def test_logs_merged_by_time_and_their_first_line(sandbox: Sandbox, folder: Path) -> None:
+    supervise(folder)
     run("start", cwd=folder)
     pane = Pane(sandbox, folder)
     pane.wait_for("▌ talk", "● running")

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.support import environment, run
+from tests.cli.support import environment, run, supervise
 from tests.harness import Sandbox, wait_until
 from tests.tui.test_live import Pane
 
@@ -44,6 +44,7 @@ def folder(sandbox: Sandbox, tmux_socket: str, monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_dispatch_look_retry_cancel_purge_release_by_key(sandbox: Sandbox, folder: Path) -> None:
+    supervise(folder)
     run("start", cwd=folder)
     pane = Pane(sandbox, folder)
     pane.wait_for("TASK", "cook")
@@ -133,6 +134,7 @@ def test_a_killed_worker_and_what_it_held_are_seen_live(sandbox: Sandbox, folder
         FILE.replace("cat; echo; echo served", "sleep 600").replace("max_attempts = 1", "max_attempts = 2")
         .replace("respawn_limit = 1", "respawn_limit = 5").partition("[workers.broken]")[0]
     )  # fmt: skip
+    supervise(folder)
     run("start", cwd=folder)
     pane = Pane(sandbox, folder)
     pane.wait_for("TASK", "cook")

@@ -180,14 +180,15 @@ def test_people_are_asked(tmp_path: Path) -> None:
         assert flow.status == "done"
 
 
-def test_a_verification_that_hangs_is_ended_with_all_it_started(tmp_path: Path) -> None:
-    text = """
+@pytest.mark.parametrize("ending", ["sleep 300", "trap 'exit 143' TERM; sleep 300 & wait"])
+def test_a_verification_that_hangs_is_ended_with_all_it_started(tmp_path: Path, ending: str) -> None:
+    text = f"""
         [workflows.x]
         [[workflows.x.phases]]
         name = "a"
         role = "worker"
         prompt = "a"
-        verify = "(setsid sleep 300 & echo $! > pid); echo looking; sleep 300"
+        verify = "(setsid sleep 300 & echo $! > pid); echo looking; {ending}"
         verify_timeout = 1.0
     """
     with stage(tmp_path, text) as play:
