@@ -239,12 +239,15 @@ class _Thread(threading.Thread):
                 self._broker.hurry(PATIENCE)
                 for warning in self._broker.warnings:
                     logger.warning("queue: %s", warning)
-            if not self._ended.is_set():  # only reads: who is silent may be what keeps us from writing
-                self._look_for_silent(self._broker)
-            while self._undone:
+            if self._problem and not self._ended.is_set():
+                self._look_for_silent(
+                    self._broker
+                )  # only reads: who is silent may be what keeps us from writing
+            while self._undone:  # before all else: a job of a dead worker waits
                 self._undone[0](self._broker)
                 del self._undone[0]
             if not self._ended.is_set():
+                self._look_for_silent(self._broker)
                 Reaper(self._broker, self._me, LEADERSHIP).turn()
                 self._call(self._keeper.released, set(self._broker.workers.quarantined()))
         except BrokerError as error:

@@ -145,11 +145,24 @@ def test_nothing_is_lost_when_it_is_killed(
     assert [state(broker, job) for job in jobs] == [JobState.DONE] * 3
 
 
-def test_an_abandoned_bell_is_no_reason_to_fail(path: Path, stopped: subprocess.Popen[str]) -> None:
-    del stopped
-    settings = Settings(max_depth=None, look=0.05)
-    waiting = SqliteBroker(path, settings)
-    waiting.hurry(0.2)
-    with pytest.raises(UnavailableError):
-        waiting.claim(want(), wait=1.0)  # to hang up a bell is to write
-    waiting.close()
+@pytest.fixture
+def job(broker: SqliteBroker) -> str:
+    return submit(broker)
+
+
+def test_who_waits_goes_on_looking(
+    broker: SqliteBroker, path: Path, job: str, stopped: subprocess.Popen[str]
+) -> None:
+    """To hang up a bell is to write; while that is not possible, looking has to do."""
+    with SqliteBroker(path, Settings(max_depth=None, look=60.0)) as other:
+        began = time.monotonic()
+        assert other.wait_result(job, timeout=1.0) is None
+        assert time.monotonic() - began < BOUND
+        waiting = Later(lambda: other.wait_result(job, timeout=60.0))
+        assert other.claim(want(lanes=("r:nobody",)), wait=0.3) == []
+        stopped.kill()
+        broker._database.patience = 20.0
+        broker.finish(take(broker), Outcome("ok", "done at last"))
+        found = waiting.result()
+        assert found
+        assert found.output == "done at last"

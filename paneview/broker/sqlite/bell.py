@@ -16,36 +16,54 @@ from paneview.broker.waiting import Topics
 from paneview.config.locate import MAX_SOCKET_PATH
 
 _CALL_OFF = b"!"
+UNHEARD = 0.2  # seconds between two looks while nobody can ring
 
 
 class SocketBell:
-    """See `paneview.broker.waiting.Bell`."""
+    """See `paneview.broker.waiting.Bell`.
+
+    Where another process keeps the queue locked it cannot be hung up: then nobody waits for longer than a moment
+    between two looks, which need no lock, and it is tried again after each.
+    """
 
     def __init__(self, database: Database, topics: Topics) -> None:
         self.called_off = False
         self._database = database
+        self._topics = topics
+        self._hangs = False
         self._path = _place(database.path) / f"{uuid.uuid4().hex[:12]}"
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         try:
             self._socket.setblocking(False)
             self._socket.bind(str(self._path))
-            with database.write() as step:
-                for topic in dict.fromkeys(topics):
-                    step.sql("INSERT INTO bells VALUES (?, ?)", (topic, str(self._path)))
+            self._hang_up()
         except BaseException as error:
             self._take_down()
             if isinstance(error, OSError):
                 raise BrokerError(f"cannot wait at {self._path}: {error.strerror}") from error
             raise
 
+    def _hang_up(self) -> None:
+        try:
+            with self._database.write(ASIDE) as step:
+                for topic in dict.fromkeys(self._topics):
+                    step.sql("INSERT INTO bells VALUES (?, ?)", (topic, str(self._path)))
+        except UnavailableError:
+            return
+        self._hangs = True
+
     def wait(self, timeout: float) -> None:
         """Sleep until it rings."""
+        if not self._hangs:
+            timeout = min(timeout, UNHEARD)
         poll = select.poll()
         poll.register(self._socket, select.POLLIN)
         poll.poll(max(0, round(timeout * 1000)) + 1)  # up: half a millisecond early would be a busy look
         with suppress(BlockingIOError):
             while True:
                 self.called_off |= self._socket.recv(16) == _CALL_OFF
+        if not self._hangs and not self.called_off:
+            self._hang_up()  # before the look that follows
 
     def call_off(self) -> None:
         """Wake whoever waits here."""
@@ -58,8 +76,9 @@ class SocketBell:
         """Take it down."""
         try:
             # If there is no way, the next one who rings it takes it down.
-            with suppress(UnavailableError), self._database.write(ASIDE) as step:
-                step.sql("DELETE FROM bells WHERE path = ?", (str(self._path),))
+            if self._hangs:
+                with suppress(UnavailableError), self._database.write(ASIDE) as step:
+                    step.sql("DELETE FROM bells WHERE path = ?", (str(self._path),))
         finally:
             self._take_down()
 
