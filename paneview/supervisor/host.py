@@ -129,6 +129,13 @@ class Host:
         self.queue = self._requests.queue = QueueParts(
             self.supervisor, journal, self.server, self.folder, self._environ
         )
+        hears = self.server.heard
+
+        def heard(topics: frozenset[str]) -> None:
+            hears(topics)
+            self.picture.heard(topics)
+
+        self.server.heard = heard
         self._asker = Asker(
             self.supervisor, self.terminal, self.ingest, journal, clock, {**self._environ, **project.env}
         )

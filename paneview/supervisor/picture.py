@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict
 from typing import Any, Protocol
 
@@ -25,6 +26,7 @@ from paneview.supervisor.views import task_view, why
 
 SAMPLE_EVERY = 2.0  # seconds, while somebody looks
 SAMPLE_AT_REST = 4.0  # the same while nothing does anything
+SAMPLE_SOON = 0.2  # after somebody has begun to look: first the screen
 AT_REST = 3  # samples without a difference, after which that is so
 REMEMBER_EVERY = 5.0  # seconds between looks at process trees while nobody does
 
@@ -75,6 +77,7 @@ class Picture:
         self._heads: dict[str, int] = {}
         self._dirty: set[str] = set()
         self._flushing = False
+        self._begun = asyncio.Event()
         self.next_runs: Mapping[str, float] = {}  # of scheduled tasks, epoch seconds
         self.audience: Audience | None = None
         self.log_end: Callable[[str], int] = lambda name: self._heads.get(name, 0)
@@ -132,11 +135,26 @@ class Picture:
         """Sample for as long as the supervisor lives: for whoever looks, and to remember who belongs to whom."""
         still = 0  # samples without a difference
         while True:
-            looked_at = self.audience is not None and self.audience.subscribers("state") > 0
             pause = SAMPLE_AT_REST if still >= AT_REST else SAMPLE_EVERY
-            await asyncio.sleep(pause if looked_at else REMEMBER_EVERY)
+            await self._rest(pause if self._looked_at() else REMEMBER_EVERY)
             self.sample()
-            still = still + 1 if looked_at and not self._tell_usage() else 0
+            still = still + 1 if self._looked_at() and not self._tell_usage() else 0
+
+    def heard(self, topics: frozenset[str]) -> None:
+        """A client has subscribed to these topics: it need not wait for the next sample."""
+        if "state" in topics:
+            self._begun.set()
+
+    def _looked_at(self) -> bool:
+        return self.audience is not None and self.audience.subscribers("state") > 0
+
+    async def _rest(self, seconds: float) -> None:
+        """Wait so long, or until somebody begins to look."""
+        self._begun.clear()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._begun.wait()
+                await asyncio.sleep(SAMPLE_SOON)
 
     def _tell_usage(self) -> bool:
         """Show what uses more or less than was told; whether anything does."""

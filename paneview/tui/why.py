@@ -14,7 +14,7 @@ def why(task: TaskView, picture: Picture) -> str:
     tell = _TELL.get(task.state)
     text = tell(task, picture, now) if tell else task.state
     sentence = f"{name} {text}"
-    reason = clean(task.reason or "").partition("; restart ")[0]  # which says again what the sentence says
+    reason = words.reason(task).partition("; restart ")[0]  # which says again what the sentence says
     told = (
         task.needs_input or not reason or reason in sentence or (task.state == "waiting" and ":" in sentence)
     )
@@ -45,7 +45,7 @@ def _held(name: str, other: TaskView | None, now: float) -> str:
     """What is the matter with a task that another one needs."""
     if other is None:
         return f"there is no {name}"
-    reason = clean(other.reason or "")
+    reason = words.reason(other)
     if other.running and other.probe_failures:
         note = reason.partition(": ")[2] or reason
         times = words.plural(other.probe_failures, "time")

@@ -85,6 +85,11 @@ def state_text(task: TaskView, now: float) -> str:
     return f"{shape.glyph} {shape.word}"
 
 
+def reason(task: TaskView) -> str:
+    """Why it is as it is, as the supervisor says it; of who did it only the name."""
+    return clean(task.reason or "").replace(" by user:", " by ")
+
+
 def rank(task: TaskView) -> int:
     """The smaller the more urgent."""
     return _RANKS.get(condition(task), 2)

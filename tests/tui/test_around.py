@@ -214,9 +214,18 @@ async def test_the_help_is_made_of_the_bindings() -> None:
         assert "Only what fails" not in text(pilot, "#help")
 
 
-async def test_hints_follow_the_focus_and_are_at_most_six() -> None:
-    async with running(shop()) as pilot:
-        assert text(pilot, "#hints") == " s start  x stop  r restart  / filter  ? help  q leave"
+async def test_hints_follow_the_situation_and_the_focus_and_are_at_most_six() -> None:
+    supervisor = shop()
+    async with running(supervisor) as pilot:
+        assert text(pilot, "#hints") == " w why  s start  r restart  / filter  ? help  q leave"
+        fleet(pilot).table.select("db")
+        await eventually(
+            lambda: text(pilot, "#hints") == " s start  x stop  r restart  / filter  ? help  q leave"
+        )
+        supervisor.change("api", needs_input="Overwrite?")
+        await eventually(
+            lambda: text(pilot, "#hints") == " n needs input  i type  x stop  / filter  ? help  q leave"
+        )
         await pilot.press("tab")
         await pilot.pause()
         assert text(pilot, "#hints") == " / search  n older  & filter  f follow  ? help  q leave"

@@ -339,3 +339,36 @@ async def test_a_question_out_of_view_is_told_above_the_rows_and_moves_nothing()
         await eventually(lambda: "◆ t005 needs input: Overwrite? [y/N]" in text(pilot, "#tasks"))
         await pilot.click("#tasks", offset=(20, 0))
         await eventually(lambda: table.cursor == "t005")
+
+
+async def test_what_is_for_one_task_is_for_the_selected_one_whatever_is_marked() -> None:
+    async with running(shop()) as pilot:
+        table = fleet(pilot).table
+        table.select("api")
+        await pilot.press("space", "k", "k")
+        assert (table.targets(), fleet(pilot).target()) == (["api"], table.cursor)
+        await pilot.press("i")
+        await eventually(lambda: f"typing into {table.cursor}" in text(pilot))
+
+
+async def test_the_cursor_comes_back_to_its_task_when_nothing_was_shown() -> None:
+    async with running(many(3)) as pilot:
+        await pilot.press("j", "f")
+        await eventually(lambda: "Nothing fails" in text(pilot, "#tasks"))
+        await pilot.press("f")
+        await eventually(lambda: fleet(pilot).table.cursor == "t001")
+
+
+async def test_what_a_person_did_is_told_once_and_nothing_is_told_before_it_was_measured() -> None:
+    supervisor = Supervisor(
+        [
+            task("web", "stopped", manual_stop=True, reason="stopped by user:ann"),
+            task("api", cpu_percent=0.0, rss_bytes=None),
+        ]
+    )
+    async with running(supervisor, (120, 30)) as pilot:
+        fleet(pilot).table.select("web")
+        await eventually(lambda: "── web ■ stopped by ann ─" in text(pilot, "#log"))
+        assert "0.0%" not in text(pilot, "#tasks")
+        supervisor.change("api", rss_bytes=3 << 20)
+        await eventually(lambda: "0.0%    3M" in text(pilot, "#tasks"))

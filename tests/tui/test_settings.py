@@ -79,8 +79,9 @@ async def test_own_keys_and_colours_and_mistakes_that_harm_nothing(
         assert any("there is no action 'task.flop'" in told for told in toasts(pilot))
         assert app.theme == "mine"
         assert app.inks.failed.color.name == "#123456"
-        assert "X stop" in text(pilot, "#hints")
-        await pilot.press("j", "X")
+        fleet(pilot).table.select("db")
+        await eventually(lambda: "X stop" in text(pilot, "#hints"))
+        await pilot.press("g", "j", "X")
         await eventually(lambda: supervisor.requests("stop") == [{"tasks": ["web"]}])
         await pilot.press("x")
         await pilot.press("question_mark")

@@ -89,11 +89,19 @@ class MainScreen(Screen[None]):
         """The tasks that an action is for."""
         return []
 
+    def target(self) -> str:
+        """The task that an action for a single one is for: the one under the cursor, whatever is marked."""
+        return next(iter(self.targets()), "")
+
     def job_target(self) -> str:
         """For whom a new job would be: the selected task, if it is a worker; empty if nobody suggests itself."""
         names = self.targets()
         task = self.pv.picture.tasks.get(names[0]) if len(names) == 1 else None
         return task.name if task is not None and task.group == "workers" else ""
+
+    def situation(self) -> str:
+        """Which of the `HINTS` fit, where none are for what has the focus."""
+        return ""
 
     def update(self, change: Change) -> None:
         """The picture has changed."""
@@ -109,7 +117,7 @@ class MainScreen(Screen[None]):
         self._lay_out(self.app.size)  # before the first frame, which then needs no second one
         yield Header(crumb=self.CRUMB, id="header")
         yield from self.body()
-        yield Hints(self.HINTS, id="hints")
+        yield Hints(self.HINTS, self.situation, id="hints")
         yield Painted(self._paint_tiny, id="tiny")
 
     def on_mount(self) -> None:
@@ -190,15 +198,15 @@ class MainScreen(Screen[None]):
 
     def action_visit(self) -> None:
         """Into the task's own tmux window, and back."""
-        if names := self.targets():
-            self.run_worker(visit(self.pv, names[0]))
+        if name := self.target():
+            self.run_worker(visit(self.pv, name))
 
     def action_scale(self, by: int) -> None:
         """One replica more or fewer of the task."""
-        if not (names := self.targets()):
+        if not (name := self.target()):
             self.app.bell()
             return
-        base, count = scaled(names[0], by, self.pv.picture)
+        base, count = scaled(name, by, self.pv.picture)
         if by > 0 or count < 1:
             self.run_worker(scale(self.pv, base, count))
             return
@@ -215,14 +223,14 @@ class MainScreen(Screen[None]):
         """Change what the file says about the task."""
         from paneview.tui.editing import edit_task
 
-        if names := self.targets():
-            self.run_worker(edit_task(self.pv, names[0]))
+        if name := self.target():
+            self.run_worker(edit_task(self.pv, name))
 
     def action_type(self) -> None:
         """Type into the task's pane."""
         from paneview.tui.screens.typing import TypingScreen
 
-        task = self.pv.picture.tasks.get(next(iter(self.targets()), ""))
+        task = self.pv.picture.tasks.get(self.target())
         if task is None or not task.running:
             self.pv.tell(f"{clean(task.name)} does not run: s starts it" if task else "no task", failed=True)
         else:

@@ -12,6 +12,7 @@ from textual.containers import Container
 from textual.widget import Widget
 
 from paneview.control.errors import ControlError
+from paneview.tui import words
 from paneview.tui.background import in_background
 from paneview.tui.keys import key
 from paneview.tui.picture import Change
@@ -20,6 +21,7 @@ from paneview.tui.screens.reading import ReadingScreen
 from paneview.tui.widgets.detail import Detail
 from paneview.tui.widgets.divider import Divider
 from paneview.tui.widgets.header import Header
+from paneview.tui.widgets.hints import Hints
 from paneview.tui.widgets.listing import Listing
 from paneview.tui.widgets.logview import LogView
 from paneview.tui.widgets.news import EventStrip
@@ -36,6 +38,8 @@ class FleetScreen(ReadingScreen):
     AUTO_FOCUS = "#tasks"
     HINTS: ClassVar[dict[str, tuple[str, ...]]] = {
         "": ("task.start", "task.stop", "task.restart", "table.filter", "help", "leave"),
+        "asking": ("task.asking", "task.type", "task.stop", "table.filter", "help", "leave"),
+        "failed": ("task.why", "task.start", "task.restart", "table.filter", "help", "leave"),
         "log": ("log.search", "log.older", "log.filter", "log.follow", "help", "leave"),
     }
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -96,10 +100,22 @@ class FleetScreen(ReadingScreen):
         """The marked tasks, else the selected one."""
         return self.table.targets()
 
+    def target(self) -> str:
+        """The selected one."""
+        return self.table.cursor or ""
+
+    def situation(self) -> str:
+        """Somebody asks, or the selected task is in trouble, or all is well."""
+        tasks, selected = self.pv.picture.tasks, self.table.selected
+        if any(task.needs_input for task in tasks.values()):
+            return "asking"
+        return "failed" if selected is not None and words.look(selected).role == "failed" else ""
+
     def update(self, change: Change) -> None:
         """The picture has changed."""
         if change.tasks or change.order or change.link:
             self.table.update(change)
+            self.query_one(Hints).check()
             self._fit_table()
             self.query_one(Detail).redraw()
         if change.events:
@@ -135,6 +151,7 @@ class FleetScreen(ReadingScreen):
             self.pv.selected = message.key
             self.log_view.show(message.key)
             self.query_one(Detail).show(message.key)
+            self.query_one(Hints).check()
 
     @on(Listing.Chosen)
     def drill_down(self) -> None:

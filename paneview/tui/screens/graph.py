@@ -83,7 +83,7 @@ class Tree(Listing):
         name = fit(f"{branch.lines}{fold} {clean(branch.name)}", room)
         taken = cells(branch.lines)
         state = words.state_text(task, self.pv.picture.clock()) if task else f"{look.glyph} {look.word}"
-        told = "as above" if branch.again else clean((task.reason if task else "") or "")
+        told = "as above" if branch.again else words.reason(task) if task else ""
         pieces: list[Piece] = [
             (CURSOR if key == self.cursor else " ", inks.accent),
             (name[:taken], inks.dim),

@@ -88,7 +88,7 @@ def facts(task: TaskView, picture: Picture, inks: Inks, room: int) -> list[tuple
             else ""
         )
         found.append(("pid", [(f"{task.pid}{count}", plain)]))
-    if task.cpu_percent is not None:
+    if task.cpu_percent is not None and task.rss_bytes:  # before, nobody has measured it
         curve = sparkline(list(picture.usage_of.get(task.name, ())), 24)
         found.append(("cpu", [(curve, inks.accent), (f" {words.percent(task.cpu_percent)}", plain)]))
     if task.rss_bytes:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from textual import events
 from textual.binding import Binding
 from textual.strip import Strip
@@ -15,19 +17,38 @@ PROMPT = ("prompt.submit", "prompt.cancel", "prompt.earlier", "prompt.complete")
 
 
 class Hints(Canvas):
-    """Six hints for what has the focus. ``wanted`` gives the ids of bindings, by the focused widget's id."""
+    """Six hints for what has the focus, else for the situation.
 
-    def __init__(self, wanted: dict[str, tuple[str, ...]], *, id: str | None = None) -> None:  # noqa: A002
+    ``wanted`` gives the ids of bindings, by the focused widget's id or the situation's name.
+    """
+
+    def __init__(
+        self,
+        wanted: dict[str, tuple[str, ...]],
+        situation: Callable[[], str],
+        *,
+        id: str | None = None,  # noqa: A002
+    ) -> None:
         super().__init__(id=id)
         self._wanted = wanted
+        self._situation = situation
+        self._shown_for = ""
         self._spans: list[tuple[int, str]] = []
+
+    def check(self) -> None:
+        """The situation may be another one."""
+        if self._situation() != self._shown_for:
+            self.redraw()
 
     def paint(self, width: int, height: int) -> list[Strip]:
         """One line."""
         inks = self.inks
         focused = self.screen.focused
         wanted = {"prompt-line": PROMPT, **self._wanted}
-        ids = wanted.get((focused.id if focused else None) or "", wanted[""])[:MOST]
+        self._shown_for = self._situation()
+        ids = wanted.get((focused.id if focused else None) or "", wanted.get(self._shown_for, wanted[""]))[
+            :MOST
+        ]
         found: dict[str | None, Binding] = {}
         for active in self.screen.active_bindings.values():
             found.setdefault(active.binding.id, active.binding)

@@ -55,6 +55,7 @@ class Listing(Canvas, can_focus=True):
         self.keys: list[str] = []
         self.in_view: list[str] = []
         self.cursor: str | None = None
+        self._left: str | None = None
         self._empty = empty
         self._top = 0
         self._index: dict[str, int] = {}
@@ -76,7 +77,9 @@ class Listing(Canvas, can_focus=True):
         height_in_window = before - self._top
         self.keys = list(keys)
         self._index = {key: at for at, key in enumerate(self.keys)}
-        wanted = cursor if cursor in self._index else self.cursor
+        wanted = cursor if cursor in self._index else (self.cursor or self._left)
+        if not self.keys:
+            self._left = wanted  # for when there is something again
         if wanted not in self._index:
             wanted = self.keys[min(before, len(self.keys) - 1)] if self.keys else None
         # At the very top it stays there: what became urgent is put above the cursor, and must be seen.

@@ -23,7 +23,9 @@ def rule(state: LogState | None, task: TaskView | None, width: int, inks: Inks, 
     if task is not None:
         look = words.look(task)
         left.append((f"{look.glyph} {look.word} ", inks.role(look.role)))
-        reason = f"i answers: {task.needs_input}" if task.needs_input else task.reason
+        reason = words.reason(task).removeprefix(f"{look.word} ")  # which stands before it
+        if task.needs_input:
+            reason = f"i answers: {task.needs_input}"
         if reason:
             taken = sum(len(text) for text, _ in [*left, *right])
             left.append((cut(f"{clean(reason)} ", max(0, width - taken - 2)), inks.dim))

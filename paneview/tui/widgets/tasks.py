@@ -289,7 +289,7 @@ _CELLS: dict[str, Callable[[TaskView, float], str]] = {
     "up": words.uptime_text,
     "exit": lambda task, _: words.exit_text(task),
     "restarts": lambda task, _: str(task.restarts) if task.restarts else "",
-    "cpu": lambda task, _: "" if task.cpu_percent is None else words.percent(task.cpu_percent),
+    "cpu": lambda task, _: words.percent(task.cpu_percent or 0.0) if task.rss_bytes else "",
     "memory": lambda task, _: words.size(task.rss_bytes) if task.rss_bytes else "",
     "pid": lambda task, _: "" if task.pid is None else str(task.pid),
     "group": lambda task, _: clean(task.group or ""),
@@ -304,5 +304,6 @@ def _times(task: TaskView, now: float) -> tuple[str, str]:
 def _detail(task: TaskView) -> str:
     about: tuple[str | None, ...] = (task.description, task.command)
     troubled = words.look(task).role in ("failed", "attention") or task.state == "stopped"
-    texts = (task.reason, *about) if troubled else (*about, task.reason)
+    reason = words.reason(task)
+    texts = (reason, *about) if troubled else (*about, reason)
     return clean(next((text for text in texts if text), ""))
