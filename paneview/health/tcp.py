@@ -82,13 +82,16 @@ class _Attempt:
         connection.setblocking(False)
         code = connection.connect_ex(address)
         if code in (errno.EINPROGRESS, errno.EINTR):
-            self.pending.add(connection)
-            self.loop.add_writer(connection, self._ready, connection)
-        else:
-            self._settle(connection, code)
+            # On the loopback interface the answer is there by now, which saves the trip through the event loop.
+            code = connection.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+            if not code and not _is_connected(connection):
+                self.pending.add(connection)
+                self.loop.add_writer(connection.fileno(), self._ready, connection)
+                return
+        self._settle(connection, code)
 
     def _ready(self, connection: socket.socket) -> None:
-        self.loop.remove_writer(connection)
+        self.loop.remove_writer(connection.fileno())
         self.pending.discard(connection)
         self._settle(connection, connection.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR))
         self._check_all_failed()
@@ -119,9 +122,17 @@ class _Attempt:
     def close(self) -> None:
         """End the attempts still under way."""
         for connection in self.pending:
-            self.loop.remove_writer(connection)
+            self.loop.remove_writer(connection.fileno())
             connection.close()
         self.pending.clear()
+
+
+def _is_connected(connection: socket.socket) -> bool:
+    try:
+        connection.getpeername()
+    except OSError:
+        return False
+    return True
 
 
 def _is_own_end(connection: socket.socket) -> bool:

@@ -12,8 +12,8 @@ from typing import Protocol
 from paneview.config.models import Task
 from paneview.health import LogMatcher, ProbeResult, ProbeSpec, run_probe
 
-FIRST_INTERVAL = 0.05  # seconds between probes at first
-GROWTH = 1.05  # from one interval to the next until it is ready: a twentieth of the time waited so far
+FIRST_INTERVAL = 0.05  # seconds between probes at first, and at least
+SHARE = 0.05  # of the time waited so far: the interval until the task is ready, so that none is found much too late
 
 
 class Log(Protocol):
@@ -54,15 +54,14 @@ class Prober:
         if spec is None:
             return
         environ = {**self._environ, **task.env, "PANEVIEW_TASK": task.name}
-        wait = FIRST_INTERVAL
+        loop = asyncio.get_running_loop()
+        began = loop.time()
         while True:
             result = await run_probe(spec, env=environ, cwd=task.cwd, marker=f"{self._key}-{run}-probe")
-            following = task.health_interval if ready() else min(wait * GROWTH, task.health_interval)
-            self.pause[task.name] = max(FIRST_INTERVAL, following - result.duration)
+            waited = loop.time() - began
+            self.pause[task.name] = _pause(task, result, waited, ready=ready())
             yield result
-            # From beginning to beginning, so that a slow probe does not stretch the interval.
-            wait = task.health_interval if ready() else min(wait * GROWTH, task.health_interval)
-            await asyncio.sleep(max(FIRST_INTERVAL if ready() else wait, wait - result.duration))
+            await asyncio.sleep(_pause(task, result, waited, ready=ready()))
 
     async def _read_log(self, task: Task, run: int) -> AsyncIterator[ProbeResult]:
         assert task.health_log
@@ -80,3 +79,10 @@ class Prober:
                     await grown.wait()
             except TimeoutError:
                 continue
+
+
+def _pause(task: Task, result: ProbeResult, waited: float, *, ready: bool) -> float:
+    """Seconds until the next probe. At the task's interval it counts from beginning to beginning of a probe."""
+    if ready:
+        return max(FIRST_INTERVAL, task.health_interval - result.duration)
+    return min(max(FIRST_INTERVAL, SHARE * waited), task.health_interval)

@@ -87,7 +87,7 @@ _SIGNALS = {int(number) for number in signal.valid_signals()}
 def guard_argv(command: str, exit_file: Path) -> list[str]:
     """The argument list of a pane's process. ``command`` is the user's own shell command."""
     simple = _is_simple(command)
-    guard = _SAME_SHELL if simple and "$" not in command else _OWN_SHELL
+    guard = _OWN_SHELL if "$" in command else _SAME_SHELL
     return [SHELL, "-c", guard, SHELL, command, str(exit_file), f"exec {command}" if simple else _PATIENT]
 
 

@@ -20,15 +20,18 @@ async def ask(spec: ProbeSpec, marker: str = "test-probe-1", **environ: str) -> 
     return await run_probe(spec, env={**os.environ, **environ}, cwd=Path("/"), marker=marker)
 
 
+TURNS = 20  # of the event loop, more than it takes from accepting a connection to having it handled
+
+
 @asynccontextmanager
 async def serve(
     handler: Handler, host: str = "127.0.0.1", tls: ssl.SSLContext | None = None
 ) -> AsyncIterator[int]:
     """A server whose `handler` gets each connection; yields its port."""
-    tasks = set()
+    tasks: set[asyncio.Task[None]] = set()
+    writers: set[asyncio.StreamWriter] = set()
 
-    async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        tasks.add(asyncio.current_task())
+    async def speak(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
             await handler(reader, writer)
         except (ConnectionError, asyncio.CancelledError):
@@ -36,14 +39,22 @@ async def serve(
         finally:
             writer.transport.abort()
 
-    server = await asyncio.start_server(handle, host, 0, ssl=tls)
+    def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writers.add(writer)
+        tasks.add(asyncio.create_task(speak(reader, writer)))
+
+    server = await asyncio.start_server(connected, host, 0, ssl=tls)
     try:
         yield server.sockets[0].getsockname()[1]
     finally:
+        for _ in range(TURNS):
+            await asyncio.sleep(0)
         server.close()
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        for writer in writers:  # also of those whose turn to speak never came
+            writer.transport.abort()
         await server.wait_closed()
 
 
