@@ -387,8 +387,10 @@ def test_a_task_costs_little_memory_beside_its_own(place: Place, sandbox: Sandbo
 def test_the_supervisors_own_log_is_bounded(place: Place) -> None:
     place.start("[tasks.t]\ncommand = 'exec sleep 600'\nhealth_check = 'true'\nhealth_interval = 0.05\n")
     place.wait("t", lambda t: t["healthy"])
-    logs = list(place.sandbox.home.glob("*/supervisor.log*"))
-    before = sum(path.stat().st_size for path in logs)
+    (log,) = wait_until(lambda: list(place.sandbox.home.glob("*/supervisor.log*")))
+    wait_until(lambda: "task_ready t" in log.read_text())  # the last that is to be told
+    logs = [log]
+    before = log.stat().st_size
     probe = place.ask("inspect", "t")["probe"]
     for _ in range(5):  # looking at it, and its probes, say nothing
         place.ask("status")
