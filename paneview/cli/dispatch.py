@@ -8,7 +8,7 @@ import sys
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from paneview.broker import NewJob, Target
+from paneview.broker import NewJob, Target, lanes_of
 from paneview.cli.errors import FAILED, CliError, UsageError
 from paneview.cli.output import clean, print_json
 from paneview.cli.queue import me, opened, seconds, span
@@ -122,9 +122,23 @@ def _print_one(call: Call, broker: Broker, job: NewJob) -> int:
         print_json({"ok": True, "id": submitted.id, "created": submitted.created, "target": target})
     elif submitted.created:
         print(f"{submitted.id}  {clean(job.kind)} for {clean(target)}")
+        if not _somebody(broker, job.target.lane):
+            print(
+                f"nobody alive takes jobs for {clean(target)}: it waits for the first that does",
+                file=sys.stderr,
+            )
     else:
         print(f"{submitted.id}  was there already")
     return 0
+
+
+def _somebody(broker: Broker, lane: str) -> bool:
+    """Whether a live worker takes from this lane."""
+    alive = [view.worker for view in broker.workers.all(alive_only=True)]
+    return any(
+        lane in lanes_of(one.id, one.roles, one.host, [name for name in (one.name, one.pane) if name])
+        for one in alive
+    )
 
 
 def _print_all(call: Call, broker: Broker, kind: str, workers: list[WorkerView]) -> int:

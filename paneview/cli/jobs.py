@@ -241,7 +241,8 @@ def print_done(call: Call, results: list[dict[str, Any]]) -> int:
         print_json({"ok": not failed, **error, "results": results})
     else:
         for one in results:
-            print(f"{clean(one['id'])}: {clean(one.get('error') or one['action'])}")
+            name, problem = clean(one["id"]), clean(one.get("error") or "")
+            print(problem if name in problem else f"{name}: {problem or clean(one['action'])}")
     return FAILED if failed else 0
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -341,6 +342,29 @@ def test_a_cluster(tmp_path: Path) -> None:
             assert broker.reap().expired == ()
             assert broker.events.wait(broker.events.tail(1).cursor, 0.05).events == ()
             assert len(broker.jobs(JobFilter())) == 3
+
+
+@pytest.mark.skipif(shutil.which("openssl") is None, reason="no openssl to make a certificate with")
+def test_an_encrypted_connection_to_a_server_that_can_prove_who_it_is(tmp_path: Path) -> None:
+    cert, key, port = tmp_path / "cert.pem", tmp_path / "key.pem", free_port()
+    subprocess.run(
+        [
+            "openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes",
+            "-keyout", key, "-out", cert, "-days", "2", "-subj", "/CN=localhost",
+            "-addext", "subjectAltName=IP:127.0.0.1",
+        ],
+        check=True,
+        capture_output=True,
+    )  # fmt: skip
+    options = ["--tls-port", str(port), "--tls-cert-file", str(cert), "--tls-key-file", str(key)]
+    with redis_server(*options, "--tls-ca-cert-file", str(cert), "--tls-auth-clients", "no"):
+        url = f"rediss://127.0.0.1:{port}"
+        with pytest.raises(BrokerError, match=r"does not prove who it is: .*\?ca=FILE"):
+            open_broker(url, settings=SETTINGS)
+        with open_broker(f"{url}?ca={cert}", settings=SETTINGS) as broker:
+            waiting = Later(lambda: broker.claim(want(), wait=20.0))
+            id_ = submit(broker)
+            assert [lease.id for lease in waiting.result()] == [id_]
 
 
 @contextmanager

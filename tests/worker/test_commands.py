@@ -75,6 +75,18 @@ def test_dispatch_to_whom_and_how(farm: Farm) -> None:
     assert farm.cli("dispatch", "role:a b", "ping", "--json").json["code"] == "queue"
 
 
+def test_a_job_that_nobody_takes_now_is_told_as_one(farm: Farm) -> None:
+    done = farm.cli("dispatch", "role:cook", "ping")
+    assert (done.status, done.out.split()[1:]) == (0, ["ping", "for", "role:cook"])
+    assert "nobody alive takes jobs for role:cook" in done.err
+    farm.ready("--role", "cook", "--name", "chef")
+    for target in ("role:cook", "chef", "any"):
+        assert farm.cli("dispatch", target, "ping").err == ""
+    id_ = ask(farm, "dispatch", "role:baker", "ping")["id"]
+    assert farm.cli("cancel", id_).status == 0
+    assert farm.cli("cancel", id_).out == f"{id_} was over\n"
+
+
 def test_to_every_worker(farm: Farm) -> None:
     assert farm.cli("broadcast", "ping", "--json").json["code"] == "not_found"
     farm.ready("--role", "a", "--name", "one")

@@ -100,6 +100,10 @@ class Link:
             except _REFUSED as error:
                 raise BrokerError(f"Redis at {self.where} refuses: {error}") from error
             except _AWAY as error:
+                if "certificate verify failed" in str(error):
+                    raise BrokerError(
+                        f"Redis at {self.where} does not prove who it is: {error}; ?ca=FILE names who vouches for it"
+                    ) from error
                 if time.monotonic() + pause > end:
                     raise UnavailableError(f"Redis at {self.where} does not answer: {error}") from error
             except exceptions.RedisError as error:
