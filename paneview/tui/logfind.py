@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -64,7 +64,18 @@ class Finder:
 
     def collect(self) -> None:
         """Begin to find them all, in the background."""
-        self._collecting = asyncio.create_task(self._collect(), name="log hits")
+        self._collecting = asyncio.create_task(self._collect(self._scanned), name="log hits")
+
+    def begin(self, start: int, then: Callable[[int], None]) -> None:
+        """Call ``then`` with the newest hit at or before ``start``, and find all others in the background.
+
+        From the end of the log one pass through it does both.
+        """
+        if start >= self._scanned - 1:
+            self._collecting = asyncio.create_task(self._newest_first(then), name="log hits")
+        else:
+            self.step("back", start, then)
+            self.collect()
 
     def extend(self) -> None:
         """The log has grown: look at what is new."""
@@ -114,6 +125,11 @@ class Finder:
         self._on_change()
 
     async def _one(self, direction: str, start: int) -> int | None:
+        """The next hit at or beyond this line: of all that are known, as soon as they are, else by asking."""
+        if self.complete:
+            numbers = self.hits.numbers
+            at = bisect_right(numbers, start) - 1 if direction == "back" else bisect_left(numbers, start)
+            return numbers[at] if 0 <= at < len(numbers) else None
         following: int | None = start
         while following is not None:
             reply = await self.feed.find(start=following, direction=direction, limit=1, **self.query.args())
@@ -122,8 +138,27 @@ class Finder:
             following = reply["next"]
         return None
 
-    async def _collect(self) -> None:
-        following: int | None = self._scanned
+    async def _newest_first(self, then: Callable[[int], None]) -> None:
+        try:
+            found = await self._one("back", self._scanned)
+        except ControlError as error:
+            self.error = error.message
+            self._on_change()
+            return
+        if found is None:
+            self.complete, self.error = True, "no match"
+            self._on_change()
+            return
+        self.at, self.hits = found, Hits([found])
+        then(found)
+        self._on_change()
+        await self._collect(found - 1)
+
+    async def _collect(self, following: int | None) -> None:
+        """All hits at or before this line."""
+        if following is not None and following < self.feed.first:
+            following, self.complete = None, True
+            self._on_change()
         try:
             while following is not None and self.hits.size() < MOST_HITS:
                 reply = await self.feed.find(

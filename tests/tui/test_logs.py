@@ -107,6 +107,21 @@ async def test_search_finds_what_is_not_loaded_and_counts() -> None:
         assert "paused" in text(pilot, "#log")
 
 
+async def test_a_search_from_the_end_goes_through_the_log_once() -> None:
+    supervisor = logging([f"needle {number}" if number == 3 else f"hay {number}" for number in range(1000)])
+    async with running(supervisor) as pilot:
+        await pilot.press("tab", "slash", *"needle", "enter")
+        await eventually(lambda: "1 of 1 " in text(pilot, "#log"))
+        asked = [(one["start"], one["limit"]) for one in supervisor.requests("log_find")]
+        assert [start for start, _ in asked] == [1000, 2]  # from the end to the hit, then on from it
+        await pilot.press("n")
+        await eventually(lambda: "1 of 1, from the newest again" in text(pilot, "#log"))
+        assert len(supervisor.requests("log_find")) == 2  # all are known by now
+        await pilot.press("escape", "G", "slash", *"nowhere", "enter")
+        await eventually(lambda: "no match" in text(pilot, "#log"))
+        assert len(supervisor.requests("log_find")) == 3
+
+
 async def test_next_previous_and_the_wrap_around_is_told() -> None:
     lines = [f"needle {number}" if number in (3, 500, 900) else f"hay {number}" for number in range(1000)]
     async with running(logging(lines)) as pilot:

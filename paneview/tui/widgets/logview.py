@@ -57,8 +57,7 @@ class LogView(LogWindow):
         state.search = None
         if query is not None:
             state.search = Finder(state.feed, query, self._found)
-            state.search.step("back", self.last_number if start is None else start, self.reveal)
-            state.search.collect()
+            state.search.begin(self.last_number if start is None else start, self.reveal)
         self.sync()
 
     def filter(self, text: str) -> None:
