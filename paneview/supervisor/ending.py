@@ -25,7 +25,8 @@ from paneview.tmux.guard import HELPER, ExitStatus
 logger = logging.getLogger(__name__)
 
 DYING = 0.001  # seconds before the first look: a process that was just signalled is gone by then
-LINGER = 0.05  # seconds in which what is dying with a run, the guard's own helper above all, is no left-over
+# Seconds in which what is dying with a run is no left-over; at the end of each step the guard's own helper is ended.
+STEPS = (0.004, 0.01, 0.036)
 BIRTH = (0.02, 0.1)  # seconds from a fork to its exec: two looks, since a busy machine may delay it
 SWEEP_GRACE = 0.5  # seconds that left-overs of a run which ended by itself get after SIGTERM
 
@@ -77,7 +78,7 @@ class Ender:
     async def sweep(self, live: Live) -> list[str]:
         """End what a run left behind that ended by itself; gives the left-overs as ``pid name``."""
         await asyncio.sleep(DYING)
-        if not await self.look(live) or await self.wait_gone(live, LINGER):
+        if not await self.look(live) or await self._dies(live):
             return []
         left = await self.look(live)
         names = _names(left)
@@ -85,6 +86,15 @@ class Ender:
         while not await self.wait_gone(live, SWEEP_GRACE):
             proc.send(signal.SIGKILL, await self.look(live))
         return names
+
+    async def _dies(self, live: Live) -> bool:
+        """Whether all that is left of an ended run goes within `STEPS`. The guard's helper may have missed its end."""
+        for pause in STEPS:
+            if await self.wait_gone(live, pause):
+                return True
+            left = await self.look(live)
+            proc.send(signal.SIGKILL, [one for one in left if tuple(proc.command_line(one.pid)) == HELPER])
+        return not await self.look(live)
 
     async def sweep_unborn(self, live: Live) -> None:
         """End what tmux may have been making as it died: a process carries its mark from its exec on, not its fork."""

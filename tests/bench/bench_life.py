@@ -30,6 +30,7 @@ def rows(settings: Settings) -> Iterator[Row]:
 def _start(ours: Project, settings: Settings) -> Row:
     times, bare, piped = [], [], []
     for _ in range(settings.runs(10)):
+        ours.settle()
         began = time.perf_counter()
         ours.place.spawn(PANEVIEW, "start", cwd=ours.folder)
         last, _lines = ours.place.bell.count(TASKS)

@@ -26,6 +26,7 @@ from pathlib import Path
 from typing import Any
 
 from paneview.config.paths import control_socket
+from tests.bench.usage import cpu_seconds
 from tests.harness import MARKER, alive, end_all, marked, wait_until
 from tests.terminal import PATIENCE, Screen
 
@@ -189,6 +190,13 @@ class Project:
     def supervisor_pid(self) -> int:
         """The supervisor's process id."""
         return int(self.ask("status")["supervisor"]["pid"])
+
+    def settle(self) -> None:
+        """Return when the supervisor has nothing left to do of what was asked of it before."""
+        pid, before = self.supervisor_pid(), -1.0
+        while (now := cpu_seconds(pid)) != before:
+            before = now
+            time.sleep(0.3)
 
     def kill_supervisor(self) -> None:
         """SIGKILL to the supervisor; returns when it is gone."""
