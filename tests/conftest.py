@@ -27,12 +27,18 @@ from tests.harness import MARKER, Sandbox, end_all, marked
 STRAY = (Path.home() / ".local/state/paneview", Path(f"/tmp/paneview-{os.getuid()}"))
 # Processes that the test has told to end may take this long before they count as left behind.
 GRACE = 3.0
+LONGEST = {"test_readme.py", "test_sample.py"}
 LONGEST_NAME = 200  # characters of what a test is called after
 
 
 def pytest_xdist_auto_num_workers() -> int:
-    """Two more than there are cores: most tests wait for processes half of the time, and none is about speed."""
-    return (os.cpu_count() or 1) + 2
+    """Three more than there are cores: most tests wait more than half of the time, and none is about speed."""
+    return (os.cpu_count() or 1) + 3
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What waits longest begins first, so that nobody waits for it alone at the end."""
+    items.sort(key=lambda item: item.path.name not in LONGEST)
 
 
 def pytest_configure(config: pytest.Config) -> None:
