@@ -151,13 +151,14 @@ def test_C04_once_or_for_good_with_an_interval_and_a_limit_of_300_s(crew: Crew) 
         assert crew.begin("worker", *ECHO, "--once").wait(PATIENCE) == 0
         assert len(crew.ask("jobs", "--state", "pending")["jobs"]) == left
     assert crew.begin("worker", *ECHO, "--once").wait(PATIENCE) == 0  # nothing to do is no failure
-    worker = crew.worker("--command", "sh -c 'sleep 60'", "--interval", "0.5")
+    worker = crew.worker("--command", "sh -c 'echo at it; sleep 60'", "--interval", "0.5")
     short = crew.submit(
         "any", "prompt", "--payload", '{"text": "x"}', "--timeout", "500ms", "--attempts", "1"
     )
     assert re.search(r"0\.5 s|time", crew.result(short)["error"])
     held = crew.ask("submit", "never done")["id"]
     crew.until(held, "leased")
+    wait_until(lambda: crew.said(worker).count("at it") == 2, PATIENCE)  # the short one said so, too
     worker.terminate()
     wait_until(lambda: "under way" in crew.said(worker), PATIENCE)
     worker.terminate()  # asked twice: it hands back what it holds
