@@ -50,7 +50,7 @@ def _task(lines: int) -> AbstractContextManager[Project]:
 
 
 def _flood(
-    ours: Project, lines: int, meanwhile: Callable[[], object] = lambda: time.sleep(0.02)
+    ours: Project, lines: int, meanwhile: Callable[[], object] = lambda: time.sleep(0.05)
 ) -> tuple[float, float]:
     """Seconds from the start until all lines are stored, and seconds that seq itself took."""
     start = time.perf_counter()
