@@ -73,7 +73,7 @@ PICTURES = {
     "queue-200x60": Picture((200, 60), "agents", ("3",), "prompt"),
     "dispatch": Picture((80, 24), "agents", ("3", "d", *"role:w"), "role:worker"),
     "workflows": Picture((118, 34), "agents", ("4",), "default"),
-    "workflow": Picture((200, 60), "agents", ("4", "enter"), "review"),
+    "workflow": Picture((200, 60), "agents", ("4", "enter"), "plan "),
     "ask": Picture((118, 34), "agents", ("a", *"Write the page about cats"), "cats"),
     "graph": Picture((80, 24), "web", ("6",), "worker.1"),
     "graph-200x60": Picture((200, 60), "web", ("6",), "worker.1"),

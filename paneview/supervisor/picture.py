@@ -71,7 +71,7 @@ class Picture:
         self.masker = masker
         self._sampler = Sampler()
         self._usage: dict[str, Usage] = {}
-        self._told: dict[str, Usage] = {}  # to those who look, however often was sampled since
+        self._told: dict[str, Usage | None] = {}  # to those who look, however often was sampled since
         self._sampled = 0.0
         self._began = clock.now()
         self._heads: dict[str, int] = {}
@@ -231,6 +231,8 @@ class Picture:
         dirty, self._dirty = self._dirty, set()
         names = [name for name in self._supervisor.units if name in dirty]
         if self.audience and names:
+            for name in names:  # a new run has none yet, and that is what is told now
+                self._told[name] = self._usage.get(name)
             self.audience.publish_tasks(self._views(names))
 
 

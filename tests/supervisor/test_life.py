@@ -5,11 +5,14 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 import psutil
 import pytest
 
+from paneview.config import paths
+from paneview.control.blocking import Connection
 from paneview.control.errors import ControlError
 from tests.harness import alive, wait_until
 
@@ -322,3 +325,25 @@ def test_a_start_is_done_when_there_is_a_process_whatever_becomes_of_it(project)
     for _ in range(10):
         p.wait("t", "failed")
         assert p.call("start", tasks=["t"])["results"] == [{"ok": True, "task": "t", "action": "started"}]
+
+
+def test_what_a_task_uses_is_told_soon_after_somebody_looks_and_again_after_a_restart(project):
+    one = project('[tasks.web]\ncommand = "exec sleep 1000"\n').serve()
+    wait_until(lambda: one.task("web")["running"])
+    with Connection(str(paths.control_socket(one.state_dir)), timeout=20) as connection:
+        connection.call("subscribe", {"topics": ["state"]})
+        pushes = connection.pushes()
+
+        def used(run):
+            for push in pushes:
+                tasks = push["tasks"] if push["push"] == "tasks" else push["status"]["tasks"]
+                if any(task["run"] == run and task["rss_bytes"] for task in tasks):
+                    return
+
+        used(1)
+        one.call("stop", tasks=["web"])
+        wait_until(lambda: one.task("web")["state"] == "stopped")
+        time.sleep(0.6)  # a sample serves for half a second, and this one shall find nothing
+        one.call("status")
+        one.call("start", tasks=["web"])
+        used(2)
