@@ -28,6 +28,13 @@ DYING = 0.001  # seconds before the first look: a process that was just signalle
 # Seconds in which what is dying with a run is no left-over; at the end of each step the guard's own helper is ended.
 STEPS = (0.004, 0.01, 0.036)
 BIRTH = (0.02, 0.1)  # seconds from a fork to its exec: two looks, since a busy machine may delay it
+UNHEARD = (
+    0.02,
+    0.05,
+    0.1,
+    0.2,
+    0.5,
+)  # seconds between interrupts of a run whose command has not been started yet
 SWEEP_GRACE = 0.5  # seconds that left-overs of a run which ended by itself get after SIGTERM
 
 
@@ -64,12 +71,22 @@ class Ender:
                 left = await self.look(live)  # seen now, found later even where they leave the tree
                 if live.root is None or not proc.interrupt(live.root, getattr(signal, stop_signal)):
                     proc.send(getattr(signal, stop_signal), left)
+                else:
+                    await self._repeat(live, live.root, getattr(signal, stop_signal))
             case Stage.TERMINATE:
                 proc.send(signal.SIGTERM, await self.look(live))
             case Stage.KILL:
                 proc.send(signal.SIGKILL, await self.look(live))
             case _:
                 pass
+
+    async def _repeat(self, live: Live, root: ProcessId, number: int) -> None:
+        """Signal again until there is a command to hear it: the guard's shells survive what comes before."""
+        for pause in UNHEARD:
+            if live.command_pid() is not None or not proc.is_alive(root):
+                return
+            await asyncio.sleep(pause)
+            proc.interrupt(root, number)
 
     async def wait_gone(self, live: Live, within: float | None = None) -> bool:
         """Wait until no process of the run is left; False after ``within`` seconds."""

@@ -164,6 +164,7 @@ class Host:
         if took_over or alive:
             self.journal.note("supervisor_adopted", f"{len(alive)} tasks were running", tasks=alive)
         ended = {run.id: run.task for run in await self.store.runs(limit=10_000)}
+        self.logs.keep(self.project.tasks.values())
         self.logs.recover(ended, await self.terminal.session.panes())
         await self._forget_removed(states)
         await self.server.start()
@@ -272,6 +273,7 @@ class Host:
         self._hooks.project = project.hooks
         self.picture.masker = Masker(project.secret_patterns, project.secret_values)
         self.queue.follow(project)
+        self.logs.keep(project.tasks.values())
         self._replicas = replicas
         self._remember()
         self.server.publish_snapshot()

@@ -23,7 +23,6 @@ LOOK = 2.0  # seconds between two looks, if nothing happens
 GAP = 0.15  # seconds between two pushes at least
 PAUSE = 1.0  # seconds after a call that failed
 DEAD = frozenset({"job_dead", "job_lost", "job_expired", "dead_retried", "dead_purged"})
-MANY = 100  # events at once, after which more may have happened than is known
 
 logger = logging.getLogger(__name__)
 
@@ -94,9 +93,11 @@ class QueueWatch:
         page = await desk.call(lambda broker: broker.events.wait(cursor, LOOK))
         if not page.events:
             return page.cursor
-        desk.changed(dead=any(event.kind in DEAD for event in page.events) or len(page.events) >= MANY)
-        # Only that something happened is wanted: what has piled up since is passed over.
-        return await self._newest()
+        # Only that something happened is wanted: what has piled up since is passed over, though a death may be in it.
+        newest = await self._newest()
+        missed = newest != page.cursor
+        desk.changed(dead=missed or any(event.kind in DEAD for event in page.events))
+        return newest
 
     def _tell(self, queue: Mapping[str, Any]) -> None:
         if queue != self._told:

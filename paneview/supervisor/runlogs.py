@@ -52,6 +52,11 @@ class RunLogs:
         if moved := self._ingest.start():
             self._journal.note("store_damaged", f"logs.db was damaged and set aside as {moved}")
 
+    def keep(self, tasks: Iterable[Task]) -> None:
+        """Hold the logs of these tasks within their limits, whether they run again or not."""
+        for task in tasks:
+            self._ingest.set_limits(task.name, limits_of(task))
+
     def recover(self, runs: Mapping[int, str], panes: Iterable[PaneInfo]) -> None:
         """Take in what the spool still holds of runs that ended while nobody read it (run → task)."""
         self._ingest.recover({run: task for run, task in runs.items() if run not in self._known})

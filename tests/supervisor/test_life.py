@@ -347,3 +347,21 @@ def test_what_a_task_uses_is_told_soon_after_somebody_looks_and_again_after_a_re
         one.call("status")
         one.call("start", tasks=["web"])
         used(2)
+
+
+def test_a_stop_right_after_the_start_is_heard(project):
+    """The guard's shells survive an interrupt, so one that comes before the command would be lost with them."""
+    p = project("""
+        auto_start = false
+        [tasks.t]
+        command = "exec sleep 600"
+        stop_grace_period = 600
+        """).serve()
+    for _ in range(8):
+        p.call("start", tasks=["t"])
+        p.call("stop", tasks=["t"])
+    ends = [
+        (event["detail"]["exit_code"], event["detail"]["signal"]) for event in p.events("task_stopped", "t")
+    ]
+    assert len(ends) == 8
+    assert set(ends) <= {(130, 2), (None, None)}  # nobody knows of one whose guard was not ready to tell

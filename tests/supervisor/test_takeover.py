@@ -39,6 +39,23 @@ def test_the_next_supervisor_finds_the_same_processes(project):
     assert p.events("supervisor_adopted")[0]["detail"]["tasks"] == ["a"]
 
 
+def test_the_log_of_a_task_that_has_ended_keeps_its_limits(project):
+    text = """
+        [tasks.t]
+        command = "seq 1 200000"
+        log_max_size = "{}"
+        log_max_files = 1
+        """
+    p = project(text.format("100MB")).serve()
+    p.wait("t", "done")
+    wait_until(lambda: p.call("log_info", task="t")["end"] == 200_000)
+    p.kill_supervisor()
+    p.write(text.format("200KB"))
+    p.serve()
+    wait_until(lambda: p.call("log_info", task="t")["first"] > 100_000)
+    assert p.task("t")["run"] == 1
+
+
 def test_what_died_meanwhile_is_noticed_with_its_true_exit(project):
     p = project("""
         [tasks.fails]
