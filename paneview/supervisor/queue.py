@@ -16,6 +16,7 @@ import logging
 import queue
 import signal
 import threading
+import time
 import uuid
 from collections.abc import Callable
 from pathlib import Path
@@ -195,6 +196,7 @@ class _Thread(threading.Thread):
         self._broker: Broker | None = None
         self._me = f"supervisor-{uuid.uuid4().hex[:12]}"
         self._hung: set[str] = set()
+        self._next_round = 0.0  # monotonic
 
     def tell(self, action: Action) -> None:
         """Have this done as soon as the queue answers."""
@@ -214,7 +216,7 @@ class _Thread(threading.Thread):
         """Act and look round until told to end."""
         while True:
             if self._turn():
-                self._wait(LOOK)
+                self._wait(max(0.0, self._next_round - time.monotonic()))
             elif not self._ended.is_set():
                 self._wait(PAUSE)
             if self._ended.is_set() and (self._problem or not self._undone):
@@ -246,11 +248,15 @@ class _Thread(threading.Thread):
             while self._undone:  # before all else: a job of a dead worker waits
                 self._undone[0](self._broker)
                 del self._undone[0]
-            if not self._ended.is_set():
+            if not self._ended.is_set() and time.monotonic() >= self._next_round:
+                self._next_round = (
+                    time.monotonic() + LOOK
+                )  # the next dead worker's jobs are not to wait for another
                 self._look_for_silent(self._broker)
                 Reaper(self._broker, self._me, LEADERSHIP).turn()
                 self._call(self._keeper.released, set(self._broker.workers.quarantined()))
         except BrokerError as error:
+            self._next_round = 0.0  # only a whole one tells that the queue answers again
             self._say(str(error))
             if isinstance(error, UnavailableError) and error.stopped is not None:
                 self._call(self._keeper.stopped, error.stopped)
