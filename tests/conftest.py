@@ -32,8 +32,8 @@ LONGEST_NAME = 200  # characters of what a test is called after
 
 
 def pytest_xdist_auto_num_workers() -> int:
-    """Three more than there are cores: most tests wait more than half of the time, and none is about speed."""
-    return (os.cpu_count() or 1) + 3
+    """Five more than there are cores: most tests wait more than half of the time, and none is about speed."""
+    return (os.cpu_count() or 1) + 5
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -8,10 +8,11 @@ import shlex
 import signal
 import sqlite3
 import subprocess
-from contextlib import closing
+from contextlib import closing, suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+import psutil
 import pytest
 
 from paneview.cli.shapes import SHAPES, Failure
@@ -63,7 +64,11 @@ def runs(project: Path, name: str) -> dict[str, Any]:
 
 def supervisors(sandbox: Sandbox) -> list[int]:
     """The processes that supervise in this sandbox."""
-    return [one.pid for one in marked(sandbox.marker) if "--serve" in one.cmdline()]
+    found = []
+    for one in marked(sandbox.marker):
+        with suppress(psutil.NoSuchProcess):
+            found += [one.pid] if "--serve" in one.cmdline() else []
+    return found
 
 
 def test_one_file_with_two_state_homes_is_two_projects(live: Path, sandbox: Sandbox) -> None:

@@ -8,6 +8,7 @@ import os
 import socket
 import subprocess
 import sys
+import threading
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -160,11 +161,13 @@ async def test_blocking_pushes_end_with_the_good_bye(path: Path) -> None:
         with blocking.Connection(path) as connection:
             connection.call("subscribe", {"topics": ["state", "events"]})
             connection.call("status")
+            asked.set()
             return [push["push"] for push in connection.pushes()]
 
+    asked = threading.Event()
     async with serving(path) as (server, _):
         following = asyncio.create_task(asyncio.to_thread(follow))
-        await eventually(lambda: server.subscribers("events"))
+        await eventually(asked.is_set)
         server.publish_event({"id": 1})
     assert await following == ["snapshot", "event", "bye"]
 
