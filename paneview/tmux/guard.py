@@ -49,6 +49,8 @@ _OWN_SHELL = f'{_BEFORE}exec "$0" -c "$3" sh "$1"{_AFTER}'
 _SAME_SHELL = f'{_BEFORE}eval "$3"{_AFTER}'
 _PATIENT = 'trap \'exit "$?"\' INT TERM; eval "$1"'
 _OPERATORS = re.compile(r"[;&|\n`(){}]")
+# A shell's number, name, parent, options or arguments, also in braces: the guard's would be wrong.
+_OF_ITSELF = re.compile(r"\$\{?[#!]?([$0-9@*#-]|PPID|BASHPID)")
 _PROGRAM = re.compile(r"\s*([A-Za-z0-9_./+-]+)(\s|$)")
 # What a shell does itself, in any of them.
 _SHELL_WORDS = frozenset(
@@ -87,7 +89,7 @@ _SIGNALS = {int(number) for number in signal.valid_signals()}
 def guard_argv(command: str, exit_file: Path) -> list[str]:
     """The argument list of a pane's process. ``command`` is the user's own shell command."""
     simple = _is_simple(command)
-    guard = _OWN_SHELL if "$" in command else _SAME_SHELL
+    guard = _OWN_SHELL if _OF_ITSELF.search(command) else _SAME_SHELL
     return [SHELL, "-c", guard, SHELL, command, str(exit_file), f"exec {command}" if simple else _PATIENT]
 
 

@@ -52,6 +52,8 @@ class Ended:
     output: str
     errors: str
     """The end of what it wrote to standard error."""
+    cut: bool
+    """It was still at work when it was told to end: whatever its code says, it did not get done."""
 
 
 class _Stream:
@@ -114,9 +116,10 @@ def run(
     try:
         with command.on_cancel(child.wake):
             child.read(lambda: command.cancelled)
+        cut = process.poll() is None
     finally:
         child.end()
-    return Ended(process.returncode, child.output.end(), child.errors.end().strip())
+    return Ended(process.returncode, child.output.end(), child.errors.end().strip(), cut)
 
 
 class _Child:

@@ -90,8 +90,7 @@ class Shell:
             del self._stops[name]
             _end_left(mark)
         tail = "\n".join(part for part in (ended.output.rstrip(), ended.errors) if part)[-TAIL:]
-        # A shell whose last command was ended before itself says so by its exit code.
-        if limit.cancelled and not 0 <= ended.code <= 128:
+        if ended.cut:
             why = f"[ended after {timeout:g} s]" if limit.late else "[ended]"
             return None, f"{tail}\n{why}"
         return ended.code, tail

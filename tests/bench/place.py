@@ -96,8 +96,8 @@ class Place:
         self.bell = Bell(self.root / "bell")
 
     def ring(self, what: str) -> str:
-        """Shell text that rings the bell with ``what`` and the shell's own pid."""
-        return f"echo {what} $$ > {self.bell.path}"
+        """Shell text that rings the bell with ``what``, a blank and a dash."""
+        return f"echo {what} - > {self.bell.path}"
 
     def run(self, *argv: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
         """Run a program of this place to its end."""
