@@ -36,7 +36,7 @@ class Setup:
 
     def command(self, name: str, final: str = "exec sleep 100000") -> str:
         """Shell text of one task: ring, then stay."""
-        return f"{self.place.ring(name)}; {final}"
+        return f"{self.place.ring(name, '$$')}; {final}"
 
 
 @dataclass(frozen=True)

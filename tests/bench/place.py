@@ -95,9 +95,9 @@ class Place:
         }
         self.bell = Bell(self.root / "bell")
 
-    def ring(self, what: str) -> str:
-        """Shell text that rings the bell with ``what``, a blank and a dash."""
-        return f"echo {what} - > {self.bell.path}"
+    def ring(self, what: str, more: str = "-") -> str:
+        """Shell text that rings the bell with ``what``, a blank and ``more``, such as ``$$``."""
+        return f"echo {what} {more} > {self.bell.path}"
 
     def run(self, *argv: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
         """Run a program of this place to its end."""
