@@ -1,10 +1,10 @@
-"""The supervisor's durable state: tasks, runs and events in ``state.db``, written through aiosqlite.
+"""The supervisor's durable state: tasks, runs and events in ``state.db``, written by a thread of its own.
 
 Group commit: `put` queues a change and returns an awaitable; whatever has gathered when the previous
 transaction is done goes into the next one. Order is kept, so what is durable is always a prefix of what was
 put. At rest a change is durable half a millisecond later; under load hundreds share one commit.
 
-A second, read-only connection serves the queries, so a long look at the events never delays a write. While
+A second, read-only connection (aiosqlite) serves the queries, so a long look at the events never delays a write. While
 the disk is full nothing is dropped: the changes stay queued (the newest state of each task and run, and the
 events), are tried again every second, and `on_trouble` is told. A database found damaged while running is
 moved aside and begun anew.
@@ -13,13 +13,11 @@ moved aside and begun anew.
 from __future__ import annotations
 
 import asyncio
-import json
 import sqlite3
-import time
-from collections.abc import Callable, Collection, Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Iterable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import aiosqlite
 
@@ -27,52 +25,10 @@ from paneview.store import state_schema as schema
 from paneview.store.database import BUSY_TIMEOUT, StoreError, is_damaged, move_aside, prepare, read_only_uri
 from paneview.store.rows import Change, EventRow, Loaded, RunRow
 from paneview.store.state_schema import EventFilter
+from paneview.store.state_writer import Batch, Keep, StateWriter
 
+T = TypeVar("T")
 RETRY = 1.0  # seconds between two tries while the disk is full
-TRIM_STEP = 500  # events deleted at most per commit: under 5 ms
-TRIM_EVERY = (
-    100  # events: so many more than the limit may be kept, since every statement is a trip to another thread
-)
-AGE_CHECK = 60.0  # seconds between two looks for events that are too old
-MAX_QUEUED_EVENTS = 50_000  # kept in memory while nothing can be written; beyond that the oldest go
-
-
-@dataclass(frozen=True, slots=True)
-class Keep:
-    """How much history to keep. None: no limit of that kind."""
-
-    events: int | None = 200_000
-    events_age: float | None = None  # seconds
-    runs: int = 1_000  # per task
-
-
-@dataclass(slots=True)
-class _Batch:
-    """Changes on their way into one transaction: the last state of each key wins, events add up."""
-
-    tasks: dict[str, Mapping[str, Any] | None] = field(default_factory=dict)
-    runs: dict[int, tuple[Any, ...]] = field(default_factory=dict)
-    events: list[tuple[Any, ...]] = field(default_factory=list)
-    waiting: list[asyncio.Future[None]] = field(default_factory=list)
-
-    def add(self, change: Change, done: asyncio.Future[None]) -> None:
-        for name, data in change.tasks.items():
-            self.tasks.pop(name, None)
-            self.tasks[name] = data
-        self.runs.update((run.id, schema.run_values(run)) for run in change.runs)
-        self.events.extend(map(schema.event_values, change.events))
-        self.waiting.append(done)
-
-    def join(self, later: _Batch) -> None:
-        self.tasks.update(later.tasks)
-        self.runs.update(later.runs)
-        self.events.extend(later.events)
-        del self.events[:-MAX_QUEUED_EVENTS]
-        self.waiting.extend(later.waiting)
-
-
-def _encoded(data: Mapping[str, Any]) -> str:
-    return json.dumps(dict(data), ensure_ascii=False)
 
 
 class StateStore:
@@ -83,12 +39,11 @@ class StateStore:
         self._keep = keep
         self._on_trouble = on_trouble
         self._moved: Path | None = None
-        self._queue = _Batch()
+        self._queue = Batch()
+        self._thread = ThreadPoolExecutor(1, "state store")
         self._flusher: asyncio.Task[None] | None = None
         self._closing = False
         self._troubled = False
-        self._next_age_check = 0.0
-        self._next_trim = 0  # the event after which those beyond the limit are looked for again
 
     @classmethod
     async def open(
@@ -104,7 +59,11 @@ class StateStore:
         Raises `StoreTooNewError`, and `StoreError` if the place is unusable.
         """
         store = cls(path, keep or Keep(), on_trouble)
-        await store._connect()
+        try:
+            await store._connect()
+        except BaseException:
+            store._thread.shutdown(wait=False)
+            raise
         return store
 
     async def load(self) -> Loaded:
@@ -162,21 +121,24 @@ class StateStore:
                 await self._flusher
         finally:
             await self._disconnect()
+            self._thread.shutdown(wait=False)
         if self._queue.waiting:
             raise StoreError(f"the last changes could not be written to {self._path}")
 
     async def _connect(self) -> None:
         moved = await asyncio.to_thread(prepare, self._path, schema.MIGRATIONS, pragmas=schema.PRAGMAS)
         self._moved = moved or self._moved
-        self._writer = await aiosqlite.connect(self._path, timeout=BUSY_TIMEOUT, isolation_level=None)
-        await self._writer.execute("PRAGMA synchronous = NORMAL")
+        self._writer = await self._on_thread(StateWriter, self._path, self._keep)
         self._reader = await aiosqlite.connect(
             read_only_uri(self._path), uri=True, timeout=BUSY_TIMEOUT, isolation_level=None
         )
 
     async def _disconnect(self) -> None:
         await self._reader.close()
-        await self._writer.close()
+        await self._on_thread(self._writer.close)
+
+    def _on_thread(self, function: Callable[..., T], *args: Any) -> asyncio.Future[T]:
+        return asyncio.get_running_loop().run_in_executor(self._thread, function, *args)
 
     async def _begin_anew(self) -> None:
         await self._disconnect()
@@ -184,24 +146,13 @@ class StateStore:
         await self._connect()
 
     async def _load(self) -> Loaded:
-        tasks = await self._writer.execute_fetchall("SELECT name, data FROM task")
-        runs = schema.read_runs(await self._writer.execute_fetchall(schema.select_current_runs()))
-        (last_event,) = next(iter(await self._writer.execute_fetchall("SELECT max(id) FROM event")))
-        # Panes, spool and logs may carry run ids that a lost database knew: the clock is above them all.
-        floor = int(time.time()) if self._moved else 0
-        return Loaded(
-            tasks={name: json.loads(data) for name, data in tasks},
-            runs={run.id: run for run in runs},
-            next_run=max((run.id for run in runs), default=floor) + 1,
-            next_event=(last_event or floor) + 1,
-            moved_aside=self._moved,
-        )
+        return await self._on_thread(self._writer.load, self._moved)
 
     async def _flush(self) -> None:
         while self._queue.waiting:
-            batch, self._queue = self._queue, _Batch()
+            batch, self._queue = self._queue, Batch()
             try:
-                await self._write(batch)
+                await self._on_thread(self._writer.write, batch)
             except sqlite3.Error as error:
                 batch.join(self._queue)
                 self._queue = batch
@@ -227,42 +178,3 @@ class StateStore:
             if not (self._troubled and message):
                 self._on_trouble(message)
             self._troubled = message is not None
-
-    async def _write(self, batch: _Batch) -> None:
-        writer = self._writer
-        await writer.execute("BEGIN IMMEDIATE")
-        try:
-            if stored := [(name, _encoded(data)) for name, data in batch.tasks.items() if data is not None]:
-                await writer.executemany(schema.PUT_TASK, stored)
-            if forgotten := [(name,) for name, data in batch.tasks.items() if data is None]:
-                await writer.executemany(schema.FORGET_TASK, forgotten)
-            if batch.runs:
-                await writer.executemany(schema.PUT_RUN, list(batch.runs.values()))
-            if batch.events:
-                await writer.executemany(schema.PUT_EVENT, batch.events)
-            await self._trim(batch)
-            await writer.execute("COMMIT")
-        except BaseException:
-            if writer.in_transaction:
-                await writer.execute("ROLLBACK")
-            raise
-
-    async def _trim(self, batch: _Batch) -> None:
-        """Delete a step of what is beyond the limits: old events by their ids, old runs of the tasks just
-        written."""
-        if batch.events and self._keep.events is not None and batch.events[-1][0] >= self._next_trim:
-            last = batch.events[-1][0]
-            await self._writer.execute(
-                "DELETE FROM event WHERE id IN (SELECT id FROM event WHERE id <= ? ORDER BY id LIMIT ?)",
-                (last - self._keep.events, max(TRIM_STEP, 2 * len(batch.events))),
-            )
-            self._next_trim = last + TRIM_EVERY
-        now = time.time()
-        if self._keep.events_age is not None and now >= self._next_age_check:
-            deleted = await self._writer.execute(
-                "DELETE FROM event WHERE id IN (SELECT id FROM event WHERE ts < ? ORDER BY ts LIMIT ?)",
-                (now - self._keep.events_age, TRIM_STEP),
-            )
-            self._next_age_check = 0.0 if deleted.rowcount == TRIM_STEP else now + AGE_CHECK
-        if ended := {values[1] for values in batch.runs.values() if values[schema.RUN_ENDED_AT] is not None}:
-            await self._writer.executemany(schema.TRIM_RUNS, [(task, self._keep.runs) for task in ended])

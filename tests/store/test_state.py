@@ -17,9 +17,10 @@ import pytest
 
 from paneview.store.database import StoreError, connect, connect_read_only
 from paneview.store.rows import Change, EventRow, RunRow
-from paneview.store.state import Keep, StateStore
+from paneview.store.state import StateStore
 from paneview.store.state_reader import SyncStateReader
 from paneview.store.state_schema import EventFilter
+from paneview.store.state_writer import Keep
 from tests.harness import eventually
 
 
@@ -99,7 +100,7 @@ async def test_many_puts_share_a_commit_and_the_last_wins(store: StateStore, pat
         nonlocal commits
         commits += statement == "COMMIT"
 
-    await store._writer.set_trace_callback(count)
+    store._writer.connection.set_trace_callback(count)
     futures = [
         store.put(Change(tasks={"web": {"n": number}}, events=[event(number)])) for number in range(1, 2001)
     ]
@@ -218,14 +219,14 @@ async def test_a_full_disk_is_told_and_waited_for(path: Path) -> None:
     told: list[str | None] = []
     store = await StateStore.open(path, on_trouble=told.append)
     await store.put(Change(events=[event(1)]))
-    await store._writer.execute("PRAGMA max_page_count = 1")
+    store._writer.connection.execute("PRAGMA max_page_count = 1")
     futures = [
         store.put(Change(events=[event(n, kind="x" * 1000)], tasks={"web": {"n": n}})) for n in range(2, 100)
     ]
     await eventually(lambda: bool(told))
     assert "full" in (told[0] or "")
     assert not futures[-1].done()
-    await store._writer.execute("PRAGMA max_page_count = 100000")
+    store._writer.connection.execute("PRAGMA max_page_count = 100000")
     await asyncio.gather(*futures)
     assert told[1:] == [None]
     assert len(await store.events()) == 99
@@ -235,7 +236,7 @@ async def test_a_full_disk_is_told_and_waited_for(path: Path) -> None:
 async def test_closing_with_a_full_disk_is_an_error(path: Path) -> None:
     store = await StateStore.open(path)
     await store.load()
-    await store._writer.execute("PRAGMA max_page_count = 1")
+    store._writer.connection.execute("PRAGMA max_page_count = 1")
     store.put(Change(events=[event(n, kind="x" * 1000) for n in range(1, 100)]))
     with pytest.raises(StoreError, match="last changes could not be written"):
         await store.close()
