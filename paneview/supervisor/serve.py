@@ -59,6 +59,7 @@ def serve(file: Path, *, env_from: Path | None = None, start_all: bool = True) -
     try:
         return asyncio.run(_serve(project, environ, folder, Options(start_all), debug=debug), debug=debug)
     finally:
+        logging.shutdown()  # whoever started us reads our last words there
         os.close(lock)
 
 

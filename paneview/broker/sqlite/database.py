@@ -21,6 +21,7 @@ from paneview.store.database import PRIVATE, connect
 
 CHECKPOINT_BYTES = 32 * 1024 * 1024  # of the log
 CHECK_EVERY = 64  # commits between two looks at its size
+PAUSES = (0.02, 0.1, 0.4)  # seconds between attempts to open what another is just making
 PATIENCE = 5.0  # seconds that others may keep us from writing
 CLOSING = 1.0  # seconds that they may delay our end
 ASIDE = 0.2  # seconds for what can as well be left undone
@@ -70,7 +71,7 @@ class Database:
             raise BrokerError(f"cannot open the queue {path}: {error.strerror}") from error
         try:
             try:
-                self._connection = _connect(path, durable=durable)
+                self._connection = _connect_patiently(path, durable=durable)
                 self._make_ready()
             except sqlite3.Error as error:
                 raise self._explained(error) from error
@@ -232,6 +233,18 @@ def _close(connection: sqlite3.Connection, gate: Gate) -> None:
         connection.close()
     finally:
         gate.close()  # lets go of the lock
+
+
+def _connect_patiently(path: Path, *, durable: bool) -> sqlite3.Connection:
+    """`_connect`, again where the file was just being made into a database by another process."""
+    for pause in PAUSES:
+        try:
+            return _connect(path, durable=durable)
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_IOERR:
+                raise
+            time.sleep(pause)
+    return _connect(path, durable=durable)
 
 
 def _connect(path: Path, *, durable: bool) -> sqlite3.Connection:
