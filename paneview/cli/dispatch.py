@@ -8,7 +8,7 @@ import sys
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from paneview.broker import NewJob, Target, lanes_of
+from paneview.broker import BrokerError, NewJob, Target, lanes_of
 from paneview.cli.errors import FAILED, CliError, UsageError
 from paneview.cli.output import clean, print_json
 from paneview.cli.queue import me, opened, seconds, span
@@ -133,8 +133,11 @@ def _print_one(call: Call, broker: Broker, job: NewJob) -> int:
 
 
 def _somebody(broker: Broker, lane: str) -> bool:
-    """Whether a live worker takes from this lane."""
-    alive = [view.worker for view in broker.workers.all(alive_only=True)]
+    """Whether a live worker takes from this lane; also where that cannot be told: the job is submitted."""
+    try:
+        alive = [view.worker for view in broker.workers.all(alive_only=True)]
+    except BrokerError:
+        return True
     return any(
         lane in lanes_of(one.id, one.roles, one.host, [name for name in (one.name, one.pane) if name])
         for one in alive

@@ -49,9 +49,8 @@ class _Marks:
 
     def __init__(self, source: Backend) -> None:
         self._source = source
-        self._known: dict[
-            ProcessId, tuple[str, bool]
-        ] = {}  # and whether it was read before the process's exec
+        # And whether it was read before the process's exec.
+        self._known: dict[ProcessId, tuple[str, bool]] = {}
 
     def get(self, row: Row) -> str:
         """The marker of this process, an empty string if it has none or is not ours to read."""

@@ -61,7 +61,7 @@ class StateStore:
         store = cls(path, keep or Keep(), on_trouble)
         try:
             await store._connect()
-        except BaseException:
+        except BaseException:  # also when cancelled: nobody else would end the thread
             store._thread.shutdown(wait=False)
             raise
         return store

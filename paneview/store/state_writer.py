@@ -106,7 +106,7 @@ class StateWriter:
             writer.executemany(schema.PUT_EVENT, batch.events)
             self._trim(batch)
             writer.execute("COMMIT")
-        except BaseException:
+        except BaseException:  # whatever it was: all of it or nothing
             if writer.in_transaction:
                 writer.execute("ROLLBACK")
             raise

@@ -28,13 +28,8 @@ DYING = 0.001  # seconds before the first look: a process that was just signalle
 # Seconds in which what is dying with a run is no left-over; at the end of each step the guard's own helper is ended.
 STEPS = (0.004, 0.01, 0.036)
 BIRTH = (0.02, 0.1)  # seconds from a fork to its exec: two looks, since a busy machine may delay it
-UNHEARD = (
-    0.02,
-    0.05,
-    0.1,
-    0.2,
-    0.5,
-)  # seconds between interrupts of a run whose command has not been started yet
+# Seconds between interrupts of a run whose command has not been started yet.
+UNHEARD = (0.02, 0.05, 0.1, 0.2, 0.5)
 SWEEP_GRACE = 0.5  # seconds that left-overs of a run which ended by itself get after SIGTERM
 
 

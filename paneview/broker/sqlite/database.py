@@ -101,7 +101,7 @@ class Database:
         try:
             if not self._gate.enter(until):
                 raise self._blocked()
-        except BaseException:
+        except BaseException:  # also a Ctrl-C: whoever is not inside keeps nobody out
             self._writing.release()
             raise
 
@@ -241,9 +241,9 @@ def _connect_patiently(path: Path, *, durable: bool) -> sqlite3.Connection:
         try:
             return _connect(path, durable=durable)
         except sqlite3.OperationalError as error:
-            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_IOERR:
+            if code(error) != sqlite3.SQLITE_IOERR:
                 raise
-            time.sleep(pause)
+            time.sleep(pause)  # opening blocks anyway, and belongs on no event loop
     return _connect(path, durable=durable)
 
 

@@ -23,9 +23,8 @@ from paneview.store.database import PRIVATE
 SHORT = 0.003  # seconds: some transactions of others, for which the next one only lets others run
 PAUSES = (0.000_1, 0.002)  # seconds, from and to: between its looks after that
 PAUSES_OF_OTHERS = (0.01, 0.05)
-LONG_SINCE = (
-    0.1  # seconds of waiting after which nobody's haste is of use: whoever is inside does no common work
-)
+# Seconds of waiting after which nobody's haste is of use: whoever is inside does no common work.
+LONG_SINCE = 0.1
 LONG_PAUSE = 0.02
 WRITE_LOCK = 120  # the byte of the -shm file that SQLite locks for a writer
 
