@@ -22,6 +22,7 @@ from paneview.store.ingest import LogIngest
 from paneview.store.reader import LogReader
 from paneview.store.state_reader import SyncStateReader
 from paneview.store.state_schema import EventFilter
+from paneview.tmux.guard import command_pid
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -74,7 +75,7 @@ def _view(task: Task, state: TaskState, run: RunRow | None, masker: Masker) -> d
         "probe_failures": 0,
         "next_probe_at": None,
         "needs_input": None,
-        "pid": process.pid if process else None,
+        "pid": command_pid(process.pid) if process else None,
         "exit_code": state.exit.code,
         "signal": state.exit.signal,
         "restarts": state.attempt,

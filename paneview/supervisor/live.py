@@ -5,9 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from paneview.proc import ProcessId, ProcessTable
-
-GUARD_SHELLS = 2  # between the pane's process and the command: see `paneview.tmux.guard`
+from paneview.proc import ProcessId
+from paneview.tmux import guard
 
 
 @dataclass(eq=False, slots=True)
@@ -29,14 +28,5 @@ class Live:
     def command_pid(self) -> int | None:
         """The command's own process, which people mean; None in the moment before the guard has started it."""
         if self.command is None and self.root is not None:
-            self.command = self._below_the_guard(self.root.pid)
+            self.command = guard.command_pid(self.root.pid)
         return self.command
-
-    def _below_the_guard(self, pid: int) -> int | None:
-        table = ProcessTable.recent()
-        for _ in range(GUARD_SHELLS):
-            children = [row.pid for row in table.tree(pid) if row.ppid == pid]
-            if len(children) != 1:
-                return None
-            (pid,) = children
-        return pid

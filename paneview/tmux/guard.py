@@ -29,6 +29,9 @@ import signal
 from dataclasses import dataclass
 from pathlib import Path
 
+from paneview.proc import ProcessTable
+
+_SHELLS = 2  # between the pane's process and the command
 SHELL = "/bin/sh"
 # What the leader waits with for the terminal to close. A hang-up that comes between its fork and its exec leaves it to
 # end by itself: it is the guard's, and nothing that a task left behind.
@@ -110,3 +113,14 @@ def read_exit_file(path: Path) -> ExitStatus | None:
     if not text.endswith("\n") or not text.strip().isdecimal():
         return None
     return ExitStatus.of_code(int(text))
+
+
+def command_pid(guard: int) -> int | None:
+    """The process of the command under a guard's shells, which people mean; None before the guard has started it."""
+    table, pid = ProcessTable.recent(), guard
+    for _ in range(_SHELLS):
+        children = [row.pid for row in table.tree(pid) if row.ppid == pid]
+        if len(children) != 1:
+            return None
+        (pid,) = children
+    return pid

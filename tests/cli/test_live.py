@@ -290,6 +290,7 @@ def test_what_a_killed_supervisor_left_is_told(live: Path) -> None:
     assert status["running"] is False
     web = task(live, "web")
     assert (web["running"], web["run"], web["state"]) == (True, before["run"], "running")
+    assert web["pid"] == before["pid"]  # the command's, not that of the shells above it
     assert ask(live, "start")["ok"]
     assert (task(live, "web")["pid"], task(live, "web")["run"]) == (before["pid"], before["run"])
 

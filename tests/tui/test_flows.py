@@ -72,7 +72,7 @@ async def test_what_needs_a_person_comes_first_and_nothing_unpriced_is_free() ->
         ):
             assert part in phases
         assert "! reviewer.2 ! careful on 4" in text(pilot, "#header")
-        assert "◆ 2 needs input" in text(pilot, "#header")
+        assert "◆ 2 need input" in text(pilot, "#header")
 
 
 async def test_one_workflow_its_transcript_grows_and_its_diff() -> None:

@@ -53,14 +53,22 @@ class Box(Canvas, can_focus=True):
         blank = Strip.blank(width, bar)
         texts, room = self.text_lines(width), max(0, height - len(self.options) - 5)
         self._from = max(0, min(self._from, len(texts) - room))
-        more = (
-            f"   {self._from + 1}-{self._from + room} of {len(texts)}, pgdn pgup" if len(texts) > room else ""
-        )
+        more = self._more(width - 2 - cells(self._title), room, len(texts)) if len(texts) > room else ""
         texts = texts[self._from : self._from + room]
         strips = [blank, line(width, bar, (f"  {self._title}", inks.title), (more, inks.dim)), blank]
         strips += [line(width, bar, (f"  {text}", self._ink(text))) for text in texts]
         strips += [blank] if texts else []
         return [*strips, *[self._option(at, width) for at in range(len(self.options))], blank]
+
+    def _more(self, width: int, room: int, lines: int) -> str:
+        """Which lines are shown, and the keys for the others, if they fit."""
+        shown = f"{self._from + 1}-{self._from + room}"
+        wishes = (
+            f"   {shown} of {lines}, pgdn pgup",
+            f"  {shown} of {lines}, pgdn",
+            f" {shown}/{lines}, pgdn",
+        )
+        return next((wish for wish in wishes if cells(wish) <= width), "")
 
     def _ink(self, text: str) -> Style:
         return PLAIN if self._role is None else self.inks.role(self._role(text))

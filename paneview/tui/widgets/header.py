@@ -90,7 +90,8 @@ class Header(Canvas):
         pieces: list[Piece] = []
         for key, glyph, word, role in _COUNTS:
             if found[key] and key in only:
-                text = f" {glyph} {found[key]} {word} " if key in worded else f" {glyph}{found[key]} "
+                said = "need input" if key == "asking" and found[key] > 1 else word
+                text = f" {glyph} {found[key]} {said} " if key in worded else f" {glyph}{found[key]} "
                 pieces.append((text, inks.role(role)))
         return pieces
 
