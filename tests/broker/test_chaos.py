@@ -81,7 +81,7 @@ def test_a_worker_whose_clock_is_wrong_works_as_well(lab: Lab, tmp_path: Path) -
 @pytest.fixture
 def own_lab(tmp_path: Path) -> Iterator[RedisLab]:
     """A Redis of this test's own, to be killed."""
-    with redis_server() as server, opened(RedisLab(server)) as lab:
+    with redis_server("--appendfsync", "always") as server, opened(RedisLab(server)) as lab:
         assert isinstance(lab, RedisLab)
         yield lab
 

@@ -24,13 +24,14 @@ from paneview.broker import (
     JobFilter,
     NewJob,
     Outcome,
+    Settings,
     UnavailableError,
     Verdict,
     open_broker,
 )
 from paneview.broker.redis.broker import RedisBroker
-from paneview.broker.redis.link import Link
-from tests.broker.helpers import Later, fail, state, submit, take, want
+from paneview.broker.redis.link import Link, packed
+from tests.broker.helpers import Later, fail, state, submit, take, want, worker_of
 from tests.broker.labs import SETTINGS, RedisLab, opened
 from tests.broker.servers import RedisServer, redis_server
 from tests.harness import free_port, wait_until
@@ -132,7 +133,8 @@ class TestLostReplies:
 class TestAway:
     @pytest.fixture
     def own(self) -> Iterator[RedisServer]:
-        with redis_server() as server:
+        # Else what a busy disk keeps waiting is lost, as the server's manual says of its default.
+        with redis_server("--appendfsync", "always") as server:
             yield server
 
     def test_a_call_waits_for_a_server_that_comes_back(self, own: RedisServer) -> None:
@@ -289,6 +291,14 @@ class TestSetUp:
             assert broker.stats() == []
 
 
+def test_a_command_is_packed_as_the_client_does_it(lab: RedisLab) -> None:
+    words = ("SET", "ké\ud800y", 7, 0.25, "", "x" * 10_000)
+    with lab.server.client as client:
+        packer = client.connection_pool.get_connection()
+        packer.encoder.encoding_errors = "surrogatepass"
+        assert packed(words) == b"".join(packer.pack_command(*words))
+
+
 class TestScripts:
     def test_they_are_sent_once_and_again_after_the_server_has_forgotten(self, lab: RedisLab) -> None:
         broker = lab.open()
@@ -314,6 +324,28 @@ class TestScripts:
             take(broker)
             assert client.llen("{lab}:wake:any") == 1
         assert other.claim(want("w2"), wait=20.0)
+
+    def test_a_job_costs_few_calls_inside_the_server(self, lab: RedisLab) -> None:
+        broker = lab.open()
+        broker.submit_many([NewJob("test", {"text": "x" * 200}) for _ in range(50)])
+        wish = worker_of("dev")
+        (lease,) = broker.claim(wish)
+        with lab.server.client as client:
+            client.config_resetstat()
+            for _ in range(40):
+                (lease,) = broker.finish(lease, Outcome(), claim=wish).leases
+            calls = {name: told["calls"] for name, told in client.info("commandstats").items()}
+        assert calls.pop("cmdstat_evalsha") == 40, "one script brings a result and the next job"
+        assert sum(calls.values()) <= 40 * 24
+
+    def test_old_events_are_let_go(self, lab: RedisLab) -> None:
+        broker = lab.open(Settings(max_depth=None, keep_events=200))
+        for _ in range(10):
+            broker.submit_many([NewJob("test") for _ in range(100)])
+        with lab.server.client as client:
+            assert 200 <= client.xlen("{lab}:events") < 500
+        ids = [int(event.id) for event in broker.events.read(limit=1000).events]
+        assert ids == list(range(ids[0], 1001)), "without a gap"
 
     def test_a_priority_is_exact_after_very_many_jobs(self, broker: RedisBroker, lab: RedisLab) -> None:
         with lab.server.client as client:

@@ -14,6 +14,7 @@ with the process it woke costs a second: the look behind.
 **Streams** would not do: they know no priority and no delay, and the idle time of a pending entry is no lease. One
 carries the events.
 
-AOF (``appendonly yes``) makes what was told submitted survive a ``kill -9`` of the server. Eviction would drop leases
-and jobs: anything but ``maxmemory-policy noeviction`` is warned about.
+AOF (``appendonly yes``) makes what was told submitted survive a ``kill -9`` of the server: always with ``appendfsync
+always`` or ``no``; with ``everysec`` unless the disk was so busy that the server let its file wait, two seconds at
+most. Eviction would drop leases and jobs: anything but ``maxmemory-policy noeviction`` is warned about.
 """

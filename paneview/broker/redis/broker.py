@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import json
 import random
 import uuid
 from collections.abc import Iterable, Sequence
@@ -35,12 +37,13 @@ from paneview.broker.redis.feed import RedisFeed
 from paneview.broker.redis.link import Link
 from paneview.broker.redis.registry import RedisFlags, RedisRegistry
 from paneview.broker.waiting import Topics
-from paneview.rules.jobs import JobState, Verdict, after_error
+from paneview.rules.jobs import JobState, Next, Verdict, after_error
 
 HOLDS: tuple[Hold, Hold, Hold] = ("lost", "held", "cancel")
 FORGET_WORKERS_MS = 86_400_000
 AT_ONCE = 100  # as in common.lua
 CLEAN_STEP = 200
+_KEPT = Next(JobState.DONE)
 
 
 class RedisBroker(Broker):
@@ -50,6 +53,7 @@ class RedisBroker(Broker):
         super().__init__(url, settings)
         self.warnings = warnings
         self._link = link
+        self._name, self._requests = f"{uuid.uuid4().hex}.", itertools.count(1)
         self.events = RedisFeed(link, self.bells, settings.look)
         self.flags = flags = RedisFlags(link)
         self.documents = RedisDocuments(link)
@@ -74,22 +78,26 @@ class RedisBroker(Broker):
         return told
 
     def _claim(self, want: Claim) -> tuple[list[Lease], float | None]:
-        request = uuid.uuid4().hex
-        due, found = self._link.call_once(
-            "claim", lambda again: (codec.wanted(want, self.settings, request, again=again),)
-        )
-        return [codec.to_lease(text) for text in found], due / 1000 if due >= 0 else None
+        request = self._request()
+        wish = codec.wanted(want, self.settings.lease)
+        told = self._link.call_once("claim", lambda again: (wish, request, "1" if again else "0"))
+        due, found = json.loads(told)
+        return [codec.to_lease(one) for one in found], due / 1000 if due >= 0 else None
+
+    def _request(self) -> str:
+        """A name that no other request of anybody has."""
+        return f"{self._name}{next(self._requests)}"
 
     def take(self, job: str, want: Claim) -> Lease | None:
         """This very job."""
-        request = uuid.uuid4().hex
+        request = self._request()
         milliseconds = round(1000 * (self.settings.lease if want.seconds is None else want.seconds))
         told = self._link.call_once(
             "take", lambda again: (job, want.owner, milliseconds, request, "1" if again else "0")
         )
         if told == -1:
             raise UnknownJobError(job)
-        return codec.to_lease(told) if told else None
+        return codec.to_lease(json.loads(told)) if told else None
 
     def renew(self, leases: Sequence[Lease]) -> list[Hold]:
         """Hold on to the jobs."""
@@ -100,32 +108,31 @@ class RedisBroker(Broker):
         self, lease: Lease, outcome: Outcome, *, follow_ups: Sequence[NewJob] = (), claim: Claim | None = None
     ) -> Finished:
         """Bring a result."""
-        after = after_error(
+        after = _KEPT if outcome.status == "ok" else self._after(lease, outcome)
+        wish = codec.wanted(claim, self.settings.lease) if claim else ""
+        fixed = (
+            lease.id, lease.token, outcome.status, to_json("the output", outcome.output),
+            "" if outcome.error is None else f"e{as_text(outcome.error)}", outcome.host, after.state,
+            round(after.delay * 1000), codec.new_jobs(follow_ups, self.settings), wish, self._request(),
+        )  # fmt: skip
+        told = self._link.call_once("finish", lambda again: (*fixed, "1" if again else "0"))
+        verdict, state, submitted, found = json.loads(told)
+        return Finished(
+            Verdict(verdict),
+            JobState(state) if state else None,
+            _submitted(submitted),
+            tuple([codec.to_lease(one) for one in found]),
+        )
+
+    def _after(self, lease: Lease, outcome: Outcome) -> Next:
+        """What a failure leads to, if it counts."""
+        return after_error(
             lease.attempt,
             lease.job.max_attempts,
             retry=outcome.retry,
             retry_in=outcome.retry_in,
             backoff=self.settings.backoff,
             chance=random.random(),  # noqa: S311 - jitter
-        )
-        request = uuid.uuid4().hex
-        fixed = (
-            lease.id, lease.token, outcome.status, to_json("the output", outcome.output),
-            "" if outcome.error is None else f"e{as_text(outcome.error)}", outcome.host, after.state,
-            round(after.delay * 1000), codec.new_jobs(follow_ups, self.settings),
-        )  # fmt: skip
-        verdict, state, submitted, found = self._link.call_once(
-            "finish",
-            lambda again: (
-                *fixed,
-                codec.wanted(claim, self.settings, request, again=again) if claim else "",
-            ),
-        )
-        return Finished(
-            Verdict(verdict),
-            JobState(state) if state else None,
-            _submitted(submitted),
-            tuple(codec.to_lease(text) for text in found),
         )
 
     def release(self, lease: Lease, *, delay: float = 0.0, reason: str = "") -> bool:

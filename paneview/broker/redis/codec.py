@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any, cast
 
 from paneview.broker.model import Attempt, Claim, Job, Lease, NewJob, Result, Settings, to_json
@@ -36,23 +37,15 @@ def new_job(job: NewJob, settings: Settings) -> dict[str, Any]:
 
 def new_jobs(jobs: Sequence[NewJob], settings: Settings) -> str:
     """Several jobs for a script."""
-    return to_json("the jobs", [new_job(job, settings) for job in jobs])
+    return to_json("the jobs", [new_job(job, settings) for job in jobs]) if jobs else "[]"
 
 
-def wanted(want: Claim, settings: Settings, request: str, *, again: bool) -> str:
-    """A claim for a script."""
-    seconds = settings.lease if want.seconds is None else want.seconds
-    return to_json(
-        "a claim",
-        {
-            "owner": want.owner,
-            "n": want.n,
-            "lease_ms": round(seconds * 1000),
-            "request": request,
-            "again": again,
-            "lanes": want.lanes,
-        },
-    )
+@lru_cache(maxsize=64)  # a worker's wish is always the same
+def wanted(want: Claim, lease: float) -> str:
+    """A claim for a script; ``lease``: seconds where it names none."""
+    seconds = lease if want.seconds is None else want.seconds
+    wish = {"owner": want.owner, "n": want.n, "lease_ms": round(seconds * 1000), "lanes": want.lanes}
+    return to_json("a claim", wish)
 
 
 def fields(flat: Sequence[str]) -> dict[str, str]:
@@ -101,11 +94,39 @@ def to_attempts(errors: str) -> tuple[Attempt, ...]:
     return tuple(Attempt(**attempt) for attempt in json.loads(f"[{errors}]")) if errors else ()
 
 
-def to_lease(text: str) -> Lease:
-    """A job that has just been claimed: its hash as a script hands it over."""
-    hash_ = fields(json.loads(text))
-    job = to_job(hash_)
-    return Lease(job, job.owner, job.token, job.attempts, int(hash_["lease_ms"]) / 1000)
+def to_lease(told: Sequence[Any]) -> Lease:
+    """A job that has just been claimed, as ``handed`` in ``common.lua`` tells it."""
+    words, numbers, payload, meta, after, errors = told
+    id_, kind, target, lane, key, group, by, owner, wish = words
+    priority, timeout, attempts, most, token, submitted, leased, until, lease_ms = numbers
+    job = Job(
+        id=id_,
+        kind=kind,
+        payload=payload,
+        target=Target.of(target),
+        lane=lane,
+        priority=priority,
+        state=JobState.LEASED,
+        timeout=float(timeout),
+        attempts=attempts,
+        max_attempts=most,
+        token=token,
+        submitted_at=submitted / 1000,
+        submitted_by=by,
+        key=key,
+        meta=meta,
+        after=tuple(after),
+        group=group,
+        not_before=None,
+        owner=owner,
+        leased_at=leased / 1000,
+        lease_until=until / 1000,
+        cancel=wish[1:] if wish else None,
+        ended_at=None,
+        errors=tuple([Attempt(**attempt) for attempt in errors]),
+        result=None,
+    )
+    return Lease(job, owner, token, attempts, lease_ms / 1000)
 
 
 def to_result(hash_: dict[str, str]) -> Result | None:

@@ -21,26 +21,48 @@ local function job_key(id) return B .. 'job:' .. id end
 
 local function get(id, ...) return redis.call('HMGET', job_key(id), ...) end
 
-local function event(kind, id, worker, detail)
-  local number = redis.call('INCR', B .. 'events:last')
-  local keep = redis.call('GET', B .. 'events:keep') or '100000'
-  redis.call('XADD', B .. 'events', 'MAXLEN', '~', keep, int(number) .. '-0',
-    'ts', int(now), 'kind', kind, 'job', id, 'worker', worker, 'detail', detail or '{}')
-end
+-- A server that is out of memory, or cannot save, refuses commands that add and takes those that remove. So the first
+-- command of a script that writes must be one that adds: it fails before anything is done, never half way.
+local function check_room() redis.call('SET', B .. 'probe', '') end
+
+-- Each call of the server takes as long as a hundred lines of a script. So events and numbers are gathered, and written
+-- by `write_down` when the script has done the rest.
+local events, numbers = {}, {}
+
+local function event(kind, id, worker, detail) events[#events + 1] = { kind, id, worker, detail or '{}' } end
 
 local function count(state, lane, change)
-  if redis.call('HINCRBY', B .. 'n:' .. state, lane, change) <= 0 then
-    redis.call('HDEL', B .. 'n:' .. state, lane)
+  local lanes = numbers[state] or {}
+  numbers[state] = lanes
+  lanes[lane] = (lanes[lane] or 0) + change
+end
+
+local function write_down()
+  for state, lanes in pairs(numbers) do
+    for lane, change in pairs(lanes) do
+      if change ~= 0 and redis.call('HINCRBY', B .. 'n:' .. state, lane, change) <= 0 then
+        redis.call('HDEL', B .. 'n:' .. state, lane)
+      end
+    end
+  end
+  if #events == 0 then return end
+  local last = redis.call('INCRBY', B .. 'events:last', #events)
+  for i, one in ipairs(events) do
+    redis.call('XADD', B .. 'events', int(last - #events + i) .. '-0',
+      'ts', int(now), 'kind', one[1], 'job', one[2], 'worker', one[3], 'detail', one[4])
+  end
+  if last % 64 < #events then
+    redis.call('XTRIM', B .. 'events', 'MAXLEN', '~', redis.call('GET', B .. 'events:keep') or '100000')
   end
 end
 
 local function counted(state, lane) return tonumber(redis.call('HGET', B .. 'n:' .. state, lane) or '0') end
 
--- Wakes one who sleeps on the lane, or the next who goes to sleep there.
+-- Wakes one who sleeps on the lane, or the next who goes to sleep there within a minute.
 local function wake(name)
-  redis.call('LPUSH', B .. 'wake:' .. name, '.')
-  redis.call('LTRIM', B .. 'wake:' .. name, 0, 63)
-  redis.call('PEXPIRE', B .. 'wake:' .. name, 60000)
+  local tokens = redis.call('LPUSH', B .. 'wake:' .. name, '.')
+  if tokens == 1 then redis.call('PEXPIRE', B .. 'wake:' .. name, 60000) end
+  if tokens > 64 then redis.call('LTRIM', B .. 'wake:' .. name, 0, 63) end
 end
 
 local function wake_ears(id)
@@ -76,9 +98,8 @@ local function queue_or_delay(id, due)
   end
 end
 
--- Takes a job out of whatever set its state has.
-local function withdraw(id)
-  local state, lane, owner, seq = unpack(get(id, 'state', 'lane', 'owner', 'seq'))
+-- Takes a job out of the set that its state has.
+local function take_out(id, state, lane, owner)
   if state == 'queued' then
     redis.call('ZREM', B .. 'ready:' .. lane, id)
   elseif state == 'delayed' then
@@ -94,7 +115,12 @@ local function withdraw(id)
   elseif state then
     redis.call('ZREM', B .. 'over:' .. state, id)
   end
-  return tonumber(seq), lane
+end
+
+local function withdraw(id)
+  local state, lane, owner, seq = unpack(get(id, 'state', 'lane', 'owner', 'seq'))
+  take_out(id, state, lane, owner)
+  return tonumber(seq)
 end
 
 local function attempt_error(id, message)
@@ -181,6 +207,7 @@ end
 
 local function promote()
   local due = redis.call('ZRANGEBYSCORE', B .. 'delayed', '-inf', int(now), 'LIMIT', 0, AT_ONCE)
+  if #due > 0 then check_room() end
   for _, id in ipairs(due) do
     withdraw(id)
     queue_or_delay(id, 0)
@@ -197,20 +224,39 @@ local function expire()
   return late
 end
 
--- A claimed job on its way to its holder: one string, since a client takes long over a reply of many parts.
-local function handed(id) return cjson.encode(redis.call('HGETALL', job_key(id))) end
+-- A claimed job on its way to its holder: one string of JSON, since a client takes long over a reply of many parts.
+-- `paneview.broker.redis.codec.to_lease` reads it. `known` is what `get` finds of these fields:
+local HANDED = { 'lane', 'priority', 'token', 'attempts', 'not_before', 'kind', 'target', 'key', 'group', 'submitted_by',
+  'cancel', 'timeout', 'max_attempts', 'submitted_at', 'payload', 'meta', 'after', 'errors' }
 
-local function lease(id, owner, lease_ms, request)
-  local _, lane = withdraw(id)
-  local token = redis.call('HINCRBY', job_key(id), 'token', 1)
-  local attempt = redis.call('HINCRBY', job_key(id), 'attempts', 1)
-  redis.call('HSET', job_key(id), 'state', 'leased', 'owner', owner, 'leased_at', int(now), 'lease_ms', lease_ms,
-    'lease_until', int(now + lease_ms), 'due', '', 'not_before', '', 'request', request)
-  redis.call('ZADD', B .. 'leases', int(now + lease_ms), id)
+local function handed(id, known, owner, leased_at, lease_until, lease_ms)
+  local lane, priority, token, attempts, _, kind, target, key, group, by, wish, timeout, most, at, payload, meta,
+    after, errors = unpack(known)
+  return '[' .. cjson.encode({ id, kind, target, lane, key, group, by, owner, wish }) .. ',[' ..
+    table.concat({ priority, timeout, attempts, most, token, at, leased_at, lease_until, lease_ms }, ',') ..
+    '],' .. payload .. ',' .. meta .. ',' .. after .. ',[' .. errors .. ']]'
+end
+
+-- Leases a job that is in its `state`'s set.
+local function lease(id, state, owner, lease_ms, request)
+  local known = get(id, unpack(HANDED))
+  local lane, since, till = known[1], int(now), int(now + lease_ms)
+  known[3], known[4] = known[3] + 1, known[4] + 1
+  redis.call('HSET', job_key(id), 'state', 'leased', 'owner', owner, 'token', known[3], 'attempts', known[4],
+    'leased_at', since, 'lease_ms', lease_ms, 'lease_until', till, 'request', request)
+  if known[5] ~= '' then redis.call('HSET', job_key(id), 'due', '', 'not_before', '') end
+  take_out(id, state, lane, owner)
+  redis.call('ZADD', B .. 'leases', till, id)
   redis.call('SADD', B .. 'owner:' .. owner, id)
   count('leased', lane, 1)
-  event('job_claimed', id, owner, '{"attempt":' .. attempt .. ',"token":' .. token .. '}')
-  return handed(id)
+  event('job_claimed', id, owner, '{"attempt":' .. known[4] .. ',"token":' .. known[3] .. '}')
+  return handed(id, known, owner, since, till, lease_ms)
+end
+
+-- A job that is leased, again.
+local function leased(id)
+  local owner, since, till, lease_ms = unpack(get(id, 'owner', 'leased_at', 'lease_until', 'lease_ms'))
+  return handed(id, get(id, unpack(HANDED)), owner, since, till, lease_ms)
 end
 
 -- What this very request leased, if its reply was lost; in the same order.
@@ -221,38 +267,66 @@ local function leased_by(owner, request)
     if its == request then ranked[#ranked + 1] = { id, rank(priority, seq) } end
   end
   table.sort(ranked, function(one, other) return one[2] < other[2] end)
-  for i, pair in ipairs(ranked) do found[i] = handed(pair[1]) end
+  for i, pair in ipairs(ranked) do found[i] = leased(pair[1]) end
   return found
 end
 
--- The next jobs: { owner, n, lease_ms, request, again, lanes = {...} }
-local function claim(want)
-  if want.again then
-    local found = leased_by(want.owner, want.request)
+local function keys(kind, lanes)
+  local names = {}
+  for i, lane in ipairs(lanes) do names[i] = B .. kind .. lane end
+  return names
+end
+
+-- The best of the lanes, and how many each has of them: one more than can be taken, to see if anything is left there.
+-- `hint`: a lane that is likely to have some.
+local function best_of(lanes, n, hint)
+  local best, seen = {}, {}
+  local full = redis.call('EXISTS', unpack(keys('ready:', lanes)))
+  local function look(lane)
+    local some = redis.call('ZRANGE', B .. 'ready:' .. lane, 0, n, 'WITHSCORES')
+    for i = 1, #some, 2 do best[#best + 1] = { some[i], tonumber(some[i + 1]), lane } end
+    if #some > 0 then full = full - 1 end
+    seen[lane] = #some / 2
+  end
+  for _, lane in ipairs(lanes) do
+    if lane == hint and full > 0 then look(lane) end
+  end
+  for _, lane in ipairs(lanes) do
+    if full > 0 and not seen[lane] then look(lane) end
+  end
+  table.sort(best, function(one, other) return one[2] < other[2] end)
+  return best, seen
+end
+
+-- Sleepers on the lanes: the one that woke us may have been meant for what is left; where nothing is, nobody is to wake.
+local function leave_tokens(lanes, left)
+  local empty = {}
+  for _, lane in ipairs(lanes) do
+    if (left[lane] or 0) == 0 then
+      empty[#empty + 1] = lane
+    elseif redis.call('EXISTS', B .. 'wake:' .. lane) == 0 then
+      wake(lane)
+    end
+  end
+  if #empty > 0 then redis.call('DEL', unpack(keys('wake:', empty))) end
+end
+
+-- The next jobs: { owner, n, lease_ms, lanes = {...} }, the request's own name, whether it is repeated, a hint.
+local function claim(want, request, again, hint)
+  if again then
+    local found = leased_by(want.owner, request)
     if #found > 0 then return found end
   end
   promote()
   expire()
-  local best, left = {}, {} -- one more of each lane than can be taken: is anything left there?
-  for _, lane in ipairs(want.lanes) do
-    local some = redis.call('ZRANGE', B .. 'ready:' .. lane, 0, want.n, 'WITHSCORES')
-    left[lane] = #some / 2
-    for i = 1, #some, 2 do best[#best + 1] = { some[i], tonumber(some[i + 1]), lane } end
-  end
-  table.sort(best, function(one, other) return one[2] < other[2] end)
+  local best, left = best_of(want.lanes, want.n, hint)
   local found = {}
   for i = 1, math.min(want.n, #best) do
-    found[i] = lease(best[i][1], want.owner, want.lease_ms, want.request)
-    left[best[i][3]] = left[best[i][3]] - 1
+    local id, _, lane = unpack(best[i])
+    found[i] = lease(id, 'queued', want.owner, want.lease_ms, request)
+    left[lane] = left[lane] - 1
   end
-  for _, lane in ipairs(want.lanes) do
-    local tokens = redis.call('EXISTS', B .. 'wake:' .. lane) == 1
-    if left[lane] > 0 and not tokens then
-      wake(lane) -- the one that woke us may have been meant for what is left
-    elseif tokens and left[lane] == 0 then
-      redis.call('DEL', B .. 'wake:' .. lane)
-    end
-  end
+  leave_tokens(want.lanes, left)
   return found
 end
 

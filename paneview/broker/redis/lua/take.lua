@@ -3,7 +3,7 @@ local id = ARGV[1]
 local state, request, owner = unpack(get(id, 'state', 'request', 'owner'))
 if not state then return -1 end
 if ARGV[5] == '1' and state == 'leased' and request == ARGV[4] and owner == ARGV[2] then
-  return handed(id)
+  return leased(id)
 end
 if state ~= 'queued' and state ~= 'delayed' then return 0 end
-return lease(id, ARGV[2], tonumber(ARGV[3]), ARGV[4])
+return lease(id, state, ARGV[2], tonumber(ARGV[3]), ARGV[4])
