@@ -51,13 +51,9 @@ def events(call: Call) -> int:
     if call.flag("follow"):
         with Follower(call, most, lambda found: print_each(found, as_json=call.json)) as queue:
             return follow(here, wanted, as_json=call.json, queue=queue)
-    try:
-        found = _recorded(here.ask, wanted)
-    except NoSupervisor:
-        from paneview.cli.offline import stored_events  # noqa: PLC0415
-
-        found = stored_events(here.file, here.folder, wanted)
-    found, warnings = among(call, [with_alias(event) for event in found], most)
+    found, warnings = among(call, [with_alias(event) for event in _past(here, wanted)], most)
+    if not found and (kinds or wanted["task"]):
+        warnings.append(_what_there_is(_past(here, {**wanted, "task": None, "kinds": None, "limit": PAGE})))
     if call.json:
         warned = {"warnings": warnings} if warnings else {}
         print_json({"ok": True, "events": found, "count": len(found), **warned})
@@ -66,6 +62,24 @@ def events(call: Call) -> int:
         for warning in warnings:
             print(f"! {clean(warning)}", file=sys.stderr)
     return 0
+
+
+def _past(here: place.Place, wanted: dict[str, Any]) -> list[dict[str, Any]]:
+    try:
+        return _recorded(here.ask, wanted)
+    except NoSupervisor:
+        from paneview.cli.offline import stored_events  # noqa: PLC0415
+
+        return stored_events(here.file, here.folder, wanted)
+
+
+def _what_there_is(found: list[dict[str, Any]]) -> str:
+    """Instead of no answer at all to what may be a misspelt name."""
+    kinds = sorted({str(event["event"]) for event in found})
+    tasks = sorted({str(event["task"]) for event in found if event["task"]})
+    if not found:
+        return "no event at all is recorded of that time"
+    return f"no such event; recorded are {', '.join(kinds)}" + (f"; of {', '.join(tasks)}" if tasks else "")
 
 
 def _recorded(

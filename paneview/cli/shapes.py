@@ -274,7 +274,7 @@ class Events(Success):
     """The oldest first."""
     count: int
     warnings: list[str] | None = None
-    """Why the queue's events are missing."""
+    """Why the queue's events are missing; what there is instead, where a kind or a task has none."""
 
 
 class Entry(Shape):

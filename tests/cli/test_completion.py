@@ -1,16 +1,15 @@
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 
+import paneview
 from paneview.cli.completion import complete
 from tests.cli.support import run
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 
 @pytest.fixture(autouse=True)
@@ -49,6 +48,19 @@ def test_candidates(line: str, expected: list[str]) -> None:
 def test_a_broken_file_completes_to_nothing(project: Path) -> None:
     (project / "paneview.toml").write_text("[tasks.web")
     assert complete(["stop", ""]) == []
+
+
+def test_every_kind_of_event_of_a_supervisor_is_offered() -> None:
+    rooms = [Path(paneview.__file__).parent / name for name in ("rules", "supervisor")]
+    sources = [file.read_text() for room in rooms for file in room.glob("*.py")]
+    emitted = {
+        kind
+        for source in sources
+        for kind in re.findall(r'(?:\bEmit|\.note|\.note_session)\(\s*"([a-z_]+)"', source)
+        + re.findall(r'\.note_task\([^"()]*"([a-z]+_[a-z_]+)"', source)
+    }
+    assert len(emitted) > 30
+    assert emitted <= set(complete(["events", "--kind", ""]))
 
 
 def test_hidden_commands_and_options_are_not_offered() -> None:

@@ -279,6 +279,18 @@ def test_a_missing_or_old_tmux_names_the_package(project: Path, sandbox: Sandbox
     assert "3.2a or newer is needed, found 2.9" in old.err
 
 
+def test_a_kind_or_task_without_events_is_told_what_there_is(live: Path) -> None:
+    (nothing,) = ask(live, "events", "--kind", "start")["warnings"]
+    assert nothing == "no event at all is recorded of that time"
+    supervise(live)
+    ask(live, "start", "db")
+    for words in (("--kind", "start"), ("--task", "bd")):
+        (instead,) = ask(live, "events", *words)["warnings"]
+        assert instead.startswith("no such event; recorded are ")
+        assert "task_started" in instead
+        assert instead.endswith("; of db")
+
+
 def test_what_a_killed_supervisor_left_is_told(live: Path) -> None:
     supervise(live)
     ask(live, "start")
