@@ -7,7 +7,6 @@ import gc
 import os
 import sys
 import time
-from collections import deque
 from collections.abc import Callable
 from functools import partial
 from importlib import import_module
@@ -26,6 +25,7 @@ from paneview.tui import flownews, terminal
 from paneview.tui import theme as themes
 from paneview.tui.askhistory import Asked
 from paneview.tui.doing import Doing
+from paneview.tui.inturn import InTurn
 from paneview.tui.keys import key
 from paneview.tui.link import Link, MakeControl
 from paneview.tui.logstate import Logs
@@ -47,8 +47,6 @@ SCREENS = {
     "events": ("events", "EventsScreen"),
     "graph": ("graph", "GraphScreen"),
 }
-# What opens with a key and is typed into: the first letters may be on their way elsewhere by then.
-TYPED_INTO = ("prompt-line", "ask-text", "form-target")
 
 
 def _palette() -> type[Provider]:
@@ -104,7 +102,7 @@ class PaneviewApp(App[int], inherit_bindings=False):
         self.asked = Asked()
         self.failure: Exception | None = None
         self.farewell = ""
-        self._handed_on: deque[events.Key] = deque(maxlen=64)
+        self._typed = InTurn(self, super().on_event)
         self._start = start
         self._linking: asyncio.Task[None] | None = None
         self.ansi_theme_dark, self.ansi_theme_light = themes.DARK_TERMINAL, themes.LIGHT_TERMINAL
@@ -165,24 +163,12 @@ class PaneviewApp(App[int], inherit_bindings=False):
             self._linking.cancel()
             await asyncio.gather(self._linking, return_exceptions=True)
 
-    def on_key(self, event: events.Key) -> None:
-        """Hand keys to the prompt that were on their way to another widget when it opened.
-
-        Textual decides where a key goes before it looks at the key before it: of "/error" typed in one go, or pasted,
-        the search would get nothing.
-        """
-        line = self.screen.focused
-        if line is None or line.id not in TYPED_INTO:
-            return
-        if event in self._handed_on:
-            self._handed_on.remove(event)
-            return
-        event.prevent_default()
-        event.stop()
-        again = events.Key(event.key, event.character)
-        again._set_forwarded()
-        self._handed_on.append(again)
-        line.post_message(again)
+    async def on_event(self, event: events.Event) -> None:
+        """Keys and pastes that are new here go to the widgets in turn."""
+        if isinstance(event, events.Key | events.Paste) and not event.is_forwarded:
+            await self._typed.take(event)
+        else:
+            await super().on_event(event)
 
     def tell(self, message: str, *, failed: bool = False) -> None:
         """A toast. The message is data: nothing in it is markup."""

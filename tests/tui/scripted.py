@@ -60,6 +60,7 @@ class Supervisor:
         self.asked: list[tuple[str, dict[str, Any]]] = []
         self.answers: dict[str, dict[str, Any] | ControlError] = {}
         self.up = True
+        self.delay = 0.0  # s that an answer takes
         self.first = 0
         self.leaves_at_once = False
         self._push: Callable[[dict[str, Any]], None] = lambda _: None
@@ -119,7 +120,7 @@ class Supervisor:
         if not self.up:
             raise ControlError("the supervisor ended", "disconnected")
         self.asked.append((do, args))
-        await asyncio.sleep(0)
+        await asyncio.sleep(self.delay)
         answer = self.answers.get(do)
         if isinstance(answer, ControlError):
             raise answer

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import pytest
+from textual import events
 
 from paneview.control.errors import ControlError
 from paneview.tui.editing import difference, editor
+from paneview.tui.screens.typing import PaneView
 from paneview.tui.typing import Stroke, requests, stroke
 from tests.harness import eventually
 from tests.tui.running import fleet, running, text, toasts
@@ -67,6 +69,41 @@ async def test_every_key_goes_to_the_task_until_the_one_that_ends_it() -> None:
         await pilot.press("ctrl+right_square_bracket")
         await pilot.pause()
         assert fleet(pilot).is_current
+
+
+async def test_what_is_typed_while_the_last_key_is_under_way_goes_too() -> None:
+    supervisor = shop()
+    supervisor.answers["screen"] = {"lines": ["Sure? "], "column": 6, "row": 0}
+    async with running(supervisor) as pilot:
+        await pilot.press("j", "j", "j", "j", "i")
+        await eventually(lambda: "Sure?" in text(pilot))
+        supervisor.delay = 0.05
+        for name in ("y", "e", "s", "enter"):
+            pilot.app.simulate_key(name)
+        pilot.app.post_message(events.Paste("all\nof it"))
+        pilot.app.simulate_key("q")
+        await eventually(lambda: len(supervisor.requests("send_keys")) == 4)
+        typed = [args for do, args in supervisor.asked if do in ("send_keys", "paste")]
+        assert [args.get("keys") or args["text"] for args in typed] == [
+            ["y"], ["es"], ["Enter"], "all\nof it", ["q"],
+        ]  # fmt: skip
+
+
+async def test_a_refusal_stays_until_something_else_is_typed() -> None:
+    supervisor = shop()
+    supervisor.answers["screen"] = {"lines": ["Sure? "], "column": 6, "row": 0}
+    supervisor.answers["send_keys"] = ControlError("tmux is gone", "failed")
+    async with running(supervisor) as pilot:
+        await pilot.press("j", "j", "j", "j", "i", "y")
+        await eventually(lambda: "tmux is gone; ctrl+] goes back" in text(pilot))
+        before = len(supervisor.requests("screen"))
+        pilot.app.screen.query_one(PaneView).look()
+        await eventually(lambda: len(supervisor.requests("screen")) > before)
+        await pilot.pause()
+        assert "tmux is gone" in text(pilot)
+        del supervisor.answers["send_keys"]
+        await pilot.press("y")
+        await eventually(lambda: "tmux is gone" not in text(pilot))
 
 
 async def test_a_pane_that_cannot_be_had_is_told() -> None:

@@ -64,6 +64,7 @@ class FleetScreen(ReadingScreen):
     def __init__(self) -> None:
         super().__init__()
         self._hears_queue = False
+        self._table_height: int | str | None = None
 
     def on_mount(self) -> None:
         """The header tells when the table shows less than all."""
@@ -215,6 +216,6 @@ class FleetScreen(ReadingScreen):
             wanted = max(3, min(needed, max(LEAST_ROWS, height // 3)))
         elif self.has_class("wide"):
             wanted = max(6, min(needed, height * 2 // 3))
-        if getattr(self, "_table_height", None) != wanted:
+        if self._table_height != wanted:
             self._table_height = wanted
             self.table.styles.height = wanted

@@ -38,7 +38,8 @@ class PaneView(Canvas, can_focus=True):
     def __init__(self, task: str) -> None:
         super().__init__(id="pane")
         self.task_name = task
-        self.error = ""
+        self.error = ""  # why the pane is not seen
+        self._refused = ""  # why what was typed last did not go there
         self._rows: list[str] = []
         self._cursor = (0, 0)
         self._keys: deque[Stroke | str] = deque()
@@ -85,11 +86,12 @@ class PaneView(Canvas, can_focus=True):
             left.append((f"{shape.glyph} {shape.word} ", inks.role(shape.role)))
         right = [(" ctrl+] ends ", inks.attention), ("──", inks.rule)]
         strips = [spread(width, inks.base, left, right, ("─", inks.rule))]
-        rows = height - 1 - bool(self.error)
+        error = self._refused or self.error
+        rows = height - 1 - bool(error)
         first = max(0, min(len(self._rows) - rows, self._cursor[1] - rows + 1))
         strips += [self._row(at, width) for at in range(first, min(first + rows, len(self._rows)))]
-        if self.error:  # what was last seen stays above it
-            strips.append(line(width, inks.base, (f" {clean(self.error)}; ctrl+] goes back", inks.failed)))
+        if error:  # what was last seen stays above it
+            strips.append(line(width, inks.base, (f" {clean(error)}; ctrl+] goes back", inks.failed)))
         return strips
 
     def _row(self, at: int, width: int) -> Strip:
@@ -112,18 +114,25 @@ class PaneView(Canvas, can_focus=True):
     async def _send_all(self) -> None:
         """In the order in which they were typed, those that wait together."""
         while self._keys:
-            strokes: list[Stroke] = []
-            while self._keys and isinstance(self._keys[0], Stroke):
-                strokes.append(self._keys.popleft())  # type: ignore[arg-type]
+            self._refused = ""
             try:
-                for args in requests(strokes):
-                    await self.pv.link.call("send_keys", task=self.task_name, **args)
-                if self._keys:
+                if isinstance(self._keys[0], Stroke):
+                    for args in requests(self._strokes()):
+                        await self.pv.link.call("send_keys", task=self.task_name, **args)
+                else:
                     await self.pv.link.call("paste", task=self.task_name, text=self._keys.popleft())
             except ControlError as error:
                 self._keys.clear()
-                self._fail(error.message)
+                self._refused = error.message
+                self.redraw()
         self.look(ECHO)
+
+    def _strokes(self) -> list[Stroke]:
+        """Take the keys up to the next paste."""
+        taken: list[Stroke] = []
+        while self._keys and isinstance(self._keys[0], Stroke):
+            taken.append(self._keys.popleft())  # type: ignore[arg-type]
+        return taken
 
     def _look(self) -> None:
         self._due = None
@@ -136,16 +145,12 @@ class PaneView(Canvas, can_focus=True):
         try:
             reply = await self.pv.link.call("screen", task=self.task_name)
         except ControlError as error:
-            self._fail(error.message)
+            self.error = error.message
+            self.redraw()
             return
         self.error, self._rows = "", reply["lines"]
         self._cursor = (reply["column"], reply["row"])
         self.redraw()
-
-    def _fail(self, reason: str) -> None:
-        self.error = reason
-        if self.is_attached:
-            self.redraw()
 
 
 class TypingScreen(MainScreen):

@@ -1,0 +1,63 @@
+"""Whatever opens with a key and is typed into: it gets all that is typed behind that key, and in order."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+from textual import events
+from textual.app import App
+from textual.widgets import Input
+
+from paneview.tui import inturn
+from paneview.tui.widgets.asktext import AskText
+from tests.harness import eventually
+from tests.tui.flow_scenes import team
+from tests.tui.running import running
+
+TYPED = ("x", "backspace", "x", "y", "left", "backspace", "z")
+OPENS = ("a", "d", "slash", "colon", "ctrl+p")
+
+
+def written(app: App[int]) -> str | None:
+    """What is in the line or text that has the focus."""
+    match app.screen.focused:
+        case AskText() as text:
+            return text.text
+        case Input() as line:
+            return line.value
+    return None
+
+
+@pytest.mark.parametrize("opening", OPENS)
+async def test_nothing_overtakes_what_was_typed_before(opening: str) -> None:
+    """However far that is on its way when the next key comes: so many turns of the event loop are between two."""
+    async with running(team()) as pilot:
+        app = pilot.app
+        screen = app.screen
+        for turns in (0, 1, 2, 3, 5, 8, 13, 21, 34, 55):
+            for name in (opening, *TYPED):
+                app.simulate_key(name)
+                for _ in range(turns):
+                    await asyncio.sleep(0)
+            await eventually(lambda: written(app) == "zy")
+            await pilot.press("end", "backspace", "backspace", "escape")  # no draft is left
+            await eventually(lambda: app.screen is screen and written(app) is None)
+
+
+async def test_a_paste_keeps_its_place() -> None:
+    async with running(team()) as pilot:
+        app = pilot.app
+        app.simulate_key("slash")
+        app.post_message(events.Paste("b"))
+        app.simulate_key("c")
+        await eventually(lambda: written(app) == "bc")
+
+
+async def test_a_key_that_goes_down_with_its_widget_holds_nothing_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with running(team()) as pilot:
+        app = pilot.app
+        monkeypatch.setattr(inturn.InTurn, "_follow", lambda *_: None)  # nothing comes back
+        for name in ("slash", "b", "c"):
+            app.simulate_key(name)
+        await eventually(lambda: written(app) == "bc")
