@@ -13,7 +13,17 @@ from pathlib import Path
 
 import pytest
 
-from paneview.broker import BrokerError, NewJob, Outcome, Target, UnavailableError, Worker, open_broker
+from paneview.broker import (
+    BrokerError,
+    JobFilter,
+    JobState,
+    NewJob,
+    Outcome,
+    Target,
+    UnavailableError,
+    Worker,
+    open_broker,
+)
 from paneview.broker.sqlite import database, leases
 from paneview.broker.sqlite.broker import SqliteBroker
 from tests.broker.helpers import Later, job, state, submit, take, want
@@ -59,6 +69,43 @@ def test_the_log_is_copied_now_and_then_and_only_behind_the_gate(
         other.close()
         assert broker._database.one("PRAGMA wal_autocheckpoint") == (0,)
         assert broker._database.one("PRAGMA integrity_check") == ("ok",)
+
+
+def test_the_log_is_written_over_after_so_many_rows_of_all_who_write(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(database, "CHECKPOINT_ROWS", 100)
+    monkeypatch.setattr(database, "CHECK_EVERY", 4)
+    wal = Path(f"{path}-wal")
+    with SqliteBroker(path, SETTINGS) as broker, SqliteBroker(path, SETTINGS) as other:
+        sizes = []
+        for _ in range(200):
+            submit(broker)
+            submit(other)
+            sizes.append(wal.stat().st_size)
+        assert sizes[100] == sizes[-1] < 1_000_000, "once it is long enough it does not grow"
+        copied = path.stat().st_size
+        assert copied > 100_000
+        assert broker._database.one("PRAGMA integrity_check") == ("ok",)
+        assert len(other.claim(want(n=500))) == 400
+
+
+def test_a_queue_of_the_first_schema_is_brought_up_to_date(path: Path) -> None:
+    with SqliteBroker(path, SETTINGS) as broker:
+        done, waiting = submit(broker), submit(broker)
+        broker.finish(take(broker), Outcome())
+        with broker._database.write() as step:
+            step.sql("DROP INDEX jobs_failed")
+            step.sql("DROP TABLE documents")
+            step.sql(
+                "CREATE INDEX jobs_over ON jobs (state, seq) WHERE state IN ('done', 'dead', 'cancelled')"
+            )
+            step.sql("PRAGMA user_version = 1")
+    with SqliteBroker(path, SETTINGS) as broker:
+        assert [one.id for one in broker.jobs(JobFilter(states=frozenset({JobState.DONE})))] == [done]
+        assert take(broker).id == waiting
+        assert broker.documents.versions("any") == {}
+        assert broker._database.rows("SELECT 1 FROM sqlite_master WHERE name = 'jobs_over'") == []
 
 
 def test_a_reader_that_stays_only_puts_the_copying_off(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

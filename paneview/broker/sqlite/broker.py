@@ -79,7 +79,7 @@ class SqliteBroker(Broker):
         if not worth_it:
             return [], due
         with self._database.write() as step:
-            rows = leases.claim(step, want, self.settings.lease)
+            rows = leases.claim(step, want, self.settings.lease, leases.survey(step))
         return [to_lease(row) for row in rows], None
 
     def take(self, job: str, want: Claim) -> Lease | None:
@@ -100,10 +100,11 @@ class SqliteBroker(Broker):
         text = held_result(outcome)
         submitted: tuple[Submitted, ...] = ()
         with self._database.write() as step:
-            verdict, state = settle(step, lease, outcome, text, self.settings)
+            found = leases.survey(step, lease.id)
+            verdict, state = settle(step, lease, outcome, text, self.settings, needed=found.needed)
             if follow_ups and verdict is Verdict.ACCEPTED and state is JobState.DONE:
                 submitted = follow(step, follow_ups, self.settings)
-            rows = leases.claim(step, claim, self.settings.lease) if claim else []
+            rows = leases.claim(step, claim, self.settings.lease, found) if claim else []
         return Finished(verdict, state, submitted, tuple([to_lease(row) for row in rows]))
 
     def release(self, lease: Lease, *, delay: float = 0.0, reason: str = "") -> bool:

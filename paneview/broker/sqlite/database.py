@@ -19,8 +19,12 @@ from paneview.broker.sqlite.gate import Gate
 from paneview.broker.sqlite.schema import MIGRATIONS
 from paneview.store.database import PRIVATE, connect
 
-CHECKPOINT_BYTES = 32 * 1024 * 1024  # of the log
-CHECK_EVERY = 64  # commits between two looks at its size
+# The log is copied into the database after so many changed rows, of all processes, which is some 30 MB of jobs, and
+# then written over: bytes that are there are written faster than a file grows. Long rows may make it longer than that:
+# then it is cut off.
+CHECKPOINT_ROWS = 10_000
+CHECKPOINT_BYTES = 64 * 1024 * 1024
+CHECK_EVERY = 64  # commits between two looks
 PAUSES = (0.02, 0.1, 0.4)  # seconds between attempts to open what another is just making
 PATIENCE = 5.0  # seconds that others may keep us from writing
 CLOSING = 1.0  # seconds that they may delay our end
@@ -39,6 +43,8 @@ class Step:
         self.topics: set[str] = set()
         self.events: list[tuple[Any, ...]] = []
         """Written last, all at once."""
+        self.heard = True
+        """False: it is known that nobody has hung up a bell."""
 
     def rows(self, statement: str, *values: Any) -> list[Any]:
         """Everything that a query finds."""
@@ -62,6 +68,7 @@ class Database:
         self._writing = threading.Lock()
         self._lock = threading.RLock()
         self._commits = 0
+        self._told_rows = 0
         self._next_checkpoint = CHECKPOINT_BYTES
         self._wal = f"{path}-wal"
         try:
@@ -133,7 +140,7 @@ class Database:
                         yield step
                         if step.events:
                             self._connection.executemany(_EVENT, step.events)
-                        paths = _bells_of(step)
+                        paths = _bells_of(step) if step.heard else set()
                         step.sql("COMMIT")
                     except BaseException:
                         with suppress(sqlite3.Error):  # SQLite may have rolled back by itself
@@ -163,16 +170,22 @@ class Database:
                 return Step(self._connection)
 
     def _checkpoint(self) -> None:
-        """Copy the log into the database and empty it, when it is long and no reader is in the way."""
-        if os.stat(self._wal).st_size < self._next_checkpoint:
+        """Copy the log into the database, when it is long, and begin it anew, when no reader is in the way."""
+        changes = self._connection.total_changes
+        rows = self._gate.tally(changes - self._told_rows)
+        self._told_rows = changes
+        too_long = os.stat(self._wal).st_size >= self._next_checkpoint
+        if not too_long and rows < CHECKPOINT_ROWS:
             return
+        mode = "TRUNCATE" if too_long else "RESTART"
         self._connection.execute("PRAGMA busy_timeout = 0")
         try:
-            busy = self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
+            busy = self._connection.execute(f"PRAGMA wal_checkpoint({mode})").fetchone()[0]
         finally:
             self._connection.execute(f"PRAGMA busy_timeout = {1000 * BUSY:.0f}")
-        # Behind a reader that stays, try again when the log is longer.
-        self._next_checkpoint = self._next_checkpoint * 2 if busy else CHECKPOINT_BYTES
+        self._gate.tally(-rows)
+        if too_long:  # behind a reader that stays, try again when the log is longer
+            self._next_checkpoint = self._next_checkpoint * 2 if busy else CHECKPOINT_BYTES
 
     def _take_down(self, paths: list[str]) -> None:
         # What was written is written: the next one who rings them will try again.

@@ -30,10 +30,10 @@ def follow(step: Step, follow_ups: Sequence[NewJob], settings: Settings) -> tupl
 
 
 def settle(
-    step: Step, lease: Lease, outcome: Outcome, text: str, settings: Settings
+    step: Step, lease: Lease, outcome: Outcome, text: str, settings: Settings, *, needed: bool
 ) -> tuple[Verdict, JobState | None]:
     """What becomes of the job; ``text`` is `held_result` of the outcome. See `Broker.finish`."""
-    if outcome.status == "ok" and _held(step, lease, text):
+    if outcome.status == "ok" and _held(step, lease, text, needed=needed):
         return Verdict.ACCEPTED, JobState.DONE
     row = step.one(
         "SELECT state, token, attempts, max_attempts, cancel, errors, leased_at FROM jobs WHERE id = ?",
@@ -79,23 +79,24 @@ WHERE seq = ? AND id = ? AND token = ? AND state = 'leased' AND cancel IS NULL
 """  # nothing else to be set: what is leased is not due
 
 
-def _held(step: Step, lease: Lease, text: str) -> bool:
+def _held(step: Step, lease: Lease, text: str, *, needed: bool) -> bool:
     """The usual case in one statement: who holds the job has done it. False: it is another case."""
     if not step.sql(_END_HELD, (text, step.wall, lease.mark, lease.id, lease.token)).rowcount:
         return False
-    _tell_done(step, lease.id, lease.owner)
+    _tell_done(step, lease.id, lease.owner, needed=needed)
     return True
 
 
 def _done(step: Step, result: Result) -> None:
     step.sql(_END, (to_json("the result", result.as_json()), step.wall, result.job))
-    _tell_done(step, result.job, result.worker)
+    _tell_done(step, result.job, result.worker, needed=True)
 
 
-def _tell_done(step: Step, job: str, worker: str) -> None:
+def _tell_done(step: Step, job: str, worker: str, *, needed: bool) -> None:
     note(step, "job_done", job, worker)
     step.topics.add(job_topic(job))
-    after_done(step, job)
+    if needed:
+        after_done(step, job)
 
 
 def _again(step: Step, result: Result, after: Next) -> None:

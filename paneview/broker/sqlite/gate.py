@@ -68,6 +68,14 @@ class Gate:
             if is_next:
                 fcntl.flock(self._next, fcntl.LOCK_UN)
 
+    def tally(self, more: int) -> int:
+        """Add to a sum that all who come in share, and tell it. Only inside. A disk that is full adds nothing."""
+        known = os.pread(self._descriptor, 8, 0)
+        total = more + (int.from_bytes(known, "little") if len(known) == 8 else 0)
+        with suppress(OSError):
+            os.pwrite(self._descriptor, total.to_bytes(8, "little"), 0)
+        return total
+
     def leave(self) -> None:
         """Let the next one in."""
         fcntl.flock(self._descriptor, fcntl.LOCK_UN)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 from paneview.broker.errors import UnknownJobError
 from paneview.broker.model import Attempt, Claim, Hold, Lease, Result, to_json
@@ -24,8 +24,9 @@ UPDATE jobs SET state = 'leased', owner = ?, token = token + 1, attempts = attem
     not_before = NULL, lease_until = ?, lease_seconds = ?
 WHERE seq = ? AND state IN ('queued', 'delayed') RETURNING {SELECTED}, seq
 """  # noqa: S608 - our own names
-_DUE = """
-SELECT (SELECT min(due) FROM jobs WHERE state = 'delayed'), (SELECT min(lease_until) FROM jobs WHERE state = 'leased')
+_SURVEY = """
+SELECT (SELECT min(due) FROM jobs WHERE state = 'delayed'), (SELECT min(lease_until) FROM jobs WHERE state = 'leased'),
+    EXISTS (SELECT 1 FROM needs WHERE need = ?), EXISTS (SELECT 1 FROM bells)
 """
 _BEST_OF_A_LANE = """
 SELECT * FROM (SELECT priority, seq FROM jobs WHERE state = 'queued' AND lane = ? ORDER BY priority DESC, seq LIMIT ?)
@@ -55,12 +56,29 @@ def look(database: Database, want: Claim, now: float) -> tuple[bool, float | Non
     return bool(queued) or (due is not None and due <= 0), due
 
 
-def claim(step: Step, want: Claim, default: float) -> list[Row]:
+class Survey(NamedTuple):
+    """What a step has to look after besides its job, found with one statement since each takes its time."""
+
+    due: bool
+    """Delayed jobs are to be queued."""
+    late: bool
+    """Leases have run out."""
+    needed: bool
+    """Other jobs wait for this one."""
+
+
+def survey(step: Step, job: str = "") -> Survey:
+    """Look around, first of all."""
+    due, late, needed, heard = step.one(_SURVEY, job)
+    step.heard = bool(heard)
+    return Survey(due is not None and due <= step.now, late is not None and late <= step.now, bool(needed))
+
+
+def claim(step: Step, want: Claim, default: float, found: Survey) -> list[Row]:
     """The next jobs of these lanes, of what is due by now, too: rows for `to_lease`, once nobody waits for us."""
-    due, late = step.one(_DUE)
-    if due is not None and due <= step.now:
+    if found.due:
         promote(step)
-    if late is not None and late <= step.now:
+    if found.late:
         expire(step)
     values = [value for lane in want.lanes for value in (lane, want.n)]
     best = sorted(step.rows(_best_statement(len(want.lanes)), *values), key=lambda row: (-row[0], row[1]))

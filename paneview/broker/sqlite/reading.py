@@ -29,7 +29,7 @@ def result(database: Database, job_id: str) -> Result | None:
 
 
 def jobs(database: Database, wanted: JobFilter) -> list[Job]:
-    """Jobs, newest first: one index per state, or the group's."""
+    """Jobs, newest first: by an index of the state or the group; those that are done by going back through all."""
     if wanted.group:
         sources: list[tuple[str, tuple[str, ...]]] = [("grp = ? AND grp <> ''", (wanted.group,))]
     elif wanted.states:
