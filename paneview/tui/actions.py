@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from paneview.control.errors import ControlError
-from paneview.tui import words
+from paneview.tui import terminal, words
 from paneview.tui.picture import Picture
 from paneview.tui.text import clean
 
@@ -64,9 +64,12 @@ async def visit(app: PaneviewApp, name: str) -> None:
     if app.is_headless or app.picture.file is None:
         return
     command = [sys.executable, "-P", "-m", "paneview", "attach", name, "--back", "--file", app.picture.file]
-    with app.suspend():
-        process = await asyncio.create_subprocess_exec(*command, stderr=asyncio.subprocess.PIPE)
-        _, said = await process.communicate()
+    try:
+        with terminal.lent(app):
+            process = await asyncio.create_subprocess_exec(*command, stderr=asyncio.subprocess.PIPE)
+            _, said = await process.communicate()
+    except terminal.AlreadyLentError:
+        return
     if process.returncode:
         app.tell(clean(said.decode("utf-8", "replace").strip()) or f"attach {name}: failed", failed=True)
 

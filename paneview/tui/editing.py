@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from paneview.control.errors import ControlError
+from paneview.tui import terminal
 from paneview.tui.screens.dialogs import Dialog, Option
 from paneview.tui.text import clean
 
@@ -26,7 +27,7 @@ _ROLES = {"+": "ok", "-": "failed"}
 
 
 def editor(environ: Mapping[str, str] = os.environ) -> list[str]:
-    """The user's editor, as a list of words."""
+    """The user's editor, as a list of words. Raises ValueError for a quote that does not end."""
     return shlex.split(environ.get("VISUAL") or environ.get("EDITOR") or "vi")
 
 
@@ -89,15 +90,17 @@ async def in_editor(app: PaneviewApp, name: str, text: str) -> str | None:
     with tempfile.TemporaryDirectory(prefix="paneview-") as folder:
         file = Path(folder) / name.replace("/", "_")
         file.write_text(text, encoding="utf-8", newline="")
-        command = editor()
         try:
-            with app.suspend():
+            command = editor()
+            with terminal.lent(app):
                 process = await asyncio.create_subprocess_exec(*command, str(file))
                 status = await process.wait()
-        except (OSError, SuspendNotSupported) as error:
-            app.tell(f"{command[0]}: {error}; $EDITOR names another editor", failed=True)
+            if status:
+                app.tell(f"{command[0]} ended with {status}: nothing was changed", failed=True)
+                return None
+            return file.read_bytes().decode("utf-8", "replace")
+        except terminal.AlreadyLentError:
             return None
-        if status:
-            app.tell(f"{command[0]} ended with {status}: nothing was changed", failed=True)
+        except (OSError, ValueError, SuspendNotSupported) as error:
+            app.tell(f"no editor: {error}; $EDITOR names another", failed=True)
             return None
-        return file.read_bytes().decode("utf-8", "replace")

@@ -19,8 +19,8 @@ import sys
 import termios
 import threading
 from codecs import getincrementaldecoder
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from queue import Full
 from typing import TYPE_CHECKING, Any
 
@@ -37,6 +37,7 @@ READ_SIZE = 4096
 CHECK = 0.1  # s between looks at a terminal that does not read
 PATIENCE = 2.0  # s for the way out before it is cut short
 LEAVING = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
+TYPED = (signal.SIGINT, signal.SIGQUIT)  # by keys, to all that a terminal has in the foreground
 
 
 class Terminal(LinuxDriver):
@@ -44,6 +45,8 @@ class Terminal(LinuxDriver):
 
     stuck = False
     """The terminal did not take the last words: leave without flushing."""
+    lent = False
+    """Another program has the terminal."""
 
     def __init__(self, app: App[Any], **settings: Any) -> None:
         super().__init__(app, **settings)
@@ -146,6 +149,34 @@ def on_leaving_signals(leave: Callable[[int], None]) -> None:
     loop = asyncio.get_running_loop()
     for number in LEAVING:
         loop.add_signal_handler(number, take, number)
+
+
+class AlreadyLentError(Exception):
+    """Another program has the terminal: the key for this one was pressed before that was seen."""
+
+
+@contextmanager
+def lent(app: App[Any]) -> Iterator[None]:
+    """Give the terminal to another program; meanwhile Ctrl-C and Ctrl-\\ mean that one, as does all that is typed.
+
+    Raises AlreadyLentError, and SuspendNotSupported where there is no terminal.
+    """
+    loop, driver = asyncio.get_running_loop(), app._driver
+    if isinstance(driver, Terminal) and driver.lent:
+        raise AlreadyLentError
+    with app.suspend():
+        if isinstance(driver, Terminal):
+            driver.lent = True
+        for number in TYPED:
+            loop.add_signal_handler(number, lambda: None)  # to ignore it would be inherited by that program
+        try:
+            yield
+        finally:
+            for number in TYPED:
+                loop.remove_signal_handler(number)
+            on_leaving_signals(app.exit)
+            if isinstance(driver, Terminal):
+                driver.lent = False
 
 
 def on_hang_up(leave: Callable[[int], None]) -> None:

@@ -75,6 +75,65 @@ def test_the_definition_is_edited_seen_and_applied(
     )
 
 
+def test_ctrl_c_in_the_editor_is_for_the_editor(
+    sandbox: Sandbox, asking: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    editor = sandbox.root / "editor"
+    editor.write_text(
+        "#!/bin/sh\ntrap 'sed -i s/1000/1001/ $1; exit 0' INT\necho at work\nwhile :; do sleep 0.05; done\n"
+    )
+    editor.chmod(0o755)
+    monkeypatch.setenv("VISUAL", str(editor))
+    pane = Pane(sandbox, asking)
+    pane.wait_for("▌ ask", "still")
+    pane.type("j", "j", "e")
+    pane.wait_for("at work")
+    pane.type("C-c")
+    pane.wait_for("Change still?", '+command = "exec sleep 1001"')
+    pane.type("n")
+    pane.wait_for("nothing was changed")
+    pane.type("C-c")
+    pane.wait_for("Ctrl-C does nothing here")
+
+
+def test_a_key_pressed_twice_opens_one_editor(
+    sandbox: Sandbox, asking: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    editor, opened = sandbox.root / "editor", sandbox.root / "opened"
+    editor.write_text(f"#!/bin/sh\necho at work >>{opened}\necho at work\nread answer\n")
+    editor.chmod(0o755)
+    monkeypatch.setenv("VISUAL", str(editor))
+    pane = Pane(sandbox, asking)
+    pane.wait_for("▌ ask", "still")
+    pane.type("j", "j", "e", "e", "e")
+    pane.wait_for("at work")
+    pane.type("Enter")
+    pane.wait_for("nothing was changed", "▌ still")
+    pane.type("k")
+    pane.wait_for("▌ ask")
+    pane.type("q", "l")
+    pane.wait_for("left with 0")
+    assert "Exception" not in pane.text()
+    assert opened.read_text() == "at work\n"
+
+
+@pytest.mark.parametrize(
+    ("does", "told"), [("rm $1", "No such file"), ("exit 3", "ended with 3"), ("", "nothing was changed")]
+)
+def test_an_editor_that_fails_changes_nothing(
+    sandbox: Sandbox, asking: Path, monkeypatch: pytest.MonkeyPatch, does: str, told: str
+) -> None:
+    editor = sandbox.root / "editor"
+    editor.write_text(f"#!/bin/sh\n{does}\n")
+    editor.chmod(0o755)
+    monkeypatch.setenv("VISUAL", str(editor))
+    pane = Pane(sandbox, asking)
+    pane.wait_for("▌ ask", "still")
+    pane.type("j", "j", "e")
+    pane.wait_for(told, "▌ still")
+    assert (asking / "paneview.toml").read_text() == ASKING
+
+
 def test_a_definition_that_is_wrong_is_refused_with_the_reason(
     sandbox: Sandbox, asking: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
