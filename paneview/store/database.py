@@ -33,11 +33,19 @@ def is_damaged(error: BaseException) -> bool:
 
 
 def connect(path: Path) -> sqlite3.Connection:
-    """A writing connection with explicit transactions; any thread may use it, one at a time."""
+    """A writing connection with explicit transactions; any thread may use it, one at a time. Raises sqlite3.Error."""
     connection = sqlite3.connect(path, timeout=BUSY_TIMEOUT, isolation_level=None, check_same_thread=False)
-    connection.execute(
-        "PRAGMA synchronous = NORMAL"
-    )  # survives any kill; a power cut may undo the last commits
+    # Survives any kill; a power cut may undo the last commits.
+    return _with_pragma(connection, "synchronous = NORMAL")
+
+
+def _with_pragma(connection: sqlite3.Connection, pragma: str) -> sqlite3.Connection:
+    """The connection, set so; closed if that fails."""
+    try:
+        connection.execute(f"PRAGMA {pragma}")
+    except BaseException:
+        connection.close()
+        raise
     return connection
 
 
@@ -55,10 +63,9 @@ def connect_read_only(path: Path) -> sqlite3.Connection:
         connection = sqlite3.connect(
             read_only_uri(path), uri=True, timeout=BUSY_TIMEOUT, isolation_level=None, check_same_thread=False
         )
-        connection.execute("PRAGMA query_only = ON")
+        return _with_pragma(connection, "query_only = ON")
     except sqlite3.Error as error:
         raise StoreError(f"cannot read {path}: {error}") from error
-    return connection
 
 
 def prepare(path: Path, migrations: Sequence[str], *, pragmas: str = "") -> Path | None:

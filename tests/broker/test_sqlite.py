@@ -8,6 +8,7 @@ import resource
 import sqlite3
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -50,6 +51,32 @@ def test_the_file_is_private(broker: SqliteBroker, path: Path) -> None:
     assert broker.claim(want(), wait=0.0)
     broker.claim(want(), wait=0.01)
     assert (path.parent / "queue.db.bells").stat().st_mode & 0o777 == 0o700
+
+
+def test_threads_that_make_the_queue_at_once_keep_their_locks(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who closes a file lets go of all its process's locks on it: no thread may have any while another makes it."""
+    making, go_on = threading.Event(), threading.Event()
+    close = os.close
+
+    def slow(descriptor: int) -> None:
+        if path.exists() and _is(descriptor, path):
+            making.set()
+            go_on.wait(20)
+        close(descriptor)
+
+    monkeypatch.setattr(os, "close", slow)
+    brokers = [Later(lambda: SqliteBroker(path, SETTINGS))]
+    assert making.wait(20)
+    brokers.append(Later(lambda: SqliteBroker(path, SETTINGS)))
+    end = time.monotonic() + 0.3
+    wait_until(lambda: time.monotonic() > end or _in_use(path))
+    too_early = _in_use(path)
+    go_on.set()
+    for broker in brokers:
+        broker.result().close()
+    assert not too_early
 
 
 def test_the_log_is_copied_now_and_then_and_only_behind_the_gate(
@@ -361,3 +388,12 @@ def test_no_step_of_the_reaper_reads_all_jobs_for_each_worker_that_is_gone(tmp_p
         assert len(asked) > 4
         plans = [row[3] for each in asked for row in connection.execute(f"EXPLAIN QUERY PLAN {each}")]
         assert [plan for plan in plans if plan.startswith("SCAN jobs") and "INDEX" not in plan] == []
+
+
+def _is(descriptor: int, path: Path) -> bool:
+    return os.fstat(descriptor).st_ino == path.stat().st_ino
+
+
+def _in_use(path: Path) -> bool:
+    """Whether somebody has come as far as SQLite."""
+    return Path(f"{path}-wal").exists()

@@ -7,6 +7,7 @@ import sqlite3
 from contextlib import closing
 from pathlib import Path
 
+import psutil
 import pytest
 
 from paneview.store.database import (
@@ -136,3 +137,12 @@ def test_damage_is_told_from_other_trouble(tmp_path: Path) -> None:
         database.execute("SELECT * FROM a")
     assert is_damaged(damage.value)
     assert not is_damaged(sqlite3.OperationalError("database or disk is full"))
+
+
+def test_what_is_no_database_is_not_kept_open(tmp_path: Path) -> None:
+    path = tmp_path / "x.db"
+    path.write_bytes(b"no database" * 1000)
+    with pytest.raises(sqlite3.DatabaseError) as error:
+        connect(path)
+    assert is_damaged(error.value)
+    assert str(path) not in [file.path for file in psutil.Process().open_files()]

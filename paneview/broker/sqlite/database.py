@@ -25,12 +25,12 @@ from paneview.store.database import PRIVATE, connect
 CHECKPOINT_ROWS = 10_000
 CHECKPOINT_BYTES = 64 * 1024 * 1024
 CHECK_EVERY = 64  # commits between two looks
-PAUSES = (0.02, 0.1, 0.4)  # seconds between attempts to open what another is just making
 PATIENCE = 5.0  # seconds that others may keep us from writing
 CLOSING = 1.0  # seconds that they may delay our end
 ASIDE = 0.2  # seconds for what can as well be left undone
 _EVENT = "INSERT INTO events (ts, kind, job, worker, detail) VALUES (?, ?, ?, ?, ?)"
 BUSY = 1.0  # seconds of one wait inside SQLite
+_creating = threading.Lock()
 
 
 class Step:
@@ -78,7 +78,7 @@ class Database:
             raise BrokerError(f"cannot open the queue {path}: {error.strerror}") from error
         try:
             try:
-                self._connection = _connect_patiently(path, durable=durable)
+                self._connection = _connect(path, durable=durable)
                 self._make_ready()
             except sqlite3.Error as error:
                 raise self._explained(error) from error
@@ -248,22 +248,8 @@ def _close(connection: sqlite3.Connection, gate: Gate) -> None:
         gate.close()  # lets go of the lock
 
 
-def _connect_patiently(path: Path, *, durable: bool) -> sqlite3.Connection:
-    """`_connect`, again where the file was just being made into a database by another process."""
-    for pause in PAUSES:
-        try:
-            return _connect(path, durable=durable)
-        except sqlite3.OperationalError as error:
-            if code(error) != sqlite3.SQLITE_IOERR:
-                raise
-            time.sleep(pause)  # opening blocks anyway, and belongs on no event loop
-    return _connect(path, durable=durable)
-
-
 def _connect(path: Path, *, durable: bool) -> sqlite3.Connection:
-    with suppress(FileExistsError):
-        # Only ever created, never opened: closing a file drops every lock this process has on it, SQLite's too.
-        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, PRIVATE))
+    _see_to_it(path)
     connection = connect(path)
     try:
         connection.execute(f"PRAGMA busy_timeout = {1000 * BUSY:.0f}")
@@ -274,6 +260,16 @@ def _connect(path: Path, *, durable: bool) -> sqlite3.Connection:
         connection.close()
         raise
     return connection
+
+
+def _see_to_it(path: Path) -> None:
+    """Make an empty, private file in the place, if there is none.
+
+    Whoever closes a file drops all locks that its process has on it, SQLite's too, and then two write at once. So the
+    file is opened only if it is new, and no thread of this process gets as far as SQLite before it is closed again.
+    """
+    with _creating, suppress(FileExistsError):
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, PRIVATE))
 
 
 def _is_ready(connection: sqlite3.Connection) -> bool:
