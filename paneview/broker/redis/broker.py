@@ -53,6 +53,7 @@ class RedisBroker(Broker):
         super().__init__(url, settings)
         self.warnings = warnings
         self._link = link
+        self._lane = ""  # where a job was found last, and is looked for first
         self._name, self._requests = f"{uuid.uuid4().hex}.", itertools.count(1)
         self.events = RedisFeed(link, self.bells, settings.look)
         self.flags = flags = RedisFlags(link)
@@ -80,9 +81,12 @@ class RedisBroker(Broker):
     def _claim(self, want: Claim) -> tuple[list[Lease], float | None]:
         request = self._request()
         wish = codec.wanted(want, self.settings.lease)
-        told = self._link.call_once("claim", lambda again: (wish, request, "1" if again else "0"))
+        told = self._link.call_once("claim", lambda again: (wish, request, "1" if again else "0", self._lane))
         due, found = json.loads(told)
-        return [codec.to_lease(one) for one in found], due / 1000 if due >= 0 else None
+        leases = [codec.to_lease(one) for one in found]
+        if leases:
+            self._lane = leases[0].job.lane
+        return leases, due / 1000 if due >= 0 else None
 
     def _request(self) -> str:
         """A name that no other request of anybody has."""

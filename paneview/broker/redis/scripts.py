@@ -1,4 +1,4 @@
-"""The Lua scripts: each is a file after the common one."""
+"""The Lua scripts: each is a file after the common ones."""
 
 from __future__ import annotations
 
@@ -11,6 +11,13 @@ _FOLDER = Path(__file__).parent / "lua"
 _READERS = ("stats", "workers")
 # They see to it themselves that they write nothing, or something that adds before anything else: see `check_room`.
 _CAREFUL = (*_READERS, "claim", "finish", "renew", "submit", "take")
+_PARTS = {
+    "claim": ("claiming",),
+    "finish": ("claiming", "inserting"),
+    "reap": ("claiming",),
+    "submit": ("inserting",),
+    "take": ("claiming",),
+}
 
 
 @dataclass(frozen=True)
@@ -25,9 +32,9 @@ class Script:
 @cache
 def script(name: str) -> Script:
     """The script of this name."""
-    common, own = ((_FOLDER / f"{part}.lua").read_text() for part in ("common", name))
+    parts = ("common", "endings", *_PARTS.get(name, ()), name)
+    *common, own = ((_FOLDER / f"{part}.lua").read_text() for part in parts)
     before = "" if name in _CAREFUL else "check_room()\n"
-    text = (
-        f"{common}{before}local function act()\n{own}end\nlocal answer = act()\nwrite_down()\nreturn answer\n"
-    )
+    act = f"local function act()\n{own}end\nlocal answer = act()\nwrite_down()\nreturn answer\n"
+    text = f"{''.join(common)}{before}{act}"
     return Script(name, text, hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest())

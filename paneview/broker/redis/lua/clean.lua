@@ -5,7 +5,7 @@ local forgotten, last = 0, ARGV[2]
 for i = 1, #some, 2 do
   last = some[i + 1]
   if tonumber(get(some[i], 'ended_at')[1] or '0') <= now - tonumber(ARGV[3]) then
-    forget(some[i])
+    more.forget(some[i])
     forgotten = forgotten + 1
   end
 end

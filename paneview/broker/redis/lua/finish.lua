@@ -20,26 +20,26 @@ local function settle()
     redis.call('ZADD', B .. 'over:done', seq, id)
     event('job_done', id, owner)
     if redis.call('EXISTS', B .. 'ears:' .. id, B .. 'needs:' .. id) > 0 then
-      wake_ears(id)
-      after_done(id)
+      more.wake_ears(id)
+      more.after_done(id)
     end
     return 'accepted', 'done'
   end
-  result(id, status, ARGV[4], ARGV[5], ARGV[6])
+  more.result(id, status, ARGV[4], ARGV[5], ARGV[6])
   if status == 'cancelled' or wish ~= '' then
     local reason = wish ~= '' and string.sub(wish, 2) or string.sub(ARGV[5], 2)
-    cancel(id, reason ~= '' and reason or 'by its worker', true)
+    more.cancel(id, reason ~= '' and reason or 'by its worker', true)
     return 'accepted', 'cancelled'
   end
   local message = ARGV[5] ~= '' and string.sub(ARGV[5], 2) or 'failed'
-  attempt_error(id, message)
+  more.attempt_error(id, message)
   if ARGV[7] == 'dead' then
-    die(id)
+    more.die(id)
   else
     redis.call('HDEL', job_key(id), 'r_status')
     event('job_retry', id, owner, '{"error":' .. cjson.encode(message) .. ',"delay":' .. tonumber(ARGV[8]) / 1000 .. '}')
-    withdraw(id)
-    queue_or_delay(id, ARGV[7] == 'delayed' and now + tonumber(ARGV[8]) or 0)
+    more.withdraw(id)
+    more.queue_or_delay(id, ARGV[7] == 'delayed' and now + tonumber(ARGV[8]) or 0)
   end
   return 'accepted', get(id, 'state')[1]
 end

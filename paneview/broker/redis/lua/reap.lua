@@ -13,9 +13,9 @@ for _, worker in ipairs(redis.call('ZRANGE', B .. 'gone', 0, -1)) do
   local lane = 'w:' .. worker
   local heir = redis.call('HGET', B .. 'heirs', worker)
   for _, id in ipairs(redis.call('ZRANGE', B .. 'ready:' .. lane, 0, AT_ONCE - 1)) do
-    withdraw(id)
+    more.withdraw(id)
     redis.call('HSET', job_key(id), 'lane', heir)
-    queue_or_delay(id, 0)
+    more.queue_or_delay(id, 0)
     event('job_readdressed', id, worker, '{"lane":' .. cjson.encode(heir) .. '}')
     readdressed = readdressed + 1
   end

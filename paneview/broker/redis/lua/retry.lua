@@ -3,10 +3,10 @@ local ids = #ARGV > 0 and ARGV or redis.call('ZRANGE', B .. 'over:dead', 0, -1)
 local done = {}
 for _, id in ipairs(ids) do
   if get(id, 'state')[1] == 'dead' then
-    withdraw(id)
+    more.withdraw(id)
     redis.call('HSET', job_key(id), 'attempts', 0, 'ended_at', '', 'cancel', '')
     redis.call('HDEL', job_key(id), 'r_status')
-    queue_or_delay(id, 0)
+    more.queue_or_delay(id, 0)
     event('dead_retried', id, '')
     done[#done + 1] = id
   end
