@@ -106,7 +106,9 @@ def step(  # noqa: C901, PLR0911, PLR0912 - a table: one line an input
             return _stop_refused(state, reason)
         case RootGone():
             return _root_gone(state, now, policy)
-        case TreeGone(exit_):
+        case TreeGone(exit_, began):
+            if not began:
+                state = replace(state, reason=f"{state.reason} before it began")
             return _tree_gone(state, now, policy, chance, exit_)
         case Probed(ok, detail):
             return _probed(state, now, policy, ok, detail)

@@ -210,9 +210,10 @@ class RootGone:
 
 @dataclass(frozen=True, slots=True)
 class TreeGone:
-    """The last process of a run that was being ended is gone."""
+    """The last process of a run that was being ended is gone. ``began``: False if its command was never started."""
 
     exit: Exit = UNKNOWN_EXIT
+    began: bool = True
 
 
 @dataclass(frozen=True, slots=True)

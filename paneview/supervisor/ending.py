@@ -29,7 +29,7 @@ DYING = 0.001  # seconds before the first look: a process that was just signalle
 STEPS = (0.004, 0.01, 0.036)
 BIRTH = (0.02, 0.1)  # seconds from a fork to its exec: two looks, since a busy machine may delay it
 # Seconds between interrupts of a run whose command has not been started yet.
-UNHEARD = (0.02, 0.05, 0.1, 0.2, 0.5)
+UNHEARD = (0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0)
 SWEEP_GRACE = 0.5  # seconds that left-overs of a run which ended by itself get after SIGTERM
 
 
@@ -64,10 +64,8 @@ class Ender:
         match stage:
             case Stage.INTERRUPT:
                 left = await self.look(live)  # seen now, found later even where they leave the tree
-                if live.root is None or not proc.interrupt(live.root, getattr(signal, stop_signal)):
+                if live.root is None or not await self._interrupt(live, live.root, stop_signal):
                     proc.send(getattr(signal, stop_signal), left)
-                else:
-                    await self._repeat(live, live.root, getattr(signal, stop_signal))
             case Stage.TERMINATE:
                 proc.send(signal.SIGTERM, await self.look(live))
             case Stage.KILL:
@@ -75,13 +73,20 @@ class Ender:
             case _:
                 pass
 
-    async def _repeat(self, live: Live, root: ProcessId, number: int) -> None:
-        """Signal again until there is a command to hear it: the guard's shells survive what comes before."""
-        for pause in UNHEARD:
-            if live.command_pid() is not None or not proc.is_alive(root):
-                return
-            await asyncio.sleep(pause)
-            proc.interrupt(root, number)
+    async def _interrupt(self, live: Live, root: ProcessId, stop_signal: str) -> bool:
+        """Signal the terminal's foreground, again as long as no program was there to hear it; False if there is none.
+
+        The guard's shells survive what comes before they have started the command, and forget it.
+        """
+        for pause in (0.0, *UNHEARD):
+            if pause:
+                await asyncio.sleep(pause)
+            live.heard = live.hears()  # before it is sent: who comes after it has not heard it
+            if not proc.interrupt(root, getattr(signal, stop_signal)):
+                return pause > 0
+            if live.heard:
+                break
+        return True
 
     async def wait_gone(self, live: Live, within: float | None = None) -> bool:
         """Wait until no process of the run is left; False after ``within`` seconds."""

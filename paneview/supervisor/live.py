@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from paneview.proc import ProcessId
+from paneview.proc import ProcessId, ProcessTable, command_line
 from paneview.tmux import guard
 
 
@@ -25,8 +25,22 @@ class Live:
 
     command: int | None = None  # the pid of the command under the guard's shells, once it was seen
 
+    heard: bool | None = None  # whether a signal of ours has met the command; None if none was sent
+
     def command_pid(self) -> int | None:
         """The command's own process, which people mean; None in the moment before the guard has started it."""
         if self.command is None and self.root is not None:
             self.command = guard.command_pid(self.root.pid)
         return self.command
+
+    def hears(self) -> bool:
+        """Whether a signal that is sent now meets a program, and not only shells that have yet to start it.
+
+        A shell forgets what it was told while it forks, and keeps what it was told in between until the program that
+        it is about to start has ended.
+        """
+        pid = self.command_pid()
+        if pid is None:
+            return False
+        programs = (row for row in ProcessTable.recent().tree(pid) if not row.forked)
+        return any(row.pid != pid or not guard.is_shell(command_line(pid)) for row in programs)

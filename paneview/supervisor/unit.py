@@ -16,7 +16,7 @@ from typing import Any
 
 from paneview.config.models import Task
 from paneview.rules import lifecycle
-from paneview.rules.restart import describe
+from paneview.rules.restart import Exit, describe
 from paneview.rules.states import (
     BeginStop,
     DependenciesMet,
@@ -309,7 +309,7 @@ class Unit:
             self._services.journal.note_task(
                 self.name, live.run, "hook_failed", error_text, hook="after_stop"
             )
-        self.feed(TreeGone(exit_))
+        self.feed(TreeGone(exit_, began=live.heard is not False or exit_ != Exit()))
 
     async def _probe(self) -> None:
         live = self.live

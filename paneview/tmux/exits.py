@@ -31,7 +31,7 @@ async def exit_status(
     With the pane gone the guard's file is all there is; the guard writes it when the task has died of the
     hang-up, a moment after the process that tmux knew.
     """
-    last = 0.0
+    last, pane = 0.0, None
     for delay in NUDGES:
         await asyncio.sleep(delay - last)
         last = delay
@@ -44,7 +44,8 @@ async def exit_status(
             return status
         if pane:
             nudge(server_pid)
-    return read_exit_file(exit_file) or UNKNOWN
+    # Something holds the terminal open, so the pane never looks dead; how its process ended is known all the same.
+    return read_exit_file(exit_file) or (told(pane) if pane else None) or UNKNOWN
 
 
 def told(pane: PaneInfo) -> ExitStatus | None:

@@ -26,6 +26,7 @@ from __future__ import annotations
 
 import re
 import signal
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -94,6 +95,11 @@ def guard_argv(command: str, exit_file: Path) -> list[str]:
     simple = _is_simple(command)
     guard = _OWN_SHELL if _OF_ITSELF.search(command) else _SAME_SHELL
     return [SHELL, "-c", guard, SHELL, command, str(exit_file), f"exec {command}" if simple else _PATIENT]
+
+
+def is_shell(argv: Sequence[str]) -> bool:
+    """Whether this is the command line of the shell that runs a command of several parts: it hears for none of them."""
+    return list(argv[:3]) == [SHELL, "-c", _PATIENT]
 
 
 def _is_simple(command: str) -> bool:

@@ -12,6 +12,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from paneview.rules.lifecycle import deadline, step
 from paneview.rules.restart import HEALTHY_RESETS_AFTER, MAX_DELAY, Exit, delay, wants_restart
 from paneview.rules.states import (
+    Emit,
     Health,
     Lost,
     Phase,
@@ -280,6 +281,12 @@ class TestHealth:
 
 
 class TestRobustness:
+    def test_a_run_whose_command_was_never_started_says_so(self):
+        stopping = TaskState(phase=Phase.STOPPING, reason="stopped by user")
+        state, effects = step(stopping, TreeGone(began=False), 1.0, Policy())
+        assert (state.phase, state.reason) == (Phase.STOPPED, "stopped by user before it began")
+        assert [effect.cause for effect in effects if isinstance(effect, Emit)] == [state.reason]
+
     def test_answers_of_the_past_change_nothing(self):
         idle = TaskState()
         for late in (Spawned(1), TreeGone(), Probed(ok=True), StopRefused("x"), Lost("x")):

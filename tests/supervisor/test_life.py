@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 import signal
 import sys
 import time
@@ -350,18 +351,30 @@ def test_what_a_task_uses_is_told_soon_after_somebody_looks_and_again_after_a_re
 
 
 def test_a_stop_right_after_the_start_is_heard(project):
-    """The guard's shells survive an interrupt, so one that comes before the command would be lost with them."""
-    p = project("""
-        auto_start = false
-        [tasks.t]
-        command = "exec sleep 600"
+    """The guard's shells survive an interrupt, or forget it while they fork: it is sent until it is heard."""
+    early = {"simple": "sleep 600", "own": "echo $$; sleep 600", "parts": "true; sleep 600; true"}
+    tasks = "".join(
+        f"""
+        [tasks.{name}]
+        command = "{command}"
         stop_grace_period = 600
-        """).serve()
+        """
+        for name, command in early.items()
+    )
+    p = project(f"auto_start = false\n{tasks}").serve()
+    moment = random.Random(7)
+    names = list(early)
     for _ in range(8):
-        p.call("start", tasks=["t"])
-        p.call("stop", tasks=["t"])
-    ends = [
-        (event["detail"]["exit_code"], event["detail"]["signal"]) for event in p.events("task_stopped", "t")
-    ]
-    assert len(ends) == 8
-    assert set(ends) <= {(130, 2), (None, None)}  # nobody knows of one whose guard was not ready to tell
+        p.call("start", tasks=names)
+        time.sleep(moment.uniform(0, 0.02))
+        p.call("stop", tasks=names)
+    for name in names:
+        ends = [(e["detail"]["exit_code"], e["detail"]["signal"]) for e in p.events("task_stopped", name)]
+        assert ends == [(130, 2)] * 8, name
+    for _ in range(4):
+        p.call("start", tasks=names)
+        time.sleep(moment.uniform(0, 0.02))
+        p.call("kill", tasks=names)
+    for name in names:
+        ends = [(e["detail"]["exit_code"], e["detail"]["signal"]) for e in p.events("task_killed", name)]
+        assert ends == [(137, 9)] * 4, name

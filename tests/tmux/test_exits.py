@@ -105,6 +105,17 @@ async def test_output_is_waited_for(bench: Bench) -> None:
     assert not looks
 
 
+async def test_a_terminal_that_is_held_open(bench: Bench) -> None:
+    """tmux tells no pane as dead as long as somebody may still write, but it knows how the process ended."""
+    told_alive = PaneInfo("%1", "@1", "t", 1, 1234, signal="2")
+
+    async def look() -> PaneInfo:
+        return told_alive
+
+    server = bench.session.server_id.pid
+    assert await exit_status(look, server, bench.folder / "none") == ExitStatus(130, 2)
+
+
 def test_what_tmux_tells() -> None:
     def dead(status: int | None, name: str | None) -> ExitStatus | None:
         return told(PaneInfo("%1", "@1", "t", 1, 1, dead=True, status=status, signal=name))
