@@ -210,6 +210,9 @@ def _serve(call: Call, here: place.Place) -> int:
         from paneview.supervisor.serve import serve  # noqa: PLC0415
 
         gc.freeze()
+        # What is frozen does not count as old, so the rest would be gone through again and again: with a hundred tasks
+        # that start, a quarter of all work. There is little garbage that only the collector finds.
+        gc.set_threshold(20_000, 20, 20)
         gc.enable()
         status = serve(
             Path(here.file),

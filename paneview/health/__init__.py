@@ -5,9 +5,19 @@ Counting failures and what follows from them are rules; when to ask is the super
 because the answer is no, and never leaves a process or a socket behind.
 """
 
+from paneview.health.listening import Listening
 from paneview.health.logmatch import LogMatcher
 from paneview.health.result import ProbeResult
 from paneview.health.run import run_probe
 from paneview.health.specs import HttpProbe, ProbeSpec, ShellProbe, TcpProbe
 
-__all__ = ["HttpProbe", "LogMatcher", "ProbeResult", "ProbeSpec", "ShellProbe", "TcpProbe", "run_probe"]
+__all__ = [
+    "HttpProbe",
+    "Listening",
+    "LogMatcher",
+    "ProbeResult",
+    "ProbeSpec",
+    "ShellProbe",
+    "TcpProbe",
+    "run_probe",
+]

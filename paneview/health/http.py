@@ -20,7 +20,7 @@ from urllib.parse import quote
 import h11
 
 from paneview.health.result import MAX_OUTPUT, ProbeFailed, ProbeResult
-from paneview.health.specs import HttpProbe
+from paneview.health.specs import DEFAULT_PORTS, HttpProbe
 from paneview.health.tcp import connect, place
 
 if TYPE_CHECKING:
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
 # traceback into the task's log), but not without a limit: an address may stream for ever.
 MAX_BODY = 256 * 1024
 _LOOPBACK = ("localhost", "127.0.0.1", "::1")
-_DEFAULT_PORTS = {"http": 80, "https": 443}
 _contexts: dict[bool, ssl.SSLContext] = {}
 
 
@@ -74,13 +73,13 @@ async def _get(spec: HttpProbe) -> tuple[int, bytes]:
 def _request(spec: HttpProbe) -> h11.Request:
     parts = spec.parts
     host = (parts.hostname or "").encode("idna").decode()
-    port = parts.port or _DEFAULT_PORTS[parts.scheme]
+    port = parts.port or DEFAULT_PORTS[parts.scheme]
     named = place(host, port)
     target = quote(parts.path or "/", safe="/%:@!$&'()*+,;=~") + (
         "?" + quote(parts.query, safe="/%:@!$&'()*+,;=~?") if parts.query else ""
     )
     headers = [
-        ("Host", named if port != _DEFAULT_PORTS[parts.scheme] else named.rpartition(":")[0]),
+        ("Host", named if port != DEFAULT_PORTS[parts.scheme] else named.rpartition(":")[0]),
         ("User-Agent", "paneview"),
         ("Accept", "*/*"),
         ("Connection", "close"),
@@ -93,7 +92,7 @@ async def _stream(spec: HttpProbe) -> AsyncIterator[tuple[asyncio.StreamReader, 
     parts = spec.parts
     host = parts.hostname or ""
     tls = _tls(host) if parts.scheme == "https" else None
-    connection = await connect(host, parts.port or _DEFAULT_PORTS[parts.scheme])
+    connection = await connect(host, parts.port or DEFAULT_PORTS[parts.scheme])
     try:
         reader, writer = await asyncio.open_connection(
             sock=connection, ssl=tls, server_hostname=host if tls else None

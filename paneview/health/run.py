@@ -10,7 +10,7 @@ from pathlib import Path
 
 from paneview.health.result import ProbeFailed, ProbeResult, seconds
 from paneview.health.specs import HttpProbe, ProbeSpec, ShellProbe, TcpProbe
-from paneview.health.tcp import place, probe_tcp
+from paneview.health.tcp import answer_at_once, place, probe_tcp
 
 
 async def run_probe(spec: ProbeSpec, *, env: Mapping[str, str], cwd: Path, marker: str) -> ProbeResult:
@@ -20,6 +20,8 @@ async def run_probe(spec: ProbeSpec, *, env: Mapping[str, str], cwd: Path, marke
     must not be in use by another process at the time, since all that carry it are killed with it.
     """
     began = time.monotonic()
+    if isinstance(spec, TcpProbe) and (answer := answer_at_once(spec)):
+        return replace(answer, duration=time.monotonic() - began)
     try:
         if isinstance(spec, ShellProbe):
             result = await _shell(spec, env, cwd, marker)

@@ -7,6 +7,8 @@ from urllib.parse import SplitResult, urlsplit
 
 from paneview.config.models import Task
 
+DEFAULT_PORTS = {"http": 80, "https": 443}
+
 
 @dataclass(frozen=True, slots=True)
 class ProbeSpec:
@@ -27,12 +29,26 @@ class ProbeSpec:
             return TcpProbe(task.health_timeout, host.strip("[]"), int(port))
         return None
 
+    @property
+    def needs_listener(self) -> bool:
+        """Whether the answer can be yes only when somebody listens on `local_port`."""
+        return True
+
+    def local_port(self, task: Task) -> int | None:
+        """The TCP port of this machine on which the task will listen when it is ready, as far as that is known."""
+        return task.port
+
 
 @dataclass(frozen=True, slots=True)
 class ShellProbe(ProbeSpec):
     """Healthy when the shell command exits with 0."""
 
     command: str
+
+    @property
+    def needs_listener(self) -> bool:
+        """A command may look at anything."""
+        return False
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +65,11 @@ class HttpProbe(ProbeSpec):
         """The address taken apart."""
         return urlsplit(self.url)
 
+    def local_port(self, _task: Task) -> int | None:
+        """That of the address."""
+        parts = self.parts
+        return (parts.port or DEFAULT_PORTS.get(parts.scheme)) if is_loopback(parts.hostname or "") else None
+
 
 @dataclass(frozen=True, slots=True)
 class TcpProbe(ProbeSpec):
@@ -56,3 +77,12 @@ class TcpProbe(ProbeSpec):
 
     host: str
     port: int
+
+    def local_port(self, _task: Task) -> int | None:
+        """The port that is asked."""
+        return self.port if is_loopback(self.host) else None
+
+
+def is_loopback(host: str) -> bool:
+    """Whether this names the machine itself."""
+    return host.lower() == "localhost" or host == "::1" or host.startswith("127.")

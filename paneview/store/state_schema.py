@@ -12,7 +12,8 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import astuple, dataclass, fields
+from dataclasses import dataclass, fields
+from operator import attrgetter
 from typing import Any
 
 from paneview.store.rows import EventRow, RunRow
@@ -127,9 +128,13 @@ def read_runs(rows: Iterable[Sequence[Any]]) -> list[RunRow]:
     return [RunRow(*row) for row in rows]
 
 
+# `astuple` copies what it finds, at thirty times the cost.
+_run_fields = attrgetter(*(field.name for field in fields(RunRow)))
+
+
 def run_values(run: RunRow) -> tuple[Any, ...]:
     """A run as the values of `PUT_RUN`."""
-    return astuple(run)
+    return _run_fields(run)
 
 
 def event_values(event: EventRow) -> tuple[Any, ...]:

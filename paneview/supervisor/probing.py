@@ -1,4 +1,4 @@
-"""Probing a run: often until it is ready first, then at the task's own interval.
+"""Probing a run: often until it is ready first, and at once when its port opens, then at the task's own interval.
 
 The result of each probe is yielded as it comes; counting failures and drawing conclusions is the rules' business.
 """
@@ -10,10 +10,13 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Protocol
 
 from paneview.config.models import Task
-from paneview.health import LogMatcher, ProbeResult, ProbeSpec, run_probe
+from paneview.health import Listening, LogMatcher, ProbeResult, ProbeSpec, run_probe
 
 FIRST_INTERVAL = 0.05  # seconds between probes at first, and at least
 SHARE = 0.05  # of the time waited so far: the interval until the task is ready, so that none is found much too late
+
+# Seconds between probes at least, where nothing can answer before somebody listens, and that is noticed otherwise.
+UNASKED = 0.2
 
 
 class Log(Protocol):
@@ -32,6 +35,7 @@ class Prober:
         self._key = key
         self._log = log
         self._grown: dict[str, asyncio.Event] = {}
+        self._listening = Listening()
         self.last: dict[str, ProbeResult] = {}
         self.pause: dict[str, float] = {}
         """Seconds from a task's last probe to the next one, as long as that one fails."""
@@ -56,12 +60,20 @@ class Prober:
         environ = {**self._environ, **task.env, "PANEVIEW_TASK": task.name}
         loop = asyncio.get_running_loop()
         began = loop.time()
+        port = spec.local_port(task)
         while True:
             result = await run_probe(spec, env=environ, cwd=task.cwd, marker=f"{self._key}-{run}-probe")
             waited = loop.time() - began
             self.pause[task.name] = _pause(task, result, waited, ready=ready())
             yield result
-            await asyncio.sleep(_pause(task, result, waited, ready=ready()))
+            pause = _pause(task, result, waited, ready=ready())
+            if port is None or ready():
+                await asyncio.sleep(pause)
+                continue
+            if spec.needs_listener and self._listening.usable:
+                pause = max(pause, min(max(UNASKED, waited), task.health_interval))
+            if await self._listening.wait(port, pause, waited):
+                port = None  # it listens: whether it also answers is found out at the usual pace
 
     async def _read_log(self, task: Task, run: int) -> AsyncIterator[ProbeResult]:
         assert task.health_log

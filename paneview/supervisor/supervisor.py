@@ -6,11 +6,13 @@ It knows nothing of sockets or screens: `requests.Requests` speaks to clients, `
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Callable, Iterable, Sequence
 
 from paneview.config.models import Project, Task
 from paneview.rules import graph
 from paneview.rules.graph import Graph
+from paneview.rules.pacing import Pace, turn
 from paneview.rules.states import (
     Phase,
     Restart,
@@ -41,6 +43,8 @@ class Supervisor:
         self.changed: Callable[[str], None] = lambda _name: None
         self._dependents: dict[str, frozenset[str]] = {}
         self._late: dict[str, asyncio.TimerHandle] = {}  # waiting tasks that are to be told off once
+        self._turns: dict[str, asyncio.TimerHandle] = {}  # waiting tasks that lack nothing but their turn
+        self._pace = Pace(_cores())
 
     def load(self, states: dict[str, TaskState]) -> None:
         """Make a unit for every task of the project, with the state it had."""
@@ -59,6 +63,12 @@ class Supervisor:
     def states(self) -> dict[str, TaskState]:
         """The state of every task."""
         return {name: unit.state for name, unit in self.units.items()}
+
+    def held_by(self, name: str) -> list[graph.Unmet]:
+        """The dependencies that hold this task back. Asked at every change, so only they are looked at."""
+        return graph.unmet(
+            name, self.graph, {other: self.units[other].state for other, _ in self.graph[name]}
+        )
 
     # What may be asked
 
@@ -118,7 +128,28 @@ class Supervisor:
 
     def _consider(self, name: str) -> None:
         unit = self.units[name]
-        if unit.state.phase is Phase.WAITING and not graph.unmet(name, self.graph, self.states):
+        if unit.state.phase is not Phase.WAITING or name in self._turns:
+            return
+        if self.held_by(name):
+            return
+        wait = self._wait_for_turn(name)
+        if wait > 0:
+            self._turns[name] = asyncio.get_running_loop().call_later(wait, self._has_turn, name)
+        else:
+            unit.dependencies_met()
+
+    def _wait_for_turn(self, name: str) -> float:
+        """Seconds until this task may start; only those whose readiness others wait for take turns."""
+        if not (self._dependents.get(name) and self.units[name].policy.probed):
+            return 0.0
+        now = asyncio.get_running_loop().time()
+        self._pace, begins = turn(self._pace, now)
+        return begins - now
+
+    def _has_turn(self, name: str) -> None:
+        del self._turns[name]
+        unit = self.units.get(name)
+        if unit and unit.state.phase is Phase.WAITING and not self.held_by(name):
             unit.dependencies_met()
 
     def _unit_changed(self, unit: Unit) -> None:
@@ -144,7 +175,7 @@ class Supervisor:
             timer.cancel()
 
     def _tell_late(self, name: str) -> None:
-        held = graph.unmet(name, self.graph, self.states)
+        held = self.held_by(name)
         if not held:
             return
         words = "; ".join(f"{one.task} {one.why}" for one in held)
@@ -185,7 +216,7 @@ class Supervisor:
 
     async def close(self) -> None:
         """Let go of everything; processes go on."""
-        for timer in self._late.values():
+        for timer in (*self._late.values(), *self._turns.values()):
             timer.cancel()
         for unit in self.units.values():
             await unit.close()
@@ -206,7 +237,7 @@ class Supervisor:
             case Phase.STARTING | Phase.STOPPING:
                 return False
             case Phase.WAITING:
-                return bool(graph.unmet(unit.name, self.graph, self.states))
+                return bool(self.held_by(unit.name))
             case _:
                 return True
 
@@ -219,3 +250,10 @@ def at_rest(unit: Unit) -> bool:
 def at_rest_or_refused(unit: Unit) -> bool:
     """It rests, or a hook refused the stop."""
     return at_rest(unit) or (unit.state.phase is Phase.RUNNING and not unit.state.manual_stop)
+
+
+def _cores() -> int:
+    """The cores that this machine lends us."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1

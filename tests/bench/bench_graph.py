@@ -21,7 +21,7 @@ from tests.bench.place import PANEVIEW, Project, project, sleepers
 from tests.bench.settings import Settings
 from tests.bench.table import Reference, Row, measured, percentile
 from tests.bench.usage import cost
-from tests.harness import free_port
+from tests.harness import free_port, free_ports
 
 LEVELS, WIDTH = 5, 20
 WARM_UP = 0.5  # seconds until a task of the graph listens
@@ -54,7 +54,8 @@ def _graph(ports: list[list[int]]) -> str:
 
 def _cold_start(settings: Settings) -> Row:
     times, chains = [], []
-    ports = [[free_port() for _ in range(WIDTH)] for _ in range(LEVELS)]
+    found = free_ports(LEVELS * WIDTH)
+    ports = [found[level * WIDTH :][:WIDTH] for level in range(LEVELS)]
     with project(_graph(ports)) as ours:
         for _ in range(settings.runs(5)):
             chains.append(_chain([row[0] for row in ports]))

@@ -1,0 +1,29 @@
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from paneview.rules.pacing import WORK, Pace, turn
+
+
+@given(st.integers(1, 64), st.lists(st.floats(0, 5), max_size=60))
+def test_never_more_starts_than_the_cores_are_there_for(cores: int, pauses: list[float]) -> None:
+    pace, now, begins = Pace(cores), 1000.0, []
+    for pause in pauses:
+        now += pause
+        pace, at = turn(pace, now)
+        assert at >= now
+        begins.append(at)
+    assert begins == sorted(begins)  # who comes first is first
+    for first, last in zip(begins, begins[cores:], strict=False):
+        assert last - first >= WORK - 1e-6
+
+
+@given(st.integers(1, 64))
+def test_as_many_as_there_are_cores_begin_at_once_and_nobody_waits_when_it_is_quiet(cores: int) -> None:
+    pace, now = Pace(cores), 1000.0
+    for _ in range(cores):
+        pace, at = turn(pace, now)
+        assert abs(at - now) < 1e-6
+    pace, at = turn(pace, now + WORK)
+    assert abs(at - now - WORK) < 1e-6
