@@ -120,11 +120,14 @@ class Ender:
             await self.sweep(live)
 
     async def exit_of(self, live: Live) -> Exit:
-        """How the run's command ended, as tmux or its guard saw it. Raises TmuxGone with the server gone."""
+        """How the run's command ended, as tmux or its guard saw it. Raises TmuxGone with its server gone.
+
+        There may be another by then, which knows nothing of it: who dies slowly of a hang-up does so with any code.
+        """
         session = self._terminal.session
-        status = await session.exit_status(live.pane_id, live.exit_file)
-        if session.gone:
-            raise TmuxGone(session.gone)
+        status = None if live.lost else await session.exit_status(live.pane_id, live.exit_file)
+        if session.gone or live.lost:
+            raise TmuxGone(session.gone or "it went with its terminal")
         return to_exit(status)
 
 

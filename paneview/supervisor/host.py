@@ -249,6 +249,8 @@ class Host:
         self.journal.note("tmux_lost", reason)
         units = self.supervisor.units.items()
         self._lost = {name: unit.live for name, unit in units if unit.live is not None}
+        for live in self._lost.values():
+            live.lost = True
 
     async def _tmux_restored(self) -> None:
         await self.journal.note("tmux_restored", "the session was opened anew")

@@ -24,6 +24,8 @@ class Live:
     known: set[ProcessId] = field(default_factory=set)
 
     command: int | None = None  # the pid of the command under the guard's shells, once it was seen
+    lost: bool = False
+    """Its terminal is gone: whatever it ends with, it was not its own doing."""
 
     heard: bool | None = None  # whether a signal of ours has met the command; None if none was sent
 
