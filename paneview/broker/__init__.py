@@ -27,6 +27,7 @@ from __future__ import annotations
 
 from paneview.broker.documents import ConflictError, Document, Documents
 from paneview.broker.errors import (
+    BadJobError,
     BadUrlError,
     BrokerError,
     MissingExtraError,
@@ -66,6 +67,7 @@ __all__ = [
     "ANY",
     "Attempt",
     "Backoff",
+    "BadJobError",
     "BadUrlError",
     "Broker",
     "BrokerError",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+_KINDS = {"r": "role:", "h": "host:", "w": "worker:", "t": ""}  # by the beginnings of lanes
+
 
 class BrokerError(Exception):
     """The broker refused, or cannot be used."""
@@ -9,6 +11,10 @@ class BrokerError(Exception):
 
 class BadUrlError(BrokerError):
     """The broker's URL names nothing that there is."""
+
+
+class BadJobError(BrokerError):
+    """A job, or the name of whom it is for, that cannot be."""
 
 
 class MissingExtraError(BrokerError):
@@ -19,7 +25,11 @@ class QueueFullError(BrokerError):
     """A lane holds as many waiting jobs as it may. Nothing was submitted."""
 
     def __init__(self, lane: str, limit: int) -> None:
-        super().__init__(f"the queue {lane} is full: {limit} jobs wait in it already (limit {limit})")
+        kind, _, name = lane.partition(":")
+        # As it is written on the command line.
+        target = f"{_KINDS[kind]}{name}" if name else lane
+        waiting = "1 job waits" if limit == 1 else f"{limit} jobs wait"
+        super().__init__(f"the queue {target} is full: {waiting} in it already (limit {limit})")
         self.lane = lane
         self.limit = limit
 

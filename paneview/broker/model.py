@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from paneview.broker.errors import BrokerError
+from paneview.broker.errors import BadJobError, BrokerError
 from paneview.broker.targets import ANY, Target
 from paneview.rules.jobs import Backoff, JobState, Verdict
 
@@ -91,18 +91,18 @@ class NewJob:
     def __post_init__(self) -> None:
         """Raises `BrokerError` for what cannot be."""
         if not valid_id(self.id):
-            raise BrokerError(f"{self.id!r} is no job id: letters, digits, _ and -, 64 at most")
+            raise BadJobError(f"{self.id!r} is no job id: letters, digits, _ and -, 64 at most")
         if not self.kind:
-            raise BrokerError("a job needs a kind")
+            raise BadJobError("a job needs a kind")
         for what in ("kind", "key", "group", "submitted_by"):
             if not getattr(self, what).isprintable() or len(getattr(self, what)) > MAX_LABEL:
-                raise BrokerError(f"{what} is to be {MAX_LABEL} printable characters at most")
+                raise BadJobError(f"{what} is to be {MAX_LABEL} printable characters at most")
         if not -MAX_PRIORITY <= self.priority <= MAX_PRIORITY:
-            raise BrokerError(f"priority {self.priority} is not between -{MAX_PRIORITY} and {MAX_PRIORITY}")
+            raise BadJobError(f"priority {self.priority} is not between -{MAX_PRIORITY} and {MAX_PRIORITY}")
         if not 0 <= self.delay < 1e9 or (self.timeout is not None and not 0 < self.timeout < 1e9):
-            raise BrokerError("delay and timeout are seconds, not negative")
+            raise BadJobError("delay and timeout are seconds, not negative")
         if self.max_attempts is not None and not 1 <= self.max_attempts <= 1000:
-            raise BrokerError(f"max_attempts {self.max_attempts} is not between 1 and 1000")
+            raise BadJobError(f"max_attempts {self.max_attempts} is not between 1 and 1000")
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,18 +18,18 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 
-from paneview.broker.errors import BrokerError
+from paneview.broker.errors import BadJobError
 
 MAX_NAME = 64  # characters: lanes become file names and keys
 _FORBIDDEN = set("@/\\")
 
 
 def check_name(what: str, name: str) -> str:
-    """The name, if it can be part of a lane. Raises `BrokerError`."""
+    """The name, if it can be part of a lane. Raises `BadJobError`."""
     if not 0 < len(name) <= MAX_NAME:
-        raise BrokerError(f"{what} has {len(name)} characters, 1 to {MAX_NAME} are possible")
+        raise BadJobError(f"{what} has {len(name)} characters, 1 to {MAX_NAME} are possible")
     if not name.isprintable() or _FORBIDDEN & set(name) or name.split() != [name]:
-        raise BrokerError(f"{what} {name!r} holds a space, @, a slash or something unprintable")
+        raise BadJobError(f"{what} {name!r} holds a space, @, a slash or something unprintable")
     return name
 
 
@@ -45,14 +45,14 @@ class Target:
     """Id of one incarnation of a worker."""
 
     def __post_init__(self) -> None:
-        """Raises `BrokerError` for a combination or a name that cannot be."""
+        """Raises `BadJobError` for a combination or a name that cannot be."""
         named = {
             what: getattr(self, what) for what in ("role", "host", "task", "worker") if getattr(self, what)
         }
         for what, name in named.items():
             check_name(what, name)
         if len(named) > 1 and set(named) != {"role", "host"}:
-            raise BrokerError(f"a job is for one of {' or '.join(named)}, not for all of them")
+            raise BadJobError(f"a job is for one of {' or '.join(named)}, not for all of them")
 
     @property
     def lane(self) -> str:
@@ -68,7 +68,7 @@ class Target:
     @classmethod
     @lru_cache(maxsize=256)  # thousands of jobs share a lane
     def of(cls, lane: str) -> Target:
-        """The target whose lane this is. Raises `BrokerError` if it is none."""
+        """The target whose lane this is. Raises `BadJobError` if it is none."""
         kind, _, name = lane.partition(":")
         if lane == "any":
             return cls()
@@ -77,7 +77,7 @@ class Target:
             return cls(role=role, host=host)
         if kind in ("h", "t", "w") and name:
             return cls(**{{"h": "host", "t": "task", "w": "worker"}[kind]: name})
-        raise BrokerError(f"{lane!r} is no lane")
+        raise BadJobError(f"{lane!r} is no lane")
 
 
 ANY = Target()

@@ -9,10 +9,12 @@ from paneview.config.errors import ConfigError
 from paneview.control.errors import ControlError, NoSupervisor
 
 _ELSEWHERE = (
-    ("paneview.tmux.errors", "TmuxError", "tmux"),
-    ("paneview.store.database", "StoreError", "store"),
-    ("paneview.broker.errors", "BrokerError", "queue"),
-    ("paneview.worker.handlers", "HandlerError", "handlers"),
+    ("paneview.tmux.errors", "TmuxError", "tmux", FAILED),
+    ("paneview.store.database", "StoreError", "store", FAILED),
+    ("paneview.broker.errors", "BadJobError", "queue", USAGE),
+    ("paneview.broker.errors", "BadUrlError", "queue", USAGE),
+    ("paneview.broker.errors", "BrokerError", "queue", FAILED),
+    ("paneview.worker.handlers", "HandlerError", "handlers", FAILED),
 )
 
 
@@ -26,10 +28,10 @@ def explain(error: Exception) -> CliError | None:
     if isinstance(error, ControlError):
         status = USAGE if error.code in {"config", "bad_request", "unknown_request"} else FAILED
         return CliError(error.message, status, code=error.code, **error.extra)
-    for module, name, code in _ELSEWHERE:
+    for module, name, code, status in _ELSEWHERE:
         loaded = sys.modules.get(module)  # not loaded: then it is none of its errors
         if loaded is not None and isinstance(error, getattr(loaded, name)):
-            return CliError(str(error), code=code)
+            return CliError(str(error), status, code=code)
     if isinstance(error, OSError) and not isinstance(error, BrokenPipeError):
         place = f"{error.filename}: " if error.filename else ""
         return CliError(f"{place}{error.strerror or error}", code="system")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from paneview.broker.targets import Target
+from paneview.broker.targets import Target, check_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -167,8 +167,11 @@ def read_target(text: str) -> Target:
     if text == "any":
         return Target()
     if not colon or kind not in _KINDS:
-        return Target(task=text)
+        return Target(task=check_name("a target", text))
     if kind == "role" and "@" in name:
         role, _, host = name.partition("@")
-        return Target(role=role, host=host)
+        return Target(role=check_name("a role", role), host=check_name("a host", host))
+    check_name(
+        f"the name after {kind}:", name
+    )  # an empty one, of a variable that is not set, would be anybody
     return Target(**{"task" if kind == "pane" else kind: name})

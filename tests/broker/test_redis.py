@@ -29,6 +29,7 @@ from paneview.broker import (
     Verdict,
     open_broker,
 )
+from paneview.broker.redis import opening
 from paneview.broker.redis.broker import RedisBroker
 from paneview.broker.redis.link import Link, packed
 from tests.broker.helpers import Later, fail, state, submit, take, want, worker_of
@@ -289,6 +290,13 @@ class TestSetUp:
         monkeypatch.setenv("PANEVIEW_REDIS_PASSWORD", "from env")
         with open_broker(lab.url.replace("redis://", "redis://bob@")) as broker:
             assert broker.stats() == []
+
+
+def test_sentinels_that_do_not_answer_are_told_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(opening, "PATIENCE", 0.05)
+    with pytest.raises(UnavailableError) as error:
+        open_broker(f"redis+sentinel://127.0.0.1:{free_port()}/mymaster")
+    assert str(error.value).endswith("does not answer: No master found for 'mymaster'")
 
 
 def test_a_command_is_packed_as_the_client_does_it(lab: RedisLab) -> None:

@@ -148,6 +148,30 @@ def test_a_full_queue_refuses(farm: Farm) -> None:
     assert "is full: 2 jobs wait" in full[2].json["error"]
 
 
+def test_what_cannot_be_is_bad_usage(farm: Farm) -> None:
+    wrong = {
+        ("dispatch", "role:", "ping"): "the name after role: has 0 characters",
+        ("dispatch", "role:@here", "ping"): "a role has 0 characters",
+        ("dispatch", "role:dev@", "ping"): "a host has 0 characters",
+        ("dispatch", "", "ping"): "a target has 0 characters",
+        ("dispatch", "any", "ping", "--priority", "5000"): "priority 5000 is not between -999 and 999",
+        ("jobs", "--broker", "nonsense://here"): "no broker is called 'nonsense'",
+    }
+    for words, error in wrong.items():
+        done = farm.cli(*words, "--json")
+        assert done.status == 2, words
+        assert error in done.json["error"]
+        assert done.json["code"] == "queue"
+    assert farm.broker.stats() == [], "an empty name is not anybody"
+
+
+def test_a_full_target_is_named_as_it_was_written(farm: Farm) -> None:
+    for target, name in (("role:dev", "role:dev"), ("host:here", "host:here"), ("api", "api")):
+        full = [farm.cli("dispatch", target, "ping", PANEVIEW_MAX_QUEUE_DEPTH="1") for _ in range(2)]
+        assert [done.status for done in full] == [0, 1]
+        assert f"the queue {name} is full: 1 job waits in it already (limit 1)" in full[1].err
+
+
 def test_events_of_the_queue(farm: Farm) -> None:
     job = farm.submit("nope")
     farm.worker("--once").wait(20)

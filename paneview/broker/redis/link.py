@@ -114,7 +114,8 @@ class Link:
                         f"Redis at {self.where} does not prove who it is: {error}; ?ca=FILE names who vouches for it"
                     ) from error
                 if time.monotonic() + pause > end:
-                    raise UnavailableError(f"Redis at {self.where} does not answer: {error}") from error
+                    words = str(error).partition(" : <")[0]  # a sentinel's client tells its whole inside
+                    raise UnavailableError(f"Redis at {self.where} does not answer: {words}") from error
             except exceptions.RedisError as error:
                 if isinstance(error, exceptions.OutOfMemoryError) or str(error).startswith(_MEND):
                     raise UnavailableError(f"Redis at {self.where} takes nothing: {error}") from error
