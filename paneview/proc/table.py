@@ -223,8 +223,9 @@ class ProcessTable:
             seeds.update(self._sessions.get(session, ()))
         if marker:
             seeds.update(process.pid for process in self.marked(marker).get(marker, ()))
-        found = {ProcessId(r.pid, r.start) for r in self._below(seeds, apart) if not self._is_off_limits(r)}
-        return found - apart
+        own = root.pid if root and root.pid in seeds and self._is_before_its_exec(root.pid) else None
+        below = self._below(seeds, apart, own)
+        return {ProcessId(r.pid, r.start) for r in below if not self._is_off_limits(r, own)} - apart
 
     def _agents(self) -> set[ProcessId]:
         return {process for found in self.marked(AGENT).values() for process in found}
@@ -239,13 +240,15 @@ class ProcessTable:
         named = [p for p in (root, *known) if p and p.pid == session]
         return not named or any(p.start == leader.start for p in named)
 
-    def _below(self, roots: Collection[int], apart: Collection[ProcessId] = ()) -> Iterator[Row]:
+    def _below(
+        self, roots: Collection[int], apart: Collection[ProcessId] = (), own: int | None = None
+    ) -> Iterator[Row]:
         """Each process reachable from ``roots``, once; never through what is off limits, or set apart."""
         todo, seen = list(roots), set(roots)
         while todo:
             pid = todo.pop()
             row = self._current(pid)
-            if row is None or pid in self._protected or row.name == _TMUX_SERVER:
+            if row is None or pid in self._protected or (row.name == _TMUX_SERVER and pid != own):
                 continue
             if apart and ProcessId(row.pid, row.start) in apart:
                 continue
@@ -265,8 +268,15 @@ class ProcessTable:
                 del self.rows[pid]
         return self.rows.get(pid)
 
-    def _is_off_limits(self, row: Row) -> bool:
-        return row.dead or row.pid in self._protected or row.name == _TMUX_SERVER
+    def _is_before_its_exec(self, pid: int) -> bool:
+        """Whether a tmux server has just made this process, which bears its name until it has become another."""
+        row = self._current(pid)
+        maker = self._current(row.ppid) if row and row.forked else None
+        return maker is not None and maker.name == _TMUX_SERVER
+
+    def _is_off_limits(self, row: Row, own: int | None = None) -> bool:
+        foreign = row.name == _TMUX_SERVER and row.pid != own
+        return row.dead or row.pid in self._protected or foreign
 
     def _ancestors(self, pid: int) -> set[int]:
         found: set[int] = set()

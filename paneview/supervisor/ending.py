@@ -65,11 +65,11 @@ class Ender:
             case Stage.INTERRUPT:
                 left = await self.look(live)  # seen now, found later even where they leave the tree
                 if live.root is None or not await self._interrupt(live, live.root, stop_signal):
-                    proc.send(getattr(signal, stop_signal), left)
+                    proc.send(getattr(signal, stop_signal), _downwards(live, left))
             case Stage.TERMINATE:
-                proc.send(signal.SIGTERM, await self.look(live))
+                proc.send(signal.SIGTERM, _downwards(live, await self.look(live)))
             case Stage.KILL:
-                proc.send(signal.SIGKILL, await self.look(live))
+                proc.send(signal.SIGKILL, _downwards(live, await self.look(live)))
             case _:
                 pass
 
@@ -136,6 +136,15 @@ def members(live: Live, table: ProcessTable) -> set[ProcessId]:
     found = table.members(live.root, live.marker, live.root.pid if live.root else None, live.known)
     live.known |= found
     return found
+
+
+def _downwards(live: Live, left: set[ProcessId]) -> list[ProcessId]:
+    """In the order of a signal: parents first, and the terminal's leader last.
+
+    A shell whose child is ended before itself goes on with the next part of its command, and may end well. With the
+    leader a hang-up goes to all others, which would be what they are told to have died of.
+    """
+    return sorted(left, key=lambda one: (one == live.root, one.start, one.pid))
 
 
 def _names(left: set[ProcessId]) -> list[str]:

@@ -51,7 +51,11 @@ _AFTER = (
 # the command asks, the keeper's own copy, which saves the start of a program.
 _OWN_SHELL = f'{_BEFORE}exec "$0" -c "$3" sh "$1"{_AFTER}'
 _SAME_SHELL = f'{_BEFORE}eval "$3"{_AFTER}'
-_PATIENT = 'trap \'exit "$?"\' INT TERM; eval "$1"'
+# Before the first part there is no code yet that an interrupted shell could end with.
+_PATIENT = (
+    "trap 'exit 130' INT; trap 'exit 143' TERM; "
+    """eval "trap 'exit \\"\\$?\\"' INT TERM; $1\""""
+)
 _OPERATORS = re.compile(r"[;&|\n`(){}]")
 # A shell's number, name, parent, options or arguments, also in braces: the guard's would be wrong.
 _OF_ITSELF = re.compile(r"\$\{?[#!]?([$0-9@*#-]|PPID|BASHPID)")

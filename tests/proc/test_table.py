@@ -109,6 +109,27 @@ def test_a_tmux_server_is_never_a_member(
     assert table.members(ProcessId(pid, table.rows[pid].start), "") == set()
 
 
+def test_what_a_tmux_server_is_just_making_is_a_member(run: Run, tmp_path: Path) -> None:
+    """Its name is still the server's: whoever left it out would take a run for ended that has yet to begin."""
+    script = (
+        "import os, sys, time\n"
+        "open('/proc/self/comm', 'w').write('tmux: server')\n"
+        "pid = os.fork()\n"
+        "new, child = sys.argv[1] + '/new', sys.argv[1] + '/child'\n"
+        "if pid: open(new, 'w').write(str(pid)); os.rename(new, child)\n"
+        "time.sleep(60)\n"
+    )
+    (tmp_path / "maker.py").write_text(script)
+    server = run(f"exec {sys.executable} {tmp_path}/maker.py {tmp_path}", **{MARKER: "tbl-24"})
+    wait_until((tmp_path / "child").exists)
+    pid = int((tmp_path / "child").read_text())
+    table = ProcessTable.read()
+    child = ProcessId(pid, table.rows[pid].start)
+    assert table.rows[pid].name == "tmux: server"
+    assert table.members(child, "") == {child}
+    assert table.members(identity(server), "") == set()
+
+
 def test_zombies_are_no_members(run: Run, source: Backend) -> None:
     process = run("exec sleep 60", **{MARKER: "tbl-5"})
     wait_until(lambda: ProcessTable.read(source).marked("tbl-5"))
