@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -83,9 +84,8 @@ def print_result(call: Call, name: str, found: Result | None) -> int:
     elif found.status == "ok":
         _print_output(found.output)
     else:
-        print(
-            f"{name} {'was cancelled' if found.status == 'cancelled' else 'failed'}: {clean(found.error or '')}"
-        )
+        fate = "was cancelled" if found.status == "cancelled" else "failed"
+        print(f"paneview: {name} {fate}: {clean(found.error or '')}", file=sys.stderr)
     return 0 if found.status == "ok" else FAILED
 
 
@@ -234,15 +234,19 @@ def _print_output(output: Any) -> None:
 
 
 def print_done(call: Call, results: list[dict[str, Any]]) -> int:
-    """Print what came of each; the exit status."""
+    """Print what came of each, failures on standard error; the exit status."""
     failed = [one for one in results if not one["ok"]]
     if call.json:
         error = {"error": "; ".join(str(one["error"]) for one in failed)} if failed else {}
         print_json({"ok": not failed, **error, "results": results})
     else:
         for one in results:
-            name, problem = clean(one["id"]), clean(one.get("error") or "")
-            print(problem if name in problem else f"{name}: {problem or clean(one['action'])}")
+            name = clean(one["id"])
+            if one["ok"]:
+                print(f"{name}: {clean(one['action'])}")
+            else:
+                problem = clean(one["error"])
+                print(f"paneview: {problem if name in problem else f'{name}: {problem}'}", file=sys.stderr)
     return FAILED if failed else 0
 
 

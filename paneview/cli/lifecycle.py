@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import select
+import sys
 import time
 
 from paneview.cli import place
@@ -31,14 +32,14 @@ def start(call: Call) -> int:
     here = place.find(call)
     args = {"tasks": call.words or None, "deps": not call.flag("no-deps")}
     try:
-        reply = here.ask("start", args, timeout=None)
+        reply = _ask(here, "start", args)
     except (NoSupervisor, ControlError) as error:
         if isinstance(error, ControlError) and error.code not in _ENDING:
             raise
         from paneview.cli.launch import start_supervisor  # noqa: PLC0415
 
         start_supervisor(here, idle=True)
-        reply = here.ask("start", args, timeout=None)
+        reply = _ask(here, "start", args)
     if not call.flag("monitor"):
         return print_reply(call, reply, NOTHING)
     from paneview.cli.events import follow  # noqa: PLC0415
@@ -151,8 +152,17 @@ def _until_unknown(pid: int) -> None:
 
 
 def _act(call: Call, do: str, nothing: str) -> int:
-    reply = place.find(call).ask(do, {"tasks": call.words or None}, timeout=None)
-    return print_reply(call, reply, nothing)
+    return print_reply(call, _ask(place.find(call), do, {"tasks": call.words or None}), nothing)
+
+
+def _ask(here: place.Place, do: str, args: dict[str, Any]) -> dict[str, Any]:
+    """The reply, also where it failed for some of the tasks: the others are to be told as well."""
+    try:
+        return here.ask(do, args, timeout=None)
+    except ControlError as error:
+        if error.code != "failed" or not error.extra.get("results"):
+            raise
+        return {**error.extra, "code": error.code}
 
 
 def print_reply(call: Call, reply: dict[str, Any], nothing: str) -> int:
@@ -175,7 +185,7 @@ def _print_results(reply: dict[str, Any], results: list[dict[str, Any]], nothing
     for result in results:
         name = clean(result.get("task"))
         if not result.get("ok", True):
-            print(f"{name}: {clean(result.get('error'))}")
+            print(f"paneview: {name}: {clean(result.get('error'))}", file=sys.stderr)
         elif name in waiting:
             by_word.setdefault(f"waits for {', '.join(waiting[name])}", []).append(name)
         else:

@@ -51,16 +51,16 @@ class Terminal(LinuxDriver):
     def __init__(self, app: App[Any], **settings: Any) -> None:
         super().__init__(app, **settings)
         self._behind = False
-        self._leaving = False
+        self._vital = False  # what is written now must not be dropped
         self._wakes, self._wake = os.pipe()  # the input thread, which may sleep for ever
 
     def write(self, data: str) -> None:
-        """Hand over to the writer's thread; drop it if the terminal is too far behind."""
+        """Hand over to the writer's thread; drop it if the terminal is too far behind, or another program's."""
         writer = self._writer_thread
         if writer is None:
             return
         queue = writer._queue
-        if self._leaving:
+        if self._vital:
             try:
                 queue.put(data, timeout=PATIENCE / 4)
             except Full:
@@ -70,23 +70,34 @@ class Terminal(LinuxDriver):
         else:
             queue.put(data)
 
+    def start_application_mode(self) -> None:
+        """Take the terminal. Of these words none may be missing, or the screen is drawn where the shell was."""
+        self._behind = False
+        with self._not_dropped():
+            super().start_application_mode()  # type: ignore[no-untyped-call]
+
     def stop_application_mode(self) -> None:
         """Restore the terminal. These words are not dropped, but not waited for without end either."""
-        self._leaving = True
-        try:
+        with self._not_dropped():
             super().stop_application_mode()
-        finally:
-            self._leaving = False
 
     def close(self) -> None:
         """End the writer's thread, unless it hangs in a terminal that does not read."""
-        writer = self._writer_thread
+        writer, self._writer_thread = self._writer_thread, None
         if writer is None:
             return
         with suppress(Full):
             writer._queue.put(None, timeout=PATIENCE / 4)
         writer.join(PATIENCE / 2)
         self.stuck = self.stuck or writer.is_alive()
+
+    @contextmanager
+    def _not_dropped(self) -> Iterator[None]:
+        self._vital = True
+        try:
+            yield
+        finally:
+            self._vital = False
 
     def disable_input(self) -> None:
         """Have the input thread end."""

@@ -279,6 +279,18 @@ def test_a_missing_or_old_tmux_names_the_package(project: Path, sandbox: Sandbox
     assert "3.2a or newer is needed, found 2.9" in old.err
 
 
+def test_a_task_that_cannot_start_is_told_on_standard_error(live: Path) -> None:
+    file, here = live / "paneview.toml", live / "here"
+    file.write_text(file.read_text() + '\n[tasks.lost]\ncommand = "true"\ncwd = "here"\nauto_start = false\n')
+    here.mkdir()
+    supervise(live)
+    here.rmdir()
+    done = run("start", "lost", "db", cwd=live)
+    assert (done.status, done.out) == (1, "started: db\n"), done.err
+    assert done.err.startswith("paneview: lost: ")
+    assert "here does not exist" in done.err
+
+
 def test_a_kind_or_task_without_events_is_told_what_there_is(live: Path) -> None:
     (nothing,) = ask(live, "events", "--kind", "start")["warnings"]
     assert nothing == "no event at all is recorded of that time"

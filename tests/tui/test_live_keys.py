@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from paneview.tui.terminal import MOST_PENDING
 from tests.cli.support import COMMAND, run, supervise
 from tests.harness import Sandbox, wait_until
 from tests.terminal import Screen
@@ -94,6 +95,34 @@ def test_ctrl_c_in_the_editor_is_for_the_editor(
     pane.wait_for("nothing was changed")
     pane.type("C-c")
     pane.wait_for("Ctrl-C does nothing here")
+
+
+def test_what_happens_while_the_editor_is_open_does_not_spoil_the_screen(
+    sandbox: Sandbox, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """More frames than may wait for a terminal would have been drawn meanwhile."""
+    editor = sandbox.root / "editor"
+    editor.write_text("#!/bin/sh\necho at work\nread answer\n")
+    editor.chmod(0o755)
+    monkeypatch.setenv("VISUAL", str(editor))
+    supervise(folder)
+    run("start", cwd=folder)
+    pane = Pane(sandbox, folder)
+    pane.wait_for("▌ talk", "following")
+    assert pane.flag("alternate_on") == "1"
+    pane.type("e")
+    pane.wait_for("at work")
+    assert pane.flag("alternate_on") == "0"
+
+    def said() -> int:
+        return int(run("logs", "talk", "-n", "1", cwd=folder).out.split()[-1])
+
+    enough = said() + MOST_PENDING + 5
+    wait_until(lambda: said() > enough)
+    pane.type("Enter")
+    pane.wait_for("nothing was changed", "▌ talk")
+    assert pane.flag("alternate_on") == "1"
+    assert pane.flag("mouse_any_flag") == "1"
 
 
 def test_a_key_pressed_twice_opens_one_editor(

@@ -84,7 +84,7 @@ def test_a_job_that_nobody_takes_now_is_told_as_one(farm: Farm) -> None:
         assert farm.cli("dispatch", target, "ping").err == ""
     id_ = ask(farm, "dispatch", "role:baker", "ping")["id"]
     assert farm.cli("cancel", id_).status == 0
-    assert farm.cli("cancel", id_).out == f"{id_} was over\n"
+    assert farm.cli("cancel", id_).err == f"paneview: {id_} was over\n"
 
 
 def test_to_every_worker(farm: Farm) -> None:
@@ -124,7 +124,21 @@ def test_cancel_and_dead_letters(farm: Farm) -> None:
     assert ask(farm, "dlq", "purge", "--all", shape=Fates)["results"][0]["id"] == jobs[2]
     assert ask(farm, "dlq", shape=Jobs)["jobs"] == []
     failed = farm.cli("result", jobs[0])
-    assert (failed.status, failed.out) == (1, f"{jobs[0]} was cancelled: cancelled\n")
+    assert (failed.status, failed.out, failed.err) == (
+        1,
+        "",
+        f"paneview: {jobs[0]} was cancelled: cancelled\n",
+    )
+
+
+def test_what_fails_is_told_on_standard_error(farm: Farm) -> None:
+    job = farm.submit()
+    partly = farm.cli("cancel", job, "nothing")
+    assert (partly.status, partly.out, partly.err) == (
+        1, f"{job}: cancelled\n", "paneview: there is no job nothing\n",
+    )  # fmt: skip
+    released = farm.cli("unquarantine", "nobody")
+    assert (released.status, released.out, released.err) == (1, "", "paneview: nobody is not quarantined\n")
 
 
 def test_the_queue_itself(farm: Farm) -> None:
