@@ -114,10 +114,12 @@ class Worker:
                 self._work(broker)
             finally:
                 self._crew.close()
+                if (
+                    self._left is not None
+                ):  # before we leave: who has left and has a note is taken for a hung one
+                    self._left.unlink(missing_ok=True)
                 self._leave(broker)
                 keeper.join(LAST_CALLS)
-                if self._left is not None:
-                    self._left.unlink(missing_ok=True)
         return 1 if self._broken or self._stuck >= MOST_STUCK else 0
 
     def stop(self, reason: str = "asked to") -> None:

@@ -69,6 +69,17 @@ class TestWorkers:
             "worker_started",
         ]
 
+    def test_one_that_has_left_was_not_silent(self, lab: Lab) -> None:
+        broker = lab.open()
+        broker.workers.register(Worker("a1", ttl=60.0))
+        lab.age(50.0)
+        assert broker.workers.beat("a1")
+        lab.age(20.0)
+        broker.workers.leave("a1", "all done")
+        (view,) = broker.workers.all()
+        assert not view.alive
+        assert view.beat_age < 60
+
     def test_one_that_was_silent_and_is_ended_before_anybody_reaps_has_missed_its_heartbeat(
         self, lab: Lab
     ) -> None:

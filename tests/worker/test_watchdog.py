@@ -147,5 +147,6 @@ def test_one_that_was_ended_stays_down(farm: Farm, panes: Panes) -> None:
         wait_until(lambda: '"event": "gone"' in farm.said(dog))
     except AssertionError:
         raise AssertionError(farm.said(dog)) from None
-    assert panes.pid(pane) is None
+    assert panes.pid(pane) is None, farm.said(dog)
+    assert '"event": "hung"' not in farm.said(dog)
     assert farm.end(dog)[0] == 0

@@ -73,11 +73,12 @@ class SqliteRegistry(Registry):
         """It ended."""
         with self._database.write() as step:
             for beat, ttl in step.rows(
-                "UPDATE workers SET gone = ? WHERE id = ? AND gone IS NULL RETURNING beat, ttl",
+                "UPDATE workers SET gone = ?, beat = max(beat, ?) WHERE id = ? AND gone IS NULL RETURNING beat, ttl",
                 step.now,
+                self._beats.last(worker),
                 worker,
             ):
-                if max(beat, self._beats.last(worker)) + ttl <= step.now:  # nobody has told it so far
+                if beat + ttl <= step.now:  # nobody has told it so far
                     note(step, "heartbeat_missed", worker=worker, detail={"ttl": ttl})
                 note(step, "worker_stopped", worker=worker, detail={"reason": reason})
         self._beats.forget(worker)
