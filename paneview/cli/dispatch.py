@@ -9,6 +9,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from paneview.broker import BrokerError, NewJob, Target, lanes_of
+from paneview.broker.targets import check_name
 from paneview.cli.errors import FAILED, CliError, UsageError
 from paneview.cli.output import clean, print_json
 from paneview.cli.queue import me, opened, seconds, span
@@ -59,7 +60,8 @@ def submit(call: Call) -> int:
     payload: dict[str, Any] = {"text": text}
     if folder := call.text("working-dir"):
         payload["context"] = {"working_dir": os.path.abspath(folder)}
-    target = Target(role=call.text("role") or "", host=call.text("host") or "")
+    named = {part: name for part in ("role", "host") if (name := call.text(part)) is not None}
+    target = Target(**{part: check_name(f"a {part}", name) for part, name in named.items()})
     job = _job(call, "prompt", payload, target)
     with opened(call) as broker:
         if not call.flag("wait"):
@@ -69,6 +71,7 @@ def submit(call: Call) -> int:
         submitted = broker.submit(job)
         if not call.json:
             print(f"submitted {submitted.id}; waiting", file=sys.stderr)
+            _tell_if_nobody(broker, target)
         return print_result(call, submitted.id, wait_for(broker, submitted.id, None))
 
 
@@ -122,14 +125,16 @@ def _print_one(call: Call, broker: Broker, job: NewJob) -> int:
         print_json({"ok": True, "id": submitted.id, "created": submitted.created, "target": target})
     elif submitted.created:
         print(f"{submitted.id}  {clean(job.kind)} for {clean(target)}")
-        if not _somebody(broker, job.target.lane):
-            print(
-                f"nobody alive takes jobs for {clean(target)}: it waits for the first that does",
-                file=sys.stderr,
-            )
+        _tell_if_nobody(broker, job.target)
     else:
         print(f"{submitted.id}  was there already")
     return 0
+
+
+def _tell_if_nobody(broker: Broker, target: Target) -> None:
+    if not _somebody(broker, target.lane):
+        words = f"nobody alive takes jobs for {clean(target_text(target))}: it waits for the first that does"
+        print(words, file=sys.stderr)
 
 
 def _somebody(broker: Broker, lane: str) -> bool:

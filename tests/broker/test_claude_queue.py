@@ -14,6 +14,8 @@ from typing import Any
 import pytest
 
 from paneview.broker import Broker, JobFilter, NewJob, Outcome, Target, lanes_of
+from paneview.broker.directory import ending
+from paneview.broker.directory.foreign import mirror
 from tests.broker.helpers import Later, fail, job, state, submit, take, want
 from tests.broker.labs import DirectoryLab, opened
 from tests.harness import wait_until
@@ -130,6 +132,31 @@ def test_failed_retried_and_given_up(broker: Broker, scripts: Scripts) -> None:
     assert (found["status"], found["error"]) == ("failed", "exit code 2")
     broker.retry()
     assert (scripts.status(task), scripts.result(task)) == ("pending", None)
+
+
+def test_a_slow_submitter_does_not_hide_that_a_worker_was_quick(
+    lab: DirectoryLab, broker: Broker, scripts: Scripts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = lab.open()
+    claimed = []
+
+    def slowly(desk: Any, spec: Any, status: str) -> None:
+        claimed.extend(other.claim(want("quick")))
+        mirror(desk, spec, status)
+
+    monkeypatch.setattr(ending, "mirror", slowly)
+    job = submit(broker, kind="prompt", payload={"text": "now"})
+    claimed += other.claim(want("quick"))
+    assert [lease.id for lease in claimed] == [job]
+    assert scripts.status(job) == "in_progress"
+    broker.release(claimed[0])
+    claimed += other.claim(want("quick"))
+    assert (len(claimed), scripts.status(job)) == (2, "in_progress")
+    fail(broker, claimed[1], retry=False)
+    assert scripts.status(job) == "failed"
+    broker.retry()
+    claimed += other.claim(want("quick"))
+    assert (len(claimed), scripts.status(job)) == (3, "in_progress")
 
 
 def test_cancelled(broker: Broker, scripts: Scripts) -> None:

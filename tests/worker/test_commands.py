@@ -168,6 +168,7 @@ def test_what_cannot_be_is_bad_usage(farm: Farm) -> None:
         ("dispatch", "role:@here", "ping"): "a role has 0 characters",
         ("dispatch", "role:dev@", "ping"): "a host has 0 characters",
         ("dispatch", "", "ping"): "a target has 0 characters",
+        ("submit", "--role", "", "hello"): "a role has 0 characters",
         ("dispatch", "any", "ping", "--priority", "5000"): "priority 5000 is not between -999 and 999",
         ("jobs", "--broker", "nonsense://here"): "no broker is called 'nonsense'",
     }

@@ -14,7 +14,25 @@ from paneview.broker.directory.layout import Spot
 from paneview.broker.model import Attempt, Result
 from paneview.rules.jobs import JobState, after_loss, after_needs
 
-_STATUS = {JobState.DONE: "completed", JobState.DEAD: "failed", JobState.CANCELLED: "failed"}
+_STATUS = {
+    JobState.LEASED: "in_progress",
+    JobState.DONE: "completed",
+    JobState.DEAD: "failed",
+    JobState.CANCELLED: "failed",
+}
+
+
+def to_wait(desk: Desk, spec: Spec, source: str, target: Spot) -> bool:
+    """Move a job to where it may be claimed; False: it was not there any more.
+
+    Shown to claude-queue first: shown afterwards, "pending" could cover what a quick worker shows.
+    """
+    mirror(desk, spec, "pending")
+    if move(source, desk.layout.path(target)):
+        return True
+    if found := desk.find(spec.id):  # somebody was before us, and has shown what came of it
+        mirror(desk, spec, _STATUS.get(found.state, "pending"))
+    return False
 
 
 def end(desk: Desk, spot: Spot, state: JobState, result: Result, *, follow_ups: Sequence[str] = ()) -> bool:
@@ -160,9 +178,8 @@ def give_back(desk: Desk, spot: Spot, spec: Spec, *, delay: float = 0.0, attempt
     due = desk.scratch.tick() + round(delay * 1e6) if delay > 0 else 0
     state = JobState.DELAYED if due else JobState.QUEUED
     target = spot.moved(state, lane=spec.lane, due=due, attempts=attempts)
-    if not move(desk.layout.path(spot), desk.layout.path(target)):
+    if not to_wait(desk, spec, desk.layout.path(spot), target):
         return False
-    mirror(desk, spec, "pending")
     if (wish := desk.wish(spot.id)) is not None:  # came while it moved
         end(desk, target, JobState.CANCELLED, cancelled(desk, target, wish))
     return True

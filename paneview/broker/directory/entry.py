@@ -15,7 +15,6 @@ from dataclasses import asdict
 from paneview.broker.directory import ending
 from paneview.broker.directory.desk import WAITING, Desk, Spec, new_spec
 from paneview.broker.directory.disk import age_by, link, move, names, read_json, remove, sync, write
-from paneview.broker.directory.foreign import mirror
 from paneview.broker.directory.layout import Spot
 from paneview.broker.errors import QueueFullError
 from paneview.broker.model import NewJob, Submitted
@@ -141,14 +140,13 @@ def complete(desk: Desk, path: str, *, durable: bool = True) -> Submitted | None
         link(path, desk.layout.by_group(spec.group, spec.id))
     state = first_state(desk, spec)
     spot = Spot(state, spec.lane, spec.order, spec.id, 0, 0, spec.due if state in WAITING[1:] else 0)
-    if not move(path, desk.layout.path(spot)):
+    if not ending.to_wait(desk, spec, path, spot):
         return None
     if durable:
         sync(os.path.dirname(desk.layout.path(spot)))
     desk.feed.tell(
         "job_submitted", spec.id, detail={"kind": spec.kind, "lane": spec.lane, "by": spec.submitted_by}
     )
-    mirror(desk, spec, "pending")
     if state is JobState.BLOCKED:
         ending.settle(desk, spec.id)  # what it needs may have ended before it was in its place
     return Submitted(spec.id, created=True)

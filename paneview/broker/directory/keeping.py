@@ -20,7 +20,6 @@ from paneview.broker.directory.disk import (
     write,
 )
 from paneview.broker.directory.entry import ABANDONED, abandoned
-from paneview.broker.directory.foreign import mirror
 from paneview.broker.directory.layout import Spot, quoted, read_name
 from paneview.broker.errors import StaleLeaderError
 from paneview.broker.model import Leadership
@@ -204,11 +203,9 @@ def retry(desk: Desk, jobs: Iterable[str] | None) -> list[str]:
             continue
         remove(desk.layout.wish(spot.id))
         remove(desk.layout.result(spot.id))
-        if move(
-            desk.layout.path(spot), desk.layout.path(spot.moved(JobState.QUEUED, lane=spec.lane, attempts=0))
-        ):
+        waiting = spot.moved(JobState.QUEUED, lane=spec.lane, attempts=0)
+        if ending.to_wait(desk, spec, desk.layout.path(spot), waiting):
             desk.feed.tell("dead_retried", spot.id)
-            mirror(desk, spec, "pending")
             done.append(spot.id)
     return done
 
