@@ -144,9 +144,14 @@ def lab_on(kind: str, disk: Path, stack: ExitStack) -> Lab:
 
 
 def is_refused(farm: Farm) -> str:
-    """What the queue says to a job of some size; empty if it takes it."""
+    """What the queue says to a job of some size; empty if it takes it.
+
+    Redis still takes the first that it cannot put on its disk, and refuses what comes after; not what changes nothing,
+    as a job that it has already.
+    """
     try:
         farm.submit("ping", {"text": "x" * 20_000}, key="the same each time")
+        farm.broker.events.note("looked")
     except UnavailableError as error:
         return str(error)
     return ""
