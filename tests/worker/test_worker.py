@@ -232,4 +232,4 @@ def test_it_says_what_is_wrong_with_its_handlers(farm: Farm) -> None:
     assert "cannot be imported: RuntimeError: broken" in farm.cli("worker", "--handlers", "mine").err
     assert "no function with @handler" in farm.cli("worker", "--handlers", "empty").err
     assert farm.cli("worker", "--concurrency", "0").status == 2
-    assert farm.cli("worker", "--role", "a b").status == 1
+    assert farm.cli("worker", "--role", "a b").status == 2
