@@ -377,4 +377,6 @@ def test_a_stop_right_after_the_start_is_heard(project):
         p.call("kill", tasks=names)
     for name in names:
         ends = [(e["detail"]["exit_code"], e["detail"]["signal"]) for e in p.events("task_killed", name)]
-        assert ends == [(137, 9)] * 4, name
+        # Of a hang-up dies what was forked while the others were killed.
+        assert len(ends) == 4, name
+        assert set(ends) <= {(137, 9), (129, 1)}, name
