@@ -14,7 +14,7 @@ import shutil
 import tempfile
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 
 import psutil
@@ -78,8 +78,11 @@ def sandbox(monkeypatch: pytest.MonkeyPatch) -> Iterator[Sandbox]:
     monkeypatch.setenv("PANEVIEW_HOME", str(place.home))
     monkeypatch.setenv("PANEVIEW_TMUX_SOCKET", place.tmux_socket)
     monkeypatch.setenv(MARKER, place.marker)
+    others = frozenset(
+        psutil.pids()
+    )  # hundreds, of all tests that run now: to look at them takes milliseconds
     yield place
-    problems = _end_of_test(place)
+    problems = _end_of_test(place, others)
     problems += [f"file {path}" for path in STRAY if path.exists() and path not in stray_before]
     shutil.rmtree(root)
     if problems:
@@ -99,15 +102,15 @@ def tmux_socket(sandbox: Sandbox) -> Iterator[str]:
     sandbox.end_tmux()
 
 
-def _end_of_test(place: Sandbox) -> list[str]:
+def _end_of_test(place: Sandbox, others: Collection[int]) -> list[str]:
     """End what is still there; a line for each process that should not have been."""
     deadline = time.monotonic() + GRACE
-    while (left := marked(place.marker)) and time.monotonic() < deadline:
+    while (left := marked(place.marker, others)) and time.monotonic() < deadline:
         time.sleep(0.01)
     lines = [_describe(process) for process in left] + [f"paneview {pid}" for pid in prepared.left()]
     while left:  # ended processes may have been the parents of others that only now show themselves
         end_all(left)
-        left = marked(place.marker)
+        left = marked(place.marker, others)
     return lines
 
 

@@ -11,7 +11,7 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -110,13 +110,16 @@ def alive(pid: int) -> bool:
         return False
 
 
-def marked(marker: str) -> list[psutil.Process]:
-    """The live processes whose environment holds ``PANEVIEW_TEST=marker``: whatever this test has started."""
+def marked(marker: str, but: Collection[int] = ()) -> list[psutil.Process]:
+    """The live processes whose environment holds ``PANEVIEW_TEST=marker``: whatever this test has started.
+
+    At those of the pids ``but``, which were there before, nobody looks.
+    """
     wanted = f"{MARKER}={marker}".encode()
     found = []
     for pid in psutil.pids():
         try:
-            if pid != os.getpid() and wanted in _environment(pid):
+            if pid not in but and pid != os.getpid() and wanted in _environment(pid):
                 process = psutil.Process(pid)
                 if process.status() != psutil.STATUS_ZOMBIE:
                     found.append(process)
