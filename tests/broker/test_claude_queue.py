@@ -199,6 +199,12 @@ def test_one_that_is_taken_over_is_not_taken_twice(lab: DirectoryLab, scripts: S
     tasks = [scripts.submit(f"task {number}") for number in range(10)]
     calls = [Later(lambda b=b: [lease.id for lease in b.claim(want(n=20))]) for b in brokers]
     taken = [task for call in calls for task in call.result()]
+
+    def take_what_another_was_just_bringing() -> bool:
+        taken.extend(lease.id for broker in brokers for lease in broker.claim(want(n=20)))
+        return len(taken) >= len(tasks)
+
+    wait_until(take_what_another_was_just_bringing)
     assert sorted(taken) == sorted(tasks)
     for broker in brokers:
         broker.reap()
