@@ -58,6 +58,7 @@ class QueueScreen(MainScreen):
         super().__init__()
         self.jobs = Jobs(self._ask_for, self._fetched)
         self._resting = ""
+        self._heights: tuple[int | str, int | str] | None = None
 
     async def _ask_for(self, do: str, **args: Any) -> dict[str, Any]:
         return await self.pv.link.call(do, **args)
@@ -315,10 +316,9 @@ class QueueScreen(MainScreen):
             heights = (min(lanes, share), min(workers, share))
         elif self.has_class("wide"):
             heights = (min(lanes, height // 2), "1fr")
-        for table, wanted in zip((self.lanes, self.crew), heights, strict=True):
-            if getattr(table, "fitted", None) != wanted:
-                table.fitted = wanted  # type: ignore[attr-defined]
-                table.styles.height = wanted
+        if self._heights != heights:
+            self._heights = heights
+            self.lanes.styles.height, self.crew.styles.height = heights
 
     def _redraw_around(self) -> None:
         queue = self.pv.picture.queue
