@@ -65,12 +65,10 @@ async def visit(app: PaneviewApp, name: str) -> None:
         return
     command = [sys.executable, "-P", "-m", "paneview", "attach", name, "--back", "--file", app.picture.file]
     try:
-        with terminal.lent(app):
-            process = await asyncio.create_subprocess_exec(*command, stderr=asyncio.subprocess.PIPE)
-            _, said = await process.communicate()
+        status, said = await terminal.run(app, command, told=True)
     except terminal.AlreadyLentError:
         return
-    if process.returncode:
+    if status:
         app.tell(clean(said.decode("utf-8", "replace").strip()) or f"attach {name}: failed", failed=True)
 
 

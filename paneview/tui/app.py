@@ -17,6 +17,7 @@ from textual import events
 from textual.app import App
 from textual.binding import BindingType
 from textual.command import CommandPalette, Provider
+from textual.notifications import Notify, SeverityLevel
 from textual.screen import Screen
 from textual.widgets import Input, LoadingIndicator
 
@@ -35,6 +36,7 @@ from paneview.tui.screens.base import MainScreen
 from paneview.tui.screens.fleet import FleetScreen
 from paneview.tui.settings import Settings, check_keys, load_settings, settings_file
 from paneview.tui.text import clean
+from paneview.tui.toasts import Passing
 from paneview.tui.widgets.header import Header
 
 TOAST = 3.0  # s that a success stays
@@ -169,6 +171,19 @@ class PaneviewApp(App[int], inherit_bindings=False):
             await self._typed.take(event)
         else:
             await super().on_event(event)
+
+    def notify(
+        self,
+        message: str,
+        *,
+        title: str = "",
+        severity: SeverityLevel = "information",
+        timeout: float | None = None,
+        markup: bool = True,
+    ) -> None:
+        """A toast."""
+        passing = Passing(message, title, severity, TOAST if timeout is None else timeout, markup=markup)
+        self.post_message(Notify(passing))
 
     def tell(self, message: str, *, failed: bool = False) -> None:
         """A toast. The message is data: nothing in it is markup."""

@@ -6,7 +6,6 @@ quicker); here is the way there and back, with nothing applied that was not seen
 
 from __future__ import annotations
 
-import asyncio
 import difflib
 import os
 import shlex
@@ -92,9 +91,7 @@ async def in_editor(app: PaneviewApp, name: str, text: str) -> str | None:
         file.write_text(text, encoding="utf-8", newline="")
         try:
             command = editor()
-            with terminal.lent(app):
-                process = await asyncio.create_subprocess_exec(*command, str(file))
-                status = await process.wait()
+            status, _ = await terminal.run(app, [*command, str(file)])
             if status:
                 app.tell(f"{command[0]} ended with {status}: nothing was changed", failed=True)
                 return None

@@ -19,7 +19,7 @@ import sys
 import termios
 import threading
 from codecs import getincrementaldecoder
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from queue import Full
 from typing import TYPE_CHECKING, Any
@@ -166,15 +166,30 @@ class AlreadyLentError(Exception):
     """Another program has the terminal: the key for this one was pressed before that was seen."""
 
 
-@contextmanager
-def lent(app: App[Any]) -> Iterator[None]:
-    """Give the terminal to another program; meanwhile Ctrl-C and Ctrl-\\ mean that one, as does all that is typed.
+async def run(app: App[Any], argv: Sequence[str], *, told: bool = False) -> tuple[int, bytes]:
+    """Run a program in the terminal; its exit status and, if it is to be ``told``, what it says on standard error.
 
-    Raises AlreadyLentError, and SuspendNotSupported where there is no terminal.
+    Raises AlreadyLentError, OSError, and SuspendNotSupported where there is no terminal.
     """
+    with _lent(app):
+        process = await asyncio.create_subprocess_exec(
+            *argv, stderr=asyncio.subprocess.PIPE if told else None
+        )
+        try:
+            _, said = await process.communicate()
+        finally:
+            if process.returncode is None:  # given up with the screen that asked for it
+                process.terminate()
+    return process.returncode or 0, said or b""
+
+
+@contextmanager
+def _lent(app: App[Any]) -> Iterator[None]:
+    """Give the terminal away; meanwhile Ctrl-C and Ctrl-\\ mean whoever has it, as does all that is typed."""
     loop, driver = asyncio.get_running_loop(), app._driver
     if isinstance(driver, Terminal) and driver.lent:
         raise AlreadyLentError
+    failure: BaseException | None = None
     with app.suspend():
         if isinstance(driver, Terminal):
             driver.lent = True
@@ -182,12 +197,18 @@ def lent(app: App[Any]) -> Iterator[None]:
             loop.add_signal_handler(number, lambda: None)  # to ignore it would be inherited by that program
         try:
             yield
+        except BaseException as error:
+            if app._exit:
+                raise
+            failure = error  # raised below: Textual would leave the terminal as it is now
         finally:
             for number in TYPED:
                 loop.remove_signal_handler(number)
             on_leaving_signals(app.exit)
             if isinstance(driver, Terminal):
                 driver.lent = False
+    if failure is not None:
+        raise failure
 
 
 def on_hang_up(leave: Callable[[int], None]) -> None:

@@ -157,8 +157,7 @@ async def test_what_is_typed_in_one_go_reaches_only_the_form(shop: Path) -> None
         app.picture.file = str(shop / "paneview.toml")  # type: ignore[attr-defined]
         for name in ("a", *"xs", "ctrl+j", "K"):
             app.simulate_key(name)
-        await eventually(lambda: isinstance(app.screen, AskForm))
-        await eventually(lambda: app.screen.query_one(AskText).text == "xs\nK")
+        await eventually(lambda: [one.text for one in app.screen.query(AskText)] == ["xs\nK"])
         assert not [do for do, _ in supervisor.asked if do in ("stop", "start", "kill")]
 
 

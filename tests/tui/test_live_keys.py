@@ -125,6 +125,24 @@ def test_what_happens_while_the_editor_is_open_does_not_spoil_the_screen(
     assert pane.flag("mouse_any_flag") == "1"
 
 
+def test_a_screen_that_is_left_as_the_editor_opens_does_not_take_the_terminal_along(
+    sandbox: Sandbox, asking: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    editor = sandbox.root / "editor"
+    editor.write_text("#!/bin/sh\necho at work\nread answer\n")
+    editor.chmod(0o755)
+    monkeypatch.setenv("VISUAL", str(editor))
+    pane = Pane(sandbox, asking)
+    pane.wait_for("▌ ask", "still")
+    pane.type("j", "2")
+    wait_until(lambda: "TASK" not in pane.text())
+    pane.type("e", "1")
+    pane.wait_for("at work")
+    pane.type("Enter")
+    pane.wait_for("nothing was changed", "▌ still", "TASK")
+    assert pane.flag("alternate_on") == "1"
+
+
 def test_a_key_pressed_twice_opens_one_editor(
     sandbox: Sandbox, asking: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -199,7 +199,7 @@ class MainScreen(Screen[None]):
     def action_visit(self) -> None:
         """Into the task's own tmux window, and back."""
         if name := self.target():
-            self.run_worker(visit(self.pv, name))
+            self.app.run_worker(visit(self.pv, name))  # goes on if this screen is left
 
     def action_scale(self, by: int) -> None:
         """One replica more or fewer of the task."""
@@ -208,7 +208,7 @@ class MainScreen(Screen[None]):
             return
         base, count = scaled(name, by, self.pv.picture)
         if by > 0 or count < 1:
-            self.run_worker(scale(self.pv, base, count))
+            self.app.run_worker(scale(self.pv, base, count))
             return
         from paneview.tui.screens.dialogs import confirm
 
@@ -217,14 +217,14 @@ class MainScreen(Screen[None]):
         self.app.push_screen(dialog, lambda answer: self._scale(base, count) if answer == "y" else None)
 
     def _scale(self, base: str, count: int) -> None:
-        self.run_worker(scale(self.pv, base, count))
+        self.app.run_worker(scale(self.pv, base, count))
 
     def action_edit(self) -> None:
         """Change what the file says about the task."""
         from paneview.tui.editing import edit_task
 
         if name := self.target():
-            self.run_worker(edit_task(self.pv, name))
+            self.app.run_worker(edit_task(self.pv, name))
 
     def action_type(self) -> None:
         """Type into the task's pane."""

@@ -1,0 +1,34 @@
+"""Toasts: that one whose time runs out as it is shown holds nothing up."""
+
+from __future__ import annotations
+
+import time
+
+from textual.notifications import Notify
+
+from paneview.tui.toasts import LEAST, Passing
+from tests.harness import eventually
+from tests.tui.running import running, toasts
+from tests.tui.scenes import shop
+
+
+def test_there_is_always_some_time_left() -> None:
+    over = Passing("gone", timeout=1.0, raised_at=time.time() - 1.0)
+    assert over.has_expired
+    assert over.time_left == LEAST
+    fresh = Passing("here", timeout=60.0)
+    assert not fresh.has_expired
+    assert 59.0 < fresh.time_left <= 60.0
+
+
+async def test_one_that_is_over_when_it_is_mounted_goes_away() -> None:
+    class Late(Passing):
+        """Not over when it is looked at, over in the next line."""
+
+        has_expired = False  # type: ignore[assignment]
+
+    async with running(shop()) as pilot:
+        pilot.app.post_message(Notify(Late("too late", timeout=0.0)))
+        pilot.app.notify("in time", timeout=30.0)
+        await eventually(lambda: toasts(pilot) == ["in time"])
+        await pilot.press("j")
