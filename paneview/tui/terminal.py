@@ -187,26 +187,28 @@ async def run(app: App[Any], argv: Sequence[str], *, told: bool = False) -> tupl
 def _lent(app: App[Any]) -> Iterator[None]:
     """Give the terminal away; meanwhile Ctrl-C and Ctrl-\\ mean whoever has it, as does all that is typed."""
     loop, driver = asyncio.get_running_loop(), app._driver
-    if isinstance(driver, Terminal) and driver.lent:
+    if not isinstance(driver, Terminal):
+        with app.suspend():
+            yield
+        return
+    if driver.lent:
         raise AlreadyLentError
     failure: BaseException | None = None
-    with app.suspend():
-        if isinstance(driver, Terminal):
-            driver.lent = True
-        for number in TYPED:
-            loop.add_signal_handler(number, lambda: None)  # to ignore it would be inherited by that program
-        try:
-            yield
-        except BaseException as error:
-            if app._exit:
-                raise
-            failure = error  # raised below: Textual would leave the terminal as it is now
-        finally:
-            for number in TYPED:
-                loop.remove_signal_handler(number)
-            on_leaving_signals(app.exit)
-            if isinstance(driver, Terminal):
-                driver.lent = False
+    driver.lent = True
+    for number in TYPED:
+        loop.add_signal_handler(number, lambda: None)  # to ignore it would be inherited by that program
+    try:
+        with app.suspend():
+            try:
+                yield
+            except BaseException as error:
+                if app._exit:
+                    raise
+                failure = error  # raised below: Textual would leave the terminal as it is now
+    finally:
+        loop.remove_signal_handler(signal.SIGQUIT)
+        on_leaving_signals(app.exit)
+        driver.lent = False
     if failure is not None:
         raise failure
 
