@@ -110,7 +110,8 @@ def test_the_log_is_written_over_after_so_many_rows_of_all_who_write(
             submit(broker)
             submit(other)
             sizes.append(wal.stat().st_size)
-        assert sizes[100] == sizes[-1] < 1_000_000, "once it is long enough it does not grow"
+        # A look that comes a few commits late lets it get a little longer; it would be twice as long by now.
+        assert sizes[-1] < min(1.2 * sizes[100], 1_000_000), "once it is long enough it does not grow"
         copied = path.stat().st_size
         assert copied > 100_000
         assert broker._database.one("PRAGMA integrity_check") == ("ok",)
