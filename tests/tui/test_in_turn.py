@@ -35,7 +35,7 @@ async def test_nothing_overtakes_what_was_typed_before(opening: str) -> None:
     async with running(team()) as pilot:
         app = pilot.app
         screen = app.screen
-        for turns in (0, 1, 2, 3, 5, 8, 13, 21, 34, 55):
+        for turns in (0, 2, 8, 34):
             for name in (opening, *TYPED):
                 app.simulate_key(name)
                 for _ in range(turns):
