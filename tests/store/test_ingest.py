@@ -301,7 +301,7 @@ def test_small_writes_become_few_chunks(
     assert raws(reader) == [line[:-1]] * count
     with closing(connect_read_only(logs_db)) as database:
         (chunks,) = database.execute("SELECT count(*) FROM chunk").fetchone()
-    assert chunks <= 2 + len(line) * count / 32_000
+    assert chunks <= 3 + len(line) * count / 32_000  # one more where this process was held up for seconds
 
 
 def test_runs_without_spool_are_not_looked_for_again(logs_db: Path, spool: Path, reader: LogReader) -> None:
