@@ -52,7 +52,7 @@ def events(call: Call) -> int:
         with Follower(call, most, lambda found: print_each(found, as_json=call.json)) as queue:
             return follow(here, wanted, as_json=call.json, queue=queue)
     found, warnings = among(call, [with_alias(event) for event in _past(here, wanted)], most)
-    if not found and (kinds or wanted["task"]):
+    if not found and most and (kinds or wanted["task"]):
         warnings.append(_what_there_is(_past(here, {**wanted, "task": None, "kinds": None, "limit": PAGE})))
     if call.json:
         warned = {"warnings": warnings} if warnings else {}

@@ -20,7 +20,7 @@ from urllib.parse import quote
 import h11
 
 from paneview.health.result import MAX_OUTPUT, ProbeFailed, ProbeResult
-from paneview.health.specs import DEFAULT_PORTS, HttpProbe
+from paneview.health.specs import DEFAULT_PORTS, HttpProbe, is_loopback
 from paneview.health.tcp import connect, place
 
 if TYPE_CHECKING:
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
 # The body is read to its end even when no pattern asks for it (a server told off in mid-sentence writes a
 # traceback into the task's log), but not without a limit: an address may stream for ever.
 MAX_BODY = 256 * 1024
-_LOOPBACK = ("localhost", "127.0.0.1", "::1")
 _contexts: dict[bool, ssl.SSLContext] = {}
 
 
@@ -115,7 +114,7 @@ async def _stream(spec: HttpProbe) -> AsyncIterator[tuple[asyncio.StreamReader, 
 def _tls(host: str) -> ssl.SSLContext:
     import ssl  # noqa: PLC0415 - 15 ms and some megabytes that only https needs
 
-    checked = host not in _LOOPBACK
+    checked = not is_loopback(host)
     if checked not in _contexts:
         context = _contexts[checked] = ssl.create_default_context()
         if not checked:

@@ -17,11 +17,8 @@ from collections.abc import Iterator
 
 LOOK_EVERY = 0.015  # seconds between two looks at first
 SHARE = 0.02  # of the time waited so far: the interval between looks later on
-_SOCK_DIAG, _BY_FAMILY, _DUMP = (
-    4,
-    20,
-    0x301,
-)  # NETLINK_SOCK_DIAG, SOCK_DIAG_BY_FAMILY, NLM_F_REQUEST | NLM_F_DUMP
+# NETLINK_SOCK_DIAG, SOCK_DIAG_BY_FAMILY, NLM_F_REQUEST | NLM_F_DUMP
+_SOCK_DIAG, _BY_FAMILY, _DUMP = 4, 20, 0x301
 _ERROR, _DONE = 2, 3  # NLMSG_ERROR, NLMSG_DONE
 _LISTEN = 1 << 10  # the state TCP_LISTEN, as a bit
 _HEADER = struct.Struct("=IHHII")  # length, type, flags, sequence, sender
@@ -42,9 +39,8 @@ class Listening:
         """Whether the kernel tells."""
         self._waiting: dict[asyncio.Future[bool], tuple[int, float]] = {}  # port, seconds between looks
         self._timer: asyncio.TimerHandle | None = None
-        self._answers: dict[
-            int, tuple[list[bytes], set[int]]
-        ] = {}  # the last of each family, and what it says
+        # The last of each family, and what it says.
+        self._answers: dict[int, tuple[list[bytes], set[int]]] = {}
 
     async def wait(self, port: int, seconds: float, waited: float = 0.0) -> bool:
         """Wait until somebody listens on this TCP port of the machine, ``seconds`` at most; whether somebody does.

@@ -84,5 +84,5 @@ class TcpProbe(ProbeSpec):
 
 
 def is_loopback(host: str) -> bool:
-    """Whether this names the machine itself."""
-    return host.lower() == "localhost" or host == "::1" or host.startswith("127.")
+    """Whether this is the machine itself, by one of the usual names. Never a name that somebody else resolves."""
+    return host.lower() in ("localhost", "127.0.0.1", "::1")

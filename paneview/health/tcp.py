@@ -39,9 +39,10 @@ def answer_at_once(spec: TcpProbe) -> ProbeResult | None:
     refused = False
     for family, address in _loopback(spec.host, spec.port):
         try:
-            code = _connect_now(family, address)
+            connection, code = _begin(family, address)
         except OSError:  # no IPv6 in this kernel, or no descriptor left
             continue
+        connection.close()
         if code is None:
             return None
         if not code:
@@ -50,16 +51,17 @@ def answer_at_once(spec: TcpProbe) -> ProbeResult | None:
     return ProbeResult(False, f"connection refused on {place(spec.host, spec.port)}") if refused else None
 
 
-def _connect_now(family: socket.AddressFamily, address: tuple[object, ...]) -> int | None:
-    """Connect and hang up: 0, the error's number, or None if it is not known yet. Raises OSError without a socket."""
-    with socket.socket(family, socket.SOCK_STREAM | getattr(socket, "SOCK_NONBLOCK", 0)) as connection:
-        connection.setblocking(False)
-        code = connection.connect_ex(address)
-        if code in (errno.EINPROGRESS, errno.EINTR):
-            code = connection.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
-            if not code and not _is_connected(connection):
-                return None
-        return errno.ECONNREFUSED if not code and _is_own_end(connection) else code
+def _begin(family: socket.AddressFamily, address: tuple[object, ...]) -> tuple[socket.socket, int | None]:
+    """Begin to connect: 0, the error's number, or None if that is not known yet. Raises OSError without a socket."""
+    connection = socket.socket(family, socket.SOCK_STREAM | getattr(socket, "SOCK_NONBLOCK", 0))
+    connection.setblocking(False)
+    code = connection.connect_ex(address)
+    if code in (errno.EINPROGRESS, errno.EINTR):
+        # On the loopback interface the answer is there by now, which saves the trip through the event loop.
+        code = connection.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+        if not code and not _is_connected(connection):
+            return connection, None
+    return connection, code or _own_end(connection)
 
 
 def place(host: str, port: int) -> str:
@@ -116,30 +118,24 @@ class _Attempt:
 
     def _begin(self, family: socket.AddressFamily, address: tuple[object, ...]) -> None:
         try:
-            connection = socket.socket(family, socket.SOCK_STREAM | getattr(socket, "SOCK_NONBLOCK", 0))
+            connection, code = _begin(family, address)
         except OSError as error:  # no IPv6 in this kernel, or no descriptor left
             self.errors.append(error)
             return
-        connection.setblocking(False)
-        code = connection.connect_ex(address)
-        if code in (errno.EINPROGRESS, errno.EINTR):
-            # On the loopback interface the answer is there by now, which saves the trip through the event loop.
-            code = connection.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
-            if not code and not _is_connected(connection):
-                self.pending.add(connection)
-                self.loop.add_writer(connection.fileno(), self._ready, connection)
-                return
-        self._settle(connection, code)
+        if code is None:
+            self.pending.add(connection)
+            self.loop.add_writer(connection.fileno(), self._ready, connection)
+        else:
+            self._settle(connection, code)
 
     def _ready(self, connection: socket.socket) -> None:
         self.loop.remove_writer(connection.fileno())
         self.pending.discard(connection)
-        self._settle(connection, connection.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR))
+        code = connection.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+        self._settle(connection, code or _own_end(connection))
         self._check_all_failed()
 
     def _settle(self, connection: socket.socket, code: int) -> None:
-        if not code and _is_own_end(connection):
-            code = errno.ECONNREFUSED
         if code:
             self.errors.append(OSError(code, os.strerror(code)))
         elif not self.outcome.done():
@@ -176,11 +172,12 @@ def _is_connected(connection: socket.socket) -> bool:
     return True
 
 
-def _is_own_end(connection: socket.socket) -> bool:
+def _own_end(connection: socket.socket) -> int:
+    """The code of a refusal where a connection has met itself, else 0."""
     try:
-        return bool(connection.getsockname() == connection.getpeername())
+        return errno.ECONNREFUSED if connection.getsockname() == connection.getpeername() else 0
     except OSError:  # the other side has hung up again: it was someone
-        return False
+        return 0
 
 
 def _words(error: OSError, where: str) -> str:

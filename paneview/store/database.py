@@ -43,7 +43,7 @@ def _with_pragma(connection: sqlite3.Connection, pragma: str) -> sqlite3.Connect
     """The connection, set so; closed if that fails."""
     try:
         connection.execute(f"PRAGMA {pragma}")
-    except BaseException:
+    except BaseException:  # whatever it was: nobody else knows of the connection
         connection.close()
         raise
     return connection

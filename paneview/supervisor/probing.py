@@ -61,18 +61,22 @@ class Prober:
         loop = asyncio.get_running_loop()
         began = loop.time()
         port = spec.local_port(task)
+
+        def pause(result: ProbeResult, waited: float) -> float:
+            seconds = _pause(task, result, waited, ready=ready())
+            if port is None or ready() or not (spec.needs_listener and self._listening.usable):
+                return seconds
+            return max(seconds, min(max(UNASKED, waited), task.health_interval))
+
         while True:
             result = await run_probe(spec, env=environ, cwd=task.cwd, marker=f"{self._key}-{run}-probe")
             waited = loop.time() - began
-            self.pause[task.name] = _pause(task, result, waited, ready=ready())
+            self.pause[task.name] = pause(result, waited)
             yield result
-            pause = _pause(task, result, waited, ready=ready())
+            seconds = pause(result, waited)  # the task may be ready by now
             if port is None or ready():
-                await asyncio.sleep(pause)
-                continue
-            if spec.needs_listener and self._listening.usable:
-                pause = max(pause, min(max(UNASKED, waited), task.health_interval))
-            if await self._listening.wait(port, pause, waited):
+                await asyncio.sleep(seconds)
+            elif await self._listening.wait(port, seconds, waited):
                 port = None  # it listens: whether it also answers is found out at the usual pace
 
     async def _read_log(self, task: Task, run: int) -> AsyncIterator[ProbeResult]:

@@ -249,9 +249,8 @@ class _Thread(threading.Thread):
                 self._undone[0](self._broker)
                 del self._undone[0]
             if not self._ended.is_set() and time.monotonic() >= self._next_round:
-                self._next_round = (
-                    time.monotonic() + LOOK
-                )  # the next dead worker's jobs are not to wait for another
+                # Not at each turn: the next dead worker's jobs are not to wait for another round.
+                self._next_round = time.monotonic() + LOOK
                 self._look_for_silent(self._broker)
                 Reaper(self._broker, self._me, LEADERSHIP).turn()
                 self._call(self._keeper.released, set(self._broker.workers.quarantined()))

@@ -206,7 +206,7 @@ def _lent(app: App[Any]) -> Iterator[None]:
                     raise
                 failure = error  # raised below: Textual would leave the terminal as it is now
     finally:
-        loop.remove_signal_handler(signal.SIGQUIT)
+        loop.remove_signal_handler(signal.SIGQUIT)  # that of SIGINT is replaced
         on_leaving_signals(app.exit)
         driver.lent = False
     if failure is not None:

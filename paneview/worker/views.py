@@ -171,7 +171,6 @@ def read_target(text: str) -> Target:
     if kind == "role" and "@" in name:
         role, _, host = name.partition("@")
         return Target(role=check_name("a role", role), host=check_name("a host", host))
-    check_name(
-        f"the name after {kind}:", name
-    )  # an empty one, of a variable that is not set, would be anybody
+    # An empty one, of a variable that is not set, would be anybody.
+    check_name(f"the name after {kind}:", name)
     return Target(**{"task" if kind == "pane" else kind: name})

@@ -114,9 +114,8 @@ class Worker:
                 self._work(broker)
             finally:
                 self._crew.close()
-                if (
-                    self._left is not None
-                ):  # before we leave: who has left and has a note is taken for a hung one
+                # Before we leave: who has left and has a note is taken for a hung one.
+                if self._left is not None:
                     self._left.unlink(missing_ok=True)
                 self._leave(broker)
                 keeper.join(LAST_CALLS)

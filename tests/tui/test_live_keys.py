@@ -35,6 +35,14 @@ def asking(folder: Path) -> Path:
     return folder
 
 
+def use_editor(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch, script: str) -> None:
+    """Have this shell script be the user's editor; the file is its first argument."""
+    editor = sandbox.root / "editor"
+    editor.write_text(f"#!/bin/sh\n{script}")
+    editor.chmod(0o755)
+    monkeypatch.setenv("VISUAL", str(editor))
+
+
 def test_a_question_is_seen_and_answered(sandbox: Sandbox, asking: Path) -> None:
     pane = Pane(sandbox, asking)
     pane.wait_for("ask", "◆ needs input", "i answers: Overwrite?")
@@ -50,10 +58,7 @@ def test_a_question_is_seen_and_answered(sandbox: Sandbox, asking: Path) -> None
 def test_the_definition_is_edited_seen_and_applied(
     sandbox: Sandbox, asking: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    editor = sandbox.root / "editor"
-    editor.write_text("#!/bin/sh\nsed -i 's/1000/1001/; s/fail/exec/' $1\n")
-    editor.chmod(0o755)
-    monkeypatch.setenv("VISUAL", str(editor))
+    use_editor(sandbox, monkeypatch, "sed -i 's/1000/1001/; s/fail/exec/' $1\n")
     pane = Pane(sandbox, asking)
     pane.wait_for("▌ ask", "still")
     pane.type("j", "j", "e")
@@ -79,12 +84,11 @@ def test_the_definition_is_edited_seen_and_applied(
 def test_ctrl_c_in_the_editor_is_for_the_editor(
     sandbox: Sandbox, asking: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    editor = sandbox.root / "editor"
-    editor.write_text(
-        "#!/bin/sh\ntrap 'sed -i s/1000/1001/ $1; exit 0' INT\necho at work\nwhile :; do sleep 0.05; done\n"
+    use_editor(
+        sandbox,
+        monkeypatch,
+        "trap 'sed -i s/1000/1001/ $1; exit 0' INT\necho at work\nwhile :; do sleep 0.05; done\n",
     )
-    editor.chmod(0o755)
-    monkeypatch.setenv("VISUAL", str(editor))
     pane = Pane(sandbox, asking)
     pane.wait_for("▌ ask", "still")
     pane.type("j", "j", "e")
@@ -101,10 +105,7 @@ def test_what_happens_while_the_editor_is_open_does_not_spoil_the_screen(
     sandbox: Sandbox, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """More frames than may wait for a terminal would have been drawn meanwhile."""
-    editor = sandbox.root / "editor"
-    editor.write_text("#!/bin/sh\necho at work\nread answer\n")
-    editor.chmod(0o755)
-    monkeypatch.setenv("VISUAL", str(editor))
+    use_editor(sandbox, monkeypatch, "echo at work\nread answer\n")
     supervise(folder)
     run("start", cwd=folder)
     pane = Pane(sandbox, folder)
@@ -128,10 +129,7 @@ def test_what_happens_while_the_editor_is_open_does_not_spoil_the_screen(
 def test_a_screen_that_is_left_as_the_editor_opens_does_not_take_the_terminal_along(
     sandbox: Sandbox, asking: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    editor = sandbox.root / "editor"
-    editor.write_text("#!/bin/sh\necho at work\nread answer\n")
-    editor.chmod(0o755)
-    monkeypatch.setenv("VISUAL", str(editor))
+    use_editor(sandbox, monkeypatch, "echo at work\nread answer\n")
     pane = Pane(sandbox, asking)
     pane.wait_for("▌ ask", "still")
     pane.type("j", "2")
@@ -146,10 +144,8 @@ def test_a_screen_that_is_left_as_the_editor_opens_does_not_take_the_terminal_al
 def test_a_key_pressed_twice_opens_one_editor(
     sandbox: Sandbox, asking: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    editor, opened = sandbox.root / "editor", sandbox.root / "opened"
-    editor.write_text(f"#!/bin/sh\necho at work >>{opened}\necho at work\nread answer\n")
-    editor.chmod(0o755)
-    monkeypatch.setenv("VISUAL", str(editor))
+    opened = sandbox.root / "opened"
+    use_editor(sandbox, monkeypatch, f"echo at work >>{opened}\necho at work\nread answer\n")
     pane = Pane(sandbox, asking)
     pane.wait_for("▌ ask", "still")
     pane.type("j", "j", "e", "e", "e")
@@ -170,10 +166,7 @@ def test_a_key_pressed_twice_opens_one_editor(
 def test_an_editor_that_fails_changes_nothing(
     sandbox: Sandbox, asking: Path, monkeypatch: pytest.MonkeyPatch, does: str, told: str
 ) -> None:
-    editor = sandbox.root / "editor"
-    editor.write_text(f"#!/bin/sh\n{does}\n")
-    editor.chmod(0o755)
-    monkeypatch.setenv("VISUAL", str(editor))
+    use_editor(sandbox, monkeypatch, f"{does}\n")
     pane = Pane(sandbox, asking)
     pane.wait_for("▌ ask", "still")
     pane.type("j", "j", "e")
@@ -184,10 +177,7 @@ def test_an_editor_that_fails_changes_nothing(
 def test_a_definition_that_is_wrong_is_refused_with_the_reason(
     sandbox: Sandbox, asking: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    editor = sandbox.root / "editor"
-    editor.write_text("#!/bin/sh\necho 'porrt = 3' >> $1\n")
-    editor.chmod(0o755)
-    monkeypatch.setenv("VISUAL", str(editor))
+    use_editor(sandbox, monkeypatch, "echo 'porrt = 3' >> $1\n")
     pane = Pane(sandbox, asking)
     pane.wait_for("▌ ask", "still")
     pane.type("j", "j", "e")
