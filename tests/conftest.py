@@ -11,6 +11,8 @@ from __future__ import annotations
 import gc
 import os
 import shutil
+import subprocess
+import sys
 import tempfile
 import time
 import uuid
@@ -34,6 +36,15 @@ LONGEST_NAME = 200  # characters of what a test is called after
 def pytest_xdist_auto_num_workers() -> int:
     """Five more than there are cores: most tests wait more than half of the time, and none is about speed."""
     return (os.cpu_count() or 1) + 5
+
+
+def pytest_xdist_setupnodes() -> None:
+    """In a fresh clone the tests are compiled once, and not by each of the processes that are about to begin."""
+    if sys.flags.dont_write_bytecode or any(Path(__file__).parent.glob("__pycache__/test_*.pyc")):
+        return
+    words = [sys.executable, "-m", "pytest", "-n", "0", "--collect-only"]
+    # What is wrong with a test file is told by those who run it.
+    subprocess.run(words, cwd=Path(__file__).parents[1], stdout=subprocess.DEVNULL, check=False)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

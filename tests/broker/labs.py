@@ -138,16 +138,18 @@ class DirectoryLab(Lab):
         self.url = f"dir://{self.path}?interval=0.2"
 
     def age(self, seconds: float) -> None:
-        """Let so many seconds pass: every file is older, and what is delayed is due earlier."""
+        """Let so many seconds pass: every file is older, and what waits for a time is due earlier."""
         files = {
             path.stat().st_ino: path for path in self.path.rglob("*")
         }  # by inode: a job has several links
         for path in files.values():
             status = path.stat()
             os.utime(path, (status.st_atime - seconds, status.st_mtime - seconds))
-        for path in self.path.glob("paneview/delayed/*/*"):
-            due, _, rest = path.name.partition("_")
-            path.rename(path.with_name(f"{int(due) - round(seconds * 1e6):016d}_{rest}"))
+        for state in ("delayed", "blocked"):
+            for path in self.path.glob(f"paneview/{state}/*/*"):
+                due, _, rest = path.name.partition("_")
+                if int(due):  # a blocked job may have no time of its own
+                    path.rename(path.with_name(f"{int(due) - round(seconds * 1e6):016d}_{rest}"))
 
 
 @contextmanager
