@@ -98,7 +98,7 @@ def _view(task: Task, state: TaskState, run: RunRow | None, masker: Masker) -> d
         "auto_start": task.auto_start,
         "port": task.port,
         "restart_policy": task.restart_policy,
-        "max_restarts": task.max_restarts,
+        "max_restarts": task.most_restarts,
         "cwd": str(task.cwd),
         "depends_on": [dependency.task for dependency in task.depends_on],
         "window_id": run.window_id if run else None,

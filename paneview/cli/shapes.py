@@ -71,7 +71,8 @@ class Task(Shape):
     auto_start: bool
     port: int | None
     restart_policy: Literal["no", "on-failure", "always"]
-    max_restarts: int
+    max_restarts: int | None
+    """In a row before it is given up; null: a worker, which is quarantined instead."""
     cwd: str
     depends_on: list[str]
     window_id: str | None

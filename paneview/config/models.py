@@ -304,6 +304,11 @@ class Task(TaskFields):
     respawn_window: float = 300.0
     """Seconds."""
 
+    @property
+    def most_restarts(self) -> int | None:
+        """Restarts in a row before giving up. None: no limit, since a worker's are counted within a window."""
+        return self.max_restarts if self.respawn_limit is None else None
+
     def definition_key(self) -> str:
         """Changes when, and only when, a running process no longer matches the file and must be restarted.
 
@@ -335,9 +340,9 @@ class Project(Model):
     has_queue: bool
     """The file speaks of a queue or of workers."""
     agents: Agents
+    """Runners and roles, the built-in ones too."""
     workflows: dict[str, Plan]
     """Every workflow by name, the default one too."""
-    """Runners and roles, the built-in ones too."""
     secret_patterns: tuple[str, ...]
     secret_values: frozenset[str]
     """The values themselves, to be masked wherever text is shown; see `secrets.Masker`."""

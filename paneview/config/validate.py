@@ -11,6 +11,7 @@ from __future__ import annotations
 import copy
 import difflib
 import json
+import shlex
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -210,8 +211,16 @@ def _wrong_type(path: Path, group: list[ErrorDetails]) -> Complaint:
     elif isinstance(value, str) and wanted in {"a whole number", "a number", "true or false"}:
         hint = "write it without quotes"
     elif wanted == "a list" and isinstance(value, str):
-        hint = f"write [{json.dumps(value)}]"
+        hint = f"write {json.dumps(_words(value) if path[-1] == 'command' else [value])}"
     return Complaint(path, f"{_shown_key(path, whole=isinstance(value, dict))} must be {wanted}{given}", hint)
+
+
+def _words(command: str) -> list[str]:
+    """A command line as the list of words that a shell would make of it."""
+    try:
+        return shlex.split(command)
+    except ValueError:  # a quote without its other half
+        return [command]
 
 
 def _shown_key(path: Path, *, whole: bool = False) -> str:

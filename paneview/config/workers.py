@@ -29,7 +29,6 @@ from paneview.config.roles import Agents
 from paneview.config.runners import check_runner
 from paneview.config.validate import Path, nearest
 
-NO_LIMIT = 1_000_000  # restarts in a row: workers are counted within a window instead
 BROKER_VARIABLE = "PANEVIEW_BROKER"
 SCHEMES = ("sqlite", "redis", "rediss", "redis+sentinel", "rediss+sentinel", "dir")
 _SAME = (
@@ -124,9 +123,7 @@ def _as_task_table(
     argv += ["--file", str(file)]
     same = {field: getattr(worker, field) for field in _SAME}
     # It gets SIGINT, and SIGTERM when the grace is over: then it hands back what it has not finished.
-    return TaskTable.model_construct(
-        **same, command=shlex.join(argv), max_restarts=NO_LIMIT, restart_policy="on-failure"
-    )
+    return TaskTable.model_construct(**same, command=shlex.join(argv), restart_policy="on-failure")
 
 
 def _role(context: Context, path: Path, role: str) -> str:

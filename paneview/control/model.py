@@ -49,7 +49,7 @@ class TaskView:
     auto_start: bool = True
     port: int | None = None
     restart_policy: str = "on-failure"
-    max_restarts: int = 5
+    max_restarts: int | None = 5  # None: no limit
     cwd: str | None = None
     depends_on: tuple[str, ...] = ()
     window_id: str | None = None

@@ -262,12 +262,18 @@ def _retry(state: TaskState, now: float, policy: Policy, chance: float, why: str
         return Outcome(_rest(state, Phase.FAILED, now, reason), (*effects, told, Emit("task_failed", reason)))
     state = count_respawn(state, now, policy)
     wait = delay(state.attempt, policy.backoff, chance)
-    detail: dict[str, Any] = {"attempt": state.attempt, "of": policy.max_restarts, "delay": round(wait, 3)}
+    detail = _count(state, policy) | {"delay": round(wait, 3)}
     if wait <= 0:
         waiting = _wait(state, now, why).state
         return Outcome(waiting, (*effects, Emit("auto_restart", why, detail)))
     resting = _rest(state, Phase.BACKOFF, now, why)
     return Outcome(replace(resting, due=now + wait), (*effects, Emit("restart_scheduled", why, detail)))
+
+
+def _count(state: TaskState, policy: Policy) -> dict[str, Any]:
+    """Which restart in a row it is, and of how many at most."""
+    most = {} if policy.max_restarts is None else {"of": policy.max_restarts}
+    return {"attempt": state.attempt, **most}
 
 
 def _stop_begun(state: TaskState, now: float, policy: Policy) -> Outcome:
@@ -366,7 +372,7 @@ def _tick(state: TaskState, now: float, policy: Policy) -> Outcome:
     if state.phase is Phase.RUNNING:
         return forget_old_restarts(state, now)
     if state.phase is Phase.BACKOFF:
-        detail = {"attempt": state.attempt, "of": policy.max_restarts}
+        detail = _count(state, policy)
         return Outcome(_wait(state, now, state.reason).state, (Emit("auto_restart", state.reason, detail),))
     return _escalate(state, now, policy)
 

@@ -45,7 +45,7 @@ def gives_up(state: TaskState, now: float, policy: Policy, why: str) -> tuple[st
         reason = f"quarantined after {limit} respawns in {policy.respawn_window:g} s: {why}"
         return reason, Emit("worker_quarantined", reason, {"limit": limit, "window": policy.respawn_window})
     most = policy.max_restarts
-    if state.attempt < most:
+    if most is None or state.attempt < most:
         return None
     reason = f"{why}; gave up after {most} restart{'s' if most != 1 else ''}"
     return reason, Emit("max_restarts_reached", why, {"max_restarts": most})

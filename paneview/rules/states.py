@@ -65,7 +65,8 @@ class Policy:
     """What the configuration says about one task, as far as its life cycle goes. Durations in seconds."""
 
     restart: RestartPolicy = "on-failure"
-    max_restarts: int = 5
+    max_restarts: int | None = 5
+    """In a row. None: no limit."""
     backoff: float = 2.0
     probed: bool = False
     health_interval: float = 10.0

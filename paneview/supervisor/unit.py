@@ -72,7 +72,7 @@ def policy_of(task: Task) -> Policy:
     """The part of a task's definition that the rules go by."""
     return Policy(
         restart=task.restart_policy,
-        max_restarts=task.max_restarts,
+        max_restarts=task.most_restarts,
         backoff=task.restart_backoff,
         probed=any((task.health_check, task.health_url, task.health_tcp, task.health_log)),
         health_interval=task.health_interval,

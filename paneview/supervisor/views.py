@@ -56,7 +56,7 @@ def task_view(unit: Unit, now: float, usage: Usage | None, log_end: int, why: st
         "auto_start": task.auto_start,
         "port": task.port,
         "restart_policy": task.restart_policy,
-        "max_restarts": task.max_restarts,
+        "max_restarts": task.most_restarts,
         "cwd": str(task.cwd),
         "depends_on": [dependency.task for dependency in task.depends_on],
         "window_id": window,
@@ -78,7 +78,8 @@ def why(  # noqa: PLR0911 - one line a state
             return "waits: " + "; ".join(words) if words else "waits for its turn"
         case Phase.BACKOFF:
             left = max(0.0, (state.due or now) - now)
-            return f"{state.reason}; restart {state.attempt} of {unit.policy.max_restarts} in {left:.1f} s"
+            most = "" if unit.policy.max_restarts is None else f" of {unit.policy.max_restarts}"
+            return f"{state.reason}; restart {state.attempt}{most} in {left:.1f} s"
         case Phase.RUNNING if state.health is Health.STARTING:
             return f"not ready yet{': ' + unit.probe_note if unit.probe_note else ''}"
         case Phase.RUNNING if state.failures and state.health is not Health.UNHEALTHY:

@@ -64,9 +64,8 @@ def _next(task: TaskView, now: float) -> str:
 
 def _backoff(task: TaskView, _picture: Picture, now: float) -> str:
     wait = f" in {words.duration(max(0.0, task.next_start_at - now))}" if task.next_start_at else ""
-    return (
-        f"{_ended(task)} and is started again{wait} (restart {task.restarts} of at most {task.max_restarts})"
-    )
+    most = "" if task.max_restarts is None else f" of at most {task.max_restarts}"
+    return f"{_ended(task)} and is started again{wait} (restart {task.restarts}{most})"
 
 
 def _failed(task: TaskView, _picture: Picture, _now: float) -> str:
@@ -75,7 +74,8 @@ def _failed(task: TaskView, _picture: Picture, _now: float) -> str:
     if task.restart_policy == "no":
         tail = "; its restart policy is “no”"
     else:
-        tail = f"; it was restarted {words.plural(task.restarts, 'time')}, at most {task.max_restarts} are allowed"
+        most = "" if task.max_restarts is None else f", at most {task.max_restarts} are allowed"
+        tail = f"; it was restarted {words.plural(task.restarts, 'time')}{most}"
     return f"{_ended(task)} and stays down{tail}"
 
 

@@ -69,7 +69,7 @@ def test_mistakes_are_told_where_they_stand(tmp_path: Path) -> None:
     allow = ["nowhere"]
     depends_on = ["z"]
     [workers.z]
-    command = "claude -p"
+    command = "claude -p 'in one sentence'"
     env = { A = "${NOT_SET}" }
     """
     found = lines(tmp_path, text)
@@ -83,7 +83,7 @@ def test_mistakes_are_told_where_they_stand(tmp_path: Path) -> None:
             "worker 'y': role 'a b'",
             "did you mean 'role'?",
             "is not a folder",
-            'write ["claude -p"]',
+            'write ["claude", "-p", "in one sentence"]',
             "worker 'z'",
         ),
         strict=True,

@@ -14,7 +14,7 @@ from paneview.rules.states import (
     Tick,
 )
 
-POLICY = Policy(max_restarts=1_000_000, backoff=0.0, respawn_limit=3, respawn_window=100.0)
+POLICY = Policy(max_restarts=None, backoff=0.0, respawn_limit=3, respawn_window=100.0)
 
 
 def die(state: TaskState, now: float) -> tuple[TaskState, list[str]]:

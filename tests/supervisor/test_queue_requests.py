@@ -160,6 +160,7 @@ def test_a_queue_that_is_away_is_told_and_holds_nobody_up(project: Make) -> None
 def test_a_quarantined_worker_is_released(project: Make) -> None:
     one = project("[queue]\nrespawn_limit = 1\n[workers.cook]\nhandlers = ['broken']\n").serve()
     one.wait("cook", "failed", deadline=40)
+    assert one.task("cook")["max_restarts"] is None
     wait_until(lambda: "cook" in one.call("status")["queue"]["quarantined"])
     (one.folder / "broken.py").write_text(
         "from paneview.worker import handler\n@handler('stew')\ndef stew(command): return 1\n"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from paneview.control.model import EventView, TaskView
@@ -111,6 +113,15 @@ def test_why_it_waits_for_a_task_whose_probe_fails() -> None:
 def test_why(name: str, sentence: str) -> None:
     known = picture()
     assert why(known.tasks[name], known) == sentence
+
+
+def test_why_a_worker_that_is_brought_back_without_a_limit() -> None:
+    known = picture()
+    known.tasks["worker"] = replace(known.tasks["worker"], max_restarts=None)
+    assert (
+        why(known.tasks["worker"], known)
+        == "worker ended with exit code 1 and is started again in 4s (restart 3)."
+    )
 
 
 def test_dependents_are_found_through_others() -> None:

@@ -76,7 +76,8 @@ def facts(task: TaskView, picture: Picture, inks: Inks, room: int) -> list[tuple
         found.append(("needs", _tasks(task.depends_on, picture, inks)))
     if needed_by := [other.name for other in picture.tasks.values() if task.name in other.depends_on]:
         found.append(("needed by", _tasks(needed_by, picture, inks)))
-    policy = f"{task.restart_policy}, at most {task.max_restarts}" if task.restart_policy != "no" else "no"
+    limited = task.restart_policy != "no" and task.max_restarts is not None
+    policy = task.restart_policy + (f", at most {task.max_restarts}" if limited else "")
     found.append(("restarts", [(f"{task.restarts} (policy: {policy})", plain)]))
     if task.run is not None:
         since = f" since {clock(task.started_at)}" if task.started_at and task.running else ""
