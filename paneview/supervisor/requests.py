@@ -114,7 +114,9 @@ class Requests:
             self._journal.note_session("session_started", names, client.actor)
         before = self._supervisor.states
         await self._supervisor.start(names, client.actor)
-        return self._started("started", names, before)
+        # What ran already was not started: how it ends meanwhile is no answer to this.
+        new = {name: state for name, state in before.items() if state.phase is not Phase.RUNNING}
+        return self._started("started", names, new)
 
     async def restart(self, args: Args, client: ClientInfo) -> Reply:
         """Give tasks a new run."""
@@ -215,13 +217,17 @@ class Requests:
         return [self._supervisor.unit(name).name for name in args["tasks"]]
 
     def _started(self, action: str, names: list[str], before: Mapping[str, TaskState]) -> Reply:
-        """What became of a start: it failed where no process came to be, whatever a process did since then."""
+        """What became of a start: it failed where no process came to be, whatever a process did since then.
+
+        ``before``: the tasks that were to get one, as they were.
+        """
         states = self._supervisor.states
         waiting = [name for name in names if states[name].phase is Phase.WAITING]
         failed = {
             name: states[name].reason
             for name in names
-            if states[name].phase in (Phase.FAILED, Phase.BACKOFF)
+            if name in before
+            and states[name].phase in (Phase.FAILED, Phase.BACKOFF)
             and states[name].reason
             and states[name].run == before[name].run
         }

@@ -328,6 +328,27 @@ def test_a_start_is_done_when_there_is_a_process_whatever_becomes_of_it(project)
         assert p.call("start", tasks=["t"])["results"] == [{"ok": True, "task": "t", "action": "started"}]
 
 
+def test_what_ran_already_and_ends_during_a_start_has_not_failed_to_start(project):
+    p = project("""
+        [tasks.old]
+        command = "echo $$ > old.pid; exec sleep 600"
+        restart_policy = "no"
+        [tasks.new]
+        command = "sleep 600"
+        auto_start = false
+        hooks.before_start = "until [ -e go ]; do sleep 0.01; done"
+        """).serve()
+    p.wait("old", "running")
+    wait_until(lambda: (p.folder / "old.pid").exists() and (p.folder / "old.pid").read_text())
+    with ThreadPoolExecutor(1) as pool:
+        answer = pool.submit(p.call, "start", tasks=["old", "new"])
+        wait_until(lambda: p.task("new")["state"] == "starting")
+        os.kill(int((p.folder / "old.pid").read_text()), signal.SIGKILL)
+        p.wait("old", "failed")
+        (p.folder / "go").touch()
+        assert all(result["ok"] for result in answer.result()["results"])
+
+
 def test_what_a_task_uses_is_told_soon_after_somebody_looks_and_again_after_a_restart(project):
     one = project('[tasks.web]\ncommand = "exec sleep 1000"\n').serve()
     wait_until(lambda: one.task("web")["running"])
