@@ -38,6 +38,8 @@ CHECK = 0.1  # s between looks at a terminal that does not read
 PATIENCE = 2.0  # s for the way out before it is cut short
 LEAVING = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
 TYPED = (signal.SIGINT, signal.SIGQUIT)  # by keys, to all that a terminal has in the foreground
+# Seconds after the terminal is back in which a typed signal is for who had it: the loop learns of it after it was sent.
+STILL_THEIRS = 0.2
 
 
 class Terminal(LinuxDriver):
@@ -206,11 +208,16 @@ def _lent(app: App[Any]) -> Iterator[None]:
                     raise
                 failure = error  # raised below: Textual would leave the terminal as it is now
     finally:
-        loop.remove_signal_handler(signal.SIGQUIT)  # that of SIGINT is replaced
-        on_leaving_signals(app.exit)
         driver.lent = False
+        loop.call_later(STILL_THEIRS, _heed_keys_again, app, driver)
     if failure is not None:
         raise failure
+
+
+def _heed_keys_again(app: App[Any], driver: Terminal) -> None:
+    if not driver.lent:  # else it was given away once more
+        asyncio.get_running_loop().remove_signal_handler(signal.SIGQUIT)  # that of SIGINT is replaced
+        on_leaving_signals(app.exit)
 
 
 def on_hang_up(leave: Callable[[int], None]) -> None:

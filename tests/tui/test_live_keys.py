@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import shlex
 import shutil
+import signal
+import sys
 from pathlib import Path
 
 import pytest
@@ -99,6 +101,40 @@ def test_ctrl_c_in_the_editor_is_for_the_editor(
     pane.wait_for("nothing was changed")
     pane.type("C-c")
     pane.wait_for("Ctrl-C does nothing here")
+
+
+LENDER = """\
+import asyncio, os, signal, sys
+from textual.app import App
+from textual.widgets import Static
+from paneview.tui import terminal
+
+class Lender(App):
+    def compose(self):
+        yield Static("nothing yet")
+
+    def on_mount(self):
+        terminal.on_leaving_signals(self.exit)
+        self.run_worker(self.lend())
+
+    async def lend(self):
+        await terminal.run(self, ["true"])
+        os.kill(os.getpid(), signal.SIGINT)  # sent while the other program was there, and heard of only now
+        await asyncio.sleep(3 * terminal.STILL_THEIRS)
+        self.query_one(Static).update("the screen is still here")
+
+print(os.getpid(), file=open("pid", "w"), flush=True)
+sys.exit(Lender(driver_class=terminal.Terminal).run())
+"""
+
+
+def test_ctrl_c_at_the_editors_very_end_is_for_the_editor_too(sandbox: Sandbox, tmux_socket: str) -> None:
+    (sandbox.root / "lender.py").write_text(LENDER)
+    command = f"{sys.executable} lender.py; echo left with $?; exec sleep 1000"
+    pane = Pane(sandbox, sandbox.root, command=command)
+    pane.wait_for("the screen is still here")
+    os.kill(int((sandbox.root / "pid").read_text()), signal.SIGINT)
+    pane.wait_for("left with 130")
 
 
 def test_what_happens_while_the_editor_is_open_does_not_spoil_the_screen(
