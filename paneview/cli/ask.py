@@ -8,7 +8,7 @@ import time
 
 from paneview.cli import place
 from paneview.cli.errors import FAILED, CliError, UsageError
-from paneview.cli.output import clean, colourful, paint, print_json
+from paneview.cli.output import clean, colourful, complain, paint, print_json
 from paneview.cli.stdin import text_of
 from paneview.control.errors import ControlError, Disconnected, NoSupervisor
 
@@ -103,8 +103,7 @@ def _me() -> str:
 
 def _warn(call: Call, missing: list[str]) -> None:
     if missing and not call.json:
-        words = f"no worker is alive for {', '.join(missing)}: 'paneview workflow-setup' starts some"
-        print(f"paneview: {clean(words)}", file=sys.stderr)
+        complain(f"no worker is alive for {', '.join(missing)}: 'paneview workflow-setup' starts some")
 
 
 def _print_begun(call: Call, reply: dict[str, Any]) -> int:

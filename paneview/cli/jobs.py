@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-import sys
 import time
 from typing import TYPE_CHECKING, Any
 
 from paneview.broker import JobFilter, JobState
 from paneview.cli.errors import FAILED, CliError, UsageError
-from paneview.cli.output import Cell, Column, clean, colourful, print_json, table, terminal_width
+from paneview.cli.output import Cell, Column, clean, colourful, complain, print_json, table, terminal_width
 from paneview.cli.queue import opened, seconds
 from paneview.cli.times import stamp
 from paneview.worker import fates
@@ -85,7 +84,7 @@ def print_result(call: Call, name: str, found: Result | None) -> int:
         _print_output(found.output)
     else:
         fate = "was cancelled" if found.status == "cancelled" else "failed"
-        print(f"paneview: {name} {fate}: {clean(found.error or '')}", file=sys.stderr)
+        complain(f"{name} {fate}: {found.error or ''}")
     return 0 if found.status == "ok" else FAILED
 
 
@@ -241,12 +240,11 @@ def print_done(call: Call, results: list[dict[str, Any]]) -> int:
         print_json({"ok": not failed, **error, "results": results})
     else:
         for one in results:
-            name = clean(one["id"])
+            name, problem = str(one["id"]), str(one.get("error"))
             if one["ok"]:
-                print(f"{name}: {clean(one['action'])}")
+                print(clean(f"{name}: {one['action']}"))
             else:
-                problem = clean(one["error"])
-                print(f"paneview: {problem if name in problem else f'{name}: {problem}'}", file=sys.stderr)
+                complain(problem if name in problem else f"{name}: {problem}")
     return FAILED if failed else 0
 
 

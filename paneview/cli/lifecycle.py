@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import os
 import select
-import sys
 import time
 
 from paneview.cli import place
 from paneview.cli.errors import FAILED, UsageError
-from paneview.cli.output import clean, print_json
+from paneview.cli.output import clean, complain, print_json
 from paneview.control.errors import ControlError, NoSupervisor
 
 TYPE_CHECKING = False
@@ -185,7 +184,7 @@ def _print_results(reply: dict[str, Any], results: list[dict[str, Any]], nothing
     for result in results:
         name = clean(result.get("task"))
         if not result.get("ok", True):
-            print(f"paneview: {name}: {clean(result.get('error'))}", file=sys.stderr)
+            complain(f"{name}: {result.get('error')}")
         elif name in waiting:
             by_word.setdefault(f"waits for {', '.join(waiting[name])}", []).append(name)
         else:

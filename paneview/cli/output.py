@@ -41,6 +41,11 @@ def print_result(text: bytes) -> None:
     sys.stdout.write('{"ok": true, ' + text[1:].decode("ascii") + "\n")
 
 
+def complain(words: str) -> None:
+    """Tell people on standard error what did not work, beside what did."""
+    print(f"paneview: {clean(words)}", file=sys.stderr)
+
+
 def clean(text: object) -> str:
     """`text` on one line, with control characters shown as escapes."""
     plain = str(text)
