@@ -1,13 +1,16 @@
 from __future__ import annotations
 
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from paneview.rules.pacing import WORK, Pace, turn
 
 
 @given(st.integers(1, 64), st.lists(st.floats(0, 5), max_size=60))
-def test_never_more_starts_than_the_cores_are_there_for(cores: int, pauses: list[float]) -> None:
+@example(2, [0.0, 0.0, 0.0])
+def test_after_a_first_one_for_each_core_starts_are_as_far_apart_as_the_cores_need_for_them(
+    cores: int, pauses: list[float]
+) -> None:
     pace, now, begins = Pace(cores), 1000.0, []
     for pause in pauses:
         now += pause
@@ -15,8 +18,9 @@ def test_never_more_starts_than_the_cores_are_there_for(cores: int, pauses: list
         assert at >= now
         begins.append(at)
     assert begins == sorted(begins)  # who comes first is first
-    for first, last in zip(begins, begins[cores:], strict=False):
-        assert last - first >= WORK - 1e-6
+    for index, first in enumerate(begins):
+        for number, last in enumerate(begins[index + cores :], 1):
+            assert last - first >= number * WORK / cores - 1e-6
 
 
 @given(st.integers(1, 64))

@@ -250,8 +250,10 @@ async def test_two_projects_on_one_server(open_session: Open, folder: Path, key:
         Bench(await open_session(), folder, key),
         Bench(await open_session("other", key[::-1]), folder, key[::-1], runs=50),
     )
-    await one.spawn("exec sleep 1000")
-    await two.spawn("exec sleep 1000")
+    await one.spawn("echo ready; exec sleep 1000")
+    await two.spawn("echo ready; exec sleep 1000")
+    await one.logged(1, "ready")  # a guard that is just being made may outlive its window
+    await two.logged(51, "ready")
     assert [pane.run for pane in await one.session.panes()] == [1]
     assert [pane.run for pane in await two.session.panes()] == [51]
     await two.session.destroy()
