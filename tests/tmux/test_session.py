@@ -229,7 +229,9 @@ async def test_the_users_options_are_as_they_were(
     before = [sandbox.tmux(*command) for command in show]
     bench = Bench(await open_session(), folder, key)
     await bench.ended(await bench.spawn("exit 1"))
-    await bench.session.paste((await bench.spawn("sleep 1000")).pane_id, "x")
+    pane = await bench.spawn("echo ready; exec sleep 1000")
+    await bench.logged(2, "ready")
+    await bench.session.paste(pane.pane_id, "x")
     await bench.session.destroy()
     after = [sandbox.tmux(*command) for command in show]
     assert after == before
