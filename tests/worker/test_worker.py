@@ -200,11 +200,11 @@ def test_leases_are_renewed_however_busy_the_handler_is(farm: Farm) -> None:
         "    while not c.cancelled: pass\n"
         "    raise TimeoutError\n"
     )
-    process = farm.ready("--handlers", "mine", PANEVIEW_LEASE="0.5")
-    other = farm.ready("--handlers", "mine", PANEVIEW_LEASE="0.5")
-    job = farm.submit("spin", timeout=1.5, max_attempts=1)
+    process = farm.ready("--handlers", "mine", PANEVIEW_LEASE="1.2")
+    other = farm.ready("--handlers", "mine", PANEVIEW_LEASE="1.2")
+    job = farm.submit("spin", timeout=2.5, max_attempts=1)
     found = farm.over(job)
-    assert (found.token, found.errors[0].error) == (1, "not done within 1.5 s")
+    assert (found.token, found.errors[0].error) == (1, "not done within 2.5 s")
     for one in (process, other):
         assert farm.end(one)[0] == 0
 
