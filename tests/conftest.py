@@ -89,9 +89,8 @@ def sandbox(monkeypatch: pytest.MonkeyPatch) -> Iterator[Sandbox]:
     monkeypatch.setenv("PANEVIEW_HOME", str(place.home))
     monkeypatch.setenv("PANEVIEW_TMUX_SOCKET", place.tmux_socket)
     monkeypatch.setenv(MARKER, place.marker)
-    others = frozenset(
-        psutil.pids()
-    )  # hundreds, of all tests that run now: to look at them takes milliseconds
+    # Hundreds, of all tests that run now: to look at them takes milliseconds.
+    others = frozenset(psutil.pids())
     yield place
     problems = _end_of_test(place, others)
     problems += [f"file {path}" for path in STRAY if path.exists() and path not in stray_before]

@@ -218,7 +218,7 @@ def _wrong_type(path: Path, group: list[ErrorDetails]) -> Complaint:
 def _words(command: str) -> list[str]:
     """A command line as the list of words that a shell would make of it."""
     try:
-        return shlex.split(command)
+        return shlex.split(command) or [command]
     except ValueError:  # a quote without its other half
         return [command]
 

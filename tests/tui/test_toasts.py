@@ -25,7 +25,7 @@ async def test_one_that_is_over_when_it_is_mounted_goes_away() -> None:
     class Late(Passing):
         """Not over when it is looked at, over in the next line."""
 
-        has_expired = False  # type: ignore[assignment]
+        has_expired = False  # type: ignore[assignment]  # a property so far: here the look comes too early
 
     async with running(shop()) as pilot:
         pilot.app.post_message(Notify(Late("too late", timeout=0.0)))
