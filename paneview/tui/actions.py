@@ -64,10 +64,7 @@ async def visit(app: PaneviewApp, name: str) -> None:
     if app.is_headless or app.picture.file is None:
         return
     command = [sys.executable, "-P", "-m", "paneview", "attach", name, "--back", "--file", app.picture.file]
-    try:
-        status, said = await terminal.run(app, command, told=True)
-    except terminal.AlreadyLentError:
-        return
+    status, said = await terminal.run(app, command, told=True)
     if status:
         app.tell(clean(said.decode("utf-8", "replace").strip()) or f"attach {name}: failed", failed=True)
 

@@ -9,6 +9,7 @@ from typing import Any, ParamSpec
 from textual.dom import DOMNode
 
 P = ParamSpec("P")
+_LENDING = "lending"
 
 
 def in_background(
@@ -19,3 +20,11 @@ def in_background(
     A coroutine made too late, when the node is going already, would never be awaited: a function is not called then.
     """
     node.run_worker(partial(function, *args, **kwargs))  # type: ignore[arg-type]
+
+
+def lending_the_terminal(
+    node: DOMNode, function: Callable[P, Coroutine[Any, Any, None]], *args: P.args, **kwargs: P.kwargs
+) -> None:
+    """The same for what gives the terminal away, unless that is under way: a key pressed twice opens one editor."""
+    if all(worker.is_finished for worker in node.app.workers if worker.group == _LENDING):
+        node.run_worker(partial(function, *args, **kwargs), group=_LENDING)  # type: ignore[arg-type]

@@ -15,6 +15,7 @@ from textual.command import DiscoveryHit, Hit, Hits, Provider
 from paneview.tui import flowcommands
 from paneview.tui.actions import VERBS, export, scale, visit
 from paneview.tui.arrange import ORDERS
+from paneview.tui.background import lending_the_terminal
 from paneview.tui.flowwords import brief, flow_look
 from paneview.tui.keys import ACTIONS, key_text
 from paneview.tui.screens.base import MainScreen
@@ -71,7 +72,7 @@ def _merge(app: PaneviewApp, words: list[str]) -> None:
 
 def _attach(app: PaneviewApp, words: list[str]) -> None:
     if words and words[0] in app.picture.tasks:
-        app.run_worker(visit(app, words[0]))
+        lending_the_terminal(app, visit, app, words[0])
     else:
         app.tell(f"no task {clean(words[0] if words else '')}", failed=True)
 
@@ -127,7 +128,7 @@ def _edit(app: PaneviewApp, words: list[str]) -> None:
     from paneview.tui.editing import edit_task
 
     if (task := words[0] if words else app.selected) in app.picture.tasks:
-        app.run_worker(edit_task(app, task))
+        lending_the_terminal(app, edit_task, app, task)
     else:
         app.tell(f"no task {clean(task or '')}", failed=True)
 

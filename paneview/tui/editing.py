@@ -96,8 +96,6 @@ async def in_editor(app: PaneviewApp, name: str, text: str) -> str | None:
                 app.tell(f"{command[0]} ended with {status}: nothing was changed", failed=True)
                 return None
             return file.read_bytes().decode("utf-8", "replace")
-        except terminal.AlreadyLentError:
-            return None
         except (OSError, ValueError, SuspendNotSupported) as error:
             app.tell(f"no editor: {error}; $EDITOR names another", failed=True)
             return None

@@ -164,14 +164,10 @@ def on_leaving_signals(leave: Callable[[int], None]) -> None:
         loop.add_signal_handler(number, take, number)
 
 
-class AlreadyLentError(Exception):
-    """Another program has the terminal: the key for this one was pressed before that was seen."""
-
-
 async def run(app: App[Any], argv: Sequence[str], *, told: bool = False) -> tuple[int, bytes]:
     """Run a program in the terminal; its exit status and, if it is to be ``told``, what it says on standard error.
 
-    Raises AlreadyLentError, OSError, and SuspendNotSupported where there is no terminal.
+    One at a time (`lending_the_terminal`). Raises OSError, and SuspendNotSupported where there is no terminal.
     """
     with _lent(app):
         process = await asyncio.create_subprocess_exec(
@@ -193,8 +189,6 @@ def _lent(app: App[Any]) -> Iterator[None]:
         with app.suspend():
             yield
         return
-    if driver.lent:
-        raise AlreadyLentError
     failure: BaseException | None = None
     driver.lent = True
     for number in TYPED:

@@ -145,7 +145,7 @@ for number in (signal.SIGINT, signal.SIGTERM):
     signal.signal(number, told)
 print("up", flush=True)
 while True:
-    time.sleep(600)
+    time.sleep(0.1)  # a signal just before a sleep is heard after it
 """
 
 

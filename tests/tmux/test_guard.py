@@ -17,7 +17,8 @@ from tests.harness import eventually
 from tests.tmux.conftest import Bench
 
 SHELLS = [path for name in ("dash", "bash", "busybox") if (path := shutil.which(name))]
-# Says when it is interrupted, and takes its time to end.
+# Says when it is interrupted, and takes its time to end. A signal that comes just before Python goes to sleep is heard
+# when it wakes up: hence the short sleeps.
 GRACEFUL = """
 import signal, sys, time
 def end(number, frame):
@@ -27,7 +28,8 @@ def end(number, frame):
     sys.exit(7)
 signal.signal(int(sys.argv[1]), end)
 print("ready", flush=True)
-time.sleep(60)
+for _ in range(600):
+    time.sleep(0.1)
 """
 
 

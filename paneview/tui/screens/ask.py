@@ -17,7 +17,7 @@ from textual.widgets import Input, Static, TextArea
 
 from paneview.control.errors import ControlError
 from paneview.tui import askwords
-from paneview.tui.background import in_background
+from paneview.tui.background import in_background, lending_the_terminal
 from paneview.tui.files import files_of
 from paneview.tui.keys import key, key_text
 from paneview.tui.screens.dispatch import Field
@@ -125,7 +125,7 @@ class AskForm(ModalScreen[str]):
 
     def action_edit(self) -> None:
         """Write the text in the user's editor."""
-        in_background(self, self._edit)
+        lending_the_terminal(self, self._edit)
 
     async def _edit(self) -> None:
         from paneview.tui.editing import in_editor

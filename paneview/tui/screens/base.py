@@ -24,6 +24,7 @@ from paneview.control.model import StatusView
 from paneview.tui import flowwords
 from paneview.tui.actions import VERBS, perform, question, scale, scaled, visit
 from paneview.tui.arrange import next_asking
+from paneview.tui.background import lending_the_terminal
 from paneview.tui.canvas import Canvas, Painted, line
 from paneview.tui.keys import key
 from paneview.tui.picture import Change
@@ -199,7 +200,7 @@ class MainScreen(Screen[None]):
     def action_visit(self) -> None:
         """Into the task's own tmux window, and back."""
         if name := self.target():
-            self.app.run_worker(visit(self.pv, name))  # goes on if this screen is left
+            lending_the_terminal(self.app, visit, self.pv, name)  # goes on if this screen is left
 
     def action_scale(self, by: int) -> None:
         """One replica more or fewer of the task."""
@@ -224,7 +225,7 @@ class MainScreen(Screen[None]):
         from paneview.tui.editing import edit_task
 
         if name := self.target():
-            self.app.run_worker(edit_task(self.pv, name))
+            lending_the_terminal(self.app, edit_task, self.pv, name)
 
     def action_type(self) -> None:
         """Type into the task's pane."""
