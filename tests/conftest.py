@@ -61,7 +61,15 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     """From here on garbage is looked for, but not among what stays until the end."""
     gc.collect()
     gc.freeze()
+    # What is frozen does not count as old: the little that a test leaves would be gone through again and again.
+    gc.set_threshold(10_000, 50, 100)
     gc.enable()
+
+
+def pytest_unconfigure() -> None:
+    """Garbage is looked for once more, and not five times as pytest would at its end."""
+    gc.collect()
+    gc.freeze()
 
 
 def pytest_make_parametrize_id(val: object) -> str | None:

@@ -6,6 +6,7 @@ import ast
 import statistics
 from collections.abc import Iterator
 from fnmatch import fnmatch
+from functools import cache
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
@@ -16,9 +17,14 @@ TOP_LEVEL = {
 }  # fmt: skip
 
 
+@cache
+def _tree(path: Path) -> ast.Module:
+    return ast.parse(path.read_text())
+
+
 def _defined(kind: type[ast.AST] | tuple[type[ast.AST], ...]) -> Iterator[tuple[Path, ast.AST, int]]:
     for path in SOURCES:
-        for node in ast.walk(ast.parse(path.read_text())):
+        for node in ast.walk(_tree(path)):
             if isinstance(node, kind):
                 yield path, node, node.end_lineno - node.lineno + 1  # type: ignore[attr-defined]
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from tests.cli.support import COMMAND
 from tests.harness import Sandbox, marked, wait_until, words_of
 
+LOOK = 0.03  # seconds between looks, each of which is a process
 FILE = """\
 name = "demo"
 
@@ -70,14 +71,14 @@ class Pane:
 
     def wait_for(self, *parts: str) -> str:
         try:
-            wait_until(lambda: all(part in self.text() for part in parts))
+            wait_until(lambda: all(part in self.text() for part in parts), interval=LOOK)
         except AssertionError:
             raise AssertionError(f"not on the screen: {parts}\n{self.text()}") from None
         return self.text()
 
     def wait_for_any(self, *parts: str) -> str:
         try:
-            wait_until(lambda: any(part in self.text() for part in parts))
+            wait_until(lambda: any(part in self.text() for part in parts), interval=LOOK)
         except AssertionError:
             raise AssertionError(f"none on the screen: {parts}\n{self.text()}") from None
         return self.text()

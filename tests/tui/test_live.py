@@ -63,6 +63,8 @@ def test_searching_all_that_is_stored(sandbox: Sandbox, folder: Path) -> None:
 
 
 def test_two_screens_and_the_command_line_see_the_same(sandbox: Sandbox, folder: Path) -> None:
+    supervise(folder)
+    run("start", cwd=folder)
     pane = Pane(sandbox, folder)
     pane.wait_for("▌ talk", "● running")
     run("stop", "talk", cwd=folder)
@@ -85,6 +87,8 @@ def test_stopping_everything_on_the_way_out(sandbox: Sandbox, folder: Path) -> N
 def test_a_signal_ends_the_screen_cleanly_and_nothing_else(
     sandbox: Sandbox, folder: Path, number: signal.Signals
 ) -> None:
+    supervise(folder)
+    run("start", cwd=folder)
     pane = Pane(sandbox, folder)
     pane.wait_for("▌ talk", "● running")
     os.kill(pane.pid(), number)
@@ -108,6 +112,8 @@ def test_a_closed_terminal_ends_only_the_screen(sandbox: Sandbox, folder: Path) 
 
 
 def test_ctrl_c_and_ctrl_z_harm_nothing(sandbox: Sandbox, folder: Path) -> None:
+    supervise(folder)
+    run("start", cwd=folder)
     pane = Pane(sandbox, folder, shell=True)
     pane.wait_for("▌ talk", "● running")
     pane.type("C-c")

@@ -31,18 +31,25 @@ command = "exec sleep 1000"  # stays
 """
 
 
+@pytest.fixture(autouse=True)
+def editor(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The user's editor, once `use_editor` has said what it does; known before tmux is started, which hands it on."""
+    monkeypatch.setenv("VISUAL", str(sandbox.root / "editor"))
+    return sandbox.root / "editor"
+
+
 @pytest.fixture
-def asking(folder: Path) -> Path:
+def asking(folder: Path, editor: Path) -> Path:
     (folder / "paneview.toml").write_text(ASKING)
+    supervise(folder)
+    run("start", cwd=folder)
     return folder
 
 
-def use_editor(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch, script: str) -> None:
+def use_editor(editor: Path, script: str) -> None:
     """Have this shell script be the user's editor; the file is its first argument."""
-    editor = sandbox.root / "editor"
     editor.write_text(f"#!/bin/sh\n{script}")
     editor.chmod(0o755)
-    monkeypatch.setenv("VISUAL", str(editor))
 
 
 def test_a_question_is_seen_and_answered(sandbox: Sandbox, asking: Path) -> None:
@@ -57,10 +64,8 @@ def test_a_question_is_seen_and_answered(sandbox: Sandbox, asking: Path) -> None
     wait_until(lambda: "◆ needs input" not in pane.text().split("──")[0])
 
 
-def test_the_definition_is_edited_seen_and_applied(
-    sandbox: Sandbox, asking: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    use_editor(sandbox, monkeypatch, "sed -i 's/1000/1001/; s/fail/exec/' $1\n")
+def test_the_definition_is_edited_seen_and_applied(sandbox: Sandbox, asking: Path, editor: Path) -> None:
+    use_editor(editor, "sed -i 's/1000/1001/; s/fail/exec/' $1\n")
     pane = Pane(sandbox, asking)
     pane.wait_for("▌ ask", "still")
     pane.type("j", "j", "e")
@@ -83,12 +88,9 @@ def test_the_definition_is_edited_seen_and_applied(
     )
 
 
-def test_ctrl_c_in_the_editor_is_for_the_editor(
-    sandbox: Sandbox, asking: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_ctrl_c_in_the_editor_is_for_the_editor(sandbox: Sandbox, asking: Path, editor: Path) -> None:
     use_editor(
-        sandbox,
-        monkeypatch,
+        editor,
         "trap 'sed -i s/1000/1001/ $1; exit 0' INT\necho at work\nwhile :; do sleep 0.05; done\n",
     )
     pane = Pane(sandbox, asking)
@@ -138,10 +140,10 @@ def test_ctrl_c_at_the_editors_very_end_is_for_the_editor_too(sandbox: Sandbox, 
 
 
 def test_what_happens_while_the_editor_is_open_does_not_spoil_the_screen(
-    sandbox: Sandbox, folder: Path, monkeypatch: pytest.MonkeyPatch
+    sandbox: Sandbox, folder: Path, editor: Path
 ) -> None:
     """More frames than may wait for a terminal would have been drawn meanwhile."""
-    use_editor(sandbox, monkeypatch, "echo at work\nread answer\n")
+    use_editor(editor, "echo at work\nread answer\n")
     supervise(folder)
     run("start", cwd=folder)
     pane = Pane(sandbox, folder)
@@ -163,9 +165,9 @@ def test_what_happens_while_the_editor_is_open_does_not_spoil_the_screen(
 
 
 def test_a_screen_that_is_left_as_the_editor_opens_does_not_take_the_terminal_along(
-    sandbox: Sandbox, asking: Path, monkeypatch: pytest.MonkeyPatch
+    sandbox: Sandbox, asking: Path, editor: Path
 ) -> None:
-    use_editor(sandbox, monkeypatch, "echo at work\nread answer\n")
+    use_editor(editor, "echo at work\nread answer\n")
     pane = Pane(sandbox, asking)
     pane.wait_for("▌ ask", "still")
     pane.type("j", "2")
@@ -177,11 +179,9 @@ def test_a_screen_that_is_left_as_the_editor_opens_does_not_take_the_terminal_al
     assert pane.flag("alternate_on") == "1"
 
 
-def test_a_key_pressed_twice_opens_one_editor(
-    sandbox: Sandbox, asking: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_key_pressed_twice_opens_one_editor(sandbox: Sandbox, asking: Path, editor: Path) -> None:
     opened = sandbox.root / "opened"
-    use_editor(sandbox, monkeypatch, f"echo at work >>{opened}\necho at work\nread answer\n")
+    use_editor(editor, f"echo at work >>{opened}\necho at work\nread answer\n")
     pane = Pane(sandbox, asking)
     pane.wait_for("▌ ask", "still")
     pane.type("j", "j", "e", "e", "e")
@@ -196,24 +196,26 @@ def test_a_key_pressed_twice_opens_one_editor(
     assert opened.read_text() == "at work\n"
 
 
-@pytest.mark.parametrize(
-    ("does", "told"), [("rm $1", "No such file"), ("exit 3", "ended with 3"), ("", "nothing was changed")]
-)
-def test_an_editor_that_fails_changes_nothing(
-    sandbox: Sandbox, asking: Path, monkeypatch: pytest.MonkeyPatch, does: str, told: str
-) -> None:
-    use_editor(sandbox, monkeypatch, f"{does}\n")
+def test_an_editor_that_fails_changes_nothing(sandbox: Sandbox, asking: Path, editor: Path) -> None:
+    use_editor(editor, "")
     pane = Pane(sandbox, asking)
     pane.wait_for("▌ ask", "still")
-    pane.type("j", "j", "e")
-    pane.wait_for(told, "▌ still")
-    assert (asking / "paneview.toml").read_text() == ASKING
+    pane.type("j", "j")
+    for does, told in (
+        ("rm $1", "No such file"),
+        ("exit 3", "ended with 3"),
+        ("", "still: nothing was changed"),
+    ):
+        use_editor(editor, f"{does}\n")
+        pane.type("e")
+        pane.wait_for(told, "▌ still")
+        assert (asking / "paneview.toml").read_text() == ASKING
 
 
 def test_a_definition_that_is_wrong_is_refused_with_the_reason(
-    sandbox: Sandbox, asking: Path, monkeypatch: pytest.MonkeyPatch
+    sandbox: Sandbox, asking: Path, editor: Path
 ) -> None:
-    use_editor(sandbox, monkeypatch, "echo 'porrt = 3' >> $1\n")
+    use_editor(editor, "echo 'porrt = 3' >> $1\n")
     pane = Pane(sandbox, asking)
     pane.wait_for("▌ ask", "still")
     pane.type("j", "j", "e")
