@@ -59,7 +59,6 @@ def pytest_configure(config: pytest.Config) -> None:
 
 def pytest_collection_finish(session: pytest.Session) -> None:
     """From here on garbage is looked for, but not among what stays until the end."""
-    gc.collect()
     gc.freeze()
     # What is frozen does not count as old: the little that a test leaves would be gone through again and again.
     gc.set_threshold(10_000, 50, 100)

@@ -118,14 +118,19 @@ def test_interrupt_reaches_the_foreground_group(number: signal.Signals, tmp_path
         assert shell
         assert sleeper
         wait_until(lambda: (r := ProcessTable.read().rows.get(pid)) and r.foreground == child)
+        wait_until(lambda: len(_sleeping(pid)) == 2)
         assert interrupt(shell, number)
         wait_until(lambda: not is_alive(sleeper))
         assert is_alive(shell)
-        assert any(row.name == "sleep" for row in ProcessTable.read().session(pid))
+        assert _sleeping(pid)
     finally:
         send(signal.SIGKILL, ProcessTable.read().members(identify(pid), "", pid))
         os.close(terminal)
         os.waitpid(pid, 0)
+
+
+def _sleeping(leader: int) -> list[int]:
+    return [row.pid for row in ProcessTable.read().session(leader) if row.name == "sleep"]
 
 
 def test_interrupt_without_terminal_takes_the_group(run: Run) -> None:
