@@ -39,12 +39,20 @@ def pytest_xdist_auto_num_workers() -> int:
 
 
 def pytest_xdist_setupnodes() -> None:
-    """In a fresh clone the tests are compiled once, and not by each of the processes that are about to begin."""
+    """What a fresh clone keeps is made once, side by side, and not by each of the processes that are about to begin.
+
+    That is what the tests are compiled to, and what hypothesis has to know of Unicode.
+    """
     if sys.flags.dont_write_bytecode or any(Path(__file__).parent.glob("__pycache__/test_*.pyc")):
         return
-    words = [sys.executable, "-m", "pytest", "-n", "0", "--collect-only"]
-    # What is wrong with a test file is told by those who run it.
-    subprocess.run(words, cwd=Path(__file__).parents[1], stdout=subprocess.DEVNULL, check=False)
+    jobs = (
+        ["-m", "pytest", "-n", "0", "--collect-only"],
+        ["-c", "from hypothesis import strategies; strategies.text().validate()"],
+    )
+    root = Path(__file__).parents[1]
+    running = [subprocess.Popen([sys.executable, *job], cwd=root, stdout=subprocess.DEVNULL) for job in jobs]
+    for process in running:
+        process.wait()  # what is wrong with a test file is told by those who run it
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
