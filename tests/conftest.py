@@ -11,6 +11,7 @@ from __future__ import annotations
 import gc
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -61,7 +62,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Nothing of the thousands of objects that make up the tests becomes garbage while they are collected."""
+    """Signals mean what they mean in a terminal, and no garbage is looked for while the tests are collected."""
+    for number in (signal.SIGINT, signal.SIGQUIT, signal.SIGHUP):
+        # `pytest &` in a script and `nohup` have them ignored, which all that is started here would inherit.
+        if signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
     gc.disable()
 
 
