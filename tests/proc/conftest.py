@@ -37,6 +37,12 @@ def run(sandbox: Sandbox) -> Iterator[Run]:
     end_all(marked(sandbox.marker))
 
 
+@pytest.fixture
+def key(sandbox: Sandbox) -> str:
+    """A mark for processes, of this test only: they are looked for machine-wide."""
+    return f"{sandbox.marker[:10]}-1"
+
+
 @pytest.fixture(params=["linux", "portable"])
 def source(request: pytest.FixtureRequest) -> Backend:
     """Each of the two back ends: what one finds, the other must."""

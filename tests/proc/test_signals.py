@@ -37,14 +37,14 @@ time.sleep(60)
 """
 
 
-async def test_a_stubborn_double_fork_is_found_and_ended(run: Run, tmp_path: Path) -> None:
+async def test_a_stubborn_double_fork_is_found_and_ended(run: Run, tmp_path: Path, key: str) -> None:
     process = run('exec "$PY" -c "$CODE" "$OUT"', PY=sys.executable, CODE=STUBBORN, OUT=str(tmp_path / "pid"),
-                  **{MARKER: "abc-4"})  # fmt: skip
+                  **{MARKER: key})  # fmt: skip
     hidden = pid_from(tmp_path / "pid")
     root = identity(process)
 
     def find(table: ProcessTable) -> set[ProcessId]:
-        return table.members(root, "abc-4", process.pid)
+        return table.members(root, key, process.pid)
 
     assert hidden in {found.pid for found in find(ProcessTable.read())}
     send(signal.SIGTERM, find(ProcessTable.read()))
@@ -55,10 +55,10 @@ async def test_a_stubborn_double_fork_is_found_and_ended(run: Run, tmp_path: Pat
     assert identify(hidden) is None
 
 
-async def test_wait_gone_returns_with_the_last_one(run: Run) -> None:
-    processes = [run("exec sleep 60", **{MARKER: "abc-5"}) for _ in range(4)]
+async def test_wait_gone_returns_with_the_last_one(run: Run, key: str) -> None:
+    processes = [run("exec sleep 60", **{MARKER: key}) for _ in range(4)]
     ids = [identity(process) for process in processes]
-    waiting = asyncio.create_task(wait_gone(lambda table: table.members(None, "abc-5"), 20))
+    waiting = asyncio.create_task(wait_gone(lambda table: table.members(None, key), 20))
     for this in ids:
         assert not waiting.done()
         send(signal.SIGKILL, [this])
@@ -66,27 +66,27 @@ async def test_wait_gone_returns_with_the_last_one(run: Run) -> None:
     assert await waiting
 
 
-async def test_wait_gone_sees_what_was_born_meanwhile(run: Run, tmp_path: Path) -> None:
+async def test_wait_gone_sees_what_was_born_meanwhile(run: Run, tmp_path: Path, key: str) -> None:
     """Each starts its successor, in a session of its own, just before it ends."""
     chain = 'n=$((N-1)); [ $n -ge 0 ] && N=$n setsid sh -c "$SELF" & sleep 0.02'
-    run(chain, N="10", SELF=chain, **{MARKER: "abc-6"})
-    assert await wait_gone(lambda table: table.members(None, "abc-6"), 20)
-    assert not ProcessTable.read().marked("abc-6")
+    run(chain, N="10", SELF=chain, **{MARKER: key})
+    assert await wait_gone(lambda table: table.members(None, key), 20)
+    assert not ProcessTable.read().marked(key)
 
 
-async def test_a_fork_bomb_of_sorts_is_ended(run: Run) -> None:
-    run("while :; do sleep 0.01 & done", **{MARKER: "abc-7"})
-    wait_until(lambda: len(ProcessTable.read().members(None, "abc-7")) > 3)
-    assert await kill_until_gone(lambda table: table.members(None, "abc-7"), 20)
+async def test_a_fork_bomb_of_sorts_is_ended(run: Run, key: str) -> None:
+    run("while :; do sleep 0.01 & done", **{MARKER: key})
+    wait_until(lambda: len(ProcessTable.read().members(None, key)) > 3)
+    assert await kill_until_gone(lambda table: table.members(None, key), 20)
 
 
 async def test_nothing_there_is_gone(run: Run) -> None:
     assert await wait_gone(lambda _: set(), 1)
 
 
-async def test_a_given_watch_stays_open(run: Run) -> None:
+async def test_a_given_watch_stays_open(run: Run, key: str) -> None:
     watch = ExitWatch()
-    process = run("exec sleep 60", **{MARKER: "abc-8"})
+    process = run("exec sleep 60", **{MARKER: key})
     this = identity(process)
     waiting = asyncio.create_task(wait_gone(lambda _: {this} if is_alive(this) else set(), None, watch))
     await asyncio.sleep(0)

@@ -44,28 +44,28 @@ def test_members_are_found_wherever_they_went(run: Run, source: Backend, tmp_pat
     assert os.getpid() not in pids(found)
 
 
-def test_members_outlive_their_root(run: Run, source: Backend, tmp_path: Path) -> None:
-    process = run(LEAVES_TREE_AND_SESSION, OUT=str(tmp_path / "pid"), **{MARKER: "tbl-8"})
+def test_members_outlive_their_root(run: Run, source: Backend, tmp_path: Path, key: str) -> None:
+    process = run(LEAVES_TREE_AND_SESSION, OUT=str(tmp_path / "pid"), **{MARKER: key})
     root, child = identity(process, source), pid_from(tmp_path / "pid")
     process.kill()
     process.wait()
-    found = ProcessTable.read(source).members(root, "tbl-8", process.pid)
+    found = ProcessTable.read(source).members(root, key, process.pid)
     assert child in pids(found)
 
 
 def test_who_cleared_the_environment_is_found_if_seen_before(
-    run: Run, source: Backend, tmp_path: Path
+    run: Run, source: Backend, tmp_path: Path, key: str
 ) -> None:
-    process = run(CLEARS_ENVIRONMENT, OUT=str(tmp_path / "pid"), **{MARKER: "tbl-9"})
+    process = run(CLEARS_ENVIRONMENT, OUT=str(tmp_path / "pid"), **{MARKER: key})
     child = pid_from(tmp_path / "pid")
     row = source.read(child)
     assert row
     seen = ProcessId(child, row.start)
     root = identity(process, source)
-    assert child not in pids(ProcessTable.read(source).members(root, "tbl-9", process.pid))
-    assert child in pids(ProcessTable.read(source).members(root, "tbl-9", process.pid, [seen]))
+    assert child not in pids(ProcessTable.read(source).members(root, key, process.pid))
+    assert child in pids(ProcessTable.read(source).members(root, key, process.pid, [seen]))
     reused = ProcessId(child, row.start - 5)
-    assert child not in pids(ProcessTable.read(source).members(root, "tbl-9", process.pid, [reused]))
+    assert child not in pids(ProcessTable.read(source).members(root, key, process.pid, [reused]))
     os.kill(child, signal.SIGKILL)  # no marker of the sandbox either
     wait_until(lambda: not alive(child))
 
@@ -78,14 +78,14 @@ def test_a_number_used_again_is_not_the_root(run: Run, source: Backend) -> None:
     assert ProcessTable.read(source).members(old, "", process.pid) == set()
 
 
-def test_markers_are_told_apart(run: Run, source: Backend) -> None:
-    first = run("exec sleep 60", **{MARKER: "key-1"})
-    second = run("exec sleep 60", **{MARKER: "key-12"})
-    wait_until(lambda: {"key-1", "key-12"} <= ProcessTable.read(source).marked("key-").keys())
+def test_markers_are_told_apart(run: Run, source: Backend, key: str) -> None:
+    first = run("exec sleep 60", **{MARKER: key})
+    second = run("exec sleep 60", **{MARKER: f"{key}2"})
+    wait_until(lambda: {key, f"{key}2"} <= ProcessTable.read(source).marked(key[:-1]).keys())
     table = ProcessTable.read(source)
-    assert pids(table.members(None, "key-1")) == {first.pid}
-    assert pids(table.marked("key-")["key-12"]) == {second.pid}
-    assert table.marked("other-") == {}
+    assert pids(table.members(None, key)) == {first.pid}
+    assert pids(table.marked(key[:-1])[f"{key}2"]) == {second.pid}
+    assert table.marked("nobodys-") == {}
 
 
 def test_the_caller_and_its_parents_are_never_members(source: Backend) -> None:
@@ -97,19 +97,19 @@ def test_the_caller_and_its_parents_are_never_members(source: Backend) -> None:
 
 
 def test_a_tmux_server_is_never_a_member(
-    sandbox: Sandbox, tmux_socket: str, monkeypatch: pytest.MonkeyPatch
+    sandbox: Sandbox, tmux_socket: str, monkeypatch: pytest.MonkeyPatch, key: str
 ) -> None:
-    monkeypatch.setenv(MARKER, "tbl-3")
+    monkeypatch.setenv(MARKER, key)
     sandbox.tmux("new-session", "-d", "sleep 60")
     pid = sandbox.tmux_server_pid()
     assert pid
-    found = pids(wait_until(lambda: ProcessTable.read().members(None, "tbl-3")))
+    found = pids(wait_until(lambda: ProcessTable.read().members(None, key)))
     assert pid not in found
     table = ProcessTable.read()
     assert table.members(ProcessId(pid, table.rows[pid].start), "") == set()
 
 
-def test_what_a_tmux_server_is_just_making_is_a_member(run: Run, tmp_path: Path) -> None:
+def test_what_a_tmux_server_is_just_making_is_a_member(run: Run, tmp_path: Path, key: str) -> None:
     """Its name is still the server's: whoever left it out would take a run for ended that has yet to begin."""
     script = (
         "import os, sys, time\n"
@@ -120,7 +120,7 @@ def test_what_a_tmux_server_is_just_making_is_a_member(run: Run, tmp_path: Path)
         "time.sleep(60)\n"
     )
     (tmp_path / "maker.py").write_text(script)
-    server = run(f"exec {sys.executable} {tmp_path}/maker.py {tmp_path}", **{MARKER: "tbl-24"})
+    server = run(f"exec {sys.executable} {tmp_path}/maker.py {tmp_path}", **{MARKER: key})
     wait_until((tmp_path / "child").exists)
     pid = int((tmp_path / "child").read_text())
     table = ProcessTable.read()
@@ -130,13 +130,13 @@ def test_what_a_tmux_server_is_just_making_is_a_member(run: Run, tmp_path: Path)
     assert table.members(identity(server), "") == set()
 
 
-def test_zombies_are_no_members(run: Run, source: Backend) -> None:
-    process = run("exec sleep 60", **{MARKER: "tbl-5"})
-    wait_until(lambda: ProcessTable.read(source).marked("tbl-5"))
+def test_zombies_are_no_members(run: Run, source: Backend, key: str) -> None:
+    process = run("exec sleep 60", **{MARKER: key})
+    wait_until(lambda: ProcessTable.read(source).marked(key))
     process.kill()
     wait_until(lambda: not alive(process.pid))
     table = ProcessTable.read(source)
-    assert table.members(ProcessId(process.pid, table.rows[process.pid].start), "tbl-5", process.pid) == set()
+    assert table.members(ProcessId(process.pid, table.rows[process.pid].start), key, process.pid) == set()
 
 
 def test_names_may_hold_anything(source: Backend, sandbox: Sandbox) -> None:
@@ -181,10 +181,10 @@ class Unreadable:
         return None
 
 
-def test_environments_of_others_are_skipped(run: Run, source: Backend) -> None:
-    process = run("exec sleep 60", **{MARKER: "tbl-6"})
+def test_environments_of_others_are_skipped(run: Run, source: Backend, key: str) -> None:
+    process = run("exec sleep 60", **{MARKER: key})
     table = ProcessTable.read(Unreadable(source))
-    assert pids(table.members(identity(process, source), "tbl-6")) == {process.pid}
+    assert pids(table.members(identity(process, source), key)) == {process.pid}
 
 
 def test_marker_of_a_process_that_has_not_made_its_exec_is_read_again(run: Run) -> None:
@@ -195,7 +195,9 @@ def test_marker_of_a_process_that_has_not_made_its_exec_is_read_again(run: Run) 
     wait_until(lambda: ProcessTable.read().marked("late-").get("late-1") == {this})
 
 
-def test_marker_of_a_parent_is_not_remembered_of_its_child(run: Run, source: Backend, tmp_path: Path) -> None:
+def test_marker_of_a_parent_is_not_remembered_of_its_child(
+    run: Run, source: Backend, tmp_path: Path, key: str
+) -> None:
     """A worker's agent is seen with the worker's marker for an instant: it must not be ended with the worker."""
     script = (
         "import os, sys, time\n"
@@ -206,12 +208,12 @@ def test_marker_of_a_parent_is_not_remembered_of_its_child(run: Run, source: Bac
         "os.wait()\n"
     )
     (tmp_path / "forks.py").write_text(script)
-    process = run(f"exec {sys.executable} {tmp_path}/forks.py {tmp_path}", **{MARKER: "tbl-12"})
+    process = run(f"exec {sys.executable} {tmp_path}/forks.py {tmp_path}", **{MARKER: key})
     wait_until((tmp_path / "forked").exists)
     parent = identity(process, source)
-    child = wait_until(lambda: ProcessTable.read(source).members(parent, "tbl-12") - {parent}).pop()
+    child = wait_until(lambda: ProcessTable.read(source).members(parent, key) - {parent}).pop()
     (tmp_path / "go").touch()
-    wait_until(lambda: child not in ProcessTable.read(source).members(parent, "tbl-12"))
+    wait_until(lambda: child not in ProcessTable.read(source).members(parent, key))
 
 
 @pytest.mark.parametrize(("age", "shared"), [(60.0, True), (0.0, False)])
@@ -223,9 +225,9 @@ def test_callers_of_the_same_instant_share_a_look(
     assert (ProcessTable.recent() is first) is shared
 
 
-def test_an_agents_run_is_nobody_elses(run: Run, source: Backend, tmp_path: Path) -> None:
+def test_an_agents_run_is_nobody_elses(run: Run, source: Backend, tmp_path: Path, key: str) -> None:
     script = "PANEVIEW_RUN=agent-1 setsid sh -c 'echo $$ > $OUT; exec sleep 60' & wait"
-    process = run(script, OUT=str(tmp_path / "pid"), **{MARKER: "tbl-11"})
+    process = run(script, OUT=str(tmp_path / "pid"), **{MARKER: key})
     agent = pid_from(tmp_path / "pid")
     root, seen = identity(process, source), ProcessId(agent, source.read(agent).start)  # type: ignore[union-attr]
 
@@ -234,8 +236,8 @@ def test_an_agents_run_is_nobody_elses(run: Run, source: Backend, tmp_path: Path
 
     wait_until(marked)
     table = ProcessTable.read(source)
-    assert agent not in pids(table.members(root, "tbl-11", process.pid, [seen]))
-    assert process.pid in pids(table.members(root, "tbl-11", process.pid, [seen]))
+    assert agent not in pids(table.members(root, key, process.pid, [seen]))
+    assert process.pid in pids(table.members(root, key, process.pid, [seen]))
     assert pids(table.members(None, "agent-1")) == {agent}
 
 
@@ -247,34 +249,34 @@ def later() -> ProcessTable:
     return found
 
 
-def test_a_look_after_another_sees_who_came_and_who_went(run: Run, tmp_path: Path) -> None:
-    first = run(STAYS, OUT=str(tmp_path / "one"), **{MARKER: "tbl-20"})
+def test_a_look_after_another_sees_who_came_and_who_went(run: Run, tmp_path: Path, key: str) -> None:
+    first = run(STAYS, OUT=str(tmp_path / "one"), **{MARKER: key})
     child = pid_from(tmp_path / "one")
     ProcessTable.read()
     os.kill(child, signal.SIGKILL)
     wait_until(lambda: not alive(child))
-    second = run(LEAVES_TREE_AND_SESSION, OUT=str(tmp_path / "two"), **{MARKER: "tbl-20"})
+    second = run(LEAVES_TREE_AND_SESSION, OUT=str(tmp_path / "two"), **{MARKER: key})
     stray = pid_from(tmp_path / "two")
-    found = pids(ProcessTable._look().members(identity(second), "tbl-20", second.pid))
+    found = pids(ProcessTable._look().members(identity(second), key, second.pid))
     assert stray in found
     assert child not in found
     assert first.pid in found or not alive(first.pid)
 
 
-def test_who_has_died_since_the_earlier_look_is_not_told(run: Run) -> None:
-    process = run("exec sleep 60", **{MARKER: "tbl-21"})
+def test_who_has_died_since_the_earlier_look_is_not_told(run: Run, key: str) -> None:
+    process = run("exec sleep 60", **{MARKER: key})
     this = identity(process)
-    wait_until(lambda: ProcessTable.read().marked("tbl-21"))
+    wait_until(lambda: ProcessTable.read().marked(key))
     table = ProcessTable._look()
     process.kill()
     wait_until(lambda: not alive(process.pid))  # a zombie: its number is still there
-    assert table.marked("tbl-21") == {}
+    assert table.marked(key) == {}
     assert table.get(this) is None
-    assert table.members(this, "tbl-21", process.pid) == set()
+    assert table.members(this, key, process.pid) == set()
     assert ProcessTable._look().session(process.pid) == []
 
 
-def test_what_has_become_a_tmux_server_since_is_left_alone(run: Run, tmp_path: Path) -> None:
+def test_what_has_become_a_tmux_server_since_is_left_alone(run: Run, tmp_path: Path, key: str) -> None:
     """Its name changes long after its first look: whoever kills by an old row would end the user's own sessions."""
     script = (
         "import sys, time, os\n"
@@ -285,13 +287,13 @@ def test_what_has_become_a_tmux_server_since_is_left_alone(run: Run, tmp_path: P
         "time.sleep(60)\n"
     )
     (tmp_path / "named.py").write_text(script)
-    process = run(f"exec {sys.executable} {tmp_path}/named.py {tmp_path}", **{MARKER: "tbl-22"})
+    process = run(f"exec {sys.executable} {tmp_path}/named.py {tmp_path}", **{MARKER: key})
     wait_until((tmp_path / "up").exists)
     this = identity(process)
-    assert pids(later().members(this, "tbl-22", process.pid)) == {process.pid}
+    assert pids(later().members(this, key, process.pid)) == {process.pid}
     (tmp_path / "go").touch()
     wait_until((tmp_path / "named").exists)
-    assert ProcessTable._look().members(this, "tbl-22", process.pid) == set()
+    assert ProcessTable._look().members(this, key, process.pid) == set()
 
 
 @pytest.mark.parametrize(("limit", "value"), [("FORKS", 0), ("FULL_EVERY", 0.0)])
