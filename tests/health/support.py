@@ -12,10 +12,12 @@ from pathlib import Path
 
 from paneview.health import ProbeResult, ProbeSpec, run_probe
 
+# Of this test process only: what has it is ended with a probe, machine-wide.
+MARK = f"test{os.getpid()}-probe-1"
 Handler = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
 
-async def ask(spec: ProbeSpec, marker: str = "test-probe-1", **environ: str) -> ProbeResult:
+async def ask(spec: ProbeSpec, marker: str = MARK, **environ: str) -> ProbeResult:
     """Run one probe from the root folder."""
     return await run_probe(spec, env={**os.environ, **environ}, cwd=Path("/"), marker=marker)
 

@@ -43,7 +43,7 @@ def running(task: Task, output: Path) -> Iterator[subprocess.Popen[bytes]]:
 async def healthy(task: Task) -> bool:
     spec = ProbeSpec.of(task)
     assert spec
-    return (await run_probe(spec, env=os.environ, cwd=task.cwd, marker="sample-probe")).ok
+    return (await run_probe(spec, env=os.environ, cwd=task.cwd, marker=f"sample{os.getpid()}-probe")).ok
 
 
 async def test_the_site(project: Project, tmp_path: Path) -> None:

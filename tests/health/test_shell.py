@@ -11,7 +11,7 @@ from paneview import proc
 from paneview.health import ShellProbe, run_probe
 from paneview.health.result import MAX_OUTPUT
 from tests.harness import Sandbox, eventually
-from tests.health.support import ask
+from tests.health.support import MARK, ask
 
 TREE = "sleep 61 & setsid sleep 62 & (setsid sh -c 'sleep 63 & sleep 64' &) ; "
 
@@ -26,11 +26,11 @@ TREE = "sleep 61 & setsid sleep 62 & (setsid sh -c 'sleep 63 & sleep 64' &) ; "
         ("printf '\\377'; exit 1", False, "exit code 1: \ufffd", "\ufffd"),
         ("no-such-program", False, None, None),
         ("cat", True, "exit code 0", ""),  # nothing to read, rather than a wait for ever
-        ('test "$GREETING" = hello && test "$PANEVIEW_RUN" = test-probe-1', True, "exit code 0", ""),
+        ('test "$GREETING" = hello && test "$PANEVIEW_RUN" = "$MARK"', True, "exit code 0", ""),
     ],
 )
 async def test_how_it_ends(command: str, ok: bool, detail: str | None, output: str | None) -> None:
-    result = await ask(ShellProbe(10, command), GREETING="hello")
+    result = await ask(ShellProbe(10, command), GREETING="hello", MARK=MARK)
     assert result.ok is ok
     assert detail is None or result.detail == detail
     assert output is None or result.output == output
@@ -66,10 +66,10 @@ async def test_being_cancelled_kills_the_whole_tree(sandbox: Sandbox) -> None:
 
 
 async def test_only_its_own_marker_is_killed(sandbox: Sandbox) -> None:
-    other = asyncio.create_task(ask(ShellProbe(30, "sleep 66"), "other-probe-1"))
-    await eventually(lambda: proc.ProcessTable.read().marked("other-probe-1"))
+    other = asyncio.create_task(ask(ShellProbe(30, "sleep 66"), f"other-{MARK}"))
+    await eventually(lambda: proc.ProcessTable.read().marked(f"other-{MARK}"))
     await ask(ShellProbe(0.2, "sleep 67"))
-    assert proc.ProcessTable.read().marked("other-probe-1")
+    assert proc.ProcessTable.read().marked(f"other-{MARK}")
     other.cancel()
     await asyncio.gather(other, return_exceptions=True)
 
