@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-_KINDS = {"r": "role:", "h": "host:", "w": "worker:", "t": ""}  # by the beginnings of lanes
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from paneview.broker.targets import Target
 
 
 class BrokerError(Exception):
@@ -24,13 +27,10 @@ class MissingExtraError(BrokerError):
 class QueueFullError(BrokerError):
     """A lane holds as many waiting jobs as it may. Nothing was submitted."""
 
-    def __init__(self, lane: str, limit: int) -> None:
-        kind, _, name = lane.partition(":")
-        # As it is written on the command line.
-        target = f"{_KINDS[kind]}{name}" if name else lane
+    def __init__(self, target: Target, limit: int) -> None:
         waiting = "1 job waits" if limit == 1 else f"{limit} jobs wait"
         super().__init__(f"the queue {target} is full: {waiting} in it already (limit {limit})")
-        self.lane = lane
+        self.lane = target.lane
         self.limit = limit
 
 

@@ -22,6 +22,7 @@ from paneview.broker.errors import BadJobError
 
 MAX_NAME = 64  # characters: lanes become file names and keys
 _FORBIDDEN = set("@/\\")
+_KINDS = ("task", "pane", "worker", "role", "host")  # with a colon behind, before a name on the command line
 
 
 def check_name(what: str, name: str) -> str:
@@ -64,6 +65,36 @@ class Target:
         if self.role:
             return f"r:{self.role}@{self.host}" if self.host else f"r:{self.role}"
         return f"h:{self.host}" if self.host else "any"
+
+    def __str__(self) -> str:
+        """As it is written on the command line; `read` reads it."""
+        if self.task:
+            plain = self.task != "any" and self.task.partition(":")[0] not in _KINDS
+            return self.task if plain else f"task:{self.task}"
+        if self.worker:
+            return f"worker:{self.worker}"
+        if self.role:
+            return f"role:{self.role}@{self.host}" if self.host else f"role:{self.role}"
+        return f"host:{self.host}" if self.host else "any"
+
+    @classmethod
+    def read(cls, text: str) -> Target:
+        """The target that is meant. Raises `BadJobError` for a name that cannot be.
+
+        ``%3`` or a name: the worker in that pane or task; ``role:R``, ``role:R@HOST``, ``host:H``, ``worker:ID``,
+        ``any``.
+        """
+        kind, colon, name = text.partition(":")
+        if text == "any":
+            return cls()
+        if not colon or kind not in _KINDS:
+            return cls(task=check_name("a target", text))
+        if kind == "role" and "@" in name:
+            role, _, host = name.partition("@")
+            return cls(role=check_name("a role", role), host=check_name("a host", host))
+        # An empty one, of a variable that is not set, would be anybody.
+        check_name(f"the name after {kind}:", name)
+        return cls(**{"task" if kind == "pane" else kind: name})
 
     @classmethod
     @lru_cache(maxsize=256)  # thousands of jobs share a lane

@@ -14,7 +14,6 @@ from paneview.cli.errors import FAILED, CliError, UsageError
 from paneview.cli.output import clean, print_json
 from paneview.cli.queue import me, opened, seconds, span
 from paneview.cli.stdin import text_of
-from paneview.worker.views import read_target, target_text
 
 if TYPE_CHECKING:
     from paneview.broker import Broker, WorkerView
@@ -26,7 +25,7 @@ LOOK = 3600.0  # seconds of one wait for a result
 def dispatch(call: Call) -> int:
     """One job to one target."""
     target, kind = call.words
-    job = _job(call, kind, _payload(call), read_target(target))
+    job = _job(call, kind, _payload(call), Target.read(target))
     with opened(call) as broker:
         return _print_one(call, broker, job)
 
@@ -120,7 +119,7 @@ def _payload(call: Call) -> Any:
 
 def _print_one(call: Call, broker: Broker, job: NewJob) -> int:
     submitted = broker.submit(job)
-    target = target_text(job.target)
+    target = str(job.target)
     if call.json:
         print_json({"ok": True, "id": submitted.id, "created": submitted.created, "target": target})
     elif submitted.created:
@@ -133,7 +132,7 @@ def _print_one(call: Call, broker: Broker, job: NewJob) -> int:
 
 def _tell_if_nobody(broker: Broker, target: Target) -> None:
     if not _somebody(broker, target.lane):
-        words = f"nobody alive takes jobs for {clean(target_text(target))}: it waits for the first that does"
+        words = f"nobody alive takes jobs for {clean(str(target))}: it waits for the first that does"
         print(words, file=sys.stderr)
 
 

@@ -187,8 +187,6 @@ def _print_jobs(call: Call, found: list[Job], nothing: str) -> int:
 
 
 def _row(one: Job) -> list[Cell]:
-    from paneview.worker.views import target_text  # noqa: PLC0415
-
     what = one.payload.get("text") if isinstance(one.payload, dict) else one.payload
     if one.errors and one.state is not JobState.DONE:
         what = one.errors[-1].error
@@ -197,7 +195,7 @@ def _row(one: Job) -> list[Cell]:
         Cell(one.id),
         Cell(one.kind),
         Cell(one.state.value, _COLOURS.get(one.state.value)),
-        Cell(target_text(one.target)),
+        Cell(str(one.target)),
         Cell(f"{one.attempts}/{one.max_attempts}"),
         Cell(stamp(one.submitted_at)[:19]),
         Cell(shown[:200]),

@@ -17,6 +17,7 @@ from paneview.broker import (
     JobFilter,
     JobState,
     NewJob,
+    Target,
 )
 from paneview.control.errors import ControlError
 from paneview.rules.states import Start
@@ -24,7 +25,7 @@ from paneview.supervisor.overview import nothing, overview
 from paneview.supervisor.queuelink import QueueLink
 from paneview.supervisor.queueparts import queue_in_use
 from paneview.worker import fates
-from paneview.worker.views import job_brief, job_json, read_target, target_text
+from paneview.worker.views import job_brief, job_json
 
 if TYPE_CHECKING:
     from paneview.broker import Broker
@@ -157,7 +158,7 @@ class QueueDesk:
             return known[1]
         wanted = JobFilter(
             states=_states(states),
-            lane=read_target(args["target"]).lane if args["target"] else "",
+            lane=Target.read(args["target"]).lane if args["target"] else "",
             kind=args["kind"] or "",
             limit=offset + limit + 1,
         )
@@ -176,7 +177,7 @@ class QueueDesk:
 
     async def dispatch(self, args: Args, client: ClientInfo) -> Reply:
         """Submit a job."""
-        target = read_target(args["target"])
+        target = Target.read(args["target"])
         job = NewJob(
             kind=args["kind"],
             payload=args["payload"],
@@ -192,7 +193,7 @@ class QueueDesk:
         submitted = await self.call(lambda broker: broker.submit(job))
         if first:
             self._begun()
-        whom = target_text(target)
+        whom = str(target)
         if submitted.created:
             words = f"{job.kind} for {whom}"
             self._journal.note("job_dispatched", words, by=client.actor, job=submitted.id, message=words)

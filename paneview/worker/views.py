@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from paneview.broker.targets import Target, check_name
+from paneview.broker.targets import Target
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -28,7 +28,7 @@ def job_json(job: Job) -> dict[str, Any]:
         "state": job.state.value,
         "status": WORDS[job.state.value],
         "payload": job.payload,
-        "target": target_text(job.target),
+        "target": str(job.target),
         "role": job.target.role or None,
         "host": job.target.host or None,
         "lane": job.lane,
@@ -103,7 +103,7 @@ def lane_json(lane: LaneStats) -> dict[str, Any]:
     """How a target's queue does."""
     return {
         "lane": lane.lane,
-        "target": target_text(Target.of(lane.lane)),
+        "target": str(Target.of(lane.lane)),
         "queued": lane.queued,
         "delayed": lane.delayed,
         "blocked": lane.blocked,
@@ -138,39 +138,3 @@ def hosts_json(views: Iterable[WorkerView]) -> list[dict[str, Any]]:
         if view.alive:
             host["roles"] = sorted({*host["roles"], *view.worker.roles})
     return [hosts[name] for name in sorted(hosts)]
-
-
-def target_text(target: Target) -> str:
-    """A target as it is written on the command line; `read_target` reads it."""
-    if target.task:
-        return target.task if _is_plain(target.task) else f"task:{target.task}"
-    if target.worker:
-        return f"worker:{target.worker}"
-    if target.role:
-        return f"role:{target.role}@{target.host}" if target.host else f"role:{target.role}"
-    return f"host:{target.host}" if target.host else "any"
-
-
-def _is_plain(name: str) -> bool:
-    return name != "any" and name.partition(":")[0] not in _KINDS
-
-
-_KINDS = ("task", "pane", "worker", "role", "host")
-
-
-def read_target(text: str) -> Target:
-    """The target that is meant. Raises BrokerError for a name that cannot be.
-
-    ``%3`` or a name: the worker in that pane or task; ``role:R``, ``role:R@HOST``, ``host:H``, ``worker:ID``, ``any``.
-    """
-    kind, colon, name = text.partition(":")
-    if text == "any":
-        return Target()
-    if not colon or kind not in _KINDS:
-        return Target(task=check_name("a target", text))
-    if kind == "role" and "@" in name:
-        role, _, host = name.partition("@")
-        return Target(role=check_name("a role", role), host=check_name("a host", host))
-    # An empty one, of a variable that is not set, would be anybody.
-    check_name(f"the name after {kind}:", name)
-    return Target(**{"task" if kind == "pane" else kind: name})

@@ -18,6 +18,7 @@ from paneview.broker.directory.disk import age_by, link, move, names, read_json,
 from paneview.broker.directory.layout import Spot
 from paneview.broker.errors import QueueFullError
 from paneview.broker.model import NewJob, Submitted
+from paneview.broker.targets import Target
 from paneview.rules.jobs import JobState, after_needs
 
 ABANDONED = 5.0  # seconds after which somebody who does a thing of milliseconds counts as dead
@@ -63,7 +64,7 @@ def _check_depth(desk: Desk, jobs: Sequence[NewJob]) -> None:
             coming[lane] = coming.get(lane, 0) + 1
     for lane, number in coming.items():
         if sum(len(names(desk.layout.lane(state, lane))) for state in WAITING) + number > limit:
-            raise QueueFullError(lane, limit)
+            raise QueueFullError(Target.of(lane), limit)
 
 
 def _holder(desk: Desk, key: str) -> str | None:

@@ -36,6 +36,7 @@ from paneview.broker.redis.documents import RedisDocuments
 from paneview.broker.redis.feed import RedisFeed
 from paneview.broker.redis.link import Link
 from paneview.broker.redis.registry import RedisFlags, RedisRegistry
+from paneview.broker.targets import Target
 from paneview.broker.waiting import Topics
 from paneview.rules.jobs import JobState, Next, Verdict, after_error
 
@@ -68,7 +69,7 @@ class RedisBroker(Broker):
         text = codec.new_jobs(jobs, self.settings)
         told = self._link.call("submit", text, "" if limit is None else limit)
         if told and told[0] == "full":
-            raise QueueFullError(told[1], limit or 0)
+            raise QueueFullError(Target.of(told[1]), limit or 0)
         return _submitted(told)
 
     def cancel(self, job: str, reason: str = "") -> Cancelled:

@@ -28,7 +28,7 @@ def insert(step: Step, job: NewJob, settings: Settings, *, limited: bool) -> Sub
     lane = job.target.lane
     limit = settings.max_depth
     if limited and limit is not None and step.one(_DEPTH, lane, limit)[0] >= limit:
-        raise QueueFullError(lane, limit)
+        raise QueueFullError(job.target, limit)
     needs = {need: _state_of(step, need) for need in job.after}
     state = after_needs(needs.values(), delayed=job.delay > 0)
     waits_for = [need for need, need_state in needs.items() if need_state is not JobState.DONE]
