@@ -24,6 +24,7 @@ WIDTH, HEIGHT = 200, 50
 PROJECT_OPTION = "@paneview_project"
 _INSTALL = "apt-get install tmux / brew install tmux"
 _TIMEOUT = 30  # seconds; a tmux process takes 3 ms
+_ATTEMPTS = 3  # to open a window in a session that is there
 # Ours to set in each pane, or tmux's own, or true only of the terminal that the caller sits at.
 PRIVATE = frozenset(
     {"TMUX", "TMUX_PANE", "TERM", "TERM_PROGRAM", "TERM_PROGRAM_VERSION", "PANEVIEW_RUN", "COLUMNS", "LINES"}
@@ -182,13 +183,21 @@ def start_window(
 
     Raises SessionTaken, TmuxError, TmuxMissing. Does not wait for anything ``argv`` does.
     """
-    ref = ensure_session(name, socket, project_key, environ, cwd, argv)
-    if not ref.created:
+    for attempt in range(1, _ATTEMPTS + 1):
+        ref = ensure_session(name, socket, project_key, environ, cwd, argv)
+        if ref.created:
+            break
         end = f"{ref.session_id}:{{end}}"
         make = ["new-window", "-d", "-a", "-t", end, "-n", HUB_WINDOW, "-c", literal_format(str(cwd))]
         run = _without(stale_variables(socket, environ), argv)
         line = command(*make, *_environment(environ), "--", *run)
-        run_tmux(socket, "source-file", "-", script=f"{line} ; {_window_options(end)}\n")
+        try:
+            run_tmux(socket, "source-file", "-", script=f"{line} ; {_window_options(end)}\n")
+            break
+        except TmuxError:
+            # It may have been about to end, with its last window: then it is made anew.
+            if attempt == _ATTEMPTS or find_session(name, socket, project_key) == ref:
+                raise
     return ref
 
 

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import os
 import pty
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -220,3 +221,23 @@ def test_bytes_that_are_no_text(sandbox: Sandbox, tmux_socket: str, folder: Path
     out = folder / "out"
     wait_until(lambda: out.exists() and out.read_bytes())
     assert out.read_bytes() == b"\xffa\xfeb"
+
+
+def test_a_session_that_ends_just_then_is_made_anew(
+    folder: Path, tmux_socket: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As after a supervisor that could not start: its session is seen, and gone with its last window."""
+    first = start(["sleep", "1000"], folder)
+    real, ended = shutil.which("tmux"), tmp_path / "ended"
+    program = tmp_path / "tmux"
+    # The real one, under which the server ends once after a command that was to find the session.
+    program.write_text(
+        f'#!/bin/sh\n{real} "$@" || exit\ncase "$*" in *list-sessions*) [ -e {ended} ] && exit; : >{ended}\n'
+        f"kill -9 {first.server_pid}; while kill -0 {first.server_pid} 2>/dev/null; do sleep 0.01; done;; esac\n"
+    )
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    again = start(["sleep", "1000"], folder)
+    assert again.created
+    assert again.server_pid != first.server_pid
+    assert ended.exists()
