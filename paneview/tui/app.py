@@ -22,7 +22,7 @@ from textual.screen import Screen
 from textual.widgets import Input, LoadingIndicator
 
 from paneview.control.errors import ControlError
-from paneview.tui import flownews, terminal
+from paneview.tui import flownews, terminal, timers
 from paneview.tui import theme as themes
 from paneview.tui.askhistory import Asked
 from paneview.tui.doing import Doing
@@ -105,6 +105,7 @@ class PaneviewApp(App[int], inherit_bindings=False):
         self.failure: Exception | None = None
         self.farewell = ""
         self._typed = InTurn(self, super().on_event)
+        timers.never_skip_the_only_turn()
         self._start = start
         self._linking: asyncio.Task[None] | None = None
         self.ansi_theme_dark, self.ansi_theme_light = themes.DARK_TERMINAL, themes.LIGHT_TERMINAL
