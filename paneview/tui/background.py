@@ -24,7 +24,12 @@ def in_background(
 
 def lending_the_terminal(
     node: DOMNode, function: Callable[P, Coroutine[Any, Any, None]], *args: P.args, **kwargs: P.kwargs
-) -> None:
-    """The same for what gives the terminal away, unless that is under way: a key pressed twice opens one editor."""
-    if all(worker.is_finished for worker in node.app.workers if worker.group == _LENDING):
-        node.run_worker(partial(function, *args, **kwargs), group=_LENDING)  # type: ignore[arg-type]
+) -> bool:
+    """The same for what gives the terminal away, unless that is under way: a key pressed twice opens one editor.
+
+    Whether it was begun.
+    """
+    if not all(worker.is_finished for worker in node.app.workers if worker.group == _LENDING):
+        return False
+    node.run_worker(partial(function, *args, **kwargs), group=_LENDING)  # type: ignore[arg-type]
+    return True

@@ -12,10 +12,11 @@ import shlex
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from paneview.control.errors import ControlError
 from paneview.tui import terminal
+from paneview.tui.background import in_background, lending_the_terminal
 from paneview.tui.screens.dialogs import Dialog, Option
 from paneview.tui.text import clean
 
@@ -43,26 +44,33 @@ async def edit_task(app: PaneviewApp, name: str) -> None:
     except ControlError as error:
         app.tell(f"edit {name}: {error.message}", failed=True)
         return
-    was = text = str(found["text"])
-    while True:
-        written = await in_editor(app, f"{name}.toml", text)
-        if written is None:
-            return
-        text = written
-        if text == was:
-            app.tell(f"{name}: nothing was changed")
-            return
-        if await app.push_screen_wait(_agree(found["task"], found["file"], was, text)) != "y":
-            app.tell(f"{name}: nothing was changed")
-            return
-        try:
-            await app.link.call("define", task=name, was=was, text=text, timeout=None)
-        except ControlError as error:
-            if await app.push_screen_wait(_refused(error.message)) != "e":
+    await _edit(app, name, found, str(found["text"]))
+
+
+async def _edit(app: PaneviewApp, name: str, found: Mapping[str, Any], text: str) -> None:
+    was = str(found["text"])
+    written = await in_editor(app, f"{name}.toml", text)
+    if written is None:
+        return
+    agree = _agree(found["task"], found["file"], was, written)
+    if written != was and await app.push_screen_wait(agree) == "y":
+        in_background(
+            app, _apply, app, name, found, written
+        )  # the terminal is back: others may have it meanwhile
+    else:
+        app.tell(f"{name}: nothing was changed")
+
+
+async def _apply(app: PaneviewApp, name: str, found: Mapping[str, Any], text: str) -> None:
+    """As long as it takes to restart the task."""
+    try:
+        await app.link.call("define", task=name, was=found["text"], text=text, timeout=None)
+    except ControlError as error:
+        while await app.push_screen_wait(_refused(error.message)) == "e":
+            if lending_the_terminal(app, _edit, app, name, found, text):
                 return
-        else:
-            app.tell(f"{found['task']}: changed in {Path(found['file']).name}")
-            return
+    else:
+        app.tell(f"{found['task']}: changed in {Path(found['file']).name}")
 
 
 def _agree(name: str, file: str, was: str, text: str) -> Dialog:

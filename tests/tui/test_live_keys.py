@@ -88,6 +88,29 @@ def test_the_definition_is_edited_seen_and_applied(sandbox: Sandbox, asking: Pat
     )
 
 
+def test_another_editor_opens_while_a_change_is_being_applied(
+    sandbox: Sandbox, asking: Path, editor: Path
+) -> None:
+    """To restart what does not heed a stop takes as long as its grace."""
+    file = asking / "paneview.toml"
+    stubborn = "trap '' INT TERM; echo deaf; while :; do sleep 0.1; done"
+    file.write_text(ASKING + f'\n[tasks.deaf]\ncommand = "{stubborn}"\nstop_grace_period = 60\n')
+    run("reload", cwd=asking)
+    use_editor(editor, "sed -i 's/echo deaf/echo quite deaf/' $1\n")
+    pane = Pane(sandbox, asking)
+    pane.wait_for("deaf", "still")
+    pane.type("G", "e")
+    pane.wait_for("Change deaf?")
+    pane.type("y")
+    pane.wait_for("stopping")
+    use_editor(editor, "echo at work\nread answer\n")
+    pane.type("k", "e")
+    pane.wait_for("at work")
+    pane.type("Enter")
+    pane.wait_for("nothing was changed")
+    run("kill", "deaf", cwd=asking)
+
+
 def test_ctrl_c_in_the_editor_is_for_the_editor(sandbox: Sandbox, asking: Path, editor: Path) -> None:
     use_editor(
         editor,
