@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from paneview.cli.parser import Call
     from paneview.cli.queueevents import Follower
+    from paneview.control.blocking import Connection
 
 DEFAULT_LINES = 100
 PAGE = 5_000  # events in one reply
@@ -127,7 +128,6 @@ def follow(
             connection.call("subscribe", {"topics": ["events"]})
             if greeting:
                 print(greeting)
-            sys.stdout.flush()
             last = 0
             if wanted:
                 past = [with_alias(event) for event in _recorded(connection.call, wanted)]
@@ -135,15 +135,28 @@ def follow(
                 print_each(queue.past(past) if queue else past, as_json=as_json)
             if queue:
                 queue.begin()
-            for push in connection.pushes():
-                event = push.get("event")
-                if not isinstance(event, dict) or event["id"] <= last:
-                    continue
-                if task in {None, event.get("task")} and (not shown or event["event"] in shown):
-                    print_each([with_alias(event)], as_json=as_json)
+            show(connection, as_json=as_json, task=task, kinds=shown, after=last)
     except KeyboardInterrupt:
         pass
     return 0
+
+
+def show(
+    connection: Connection,
+    *,
+    as_json: bool,
+    task: str | None = None,
+    kinds: Collection[str] | None = None,
+    after: int = 0,
+) -> None:
+    """Show the events a subscribed connection hears of that came after the one numbered `after`, to its end."""
+    sys.stdout.flush()
+    for push in connection.pushes():
+        event = push.get("event")
+        if not isinstance(event, dict) or event["id"] <= after:
+            continue
+        if task in {None, event.get("task")} and (not kinds or event["event"] in kinds):
+            print_each([with_alias(event)], as_json=as_json)
 
 
 def print_each(found: Iterable[dict[str, Any]], *, as_json: bool = False) -> None:

@@ -29,25 +29,33 @@ NOTHING = "nothing to start: no task has auto_start"
 def start(call: Call) -> int:
     """Start tasks; a supervisor, too, if none runs."""
     here = place.find(call)
-    args = {"tasks": call.words or None, "deps": not call.flag("no-deps")}
     try:
-        reply = _ask(here, "start", args)
+        return _start(call, here)
     except (NoSupervisor, ControlError) as error:
         if isinstance(error, ControlError) and error.code not in _ENDING:
             raise
-        from paneview.cli.launch import start_supervisor  # noqa: PLC0415
+    from paneview.cli.launch import start_supervisor  # noqa: PLC0415
 
-        start_supervisor(here, idle=True)
-        reply = _ask(here, "start", args)
+    start_supervisor(here, idle=True)
+    return _start(call, here)
+
+
+def _start(call: Call, here: place.Place) -> int:
+    args = {"tasks": call.words or None, "deps": not call.flag("no-deps")}
     if not call.flag("monitor"):
-        return print_reply(call, reply, NOTHING)
-    from paneview.cli.events import follow  # noqa: PLC0415
+        return print_reply(call, _ask(here, "start", args), NOTHING)
+    from paneview.cli.events import show  # noqa: PLC0415
 
-    try:
-        print_reply(call, reply, NOTHING)
-        return follow(here, as_json=call.json)
-    except KeyboardInterrupt:
-        return 0
+    with here.connect() as connection:
+        # First the stream: what happens to a task as soon as it runs is shown, too.
+        connection.call("subscribe", {"topics": ["events"]})
+        reply = _also_of_some(lambda: connection.call("start", args))
+        try:
+            print_reply(call, reply, NOTHING)
+            show(connection, as_json=call.json)
+        except KeyboardInterrupt:
+            pass
+    return 0
 
 
 def stop(call: Call) -> int:
@@ -155,9 +163,13 @@ def _act(call: Call, do: str, nothing: str) -> int:
 
 
 def _ask(here: place.Place, do: str, args: dict[str, Any]) -> dict[str, Any]:
+    return _also_of_some(lambda: here.ask(do, args, timeout=None))
+
+
+def _also_of_some(ask: Callable[[], dict[str, Any]]) -> dict[str, Any]:
     """The reply, also where it failed for some of the tasks: the others are to be told as well."""
     try:
-        return here.ask(do, args, timeout=None)
+        return ask()
     except ControlError as error:
         if error.code != "failed" or not error.extra.get("results"):
             raise

@@ -237,8 +237,11 @@ def test_T05_monitor_in_the_foreground_and_in_the_background(place: Place) -> No
         assert monitor.stdout
         first = place.wait("t", lambda t: t["pid"] and psutil.Process(t["pid"]).name() == "sleep")
         os.kill(first["pid"], signal.SIGKILL)
-        while json.loads(monitor.stdout.readline()).get("event") != "task_exited":
-            pass
+        told = []
+        while "task_exited" not in told:
+            told.append(json.loads(monitor.stdout.readline()).get("event"))
+        # Beyond: first the answer, then all that happened since it was asked for, however soon.
+        assert (told[0], told.count("task_started")) == (None, 1)
     assert place.wait("t", "running")["run"] > first["run"], "tasks go on after Ctrl-C"
     place.kill_supervisor()
     assert place.ask("daemon")["action"] == "started"
