@@ -12,6 +12,7 @@ import pytest
 
 from tests.harness import alive, marked, wait_until, words_of
 from tests.parity.place import PANEVIEW, PATIENCE, Json, Place
+from tests.repository import repository
 
 pytestmark = pytest.mark.timeout(120)
 
@@ -69,11 +70,7 @@ def test_P09_a_sentence_is_reviewed_planned_done_and_learnt_from(place: Place) -
 def test_P09_work_that_changes_much_is_written_down(place: Place) -> None:
     place.start(WORKERS)
     lines = "\\n".join(f"line {number}" for number in range(25))
-    for args in (
-        ("init", "-q"),
-        ("-c", "user.name=a", "-c", "user.email=b", "commit", "-q", "--allow-empty", "-m", "x"),
-    ):
-        assert os.spawnvp(os.P_WAIT, "git", ["git", "-C", str(place.folder), *args]) == 0
+    repository(place.folder)
     done = place.ask("ask", f"much\ndemo@work: write much.txt {lines}\ndemo@compound: write AGENTS.md learnt")
     phases = {phase["name"]: phase for phase in done["result"]["phases"]}
     assert phases["compound"]["status"] == "done"

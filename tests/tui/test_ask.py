@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 import stat
-import subprocess
 from pathlib import Path
 
 import pytest
@@ -19,6 +18,7 @@ from paneview.tui.screens.ask import AskForm, read_budget
 from paneview.tui.screens.fleet import FleetScreen
 from paneview.tui.widgets.asktext import AskText
 from tests.harness import Sandbox, eventually
+from tests.repository import git
 from tests.tui.flow_scenes import FlowSupervisor, team
 from tests.tui.running import app_for, running, toasts
 from tests.tui.test_flows import asked, shows
@@ -224,7 +224,7 @@ async def test_files_as_git_knows_them(tmp_path: Path) -> None:
         (tmp_path / name).write_text("")
     assert await files_of(tmp_path) == ["a.py", "out/", "out/e.o", "sub/", "sub/b.py"]
     (tmp_path / ".gitignore").write_text("out/\nnode_modules/\n.hidden/\n")
-    await asyncio.to_thread(subprocess.run, ["git", "init", "-q"], cwd=tmp_path, check=True)
+    await asyncio.to_thread(git, tmp_path, "init", "-q")
     assert await files_of(tmp_path) == [".gitignore", "a.py", "sub/", "sub/b.py"]
     assert await files_of(tmp_path / "none") == []
 

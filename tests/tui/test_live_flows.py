@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
 from pathlib import Path
 
 import pytest
 
 from tests.cli.support import run
 from tests.harness import Sandbox, wait_until
+from tests.repository import repository
 from tests.tui.pane import Pane
 
 pytestmark = pytest.mark.timeout(120)
@@ -52,11 +51,7 @@ TASK = (
 def project(folder: Path) -> Path:
     """A git repository with agents."""
     (folder / "paneview.toml").write_text(FILE)
-    name = ("-c", "user.name=Ann", "-c", "user.email=ann@example.org")
-    for words in (("init", "-q", "-b", "main"), ("add", "."), (*name, "commit", "-q", "-m", "begun")):
-        subprocess.run(
-            ["git", *words], cwd=folder, check=True, env={**os.environ, "GIT_CONFIG_GLOBAL": "/dev/null"}
-        )
+    repository(folder)
     return folder
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import subprocess
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -118,26 +117,10 @@ def stage(folder: Path, text: str, url: str = "") -> Iterator[Stage]:
         one.close()
 
 
-def repository(folder: Path) -> None:
-    """Make a folder a git repository with one commit."""
-    for args in (
-        ("init", "-q", "-b", "main"), ("config", "user.name", "Ann"), ("config", "user.email", "ann@example.com"),
-        ("add", "-A"), ("commit", "-q", "-m", "first"),
-    ):  # fmt: skip
-        git(folder, *args)
-
-
-def git(folder: Path, *args: str) -> str:
-    env = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
-    return subprocess.run(
-        ["git", *args], cwd=folder, env=env, check=True, capture_output=True, text=True
-    ).stdout
-
-
 def later(seconds: float, act: Callable[[], object]) -> threading.Timer:
     timer = threading.Timer(seconds, act)
     timer.start()
     return timer
 
 
-__all__ = ["RunStatus", "Stage", "failed", "git", "later", "ok", "repository", "stage"]
+__all__ = ["RunStatus", "Stage", "failed", "later", "ok", "stage"]

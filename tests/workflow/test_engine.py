@@ -13,7 +13,8 @@ from paneview.rules.workflow import happenings
 from paneview.workflow.views import result, summary, whole
 from tests.broker.servers import RedisServer, redis_server
 from tests.harness import wait_until
-from tests.workflow.stage import Stage, failed, git, ok, repository, stage
+from tests.repository import git, repository
+from tests.workflow.stage import Stage, failed, ok, stage
 
 THREE = """
     [workflows.x]

@@ -11,7 +11,8 @@ import pytest
 from paneview.rules.workflow import happenings
 from paneview.workflow.reading import diff
 from tests.harness import wait_until
-from tests.workflow.stage import Stage, git, ok, repository, stage
+from tests.repository import git, repository
+from tests.workflow.stage import Stage, ok, stage
 
 TREE = """
     [workflows.x]

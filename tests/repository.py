@@ -1,0 +1,25 @@
+"""Git repositories for tests, whatever the configuration of who runs them says."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from pathlib import Path
+
+
+def git(folder: Path, *args: str) -> str:
+    """What git says, run in this folder. Raises CalledProcessError."""
+    env = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
+    env |= {"GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_SYSTEM": os.devnull}
+    return subprocess.run(
+        ["git", *args], cwd=folder, env=env, check=True, capture_output=True, text=True
+    ).stdout
+
+
+def repository(folder: Path) -> None:
+    """Make a folder a repository with one commit, of all that is in it."""
+    for args in (
+        ("init", "-q", "-b", "main"), ("config", "user.name", "Ann"), ("config", "user.email", "ann@example.com"),
+        ("add", "-A"), ("commit", "-q", "--allow-empty", "-m", "first"),
+    ):  # fmt: skip
+        git(folder, *args)
