@@ -300,7 +300,7 @@ class Agent:
             for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
                 signal.signal(number, signal.SIG_IGN)
         while True:
-            signal.pause()
+            time.sleep(1)  # not for ever: a signal just before it is heard after it
 
     def _do_stay(self, rest: str) -> None:
         self.stay = float(rest or 600)

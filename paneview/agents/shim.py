@@ -63,14 +63,14 @@ class Told:
         self.to_end = False
         self.bell, self._ring = os.pipe()
         os.set_blocking(self._ring, False)
+        # Written to as the signal comes: Python itself would hear of one just before a wait only after it.
+        signal.set_wakeup_fd(self._ring, warn_on_full_buffer=False)
         signal.signal(signal.SIGTERM, self._tell)
         for number in (signal.SIGINT, signal.SIGHUP):
             signal.signal(number, signal.SIG_IGN)
 
     def _tell(self, _number: int, _frame: FrameType | None) -> None:
-        if not self.to_end:
-            self.to_end = True
-            os.write(self._ring, b".")
+        self.to_end = True
 
 
 def main(folder: str) -> int:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 MAX_LINE = 16 * 1024 * 1024
 READ_SIZE = 64 * 1024
+TURN = 1000  # ms; see `Connection._wait`
 # How a reply without error begins and ends on the wire (`session` builds it so, and a test holds them
 # together).
 REPLY_START = b'{"id":%d,"ok":true,"result":'
@@ -189,6 +190,8 @@ class Connection:
             if looked_at > MAX_LINE:
                 raise Disconnected("the supervisor sent a line that is too long")
             try:
+                if self._socket.gettimeout() is None:
+                    self._wait()
                 data = self._socket.recv(READ_SIZE)
             except TimeoutError:
                 raise ControlError("the supervisor did not answer in time", "timeout") from None
@@ -201,6 +204,19 @@ class Connection:
         line = self._buffer[: end + 1]
         del self._buffer[: end + 1]
         return line
+
+    def _wait(self) -> None:
+        """Until there is something to read, in turns.
+
+        Python hears a signal that comes as a system call is about to wait only when that has ended, and a wait for
+        events has no end: Ctrl-C would be lost.
+        """
+        import select  # noqa: PLC0415
+
+        poll = select.poll()
+        poll.register(self._socket, select.POLLIN)
+        while not poll.poll(TURN):
+            pass
 
 
 def call(

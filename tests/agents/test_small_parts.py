@@ -236,3 +236,20 @@ def test_what_is_loaded_beside_each_agent_is_little() -> None:
     )
     done = subprocess.run([sys.executable, "-P", "-c", words], capture_output=True, text=True, check=True)
     assert done.stdout.split() == []
+
+
+TOLD = """
+import _thread, select, signal, threading
+from paneview.agents.shim import Told
+
+told = Told()
+# As if the signal came just before the wait, so that it does not end it.
+threading.Timer(0.2, _thread.interrupt_main, [signal.SIGTERM]).start()
+ready, _, _ = select.select([told.bell], [], [], 20)
+print(bool(ready), told.to_end)
+"""
+
+
+def test_a_shim_hears_at_any_moment_that_it_is_to_end() -> None:
+    done = subprocess.run([sys.executable, "-c", TOLD], capture_output=True, text=True, check=True)
+    assert done.stdout == "True True\n"

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import _thread
 import asyncio
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -170,6 +172,34 @@ async def test_blocking_pushes_end_with_the_good_bye(path: Path) -> None:
         await eventually(asked.is_set)
         server.publish_event({"id": 1})
     assert await following == ["snapshot", "event", "bye"]
+
+
+class HeardError(Exception):
+    """The signal was heard."""
+
+
+def test_a_signal_that_comes_just_before_a_wait_is_heard(path: Path) -> None:
+    def hear(_number: int, _frame: object) -> None:
+        raise HeardError
+
+    path.parent.mkdir()
+    before = signal.signal(signal.SIGUSR1, hear)
+    try:
+        with socket.socket(socket.AF_UNIX) as server:
+            server.bind(str(path))
+            server.listen()
+            with blocking.Connection(path) as connection, server.accept()[0] as other:
+                # Marks the signal as come without ending a system call: so it is if it comes just before one.
+                threading.Timer(0.2, _thread.interrupt_main, [signal.SIGUSR1]).start()
+                late = threading.Event()
+                end = threading.Timer(20.0, lambda: (late.set(), other.shutdown(socket.SHUT_RDWR)))
+                end.start()
+                with pytest.raises(HeardError):
+                    list(connection.pushes())
+                end.cancel()
+                assert not late.is_set(), "it was heard when the wait ended, not during it"
+    finally:
+        signal.signal(signal.SIGUSR1, before)
 
 
 def test_nobody_there_is_told_from_what_is_wrong(path: Path) -> None:
