@@ -17,9 +17,12 @@ from textual import events
 from textual.app import App
 from textual.binding import BindingType
 from textual.command import CommandPalette, Provider
+from textual.css.query import NoMatches
 from textual.notifications import Notify, SeverityLevel
 from textual.screen import Screen
+from textual.widget import MountError
 from textual.widgets import Input, LoadingIndicator
+from textual.worker import WorkerFailed
 
 from paneview.control.errors import ControlError
 from paneview.tui import flownews, terminal, timers
@@ -34,7 +37,7 @@ from paneview.tui.picture import Change, Picture
 from paneview.tui.question import Question
 from paneview.tui.screens.base import MainScreen
 from paneview.tui.screens.fleet import FleetScreen
-from paneview.tui.settings import Settings, check_keys, load_settings, settings_file
+from paneview.tui.settings import Settings, check_keys, choose_theme, load_settings, settings_file
 from paneview.tui.text import clean
 from paneview.tui.toasts import Passing
 from paneview.tui.widgets.header import Header
@@ -112,19 +115,8 @@ class PaneviewApp(App[int], inherit_bindings=False):
         self.settings = settings or Settings()
         for theme in (*themes.THEMES, *self.settings.themes):
             self.register_theme(theme)
-        self.theme = self._chosen_theme()
+        self.theme = choose_theme(self.settings, self.available_themes)
         self.inks = themes.inks(self.current_theme, self.get_css_variables())
-
-    def _chosen_theme(self) -> str:
-        """What the environment says, then the user's file, then what fits the terminal."""
-        own = self.settings.theme
-        chosen = themes.choose()
-        if own is not None and "PANEVIEW_THEME" not in os.environ and "NO_COLOR" not in os.environ:
-            names = [name for name in (own, f"paneview-{own}") if name in self.available_themes]
-            if names:
-                return names[0]
-            self.settings.problems.append(f"tui.toml: theme: there is no {own!r}")
-        return chosen if chosen in self.available_themes else themes.DARK.name
 
     def get_default_screen(self) -> Screen[Any]:
         """The fleet."""
@@ -159,6 +151,12 @@ class PaneviewApp(App[int], inherit_bindings=False):
     async def on_exit_app(self) -> None:
         """The screens are about to go; what still comes is for nobody."""
         self.picture.mute()
+
+    def _handle_exception(self, error: Exception) -> None:
+        """A screen that was opening as we leave stays empty, and misses its parts: no news, and no traceback."""
+        cause = error.error if isinstance(error, WorkerFailed) else error
+        if not (self._exit and isinstance(cause, NoMatches | MountError)):
+            super()._handle_exception(error)
 
     async def on_unmount(self) -> None:
         """Leave the supervisor alone."""

@@ -83,6 +83,17 @@ def load_settings(file: Path) -> Settings:
     return found
 
 
+def choose_theme(found: Settings, available: Collection[str], environ: Mapping[str, str] = os.environ) -> str:
+    """What the environment says, then the user's file, then what fits the terminal; of these names."""
+    if found.theme is not None and "PANEVIEW_THEME" not in environ and "NO_COLOR" not in environ:
+        for name in (found.theme, f"paneview-{found.theme}"):
+            if name in available:
+                return name
+        found.problems.append(f"tui.toml: theme: there is no {found.theme!r}")
+    chosen = themes.choose(environ)
+    return chosen if chosen in available else themes.DARK.name
+
+
 def check_keys(settings: Settings, known: Collection[str]) -> None:
     """Leave out keys for actions that do not exist, and say so."""
     for name in [name for name in settings.keys if name not in known]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 from textual import events
 
@@ -10,7 +12,7 @@ from paneview.tui.app import PaneviewApp
 from paneview.tui.screens.base import form_of
 from tests.harness import eventually
 from tests.tui.running import app_for, fleet, running, settled, text, toasts
-from tests.tui.scenes import shop
+from tests.tui.scenes import one, shop
 from tests.tui.scripted import Supervisor, task
 
 
@@ -44,6 +46,21 @@ async def test_a_refused_stop_of_everything_stays_and_tells() -> None:
         await pilot.press("q", "s")
         await eventually(lambda: "stop all: not now" in toasts(pilot))
         assert pilot.app.is_running
+
+
+@pytest.mark.parametrize("key", [*"23456ad", "question_mark", "colon", "ctrl+p"])
+@pytest.mark.parametrize("turns", [0, 5, 8])  # of the event loop after the key
+async def test_it_is_left_while_a_screen_opens(key: str, turns: int) -> None:
+    app = app_for(one())
+    async with app.run_test() as pilot:
+        await eventually(lambda: app.picture.link.phase == "connected")
+        await pilot.pause()
+        app.post_message(events.Key(key, key if len(key) == 1 else None))
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        app.exit(143)
+        await eventually(lambda: not app.is_running)
+    assert app.return_value == 143
 
 
 async def test_escape_never_quits() -> None:
