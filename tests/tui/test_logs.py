@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import re
 
+from textual import events
+from textual.pilot import Pilot
+
 from paneview.control.errors import ControlError
 from tests.harness import eventually
 from tests.tui.running import fleet, running, settled, text, toasts
@@ -107,17 +110,26 @@ async def test_search_finds_what_is_not_loaded_and_counts() -> None:
         assert "paused" in text(pilot, "#log")
 
 
+async def search(pilot: Pilot[int], pattern: str) -> None:
+    """In one piece: what is typed slowly is searched for before it is whole."""
+    await pilot.press("slash")
+    pilot.app.post_message(events.Paste(pattern))
+    await pilot.press("enter")
+
+
 async def test_a_search_from_the_end_goes_through_the_log_once() -> None:
     supervisor = logging([f"needle {number}" if number == 3 else f"hay {number}" for number in range(1000)])
     async with running(supervisor) as pilot:
-        await pilot.press("tab", "slash", *"needle", "enter")
+        await pilot.press("tab")
+        await search(pilot, "needle")
         await eventually(lambda: "1 of 1 " in text(pilot, "#log"))
         asked = [(one["start"], one["limit"]) for one in supervisor.requests("log_find")]
         assert [start for start, _ in asked] == [1000, 2]  # from the end to the hit, then on from it
         await pilot.press("n")
         await eventually(lambda: "1 of 1, from the newest again" in text(pilot, "#log"))
         assert len(supervisor.requests("log_find")) == 2  # all are known by now
-        await pilot.press("escape", "G", "slash", *"nowhere", "enter")
+        await pilot.press("escape", "G")
+        await search(pilot, "nowhere")
         await eventually(lambda: "no match" in text(pilot, "#log"))
         assert len(supervisor.requests("log_find")) == 3
 
