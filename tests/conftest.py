@@ -66,7 +66,8 @@ def pytest_configure(config: pytest.Config) -> None:
     for number in (signal.SIGINT, signal.SIGQUIT, signal.SIGHUP):
         # `pytest &` in a script and `nohup` have them ignored, which all that is started here would inherit.
         if signal.getsignal(number) is signal.SIG_IGN:
-            signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
+            # We go on ignoring the other two: unlike that, a handler that does nothing is not inherited.
+            signal.signal(number, signal.default_int_handler if number == signal.SIGINT else lambda *_: None)
     gc.disable()
 
 

@@ -211,7 +211,7 @@ class Connection:
         Python hears a signal that comes as a system call is about to wait only when that has ended, and a wait for
         events has no end: Ctrl-C would be lost.
         """
-        import select  # noqa: PLC0415
+        import select  # noqa: PLC0415 - what is asked for out of memory has its limit, and needs none
 
         poll = select.poll()
         poll.register(self._socket, select.POLLIN)

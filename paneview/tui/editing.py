@@ -52,13 +52,12 @@ async def _edit(app: PaneviewApp, name: str, found: Mapping[str, Any], text: str
     written = await in_editor(app, f"{name}.toml", text)
     if written is None:
         return
-    agree = _agree(found["task"], found["file"], was, written)
-    if written != was and await app.push_screen_wait(agree) == "y":
-        in_background(
-            app, _apply, app, name, found, written
-        )  # the terminal is back: others may have it meanwhile
-    else:
+    question = _agree(found["task"], found["file"], was, written)
+    if written == was or await app.push_screen_wait(question) != "y":
         app.tell(f"{name}: nothing was changed")
+        return
+    # Not in this worker: the terminal is back, and others may have it while a task is restarted.
+    in_background(app, _apply, app, name, found, written)
 
 
 async def _apply(app: PaneviewApp, name: str, found: Mapping[str, Any], text: str) -> None:
