@@ -41,10 +41,11 @@ def schema(call: Call) -> int:
         found: dict[str, Any] = file_schema()
     else:
         from paneview.cli.shapes import SHAPES  # noqa: PLC0415
+        from paneview.config.jsonschema import json_schema  # noqa: PLC0415
 
         if command not in SHAPES:
             raise UsageError(f"there is no output of {command!r}", f"there is one of {', '.join(SHAPES)}")
-        found = SHAPES[command].model_json_schema()
+        found = json_schema(SHAPES[command])
     print(json.dumps(found, indent=None if call.json else 2))
     return 0
 

@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict
+from msgspec import Meta, Struct
+
+Yes = Annotated[bool, Meta(extra_json_schema={"const": True})]
+No = Annotated[bool, Meta(extra_json_schema={"const": False})]
 
 
-class Shape(BaseModel):
+class Shape(Struct, forbid_unknown_fields=True):
     """What is common to all: no key that is not declared."""
-
-    model_config = ConfigDict(extra="forbid", strict=True, use_attribute_docstrings=True)
 
 
 class Success(Shape):
     """A command that did what it was asked."""
 
-    ok: Literal[True]
+    ok: Yes
 
 
 class Problem(Shape):
@@ -29,12 +30,10 @@ class Problem(Shape):
     hint: str | None
 
 
-class Failure(BaseModel):
+class Failure(Struct):
     """A command that failed, for whatever reason; the exit status tells which kind."""
 
-    model_config = ConfigDict(extra="allow", use_attribute_docstrings=True)
-
-    ok: Literal[False]
+    ok: No
     error: str
     """What is wrong, and where."""
     hint: str | None = None

@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 from paneview.cli.projectshapes import PROJECT_SHAPES
 from paneview.cli.queueshapes import QUEUE_SHAPES
-from paneview.cli.shape import Failure, Shape, Success
+from paneview.cli.shape import Failure, Shape, Success, Yes
 from paneview.cli.workflowshapes import WORKFLOW_SHAPES
 
 __all__ = ["SHAPES", "Failure"]
@@ -168,7 +168,7 @@ class Process(Shape):
 class Inspect(Task):
     """`inspect`: the task's status, and everything behind it."""
 
-    ok: Literal[True]
+    ok: Yes
     log_file: str | None
     health_check: str | None
     definition: dict[str, Any]
@@ -198,7 +198,7 @@ class Acted(Success):
     action: str | None = None
 
 
-class Started(Acted):
+class Started(Acted, kw_only=True):
     """`start` and `restart`."""
 
     session: str
@@ -241,7 +241,7 @@ class Scaled(Changed):
     replicas: int
 
 
-class Event(Shape):
+class Event(Shape, kw_only=True):
     """Something that happened. With `-f`, one of these a line."""
 
     id: int | str

@@ -133,6 +133,31 @@ class WholeFlow(_Flow):
     due: list[str]
 
 
+class EitherPhase(Phase):
+    """A phase, of a whole workflow with what it has brought."""
+
+    text: str = ""
+    data: Any = None
+    error: str = ""
+    outcome: str = ""
+    session: str | None = None
+    denials: list[str] | None = None
+    verify: str | None = None
+    verify_code: int | None = None
+    when: str | None = None
+    approve: Literal["never", "always", "on_risk"] = "never"
+    history: list[Run] | None = None
+
+
+class EitherFlow(_Flow):
+    """A workflow in short or, with `show`, with all that it has brought."""
+
+    phases: list[EitherPhase]
+    roles: dict[str, RoleSpent] | None = None
+    place: dict[str, Any] | None = None
+    due: list[str] | None = None
+
+
 class PhaseResult(Shape):
     """What a phase has brought."""
 
@@ -214,7 +239,7 @@ class FlowCommand(Success):
     active: int | None = None
     waiting: int | None = None
     roles: dict[str, RoleSpent] | None = None
-    workflow: WholeFlow | Flow | None = None
+    workflow: EitherFlow | None = None
     result: FlowResult | None = None
     change: Change | None = None
     file: str | None = None

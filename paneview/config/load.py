@@ -14,6 +14,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from msgspec.structs import replace
+
 from paneview.config.errors import ConfigError, Problem
 from paneview.config.fields import NAME_LENGTH
 from paneview.config.models import Project, ProjectTable, Task
@@ -23,12 +25,11 @@ from paneview.config.resolve import Context, check_commands, resolve_environment
 from paneview.config.roles import Agents
 from paneview.config.runners import resolve_agents
 from paneview.config.secrets import secret_values
-from paneview.config.validate import Complaint, validate
+from paneview.config.validate import TABLES, Complaint, validate
 from paneview.config.workers import resolve_queue, resolve_workers, url_secrets
 from paneview.config.workflows import resolve_workflows
 
 _SESSION_NAME = re.compile(rf"[A-Za-z0-9_][A-Za-z0-9_ -]{{0,{NAME_LENGTH - 1}}}")
-TABLES = {"tasks": "task", "workers": "worker", "runners": "runner", "roles": "role", "workflows": "workflow"}
 _FOR_AGENTS = ("runners", "roles", "secrets", "env", "env_file")
 _PLACE = re.compile(r" \((?:at line (\d+), column (\d+)|at end of document)\)$")
 
@@ -135,7 +136,7 @@ def _resolve(
     check_dependencies(context, tables, named)
     check_sharing(context, tasks)
     own = [env, *(task.env for task in tasks.values()), *(one.env for one in agents.runners.values())]
-    return Project.model_construct(
+    return Project(
         name=_session_name(context, file, table.name, values),
         file=file,
         root=file.parent,
@@ -145,7 +146,7 @@ def _resolve(
         tmux=_tmux(context, table, values),
         websocket=table.websocket,
         queue=queue,
-        has_queue="queue" in table.model_fields_set or bool(workers),
+        has_queue="queue" in data or bool(workers),
         agents=agents,
         workflows=resolve_workflows(context, table.workflows, agents),
         secret_patterns=tuple(table.secrets.patterns),
@@ -172,7 +173,7 @@ def _tmux(context: Context, table: ProjectTable, values: Mapping[str, str]) -> A
     name = context.text(place, socket, values)
     if "/" in name and not name.startswith("/"):
         context.complain(place, f"tmux socket {name!r} is neither a name nor an absolute path")
-    return table.tmux.model_copy(update={"socket": name})
+    return replace(table.tmux, socket=name)
 
 
 def _problems(context: Context, text: str, file: str) -> list[Problem]:

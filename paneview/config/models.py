@@ -5,8 +5,7 @@ that editors read. The resolved models are what the rest of the program sees: pa
 replaced, sizes in bytes, replicas expanded. Fields that are the same in both are written once, in
 ``TaskFields``.
 
-The text under a field is its description, in the JSON Schema too (`schema` reads it from this source, since
-pydantic's own way of doing so costs each start 12 ms).
+The text under a field is its description, in the JSON Schema too (`described` reads it from this source).
 
 Strict means strict: ``port = "8000"`` is an error, not 8000. A whole number is accepted where seconds are
 meant.
@@ -19,9 +18,9 @@ import json
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import ConfigDict, Field
+from msgspec import Meta
 
-from paneview.config.fields import Model, NotBlank, NotNegative, Port, Positive, TaskName
+from paneview.config.fields import FINITE, Model, NotBlank, NotEmpty, NotNegative, Port, Positive, TaskName
 from paneview.config.plans import Plan
 from paneview.config.queue import QueueSettings
 from paneview.config.roles import Agents
@@ -33,11 +32,7 @@ RestartPolicy = Literal["no", "on-failure", "always"]
 StopSignal = Literal["SIGINT", "SIGTERM", "SIGQUIT", "SIGHUP", "SIGUSR1", "SIGUSR2", "SIGWINCH", "SIGKILL"]
 
 
-# Built from what has been checked (`model_construct`): validators that never run need not be made.
-_RESOLVED = ConfigDict(defer_build=True)
-
-
-class Hooks(Model):
+class Hooks(Model, frozen=True, kw_only=True):
     """Shell commands around a start and a stop, in the task's folder and environment.
 
     Order: global before, task before, the action, task after, global after. A failing `before_*` aborts the
@@ -56,7 +51,7 @@ class Hooks(Model):
     """Seconds a hook may take before it is killed, with all it started, and counts as failed."""
 
 
-class Dependency(Model):
+class Dependency(Model, frozen=True, kw_only=True):
     """One thing a task waits for."""
 
     task: str
@@ -66,7 +61,7 @@ class Dependency(Model):
     0."""
 
 
-class TmuxSettings(Model):
+class TmuxSettings(Model, frozen=True, kw_only=True):
     """Which tmux server the project's session lives in."""
 
     socket: NotBlank | None = None
@@ -74,7 +69,7 @@ class TmuxSettings(Model):
     server."""
 
 
-class WebSocketSettings(Model):
+class WebSocketSettings(Model, frozen=True, kw_only=True):
     """The WebSocket API. It is off unless this table exists or `paneview daemon --port` asks for it."""
 
     port: Port = 8765
@@ -83,15 +78,15 @@ class WebSocketSettings(Model):
     """The loopback address to listen on; others are refused, because the API can run commands."""
 
 
-class SecretSettings(Model):
+class SecretSettings(Model, frozen=True, kw_only=True):
     """Which values are never shown."""
 
-    patterns: list[NotBlank] = ["*TOKEN*", "*SECRET*", "*PASSWORD*", "*KEY*"]
+    patterns: tuple[NotBlank, ...] = ("*TOKEN*", "*SECRET*", "*PASSWORD*", "*KEY*")
     """Values of environment variables whose name matches one of these (`*` and `?`, capitals do not matter)
     are masked in `inspect`, events and exports."""
 
 
-class QueueTable(Model):
+class QueueTable(Model, frozen=True, kw_only=True):
     """The queue, and what holds for all who work on it. Environment variables go before these."""
 
     broker: NotBlank = "sqlite:"
@@ -104,13 +99,13 @@ class QueueTable(Model):
     """Seconds without a heartbeat after which a worker counts as dead."""
     command_timeout: Positive = 300.0
     """Seconds that an attempt may take, where the job does not say."""
-    lease: Annotated[float, Field(ge=0.1)] = 60.0
+    lease: Annotated[float, Meta(ge=0.1, le=FINITE)] = 60.0
     """Seconds after which a job comes back whose worker has fallen silent."""
-    max_attempts: Annotated[int, Field(ge=1)] = 3
+    max_attempts: Annotated[int, Meta(ge=1)] = 3
     """Attempts before a job is a dead letter, where it does not say."""
-    max_queue_depth: Annotated[int, Field(ge=0)] = 100
+    max_queue_depth: Annotated[int, Meta(ge=0)] = 100
     """Jobs that may wait for one target; more are refused. 0: any number."""
-    respawn_limit: Annotated[int, Field(ge=0)] = 5
+    respawn_limit: Annotated[int, Meta(ge=0)] = 5
     """Respawns of a worker within `respawn_window` after which it is quarantined."""
     respawn_window: Positive = 300.0
     """The seconds within which respawns count."""
@@ -118,7 +113,7 @@ class QueueTable(Model):
     """What workers print: this and what is more important."""
 
 
-class TaskFields(Model):
+class TaskFields(Model, frozen=True, kw_only=True):
     """What is the same in the file and in the resolved task."""
 
     command: NotBlank
@@ -146,7 +141,7 @@ class TaskFields(Model):
     """Seconds between two probes once the task is ready (until then they are more frequent)."""
     health_timeout: Positive = 5.0
     """Seconds a probe may take."""
-    health_retries: Annotated[int, Field(ge=1)] = 3
+    health_retries: Annotated[int, Meta(ge=1)] = 3
     """Consecutive failures before the task counts as unhealthy and is restarted by its policy."""
     ready_timeout: Positive = 60.0
     """Seconds after which those who wait for this task to become ready are told so (they go on waiting)."""
@@ -156,12 +151,12 @@ class TaskFields(Model):
     """The signal that asks the task to stop."""
     restart_policy: RestartPolicy = "on-failure"
     """When to start the task again after it ended by itself."""
-    max_restarts: Annotated[int, Field(ge=0)] = 5
+    max_restarts: Annotated[int, Meta(ge=0)] = 5
     """Restarts before giving up; the count is reset after 60 s healthy."""
     restart_backoff: NotNegative = 2.0
     """The n-th restart waits this to the power of n-1 seconds, 60 at most, and the first none; 0: never a
     delay."""
-    log_max_files: Annotated[int, Field(ge=1)] = 3
+    log_max_files: Annotated[int, Meta(ge=1)] = 3
     """Files of `log_max_size` to keep."""
     input_patterns: list[NotBlank] | None = None
     """Regular expressions for the line at the cursor of a task that waits for an answer, instead of the usual ones
@@ -173,7 +168,7 @@ class TaskFields(Model):
     """Commands around this task's start and stop."""
 
 
-class TaskTable(TaskFields):
+class TaskTable(TaskFields, frozen=True, kw_only=True):
     """A task as the file says it."""
 
     cwd: NotBlank | None = None
@@ -184,38 +179,38 @@ class TaskTable(TaskFields):
     """Environment variables, on top of `env_file` and of what paneview was started with."""
     env_file: NotBlank | None = None
     """File of NAME=value lines, relative to this file's folder."""
-    health_status: int | NotBlank | list[int | NotBlank] = "200-399"
+    health_status: int | NotEmpty | list[int | NotEmpty] = "200-399"
     """HTTP status that means healthy for `health_url`: a number, a range such as "200-299", or a list of
     these."""
     health_tcp: Port | NotBlank | None = None
     """Healthy when it accepts connections: "host:port", or a port on localhost (IPv4 and IPv6 are tried)."""
     log_file: NotBlank | None = None
     """Also write the output, as plain text with times, to this file, relative to this file's folder."""
-    log_max_size: Annotated[int, Field(ge=1)] | NotBlank = "10MB"
+    log_max_size: Annotated[int, Meta(ge=1)] | NotBlank = "10MB"
     """Size of a log file; as many as `log_max_files` are kept. A number of bytes, or with KB, MB or GB (of
     1024)."""
     log_max_age: Positive | NotBlank | None = None
     """Output older than this is removed: seconds, or with s, m, h, d or w. Default: no limit but the size."""
-    replicas: Annotated[int, Field(ge=1, le=1000)] | None = None
+    replicas: Annotated[int, Meta(ge=1, le=1000)] | None = None
     """Run this many, as NAME.1 to NAME.N, each with its number in PANEVIEW_REPLICA."""
 
 
-class WorkerTable(Model):
+class WorkerTable(Model, frozen=True, kw_only=True):
     """A worker: takes jobs from the queue, supervised like any task."""
 
-    role: NotBlank | list[NotBlank] = "worker"
+    role: NotEmpty | list[NotBlank] = "worker"
     """What it can do: one role, or several."""
-    command: list[NotBlank] = ["claude", "-p"]
+    command: tuple[NotBlank, ...] = ("claude", "-p")
     """The program that gets a prompt on standard input, as a list of words; no shell reads it."""
     runner: NotBlank | None = None
     """The runner that does phases of workflows here. Default: its role's, else the file's first, else claude."""
-    concurrency: Annotated[int, Field(ge=1, le=1000)] = 1
+    concurrency: Annotated[int, Meta(ge=1, le=1000)] = 1
     """Jobs at the same time."""
     handlers: list[NotBlank] = []
     """Python modules with handlers for own kinds of jobs, found from `cwd`."""
     allow: list[NotBlank] = []
     """Folders in which, or below which, a job may ask to run, relative to this file's folder. Default: `cwd`."""
-    replicas: Annotated[int, Field(ge=1, le=1000)] | None = None
+    replicas: Annotated[int, Meta(ge=1, le=1000)] | None = None
     """Run this many, as NAME.1 to NAME.N."""
     description: str = ""
     """What the worker is for, shown beside its name."""
@@ -237,10 +232,8 @@ class WorkerTable(Model):
     """Commands around this worker's start and stop."""
 
 
-class ProjectTable(Model):
+class ProjectTable(Model, frozen=True, kw_only=True):
     """A paneview project: the tasks it runs and how. Strings may hold ${VAR} and ${VAR:-default}."""
-
-    model_config = ConfigDict(title="paneview.toml")
 
     name: NotBlank | None = None
     """Name of the project and of its tmux session. Default: the folder's name (in a taskmux.toml:
@@ -273,10 +266,8 @@ class ProjectTable(Model):
     """What `paneview ask` does, by name; `default` is there without a table."""
 
 
-class Task(TaskFields):
+class Task(TaskFields, frozen=True, kw_only=True):
     """A task ready to run; a replica is one of its own."""
-
-    model_config = _RESOLVED
 
     name: str
     """`base_name`, or `base_name.N` for a replica."""
@@ -319,10 +310,8 @@ class Task(TaskFields):
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]
 
 
-class Project(Model):
+class Project(Model, frozen=True, kw_only=True):
     """A configuration file, read, checked and resolved."""
-
-    model_config = _RESOLVED
 
     name: str
     file: Path

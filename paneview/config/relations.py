@@ -6,9 +6,12 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from graphlib import CycleError, TopologicalSorter
 
+from msgspec.structs import replace
+
+from paneview.config.fields import STAND_IN
 from paneview.config.models import Dependency, Task, TaskTable
 from paneview.config.resolve import Context
-from paneview.config.validate import STAND_IN, Path, nearest
+from paneview.config.validate import Path, nearest
 
 
 def check_dependencies(context: Context, tables: Mapping[str, TaskTable], names: Collection[str]) -> None:
@@ -21,7 +24,7 @@ def check_dependencies(context: Context, tables: Mapping[str, TaskTable], names:
         for index, dependency in enumerate(_dependencies(table)):
             target = dependency.task
             path: Path = ("tasks", name, "depends_on", index)
-            if target == STAND_IN:
+            if target == STAND_IN and context.complaints:
                 continue
             if target not in names:
                 others = [other for other in names if other != name]
@@ -92,14 +95,13 @@ def expand_dependencies(tasks: Mapping[str, Task]) -> dict[str, Task]:
     for task in tasks.values():
         replicas.setdefault(task.base_name, []).append(task.name)
     return {
-        name: task.model_copy(
-            update={
-                "depends_on": tuple(
-                    Dependency(task=full, condition=dependency.condition)
-                    for dependency in task.depends_on
-                    for full in replicas.get(dependency.task, ())
-                )
-            }
+        name: replace(
+            task,
+            depends_on=tuple(
+                Dependency(task=full, condition=dependency.condition)
+                for dependency in task.depends_on
+                for full in replicas.get(dependency.task, ())
+            ),
         )
         for name, task in tasks.items()
     }

@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 from paneview.config.errors import ConfigError, Problem
+from paneview.config.fields import given
 from paneview.config.interpolate import InterpolationError, interpolate, undefined_in_command, unset
 from paneview.config.models import Dependency, Hooks, Task, TaskFields, TaskTable
 from paneview.config.units import parse_duration, parse_size
@@ -23,10 +24,10 @@ from paneview.config.validate import Complaint, Path
 PROBES = ("health_check", "health_url", "health_tcp", "health_log")
 REPLICA_VARIABLE = "PANEVIEW_REPLICA"
 TASK_COMMANDS = ("command", "health_check")
-HOOK_COMMANDS = tuple(name for name in Hooks.model_fields if name != "timeout")
+HOOK_COMMANDS = tuple(name for name in Hooks.__struct_fields__ if name != "timeout")
 RESERVED_VARIABLES = ("PANEVIEW_RUN", REPLICA_VARIABLE)
 _ENV_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-_SAME_IN_BOTH = frozenset(TaskFields.model_fields) - {"command", "hooks", "health_check"}
+_SAME_IN_BOTH = frozenset(TaskFields.__struct_fields__) - {"command", "hooks", "health_check"}
 _T = TypeVar("_T")
 
 
@@ -124,12 +125,7 @@ def resolve_path(context: Context, text: str) -> FilePath:
 
 def check_commands(context: Context, path: Path, table: TaskTable | Hooks, values: Mapping[str, str]) -> None:
     """Complain about NUL characters, and about variables in shell commands that nothing sets."""
-    names = (
-        ["command", "health_check"]
-        if isinstance(table, TaskTable)
-        else [n for n in Hooks.model_fields if n != "timeout"]
-    )
-    for name in names:
+    for name in TASK_COMMANDS if isinstance(table, TaskTable) else HOOK_COMMANDS:
         command = getattr(table, name)
         if command is None:
             continue
@@ -180,7 +176,7 @@ def resolve_task(
     for number, pattern in enumerate(table.input_patterns or ()):
         context.convert((*path, "input_patterns", number), _regex, pattern, None)
     _check_schedule(context, (*path, "schedule"), fields["schedule"])
-    return Task.model_construct(**fields)
+    return Task(**fields)
 
 
 def _folder(context: Context, path: Path, text: str | None) -> FilePath:
@@ -223,7 +219,7 @@ def _probe(
             (*path, extra), f"{extra} beside {kinds[0]}: a task has one kind of probe", at_key=True
         )
     for name in ("health_status", "health_body"):
-        if name in table.model_fields_set and table.health_url is None:
+        if name in given(table) and table.health_url is None:
             context.complain((*path, name), f"{name} is for health_url, which is not set", at_key=True)
     for name in ("health_body", "health_log"):
         if (pattern := text(name)) is not None:
@@ -233,8 +229,8 @@ def _probe(
     address = table.health_tcp if isinstance(table.health_tcp, int | None) else text("health_tcp")
     tcp = None if address is None else context.convert((*path, "health_tcp"), tcp_address, str(address), "")
     statuses: tuple[tuple[int, int], ...] = ()
-    given = table.health_status if isinstance(table.health_status, list) else [table.health_status]
-    for item in given:
+    listed = table.health_status if isinstance(table.health_status, list) else [table.health_status]
+    for item in listed:
         whole = (
             item if isinstance(item, int) else context.text((*path, "health_status"), item, context.environ)
         )

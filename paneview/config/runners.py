@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, Literal
 
-from pydantic import Field
+from msgspec import Meta
 
 from paneview.config.fields import Model, NotBlank, NotNegative, Positive
 from paneview.config.roles import (
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 Preset = Literal["claude", "codex", "gemini", "opencode", "aider", "demo"]
 
 
-class RunnerTable(Model):
+class RunnerTable(Model, frozen=True, kw_only=True):
     """A way to run an agent program."""
 
     preset: Preset | None = None
@@ -50,15 +50,15 @@ class RunnerTable(Model):
     """Seconds a run may say nothing before it is ended and, once, taken up again; 0: any time."""
     linger: NotNegative = 5.0
     """Seconds the program may go on after it gave its result; then it and all it has started are ended."""
-    max_concurrent: Annotated[int, Field(ge=0)] = 0
+    max_concurrent: Annotated[int, Meta(ge=0)] = 0
     """Runs at the same time, over all workers of the queue; 0: any number."""
-    max_turns: Annotated[int, Field(ge=0)] = 0
+    max_turns: Annotated[int, Meta(ge=0)] = 0
     """Turns an agent may take, where its program knows such a limit (claude); 0: no limit of ours."""
     env: dict[str, str] = {}
     """Environment variables of the program, on top of the worker's."""
 
 
-class RoleTable(Model):
+class RoleTable(Model, frozen=True, kw_only=True):
     """What agents of a role may do."""
 
     runner: NotBlank | None = None

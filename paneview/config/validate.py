@@ -1,9 +1,9 @@
 """From a parsed TOML document to a ``ProjectTable`` and every complaint about it, in words for people.
 
-pydantic reports all of a document's mistakes but then gives no model, and the checks that need one (cycles,
-ports, missing folders) would only be seen after the first round of corrections. So what was complained about
-is taken out and the rest is validated again: all mistakes are told at once, and none is told that only
-follows from another.
+msgspec stops at the first mistake. So a document that it refuses is gone through beside its description of what
+is allowed, which finds them all; but the checks that need a model (cycles, ports, missing folders) would only
+be seen after the first round of corrections. So what was complained about is taken out and the rest is
+looked at again: all mistakes are told at once, and none is told that only follows from another.
 """
 
 from __future__ import annotations
@@ -11,32 +11,22 @@ from __future__ import annotations
 import copy
 import difflib
 import json
+import math
+import re
 import shlex
-from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from pydantic import BaseModel, ValidationError
-from pydantic_core import ErrorDetails
+from msgspec import ValidationError, convert, inspect
 
-from paneview.config.fields import NAME_LENGTH
-from paneview.config.models import (
-    Dependency,
-    Hooks,
-    ProjectTable,
-    QueueTable,
-    SecretSettings,
-    TaskTable,
-    TmuxSettings,
-    WebSocketSettings,
-    WorkerTable,
-)
-from paneview.config.runners import RoleTable, RunnerTable
-from paneview.config.workflows import PhaseTable, WorkflowTable
+from paneview.config.fields import NAME_LENGTH, STAND_IN
+from paneview.config.models import ProjectTable
 
 Path = tuple[str | int, ...]
 """Where something stands in a TOML document: keys, and numbers in lists."""
+TABLES = {"tasks": "task", "workers": "worker", "runners": "runner", "roles": "role", "workflows": "workflow"}
+"""Tables of tables by name, and what each of these is."""
 
 # Words other tools use for the same thing; spelling mistakes are found by likeness.
 _OTHER_WORDS = {
@@ -45,33 +35,16 @@ _OTHER_WORDS = {
     "instances": "replicas", "processes": "replicas", "cron": "schedule", "healthcheck": "health_check",
     "restart": "restart_policy", "signal": "stop_signal", "task": "tasks", "session": "name",
 }  # fmt: skip
-_KINDS = {
-    "string_type": "a string", "int_type": "a whole number", "float_type": "a number",
-    "bool_type": "true or false", "list_type": "a list", "dict_type": "a table", "model_type": "a table",
-}  # fmt: skip
-_LIMITS = {
-    "greater_than": ("more than", "gt"),
-    "greater_than_equal": ("at least", "ge"),
-    "less_than_equal": ("at most", "le"),
+_KINDS: dict[type[inspect.Type], tuple[str, type | tuple[type, ...]]] = {
+    inspect.StrType: ("a string", str),
+    inspect.IntType: ("a whole number", int),
+    inspect.FloatType: ("a number", (int, float)),
+    inspect.BoolType: ("true or false", bool),
+    inspect.ListType: ("a list", list),
+    inspect.VarTupleType: ("a list", list),
+    inspect.DictType: ("a table", dict),
+    inspect.StructType: ("a table", dict),
 }
-STAND_IN = ":"  # a command that does nothing, and the name of no task
-_TABLES: dict[str, type[BaseModel]] = {
-    "hooks": Hooks,
-    "depends_on": Dependency,
-    "tmux": TmuxSettings,
-    "websocket": WebSocketSettings,
-    "secrets": SecretSettings,
-    "queue": QueueTable,
-    "phases": PhaseTable,
-}
-_NAMED: dict[object, tuple[str, type[BaseModel]]] = {
-    "tasks": ("task", TaskTable),
-    "workers": ("worker", WorkerTable),
-    "runners": ("runner", RunnerTable),
-    "roles": ("role", RoleTable),
-    "workflows": ("workflow", WorkflowTable),
-}
-"""Tables of tables by name."""
 MOST_KEYS_IN_A_HINT = 12
 
 
@@ -89,15 +62,13 @@ class Complaint:
 
 def validate(data: Mapping[str, Any]) -> tuple[ProjectTable, list[Complaint]]:
     """The model of all that is right in `data`, and what is wrong with the rest."""
+    try:
+        return convert(data, ProjectTable), []
+    except ValidationError:
+        rest = copy.deepcopy(dict(data))
+    allowed = inspect.type_info(ProjectTable)
     complaints: list[Complaint] = []
-    rest = dict(data)
-    while True:
-        try:
-            return ProjectTable.model_validate(rest), complaints
-        except ValidationError as error:
-            found = _complaints(error, rest)
-        if not complaints:
-            rest = copy.deepcopy(rest)
+    while found := list(_mistakes((), rest, allowed)):
         misspelt = {(c.path[:-1], c.hint) for c in found}
         for complaint in sorted(found, key=lambda c: c.missing is None):  # fill in before anything is gone
             if complaint.missing is None:
@@ -111,6 +82,7 @@ def validate(data: Mapping[str, Any]) -> tuple[ProjectTable, list[Complaint]]:
             if complaint.missing is None
             or (not complaints and (complaint.path, f"did you mean {complaint.missing!r}?") not in misspelt)
         ]
+    return convert(rest, ProjectTable), complaints
 
 
 def nearest(word: str, words: Iterable[str]) -> str | None:
@@ -124,85 +96,97 @@ def nearest(word: str, words: Iterable[str]) -> str | None:
     return f"did you mean {found[0]!r}?" if found else None
 
 
-def _complaints(error: ValidationError, data: Mapping[str, Any]) -> list[Complaint]:
-    by_path: defaultdict[Path, list[ErrorDetails]] = defaultdict(list)
-    for details in error.errors(include_url=False):
-        by_path[_document_path(details, data)].append(details)
-    # Of a union, the branches that have the wrong type altogether are silent when another one says more.
-    deeper = {path[:length] for path in by_path for length in range(len(path))}
-    complaints = []
-    for path, group in by_path.items():
-        kinds = [details for details in group if details["type"] in _KINDS]
-        if len(kinds) < len(group):
-            telling = [details for details in group if details not in kinds]
-            complaints += [_complaint(path, details) for details in telling[:1]]
-        elif path not in deeper:
-            complaints.append(_wrong_type(path, kinds))
-    return complaints
+def _mistakes(path: Path, value: Any, allowed: inspect.Type) -> Iterator[Complaint]:
+    """What is wrong with `value`, which stands at `path`, and with all that is in it."""
+    kinds = allowed.types if isinstance(allowed, inspect.UnionType) else (allowed,)
+    match next((kind for kind in kinds if _is_a(value, kind)), None):
+        case None:
+            yield _wrong_type(path, value, kinds)
+        case inspect.StructType(fields=fields):
+            yield from _mistakes_of_table(path, value, {field.name: field for field in fields})
+        case inspect.DictType(key_type=name, value_type=inner):
+            for key, item in value.items():
+                yield from _mistakes_of_name((*path, key), key, name)
+                yield from _mistakes((*path, key), item, inner)
+        case inspect.CollectionType(item_type=inner):
+            for number, item in enumerate(value):
+                yield from _mistakes((*path, number), item, inner)
+        case inspect.LiteralType(values=choices) if value not in choices:
+            yield _not_a_choice(path, value, choices)
+        case inspect.StrType() as kind if not _fits(value, kind):
+            blank = Complaint(path, f"{_shown_key(path)} is empty")
+            yield _not_a_name(path, _shown_key(path), value) if value.strip() else blank
+        case (inspect.IntType() | inspect.FloatType()) as kind if wrong := _out_of_bounds(value, kind):
+            yield Complaint(path, f"{_shown_key(path)} {wrong}")
 
 
-def _document_path(details: ErrorDetails, data: Mapping[str, Any]) -> Path:
-    """pydantic's location without the names of models and union branches, which the document does not
-    have."""
-    path: Path = ()
-    here: Any = data
-    for part in details["loc"]:
-        in_table = isinstance(part, str) and isinstance(here, Mapping) and part in here
-        if in_table or (isinstance(part, int) and isinstance(here, list) and part < len(here)):
-            here = here[part]
-            path = (*path, part)
-    return path
+def _is_a(value: object, kind: inspect.Type) -> bool:
+    if isinstance(kind, inspect.AnyType | inspect.LiteralType):
+        return True
+    _, types = _KINDS.get(type(kind), ("", ()))
+    return isinstance(value, types) and isinstance(value, bool) is (types is bool)
 
 
-def _complaint(path: Path, details: ErrorDetails) -> Complaint:
-    if details["loc"][-1] == "[key]":
-        hint = f"letters, digits, _ and -, {NAME_LENGTH} at most, not starting with - and not digits alone"
-        return Complaint(path, f"{_NAMED[path[0]][0]} name {path[-1]!r} can't be used", hint, at_key=True)
-    kind = details["type"]
-    if kind == "extra_forbidden":
-        return _unknown_key(path)
-    if kind == "missing":
-        key = str(details["loc"][-1])
-        return Complaint(path, f"{_shown_key(path, whole=True)} has no {key!r}", at_key=True, missing=key)
-    if kind == "literal_error":
-        return _not_a_choice(path, details)
-    return Complaint(path, f"{_shown_key(path)} {_out_of_bounds(details)}")
+def _mistakes_of_table(
+    path: Path, table: Mapping[str, Any], fields: Mapping[str, inspect.Field]
+) -> Iterator[Complaint]:
+    for key, value in table.items():
+        if key in fields:
+            yield from _mistakes((*path, key), value, fields[key].type)
+        else:
+            yield _unknown_key(path, key, sorted(fields))
+    for name, field in fields.items():
+        if field.required and name not in table:
+            yield Complaint(
+                path, f"{_shown_key(path, whole=True)} has no {name!r}", at_key=True, missing=name
+            )
 
 
-def _unknown_key(path: Path) -> Complaint:
-    known, where = _known_keys(path)
-    hint = nearest(str(path[-1]), known)
+def _mistakes_of_name(path: Path, name: str, kind: inspect.Type) -> Iterator[Complaint]:
+    if isinstance(kind, inspect.StrType) and not _fits(name, kind):
+        yield _not_a_name(path, f"{TABLES[str(path[0])]} name", name, at_key=True)
+
+
+def _unknown_key(path: Path, key: str, known: list[str]) -> Complaint:
+    hint = nearest(key, known)
     if hint is None:
         few = len(known) <= MOST_KEYS_IN_A_HINT
         hint = f"known: {', '.join(known)}" if few else "'paneview schema' describes all keys"
-    return Complaint(path, f"unknown key {path[-1]!r}{where}", hint, at_key=True)
+    where = f"in {_shown_key(path, whole=True)}" if path else "at the top of the file"
+    return Complaint((*path, key), f"unknown key {key!r} {where}", hint, at_key=True)
 
 
-def _not_a_choice(path: Path, details: ErrorDetails) -> Complaint:
-    # pydantic joins the choices: 'a', 'b' or 'c'
-    choices = [part.strip("'") for part in details["ctx"]["expected"].replace(" or ", ", ").split(", ")]
-    value = details["input"]
+def _not_a_name(path: Path, what: str, name: str, *, at_key: bool = False) -> Complaint:
+    hint = f"letters, digits, _ and -, {NAME_LENGTH} at most, not starting with - and not digits alone"
+    return Complaint(path, f"{what} {name!r} can't be used", hint, at_key=at_key)
+
+
+def _not_a_choice(path: Path, value: object, choices: Iterable[Any]) -> Complaint:
     listed = ", ".join(json.dumps(choice) for choice in choices)
-    return Complaint(
-        path, f"{_shown_key(path)} is {shown(value)}, not one of {listed}", nearest(str(value), choices)
-    )
+    message = f"{_shown_key(path)} is {shown(value)}, not one of {listed}"
+    return Complaint(path, message, nearest(str(value), choices))
 
 
-def _out_of_bounds(details: ErrorDetails) -> str:
-    kind, context = details["type"], details.get("ctx", {})
-    if kind == "string_pattern_mismatch":
-        return "is empty"
-    if kind in _LIMITS:
-        words, name = _LIMITS[kind]
-        return f"must be {words} {context[name]:g}, not {shown(details['input'])}"
-    if kind == "finite_number":
+def _fits(text: str, kind: inspect.StrType) -> bool:
+    if len(text) < (kind.min_length or 0) or len(text) > (kind.max_length or len(text)):
+        return False
+    return kind.pattern is None or re.search(kind.pattern, text) is not None
+
+
+def _out_of_bounds(value: float, kind: inspect.IntType | inspect.FloatType) -> str | None:
+    if isinstance(value, float) and not math.isfinite(value):
         return "must be a finite number"
-    return f"can't be {shown(details['input'])}: {details['msg'][:1].lower()}{details['msg'][1:]}"
+    if kind.gt is not None and not value > kind.gt:
+        return f"must be more than {kind.gt:g}, not {shown(value)}"
+    if kind.ge is not None and not value >= kind.ge:
+        return f"must be at least {kind.ge:g}, not {shown(value)}"
+    if kind.le is not None and not value <= kind.le:
+        return f"must be at most {kind.le:g}, not {shown(value)}"
+    return None
 
 
-def _wrong_type(path: Path, group: list[ErrorDetails]) -> Complaint:
-    wanted = " or ".join(dict.fromkeys(_KINDS[details["type"]] for details in group))
-    value = group[0]["input"]
+def _wrong_type(path: Path, value: object, kinds: Iterable[inspect.Type]) -> Complaint:
+    wanted = " or ".join(dict.fromkeys(_KINDS[type(kind)][0] for kind in kinds if type(kind) in _KINDS))
     # What stands in an environment may be a secret, also when it has the wrong type.
     given = "" if "env" in path else f", not {shown(value)}"
     hint = None
@@ -228,7 +212,7 @@ def _shown_key(path: Path, *, whole: bool = False) -> str:
     task."""
     if not path:
         return "the file"
-    kind = _NAMED[path[0]][0] if path[0] in _NAMED else None
+    kind = TABLES.get(str(path[0]))
     if len(path) == 2 and kind:
         return f"{kind} {path[1]!r}"
     inner = path[2:] if kind and len(path) > 2 else path
@@ -236,15 +220,6 @@ def _shown_key(path: Path, *, whole: bool = False) -> str:
     for part in inner:
         text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else str(part)
     return f"{text} of {kind} {path[1]!r}" if whole and kind else text
-
-
-def _known_keys(path: Path) -> tuple[list[str], str]:
-    """The keys that may stand where `path` stands, and in what."""
-    if len(path) == 1:
-        return sorted(ProjectTable.model_fields), " at the top of the file"
-    table = [part for part in path[:-1] if isinstance(part, str)]
-    model = _NAMED[table[0]][1] if len(table) == 2 and table[0] in _NAMED else _TABLES[table[-1]]
-    return sorted(model.model_fields), f" in {_shown_key(path[:-1], whole=True)}"
 
 
 def shown(value: object) -> str:

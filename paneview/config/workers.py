@@ -12,10 +12,12 @@ import shlex
 import sys
 from collections.abc import Mapping
 from pathlib import Path as FilePath
-from typing import Any
 from urllib.parse import unquote, urlsplit
 
+from msgspec.structs import replace
+
 from paneview.config.errors import ConfigError
+from paneview.config.fields import given
 from paneview.config.models import ProjectTable, Task, TaskTable, WorkerTable
 from paneview.config.queue import QueueSettings, read_dotenv, resolve
 from paneview.config.resolve import (
@@ -40,9 +42,8 @@ def resolve_queue(
     context: Context, file: FilePath, table: ProjectTable, values: Mapping[str, str]
 ) -> QueueSettings:
     """The settings of the project's queue."""
-    given = {name: getattr(table.queue, name) for name in table.queue.model_fields_set}
     try:
-        settings = resolve({}, values, read_dotenv(file.parent, values), given, str(file))
+        settings = resolve({}, values, read_dotenv(file.parent, values), given(table.queue), str(file))
     except ConfigError as error:
         context.problems += error.problems
         return QueueSettings()
@@ -75,11 +76,7 @@ def resolve_workers(
         for number in [None] if count is None else range(1, count + 1):
             made = _as_task_table(context, name, worker, number, project_env, file)
             task = resolve_task(context, name, made, number, {BROKER_VARIABLE: queue.broker, **project_env})
-            limits: dict[str, Any] = {
-                "respawn_limit": queue.respawn_limit,
-                "respawn_window": queue.respawn_window,
-            }
-            task = task.model_copy(update=limits)
+            task = replace(task, respawn_limit=queue.respawn_limit, respawn_window=queue.respawn_window)
             found[task.name] = task, made
     return found
 
@@ -123,7 +120,7 @@ def _as_task_table(
     argv += ["--file", str(file)]
     same = {field: getattr(worker, field) for field in _SAME}
     # It gets SIGINT, and SIGTERM when the grace is over: then it hands back what it has not finished.
-    return TaskTable.model_construct(**same, command=shlex.join(argv), restart_policy="on-failure")
+    return TaskTable(**same, command=shlex.join(argv), restart_policy="on-failure")
 
 
 def _role(context: Context, path: Path, role: str) -> str:

@@ -15,10 +15,11 @@ from graphlib import CycleError, TopologicalSorter
 from pathlib import Path as FilePath
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import Field
+import msgspec
+from msgspec import Meta
 
 from paneview.config.expression import ExpressionError, parse
-from paneview.config.fields import Model, NotBlank, Positive, TaskName
+from paneview.config.fields import STAND_IN, Model, NotBlank, NotEmpty, Positive, TaskName
 from paneview.config.plans import PhasePlan, Plan
 from paneview.config.roles import Agents
 from paneview.config.templates import placeholders, unknown
@@ -32,7 +33,7 @@ DEFAULT = "default"
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
-class PhaseTable(Model):
+class PhaseTable(Model, frozen=True, kw_only=True):
     """One phase of a workflow: a job for a worker of a role."""
 
     name: TaskName
@@ -48,7 +49,7 @@ class PhaseTable(Model):
     """The phases that must be done before. Default: the one above; []: it begins at once, beside others."""
     output: Literal["text", "json"] = "text"
     """What its agent is to bring."""
-    output_schema: dict[str, Any] | NotBlank | None = None
+    output_schema: dict[str, Any] | NotEmpty | None = None
     """With output = "json": the JSON Schema that its result must fit, or a file that holds it."""
     when: NotBlank | None = None
     """Run it only if this holds of earlier results, such as: work.lines >= 20 or review.data.new"""
@@ -56,7 +57,7 @@ class PhaseTable(Model):
     """Shell command, run where the agent worked, whose exit code decides whether the phase is done."""
     verify_timeout: Positive = 600.0
     """Seconds that `verify` may take."""
-    retries: Annotated[int, Field(ge=0, le=100)] = 0
+    retries: Annotated[int, Meta(ge=0, le=100)] = 0
     """Further runs after a failure; each resumes the agent's session and is told how the last one failed."""
     approve: Literal["never", "always", "on_risk"] = "never"
     """Whether a person must say yes before it begins; on_risk: if its role may do anything, or a phase before it was
@@ -65,7 +66,7 @@ class PhaseTable(Model):
     """Seconds that a run may take. Default: the runner's."""
 
 
-class WorkflowTable(Model):
+class WorkflowTable(Model, frozen=True, kw_only=True):
     """What `paneview ask` does: phases, each done by an agent."""
 
     description: str = ""
@@ -75,7 +76,7 @@ class WorkflowTable(Model):
     paneview/WORKFLOW."""
     budget_usd: Positive | None = None
     """No further step begins once its runs have cost so many dollars."""
-    budget_tokens: Annotated[int, Field(gt=0)] | None = None
+    budget_tokens: Annotated[int, Meta(gt=0)] | None = None
     """The same in tokens."""
     timeout: Positive | None = None
     """Seconds for the whole, without the time in which it waits for a person."""
@@ -109,7 +110,7 @@ def _default(context: Context, agents: Agents) -> Plan:
 def default_table() -> WorkflowTable:
     """The workflow that is there without a table."""
     data = tomllib.loads((DEFAULTS / "workflow.toml").read_text())
-    return WorkflowTable.model_validate(data["workflows"][DEFAULT])
+    return msgspec.convert(data["workflows"][DEFAULT], WorkflowTable)
 
 
 class _Resolver:
@@ -166,7 +167,7 @@ class _Resolver:
     def _order(self, phases: list[PhaseTable]) -> _Order:
         names: dict[str, int] = {}
         for place, phase in enumerate(phases):
-            if phase.name in names and phase.name != ":":
+            if phase.name in names and not (phase.name == STAND_IN and self._told()):
                 self._complain(("phases", place, "name"), f"there are two phases called {phase.name!r}")
             names.setdefault(phase.name, place)
         needs: dict[int, list[int]] = {}

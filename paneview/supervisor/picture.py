@@ -13,6 +13,8 @@ from contextlib import suppress
 from dataclasses import asdict
 from typing import Any, Protocol
 
+from msgspec import to_builtins
+
 from paneview import __version__
 from paneview.config.secrets import Masker
 from paneview.proc import ProcessId, ProcessTable, Sampler, Usage
@@ -167,7 +169,7 @@ class Picture:
     async def inspect(self, unit: Unit) -> dict[str, Any]:
         """Everything about one task: definition, history, probe, processes. Secrets are masked."""
         view = self._views([unit.name])[0]
-        definition = unit.task.model_dump(mode="json")
+        definition = to_builtins(unit.task, enc_hook=os.fspath)
         definition["env"] = self.masker.env(unit.task.env)
         runs = await self._store.runs(unit.name, 20)
         probe = self._prober.last.get(unit.name)

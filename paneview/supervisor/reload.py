@@ -109,7 +109,7 @@ class Reloader:
         supervisor.reshape(new)
         self._applied(new, self._replicas)
         summary = {"added": added, "removed": removed, "changed": changed}
-        if added or removed or old.model_dump() != new.model_dump():
+        if added or removed or old != new:
             words = [f"{kind}: {', '.join(names)}" for kind, names in summary.items() if names]
             self._journal.note("config_reloaded", "; ".join(words) or "settings changed", by=by, **summary)
         restarting = [name for name in changed if supervisor.units[name].state.phase in _RUNS]

@@ -232,7 +232,7 @@ def test_files_are_whole_and_private(tmp_path: Path) -> None:
 
 def test_what_is_loaded_beside_each_agent_is_little() -> None:
     words = (
-        "import sys, paneview.agents.driving; print(*{'asyncio', 'zoneinfo', 'pydantic'} & set(sys.modules))"
+        "import sys, paneview.agents.driving; print(*{'asyncio', 'zoneinfo', 'msgspec'} & set(sys.modules))"
     )
     done = subprocess.run([sys.executable, "-P", "-c", words], capture_output=True, text=True, check=True)
     assert done.stdout.split() == []

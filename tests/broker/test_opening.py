@@ -72,7 +72,7 @@ class TestUrls:
         script = (
             "import sys\nfrom paneview.broker import open_broker\n"
             f"open_broker('sqlite://{tmp_path}/q.db').close()\n"
-            "print(*(name for name in ('redis', 'pydantic', 'textual', 'aiosqlite') if name in sys.modules))\n"
+            "print(*(name for name in ('redis', 'msgspec', 'textual', 'aiosqlite') if name in sys.modules))\n"
         )
         done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
         assert done.stdout.strip() == ""

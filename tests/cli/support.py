@@ -20,7 +20,10 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING, Any
 
+import msgspec
+
 from paneview.cli import main
+from paneview.config.jsonschema import json_schema
 from tests import prepared
 from tests.harness import wait_until
 
@@ -45,6 +48,13 @@ class Done:
         """Standard output as the one JSON object it has to be."""
         value: dict[str, Any] = json.loads(self.out)
         return value
+
+
+def check_shape(shape: type[msgspec.Struct], found: Mapping[str, Any]) -> None:
+    """Fail unless `found` is of this shape: no key but those declared, each value of its type."""
+    msgspec.convert(found, shape)
+    ok = json_schema(shape)["properties"].get("ok", {})
+    assert found.get("ok") is ok.get("const", found.get("ok"))
 
 
 def environment(env: Mapping[str, str] | None = None) -> dict[str, str]:

@@ -14,7 +14,7 @@ import pytest
 
 from paneview.cli.projectshapes import Init
 from paneview.cli.shapes import Failure
-from tests.cli.support import COMMAND, run
+from tests.cli.support import COMMAND, check_shape, run
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -84,7 +84,7 @@ def test_a_new_project(folder: Path) -> None:
 def test_twice_is_once_and_the_users_text_stays(folder: Path) -> None:
     (folder / "CLAUDE.md").write_bytes(b"# Mine\r\n\xff")
     first = run("init", "--json", cwd=folder)
-    Init.model_validate_json(first.out)
+    check_shape(Init, first.json)
     assert [one["action"] for one in first.json["agents"]] == ["created", "updated"]
     before = {path.name: path.read_bytes() for path in folder.iterdir()}
     assert before["CLAUDE.md"].startswith(b"# Mine\r\n\xff\r\n")
@@ -123,7 +123,7 @@ def test_an_env_file_with_a_mistake_is_told_and_nothing_is_written(folder: Path)
     (folder / ".env").write_text("this is = no = variable\n'")
     done = run("init", "--defaults", "--json", cwd=folder)
     assert done.status == 2
-    Failure.model_validate_json(done.out)
+    check_shape(Failure, done.json)
     assert sorted(path.name for path in folder.iterdir()) == [".env", "Procfile"]
 
 

@@ -17,7 +17,7 @@ import pytest
 
 from paneview.cli.shapes import SHAPES, Failure
 from paneview.config import paths
-from tests.cli.support import COMMAND, apart, run, supervise
+from tests.cli.support import COMMAND, apart, check_shape, run, supervise
 from tests.harness import alive, marked, wait_until, words_of
 
 if TYPE_CHECKING:
@@ -42,8 +42,7 @@ def ask(project: Path, *args: str, status: int = 0, how: Callable[..., Done] = r
     done = how(*args, "--json", cwd=project)
     assert done.status == status, done.out + done.err
     assert done.err == ""
-    shape = SHAPES[args[0]] if status == 0 else Failure
-    shape.model_validate_json(done.out)
+    check_shape(SHAPES[args[0]] if status == 0 else Failure, done.json)
     return done.json
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from paneview.cli.shapes import SHAPES, Failure
-from tests.cli.support import apart, run
+from tests.cli.support import apart, check_shape, run
 from tests.harness import alive, wait_until
 
 if TYPE_CHECKING:
@@ -66,10 +65,8 @@ def ask(project: Path, *args: str, status: int = 0) -> dict[str, Any]:
     """Run a command with --json and check its exit status and its shape."""
     done = run(*args, "--json", cwd=project)
     assert done.status == status, done.out + done.err
-    shape = SHAPES[args[0]] if status == 0 else Failure
-    shape.model_validate_json(done.out)
-    found: dict[str, Any] = json.loads(done.out)
-    return found
+    check_shape(SHAPES[args[0]] if status == 0 else Failure, done.json)
+    return done.json
 
 
 def is_now(project: Path, name: str, status: str) -> bool:

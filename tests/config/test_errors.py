@@ -43,7 +43,7 @@ WRONG_LINES = [
     ("max_restarts = -1", "3:16: task 'web': max_restarts must be at least 0, not -1"),
     (
         'restart_policy = "allways"',
-        "3:18: task 'web': restart_policy is \"allways\", not one of \"no\", \"on-failure\", \"always\""
+        "3:18: task 'web': restart_policy is \"allways\", not one of \"always\", \"no\", \"on-failure\""
         " (did you mean 'always'?)",
     ),
     ('depends_on = "db"', "3:14: task 'web': depends_on must be a list, not \"db\" (write [\"db\"])"),

@@ -171,8 +171,8 @@ class TestSecrets:
 class TestSchema:
     def test_every_key_is_there_with_a_description(self) -> None:
         whole = schema()
-        assert set(whole["properties"]) == set(ProjectTable.model_fields)
-        assert set(whole["$defs"]["TaskTable"]["properties"]) == set(TaskTable.model_fields)
+        assert set(whole["properties"]) == set(ProjectTable.__struct_fields__)
+        assert set(whole["$defs"]["TaskTable"]["properties"]) == set(TaskTable.__struct_fields__)
         for definition in [whole, *whole["$defs"].values()]:
             assert definition["additionalProperties"] is False
             assert all(len(field["description"]) > 10 for field in definition["properties"].values())
@@ -180,10 +180,12 @@ class TestSchema:
     def test_it_says_what_toml_can_say(self) -> None:
         text = json.dumps(schema())
         assert "null" not in text
-        assert schema()["properties"]["tasks"]["additionalProperties"] is False
+        tasks = schema()["properties"]["tasks"]
+        assert tasks["additionalProperties"] == {"$ref": "#/$defs/TaskTable"}
+        assert tasks["propertyNames"]["maxLength"] == 64
         task = schema()["$defs"]["TaskTable"]
         assert task["required"] == ["command"]
-        assert task["properties"]["restart_policy"]["enum"] == ["no", "on-failure", "always"]
+        assert task["properties"]["restart_policy"]["enum"] == ["always", "no", "on-failure"]
         assert task["properties"]["port"]["maximum"] == 65535
         assert task["properties"]["log_max_size"]["default"] == "10MB"
 
@@ -191,11 +193,11 @@ class TestSchema:
 @pytest.mark.parametrize(
     ("module", "absent"),
     [
-        ("paneview.config", ["pydantic", "pathlib"]),
-        ("paneview.config.locate", ["pydantic", "pathlib", "dataclasses", "typing"]),
-        ("paneview.config.errors", ["pydantic", "pathlib", "dataclasses", "typing"]),
-        ("paneview.config.discover", ["pydantic", "dataclasses"]),
-        ("paneview.config.paths", ["pydantic", "dataclasses"]),
+        ("paneview.config", ["msgspec", "pathlib"]),
+        ("paneview.config.locate", ["msgspec", "pathlib", "dataclasses", "typing"]),
+        ("paneview.config.errors", ["msgspec", "pathlib", "dataclasses", "typing"]),
+        ("paneview.config.discover", ["msgspec", "dataclasses"]),
+        ("paneview.config.paths", ["msgspec", "dataclasses"]),
         ("paneview.config.load", ["dotenv", "cronsim", "asyncio", "paneview.config.scan"]),
     ],
 )

@@ -120,4 +120,4 @@ def test_a_mistake_in_a_phase_has_its_line(tmp_path: Path) -> None:
 def test_the_schema_describes_them() -> None:
     made = schema()
     assert made["$defs"]["PhaseTable"]["properties"]["verify"]["description"]
-    assert made["properties"]["workflows"]["additionalProperties"] is False
+    assert made["properties"]["workflows"]["additionalProperties"] == {"$ref": "#/$defs/WorkflowTable"}

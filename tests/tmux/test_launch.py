@@ -78,7 +78,7 @@ def test_the_tmux_here_will_do() -> None:
 
 def test_nothing_heavy_is_imported() -> None:
     code = "import sys, paneview.tmux.launch; print(sorted(sys.modules.keys() & set(sys.argv[1:])))"
-    heavy = ["asyncio", "psutil", "pydantic", "textual", "libtmux", "sqlite3"]
+    heavy = ["asyncio", "psutil", "msgspec", "textual", "libtmux", "sqlite3"]
     done = subprocess.run([sys.executable, "-c", code, *heavy], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
 

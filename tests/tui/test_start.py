@@ -23,7 +23,7 @@ NOT_NEEDED = (
     "aiosqlite",
     "libtmux",
     "psutil",
-    "pydantic",
+    "msgspec",
     "sqlite3",
 )
 

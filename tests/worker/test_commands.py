@@ -10,7 +10,7 @@ import pytest
 
 from paneview.broker import Target
 from paneview.cli.queueshapes import QUEUE_SHAPES, Fates, Jobs, ResultShape, WorkerEvent
-from tests.cli.support import run
+from tests.cli.support import check_shape, run
 from tests.worker.support import told
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ def ask(farm: Farm, *args: str, shape: Any = None) -> dict[str, Any]:
     done = farm.cli(*args, "--json")
     assert done.status == 0, done.out + done.err
     found = done.json
-    (shape or QUEUE_SHAPES[args[0]]).model_validate(found)
+    check_shape(shape or QUEUE_SHAPES[args[0]], found)
     return found
 
 
@@ -41,7 +41,7 @@ def test_submit_and_result(farm: Farm) -> None:
         "completed",
     )
     waited = farm.cli("submit", "--role", "cook", "--wait", "--json", "--", "-x")
-    ResultShape.model_validate(waited.json)
+    check_shape(ResultShape, waited.json)
     assert waited.json["result"]["output"] == "-x"
     assert [one["id"] for one in ask(farm, "jobs", "--role", "cook", "--state", "completed")["jobs"]][
         1
@@ -205,7 +205,7 @@ def test_what_a_worker_prints_has_a_shape(farm: Farm) -> None:
     lines = told(farm.said(process))
     assert [line["event"] for line in lines] == ["ready", "started", "output", "done", "ended"]
     for line in lines:
-        WorkerEvent.model_validate(line)
+        check_shape(WorkerEvent, line)
 
 
 @pytest.mark.skipif(not shutil.which("systemd-analyze"), reason="systemd is not installed")
@@ -216,7 +216,7 @@ def test_a_service_is_a_unit_that_systemd_takes(farm: Farm, what: str) -> None:
     (folder / "paneview.toml").write_text('name = "x"\n')
     args = ["--role", "r"] if what == "worker" else []
     done = run("service", what, *args, "--json", cwd=folder)
-    QUEUE_SHAPES["service"].model_validate(done.json)
+    check_shape(QUEUE_SHAPES["service"], done.json)
     unit = farm.folder / done.json["name"]
     unit.write_text(done.json["unit"])
     checked = subprocess.run(
