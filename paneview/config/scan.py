@@ -13,7 +13,8 @@ from __future__ import annotations
 import re
 from bisect import bisect_right
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+
+from msgspec import Struct
 
 from paneview.config.validate import Path
 
@@ -27,8 +28,7 @@ _BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
 _SCALAR = re.compile(r"\d{4}-\d\d-\d\d \d\d:[^,\]}\s#]*|[^,\]}\s#]+")
 
 
-@dataclass(frozen=True, slots=True)
-class Span:
+class Span(Struct, frozen=True):
     """Where a key (the last part of a dotted one) and its value begin; of a table without a value, twice the
     key."""
 
@@ -36,8 +36,7 @@ class Span:
     value: int
 
 
-@dataclass(frozen=True, slots=True)
-class Statement:
+class Statement(Struct, frozen=True):
     """One header or one ``key = value``, with the whole lines it takes (its own comment and newline
     included)."""
 
@@ -47,16 +46,15 @@ class Statement:
     end: int
 
 
-@dataclass(slots=True)
-class Document:
+class Document(Struct):
     """A scanned document."""
 
     text: str
-    statements: list[Statement] = field(default_factory=list)
-    spans: dict[Path, Span] = field(default_factory=dict)
+    statements: list[Statement] = []
+    spans: dict[Path, Span] = {}
     """Values and tables by path; of a table that appears in several places, its own header or else the
     first."""
-    inline: dict[Path, list[Statement]] = field(default_factory=dict)
+    inline: dict[Path, list[Statement]] = {}
     """The entries of each inline table, from the first letter of the key to the last of the value."""
 
     def position(self, offset: int) -> tuple[int, int]:

@@ -15,10 +15,9 @@ import math
 import re
 import shlex
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any
 
-from msgspec import ValidationError, convert, inspect
+from msgspec import Struct, ValidationError, convert, inspect
 
 from paneview.config.fields import NAME_LENGTH, STAND_IN
 from paneview.config.models import ProjectTable
@@ -48,8 +47,7 @@ _KINDS: dict[type[inspect.Type], tuple[str, type | tuple[type, ...]]] = {
 MOST_KEYS_IN_A_HINT = 12
 
 
-@dataclass(frozen=True, slots=True)
-class Complaint:
+class Complaint(Struct, frozen=True):
     """A mistake by its path in the document; `at_key` points at the key, not at the value."""
 
     path: Path

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 MAX_OUTPUT = 4096  # bytes of a probe's output that are kept: the last ones
 
 
-@dataclass(frozen=True, slots=True)
-class ProbeResult:
+class ProbeResult(Struct, frozen=True):
     """One answer to "is it healthy?"."""
 
     ok: bool

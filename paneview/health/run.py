@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
+
+from msgspec.structs import replace
 
 from paneview.health.result import ProbeFailed, ProbeResult, seconds
 from paneview.health.specs import HttpProbe, ProbeSpec, ShellProbe, TcpProbe

@@ -18,8 +18,9 @@ import signal
 import subprocess
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
+
+from msgspec import Struct
 
 from paneview import proc
 from paneview.health.result import MAX_OUTPUT, ProbeFailed, ProbeResult, seconds
@@ -28,8 +29,7 @@ from paneview.health.specs import ShellProbe
 KILL_TIMEOUT = 2.0  # seconds until what SIGKILL does not end (a dead disk's) is given up
 
 
-@dataclass(frozen=True, slots=True)
-class Finished:
+class Finished(Struct, frozen=True):
     """How a command ended. `code` is negative for a signal, None when its time was up."""
 
     code: int | None

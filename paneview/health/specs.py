@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from urllib.parse import SplitResult, urlsplit
+
+from msgspec import Struct
 
 from paneview.config.models import Task
 
 DEFAULT_PORTS = {"http": 80, "https": 443}
 
 
-@dataclass(frozen=True, slots=True)
-class ProbeSpec:
+class ProbeSpec(Struct, frozen=True):
     """What to ask, and how many seconds to wait for the answer."""
 
     timeout: float
@@ -39,8 +39,7 @@ class ProbeSpec:
         return task.port
 
 
-@dataclass(frozen=True, slots=True)
-class ShellProbe(ProbeSpec):
+class ShellProbe(ProbeSpec, frozen=True):
     """Healthy when the shell command exits with 0."""
 
     command: str
@@ -51,8 +50,7 @@ class ShellProbe(ProbeSpec):
         return False
 
 
-@dataclass(frozen=True, slots=True)
-class HttpProbe(ProbeSpec):
+class HttpProbe(ProbeSpec, frozen=True):
     """Healthy when a GET is answered with a status in one of the ranges, and a body in which the pattern is
     found."""
 
@@ -71,8 +69,7 @@ class HttpProbe(ProbeSpec):
         return (parts.port or DEFAULT_PORTS.get(parts.scheme)) if is_loopback(parts.hostname or "") else None
 
 
-@dataclass(frozen=True, slots=True)
-class TcpProbe(ProbeSpec):
+class TcpProbe(ProbeSpec, frozen=True):
     """Healthy when a connection is accepted."""
 
     host: str

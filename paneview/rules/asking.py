@@ -11,8 +11,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
 from typing import NamedTuple
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 QUIET = 0.1  # seconds without output after which a task may be waiting
 FLOWING = 0.5  # seconds of output without such a pause that no question outlasts
@@ -83,8 +85,7 @@ def _menu(lines: Sequence[str]) -> str:
     return asked[-1].strip(_FRAME)[:LONGEST] if asked else ""
 
 
-@dataclass(frozen=True, slots=True)
-class Asking:
+class Asking(Struct, frozen=True):
     """What is known of one run. ``question``: what it waits to be told; empty while it waits for nothing."""
 
     question: str = ""
@@ -93,40 +94,34 @@ class Asking:
     due: float | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Grew:
+class Grew(Struct, frozen=True):
     """Output came. ``worth``: it stopped where a question may be, so the screen is worth a look."""
 
     worth: bool = True
 
 
-@dataclass(frozen=True, slots=True)
-class Due:
+class Due(Struct, frozen=True):
     """The time that was asked for has come."""
 
 
-@dataclass(frozen=True, slots=True)
-class Saw:
+class Saw(Struct, frozen=True):
     """What a look has found. ``busy``: an agent that says of itself that it works."""
 
     question: str
     busy: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Look:
+class Look(Struct, frozen=True):
     """Look at the screen."""
 
 
-@dataclass(frozen=True, slots=True)
-class Asks:
+class Asks(Struct, frozen=True):
     """The task waits for an answer to this."""
 
     question: str
 
 
-@dataclass(frozen=True, slots=True)
-class Answered:
+class Answered(Struct, frozen=True):
     """It waits no more."""
 
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from graphlib import TopologicalSorter
 from typing import Literal
+
+from msgspec import Struct
 
 from paneview.rules.restart import describe
 from paneview.rules.states import Phase, TaskState
@@ -15,8 +16,7 @@ Condition = Literal["started", "healthy", "completed"]
 Graph = Mapping[str, tuple[tuple[str, Condition], ...]]
 
 
-@dataclass(frozen=True, slots=True)
-class Unmet:
+class Unmet(Struct, frozen=True):
     """One dependency that holds a task back, and why, for people."""
 
     task: str

@@ -20,8 +20,9 @@ whole tree is gone, so no state here ever has two runs alive.
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
+
+from msgspec.structs import replace
 
 from paneview.rules.respawns import count_respawn, forget_old_restarts, gives_up, released
 from paneview.rules.restart import HEALTHY_RESETS_AFTER, Exit, delay, describe, wants_restart

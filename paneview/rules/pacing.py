@@ -7,13 +7,13 @@ start; the last is ready no later. So the starts are spread over the time that t
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from msgspec import Struct
+from msgspec.structs import replace
 
 WORK = 0.04  # seconds of a core: the start of a small program and of what supervises it, side by side with others
 
 
-@dataclass(frozen=True, slots=True)
-class Pace:
+class Pace(Struct, frozen=True):
     """How far the starts that were granted reach into the future."""
 
     cores: int

@@ -6,7 +6,7 @@ brought back too often within a while; then it is quarantined, and a person has 
 
 from __future__ import annotations
 
-from dataclasses import replace
+from msgspec.structs import replace
 
 from paneview.rules.jobs import crash_looping
 from paneview.rules.restart import HEALTHY_RESETS_AFTER

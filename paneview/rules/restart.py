@@ -6,8 +6,9 @@ the most. A tenth of jitter keeps tasks that fell together from rising together.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Literal
+
+from msgspec import Struct
 
 RestartPolicy = Literal["no", "on-failure", "always"]
 
@@ -16,8 +17,7 @@ JITTER = 0.1  # of the delay, at most
 HEALTHY_RESETS_AFTER = 60.0  # seconds of health after which earlier restarts are forgotten
 
 
-@dataclass(frozen=True, slots=True)
-class Exit:
+class Exit(Struct, frozen=True):
     """How a run ended. Both None: nobody saw it (the tmux server died with it)."""
 
     code: int | None = None

@@ -12,8 +12,9 @@ from __future__ import annotations
 import heapq
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Literal
+
+from msgspec import Struct
 
 from paneview.store.clean import iso_time, plain
 from paneview.store.reader import Line, LogReader
@@ -28,8 +29,7 @@ Form = Literal["jsonl", "text"]
 MAX_BYTES = 64 * 1024  # of a line
 
 
-@dataclass(frozen=True, slots=True)
-class Selection:
+class Selection(Struct, frozen=True):
     """What to export. No tasks means all, with the events that belong to none; times are epoch seconds."""
 
     span: Span = EVER

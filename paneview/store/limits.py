@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 
+from msgspec import Struct
 
-@dataclass(frozen=True, slots=True)
-class TextFile:
+
+class TextFile(Struct, frozen=True):
     """A plain, rotated copy of a task's log. Sizes in bytes."""
 
     path: Path
@@ -15,8 +15,7 @@ class TextFile:
     max_files: int = 3
 
 
-@dataclass(frozen=True, slots=True)
-class LogLimits:
+class LogLimits(Struct, frozen=True):
     """What to keep of a task's log: bytes in all, and seconds; None for no limit."""
 
     max_bytes: int | None = 30_000_000

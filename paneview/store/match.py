@@ -15,7 +15,8 @@ from __future__ import annotations
 import re
 from array import array
 from collections.abc import Callable
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from paneview.store.clean import plain
 from paneview.store.database import StoreError
@@ -31,8 +32,7 @@ _ALONE = re.compile(r"\(\?[^:]|\\[AZ]|[*+?}]\+")
 Finder = Callable[[Piece], "array[int]"]  # the numbers of the lines that match, in order
 
 
-@dataclass(frozen=True, slots=True)
-class Query:
+class Query(Struct, frozen=True):
     """What to look for in the visible text of a line. Raises `StoreError` for a bad expression."""
 
     pattern: str

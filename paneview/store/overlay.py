@@ -8,9 +8,10 @@ indexed and a look costs only what is new.
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
+
+from msgspec import Struct
 
 from paneview.store.chunks import cut
 from paneview.store.spool import Block, Key, RunFiles
@@ -43,15 +44,14 @@ class Loose(NamedTuple):
     segment: int
 
 
-@dataclass(slots=True)
-class _Walk:
+class _Walk(Struct):
     """The end of what is indexed."""
 
     line: int
     part: int
     holder: tuple[int, int] | None
-    at: dict[int, tuple[Key, int]] = field(default_factory=dict)  # by run
-    segments: dict[int, int] = field(default_factory=dict)  # by run
+    at: dict[int, tuple[Key, int]] = {}  # by run
+    segments: dict[int, int] = {}  # by run
 
 
 class Overlay:

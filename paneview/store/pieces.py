@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Iterable
-from dataclasses import dataclass, field
 from typing import NamedTuple
+
+from msgspec import Struct
 
 from paneview.store.chunks import Times
 
@@ -30,8 +31,7 @@ class Row(NamedTuple):
     body: bytes
 
 
-@dataclass(slots=True)
-class Piece:
+class Piece(Struct):
     """Whole lines: `body` begins with line `first`; the last may lack its newline; `end` is one past it."""
 
     run: int
@@ -39,9 +39,9 @@ class Piece:
     end: int
     body: bytes
     headless: bool = False  # the beginning of its first line is not here
-    dropped: dict[int, int] = field(default_factory=dict)  # line → bytes of it that were left out
-    _starts: list[int] = field(default_factory=list)
-    _times: list[tuple[int, Times]] = field(default_factory=list)
+    dropped: dict[int, int] = {}  # line → bytes of it that were left out
+    _starts: list[int] = []
+    _times: list[tuple[int, Times]] = []
 
     def when(self, line: int) -> tuple[float, bool]:
         """When this line came, and whether that is only bracketed."""

@@ -10,10 +10,11 @@ from __future__ import annotations
 import os
 import sqlite3
 from collections.abc import Collection, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any, NamedTuple
+
+from msgspec import Struct
 
 from paneview.store.database import StoreError, connect_read_only
 from paneview.store.pieces import Piece
@@ -35,8 +36,7 @@ class Line(NamedTuple):
     match: bool = True  # False: context of a match
 
 
-@dataclass(frozen=True, slots=True)
-class RunSpan:
+class RunSpan(Struct, frozen=True):
     """The lines of a run: from `first` up to, not including, `end`."""
 
     run: int

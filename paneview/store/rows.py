@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from msgspec import Struct
 
-@dataclass(frozen=True, slots=True)
-class RunRow:
+
+class RunRow(Struct, frozen=True):
     """One life of a task, with everything needed to find its process and pane again."""
 
     id: int
@@ -29,8 +29,7 @@ class RunRow:
     tmux_start: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class EventRow:
+class EventRow(Struct, frozen=True):
     """Something that happened, to a task or to the supervisor itself."""
 
     id: int
@@ -40,7 +39,7 @@ class EventRow:
     run: int | None = None
     cause: str | None = None  # what led to it
     actor: str | None = None  # who: "user:<client>", "supervisor", …
-    detail: Mapping[str, Any] = field(default_factory=dict)
+    detail: Mapping[str, Any] = {}
 
     def to_json(self, session: str) -> dict[str, Any]:
         """The event as clients see it; one that is of several tasks has them at the top, as taskmux had."""
@@ -59,20 +58,18 @@ class EventRow:
         }
 
 
-@dataclass(frozen=True, slots=True)
-class Change:
+class Change(Struct, frozen=True):
     """What becomes durable together: all of it or nothing.
 
     A task's value is any JSON object; None forgets the task. A run replaces the stored run of the same id.
     """
 
-    tasks: Mapping[str, Mapping[str, Any] | None] = field(default_factory=dict)
+    tasks: Mapping[str, Mapping[str, Any] | None] = {}
     runs: Sequence[RunRow] = ()
     events: Sequence[EventRow] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Loaded:
+class Loaded(Struct, frozen=True):
     """What a new supervisor starts from."""
 
     tasks: dict[str, dict[str, Any]]

@@ -10,8 +10,9 @@ from __future__ import annotations
 import heapq
 from array import array
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from itertools import islice
+
+from msgspec import Struct
 
 from paneview.store.match import Finder, Query, finder
 from paneview.store.pieces import Piece
@@ -21,8 +22,7 @@ from paneview.store.snapshot import EVER, MOST_CHUNKS, Span
 Place = tuple[int, int, int]  # a line: number, and where in the body it begins and ends
 
 
-@dataclass(frozen=True, slots=True)
-class Search:
+class Search(Struct, frozen=True):
     """Which lines, and in which order. Without query: all of them.
 
     `limit` counts matches; `before` and `after` are lines of context. `start` (for a single task): oldest

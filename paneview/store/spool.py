@@ -19,8 +19,9 @@ import signal
 import sys
 import time
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
+
+from msgspec import Struct
 
 CLOCK = 0.1  # seconds; coarser than any file system's clock on Linux
 Key = tuple[int, int]  # which attachment of the pipe, which file of it
@@ -83,8 +84,7 @@ def end_of(folder: Path, run: int) -> tuple[Key, int]:
         return keys[-1], 0
 
 
-@dataclass(frozen=True, slots=True)
-class Extent:
+class Extent(Struct, frozen=True):
     """A stretch of one spool file."""
 
     key: Key
@@ -92,8 +92,7 @@ class Extent:
     size: int
 
 
-@dataclass(frozen=True, slots=True)
-class Block:
+class Block(Struct, frozen=True):
     """Bytes of a run from some position on."""
 
     data: bytes

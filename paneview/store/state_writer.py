@@ -11,9 +11,10 @@ import json
 import sqlite3
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+from msgspec import Struct
 
 from paneview.store import state_schema as schema
 from paneview.store.database import connect
@@ -25,8 +26,7 @@ AGE_CHECK = 60.0  # seconds between two looks for events that are too old
 MAX_QUEUED_EVENTS = 50_000  # kept in memory while nothing can be written; beyond that the oldest go
 
 
-@dataclass(frozen=True, slots=True)
-class Keep:
+class Keep(Struct, frozen=True):
     """How much history to keep. None: no limit of that kind."""
 
     events: int | None = 200_000
@@ -34,14 +34,13 @@ class Keep:
     runs: int = 1_000  # per task
 
 
-@dataclass(slots=True)
-class Batch:
+class Batch(Struct):
     """Changes on their way into one transaction: the last state of each key wins, events add up."""
 
-    tasks: dict[str, Mapping[str, Any] | None] = field(default_factory=dict)
-    runs: dict[int, tuple[Any, ...]] = field(default_factory=dict)
-    events: list[tuple[Any, ...]] = field(default_factory=list)
-    waiting: list[asyncio.Future[None]] = field(default_factory=list)
+    tasks: dict[str, Mapping[str, Any] | None] = {}
+    runs: dict[int, tuple[Any, ...]] = {}
+    events: list[tuple[Any, ...]] = []
+    waiting: list[asyncio.Future[None]] = []
 
     def add(self, change: Change, done: asyncio.Future[None]) -> None:
         """Have a change written with this transaction; ``done`` is what its maker waits for."""

@@ -15,8 +15,9 @@ their times lie between the last look and the file's last change.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from pathlib import Path
+
+from msgspec import Struct
 
 from paneview.store.chunks import CHUNK, full_chunks
 from paneview.store.spool import Block, Key, RunFiles, files
@@ -33,8 +34,7 @@ PACE = ((64 * 1024, 0.015), (4 * 1024, 0.006), (1, 0.002))
 NEVER = float("inf")
 
 
-@dataclass(slots=True)
-class Backlog:
+class Backlog(Struct):
     """Bytes that came between two times, of which `remaining` are still to be stored."""
 
     lower: float
@@ -51,8 +51,7 @@ class Backlog:
         return When(((0, begin),), self.lower if self.approx else None)
 
 
-@dataclass(slots=True)
-class Taken:
+class Taken(Struct):
     """What of a block is to be stored now."""
 
     data: bytes
@@ -64,8 +63,7 @@ class Taken:
     again: bool  # another look is needed
 
 
-@dataclass(slots=True)
-class Stream:
+class Stream(Struct):
     """A run whose output is still being stored. Times are epoch seconds where not said otherwise."""
 
     run: int
@@ -80,7 +78,7 @@ class Stream:
     seen: int = 0  # bytes behind the position that were looked at
     seen_lines: int = 0
     seen_open: bool = False  # they end inside a line
-    marks: list[tuple[int, float]] = field(default_factory=list)  # from which of them on they came when
+    marks: list[tuple[int, float]] = []  # from which of them on they came when
     last_look: float | None = None  # everything before is stored or seen
     backlog: Backlog | None = None
     closing: bool = False  # the run is over

@@ -11,9 +11,10 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
+
+from msgspec import Struct
 
 from paneview.store.clean import iso_time, plain
 from paneview.store.database import PRIVATE
@@ -24,8 +25,7 @@ from paneview.store.snapshot import TaskLines
 LONGEST = 64 * 1024  # bytes of a line; the rest of a longer one is left out
 
 
-@dataclass(slots=True)
-class _Progress:
+class _Progress(Struct):
     line: int  # the next to be written
     size: int
     inode: int

@@ -10,7 +10,8 @@ import sqlite3
 import time
 from collections import deque
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+
+from msgspec import Struct, field
 
 from paneview.store.limits import LogLimits
 from paneview.store.spool import Key
@@ -27,8 +28,7 @@ VACUUM_FROM = 1024  # unused pages that may stay: the next chunks need them
 NO_LIMITS = LogLimits(max_bytes=None)
 
 
-@dataclass(frozen=True, slots=True)
-class Note:
+class Note(Struct, frozen=True):
     """Lines that come from no pipe, and behind what of their run's spool they belong."""
 
     run: int
@@ -37,12 +37,11 @@ class Note:
     place: tuple[Key, int]
 
 
-@dataclass(slots=True)
-class TaskState:
+class TaskState(Struct):
     """What the ingest knows of a task beside its numbering."""
 
     name: str
-    streams: list[Stream] = field(default_factory=list)  # by run
+    streams: list[Stream] = []  # by run
     notes: deque[Note] = field(default_factory=deque)
     limits: LogLimits = NO_LIMITS
     trimming: bool = True  # there may be chunks to delete

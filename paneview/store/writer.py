@@ -14,8 +14,9 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from math import floor
+
+from msgspec import Struct
 
 from paneview.store.chunks import CHUNK, Step, cut, pack_times, unpack_times
 from paneview.store.spool import Key
@@ -25,8 +26,7 @@ SMALL = 32 * 1024  # smaller chunks are merged, once they add up to this
 NOTE = -1  # stands for the segment where a line does not come from a pipe
 
 
-@dataclass(frozen=True, slots=True)
-class When:
+class When(Struct, frozen=True):
     """When bytes came: (offset, epoch seconds) marks, each for the bytes from that offset on; the first has
     offset 0.
 
@@ -53,8 +53,7 @@ class When:
         return When(((0, before[-1]), *inside))
 
 
-@dataclass(slots=True)
-class Tail:
+class Tail(Struct):
     """A small chunk at the end of a task, open to growth and merging."""
 
     id: int
@@ -69,8 +68,7 @@ class Tail:
     body: bytes | None  # kept while it may grow
 
 
-@dataclass(slots=True)
-class TaskLog:
+class TaskLog(Struct):
     """Where a task's numbering stands; mirrors its row."""
 
     id: int
@@ -81,7 +79,7 @@ class TaskLog:
     run: int | None
     segment: int | None
     bytes: int
-    tail: list[Tail] = field(default_factory=list)
+    tail: list[Tail] = []
 
     @property
     def end(self) -> int:
@@ -89,8 +87,7 @@ class TaskLog:
         return self.next + (1 if self.part else 0)
 
 
-@dataclass(frozen=True, slots=True)
-class RunState:
+class RunState(Struct, frozen=True):
     """How far a run has been stored."""
 
     id: int

@@ -17,7 +17,8 @@ at rest, waiting     whatever                        nothing to adopt
 from __future__ import annotations
 
 import asyncio
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from paneview import proc
 from paneview.proc import ProcessId

@@ -9,8 +9,9 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
+
+from msgspec import Struct
 
 from paneview import __version__
 from paneview.config import paths
@@ -48,8 +49,7 @@ from paneview.supervisor.web import Web
 logger = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
-class Options:
+class Options(Struct, frozen=True):
     """How a supervisor was asked to begin."""
 
     start_all: bool = True  # start what starts by itself, if this is a fresh session

@@ -7,8 +7,9 @@ checked before, and told in words.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
+
+from msgspec import Struct
 
 from paneview import proc
 from paneview.config.models import Task
@@ -34,8 +35,7 @@ class LaunchError(Exception):
         self.unborn = unborn
 
 
-@dataclass(frozen=True, slots=True)
-class Places:
+class Places(Struct, frozen=True):
     """Where a project's runs leave their traces, and the key that marks its processes."""
 
     key: str

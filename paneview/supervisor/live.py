@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from pathlib import Path
+
+from msgspec import Struct
 
 from paneview.proc import ProcessId, ProcessTable, command_line
 from paneview.tmux import guard
 
 
-@dataclass(eq=False, slots=True)
-class Live:
+class Live(Struct, eq=False):
     """One run's grip on the world. ``root`` is the pane's process (the guard); None if it was gone at once."""
 
     run: int
@@ -21,7 +21,7 @@ class Live:
     exit_file: Path
     spool_prefix: Path
     # Processes seen in its tree once: they are found again even if they left it and cleared the marker.
-    known: set[ProcessId] = field(default_factory=set)
+    known: set[ProcessId] = set()
 
     command: int | None = None  # the pid of the command under the guard's shells, once it was seen
     lost: bool = False

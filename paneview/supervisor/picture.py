@@ -10,10 +10,10 @@ import asyncio
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict
 from typing import Any, Protocol
 
 from msgspec import to_builtins
+from msgspec.structs import asdict
 
 from paneview import __version__
 from paneview.config.secrets import Masker

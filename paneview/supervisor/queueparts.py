@@ -16,10 +16,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
-from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct
 
 from paneview.config.models import Project
 
@@ -60,8 +61,7 @@ def queue_in_use(project: Project, folder: Path) -> bool:
     return project.has_queue or (folder / "queue.db").exists()
 
 
-@dataclass(frozen=True, slots=True)
-class _Parts:
+class _Parts(Struct, frozen=True):
     desk: QueueDesk
     keeper: QueueKeeper
     watch: QueueWatch

@@ -8,8 +8,9 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
+
+from msgspec import Struct
 
 from paneview.tmux.errors import TmuxError
 from paneview.tmux.session import TmuxSession
@@ -20,8 +21,7 @@ FIRST_WAIT = 0.05  # seconds between attempts to open the session anew, doubling
 LONGEST_WAIT = 5.0
 
 
-@dataclass(frozen=True, slots=True)
-class SessionSpec:
+class SessionSpec(Struct, frozen=True):
     """What is needed to open the project's session."""
 
     name: str

@@ -11,8 +11,10 @@ import asyncio
 import logging
 import random
 from collections.abc import Awaitable, Callable, Coroutine
-from dataclasses import dataclass, replace
 from typing import Any
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from paneview.config.models import Task
 from paneview.rules import lifecycle
@@ -55,8 +57,7 @@ from paneview.tmux.guard import read_exit_file
 logger = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
-class Services:
+class Services(Struct, frozen=True):
     """What a unit needs of the world, each part with one job."""
 
     clock: Clock

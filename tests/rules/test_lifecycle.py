@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from msgspec.structs import replace
 
 from paneview.rules.lifecycle import deadline, step
 from paneview.rules.restart import HEALTHY_RESETS_AFTER, MAX_DELAY, Exit, delay, wants_restart

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 from paneview.rules.states import Phase, Start, TaskState
@@ -55,7 +55,7 @@ def test_one_run_at_each_time_and_no_overlap():
     schedules._fire(schedules.next["nightly"])
     assert len(unit.fed) == 3
     assert notes.kinds == ["schedule_skipped"]
-    unit.state = replace(TaskState(), phase=Phase.STOPPED, manual_stop=True)
+    unit.state = TaskState(phase=Phase.STOPPED, manual_stop=True)
     schedules._arm(now + MINUTE)
     schedules._fire(schedules.next["nightly"])
     assert len(unit.fed) == 3
