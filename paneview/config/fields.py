@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from functools import cache
 from typing import Annotated, Any
 
 from msgspec import NODEFAULT, Meta, Struct, structs
@@ -29,9 +30,14 @@ class Model(Struct, kw_only=True, frozen=True, forbid_unknown_fields=True):
 
 def given(table: Model) -> dict[str, Any]:
     """What the file says in `table` and is not the default."""
-    found = {}
-    for field in structs.fields(table):
-        default = field.default if field.default_factory is NODEFAULT else field.default_factory()
-        if (value := getattr(table, field.name)) != default:
-            found[field.name] = value
-    return found
+    defaults = _defaults(type(table))
+    return {name: value for name, value in structs.asdict(table).items() if value != defaults[name]}
+
+
+@cache
+def _defaults(model: type[Model]) -> dict[str, Any]:
+    """What each field is if the file is silent; of one that is required, something it never is."""
+    return {
+        field.name: field.default if field.default_factory is NODEFAULT else field.default_factory()
+        for field in structs.fields(model)
+    }
