@@ -31,6 +31,8 @@ RECENT = 0.002  # seconds
 # A process older than this has long made the exec that gave it its environment: what was read of it stays
 # true.
 SETTLED = 10.0  # seconds
+# A fork may make its exec at any time, and many never do. For so long it is read at every look, then at full passes.
+YOUNG = 2.0  # seconds
 # For so long the rows of a full pass serve the looks after it, and only while so few forks were made since that no
 # process id can have been given out twice.
 FULL_EVERY = 5.0  # seconds
@@ -58,25 +60,28 @@ class _Marks:
         known = self._known.get(identity)
         if known is not None and (row.forked or not known[1]):  # only an exec gives it another environment
             return known[0]
-        value = self._read(row.pid)
-        if value or time.time() - self._source.started_at(row.start) > SETTLED:
+        data = self._source.environment(row.pid)
+        value = _marker_in(data) if data else ""
+        # In the middle of its exec a process has no environment.
+        if value or (data and not row.forked) or self._age(row) > SETTLED:
             self._known[identity] = value, row.forked
         return value
+
+    def _age(self, row: Row) -> float:
+        return time.time() - self._source.started_at(row.start)
 
     def forget_gone(self, rows: dict[int, Row]) -> None:
         """Keep only what still exists."""
         for identity in [i for i in self._known if i.pid not in rows or rows[i.pid].start != i.start]:
             del self._known[identity]
 
-    def _read(self, pid: int) -> str:
-        data = self._source.environment(pid)
-        if not data:
-            return ""
-        prefix = MARKER.encode() + b"="
-        at = 0 if data.startswith(prefix) else data.find(b"\0" + prefix) + 1
-        if at == 0 and not data.startswith(prefix):
-            return ""
-        return data[at + len(prefix) :].partition(b"\0")[0].decode("utf-8", "replace")
+
+def _marker_in(environment: bytes) -> str:
+    prefix = f"{MARKER}=".encode()
+    at = 0 if environment.startswith(prefix) else environment.find(b"\0" + prefix) + 1
+    if at == 0 and not environment.startswith(prefix):
+        return ""
+    return environment[at + len(prefix) :].partition(b"\0")[0].decode("utf-8", "replace")
 
 
 _marks: dict[int, _Marks] = {}
@@ -143,12 +148,12 @@ class ProcessTable:
         if _latest is None or not _latest[2].base.serves(backend):
             return cls.read()
         began, before = time.monotonic(), _latest[2]
-        settled = time.time() - SETTLED
+        young = time.time() - YOUNG
         rows: dict[int, Row] = {}
         earlier: list[int] = []
         for pid in backend.pids():
             row = before.rows.get(pid)
-            if row is None or (row.forked and backend.started_at(row.start) > settled):
+            if row is None or (row.forked and backend.started_at(row.start) > young):
                 row = backend.read(pid)
             else:
                 earlier.append(pid)

@@ -21,6 +21,7 @@ from paneview.supervisor.live import Live
 from paneview.supervisor.terminal import Terminal
 from paneview.tmux.errors import TmuxGone
 from paneview.tmux.guard import HELPER, ExitStatus
+from paneview.tmux.session import TmuxSession
 
 logger = logging.getLogger(__name__)
 
@@ -125,10 +126,16 @@ class Ender:
         There may be another by then, which knows nothing of it: who dies slowly of a hang-up does so with any code.
         """
         session = self._terminal.session
-        status = None if live.lost else await session.exit_status(live.pane_id, live.exit_file)
-        if session.gone or live.lost:
-            raise TmuxGone(session.gone or "it went with its terminal")
-        return to_exit(status)
+        return _known(live, session, await _status(live, session))
+
+    async def end_of(self, live: Live) -> tuple[list[str], Exit]:
+        """`sweep` and `exit_of` of a run that ended by itself, at once.
+
+        Left-overs may hold the terminal open, for whose end tmux's word waits; and most runs leave none.
+        """
+        session = self._terminal.session
+        left, status = await asyncio.gather(self.sweep(live), _status(live, session))
+        return left, _known(live, session, status)
 
 
 def members(live: Live, table: ProcessTable) -> set[ProcessId]:
@@ -136,6 +143,16 @@ def members(live: Live, table: ProcessTable) -> set[ProcessId]:
     found = table.members(live.root, live.marker, live.root.pid if live.root else None, live.known)
     live.known |= found
     return found
+
+
+async def _status(live: Live, session: TmuxSession) -> ExitStatus | None:
+    return None if live.lost else await session.exit_status(live.pane_id, live.exit_file)
+
+
+def _known(live: Live, session: TmuxSession, status: ExitStatus | None) -> Exit:
+    if session.gone or live.lost:
+        raise TmuxGone(session.gone or "it went with its terminal")
+    return to_exit(status)
 
 
 def _downwards(live: Live, left: set[ProcessId]) -> list[ProcessId]:

@@ -338,11 +338,8 @@ class Unit:
         if self.state.phase is Phase.STOPPING:
             self.feed(RootGone())
             return
-        swept = await self._services.ender.sweep(live)
-        if live is not self.live or self._going:
-            return
         try:
-            exit_ = await self._services.ender.exit_of(live)
+            swept, exit_ = await self._services.ender.end_of(live)
         except TmuxGone:
             return  # it went with the terminal: told to all lost runs together, when there is a new one
         if live is not self.live or self._going:

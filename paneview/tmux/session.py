@@ -49,6 +49,7 @@ class TmuxSession:
         self._client: ControlClient | None = None
         self._buffers = itertools.count(1)
         self._writers: dict[ProcessId, str] = {}
+        self._ended: set[str] = set()  # panes that were seen dead, so that all their output is handed on
 
     @classmethod
     async def open(
@@ -94,7 +95,10 @@ class TmuxSession:
     async def respawn(self, pane_id: str, spec: SpawnSpec) -> PaneInfo:
         """Start a run in the pane of an ended one. Whatever should still live there is killed."""
         spawn.check_spec(spec)
-        await self._drained(pane_id)
+        if pane_id in self._ended:
+            self._ended.remove(pane_id)
+        else:
+            await self._drained(pane_id)
         group = spawn.respawn_group(pane_id, spec, marker(self._project_key, spec.run), self._split)
         answers = await self._send(*group)
         return spawn.parse_pane(answers[-1]) or _not_ours(pane_id)
@@ -123,9 +127,12 @@ class TmuxSession:
 
         async def look() -> PaneInfo | None:
             try:
-                return await self.pane(pane_id)
+                pane = await self.pane(pane_id)
             except TmuxGone:
                 return None
+            if pane and pane.dead:
+                self._ended.add(pane_id)
+            return pane
 
         return await exits.exit_status(look, self.server_id.pid, exit_file)
 

@@ -11,6 +11,7 @@ import pytest
 
 from paneview.proc import MARKER, ProcessId, ProcessTable, marker
 from paneview.proc import table as table_module
+from paneview.proc.linux import LinuxBackend
 from paneview.proc.row import Backend
 from tests.harness import Sandbox, alive, wait_until
 from tests.proc.conftest import Run, identity, pid_from
@@ -187,33 +188,63 @@ def test_environments_of_others_are_skipped(run: Run, source: Backend, key: str)
     assert pids(table.members(identity(process, source), key)) == {process.pid}
 
 
-def test_marker_of_a_process_that_has_not_made_its_exec_is_read_again(run: Run) -> None:
+FORKS = f"""
+import os, sys, time
+if os.fork() == 0:
+    while not os.path.exists(sys.argv[1] + "/go"): time.sleep(0.01)
+    os.execve("/bin/sleep", ["sleep", "60"], {{**os.environ, "{MARKER}": sys.argv[2]}})
+open(sys.argv[1] + "/forked", "w").close()
+os.wait()
+"""
+
+
+def forking(run: Run, tmp_path: Path, late: str, **env: str) -> subprocess.Popen[bytes]:
+    """A process and its child that, once the file `go` is there, makes its exec with the marker `late`."""
+    (tmp_path / "forks.py").write_text(FORKS)
+    process = run(f"exec {sys.executable} {tmp_path}/forks.py {tmp_path} {late}", **env)
+    wait_until((tmp_path / "forked").exists)
+    return process
+
+
+def test_marker_of_a_process_that_has_not_made_its_exec_is_read_again(
+    run: Run, source: Backend, tmp_path: Path, key: str
+) -> None:
     """A process seen between fork and exec has its parent's environment: that must not be remembered."""
-    process = run(f"sleep 0.2; {MARKER}=late-1 exec sleep 60")
-    this = identity(process)
-    assert "late-1" not in ProcessTable.read().marked("late-")
-    wait_until(lambda: ProcessTable.read().marked("late-").get("late-1") == {this})
+    parent = identity(forking(run, tmp_path, key), source)
+    child = wait_until(lambda: ProcessTable.read(source).members(parent, "") - {parent}).pop()
+    assert ProcessTable.read(source).marked(key) == {}
+    (tmp_path / "go").touch()
+    wait_until(lambda: ProcessTable.read(source).marked(key).get(key) == {child})
 
 
 def test_marker_of_a_parent_is_not_remembered_of_its_child(
     run: Run, source: Backend, tmp_path: Path, key: str
 ) -> None:
     """A worker's agent is seen with the worker's marker for an instant: it must not be ended with the worker."""
-    script = (
-        "import os, sys, time\n"
-        "if os.fork() == 0:\n"
-        "    while not os.path.exists(sys.argv[1] + '/go'): time.sleep(0.01)\n"
-        f"    os.execve('/bin/sleep', ['sleep', '60'], {{**os.environ, '{MARKER}': 'agent-2'}})\n"
-        "open(sys.argv[1] + '/forked', 'w').close()\n"
-        "os.wait()\n"
-    )
-    (tmp_path / "forks.py").write_text(script)
-    process = run(f"exec {sys.executable} {tmp_path}/forks.py {tmp_path}", **{MARKER: key})
-    wait_until((tmp_path / "forked").exists)
-    parent = identity(process, source)
+    parent = identity(forking(run, tmp_path, "agent-2", **{MARKER: key}), source)
     child = wait_until(lambda: ProcessTable.read(source).members(parent, key) - {parent}).pop()
     (tmp_path / "go").touch()
     wait_until(lambda: child not in ProcessTable.read(source).members(parent, key))
+
+
+@pytest.mark.skipif(
+    sys.platform != "linux", reason="other systems do not tell a process's exec from its fork"
+)
+def test_a_young_process_without_a_marker_is_read_once(run: Run) -> None:
+    """A project's tasks come with as many writers of logs: to read these at every look would be half its cost."""
+    this = identity(run("exec sleep 60"))
+    wait_until(lambda: (row := ProcessTable.read().get(this)) and row.name == "sleep")
+    read: list[int] = []
+
+    class Source(LinuxBackend):
+        def environment(self, pid: int) -> bytes | None:
+            read.append(pid)
+            return super().environment(pid)
+
+    source = Source()
+    for _ in range(3):
+        ProcessTable.read(source).marked()
+    assert read.count(this.pid) == 1
 
 
 @pytest.mark.parametrize(("age", "shared"), [(60.0, True), (0.0, False)])
