@@ -194,6 +194,8 @@ def _main() -> int:
     with socket.socket(fileno=int(sys.argv[1])) as control:
         for name in PRELOADED:
             importlib.import_module(name)
+        # What msgspec works out about the models when the first file is read.
+        importlib.import_module("paneview.config.load").parse_project(b"", Path("/paneview.toml"), {})
         gc.collect()
         gc.freeze()
         request = _wait_to_be_forked(control)
