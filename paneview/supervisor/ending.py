@@ -129,12 +129,15 @@ class Ender:
         return _known(live, session, await _status(live, session))
 
     async def end_of(self, live: Live) -> tuple[list[str], Exit]:
-        """`sweep` and `exit_of` of a run that ended by itself, at once.
-
-        Left-overs may hold the terminal open, for whose end tmux's word waits; and most runs leave none.
-        """
+        """`sweep` and `exit_of` of a run that ended by itself, at once."""
         session = self._terminal.session
-        left, status = await asyncio.gather(self.sweep(live), _status(live, session))
+        early = asyncio.create_task(_status(live, session))
+        try:
+            left = await self.sweep(live)
+            # Left-overs may have held the terminal open, for whose end tmux's word waits in ever longer steps.
+            status = await (_status(live, session) if left else early)
+        finally:
+            early.cancel()
         return left, _known(live, session, status)
 
 
