@@ -233,7 +233,7 @@ FIELDS = st.fixed_dictionaries(
 )
 
 
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(text=documents(), fields=FIELDS)
 def test_removing_what_was_added_gives_the_same_bytes(text: str, fields: dict[str, object]) -> None:
     with tempfile.TemporaryDirectory() as folder:
@@ -250,7 +250,7 @@ def test_removing_what_was_added_gives_the_same_bytes(text: str, fields: dict[st
         assert path.read_bytes() == text.encode()
 
 
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(text=documents())
 def test_removing_leaves_the_rest(text: str) -> None:
     before = tomllib.loads(text)

@@ -294,7 +294,7 @@ DOCUMENTS = st.recursive(
 )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(document=st.dictionaries(KEYS, DOCUMENTS, max_size=4))
 def test_whatever_a_file_says_is_a_project_or_a_list_of_problems(document: dict[str, object]) -> None:
     try:

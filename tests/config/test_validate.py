@@ -54,7 +54,7 @@ def _document() -> dict[str, Any]:
     }
 
 
-@settings(max_examples=250, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(where=st.sampled_from(KEYS), value=VALUES)
 def test_what_the_models_refuse_is_told_with_its_place(where: tuple[Any, str], value: object) -> None:
     place, key = where

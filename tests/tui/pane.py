@@ -8,7 +8,7 @@ from pathlib import Path
 from tests.cli.support import COMMAND
 from tests.harness import Sandbox, marked, wait_until, words_of
 
-LOOK = 0.03  # seconds between looks, each of which is a process
+LOOK = 0.08  # seconds between looks, each of which is a process
 FILE = """\
 name = "demo"
 
