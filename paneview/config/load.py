@@ -80,7 +80,7 @@ def load_agents(path: Path, environ: Mapping[str, str]) -> tuple[Agents, tuple[s
     agents = resolve_agents(context, table.runners, table.roles, env)
     if context.complaints or context.problems:
         raise ConfigError(*_problems(context, text, str(path)))
-    return agents, tuple(table.secrets.patterns)
+    return agents, table.secrets.patterns
 
 
 def parse_toml(content: bytes, path: Path) -> tuple[str, dict[str, Any]]:
@@ -149,7 +149,7 @@ def _resolve(
         has_queue="queue" in data or bool(workers),
         agents=agents,
         workflows=resolve_workflows(context, table.workflows, agents),
-        secret_patterns=tuple(table.secrets.patterns),
+        secret_patterns=table.secrets.patterns,
         secret_values=secret_values(own, context.environ, table.secrets.patterns) | url_secrets(queue.broker),
         tasks=expand_dependencies(tasks),
     )

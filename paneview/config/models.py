@@ -5,7 +5,7 @@ that editors read. The resolved models are what the rest of the program sees: pa
 replaced, sizes in bytes, replicas expanded. Fields that are the same in both are written once, in
 ``TaskFields``.
 
-The text under a field is its description, in the JSON Schema too (`described` reads it from this source).
+The text under a field is its description, in the JSON Schema too (`jsonschema` reads it from this source).
 
 Strict means strict: ``port = "8000"`` is an error, not 8000. A whole number is accepted where seconds are
 meant.

@@ -218,8 +218,9 @@ def _probe(
         context.complain(
             (*path, extra), f"{extra} beside {kinds[0]}: a task has one kind of probe", at_key=True
         )
+    said = given(table)
     for name in ("health_status", "health_body"):
-        if name in given(table) and table.health_url is None:
+        if name in said and table.health_url is None:
             context.complain((*path, name), f"{name} is for health_url, which is not set", at_key=True)
     for name in ("health_body", "health_log"):
         if (pattern := text(name)) is not None:
