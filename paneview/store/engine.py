@@ -11,6 +11,8 @@ from collections.abc import Mapping
 from concurrent.futures import Future
 from pathlib import Path
 
+from msgspec import Struct
+
 from paneview.store import log_schema, spool
 from paneview.store.closing import look_for_writers
 from paneview.store.database import connect, move_aside, prepare
@@ -19,11 +21,20 @@ from paneview.store.spool import Key
 from paneview.store.storing import Step, Storing
 from paneview.store.stream import BLOCK, NEVER, Stream
 from paneview.store.upkeep import Note, TaskState, Upkeep
-from paneview.store.writer import LogWriter
+from paneview.store.writer import LogWriter, RunState
 
 TURN = 2 * 1024 * 1024  # bytes in one transaction, of all tasks
 WAL_PAGES = 2048  # checkpoint at 16 MB
 GATHER = 0.25  # seconds; what would have to be stored so soon is stored along with what is due
+
+
+class Attachment(Struct, frozen=True):
+    """Whose output a run's is, what to keep of it (None: as before), and when (epoch) a new run was announced."""
+
+    run: int
+    task: str
+    limits: LogLimits | None = None
+    announced: float | None = None
 
 
 class IngestEngine:
@@ -56,7 +67,7 @@ class IngestEngine:
             self._writer.finish_all_but(waiting)
         for run in waiting:
             if (state := self._writer.run_state(run)) is not None:
-                self.attach(run, state.task)
+                self.attach(Attachment(run, state.task))
                 if state.finished:
                     self.finish(run)
 
@@ -95,29 +106,36 @@ class IngestEngine:
 
     # Commands
 
-    def attach(
-        self, run: int, task: str, limits: LogLimits | None = None, announced: float | None = None
-    ) -> None:
-        """Take the run's output for the task from now on, what lies in the spool already included.
-
-        `announced` (epoch): a new run begins about then.
-        """
-        state = self._state(task)
-        if limits is not None:
-            self.set_limits(task, limits)
-        if (present := self._streams.get(run)) is not None:
-            present.closing = present.writerless = False
+    def attach(self, *attachments: Attachment) -> None:
+        """Take each run's output for its task from now on, what lies in the spool already included."""
+        fresh: dict[int, Attachment] = {}
+        for one in attachments:
+            state = self._state(one.task)
+            if one.limits is not None:
+                self.set_limits(one.task, one.limits)
+            if (present := self._streams.get(one.run)) is not None:
+                present.closing = present.writerless = False
+            else:
+                fresh[one.run] = one
+                state.trimming = True
+        if not fresh:
             return
         with self._writer.transaction():
-            known = self._writer.run_state(run)
-            opened = self._writer.open_run(run, task)
-            last_look = self._writer.last_time(self._writer.task(task)) if known else None
-        stream = Stream.resume(self._folder, opened, last_look, None if known else announced)
-        self._streams[run] = stream
-        owner = self._state(opened.task)
-        owner.streams.append(stream)
-        owner.streams.sort(key=lambda other: other.run)
-        state.trimming = True
+            opened = [self._open(one) for one in fresh.values()]
+        present_files = spool.files(self._folder)
+        for one, (run, last_look, known) in zip(fresh.values(), opened, strict=True):
+            keys = present_files.get(run.id, [])
+            stream = Stream.resume(self._folder, run, keys, last_look, None if known else one.announced)
+            self._streams[run.id] = stream
+            owner = self._state(run.task)
+            owner.streams.append(stream)
+            owner.streams.sort(key=lambda other: other.run)
+
+    def _open(self, one: Attachment) -> tuple[RunState, float | None, bool]:
+        """The run's row, when something of it was last stored, and whether it was there before."""
+        known = self._writer.run_state(one.run) is not None
+        opened = self._writer.open_run(one.run, one.task)
+        return opened, self._writer.last_time(self._writer.task(one.task)) if known else None, known
 
     def finish(self, run: int) -> None:
         """The run is over: store the rest once nobody can write any more."""
@@ -142,7 +160,7 @@ class IngestEngine:
         for run in sorted(spool.files(self._folder)):
             if run in runs:
                 fresh = run not in self._streams
-                self.attach(run, runs[run])
+                self.attach(Attachment(run, runs[run]))
                 if fresh:
                     self.finish(run)
 
@@ -198,6 +216,10 @@ class IngestEngine:
             elif stream.closing and not stream.writerless:
                 due = min(due, stream.check_at)
         return due
+
+    def pausing(self, now: float) -> bool:
+        """Whether a file is known to have grown that is not to be looked at yet."""
+        return any(stream.dirty and stream.next_look > now for stream in self._streams.values())
 
     def has_work(self) -> bool:
         """Whether there are whole lines or notes to store, due or not."""

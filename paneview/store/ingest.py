@@ -2,7 +2,7 @@
 
 One thread, one connection, one loop: wait for inotify or a command; read what is due, a bounded step of
 each task; store chunks and the new spool positions of all of them in one transaction; only then remove
-spool files. A task that floods is read in larger and rarer steps, never more than 256 KB of it at a time,
+spool files. A task that floods is read in larger and rarer steps, never more than 1 MB of it at a time,
 so it cannot starve another.
 
 Lines of a task are numbered in one order: its runs one after another, and notes (`append`: hook output,
@@ -27,7 +27,7 @@ from pathlib import Path
 
 from paneview.store import spool
 from paneview.store.database import StoreError, is_damaged
-from paneview.store.engine import IngestEngine
+from paneview.store.engine import Attachment, IngestEngine
 from paneview.store.limits import LogLimits
 from paneview.store.watch import Watch, watch_folder
 
@@ -37,7 +37,7 @@ HEARTBEAT = 1.0  # seconds between two rounds of housekeeping
 STALLED = 2.5  # seconds without a loop: the process was stopped, and cannot know when bytes came
 RETRY = 1.0  # seconds between two tries while nothing can be written
 PROGRESS = 1 / 60  # seconds between two progress calls
-PAUSE = 0.02  # seconds; longer waits than this can be cut short by a growing file
+PAUSE = 0.05  # seconds that other files go unnoticed while a flooding task is given a pause
 SPOOL_CAP = 2 << 30  # bytes that may wait in the spool while nothing can be stored
 LAST_ROUNDS = 2.0  # seconds that `stop` may take to store what lies in the spool
 
@@ -63,7 +63,7 @@ class LogIngest:
         self._path = path
         self._on_trouble = on_trouble
         self._on_progress: Callable[[Mapping[str, int]], None] = lambda _heads: None
-        self._commands: deque[Callable[[], None]] = deque()
+        self._commands: deque[Attachment | Callable[[], None]] = deque()
         self._wake_read, self._wake_write = os.pipe()
         os.set_blocking(self._wake_read, False)
         os.set_blocking(self._wake_write, False)
@@ -111,9 +111,11 @@ class LogIngest:
         """Take this run's output for the task. Best before it is spawned: then all its times are exact.
 
         A run that is known goes on where it was. `limits` hold for the task from now on; None leaves them.
+
+        The thread is not woken for it: it is before it looks at the run's first byte that it must know. So the runs of
+        fifty tasks that start together are taken together, and not while they are being started.
         """
-        now = time.time()
-        self._do(lambda: self._engine.attach(run, task, limits, now))
+        self._commands.append(Attachment(run, task, limits, time.time()))
 
     def set_limits(self, task: str, limits: LogLimits) -> None:
         """Keep this much of the task's log from now on."""
@@ -215,16 +217,30 @@ class LogIngest:
             self._on_trouble(None)
 
     def _run_commands(self) -> None:
-        """In order; one that finds no disk space stays first and is tried again."""
+        """In order; what finds no disk space stays first and is tried again."""
         while self._commands:
+            attachments = self._attachments()
+            done = max(len(attachments), 1)
             try:
-                self._commands[0]()
+                if attachments:
+                    self._engine.attach(*attachments)
+                elif callable(command := self._commands[0]):
+                    command()
             except (sqlite3.Error, StoreError, OSError):
+                done = 0
                 raise
-            except Exception:
-                self._commands.popleft()
-                raise
-            self._commands.popleft()
+            finally:
+                for _ in range(done):
+                    self._commands.popleft()
+
+    def _attachments(self) -> list[Attachment]:
+        """Those that come first of all that is to be done; others may add to it meanwhile."""
+        found: list[Attachment] = []
+        for index in range(len(self._commands)):
+            if not isinstance(command := self._commands[index], Attachment):
+                break
+            found.append(command)
+        return found
 
     def _last_rounds(self) -> None:
         deadline = time.monotonic() + LAST_ROUNDS
@@ -270,10 +286,13 @@ class LogIngest:
         due = max(due, self._retry_at)
         waiting = select.poll()
         waiting.register(self._wake_read, select.POLLIN)
-        # While a flooding task is given a pause, or nothing can be written, a growing file need not wake anyone.
-        pausing = now < work < now + PAUSE or self._retry_at > now
-        if (descriptor := self._watch.fileno()) is not None and not pausing:
-            waiting.register(descriptor, select.POLLIN)
+        # A growing file need not wake anyone while nothing can be written; and while a flooding task is given a pause,
+        # its own would all the time.
+        if self._retry_at <= now:
+            if self._engine.pausing(now):
+                due = min(due, now + PAUSE)
+            elif (descriptor := self._watch.fileno()) is not None:
+                waiting.register(descriptor, select.POLLIN)
         if waiting.poll(max(0.0, due - now) * 1000):
             self._empty_pipe()
 

@@ -24,6 +24,7 @@ from pathlib import Path
 from msgspec import Struct
 
 CLOCK = 0.1  # seconds; coarser than any file system's clock on Linux
+MODEST = 64 * 1024  # bytes; room for more than that is asked for only if there is as much to read
 Key = tuple[int, int]  # which attachment of the pipe, which file of it
 _PATTERN = re.compile(r"(\d+)(?:\.(\d+))?\.(\d{6,})\Z")
 
@@ -144,24 +145,26 @@ class RunFiles:
         extents: list[Extent] = []
         at_end, following = False, None
         while limit > 0:
-            data = self._pread(key, offset, limit)
-            if not data:
-                successor = self._following(key)
-                if successor is None:
-                    at_end = True
-                    break
-                # The writer may have appended between the read and the birth of the next file.
-                data = self._pread(key, offset, limit)
-                if not data and not successor[1]:
-                    at_end, following = True, successor[0]
-                    break
-                if not data:
-                    key, offset = successor[0], 0
-                    continue
-            parts.append(data)
-            extents.append(Extent(key, offset, len(data)))
-            offset += len(data)
-            limit -= len(data)
+            asked, data = limit, self._pread(key, offset, limit)
+            if data:
+                parts.append(data)
+                extents.append(Extent(key, offset, len(data)))
+                offset += len(data)
+                limit -= len(data)
+            if len(data) == asked:
+                break
+            # That was all, for now: what is written meanwhile is for the next call, a writer is not run after.
+            successor = self._following(key)
+            if successor is None:
+                at_end = True
+                break
+            # It may have appended between the read and the birth of the next file.
+            if self._pread(key, offset, 1):
+                continue
+            if not successor[1]:
+                at_end, following = True, successor[0]
+                break
+            key, offset = successor[0], 0
         return Block(b"".join(parts), tuple(extents), at_end, following, (key, offset))
 
     def backlog(self, key: Key, offset: int) -> tuple[int, float]:
@@ -209,7 +212,11 @@ class RunFiles:
 
     def _pread(self, key: Key, offset: int, limit: int) -> bytes:
         descriptor = self._descriptor(key)
-        return b"" if descriptor is None else os.pread(descriptor, limit, offset)
+        if descriptor is None:
+            return b""
+        if limit > MODEST:
+            limit = min(limit, max(os.fstat(descriptor).st_size - offset, 0))
+        return os.pread(descriptor, limit, offset)
 
     def _descriptor(self, key: Key) -> int | None:
         if (descriptor := self._open.get(key)) is None:
@@ -248,8 +255,11 @@ def command_lines() -> list[bytes] | None:
     lines = []
     for name in os.listdir("/proc"):
         if name.isdigit():
-            with suppress(OSError):  # it ended meanwhile
-                lines.append(Path(f"/proc/{name}/cmdline").read_bytes())
+            with (
+                suppress(OSError),
+                open(f"/proc/{name}/cmdline", "rb", buffering=0) as file,
+            ):  # it ended meanwhile
+                lines.append(file.read())
     return lines
 
 

@@ -15,6 +15,7 @@ their times lie between the last look and the file's last change.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from msgspec import Struct
@@ -23,14 +24,15 @@ from paneview.store.chunks import CHUNK, full_chunks
 from paneview.store.spool import Block, Key, RunFiles, files
 from paneview.store.writer import RunState, When
 
-BLOCK = 256 * 1024  # bytes a stream may bring into one transaction
+BLOCK = 1024 * 1024  # bytes a stream may bring into one transaction
 AT_ONCE = 16 * 1024  # so many bytes are stored without waiting for more
 DELAY = 0.5  # seconds that fewer bytes may wait
 MOST_MARKS = 500
 JUST_BEGUN = 1.0  # seconds that a run may have lived before it was attached, and its times still be exact
 EXACT = 0.2  # seconds; a narrower bracket is as good as the clock
-# After a look at that many new bytes the next one waits so long: large steps cost less than small ones.
-PACE = ((64 * 1024, 0.015), (4 * 1024, 0.006), (1, 0.002))
+# After a look at that many new bytes the next one waits so long: large steps cost less than small ones, and while a
+# task floods every core is busy with the flood itself. The longest is what a line's time may be late.
+PACE = ((BLOCK, EXACT), (256 * 1024, 0.1), (64 * 1024, 0.05), (4 * 1024, 0.006), (1, 0.002))
 NEVER = float("inf")
 
 
@@ -78,6 +80,7 @@ class Stream(Struct):
     seen: int = 0  # bytes behind the position that were looked at
     seen_lines: int = 0
     seen_open: bool = False  # they end inside a line
+    burst: int = 0  # bytes that were stored since the last pause
     marks: list[tuple[int, float]] = []  # from which of them on they came when
     last_look: float | None = None  # everything before is stored or seen
     backlog: Backlog | None = None
@@ -90,13 +93,19 @@ class Stream(Struct):
     dropped: int = 0  # bytes that were given up and are not told yet
 
     @classmethod
-    def resume(cls, folder: Path, state: RunState, last_look: float | None, attached: float | None) -> Stream:
-        """Go on where the database says; a file that was removed unread is skipped.
+    def resume(
+        cls,
+        folder: Path,
+        state: RunState,
+        keys: Sequence[Key],
+        last_look: float | None,
+        attached: float | None,
+    ) -> Stream:
+        """Go on where the database says, in the files that there are; one that was removed unread is skipped.
 
         `last_look` is when something of the run was last stored; `attached` when a new run was announced.
         """
         key, offset, segment = state.key, state.offset, state.segment
-        keys = files(folder).get(state.id, [])
         if keys and key not in keys and keys[-1] > key:
             key, offset, segment = next(other for other in keys if other > key), 0, segment + 1
         run_files = RunFiles(folder, state.id)
@@ -214,7 +223,11 @@ class Stream(Struct):
         self.key, self.offset, self.segment, self.dropped = taken.key, taken.offset, taken.segment, 0
         self.dirty = taken.again
         self.store_by = now if taken.more else NEVER
-        self.next_look = now if taken.more else now + _pause(len(taken.data))
+        self.burst += len(taken.data)
+        self.next_look = now
+        if not taken.more:
+            self.next_look += _pause(self.burst)
+            self.burst = 0
 
     def _unsee(self, size: int) -> None:
         """The first `size` bytes are no longer in front."""

@@ -16,7 +16,7 @@ from pathlib import Path
 
 SIZE = 2 * 1024 * 1024  # bytes of supervisor.log; one older file is kept
 WAITING = 10_000  # records for a place that does not take them; more are dropped
-GATHER = 0.05  # seconds from the first of some records until they are written
+GATHER = 0.5  # seconds from the first of some records until they are written, if none of them is a warning
 LAST_WORDS = 1.0  # seconds to write the rest at the end
 
 
@@ -24,7 +24,8 @@ class Background(logging.Handler):
     """Hands records to another handler on a thread, in their order.
 
     The thread sleeps for a moment before it writes what has gathered: woken by each record it would take turns with the
-    event loop, a third of a millisecond every time.
+    event loop, a third of a millisecond every time, and most of all while fifty tasks are being started. Warnings are
+    written at once.
     """
 
     def __init__(self, target: logging.Handler) -> None:
@@ -32,7 +33,8 @@ class Background(logging.Handler):
         self._target = target
         self._waiting: deque[logging.LogRecord] = deque()
         self._some = threading.Event()
-        self._ended = threading.Event()
+        self._at_once = threading.Event()
+        self._ended = False
         self._thread = threading.Thread(
             target=self._write, name=f"log to {type(target).__name__}", daemon=True
         )
@@ -44,19 +46,26 @@ class Background(logging.Handler):
             self._waiting.append(record)
         if not self._some.is_set():
             self._some.set()
+        if record.levelno >= logging.WARNING:
+            self._at_once.set()
 
     def close(self) -> None:
         """Write what is waiting, as far as that is quickly done."""
-        self._ended.set()
+        self._ended = True
+        self._at_once.set()
         self._some.set()
         self._thread.join(LAST_WORDS)
         super().close()
 
     def _write(self) -> None:
-        while self._some.wait() and not self._ended.wait(GATHER):
-            self._some.clear()  # before what is there is taken: whoever comes now sets it again
+        while not self._ended:
+            self._some.wait()
+            self._at_once.wait(GATHER)
+            # Before what is there is taken: whoever comes now sets them again.
+            self._some.clear()
+            self._at_once.clear()
             self._write_waiting()
-        self._write_waiting()
+        self._write_waiting()  # what came before the end, and after the last look
         self._target.close()
 
     def _write_waiting(self) -> None:
@@ -65,7 +74,12 @@ class Background(logging.Handler):
 
 
 def set_up(file: Path) -> None:
-    """Log to this file and to standard output from now on."""
+    """Log to this file and to standard output from now on.
+
+    What no line of it shows is not looked up for each record, as Python's guide to logging advises.
+    """
+    logging._srcfile = None
+    logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
     to_file = RotatingFileHandler(file, maxBytes=SIZE, backupCount=1, encoding="utf-8")
     line = logging.Formatter("%(asctime)s.%(msecs)03dZ %(levelname)s %(message)s", "%Y-%m-%dT%H:%M:%S")
     line.converter = time.gmtime

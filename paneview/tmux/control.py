@@ -4,8 +4,8 @@ One round trip takes 0.1 ms where a tmux process takes 3. Commands go in groups,
 each: tmux runs a group without any other client between, and drops the rest of it after an error. Each
 group therefore begins with a command that prints a tag, random per client: replies are matched by tag,
 never by counting across groups, and neither an error nor a hook's output can put one group's replies under
-another's name. Lines that are sent while the event loop does other things go out in one write. ``%output``
-is switched off: output is read from the spool alone.
+another's name. Lines that are sent while the event loop does other things go out in few writes. ``%output`` is
+switched off: output is read from the spool alone.
 """
 
 from __future__ import annotations
@@ -26,6 +26,8 @@ _READ_SIZE = 1 << 18
 # A local server answers in milliseconds; on a machine that swaps it may take seconds.
 _START_TIMEOUT = 15.0  # seconds
 _CLOSE_TIMEOUT = 3.0  # seconds
+# Groups in one write: while fifty tasks are made ready to be started, tmux starts the first of them already.
+_AT_ONCE = 4
 _PR_SET_PDEATHSIG = 1
 _prctl = getattr(ctypes.CDLL(None), "prctl", None) if sys.platform == "linux" else None
 
@@ -111,6 +113,8 @@ class ControlClient:
             asyncio.get_running_loop().call_soon(self._flush)
         # A surrogate stands for a byte that is no UTF-8, as Python reads arguments and the environment.
         self._lines.append(" ; ".join((tag, *commands)).encode("utf-8", "surrogateescape") + b"\n")
+        if len(self._lines) == _AT_ONCE:
+            self._flush()
         return reply
 
     async def close(self) -> None:

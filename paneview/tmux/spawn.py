@@ -81,12 +81,13 @@ class PaneInfo:
 
 def check_spec(spec: SpawnSpec) -> None:
     """Raise TmuxError where tmux would silently take another folder or lose the output."""
-    if not spec.cwd.is_dir():
+    # Asked for every run, and of the system itself: by way of Path it takes three times as long.
+    if not os.path.isdir(spec.cwd):
         raise TmuxError(f"the working folder does not exist: {spec.cwd}")
     if not os.access(spec.cwd, os.X_OK):
         raise TmuxError(f"the working folder may not be entered: {spec.cwd}")
     for folder in (spec.spool_prefix.parent, spec.exit_file.parent):
-        if not folder.is_dir():
+        if not os.path.isdir(folder):
             raise TmuxError(f"the folder does not exist: {folder}")
 
 

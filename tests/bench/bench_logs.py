@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import AbstractContextManager
 
 from tests.bench.bench_answers import status_ms
@@ -21,7 +21,7 @@ def rows(settings: Settings) -> Iterator[Row]:
     """``seq`` under paneview beside ``seq`` in a bare tmux, and ``status`` during it beside ``status`` at rest."""
     lines = LINES // 10 if settings.quick else LINES
     stored, alone, piped, own, busy, idle = [], [], [], [], [], []
-    for _ in range(settings.runs(5)):
+    for _ in range(settings.runs(9)):
         alone.append(seq(lines, piped=False))
         piped.append(seq(lines, piped=True))
         with _task(lines) as ours:
@@ -32,7 +32,7 @@ def rows(settings: Settings) -> Iterator[Row]:
         # By itself: on few cores a program that asks all the time is what holds the others up.
         with _task(lines) as ours:
             idle += [status_ms(ours) for _ in range(10)]
-            _flood(ours, lines, meanwhile=lambda ours=ours: busy.append(status_ms(ours)))  # type: ignore[misc]
+            busy += _status_meanwhile(ours, lines)
     floors = [
         Reference("bare tmux", percentile(alone, 0.5)),
         Reference("bare tmux, piped to a file", percentile(piped, 0.5)),
@@ -49,18 +49,28 @@ def _task(lines: int) -> AbstractContextManager[Project]:
     )
 
 
-def _flood(
-    ours: Project, lines: int, meanwhile: Callable[[], object] = lambda: time.sleep(0.05)
-) -> tuple[float, float]:
-    """Seconds from the start until all lines are stored, and seconds that seq itself took."""
+def _flood(ours: Project, lines: int) -> tuple[float, float]:
+    """Seconds from the start until all lines are stored, and seconds that seq itself took.
+
+    Nothing is asked before it has ended: it is not to be held up by the one who measures.
+    """
     start = time.perf_counter()
     ours.place.spawn(PANEVIEW, "start", cwd=ours.folder)
     began, _ = ours.place.bell.wait(lambda line: line.startswith("began"))
-    while _stored(ours) < lines:
-        meanwhile()
-    stored = time.perf_counter()
     ended, _ = ours.place.bell.wait(lambda line: line.startswith("ended"))
-    return stored - start, ended - began
+    while _stored(ours) < lines:
+        time.sleep(0.01)
+    return time.perf_counter() - start, ended - began
+
+
+def _status_meanwhile(ours: Project, lines: int) -> list[float]:
+    """Milliseconds of each ``status`` while the lines come, one after the other."""
+    ours.place.spawn(PANEVIEW, "start", cwd=ours.folder)
+    ours.place.bell.wait(lambda line: line.startswith("began"))
+    taken = []
+    while _stored(ours) < lines:
+        taken.append(status_ms(ours))
+    return taken
 
 
 def _stored(ours: Project) -> int:

@@ -13,7 +13,7 @@ from pathlib import Path
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from paneview.store.engine import IngestEngine
+from paneview.store.engine import Attachment, IngestEngine
 from paneview.store.reader import Line, LogReader
 from paneview.store.spool import end_of
 from tests.store.helpers import EVERYTHING, Pipe, read_all, settle
@@ -58,7 +58,7 @@ class World:
             self.pipes[-1].close()
             self.engine.finish(len(self.pipes))
         self.pipes.append(Pipe(self.spool, len(self.pipes) + 1))
-        self.engine.attach(len(self.pipes), "task", EVERYTHING)
+        self.engine.attach(Attachment(len(self.pipes), "task", EVERYTHING))
 
     def do(self, step: str, given: bytes | int) -> None:
         pipe = self.pipes[-1]
@@ -78,7 +78,7 @@ class World:
             self.engine = IngestEngine(self.path, self.spool)
             self.engine.open()
             self.engine.resume()
-            self.engine.attach(len(self.pipes), "task", EVERYTHING)
+            self.engine.attach(Attachment(len(self.pipes), "task", EVERYTHING))
         elif step == "note":
             self.notes += 1
             place = end_of(self.spool, len(self.pipes))
