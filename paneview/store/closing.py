@@ -1,10 +1,10 @@
 """When a finished run is really over: nobody can write to its spool any more.
 
 A run's process may be gone while its last output is still on its way through tmux and `split`. Whoever
-holds the newest spool file open for writing is asked for by a lease. Before there is a file, two seconds of
-silence have to do, and then the command lines of the processes that live: to read them all takes
-milliseconds, and the writer of a run that has printed nothing lives as long as tmux keeps the pane. Where
-neither can be told, silence has to do.
+holds the newest spool file open for writing is asked for by a lease; before there is a file, by the command
+lines of the processes that live. To read them all takes milliseconds, so that is done soon, for all such
+runs together, and then not before two seconds of silence: the writer of a run that has printed nothing lives
+as long as tmux keeps the pane. Where neither can be told, silence has to do.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from paneview.store.stream import Stream
 
 QUIET = 2.0  # seconds without a byte after which a finished run counts as drained, come what may
 SHORTEST, LONGEST = 0.01, 1.0  # seconds between two looks
-UNWRITTEN = 0.5  # seconds between two looks, at least, at the writer of a run without a file
+TOGETHER = 0.25  # seconds: the grid of times at which writers without a file are looked for
 
 
 def look_for_writers(streams: Iterable[Stream], folder: Path, now: float) -> list[int]:
@@ -28,8 +28,8 @@ def look_for_writers(streams: Iterable[Stream], folder: Path, now: float) -> lis
         if not stream.closing or stream.writerless or stream.dirty or stream.check_at > now:
             continue
         exists, silent = stream.files.exists(stream.key), now - stream.quiet_since >= QUIET
-        if not exists and not silent:
-            stream.check_at = stream.quiet_since + QUIET
+        if not exists and not stream.check_at:
+            stream.check_at = _together(now)
             continue
         writer = stream.files.has_writer(stream.key) if exists else None
         if writer is None and lines is None:
@@ -42,9 +42,16 @@ def look_for_writers(streams: Iterable[Stream], folder: Path, now: float) -> lis
             continue
         if silent:
             quiet.append(stream.run)
-        stream.check_wait = min(max(stream.check_wait * 2, SHORTEST if exists else UNWRITTEN), LONGEST)
-        stream.check_at = now + stream.check_wait
+        if exists:
+            stream.check_wait = min(max(stream.check_wait * 2, SHORTEST), LONGEST)
+            stream.check_at = now + stream.check_wait
+        else:
+            stream.check_at = _together(now if silent else stream.quiet_since + QUIET)
     return quiet
+
+
+def _together(after: float) -> float:
+    return (after // TOGETHER + 1) * TOGETHER
 
 
 def _judge(stream: Stream, writer: bool | None, *, silent: bool) -> bool:
