@@ -177,6 +177,22 @@ def test_progress_is_told_sixty_times_a_second_at_most(ingest: LogIngest, spool:
     assert len(calls) <= (time.monotonic() - begin) * 60 + 2
 
 
+def test_runs_that_begin_together_are_taken_in_together(
+    ingest: LogIngest, reader: LogReader, spool: Path
+) -> None:
+    for run in range(1, 51):
+        ingest.attach(run, f"task{run % 10}", EVERYTHING)
+    with Pipe(spool, 50) as pipe:
+        pipe.write(b"the last to come is the first to print\n")
+        wait_until(lambda: stored(reader, 1, "task0"))
+    wait_until(lambda: len(reader.tasks()) == 10)
+    for run in range(1, 51):
+        ingest.finish(run)
+    for run in range(1, 51):
+        ingest.drained(run).result(20)
+    assert [span.run for span in reader.runs("task0")] == [50]
+
+
 def test_a_run_without_output_is_drained_at_once(ingest: LogIngest, spool: Path) -> None:
     ingest.attach(1, "web", EVERYTHING)
     over(ingest, 1)

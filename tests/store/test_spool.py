@@ -45,6 +45,21 @@ def test_a_run_is_read_as_one_stream(spool: Path) -> None:
     run.close()
 
 
+def test_what_is_read_at_once_is_as_much_as_there_was(spool: Path) -> None:
+    run, first, second = RunFiles(spool, 1), os.urandom(300_000), os.urandom(200_000)
+    with Pipe(spool, 1) as pipe:
+        pipe.write(first)
+        pipe.rotate()
+        pipe.write(second)
+        block = run.read((0, 0), 0, 1 << 20)
+        assert (block.data, block.at_end, block.end) == (first + second, True, ((0, 1), 200_000))
+        assert [extent.size for extent in block.extents] == [300_000, 200_000]
+        pipe.write(b"more")
+    more = run.read(*block.end, 1 << 20)
+    assert (more.data, more.at_end) == (b"more", True)
+    run.close()
+
+
 def test_a_block_does_not_reach_over_a_gap(spool: Path) -> None:
     with Pipe(spool, 1) as pipe:
         pipe.write(b"before the gap")
