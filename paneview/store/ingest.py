@@ -108,12 +108,17 @@ class LogIngest:
         return task in self._engine.unfinished
 
     def attach(self, run: int, task: str, limits: LogLimits | None = None) -> None:
-        """Take this run's output for the task. Best before it is spawned: then all its times are exact.
+        """Take this run's output for the task. A run that is known goes on where it was.
 
-        A run that is known goes on where it was. `limits` hold for the task from now on; None leaves them.
+        `limits` hold for the task from now on; None leaves them.
+        """
+        self._do(Attachment(run, task, limits, time.time()))
+
+    def announce(self, run: int, task: str, limits: LogLimits | None = None) -> None:
+        """`attach` a run that is about to be spawned: then all its times are exact.
 
         The thread is not woken for it: it is before it looks at the run's first byte that it must know. So the runs of
-        fifty tasks that start together are taken together, and not while they are being started.
+        fifty tasks that start together are taken in together, and not while they are being started.
         """
         self._commands.append(Attachment(run, task, limits, time.time()))
 
@@ -159,7 +164,7 @@ class LogIngest:
 
     # The thread
 
-    def _do(self, command: Callable[[], None], done: Future[None] | None = None) -> None:
+    def _do(self, command: Attachment | Callable[[], None], done: Future[None] | None = None) -> None:
         """Have the thread do it. A future that it would resolve is cancelled when nothing is done any
         more."""
         self._commands.append(command)

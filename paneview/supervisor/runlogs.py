@@ -64,10 +64,14 @@ class RunLogs:
             if pane.dead and pane.run not in self._known:
                 self._end_writer_later(pane.run)
 
+    def announce(self, run: int, task: Task) -> None:
+        """What this run, which is about to begin, prints will belong to ``task``."""
+        self._know(run, task)
+        self._ingest.announce(run, task.name, limits_of(task))
+
     def attach(self, run: int, task: Task) -> None:
-        """What this run prints belongs to ``task``."""
-        self._attached[run] = task.name
-        self._known.add(run)
+        """What this run has printed and prints belongs to ``task``."""
+        self._know(run, task)
         self._ingest.attach(run, task.name, limits_of(task))
 
     def finish(self, run: int) -> None:
@@ -94,6 +98,10 @@ class RunLogs:
                         await self._mend(pane.pane_id, pane.task, pane.run)
             except TmuxError as error:
                 logger.warning("the panes' pipes cannot be looked at: %s", error)
+
+    def _know(self, run: int, task: Task) -> None:
+        self._attached[run] = task.name
+        self._known.add(run)
 
     def _end_writer_later(self, run: int) -> None:
         ending = asyncio.get_running_loop().create_task(self._end_writer(run))

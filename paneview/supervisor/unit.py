@@ -260,9 +260,8 @@ class Unit:
         await durable
         run = self._services.journal.new_run()
         pane = self.row.pane_id if self.row else None
-        self._services.logs.attach(
-            run, self.task
-        )  # before there is anything to read, so all its times are exact
+        # Before there is anything to read, so all its times are exact.
+        self._services.logs.announce(run, self.task)
         try:
             live, row = await self._services.launcher.launch(self.task, run, pane)
         except LaunchError as error:

@@ -181,7 +181,7 @@ def test_runs_that_begin_together_are_taken_in_together(
     ingest: LogIngest, reader: LogReader, spool: Path
 ) -> None:
     for run in range(1, 51):
-        ingest.attach(run, f"task{run % 10}", EVERYTHING)
+        ingest.announce(run, f"task{run % 10}", EVERYTHING)
     with Pipe(spool, 50) as pipe:
         pipe.write(b"the last to come is the first to print\n")
         wait_until(lambda: stored(reader, 1, "task0"))
