@@ -234,6 +234,9 @@ class LogIngest:
             except (sqlite3.Error, StoreError, OSError):
                 done = 0
                 raise
+            except Exception:
+                done = 1  # a defect of ours: what it does not concern is tried again
+                raise
             finally:
                 for _ in range(done):
                     self._commands.popleft()

@@ -255,10 +255,8 @@ def command_lines() -> list[bytes] | None:
     lines = []
     for name in os.listdir("/proc"):
         if name.isdigit():
-            with (
-                suppress(OSError),
-                open(f"/proc/{name}/cmdline", "rb", buffering=0) as file,
-            ):  # it ended meanwhile
+            # It may have ended meanwhile.
+            with suppress(OSError), open(f"/proc/{name}/cmdline", "rb", buffering=0) as file:
                 lines.append(file.read())
     return lines
 
