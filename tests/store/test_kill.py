@@ -73,10 +73,12 @@ def kill_again_and_again(folder: Path, times: int, seed: int) -> int:
     assert nursery.stdout
     with writer(folder, spool, seed), nursery, LogReader(path, spool) as reader:
         seen = 0
-        for _ in range(times):
+        for number in range(times):
             nursery.stdin.write(dice.choice(["go\n", "go\n", "note\n"]))
             pid = int(nursery.stdout.readline())
-            time.sleep(dice.choice([0.0, 0.005, 0.02, 0.08]) * dice.random())
+            # Where the disk is so busy that none gets as far as to begin, the next has a little more time.
+            more = 0.0 if hits else 0.01 * number
+            time.sleep(dice.choice([0.0, 0.005, 0.02, 0.08]) * dice.random() + more)
             os.kill(pid, signal.SIGKILL)
             end = reader.end("task")
             assert end >= seen
@@ -108,7 +110,7 @@ def verify(folder: Path) -> None:
 
 
 def test_every_line_once_whatever_is_killed_when(tmp_path: Path) -> None:
-    assert kill_again_and_again(tmp_path, 40, seed=7) > 0  # how many come too early depends on the machine
+    assert kill_again_and_again(tmp_path, 40, seed=7) > 0
     verify(tmp_path)
 
 
