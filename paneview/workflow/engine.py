@@ -105,8 +105,10 @@ class Engine:
         """Begin all that is due and not begun."""
         if self.leader is None or flow.home != self.home.name:
             return
-        wanted = due(flow)
         with self._lock:
+            # Another thread may have told it something meanwhile: what follows from that is not to be called off.
+            flow = self.shelf.remembered(flow.id) or flow
+            wanted = due(flow)
             for one in [one for one in self._in_hand if one[0] == flow.id and one[1] not in wanted]:
                 self._in_hand.discard(one)
                 self._call_off(*one)

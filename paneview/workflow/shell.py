@@ -71,7 +71,8 @@ class Shell:
         """Exit code and the end of what it printed; no code: it took too long or could not be run."""
         mark = f"workflow-{name}"
         _end_left(mark)
-        stop = self._stops.setdefault(name, threading.Event())
+        # Of this run alone: one of the same name that was called off may still be ending.
+        stop = self._stops[name] = threading.Event()
         if self._ended.is_set():
             stop.set()
         limit = _Limit(timeout, stop)
@@ -87,7 +88,8 @@ class Shell:
         except OSError as error:
             return None, f"{command!r} could not be run in {cwd}: {error.strerror}"
         finally:
-            del self._stops[name]
+            if self._stops.get(name) is stop:
+                del self._stops[name]
             _end_left(mark)
         tail = "\n".join(part for part in (ended.output.rstrip(), ended.errors) if part)[-TAIL:]
         if ended.cut:

@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 
 from paneview.store.closing import look_for_writers
-from paneview.store.spool import prefix
+from paneview.store.spool import command_lines, is_named, prefix
 from paneview.store.stream import Stream
 from paneview.store.writer import RunState
+from tests.harness import wait_until
 from tests.store.helpers import Pipe
 
 linux = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="silence has to do")
@@ -31,6 +32,7 @@ def test_runs_that_printed_nothing_are_looked_for_together(spool: Path) -> None:
         ["split", "-b", "16m", "-a", "6", "-d", "-", prefix(spool, 3)], stdin=subprocess.PIPE
     )
     with split:
+        wait_until(lambda: is_named(prefix(spool, 3), command_lines() or []))
         for stream in streams:
             look_for_writers(streams, spool, stream.quiet_since)
         assert {stream.check_at for stream in streams} == {100.25}

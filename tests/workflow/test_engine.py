@@ -242,3 +242,25 @@ def test_lines_are_counted_without_touching_the_index(tmp_path: Path) -> None:
         assert before.strip() in after
         assert "A  staged.txt" in after
         assert "?? new.txt" in after
+
+
+def test_a_look_at_how_it_was_calls_nothing_off(tmp_path: Path) -> None:
+    text = """
+        [workflows.x]
+        [[workflows.x.phases]]
+        name = "work"
+        role = "worker"
+        prompt = "{{task}}"
+        retries = 0
+        verify = "touch began; until test -e go; do sleep 0.05; done"
+    """
+    with stage(tmp_path, text) as play:
+        one = play.orchestrate()
+        play.work("worker")
+        name = play.ask(one)
+        before = one.engine().shelf.get(name)
+        wait_until((play.root / "began").exists, 20)
+        one.engine().advance(before)  # as a thread does that has read it a moment too early
+        (play.root / "go").touch()
+        flow = play.until(one, name)
+        assert (flow.status, flow.reason) == ("done", "")
