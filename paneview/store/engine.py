@@ -121,7 +121,7 @@ class IngestEngine:
         if not fresh:
             return
         with self._writer.transaction():
-            opened = [self._open(one) for one in fresh.values()]
+            opened = [self._open_run(one) for one in fresh.values()]
         present_files = spool.files(self._folder)
         for one, (run, last_look, known) in zip(fresh.values(), opened, strict=True):
             keys = present_files.get(run.id, [])
@@ -131,7 +131,7 @@ class IngestEngine:
             owner.streams.append(stream)
             owner.streams.sort(key=lambda other: other.run)
 
-    def _open(self, one: Attachment) -> tuple[RunState, float | None, bool]:
+    def _open_run(self, one: Attachment) -> tuple[RunState, float | None, bool]:
         """The run's row, when something of it was last stored, and whether it was there before."""
         known = self._writer.run_state(one.run) is not None
         opened = self._writer.open_run(one.run, one.task)

@@ -133,9 +133,7 @@ def run_values(run: RunRow) -> tuple[Any, ...]:
 
 def event_values(event: EventRow) -> tuple[Any, ...]:
     """An event as the values of `PUT_EVENT`."""
-    detail = "{}"  # of most events
-    if event.detail:
-        detail = json.dumps(dict(event.detail), ensure_ascii=False, separators=(",", ":"), default=str)
+    detail = json.dumps(dict(event.detail), ensure_ascii=False, separators=(",", ":"), default=str)
     return (event.id, event.ts, event.kind, event.task, event.run, event.cause, event.actor, detail)
 
 

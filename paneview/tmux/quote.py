@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from functools import lru_cache
 
 _SIGNS = re.compile(r"#+(?![#\[])")
 _PLAIN = re.compile(r"[A-Za-z0-9_./:@=+,-]+")
@@ -27,12 +26,9 @@ def quote(text: str) -> str:
     return f"'{text}'"
 
 
-_known = lru_cache(256)(quote)  # most arguments are the same words again and again
-
-
 def command(*arguments: str) -> str:
     """One tmux command of these arguments."""
-    return " ".join(map(_known, arguments))
+    return " ".join(quote(argument) for argument in arguments)
 
 
 def literal_format(text: str) -> str:

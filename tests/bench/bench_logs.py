@@ -12,6 +12,8 @@ from tests.bench.floor import seq
 from tests.bench.place import PANEVIEW, Project, project
 from tests.bench.settings import Settings
 from tests.bench.table import Reference, Row, measured, percentile
+from tests.harness import wait_until
+from tests.terminal import PATIENCE
 
 LINES = 2_000_000
 PAGE = 100_000
@@ -58,8 +60,7 @@ def _flood(ours: Project, lines: int) -> tuple[float, float]:
     ours.place.spawn(PANEVIEW, "start", cwd=ours.folder)
     began, _ = ours.place.bell.wait(lambda line: line.startswith("began"))
     ended, _ = ours.place.bell.wait(lambda line: line.startswith("ended"))
-    while _stored(ours) < lines:
-        time.sleep(0.01)
+    wait_until(lambda: _stored(ours) >= lines, PATIENCE, 0.01)
     return time.perf_counter() - start, ended - began
 
 
