@@ -90,7 +90,7 @@ class WorkflowDesk:
     def _home(self) -> Home:
         assert self._project
         env = {**self._environ, **self._project.env}
-        return Home(self._project, self._folder, env)
+        return Home.named(self._project, self._folder, env)
 
     def _begin(self) -> Orchestrator:
         assert self._project

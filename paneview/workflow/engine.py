@@ -8,9 +8,9 @@ import re
 import secrets
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 
 from paneview.broker import Broker, BrokerError, Event, Leadership, StaleLeaderError, UnknownJobError
@@ -232,10 +232,11 @@ class Engine:
             or phase >= len(flow.plan.phases)
         ):
             return
-        if event.kind == "job_claimed":
-            self.tell(name, happenings.Claimed(phase, attempt))
-        else:
-            self._collect(flow, happenings.Run(phase, attempt))
+        with _one_flow(name):
+            if event.kind == "job_claimed":
+                self.tell(name, happenings.Claimed(phase, attempt))
+            else:
+                self._collect(flow, happenings.Run(phase, attempt))
 
     def look_round(self) -> float | None:
         """Do what is due, see what was missed, let time pass; seconds until something is due. Raises BrokerError."""
@@ -245,18 +246,23 @@ class Engine:
             self._looked = time.monotonic()
         following: list[float] = []
         for flow in self.active():
-            at = wake_at(flow)
-            if at is not None and at <= now:
-                flow = self.tell(flow.id, happenings.Ticked())  # noqa: PLW2901 - as it is now
-                at = wake_at(flow)
-            if at is not None:
-                following.append(at - now)
-            self.advance(flow)
-            if thorough:
-                for effect in due(flow):
-                    if isinstance(effect, happenings.Run):
-                        self._collect(flow, effect)
+            with _one_flow(flow.id):
+                if (at := self._look_at(flow, now, thorough=thorough)) is not None:
+                    following.append(at - now)
         return min(following, default=None)
+
+    def _look_at(self, flow: Workflow, now: float, *, thorough: bool) -> float | None:
+        """When something is due in it by itself, epoch seconds."""
+        at = wake_at(flow)
+        if at is not None and at <= now:
+            flow = self.tell(flow.id, happenings.Ticked())
+            at = wake_at(flow)
+        self.advance(flow)
+        if thorough:
+            for effect in due(flow):
+                if isinstance(effect, happenings.Run):
+                    self._collect(flow, effect)
+        return at
 
     def missed(self) -> None:
         """Events may have been missed: let the next look round see every job."""
@@ -276,11 +282,23 @@ class Engine:
     def take(self, home: Home) -> None:
         """The project's file has changed."""
         self.home = home
+        self._shell.environ = home.environ
 
     def close(self) -> None:
         """End what runs here; a successor begins it again."""
         self._shell.close()
         self._pool.shutdown(wait=True, cancel_futures=True)
+
+
+@contextmanager
+def _one_flow(name: str) -> Iterator[None]:
+    """What is wrong with one workflow holds up no other. Lets BrokerError through: that is wrong with all."""
+    try:
+        yield
+    except BrokerError:
+        raise
+    except Exception:
+        logger.exception("workflow %s: it could not be taken on", name)
 
 
 _OF_JOBS = ("job_claimed", "job_done", "job_dead", "job_cancelled")

@@ -34,8 +34,14 @@ def run(folder: str | Path, *args: str, env: Mapping[str, str] | None = None, ch
     """What a command of git prints. Raises `GitError`."""
     code, output, errors = run_code(folder, *args, env=env)
     if code and check:
-        raise GitError(errors.strip().splitlines()[-1] if errors.strip() else f"git {args[0]} failed")
+        raise GitError(_complaint(errors) or f"git {args[0]} failed")
     return output
+
+
+def _complaint(errors: str) -> str:
+    """What git says is wrong: without what it tells and advises besides."""
+    lines = [line.strip() for line in errors.splitlines() if line.strip()]
+    return "; ".join([line for line in lines if line.startswith(("error:", "fatal:"))] or lines[-1:])
 
 
 def run_code(folder: str | Path, *args: str, env: Mapping[str, str] | None = None) -> tuple[int, str, str]:
@@ -83,14 +89,24 @@ def add_all(root: str | Path, leave_out: tuple[str, ...], env: Mapping[str, str]
     """
     run(root, "add", "-A", env=env)
     for name in leave_out:
-        if not run_code(root, "ls-tree", "HEAD", "--", name)[1]:
+        if not knows(root, name):
             run(root, "rm", "-r", "-q", "--cached", "--ignore-unmatch", "--", name, env=env)
+
+
+def knows(root: str | Path, name: str) -> bool:
+    """Whether the last commit has something of this name. Raises `GitError`."""
+    return bool(run_code(root, "ls-tree", "HEAD", "--", name)[1])
+
+
+def is_ancestor(root: str | Path, older: str, newer: str) -> bool:
+    """Whether the newer commit has all of the older one. Raises `GitError`."""
+    return run_code(root, "merge-base", "--is-ancestor", older, newer)[0] == 0
 
 
 def changes(root: str | Path, before: str, after: str) -> Changes:
     """How much differs between two trees. Raises `GitError`."""
     lines = files = 0
-    for row in run(root, "diff-tree", "-r", "--numstat", before, after).splitlines():
+    for row in run(root, "diff-tree", "-r", "-z", "--numstat", before, after).split("\0")[:-1]:
         added, removed, _ = row.split("\t", 2)
         files += 1
         lines += 1 if added == "-" else int(added) + int(removed)

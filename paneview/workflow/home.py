@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -27,11 +28,8 @@ class Home:
     """Its state folder."""
     environ: Mapping[str, str]
     """What its shell commands inherit."""
-
-    @property
-    def name(self) -> str:
-        """Host and project: whose workflows are advanced here."""
-        return f"{self.project.queue.here}:{paths.project_key(self.project.file)}"
+    name: str
+    """Host and project: whose workflows are advanced here. It outlives another name of the host (see `named`)."""
 
     @property
     def worktrees(self) -> Path:
@@ -47,6 +45,23 @@ class Home:
     def shared(self) -> bool:
         """Other hosts may work for its queue."""
         return not self.project.queue.broker.startswith("sqlite")
+
+    @classmethod
+    def named(cls, project: Project, folder: Path, environ: Mapping[str, str]) -> Home:
+        """By the name that it was first known by, which is noted in its folder: a workflow belongs to it for good.
+
+        A laptop's host name changes with the network that it is in; by that, nobody would go on with what it began.
+        """
+        key = paths.project_key(project.file)
+        note = folder / "home"
+        with suppress(OSError, UnicodeDecodeError):
+            if (name := note.read_text().strip()).endswith(f":{key}"):
+                return cls(project, folder, environ, name)
+        name, draft = f"{project.queue.here}:{key}", folder / "home.draft"
+        with suppress(OSError):  # a full disk: noted next time
+            draft.write_text(f"{name}\n")
+            draft.replace(note)
+        return cls(project, folder, environ, name)
 
     def timeout(self, plan: PhasePlan) -> float:
         """Seconds that a phase's job may take."""

@@ -1,8 +1,13 @@
 """The working place of a workflow that is isolated: a git worktree on a branch of its own.
 
 It lies in ``worktrees/`` of the project's state folder. At the end its changes are committed on the branch
-``paneview/WORKFLOW``, finished or not, and the worktree goes if git sees no reason to keep it; nothing is forced. A
-branch on which nothing was done goes, too. Making one again where it is there already takes what is there.
+``paneview/WORKFLOW``, finished or not, and the worktree goes if that loses nothing: git sees no reason to keep it,
+what agents have committed is on that branch, and a copied file that git does not know is as it was. Else it is kept,
+which the workflow tells. A branch on which nothing was done goes, too. Making one again where it is there already takes
+what is there.
+
+A place is told to the workflow once it is made, and only then do agents come. So a place that was not told holds
+nobody's work: what the set-up has left in it is cleared away by force, and the next try begins at the HEAD of then.
 """
 
 from __future__ import annotations
@@ -35,34 +40,59 @@ class Places:
         root = git.top(flow.cwd)
         if root is None:
             raise GitError(f"{flow.cwd} is in no git repository: isolation needs one")
-        path, branch = self._folder / flow.id, f"paneview/{flow.id}"
-        ready = self._folder / f"{flow.id}.ready"
-        base = str(flow.place.get("base") or "") or git.run(root, "rev-parse", "--verify", "HEAD").strip()
-        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        if not ready.exists() or not path.exists():
-            self._check_out(root, path, branch, base)
+        path, branch = self._path(flow), _branch(flow)
+        fresh = not self._ready(flow).exists() or not path.exists()
+        head = git.run(root, "rev-parse", "--verify", "HEAD").strip()
+        base = str(flow.place.get("base") or head) if _is_told(flow) else head
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if fresh:
+            self._check_out(flow, root, base)
         inner = path / os.path.relpath(os.path.realpath(flow.cwd), os.path.realpath(root))
         place: dict[str, Any] = {
             "root": str(root), "path": str(path), "cwd": str(inner), "branch": branch, "base": base,
             "ports": flow.place.get("ports") or free_ports(flow.plan.ports, taken), "open": True,
         }  # fmt: skip
-        if not ready.exists():
-            _copy(root, path, flow.plan.copy)
-            self._set_up(flow, shell, place)
-            ready.touch(mode=0o600)
-        return place
+        if fresh:
+            try:
+                _copy(root, path, flow.plan.copy)
+                self._set_up(flow, shell, place)
+            except (GitError, OSError):
+                self._discard(flow, root)
+                raise
+            self._ready(flow).touch(mode=0o600)
+        known = None if fresh else flow.place.get("copies")
+        return {**place, "copies": known or _stamps(path, flow.plan.copy)}
 
-    def _check_out(self, root: Path, path: Path, branch: str, base: str) -> None:
+    def _path(self, flow: Workflow) -> Path:
+        return Path(str(flow.place.get("path") or self._folder / flow.id))
+
+    def _ready(self, flow: Workflow) -> Path:
+        """There once the place is made whole."""
+        return self._path(flow).with_name(f"{flow.id}.ready")
+
+    def _check_out(self, flow: Workflow, root: Path, base: str) -> None:
         git.run(root, "worktree", "prune")
-        if path.exists():  # its making was broken off: nobody has worked there
-            git.run_code(root, "worktree", "remove", "--force", "--force", str(path))
-            if path.exists():
-                raise GitError(f"{path} is there already; move it away")
-        exists = git.run_code(root, "rev-parse", "--verify", "-q", f"refs/heads/{branch}")[0] == 0
-        if exists:
+        self._discard(flow, root)  # its making was broken off
+        path, branch = self._path(flow), _branch(flow)
+        if _tip(root, branch):
             git.run(root, "worktree", "add", str(path), branch)
         else:
             git.run(root, "worktree", "add", "-b", branch, str(path), base)
+
+    def _discard(self, flow: Workflow, root: Path) -> None:
+        """Clear away what was not made whole: nobody has worked there. Raises `GitError`.
+
+        The branch of a place that was never told goes, too, unless it has what HEAD has not.
+        """
+        path, branch = self._path(flow), _branch(flow)
+        self._ready(flow).unlink(missing_ok=True)
+        if path.exists():
+            git.run_code(root, "worktree", "remove", "--force", "--force", str(path))
+        if path.exists():
+            raise GitError(f"{path} is there already; move it away")
+        tip = "" if _is_told(flow) else _tip(root, branch)
+        if tip and git.is_ancestor(root, tip, "HEAD"):
+            git.run(root, "branch", "-D", branch)
 
     def _set_up(self, flow: Workflow, shell: Shell, place: Mapping[str, Any]) -> None:
         if not flow.plan.setup:
@@ -80,18 +110,22 @@ class Places:
     def close(self, flow: Workflow) -> dict[str, Any]:
         """Commit what was done and clear away, as far as that loses nothing. Never raises."""
         place: dict[str, Any] = {"open": False}
-        path = Path(str(flow.place.get("path") or self._folder / flow.id))
+        path = self._path(flow)
         if not path.exists():
             return {**place, "kept": ""}
-        root = str(flow.place.get("root") or flow.cwd)
+        root = Path(str(flow.place.get("root") or flow.cwd))
         try:
+            if not _is_told(flow):
+                self._discard(flow, root)
+                return {**place, "kept": ""}
             place["commit"] = self._commit(flow, path)
-            self._uncopy(flow, Path(root), path)
+            _hold(flow, path)
+            self._uncopy(flow, root, path)
             git.run(root, "worktree", "remove", str(path))
-            (self._folder / f"{flow.id}.ready").unlink(missing_ok=True)
+            self._ready(flow).unlink(missing_ok=True)
             place["kept"] = ""
-            if not place["commit"] and self._is_empty(flow, root):
-                git.run(root, "branch", "-D", str(flow.place["branch"]))
+            if not place["commit"] and _tip(root, _branch(flow)) == flow.place.get("base"):
+                git.run(root, "branch", "-D", _branch(flow))
                 place["branch"] = ""
         except (GitError, OSError) as error:
             place["kept"] = f"{path} is kept: {error}"
@@ -111,17 +145,22 @@ class Places:
         return git.run(path, "rev-parse", "HEAD").strip()
 
     def _uncopy(self, flow: Workflow, root: Path, path: Path) -> None:
-        """Copies that nobody has changed need not be kept."""
+        """Copies that nobody has changed need not be kept. Raises `GitError` for a file that somebody has changed.
+
+        Git would let those go, for most that is worth copying is ignored. Folders are caches as a rule; git decides.
+        """
+        known = flow.place.get("copies") or {}
         for name in flow.plan.copy:
             source, copy = root / name, path / name
-            if copy.is_file() and source.is_file() and filecmp.cmp(source, copy, shallow=False):
+            if git.knows(path, name):
+                continue
+            if copy.is_file():
+                same = source.is_file() and filecmp.cmp(source, copy, shallow=False)
+                if not same and _stamp(copy) != known.get(name):
+                    raise GitError(f"{name}, which git does not know, was changed there")
                 copy.unlink()
             elif copy.is_dir() and source.is_dir() and _same(filecmp.dircmp(source, copy)):
                 shutil.rmtree(copy)
-
-    def _is_empty(self, flow: Workflow, root: str) -> bool:
-        tip = git.run(root, "rev-parse", "--verify", f"refs/heads/{flow.place['branch']}").strip()
-        return tip == flow.place.get("base")
 
     def conflicts(self, flow: Workflow, others: Iterable[Workflow]) -> list[dict[str, Any]]:
         """With which branches of other workflows, and with what the user has meanwhile, this work would collide."""
@@ -141,6 +180,46 @@ class Places:
                         {"workflow": workflow, "branch": branch if workflow else "HEAD", "files": files}
                     )
         return found
+
+
+def _branch(flow: Workflow) -> str:
+    return f"paneview/{flow.id}"
+
+
+def _is_told(flow: Workflow) -> bool:
+    """Whether its place was made whole, so that agents may have worked on its branch."""
+    return bool(flow.place.get("branch"))
+
+
+def _tip(root: Path, branch: str) -> str:
+    """The branch's commit; empty: there is no such branch."""
+    code, output, _ = git.run_code(root, "rev-parse", "--verify", "-q", f"refs/heads/{branch}")
+    return output.strip() if code == 0 else ""
+
+
+def _hold(flow: Workflow, path: Path) -> None:
+    """Have the branch follow HEAD, which goes with the worktree: an agent may have left the branch.
+
+    Raises `GitError` where that would take commits off the branch, as in the middle of a rebase.
+    """
+    branch = _branch(flow)
+    head, tip = git.run(path, "rev-parse", "HEAD").strip(), _tip(path, branch)
+    if tip and git.is_ancestor(path, head, tip):
+        return
+    if tip and not git.is_ancestor(path, tip, head):
+        raise GitError(f"its HEAD {head[:12]} is not on {branch}, and does not follow from it")
+    git.run(path, "update-ref", f"refs/heads/{branch}", head, tip)
+
+
+def _stamps(path: Path, names: Iterable[str]) -> dict[str, str]:
+    """Of the files among the copies."""
+    return {name: _stamp(path / name) for name in names if (path / name).is_file()}
+
+
+def _stamp(file: Path) -> str:
+    """What changes when somebody writes to it."""
+    about = file.stat()
+    return f"{about.st_size} {about.st_mtime_ns}"
 
 
 def _now(flow: Workflow) -> str:

@@ -26,7 +26,10 @@ def needs_diff(plan: PhasePlan) -> bool:
 
 
 def prompt(flow: Workflow, number: int, diff: str, mask: Mask) -> str:
-    """What the run is told: the whole, or what a session that is resumed has to hear."""
+    """What the run is told: the whole, or what a session that is resumed has to hear.
+
+    ``diff``: what was changed so far, or in brackets why there is none.
+    """
     plan, phase = flow.plan.phases[number], flow.phases[number]
     if phase.feedback and phase.session:
         return _again(flow, phase, mask)
@@ -49,7 +52,7 @@ def _fill(flow: Workflow, number: int, template: str, diff: str, mask: Mask) -> 
         if word == "task":
             return fence("task", flow.task, mask)
         if word == "diff":
-            return fence("diff", diff or "(nothing was changed)", mask)
+            return fence("diff", diff, mask)
         if word == "results":
             return results(flow, number, mask)
         return _value(word, lookup(known, word), mask)

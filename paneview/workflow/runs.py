@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import time
-from contextlib import suppress
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from paneview.agents.model import RunOutcome
+from paneview.agents.redact import Redactor
 from paneview.broker import Broker, Job, NewJob, Target
 from paneview.rules.workflow import Spent, Workflow, happenings, money
 from paneview.workflow import git, prompts
@@ -27,13 +30,13 @@ def submit(broker: Broker, home: Home, flow: Workflow, run: happenings.Run) -> b
     """Have a phase done, unless that was submitted before; whether it is new. Raises BrokerError."""
     plan, phase = flow.plan.phases[run.phase], flow.phases[run.phase]
     name = job_id(flow.id, run.phase, run.attempt)
-    before, diff = _look(flow, run.phase)
+    seen = _look(flow, run.phase)
     left = money.left_usd(flow)
     payload = {
         "workflow": flow.id,
         "phase": plan.name,
         "attempt": run.attempt,
-        "prompt": prompts.prompt(flow, run.phase, diff, home.masker.text),
+        "prompt": prompts.prompt(flow, run.phase, seen.diff, home.masker.text),
         "cwd": folder_of(flow),
         "resume": phase.session if phase.feedback else "",
         "schema": plan.schema if plan.output == "json" else None,
@@ -48,7 +51,12 @@ def submit(broker: Broker, home: Home, flow: Workflow, run: happenings.Run) -> b
             delay=max(0.0, phase.not_before - time.time()) if phase.not_before else 0.0,
             timeout=home.timeout(plan),
             group=flow.id,
-            meta={"workflow": flow.id, "phase": plan.name, "tree": before},
+            meta={
+                "workflow": flow.id,
+                "phase": plan.name,
+                "tree": seen.tree,
+                "uncounted": home.masker.text(seen.uncounted),
+            },
             submitted_by=f"workflow:{flow.plan.name}",
             id=name,
         )
@@ -63,21 +71,42 @@ def _host(home: Home, hosts: tuple[str, ...]) -> str:
     return here if home.shared else ""
 
 
-def _look(flow: Workflow, number: int) -> tuple[str, str]:
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    """A look at the folder before a run."""
+
+    tree: str = ""
+    """Its tree; empty: nobody wants it, or it could not be made."""
+    diff: str = "(nothing was changed)"
+    """What was changed so far, for the prompt."""
+    uncounted: str = ""
+    """Why there is no tree, though it is wanted."""
+
+
+def _look(flow: Workflow, number: int) -> _Seen:
     """The tree before the run, if it may change it, and what was changed so far, if its prompt shows that."""
     plan, folder = flow.plan.phases[number], folder_of(flow)
     wanted = prompts.needs_diff(plan)
     counted = plan.edits and _is_counted(flow, number)
     if not wanted and not counted:
-        return "", ""
-    with suppress(GitError):
+        return _Seen()
+    try:
         root = git.top(folder)
-        if root is None:
-            return "", ""
+        if root is None:  # nothing is ever counted there
+            return _Seen(diff=_unknown(f"{folder} is in no git repository"))
         tree = git.snapshot(root, flow.plan.copy)
-        base = _base(flow, root)
-        return tree, git.diff(root, base, tree) if wanted and base and base != tree else ""
-    return "", ""
+        base = _base(flow, root) if wanted else ""
+        if not wanted or (base and base == tree):
+            return _Seen(tree)
+        return _Seen(
+            tree, git.diff(root, base, tree) if base else _unknown("there is nothing to compare with")
+        )
+    except (GitError, OSError) as error:
+        return _Seen(diff=_unknown(str(error)), uncounted=str(error) if counted else "")
+
+
+def _unknown(why: str) -> str:
+    return f"(what was changed is not known: {why}; look at the files yourself)"
 
 
 def _is_counted(flow: Workflow, number: int) -> bool:
@@ -108,10 +137,15 @@ def collect(home: Home, flow: Workflow, run: happenings.Run, job: Job) -> happen
         return happenings.Ran(run.phase, run.attempt, status, error=words)
     try:
         outcome = RunOutcome.from_json(result.output)
-    except (ValueError, TypeError, KeyError) as error:
+        return _ran(home.masker, flow, run, outcome, job.meta)
+    except (ValueError, TypeError, KeyError, AttributeError) as error:  # any worker may bring anything
         return happenings.Ran(run.phase, run.attempt, "failed", error=f"its result can't be read: {error}")
-    masker = home.masker
-    changed = _changed(flow, str(job.meta.get("tree") or ""))
+
+
+def _ran(
+    masker: Redactor, flow: Workflow, run: happenings.Run, outcome: RunOutcome, meta: Mapping[str, Any]
+) -> happenings.Ran:
+    changed, uncounted = _changed(flow, str(meta.get("tree") or "")), str(meta.get("uncounted") or "")
     return happenings.Ran(
         run.phase,
         run.attempt,
@@ -123,8 +157,9 @@ def collect(home: Home, flow: Workflow, run: happenings.Run, job: Job) -> happen
         denials=tuple(dict.fromkeys(denial.tool for denial in outcome.denials)),
         resumed=outcome.resumed > 0,
         reset_at=outcome.reset_at,
-        lines=changed.lines if changed else None,
-        files=changed.files if changed else None,
+        lines=changed.lines if isinstance(changed, git.Changes) else None,
+        files=changed.files if isinstance(changed, git.Changes) else None,
+        uncounted=masker.text(changed if isinstance(changed, str) else uncounted),
         spent=_spent(outcome),
     )
 
@@ -143,11 +178,15 @@ def _spent(outcome: RunOutcome) -> Spent:
     )
 
 
-def _changed(flow: Workflow, before: str) -> git.Changes | None:
+def _changed(flow: Workflow, before: str) -> git.Changes | str | None:
+    """How much was changed since, or why nobody knows; None: nobody wants to."""
     if not before:
         return None
-    with suppress(GitError):
-        root = git.top(folder_of(flow))
-        if root is not None:
-            return git.changes(root, before, git.snapshot(root, flow.plan.copy))
-    return None
+    folder = folder_of(flow)
+    try:
+        root = git.top(folder)
+        if root is None:
+            return f"{folder} is in no git repository any more"
+        return git.changes(root, before, git.snapshot(root, flow.plan.copy))
+    except (GitError, OSError) as error:
+        return str(error)

@@ -184,6 +184,23 @@ def test_on_risk_asks_when_a_phase_before_says_so(data: Any) -> None:
     assert play.tell(h.Approved()) == {h.Run(2, 1)}
 
 
+def test_a_condition_on_what_could_not_be_counted_is_a_persons_to_judge() -> None:
+    phases = (
+        PhasePlan("a", "worker"),
+        PhasePlan("b", "reviewer", needs=("a",), when="a.lines > 5 or a.failed"),
+    )
+    for yes in (True, False):
+        play = Play(Plan("x", phases))
+        play.ran("a", uncounted="git is gone")
+        assert play.phase("b").status is PhaseStatus.WAITING_APPROVAL
+        assert play.phase("b").reason == "a.lines is not known: git is gone"
+        play.tell(h.Approved() if yes else h.Rejected())
+        assert play.phase("b").status is (PhaseStatus.QUEUED if yes else PhaseStatus.FAILED)
+    play = Play(Plan("x", (phases[0], replace(phases[1], when="a.done or a.lines > 5"))))
+    play.ran("a", uncounted="git is gone")
+    assert play.phase("b").status is PhaseStatus.QUEUED
+
+
 def test_a_role_that_may_do_anything_is_a_risk() -> None:
     play = Play(Plan("x", (PhasePlan("a", "r", approve="on_risk", dangerous=True),)))
     assert play.phase("a").reason == "the role r may do anything"
@@ -350,6 +367,7 @@ def answer(data: st.DataObject, play: Play, effect: h.Effect) -> h.Happening | N
         data=data.draw(st.sampled_from([None, {}, {"risk": "high"}])),
         denials=data.draw(st.sampled_from([(), ("Bash",)])),
         lines=data.draw(st.sampled_from([None, 3, 30])),
+        uncounted=data.draw(st.sampled_from(["", "", "git is gone"])),
         spent=Spent(cost_usd=data.draw(st.sampled_from([0.0, 0.3])), priced=1),
     )
 

@@ -55,7 +55,7 @@ class Stage:
     def home(self, folder: Path | None = None) -> Home:
         environ = {**os.environ, "API_TOKEN": "very-secret-value"}
         project = load_project(self.root / "paneview.toml", environ)
-        return Home(project, folder or self.state, environ)
+        return Home.named(project, folder or self.state, environ)
 
     def orchestrate(self, folder: Path | None = None) -> Orchestrator:
         one = Orchestrator(self.connect, self.home(folder), lambda _before, after: self.told.append(after))

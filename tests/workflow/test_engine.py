@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from pathlib import Path
+from textwrap import dedent
 from typing import Any
 
 import pytest
@@ -264,3 +265,97 @@ def test_a_look_at_how_it_was_calls_nothing_off(tmp_path: Path) -> None:
         (play.root / "go").touch()
         flow = play.until(one, name)
         assert (flow.status, flow.reason) == ("done", "")
+
+
+ODD = """
+    [workflows.x]
+    phases = [{ name = "a", role = "worker", prompt = "a" }, { name = "b", role = "worker", prompt = "{{diff}}" }]
+    [workflows.y]
+    phases = [{ name = "a", role = "other", prompt = "a" }]
+"""
+
+
+class Odd:
+    """What a worker of another version might bring."""
+
+    def to_json(self) -> dict[str, Any]:
+        return {"status": "ok", "text": None}
+
+
+def test_a_result_that_nobody_understands_harms_its_own_workflow_only(tmp_path: Path) -> None:
+    with stage(tmp_path, ODD) as play:
+        play.agent = lambda payload: Odd() if payload["workflow"].startswith("x") else ok()  # type: ignore[return-value, arg-type]
+        one = play.orchestrate()
+        well, ill = play.ask(one, plan="y"), play.ask(one, plan="x")
+        play.work("worker", "other")
+        assert "can't be read" in play.until(one, ill).reason
+        assert play.until(one, well).status == "done"
+
+
+def test_files_are_counted_whatever_they_are_called(tmp_path: Path) -> None:
+    with stage(tmp_path, ODD) as play:
+        repository(play.root)
+        git(play.root, "config", "core.quotePath", "false")
+
+        def act(payload: dict[str, Any]) -> Any:
+            for name in ("a\u2028b", 'c\n"d', "e\tf"):
+                (play.root / name).write_text("one\ntwo\n")
+            return ok()
+
+        play.agent = act
+        one = play.orchestrate()
+        play.work("worker", "other")
+        flow = play.until(one, play.ask(one))
+        assert (flow.phases[0].lines, flow.phases[0].files) == (6, 3)
+
+
+def test_what_could_not_be_counted_is_a_persons_to_judge(tmp_path: Path) -> None:
+    text = """
+        [workflows.x]
+        phases = [
+            { name = "a", role = "worker", prompt = "a" },
+            { name = "seen", role = "worker", prompt = "Review {{diff}}", needs = ["a"] },
+            { name = "more", role = "worker", prompt = "b", when = "a.lines > 20", needs = ["a"] },
+        ]
+    """
+    with stage(tmp_path, text) as play:
+        repository(play.root)
+
+        def act(payload: dict[str, Any]) -> Any:
+            if payload["phase"] == "a":
+                (play.root / "sub").mkdir()
+                git(play.root / "sub", "init", "-q")
+                (play.root / "sub/danger.py").write_text("import os\n" * 50)
+            return ok()
+
+        play.agent = act
+        one = play.orchestrate()
+        play.work("worker")
+        name = play.ask(one)
+        flow = play.until(one, name, "waiting")
+        assert flow.reason.startswith("more: a.lines is not known: error: 'sub/' does not have a commit")
+        prompt = next(payload["prompt"] for payload in play.seen if payload["phase"] == "seen")
+        assert "(what was changed is not known: error: 'sub/'" in prompt
+        one.engine().tell(name, happenings.Approved())
+        assert [phase.status for phase in play.until(one, name).phases] == ["done"] * 3
+
+
+def test_without_a_repository_a_prompt_claims_nothing(tmp_path: Path) -> None:
+    with stage(tmp_path, ODD) as play:
+        one = play.orchestrate()
+        play.work("worker", "other")
+        assert play.until(one, play.ask(one)).status == "done"
+        assert "is in no git repository" in play.seen[1]["prompt"]
+
+
+def test_another_name_of_the_host_strands_nothing(play: Stage) -> None:
+    play.agent = lambda payload: ok(data={"n": 1})
+    (play.root / "done.txt").write_text("")
+    first = play.orchestrate()
+    name = play.ask(first)
+    first.end()
+    (play.root / "paneview.toml").write_text(f'[queue]\nhost = "elsewhere"\n{dedent(THREE)}')
+    second = play.orchestrate()
+    play.work("reviewer", "worker")
+    flow = play.until(second, name)
+    assert flow.status == "done", flow.reason

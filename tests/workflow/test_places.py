@@ -110,9 +110,51 @@ def test_nothing_done_leaves_no_branch(play: Stage) -> None:
     assert "paneview/" not in git(play.root, "branch", "--list", "-a")
 
 
+def commits(place: Path, name: str) -> None:
+    """Have git, without the user's hooks, commit a new file."""
+    (place / name).write_text("hours of work\n")
+    git(place, "add", name)
+    git(place, "-c", "core.hooksPath=/dev/null", "commit", "-qm", name)
+
+
+@pytest.mark.parametrize("away", [("--detach",), ("-b", "feature")])
+def test_what_an_agent_commits_off_its_branch_comes_to_it(play: Stage, away: tuple[str, ...]) -> None:
+    def act(payload: dict[str, Any]) -> Any:
+        place = Path(payload["cwd"])
+        git(place, "-c", "core.hooksPath=/dev/null", "checkout", "-q", *away)
+        commits(place, "precious.txt")
+        return ok()
+
+    play.agent = act
+    one = play.orchestrate()
+    play.work("worker")
+    flow = play.until(one, play.ask(one))
+    assert flow.place["branch"] == f"paneview/{flow.id}"
+    assert git(play.root, "show", f"{flow.place['branch']}:precious.txt") == "hours of work\n"
+    assert diff(flow)["files"] == 1
+    assert not Path(flow.place["path"]).exists()
+
+
+def test_a_head_that_does_not_follow_from_the_branch_is_kept(play: Stage) -> None:
+    def act(payload: dict[str, Any]) -> Any:
+        place = Path(payload["cwd"])
+        start = git(place, "rev-parse", "HEAD").strip()
+        commits(place, "on-the-branch.txt")
+        git(place, "-c", "core.hooksPath=/dev/null", "checkout", "-q", "--detach", start)
+        (place / "elsewhere.txt").write_text("not committed\n")
+        return ok()
+
+    play.agent = act
+    one = play.orchestrate()
+    play.work("worker")
+    flow = play.until(one, play.ask(one))
+    assert "does not follow from it" in flow.place["kept"]
+    assert (Path(flow.place["path"]) / "elsewhere.txt").exists()
+    assert git(play.root, "show", f"paneview/{flow.id}:on-the-branch.txt")
+
+
 def test_what_git_would_lose_is_kept(play: Stage) -> None:
     def act(payload: dict[str, Any]) -> Any:
-        (Path(payload["cwd"]) / ".env").write_text("A=2, changed by the agent\n")
         (Path(payload["cwd"]) / "nested").mkdir()
         git(Path(payload["cwd"]) / "nested", "init", "-q")
         (Path(payload["cwd"]) / "nested/file").write_text("in a repository of its own")
@@ -122,13 +164,92 @@ def test_what_git_would_lose_is_kept(play: Stage) -> None:
     one = play.orchestrate()
     play.work("worker")
     flow = play.until(one, play.ask(one))
-    path = Path(flow.place["path"])
-    if path.exists():
-        assert "is kept" in flow.place["kept"]
-        assert (path / "nested/file").exists()
-    else:
-        assert git(play.root, "show", f"paneview/{flow.id}:nested/file")
+    assert "'nested/' does not have a commit checked out" in flow.place["kept"]
+    assert (Path(flow.place["path"]) / "nested/file").exists()
+
+
+def test_a_copy_that_the_agent_has_changed_is_kept(play: Stage) -> None:
+    play.agent = write(".env", "A=1\nB=of the agent\n")
+    one = play.orchestrate()
+    play.work("worker")
+    flow = play.until(one, play.ask(one))
+    assert ".env, which git does not know, was changed there" in flow.place["kept"]
+    assert (Path(flow.place["path"]) / ".env").read_text() == "A=1\nB=of the agent\n"
     assert (play.root / ".env").read_text() == "A=1\n"
+
+
+def again_with(play: Stage, **settings: str) -> None:
+    """Another value for settings of the workflow."""
+    lines = [line.strip() for line in TREE.splitlines()]
+    lines = [next((f"{key} = {value}" for key, value in settings.items() if line.startswith(f"{key} ")), line)
+             for line in lines]  # fmt: skip
+    (play.root / "paneview.toml").write_text("\n".join(lines))
+
+
+def test_a_copy_that_only_the_setup_has_changed_is_not_kept(play: Stage) -> None:
+    again_with(play, setup='"echo PORT=$PORT >> .env"')
+    one = play.orchestrate()
+    play.work("worker")
+    flow = play.until(one, play.ask(one))
+    assert flow.place["kept"] == ""
+    assert not Path(flow.place["path"]).exists()
+
+
+def test_a_setup_that_failed_leaves_nothing_and_begins_anew(play: Stage) -> None:
+    again_with(play, setup='"sh setup.sh"')
+    git(play.root, "config", "core.hooksPath", "/dev/null")
+    (play.root / "setup.sh").write_text("echo half > half.txt; exit 3\n")
+    git(play.root, "add", "-A")
+    git(play.root, "commit", "-qm", "a set-up that is broken")
+    one = play.orchestrate()
+    play.work("worker")
+    name = play.ask(one)
+    flow = play.until(one, name)
+    assert "'sh setup.sh' ended with 3" in flow.reason
+    assert not list((play.state / "worktrees").iterdir())
+    assert "paneview/" not in git(play.root, "branch", "--list", "-a")
+    (play.root / "setup.sh").write_text("exit 0\n")
+    git(play.root, "commit", "-qam", "mended")
+    play.agent = write("new.txt", "new\n")
+    one.engine().tell(name, happenings.RetryAsked())
+    one.nudge()
+    assert play.until(one, name, "done").place["base"] == git(play.root, "rev-parse", "HEAD").strip()
+    assert git(play.root, "ls-tree", "--name-only", f"paneview/{name}", "half.txt") == ""
+
+
+def test_cancelled_while_it_is_set_up_nothing_is_left(play: Stage) -> None:
+    again_with(play, setup='"touch began; sleep 300"')
+    one = play.orchestrate()
+    name = play.ask(one)
+    wait_until((play.state / "worktrees" / name / "began").exists, 20)
+    one.engine().tell(name, happenings.CancelAsked("not needed"))
+    one.nudge()
+    assert play.until(one, name).status == "cancelled"
+    assert not list((play.state / "worktrees").iterdir())
+    assert "paneview/" not in git(play.root, "branch", "--list", "-a")
+
+
+def test_a_worktree_that_somebody_removed_is_set_up_again(play: Stage) -> None:
+    seen = []
+
+    def act(payload: dict[str, Any]) -> Any:
+        place = Path(payload["cwd"])
+        seen.append((place / "port").exists() and (place / ".env").exists())
+        (place / ".env").write_text("changed, so it is kept")
+        return ok()
+
+    play.agent = act
+    one = play.orchestrate()
+    play.work("worker")
+    name = play.ask(one)
+    flow = play.until(one, name)
+    assert flow.place["kept"]
+    git(play.root, "worktree", "remove", "--force", flow.place["path"])
+    one.engine().tell(name, happenings.RetryAsked(0))
+    one.nudge()
+    wait_until(lambda: len(seen) == 2, 20)
+    play.until(one, name)
+    assert seen == [True, True]
 
 
 def test_two_that_change_the_same_place_are_told(play: Stage) -> None:

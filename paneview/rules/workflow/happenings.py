@@ -49,6 +49,8 @@ class Ran:
     reset_at: float | None = None
     lines: int | None = None
     files: int | None = None
+    uncounted: str = ""
+    """Why these two are not known, where they are wanted."""
     spent: Spent = field(default_factory=Spent)
 
 

@@ -138,6 +138,8 @@ class Phase:
     lines: int | None = None
     """Lines that it changed; None: not known."""
     files: int | None = None
+    uncounted: str = ""
+    """Why nobody knows how much it changed, though somebody wants to."""
     verify_code: int | None = None
     spent: Spent = field(default_factory=Spent)
     """By all its runs."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from paneview.config.plans import Json
@@ -51,6 +51,19 @@ def risk(flow: Workflow, number: int) -> str:
         said = phase.data.get("risk") if isinstance(phase.data, Mapping) else None
         if said is True or (isinstance(said, str) and said.strip().lower() in _RISKY):
             return f"{name} says that there is a risk"
+    return ""
+
+
+def uncounted(flow: Workflow, paths: Iterable[str]) -> str:
+    """Why a condition that looks at these can't be judged: it asks how much was changed, and that could not be counted.
+
+    Such a condition is a person's to judge: to skip the phase may be to skip a review of what nobody has seen.
+    """
+    for path in paths:
+        name, _, what = path.partition(".")
+        place = flow.index(name)
+        if place is not None and what in ("lines", "files") and (why := flow.phases[place].uncounted):
+            return f"{path} is not known: {why}"
     return ""
 
 

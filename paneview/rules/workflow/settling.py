@@ -15,7 +15,7 @@ from paneview.rules.workflow.model import (
     Status,
     Workflow,
 )
-from paneview.rules.workflow.results import risk, values
+from paneview.rules.workflow.results import risk, uncounted, values
 
 _FAILED = (PhaseStatus.FAILED, PhaseStatus.CANCELLED)
 UNMET = "needs "  # how the reason begins of a phase that was skipped since one before it failed
@@ -70,11 +70,8 @@ def _consider(flow: Workflow, number: int, now: float) -> Workflow:
                 f"{UNMET}{flow.plan.phases[place].name}, which {'was skipped' if broken else before.status}"
             )
             return put(flow, number, replace(phase, status=PhaseStatus.SKIPPED, reason=reason, ended_at=now))
-    if not phase.cleared and plan.when:
-        condition, known = parse(plan.when), values(flow)
-        if not condition.holds(known):
-            reason = f"not ({plan.when}): {condition.explain(known)}"
-            return put(flow, number, replace(phase, status=PhaseStatus.SKIPPED, reason=reason, ended_at=now))
+    if not phase.cleared and plan.when and (held := _held_by_condition(flow, number, now)):
+        return put(flow, number, held)
     if spent := money.exhausted(flow):
         return replace(flow, hold=spent)
     if flow.hold:
@@ -89,6 +86,18 @@ def _consider(flow: Workflow, number: int, now: float) -> Workflow:
             queued_at=now, started_at=None, ended_at=None,
         ),
     )  # fmt: skip
+
+
+def _held_by_condition(flow: Workflow, number: int, now: float) -> Phase | None:
+    """The phase, skipped or put before a person by its condition; None: it may begin."""
+    phase, when = flow.phases[number], flow.plan.phases[number].when
+    condition, known = parse(when), values(flow)
+    if condition.holds(known):
+        return None
+    if why := uncounted(flow, condition.paths):
+        return replace(phase, status=PhaseStatus.WAITING_APPROVAL, reason=why)
+    reason = f"not ({when}): {condition.explain(known)}"
+    return replace(phase, status=PhaseStatus.SKIPPED, reason=reason, ended_at=now)
 
 
 def _asks(flow: Workflow, number: int) -> str:

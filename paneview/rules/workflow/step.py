@@ -113,6 +113,7 @@ def _ran(flow: Workflow, event: h.Ran, now: float) -> Workflow:
         resumed=phase.resumed or event.resumed,
         lines=event.lines,
         files=event.files,
+        uncounted=event.uncounted,
         spent=phase.spent + event.spent,
         history=(*phase.history, PastRun(event.attempt, event.status, event.spent))[-MOST_PAST:],
         not_before=None,
