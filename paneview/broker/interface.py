@@ -141,6 +141,9 @@ class Broker(ABC):
     """A queue. Every method raises `BrokerError`; `UnavailableError` where the broker does not answer for a while."""
 
     url: str
+    """Where it is, for people: without password and options."""
+    address: str
+    """By which it can be opened again; whoever knows it gets in."""
     warnings: tuple[str, ...] = ()
     """What a person should know about this broker's set-up, one line each."""
     settings: Settings
@@ -150,7 +153,7 @@ class Broker(ABC):
     workers: Registry
 
     def __init__(self, url: str, settings: Settings) -> None:
-        self.url = url
+        self.url = self.address = url
         self.settings = settings
         self.bells = Bells(self._bell)
 

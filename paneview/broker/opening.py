@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import difflib
 from pathlib import Path
-from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
+from urllib.parse import SplitResult, parse_qsl, quote, unquote, urlsplit
 
 from paneview.broker.errors import BadUrlError
 from paneview.broker.interface import Broker
@@ -33,6 +33,16 @@ def open_broker(url: str, *, project_dir: Path | None = None, settings: Settings
     if parts.scheme not in SCHEMES:
         near = difflib.get_close_matches(parts.scheme, SCHEMES, 1) or ["sqlite:"]
         raise BadUrlError(f"{_shown(url)}: no broker is called {parts.scheme!r}; did you mean {near[0]}?")
+    broker = _open(url, parts, project_dir, settings)
+    if parts.netloc or parts.path:
+        broker.address = url
+    else:  # the project's own
+        query = f"?{parts.query}" if parts.query else ""
+        broker.address = f"sqlite://{quote(broker.url.removeprefix('sqlite://'))}{query}"
+    return broker
+
+
+def _open(url: str, parts: SplitResult, project_dir: Path | None, settings: Settings) -> Broker:
     if parts.scheme == "sqlite":
         return _sqlite(url, parts, project_dir, settings)
     if parts.scheme == "dir":

@@ -27,5 +27,5 @@ def watchdog(call: Call) -> int:
         return connect(replace(where.settings, broker=url), where.folder)
 
     with open_queue(where.settings.broker) as broker:
-        url = broker.url  # as the workers note it
+        url = broker.address  # as the workers note it
     return Watchdog(open_queue, replace(where.settings, broker=url), interval, console).run()

@@ -14,9 +14,21 @@ import asyncio
 import threading
 import uuid
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
-from paneview.broker import Claim, JobFilter, JobState, NewJob, Outcome, Target, UnknownJobError, Verdict
+from paneview.broker import (
+    BrokerError,
+    Claim,
+    JobFilter,
+    JobState,
+    NewJob,
+    Outcome,
+    Target,
+    UnavailableError,
+    UnknownJobError,
+    Verdict,
+)
 from paneview.broker.model import Json
 from paneview.config.queue import find_queue
 from paneview.worker.joining import connect_to
@@ -30,6 +42,7 @@ T = TypeVar("T")
 WAITING = frozenset({JobState.QUEUED, JobState.DELAYED, JobState.BLOCKED})
 ALL = 1_000_000
 STEP = 5.0  # seconds of one wait
+AGAIN = 1.0  # seconds until leases that could not be renewed are tried again
 DAY = 86_400.0  # seconds
 
 
@@ -103,10 +116,11 @@ class Queue:
     ) -> bool:
         """Bring the result of a claimed job; False: another holder came after, and nothing changed.
 
-        With status ``failed`` the job is tried again, as far as it may. Raises UnknownJobError if it was never claimed.
+        With status ``failed`` the job is tried again, as far as it may. Raises UnknownJobError if it was never claimed,
+        UnavailableError while the broker is away; then it may be called again.
         """
         with self._lock:
-            lease = self._held.pop(job, None)
+            lease = self._held.get(job)
         if lease is None:
             self.broker.need(job)
             return False
@@ -114,7 +128,10 @@ class Queue:
         outcome = Outcome(
             "error" if failed else "ok", output=output, error=error or (status if failed else None)
         )
-        return self.broker.finish(lease, outcome).verdict is not Verdict.STALE
+        verdict = self.broker.finish(lease, outcome).verdict
+        with self._lock:  # only now: what the broker has not heard may be brought again
+            self._held.pop(job, None)
+        return verdict is not Verdict.STALE
 
     def result(self, job: str, *, wait: bool = False, timeout: float = 60.0) -> dict[str, Any] | None:
         """What came of a job; None while it is not over. Raises UnknownJobError."""
@@ -171,8 +188,9 @@ class Queue:
         self._closed.set()
         if self._renewing is not None:
             self._renewing.join()
-        for lease in self._held.values():
-            self.broker.release(lease, reason="its holder ended")
+        with suppress(UnavailableError):  # what can't be handed back comes back when its lease ends
+            for lease in self._held.values():
+                self.broker.release(lease, reason="its holder ended")
         self._held.clear()
         self.broker.close()
 
@@ -183,11 +201,17 @@ class Queue:
         self.close()
 
     def _renew(self) -> None:
-        while not self._closed.wait(self.broker.settings.lease / 3):
+        every = self.broker.settings.lease / 3
+        wait = every
+        while not self._closed.wait(wait):
             with self._lock:
                 held = list(self._held.values())
-            if held:
-                self.broker.renew(held)
+            try:
+                if held:
+                    self.broker.renew(held)
+                wait = every
+            except BrokerError:  # it is away, for a while
+                wait = min(AGAIN, every)
 
 
 class AsyncQueue:

@@ -192,7 +192,7 @@ class Worker:
     def _note(self, broker: Broker) -> Path | None:
         """A note for a watchdog of this host; no worker fails for want of one."""
         try:
-            return records.write(self.me.id, self.me.name, self.me.host, broker.url, self.setup.environ)
+            return records.write(self.me.id, self.me.name, self.me.host, broker.address, self.setup.environ)
         except OSError as error:
             self.console.tell("warning", f"no watchdog can bring it back: {error}", level="WARNING")
             return None

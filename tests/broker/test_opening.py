@@ -42,6 +42,15 @@ class TestUrls:
             submit(broker)
         assert (tmp_path / "a b?#" / "q.db").exists()
 
+    def test_it_can_be_opened_again_by_its_address(self, tmp_path: Path) -> None:
+        place = tmp_path / "a b?#%41"
+        with open_broker("sqlite:?durable=full", project_dir=place) as broker:
+            job = submit(broker)
+            address = broker.address
+        assert address.endswith("?durable=full")
+        with open_broker(address) as again:
+            assert again.job(job)
+
     @pytest.mark.parametrize(
         ("url", "words"),
         [

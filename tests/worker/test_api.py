@@ -2,12 +2,15 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import time
 from typing import TYPE_CHECKING
 
 import pytest
 
 from paneview import AsyncQueue, Queue
-from paneview.broker import Target, UnknownJobError
+from paneview.broker import Target, UnavailableError, UnknownJobError
+from tests.broker.servers import redis_server
+from tests.harness import wait_until
 
 if TYPE_CHECKING:
     from tests.worker.support import Farm
@@ -61,6 +64,26 @@ async def test_the_same_on_an_event_loop(farm: Farm) -> None:
         assert await queue.result(job, wait=True, timeout=0.1) is None
         assert farm.broker.need(job).errors[0].error == "no salt"
         assert farm.broker.need(job).target == Target(role="cook")
+
+
+def test_a_queue_that_is_away_for_a_while_loses_no_job_and_no_result(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("paneview.broker.redis.opening.PATIENCE", 0.2)
+    monkeypatch.setenv("PANEVIEW_LEASE", "1.5")
+    with redis_server() as server, Queue(f"redis://127.0.0.1:{server.port}") as queue:
+        done, still = queue.submit("a"), queue.submit("b")
+        assert queue.claim(done)
+        assert queue.claim(still)
+        server.kill()
+        with pytest.raises(UnavailableError):
+            queue.submit_result(done, "fine")
+        until = time.time() + 1.0  # a renewal is due twice in this time
+        wait_until(lambda: time.time() > until)
+        server.start()
+        assert queue.submit_result(done, "fine")
+        after = time.time() + 1.5
+        wait_until(lambda: (queue.broker.need(still).lease_until or 0.0) > after)
+        assert queue.broker.need(still).token == 1
+        assert queue.submit_result(still, "fine")
 
 
 def test_nothing_is_loaded_before_it_is_asked_for() -> None:

@@ -11,9 +11,10 @@ import pytest
 
 from paneview.broker import Target
 from tests import prepared
+from tests.broker.servers import redis_server
 from tests.cli.support import COMMAND, environment
 from tests.harness import Sandbox, alive, wait_until
-from tests.worker.support import FREEZE, Farm, alive_with, told
+from tests.worker.support import FREEZE, Farm, alive_with, farm_in, told
 
 
 class Panes:
@@ -78,6 +79,30 @@ def test_a_killed_worker_comes_back_in_its_pane(farm: Farm, panes: Panes) -> Non
     assert farm.end(dog)[0] == 0
     assert {"died", "respawned"} <= {line["event"] for line in told(farm.said(dog))}
     assert "pane_respawned" in [event.kind for event in farm.broker.events.tail(100).events]
+
+
+def test_it_gets_into_the_queue_that_its_worker_was_in(sandbox: Sandbox) -> None:
+    """With its password and its prefix, which nobody is shown."""
+    with redis_server() as server:
+        with server.client as client:
+            client.config_set("requirepass", "hidden")
+        url = f"redis://:hidden@127.0.0.1:{server.port}/0?prefix=team"
+        with farm_in(sandbox.root / "farm", url=url) as farm:
+            panes = Panes(sandbox, farm)
+            pane = panes.worker("--role", "r", "--command", "sh -c 'cat; sleep 8766'")
+            dog = watchdog(farm, PANEVIEW_LEASE="600")
+            job = farm.submit("prompt", {"text": "x"}, Target(role="r"), timeout=600)
+            farm.running(job)
+            first = panes.pid(pane)
+            assert first
+            os.kill(first, signal.SIGKILL)
+            wait_until(lambda: farm.broker.need(job).token == 2)
+            assert farm.end(dog)[0] == 0
+            assert "hidden" not in farm.said(dog)
+            second = wait_until(lambda: panes.pid(pane))
+            assert second
+            panes.sandbox.end_tmux()
+            wait_until(lambda: not alive(second))
 
 
 def test_a_hung_worker_is_ended_and_comes_back(farm: Farm, panes: Panes) -> None:
