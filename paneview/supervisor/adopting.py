@@ -65,7 +65,7 @@ class Adopter:
             pane = latest.pop(name, None)
             row = rows.get(pane.run) if pane else None
             if pane:
-                self._terminal.remember_pane(pane.pane_id)
+                self._terminal.remember_pane(pane.pane_id, name)
             if unit.state.phase is Phase.STARTING and (pane is None or pane.run <= (unit.state.run or 0)):
                 unit.state = replace(unit.state, phase=Phase.WAITING)
                 unit.row = rows.get(unit.state.run or -1)

@@ -159,7 +159,7 @@ class Asker:
             self._feed(unit, live, found)
 
     async def _screen(self, unit: Unit, live: Live) -> Saw:
-        session = await self._terminal.ready()
+        session = await self._terminal.ready_with(live.pane_id, unit.name)
         lines, _, row = await session.screen(live.pane_id)
         own = unit.task.input_patterns
         key = None if own is None else tuple(own)

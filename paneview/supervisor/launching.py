@@ -117,10 +117,10 @@ class Launcher:
             tmux_start=server.start,
         )
 
-    async def clear_away(self, window_id: str, pane_id: str) -> None:
-        """Close a window that is no longer needed."""
+    async def clear_away(self, task: str, window_id: str, pane_id: str) -> None:
+        """Close a task's window that is no longer needed."""
         session = await self._terminal.ready()
-        if self._terminal.has_pane(pane_id):
+        if self._terminal.has_pane(pane_id, task):
             self._terminal.forget_pane(pane_id)
             await session.remove_window(window_id)
 
@@ -136,13 +136,13 @@ class Launcher:
             exit_file=self._places.exit_file(run),
             window_name=task.name,
         )
-        if pane_id and self._terminal.has_pane(pane_id):
+        if pane_id and self._terminal.has_pane(pane_id, task.name):
             try:
                 return await session.respawn(pane_id, spec)
             except TmuxError:
                 self._terminal.forget_pane(pane_id)  # closed by a person meanwhile: it gets a new window
         pane = await session.spawn(spec)
-        self._terminal.remember_pane(pane.pane_id)
+        self._terminal.remember_pane(pane.pane_id, task.name)
         return pane
 
     def _environ(self, task: Task, run: int) -> Mapping[str, str]:

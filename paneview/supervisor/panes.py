@@ -36,27 +36,27 @@ class Panes:
         pane = (unit.live and unit.live.pane_id) or (unit.row and unit.row.pane_id)
         if not pane:
             raise ControlError(f"{unit.name} has no pane", "failed")
-        session = await self._terminal.ready()
+        session = await self._terminal.ready_with(pane, unit.name)
         return {"task": unit.name, "pane_id": pane, "text": await session.capture(pane)}
 
     async def screen(self, args: Args, _client: ClientInfo) -> Reply:
         """The rows of a running task's pane, with colours, and its cursor."""
         live = self._live(args["task"])
-        session = await self._terminal.ready()
+        session = await self._terminal.ready_with(live.pane_id, args["task"])
         lines, column, row = await session.screen(live.pane_id)
         return {"task": args["task"], "lines": lines, "column": column, "row": row}
 
     async def send_keys(self, args: Args, client: ClientInfo) -> Reply:
         """Type into a task's pane: names of keys, or characters as they are."""
         live = self._live(args["task"])
-        session = await self._terminal.ready()
+        session = await self._terminal.ready_with(live.pane_id, args["task"])
         await session.send_keys(live.pane_id, *args["keys"], literal=args["literal"])
         return {"task": args["task"], "keys": len(args["keys"]), "by": client.actor}
 
     async def paste(self, args: Args, client: ClientInfo) -> Reply:
         """Paste text into a task's pane, as a terminal would."""
         live = self._live(args["task"])
-        session = await self._terminal.ready()
+        session = await self._terminal.ready_with(live.pane_id, args["task"])
         await session.paste(live.pane_id, args["text"])
         return {"task": args["task"], "by": client.actor}
 

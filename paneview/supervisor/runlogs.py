@@ -18,6 +18,7 @@ from paneview.supervisor.journal import Journal
 from paneview.supervisor.launching import Places
 from paneview.supervisor.terminal import Terminal
 from paneview.tmux.errors import TmuxError
+from paneview.tmux.session import TmuxSession
 from paneview.tmux.spawn import PaneInfo
 
 logger = logging.getLogger(__name__)
@@ -95,7 +96,7 @@ class RunLogs:
                 session = await self._terminal.ready()
                 for pane in await session.panes():
                     if pane.run in self._attached and not pane.dead and not pane.piped:
-                        await self._mend(pane.pane_id, pane.task, pane.run)
+                        await self._mend(session, pane)
             except TmuxError as error:
                 logger.warning("the panes' pipes cannot be looked at: %s", error)
 
@@ -118,12 +119,11 @@ class RunLogs:
         drained, self._drained = self._drained, []
         session.end_writers([self._places.spool_prefix(one) for one in drained])
 
-    async def _mend(self, pane_id: str, task: str, run: int) -> None:
-        attach = spool.next_attach(self._places.spool, run)
-        session = await self._terminal.ready()
-        await session.attach_pipe(pane_id, spool.prefix(self._places.spool, run, attach))
+    async def _mend(self, session: TmuxSession, pane: PaneInfo) -> None:
+        attach = spool.next_attach(self._places.spool, pane.run)
+        await session.attach_pipe(pane.pane_id, spool.prefix(self._places.spool, pane.run, attach))
         await self._journal.note_task(
-            task, run, "log_gap", "the pane's log writer had ended; lines are missing here"
+            pane.task, pane.run, "log_gap", "the pane's log writer had ended; lines are missing here"
         )
 
 

@@ -40,7 +40,7 @@ class Terminal:
         self._session: TmuxSession | None = None
         self._ready = asyncio.Event()
         self._reopening: asyncio.Task[None] | None = None
-        self._panes: set[str] = set()
+        self._panes: dict[str, str] = {}  # pane → task: a new tmux server gives the same ids to others
         self._closing = False
         self.lost: Callable[[str], Awaitable[None]] | None = None
         self.restored: Callable[[], Awaitable[None]] | None = None
@@ -67,17 +67,24 @@ class Terminal:
         await self._ready.wait()
         return self.session
 
-    def has_pane(self, pane_id: str) -> bool:
-        """Whether the pane was there when last heard of."""
-        return pane_id in self._panes
+    async def ready_with(self, pane_id: str, task: str) -> TmuxSession:
+        """The session, as soon as there is one, if this pane is the task's in it. Raises TmuxError."""
+        session = await self.ready()
+        if not self.has_pane(pane_id, task):
+            raise TmuxError(f"{task} has no pane")
+        return session
 
-    def remember_pane(self, pane_id: str) -> None:
-        """The pane exists."""
-        self._panes.add(pane_id)
+    def has_pane(self, pane_id: str, task: str) -> bool:
+        """Whether the pane was there, and this task's, when last heard of."""
+        return self._panes.get(pane_id) == task
+
+    def remember_pane(self, pane_id: str, task: str) -> None:
+        """The pane exists, and is this task's."""
+        self._panes[pane_id] = task
 
     def forget_pane(self, pane_id: str) -> None:
         """The pane exists no more."""
-        self._panes.discard(pane_id)
+        self._panes.pop(pane_id, None)
 
     async def close(self) -> None:
         """Let go of the session; what runs in it goes on."""

@@ -93,12 +93,12 @@ class TmuxSession:
         return spawn.parse_spawned(answers[0], spec)
 
     async def respawn(self, pane_id: str, spec: SpawnSpec) -> PaneInfo:
-        """Start a run in the pane of an ended one. Whatever should still live there is killed."""
+        """Start a run in the pane of an ended one of the same task. Whatever should still live there is killed."""
         spawn.check_spec(spec)
         if pane_id in self._ended:
             self._ended.remove(pane_id)
         else:
-            await self._drained(pane_id)
+            await self._drained(pane_id, spec.task)
         group = spawn.respawn_group(pane_id, spec, marker(self._project_key, spec.run), self._split)
         answers = await self._send(*group)
         return spawn.parse_pane(answers[-1]) or _not_ours(pane_id)
@@ -247,11 +247,13 @@ class TmuxSession:
         groups += [command("set-environment", "-r", *target, key) for key in stale]
         await asyncio.gather(*(self._send(group) for group in groups))
 
-    async def _drained(self, pane_id: str) -> None:
+    async def _drained(self, pane_id: str, task: str) -> None:
         """Wait until tmux has handed on the last run's output: a new pipe discards what the old one holds."""
         end = asyncio.get_running_loop().time() + _DRAIN
         for delay in (*exits.NUDGES[1:], *([exits.NUDGES[-1]] * int(_DRAIN))):
             pane = await self.pane(pane_id) or _not_ours(pane_id)
+            if pane.task != task:
+                _not_ours(pane_id)
             if pane.dead or asyncio.get_running_loop().time() > end:
                 return
             if identify(pane.pid):  # lives, against what the caller promised: `-k` ends it
@@ -261,7 +263,7 @@ class TmuxSession:
 
 
 def _not_ours(pane_id: str) -> PaneInfo:
-    raise TmuxError(f"the pane {pane_id} is gone or not a task's")
+    raise TmuxError(f"the pane {pane_id} is gone or not the task's")
 
 
 def _written_by(pid: int) -> str:

@@ -13,6 +13,7 @@ import time
 import psutil
 import pytest
 
+from paneview.control.errors import ControlError
 from tests.harness import alive, wait_until
 
 TWO_TASKS = """
@@ -141,6 +142,35 @@ def test_both_killed_at_once(project, sandbox):
         p.wait(name, "running")
         assert not alive(before[name]["pid"]), "no orphan beside the new run"
     assert p.events("task_lost")
+
+
+def test_a_pane_of_an_earlier_tmux_server_is_not_taken_for_another_tasks(project):
+    """Each server numbers its panes from the beginning: the number that a task's pane had is another's by now."""
+    rows = {name: f'[tasks.{name}]\ncommand = "exec sleep 600"\n' for name in "abcd"}
+    p = project("auto_start = false\n" + "".join(rows.values())).serve()
+    old = {}
+    for name in "abc":
+        p.call("start", tasks=[name])
+        old[name] = p.wait(name, "running")["pane_id"]
+    p.call("down")
+    p.process.wait(20)
+    p.serve()
+    p.call("start", tasks=["b"])
+    b = p.wait("b", "running")
+    assert b["pane_id"] == old["a"]
+    with pytest.raises(ControlError, match="a has no pane"):
+        p.call("capture", task="a")
+    p.call("start", tasks=["a"])
+    a = p.wait("a", "running")
+    p.call("start", tasks=["d"])
+    d = p.wait("d", "running")
+    assert d["pane_id"] == old["c"]
+    p.write("auto_start = false\n" + rows["a"] + rows["b"] + rows["d"])
+    p.call("reload")
+    for before in (a, b, d):
+        after = p.task(before["name"])
+        assert (after["state"], after["pid"]) == ("running", before["pid"])
+        assert alive(before["pid"])
 
 
 def test_two_supervisors_never(project):

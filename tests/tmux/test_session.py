@@ -142,6 +142,13 @@ async def test_respawn_of_a_pane_that_is_gone(bench: Bench) -> None:
     assert await bench.session.pane(pane.pane_id) is None
 
 
+async def test_respawn_never_ends_another_task(bench: Bench) -> None:
+    pane = await bench.spawn("exec sleep 1000", task="other")
+    with pytest.raises(TmuxError, match="not the task's"):
+        await bench.session.respawn(pane.pane_id, bench.spec("true"))
+    assert await bench.session.panes() == [pane]
+
+
 async def test_a_users_split_is_not_ours(sandbox: Sandbox, bench: Bench) -> None:
     pane = await bench.spawn("exec sleep 1000")
     sandbox.tmux("split-window", "-t", pane.window_id, "sleep 1000")
