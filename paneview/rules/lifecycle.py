@@ -20,11 +20,9 @@ whole tree is gone, so no state here ever has two runs alive.
 
 from __future__ import annotations
 
-from typing import Any
-
 from msgspec.structs import replace
 
-from paneview.rules.respawns import count_respawn, forget_old_restarts, gives_up, released
+from paneview.rules.respawns import count_respawn, counted, forget_old_restarts, gives_up, released
 from paneview.rules.restart import HEALTHY_RESETS_AFTER, Exit, delay, describe, wants_restart
 from paneview.rules.states import (
     UNKNOWN_EXIT,
@@ -104,7 +102,7 @@ def step(  # noqa: C901, PLR0911, PLR0912 - a table: one line an input
         case StopBegun():
             return _stop_begun(state, now, policy)
         case StopRefused(reason):
-            return _stop_refused(state, reason)
+            return _stop_refused(state, now, policy, reason)
         case RootGone():
             return _root_gone(state, now, policy)
         case TreeGone(exit_, began):
@@ -172,7 +170,9 @@ def _stop(state: TaskState, now: float, by: str, kill: bool) -> Outcome:
 
 
 def _begin_stop(state: TaskState, cause: str, by: str, then: Then) -> Outcome:
-    stopping = replace(state, phase=Phase.STOPPING, stage=Stage.HOOKS, due=None, then=then, reason=cause)
+    stopping = replace(
+        state, phase=Phase.STOPPING, stage=Stage.HOOKS, due=None, then=then, reason=cause, root_gone=False
+    )
     return Outcome(stopping, (Emit("task_stopping", cause, by=by), BeginStop()))
 
 
@@ -263,18 +263,12 @@ def _retry(state: TaskState, now: float, policy: Policy, chance: float, why: str
         return Outcome(_rest(state, Phase.FAILED, now, reason), (*effects, told, Emit("task_failed", reason)))
     state = count_respawn(state, now, policy)
     wait = delay(state.attempt, policy.backoff, chance)
-    detail = _count(state, policy) | {"delay": round(wait, 3)}
+    detail = counted(state, policy) | {"delay": round(wait, 3)}
     if wait <= 0:
         waiting = _wait(state, now, why).state
         return Outcome(waiting, (*effects, Emit("auto_restart", why, detail)))
     resting = _rest(state, Phase.BACKOFF, now, why)
     return Outcome(replace(resting, due=now + wait), (*effects, Emit("restart_scheduled", why, detail)))
-
-
-def _count(state: TaskState, policy: Policy) -> dict[str, Any]:
-    """Which restart in a row it is, and of how many at most."""
-    most = {} if policy.max_restarts is None else {"of": policy.max_restarts}
-    return {"attempt": state.attempt, **most}
 
 
 def _stop_begun(state: TaskState, now: float, policy: Policy) -> Outcome:
@@ -285,9 +279,12 @@ def _stop_begun(state: TaskState, now: float, policy: Policy) -> Outcome:
     )
 
 
-def _stop_refused(state: TaskState, reason: str) -> Outcome:
+def _stop_refused(state: TaskState, now: float, policy: Policy, reason: str) -> Outcome:
     if state.phase is not Phase.STOPPING or state.stage is not Stage.HOOKS:
         return Outcome(state)
+    if state.root_gone:  # there is nobody left to go on
+        begun = _stop_begun(state, now, policy)
+        return Outcome(begun.state, (Emit("hook_failed", reason), *begun.effects))
     running = replace(
         state, phase=Phase.RUNNING, stage=None, then=Then.STOP, manual_stop=False, reason=reason, due=None
     )
@@ -296,6 +293,8 @@ def _stop_refused(state: TaskState, reason: str) -> Outcome:
 
 def _root_gone(state: TaskState, now: float, policy: Policy) -> Outcome:
     """Whoever is left never saw the interrupt (it has a session of its own): no use in waiting out the grace."""
+    if state.phase is Phase.STOPPING and state.stage is Stage.HOOKS:
+        return Outcome(replace(state, root_gone=True))
     if state.phase is not Phase.STOPPING or state.stage is not Stage.INTERRUPT or state.due is None:
         return Outcome(state)
     return _escalate(state, now, policy)
@@ -373,7 +372,7 @@ def _tick(state: TaskState, now: float, policy: Policy) -> Outcome:
     if state.phase is Phase.RUNNING:
         return forget_old_restarts(state, now)
     if state.phase is Phase.BACKOFF:
-        detail = _count(state, policy)
+        detail = counted(state, policy)
         return Outcome(_wait(state, now, state.reason).state, (Emit("auto_restart", state.reason, detail),))
     return _escalate(state, now, policy)
 

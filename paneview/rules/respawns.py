@@ -6,6 +6,8 @@ brought back too often within a while; then it is quarantined, and a person has 
 
 from __future__ import annotations
 
+from typing import Any
+
 from msgspec.structs import replace
 
 from paneview.rules.jobs import crash_looping
@@ -34,6 +36,12 @@ def count_respawn(state: TaskState, now: float, policy: Policy) -> TaskState:
         return state
     recent = tuple(at for at in state.respawns if now - policy.respawn_window < at <= now)
     return replace(state, respawns=(*recent, now))
+
+
+def counted(state: TaskState, policy: Policy) -> dict[str, Any]:
+    """Which restart in a row it is, and of how many at most."""
+    most = {} if policy.max_restarts is None else {"of": policy.max_restarts}
+    return {"attempt": state.attempt, **most}
 
 
 def gives_up(state: TaskState, now: float, policy: Policy, why: str) -> tuple[str, Emit] | None:

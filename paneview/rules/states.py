@@ -101,6 +101,7 @@ class TaskState(Struct, frozen=True):
     stage: Stage | None = None
     then: Then = Then.STOP
     killed: bool = False  # the stop under way was a kill
+    root_gone: bool = False  # its first process has ended while the hooks before the stop ran
     reason: str = ""  # why it is where it is, for people
     cause: str = ""  # why the run, or the one that is to come, is started
     waiting_since: float | None = None
@@ -175,7 +176,7 @@ class StopBegun(Struct, frozen=True):
 
 
 class StopRefused(Struct, frozen=True):
-    """A hook before the stop failed: the stop is off."""
+    """A hook before the stop failed: the stop is off, unless the run has ended meanwhile."""
 
     reason: str
 

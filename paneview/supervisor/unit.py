@@ -277,13 +277,15 @@ class Unit:
             self._services.journal.note_task(self.name, run, "hook_failed", error_text, hook="after_start")
 
     async def _before_stop(self, durable: Awaitable[None]) -> None:
+        live = self.live
+        answer: Input = StopBegun()
         await durable
         try:
             await self._services.hooks.before("before_stop", self.task, self.state.run or 0)
         except HookFailed as error:
-            self.feed(StopRefused(str(error)))
-        else:
-            self.feed(StopBegun())
+            answer = StopRefused(str(error))
+        if live is self.live:  # a killed run's hooks have no say in the end of the next
+            self.feed(answer)
 
     async def _signal(self, stage: Stage, durable: Awaitable[None]) -> None:
         live = self.live

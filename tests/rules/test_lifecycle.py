@@ -197,6 +197,33 @@ class TestStop:
         after = step(state, StopRefused("not now"), 1.0, Policy()).state
         assert (after.phase, after.manual_stop, after.reason) == (Phase.RUNNING, False, "not now")
 
+    @pytest.mark.parametrize("refuses", [False, True])
+    @pytest.mark.parametrize(("asked", "phase"), [(Stop, Phase.STOPPED), (Restart, Phase.RUNNING)])
+    def test_a_task_that_ends_while_the_hooks_before_its_stop_run_is_stopped(self, asked, phase, refuses):
+        """Even if they refuse: there is nobody left to go on."""
+        world = running(restart="always")
+        world.hooks_take, world.hooks_refuse = 4.0, refuses
+        world.feed(asked("user"))
+        world.advance(2.0)
+        world.exit(CRASH)
+        assert world.state.phase is Phase.STOPPING
+        world.advance(2.0)
+        assert world.state.phase is phase
+        assert world.state.manual_stop == (phase is Phase.STOPPED)
+        assert len(world.times("hook_failed")) == refuses
+        if phase is Phase.STOPPED:
+            assert world.state.exit == CRASH
+
+    def test_a_refused_stop_after_one_that_a_task_forestalled_leaves_it_running(self):
+        world = running()
+        world.hooks_take, world.hooks_refuse = 4.0, True
+        world.feed(Restart("user"))
+        world.exit(CRASH)
+        world.advance(5.0)
+        world.feed(Stop("user"))
+        world.advance(5.0)
+        assert (world.state.phase, world.runs) == (Phase.RUNNING, 2)
+
     def test_restart_ends_then_starts(self):
         world = running()
         world.feed(Restart("user"))
@@ -338,6 +365,10 @@ class History(RuleBasedStateMachine):
     def wait(self, seconds: float) -> None:
         self.world.advance(seconds)
 
+    @rule(take=st.sampled_from([0.0, 0.25, 1.0]), refuse=st.booleans())
+    def hooks(self, take: float, refuse: bool) -> None:
+        self.world.hooks_take, self.world.hooks_refuse = take, refuse
+
     @rule(met=st.booleans())
     def dependencies(self, met: bool) -> None:
         self.world.dependencies_met = met
@@ -359,7 +390,7 @@ class History(RuleBasedStateMachine):
 
     @invariant()
     def a_stopped_task_stays_down(self) -> None:
-        if hasattr(self, "world") and self.wanted_down:
+        if hasattr(self, "world") and self.wanted_down and not self.world.refused:
             assert self.world.state.phase not in (Phase.RUNNING, Phase.BACKOFF, Phase.WAITING)
 
     @invariant()
@@ -373,8 +404,10 @@ class History(RuleBasedStateMachine):
         if not hasattr(self, "world"):
             return
         world = self.world
+        world.hooks_refuse = False
+        world.advance(1.0)  # the hooks that still run had another mind
         world.feed(Stop("user"))
-        world.advance(2 * world.policy.stop_grace + 4.0)
+        world.advance(world.hooks_take + 2 * world.policy.stop_grace + 4.0)
         assert world.state.phase in (Phase.IDLE, Phase.STOPPED, Phase.DONE, Phase.FAILED)
         assert world.alive is None
 

@@ -22,7 +22,9 @@ from paneview.rules.states import (
     Spawned,
     SpawnFailed,
     Stage,
+    Stop,
     StopBegun,
+    StopRefused,
     TaskState,
     Tick,
     TreeGone,
@@ -37,6 +39,9 @@ class World:
     # What a process heeds; a task that ignores SIGINT and SIGTERM ends by SIGKILL only.
     heeds: frozenset[Stage] = frozenset(Stage)
     spawn_fails: Callable[[int], bool] = lambda _run: False
+    # The hooks before a stop: how long they take, and whether they refuse it.
+    hooks_take: float = 0.0
+    hooks_refuse: bool = False
     state: TaskState = field(default_factory=TaskState)
     now: float = 1_000.0
     alive: int | None = None
@@ -44,13 +49,19 @@ class World:
     dependencies_met: bool = True
     log: list[tuple[float, str]] = field(default_factory=list)
     signals: list[tuple[float, Stage]] = field(default_factory=list)
-    _agenda: list[tuple[float, int, Input]] = field(default_factory=list)
+    refused: bool = False  # the last stop that was asked for
+    _died: Exit | None = None  # how a process ended that nobody waited for yet
+    _agenda: list[tuple[float, int, Input, int | None]] = field(default_factory=list)
     _ticket: int = 0
 
     def feed(self, event: Input, chance: float = 0.0) -> None:
         """One input at the present time, and all that follows from it at once."""
         outcome = lifecycle.step(self.state, event, self.now, self.policy, chance)
         self.state = outcome.state
+        if isinstance(event, Stop):
+            self.refused = False
+        elif isinstance(event, StopRefused) and self.state.phase is Phase.RUNNING:
+            self.refused = True
         self.check()
         for effect in outcome.effects:
             match effect:
@@ -59,16 +70,17 @@ class World:
                 case Launch():
                     self._launch()
                 case BeginStop():
-                    self.later(0.0, StopBegun())
+                    answer = StopRefused("not now") if self.hooks_refuse else StopBegun()
+                    self.later(self.hooks_take, answer, of_run=self.runs)
                 case Signal(stage):
                     self._signal(stage)
         if self.state.phase is Phase.WAITING and self.dependencies_met:
             self.later(0.0, DependenciesMet())
 
-    def later(self, delay: float, event: Input) -> None:
-        """Put an input on the agenda."""
+    def later(self, delay: float, event: Input, of_run: int | None = None) -> None:
+        """Put an input on the agenda; one of a run is dropped if there is another by then."""
         self._ticket += 1
-        heapq.heappush(self._agenda, (self.now + delay, self._ticket, event))
+        heapq.heappush(self._agenda, (self.now + delay, self._ticket, event, of_run))
 
     def advance(self, seconds: float) -> None:
         """Let time pass: whatever comes due happens at its own time."""
@@ -81,7 +93,9 @@ class World:
                 break
             self.now = min(due)
             if self._agenda and self._agenda[0][0] <= self.now:
-                self.feed(heapq.heappop(self._agenda)[2])
+                _, _, event, of_run = heapq.heappop(self._agenda)
+                if of_run in (None, self.runs):
+                    self.feed(event)
             else:
                 self.feed(Tick())
         self.now = end
@@ -94,7 +108,13 @@ class World:
         """The process ends by itself."""
         assert self.alive is not None
         self.alive = None
-        self.feed(TreeGone(exit_) if self.state.phase is Phase.STOPPING else Exited(exit_))
+        if self.state.phase is not Phase.STOPPING:
+            self.feed(Exited(exit_))
+        elif self.state.stage is Stage.HOOKS:
+            self._died = exit_  # the shell looks at how it ended when it has something to signal
+            self.feed(RootGone())
+        else:
+            self.feed(TreeGone(exit_))
 
     def times(self, kind: str) -> list[float]:
         """When events of this kind were told."""
@@ -108,6 +128,8 @@ class World:
             assert self.alive is None, f"{state.phase} with a process alive"
             assert not state.ready
             assert state.stage is None
+        if state.phase is Phase.RUNNING:
+            assert self.alive is not None, "running, and nobody there who could end"
         if state.phase is Phase.BACKOFF:
             assert state.due is not None
             assert not state.manual_stop
@@ -116,6 +138,7 @@ class World:
     def _launch(self) -> None:
         assert self.alive is None, "a second process beside the first"
         self.runs += 1
+        self._died = None
         if self.spawn_fails(self.runs):
             self.later(0.0, SpawnFailed("no such folder"))
             return
@@ -128,3 +151,6 @@ class World:
             self.alive = None
             self.later(0.0, RootGone())
             self.later(0.0, TreeGone(Exit(128 + 2, 2)))
+        elif self._died is not None:
+            self.later(0.0, TreeGone(self._died))
+            self._died = None

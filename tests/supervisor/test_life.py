@@ -316,6 +316,25 @@ def test_hooks_run_in_order_and_their_output_is_in_the_log(project):
     assert refused["run"] is None
 
 
+def test_a_task_that_ends_while_a_hook_refuses_its_stop_is_stopped(project, sandbox):
+    p = project("""
+        [tasks.t]
+        command = "until [ -e end ]; do sleep 0.01; done; exit 3"
+        restart_policy = "always"
+        hooks.before_stop = "touch end; until [ -e ended ]; do sleep 0.01; done; echo no; exit 1"
+        """).serve()
+    p.wait("t", "running")
+    with ThreadPoolExecutor(1) as pool:
+        answer = pool.submit(p.call, "stop", tasks=["t"])
+        wait_until(lambda: "1" in sandbox.tmux("list-panes", "-s", "-t", "=proj:", "-F", "#{pane_dead}"))
+        assert p.task("t")["state"] == "stopping"
+        (p.folder / "ended").touch()
+        assert answer.result()["results"] == [{"ok": True, "task": "t", "action": "stopped"}]
+    task = p.task("t")
+    assert (task["state"], task["exit_code"], task["manual_stop"]) == ("stopped", 3, True)
+    assert "exit code 1: no" in p.events("hook_failed", "t")[0]["cause"]
+
+
 def test_a_start_is_done_when_there_is_a_process_whatever_becomes_of_it(project):
     """How a task that fails at once is answered must not depend on who is quicker."""
     p = project("""
