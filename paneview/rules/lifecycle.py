@@ -212,6 +212,9 @@ def _spawn_failed(
 ) -> Outcome:
     emit = Emit("spawn_failed", reason)
     if state.phase is Phase.STOPPING:
+        if state.then is Then.START:
+            waiting = _wait(state, now, state.reason)
+            return Outcome(waiting.state, (emit, Emit("task_restarted", state.reason)))
         return Outcome(_rest(state, Phase.STOPPED, now, state.reason), (emit,))
     if state.phase is not Phase.STARTING:
         return Outcome(state)

@@ -20,6 +20,7 @@ from paneview.rules.states import (
     Restart,
     SessionEnded,
     Spawned,
+    SpawnFailed,
     Stage,
     Start,
     Stop,
@@ -223,6 +224,16 @@ class TestStop:
         world.feed(Stop("user"))
         world.advance(5.0)
         assert (world.state.phase, world.runs) == (Phase.RUNNING, 2)
+
+    def test_a_start_after_a_stop_during_a_launch_that_fails_is_not_forgotten(self):
+        state = replace(TaskState(), phase=Phase.STARTING)
+        for event in (Stop("user"), Start("user"), SpawnFailed("no such folder")):
+            state, effects = step(state, event, 5.0, Policy())
+        assert (state.phase, state.manual_stop, state.stage) == (Phase.WAITING, False, None)
+        assert [effect.kind for effect in effects if isinstance(effect, Emit)] == [
+            "spawn_failed",
+            "task_restarted",
+        ]
 
     def test_restart_ends_then_starts(self):
         world = running()
