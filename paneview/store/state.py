@@ -6,13 +6,14 @@ put. At rest a change is durable half a millisecond later; under load hundreds s
 
 A second, read-only connection (aiosqlite) serves the queries, so a long look at the events never delays a write. While
 the disk is full nothing is dropped: the changes stay queued (the newest state of each task and run, and the
-events), are tried again every second, and `on_trouble` is told. A database found damaged while running is
-moved aside and begun anew.
+events), are tried again every second, and `on_trouble` is told. A row that can never be written is left out, and
+logged. A database found damaged while running is moved aside and begun anew.
 """
 
 from __future__ import annotations
 
 import asyncio
+import logging
 import sqlite3
 from collections.abc import Callable, Collection, Iterable
 from concurrent.futures import ThreadPoolExecutor
@@ -25,7 +26,9 @@ from paneview.store import state_schema as schema
 from paneview.store.database import BUSY_TIMEOUT, StoreError, is_damaged, move_aside, prepare, read_only_uri
 from paneview.store.rows import Change, EventRow, Loaded, RunRow
 from paneview.store.state_schema import EventFilter
-from paneview.store.state_writer import Batch, Keep, StateWriter
+from paneview.store.state_writer import Batch, Keep, StateWriter, is_of_a_row
+
+logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 RETRY = 1.0  # seconds between two tries while the disk is full
@@ -152,8 +155,8 @@ class StateStore:
         while self._queue.waiting:
             batch, self._queue = self._queue, Batch()
             try:
-                await self._on_thread(self._writer.write, batch)
-            except sqlite3.Error as error:
+                await self._write(batch)
+            except Exception as error:  # noqa: BLE001 - whoever waits for the next change waits for this task
                 batch.join(self._queue)
                 self._queue = batch
                 if self._closing:
@@ -165,7 +168,16 @@ class StateStore:
                     if not done.done():
                         done.set_result(None)
 
-    async def _after_failure(self, error: sqlite3.Error) -> None:
+    async def _write(self, batch: Batch) -> None:
+        try:
+            await self._on_thread(self._writer.write, batch)
+        except Exception as error:
+            if not is_of_a_row(error):
+                raise
+            for what in await self._on_thread(self._writer.write_what_can_be, batch):
+                logger.error("store: this cannot be written, and is left out: %s", what)
+
+    async def _after_failure(self, error: Exception) -> None:
         if is_damaged(error):
             await self._begin_anew()
             self._tell_trouble(f"{self._path} was damaged; moved to {self._moved}, begun anew")

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 from msgspec import Struct
@@ -128,13 +128,25 @@ def read_runs(rows: Iterable[Sequence[Any]]) -> list[RunRow]:
 
 def run_values(run: RunRow) -> tuple[Any, ...]:
     """A run as the values of `PUT_RUN`."""
-    return astuple(run)
+    return tuple(map(_storable, astuple(run)))
 
 
 def event_values(event: EventRow) -> tuple[Any, ...]:
     """An event as the values of `PUT_EVENT`."""
-    detail = json.dumps(dict(event.detail), ensure_ascii=False, separators=(",", ":"), default=str)
-    return (event.id, event.ts, event.kind, event.task, event.run, event.cause, event.actor, detail)
+    detail = encoded(event.detail)
+    values = (event.id, event.ts, event.kind, event.task, event.run, event.cause, event.actor, detail)
+    return tuple(map(_storable, values))
+
+
+def encoded(data: Mapping[str, Any]) -> str:
+    """An object as the text of a column."""
+    text = json.dumps(dict(data), ensure_ascii=False, separators=(",", ":"), default=str)
+    return str(_storable(text))
+
+
+def _storable(value: Any) -> Any:
+    """Text without halves of surrogate pairs, which names of files and clients may hold and UTF-8 has no bytes for."""
+    return value.encode("utf-8", "replace").decode() if isinstance(value, str) else value
 
 
 def read_tasks(connection: sqlite3.Connection) -> dict[str, dict[str, Any]]:

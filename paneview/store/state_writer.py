@@ -10,7 +10,8 @@ import asyncio
 import json
 import sqlite3
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -59,9 +60,20 @@ class Batch(Struct):
         del self.events[:-MAX_QUEUED_EVENTS]
         self.waiting.extend(later.waiting)
 
+    def apart(self) -> Iterator[Batch]:
+        """Each row for itself."""
+        yield from (Batch(tasks={name: data}) for name, data in self.tasks.items())
+        yield from (Batch(runs={run: values}) for run, values in self.runs.items())
+        yield from (Batch(events=[values]) for values in self.events)
 
-def _encoded(data: Mapping[str, Any]) -> str:
-    return json.dumps(dict(data), ensure_ascii=False)
+
+def is_of_a_row(error: Exception) -> bool:
+    """Whether what was to be written is at fault, and not the disk: it fails however often it is tried."""
+    if not isinstance(error, sqlite3.Error):
+        return True
+    return isinstance(
+        error, sqlite3.DataError | sqlite3.IntegrityError | sqlite3.InterfaceError | sqlite3.ProgrammingError
+    )
 
 
 class StateWriter:
@@ -94,21 +106,45 @@ class StateWriter:
 
     def write(self, batch: Batch) -> None:
         """One transaction: all of it or nothing."""
+        with self._transaction():
+            self._put(batch)
+            self._trim(batch)
+
+    def write_what_can_be(self, batch: Batch) -> list[str]:
+        """One transaction without the rows that cannot be written; these, and why."""
+        refused = []
+        with self._transaction():
+            for row in batch.apart():
+                try:
+                    self._put(row)
+                except Exception as error:
+                    if not is_of_a_row(error):
+                        raise
+                    refused.append(f"{row.tasks or row.runs or row.events!r}: {error!r}")
+        return refused
+
+    @contextmanager
+    def _transaction(self) -> Iterator[None]:
         writer = self.connection
         writer.execute("BEGIN IMMEDIATE")
         try:
-            if stored := [(name, _encoded(data)) for name, data in batch.tasks.items() if data is not None]:
-                writer.executemany(schema.PUT_TASK, stored)
-            if forgotten := [(name,) for name, data in batch.tasks.items() if data is None]:
-                writer.executemany(schema.FORGET_TASK, forgotten)
-            writer.executemany(schema.PUT_RUN, list(batch.runs.values()))
-            writer.executemany(schema.PUT_EVENT, batch.events)
-            self._trim(batch)
+            yield
             writer.execute("COMMIT")
         except BaseException:  # whatever it was: all of it or nothing
             if writer.in_transaction:
                 writer.execute("ROLLBACK")
             raise
+
+    def _put(self, batch: Batch) -> None:
+        writer, tasks = self.connection, batch.tasks.items()
+        if stored := [(name, schema.encoded(data)) for name, data in tasks if data is not None]:
+            writer.executemany(schema.PUT_TASK, stored)
+        if forgotten := [(name,) for name, data in tasks if data is None]:
+            writer.executemany(schema.FORGET_TASK, forgotten)
+        if batch.runs:
+            writer.executemany(schema.PUT_RUN, list(batch.runs.values()))
+        if batch.events:
+            writer.executemany(schema.PUT_EVENT, batch.events)
 
     def _trim(self, batch: Batch) -> None:
         """Delete a step of what is beyond the limits: old events by their ids, old runs of the tasks just written."""

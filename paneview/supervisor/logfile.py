@@ -80,7 +80,9 @@ def set_up(file: Path) -> None:
     """
     logging._srcfile = None
     logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
-    to_file = RotatingFileHandler(file, maxBytes=SIZE, backupCount=1, encoding="utf-8")
+    to_file = RotatingFileHandler(
+        file, maxBytes=SIZE, backupCount=1, encoding="utf-8", errors="backslashreplace"
+    )
     line = logging.Formatter("%(asctime)s.%(msecs)03dZ %(levelname)s %(message)s", "%Y-%m-%dT%H:%M:%S")
     line.converter = time.gmtime
     to_file.setFormatter(line)

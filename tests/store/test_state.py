@@ -12,6 +12,7 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -231,6 +232,47 @@ async def test_a_full_disk_is_told_and_waited_for(path: Path) -> None:
     assert told[1:] == [None]
     assert len(await store.events()) == 99
     await store.close()
+
+
+async def test_text_of_odd_bytes_is_stored_as_text(path: Path) -> None:
+    """A path, a command line or a client's name need not be UTF-8: Python then has it with halves of surrogates."""
+    odd = "caf\udce9 \udcff ü"
+    store = await StateStore.open(path)
+    change = Change(
+        tasks={"web": {"reason": odd, "why": [{odd: odd}]}},
+        runs=[RunRow(1, "web", 1.0, 2.0, cause=odd, end_reason=odd)],
+        events=[EventRow(1, 1.0, "task_exited", "web", 1, odd, odd, {"path": odd})],
+    )
+    await asyncio.wait_for(store.put(change), 20)
+    told = "caf? ? ü"
+    (found,) = await store.events()
+    assert (found.cause, found.actor, found.detail) == (told, told, {"path": told})
+    (run,) = await store.runs("web")
+    assert (run.cause, run.end_reason) == (told, told)
+    assert (await store.load()).tasks == {"web": {"reason": told, "why": [{told: told}]}}
+    await store.close()
+
+
+async def test_a_row_that_cannot_be_written_takes_no_other_along(
+    store: StateStore, caplog: pytest.LogCaptureFixture
+) -> None:
+    loop: Any = {}
+    loop["itself"] = loop
+    bad = [
+        Change(tasks={"loop": loop}),
+        Change(runs=[RunRow(2**70, "huge")]),
+        Change(events=[EventRow(2, None, "timeless")]),  # type: ignore[arg-type]
+        Change(events=[EventRow(3, 1.0, object())]),  # type: ignore[arg-type]
+    ]
+    good = Change(tasks={"web": {"n": 1}}, runs=[RunRow(1, "web", 1.0)], events=[event(4)])
+    await asyncio.wait_for(asyncio.gather(*(store.put(change) for change in [*bad, good])), 20)
+    loaded = await store.load()
+    assert (loaded.tasks, list(loaded.runs), loaded.next_event) == ({"web": {"n": 1}}, [1], 5)
+    left_out = [record.getMessage() for record in caplog.records]
+    assert all(
+        word in told for word, told in zip(["loop", "huge", "timeless", "object"], left_out, strict=True)
+    )
+    await asyncio.wait_for(store.put(Change(events=[event(5)])), 20)
 
 
 async def test_closing_with_a_full_disk_is_an_error(path: Path) -> None:

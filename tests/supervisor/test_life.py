@@ -229,6 +229,21 @@ def test_stop_of_all_ends_dependents_first(project):
     assert begun["db"] > done["api"]
 
 
+def test_odd_bytes_in_a_name_hold_nobody_up(project):
+    p = project("""
+        [tasks.t]
+        command = "sleep 600"
+        """).serve()
+    p.wait("t", "running")
+    with Connection(str(paths.control_socket(p.state_dir)), client="bot \udcff", timeout=20) as bot:
+        bot.call("stop", {"tasks": ["t"]})
+        assert (
+            bot.call("events", {"kinds": ["task_stopped"]})["events"][0]["cause"] == "stopped by user:bot ?"
+        )
+    log = paths.supervisor_log(p.state_dir)
+    wait_until(lambda: "stopped by user:bot \\udcff" in log.read_text())
+
+
 def test_unknown_names_and_a_missing_folder_are_told(project):
     p = project("""
         [tasks.t]
