@@ -2,6 +2,9 @@
 
 A file that does not load changes nothing, and is told. Of one that loads, only tasks whose process would be another
 one (command, folder, environment) get a new run; everything else takes effect on the run that is there.
+
+A hook may refuse the stop that a change asks for. Then that run goes on and the task stays known, also one that the
+file no longer has; all else is applied, and the next reload tries again.
 """
 
 from __future__ import annotations
@@ -10,6 +13,8 @@ import asyncio
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from msgspec.structs import replace
+
 from paneview.config.edit import replace_task, task_text
 from paneview.config.errors import ConfigError, Problem
 from paneview.config.load import load_project
@@ -17,7 +22,7 @@ from paneview.config.models import Project, Task
 from paneview.control.errors import ControlError
 from paneview.rules.states import Emit, Phase
 from paneview.supervisor.journal import Journal
-from paneview.supervisor.supervisor import Supervisor, at_rest
+from paneview.supervisor.supervisor import Refused, Supervisor, at_rest
 
 Reply = dict[str, Any]
 
@@ -43,7 +48,7 @@ class Reloader:
     async def reload(self, by: str) -> Reply:
         """Read the file again and apply it. Raises ControlError (code ``config``) with every mistake in it."""
         async with self._lock:
-            return await self._reload(by, self._replicas)
+            return _all_done(await self._reload(by, self._replicas))
 
     async def scale(self, task: str, replicas: int, by: str) -> Reply:
         """Run ``replicas`` of a task, from 1. Raises ControlError."""
@@ -54,7 +59,7 @@ class Reloader:
             hint = f"; scalable are: {', '.join(sorted(bases))}" if bases else "; no task has `replicas`"
             raise ControlError(f"{task!r} has no replicas in the file{hint}", "bad_request")
         async with self._lock:
-            reply = await self._reload(by, {**self._replicas, task: replicas})
+            reply = _all_done(await self._reload(by, {**self._replicas, task: replicas}))
         return {**reply, "action": "scaled", "task": task, "replicas": replicas}
 
     async def definition(self, name: str) -> Reply:
@@ -67,7 +72,10 @@ class Reloader:
         return {"task": name, "file": str(file), "text": text}
 
     async def define(self, name: str, was: str, text: str, by: str) -> Reply:
-        """Put ``text`` in place of ``was`` in the file, and apply it. Raises ControlError; then nothing changed."""
+        """Put ``text`` in place of ``was`` in the file, and apply it. Raises ControlError; then nothing changed.
+
+        The reply's ``refused`` has the tasks whose runs go on as they were, and why.
+        """
         async with self._lock:
             file = self._supervisor.project.file
             try:
@@ -101,7 +109,10 @@ class Reloader:
         removed = [name for name in supervisor.units if name not in new.tasks]
         same = [name for name in new.tasks if name in old.tasks]
         changed = [n for n in same if new.tasks[n].definition_key() != old.tasks[n].definition_key()]
-        await self._drop(removed, by)
+        refused = await self._drop(removed, by)
+        removed = [name for name in removed if name not in refused]
+        if refused:
+            new = replace(new, tasks={**new.tasks, **{name: supervisor.units[name].task for name in refused}})
         for name in same:
             supervisor.units[name].redefine(new.tasks[name])
         for name in added:
@@ -114,17 +125,39 @@ class Reloader:
             self._journal.note("config_reloaded", "; ".join(words) or "settings changed", by=by, **summary)
         restarting = [name for name in changed if supervisor.units[name].state.phase in _RUNS]
         starting = [name for name in added if new.auto_start and _starts_itself(new.tasks[name])]
-        await asyncio.gather(supervisor.restart(restarting, by), supervisor.start(starting, by))
-        return {"session": new.name, "action": "reloaded", **summary, "restarted": restarting}
+        kept, _ = await asyncio.gather(supervisor.restart(restarting, by), supervisor.start(starting, by))
+        for name, why in (refused | kept).items():
+            self._journal.note_task(name, supervisor.units[name].state.run, "change_refused", why)
+        restarted = [name for name in restarting if name not in kept]
+        reply = {"session": new.name, "action": "reloaded", **summary, "restarted": restarted}
+        return {**reply, "refused": refused | kept} if refused or kept else reply
 
-    async def _drop(self, names: list[str], by: str) -> None:
-        await self._supervisor.stop(names, by)
+    async def _drop(self, names: list[str], by: str) -> Refused:
+        """Take tasks out of the project, but for those that do not let themselves be stopped."""
+        refused = await self._supervisor.stop(names, by)
         for name in names:
             unit = self._supervisor.units[name]
-            await unit.until(at_rest)
+            while name not in refused and not at_rest(unit):  # somebody has started it again
+                refused |= await self._supervisor.stop([name], by)
+            if name in refused:
+                continue
             await self._supervisor.remove(name)
             await unit.clear_away()
             self._journal.forget(name, Emit("task_removed", "no longer in the file", by=by))
+        return refused
+
+
+def _all_done(reply: Reply) -> Reply:
+    """The reply. Raises ControlError if runs go on that were to end; all else was done by then."""
+    refused: Refused = reply.get("refused", {})
+    if not refused:
+        return reply
+    told = "; ".join(f"{name} goes on as it was: {why}" for name, why in refused.items())
+    results = [
+        {"ok": False, "task": name, "action": "reloaded", "error": why} for name, why in refused.items()
+    ]
+    message = f"{told}. `paneview kill {' '.join(refused)}` ends it, then `paneview reload` again"
+    raise ControlError(message, "failed", results=results)
 
 
 def _starts_itself(task: Task) -> bool:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Awaitable, Callable, Mapping
+from types import MappingProxyType
 from typing import Any
 
 from paneview import __version__
@@ -124,20 +125,15 @@ class Requests:
         if args["tasks"] is None:
             names = [name for name in names if self._supervisor.units[name].state.phase is not Phase.IDLE]
         before = self._supervisor.states
-        await self._supervisor.restart(names, client.actor)
-        return self._started("restarted", names, before)
+        refused = await self._supervisor.restart(names, client.actor)
+        return self._started("restarted", names, before, refused)
 
     async def stop(self, args: Args, client: ClientInfo) -> Reply:
         """Stop tasks; answered when the last process is gone."""
         names = self._names(args)
-        await self._supervisor.stop(names, client.actor)
+        refused = await self._supervisor.stop(names, client.actor)
         if args["tasks"] is None:
             self._journal.note_session("session_stopped", names, client.actor)
-        refused = {
-            name: self._supervisor.unit(name).state.reason
-            for name in names
-            if self._supervisor.unit(name).state.phase.active
-        }
         return _results("stopped", names, refused)
 
     async def kill(self, args: Args, client: ClientInfo) -> Reply:
@@ -199,9 +195,10 @@ class Requests:
         return await self._reloader.scale(args["task"], args["replicas"], client.actor)
 
     async def down(self, _args: Args, client: ClientInfo) -> Reply:
-        """Stop everything and end the supervisor; answered before it goes."""
+        """Stop everything and end the supervisor; answered before it goes. It stays while a hook refuses a stop."""
         running = [name for name, unit in self._supervisor.units.items() if unit.state.phase.active]
-        await self._supervisor.stop(list(self._supervisor.units), client.actor)
+        if refused := await self._supervisor.stop(list(self._supervisor.units), client.actor):
+            raise _not_down(refused)
         self._journal.note_session("session_stopped", running, client.actor)
         self._supervisor.end_session()
         asyncio.get_running_loop().call_soon(self._end, f"taken down by {client.actor}")
@@ -216,10 +213,16 @@ class Requests:
             return list(self._supervisor.units)
         return [self._supervisor.unit(name).name for name in args["tasks"]]
 
-    def _started(self, action: str, names: list[str], before: Mapping[str, TaskState]) -> Reply:
+    def _started(
+        self,
+        action: str,
+        names: list[str],
+        before: Mapping[str, TaskState],
+        refused: Mapping[str, str] = MappingProxyType({}),
+    ) -> Reply:
         """What became of a start: it failed where no process came to be, whatever a process did since then.
 
-        ``before``: the tasks that were to get one, as they were.
+        ``before``: the tasks that were to get one, as they were. ``refused``: those that kept the one they had.
         """
         states = self._supervisor.states
         waiting = [name for name in names if states[name].phase is Phase.WAITING]
@@ -231,7 +234,7 @@ class Requests:
             and states[name].reason
             and states[name].run == before[name].run
         }
-        reply = _results(action, names, failed)
+        reply = _results(action, names, {**failed, **refused})
         reply.update(session=self._supervisor.project.name, action=action, tasks=names)
         if waiting:
             held = {name: graph.unmet(name, self._supervisor.graph, states) for name in waiting}
@@ -250,6 +253,17 @@ def _results(action: str, names: list[str], failed: dict[str, str]) -> Reply:
         message = "; ".join(f"{name}: {reason}" for name, reason in failed.items())
         raise ControlError(message, "failed", results=results)
     return {"results": results}
+
+
+def _not_down(refused: Mapping[str, str]) -> ControlError:
+    """Why the project was not taken down, and what ends a task whatever its hooks say."""
+    results = [
+        {"ok": False, "task": name, "action": "down", "error": reason} for name, reason in refused.items()
+    ]
+    told = "; ".join(f"{name}: {reason}" for name, reason in refused.items())
+    kill = f"`paneview kill {' '.join(refused)}`"
+    message = f"not taken down, since a stop was refused. {told}. {kill} ends it, then `paneview down` again"
+    return ControlError(message, "failed", results=results)
 
 
 Handle = Callable[[Requests, Args, ClientInfo], Awaitable[Reply]]

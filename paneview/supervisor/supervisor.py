@@ -23,6 +23,8 @@ from paneview.rules.states import (
 )
 from paneview.supervisor.unit import Services, Unit
 
+Refused = dict[str, str]  # tasks whose stop a hook refused, and why: their runs go on
+
 
 class UnknownTask(LookupError):  # noqa: N818 - what it is
     """A name that is no task of this project."""
@@ -88,18 +90,26 @@ class Supervisor:
         """Start these tasks; returns when each runs, waits for a dependency, or has failed."""
         await self._ask(names, lambda unit: unit.feed(Start(by)), self._has_launched)
 
-    async def restart(self, names: Iterable[str], by: str) -> None:
-        """Give each of these tasks a new run; returns as `start` does."""
-        await self._ask(names, lambda unit: unit.feed(Restart(by)), self._has_launched)
+    async def restart(self, names: Iterable[str], by: str) -> Refused:
+        """Give each of these tasks a new run; returns as `start` does, with those whose run could not be ended."""
+        names = list(names)
+        before = {name: self.unit(name).state.run for name in names}
+        came_to = await self._ask(names, lambda unit: unit.feed(Restart(by)), self._has_launched)
+        return {
+            name: state.reason
+            for name, state in came_to.items()
+            if state.phase is Phase.RUNNING and state.run == before[name]
+        }
 
     async def kill(self, names: Iterable[str], by: str) -> None:
         """SIGKILL to these tasks; returns when the last of their processes is gone."""
-        await self._ask(names, lambda unit: unit.feed(Stop(by, kill=True)), at_rest)
+        await self._ask(names, lambda unit: unit.feed(Stop(by, kill=True)), _stop_is_over)
 
-    async def stop(self, names: Iterable[str], by: str) -> None:
+    async def stop(self, names: Iterable[str], by: str) -> Refused:
         """Stop these tasks, dependents before what they depend on; returns when the last process is gone."""
         wanted = set(names)
         stopping: dict[str, asyncio.Task[None]] = {}
+        refused: Refused = {}
 
         async def stop_one(name: str) -> None:
             first = [stopping[other] for other in self._dependents[name] if other in wanted]
@@ -107,12 +117,15 @@ class Supervisor:
                 await asyncio.wait(first)
             unit = self.unit(name)
             unit.feed(Stop(by))
-            await unit.until(at_rest_or_refused)
+            state = await unit.until(_stop_is_over)
+            if state.phase is Phase.RUNNING:
+                refused[name] = state.reason
 
         for name in reversed(graph.order(self.graph)):
             if name in wanted:
                 stopping[name] = asyncio.ensure_future(stop_one(name))
         await asyncio.gather(*stopping.values())
+        return refused
 
     def end_session(self) -> None:
         """The project was taken down: forget marks and counters, so that the next start is a fresh one."""
@@ -225,11 +238,12 @@ class Supervisor:
 
     async def _ask(
         self, names: Iterable[str], ask: Callable[[Unit], None], settled: Callable[[Unit], bool]
-    ) -> None:
+    ) -> dict[str, TaskState]:
         units = [self.unit(name) for name in names]
         for unit in units:
             ask(unit)
-        await asyncio.gather(*(unit.until(settled) for unit in units))
+        states = await asyncio.gather(*(unit.until(settled) for unit in units))
+        return {unit.name: state for unit, state in zip(units, states, strict=True)}
 
     def _has_launched(self, unit: Unit) -> bool:
         """It runs, rests, or waits for something that will take its time."""
@@ -247,9 +261,12 @@ def at_rest(unit: Unit) -> bool:
     return unit.state.phase in (Phase.IDLE, Phase.STOPPED, Phase.DONE, Phase.FAILED)
 
 
-def at_rest_or_refused(unit: Unit) -> bool:
-    """It rests, or a hook refused the stop."""
-    return at_rest(unit) or (unit.state.phase is Phase.RUNNING and not unit.state.manual_stop)
+def _stop_is_over(unit: Unit) -> bool:
+    """The run that was to end has ended, whatever is to come (somebody may have started it again); or it was refused.
+
+    Refused: it runs, since only a hook's answer leads back there from a stop.
+    """
+    return unit.state.phase is not Phase.STOPPING
 
 
 def _cores() -> int:

@@ -105,7 +105,7 @@ class Unit:
         self._probing: asyncio.Task[None] | None = None
         self._going: asyncio.Task[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
-        self._waiters: list[tuple[Callable[[Unit], bool], asyncio.Future[None]]] = []
+        self._waiters: list[tuple[Callable[[Unit], bool], asyncio.Future[TaskState]]] = []
 
     @property
     def name(self) -> str:
@@ -134,13 +134,13 @@ class Unit:
         self._changed(self)
         self._wake_waiters()
 
-    async def until(self, settled: Callable[[Unit], bool]) -> None:
-        """Wait until ``settled`` holds of this unit; it is asked again after every change."""
+    async def until(self, settled: Callable[[Unit], bool]) -> TaskState:
+        """Wait until ``settled`` holds of this unit, and give the state in which it did; asked after every change."""
         if settled(self):
-            return
-        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            return self.state
+        future: asyncio.Future[TaskState] = asyncio.get_running_loop().create_future()
         self._waiters.append((settled, future))
-        await future
+        return await future
 
     def reconsider(self) -> None:
         """Ask the waiters again: something outside this unit changed."""
@@ -229,7 +229,7 @@ class Unit:
             if future.done():
                 continue
             if settled(self):
-                future.set_result(None)
+                future.set_result(self.state)
             else:
                 self._waiters.append((settled, future))
 

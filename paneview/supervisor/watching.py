@@ -47,4 +47,4 @@ async def watch_file(file: Callable[[], Path], changed: Callable[[], Awaitable[o
         try:
             await changed()
         except ControlError as error:
-            logger.warning("the changed file was not applied: %s", error.message)
+            logger.warning("the changed file was not applied, or not in full: %s", error.message)

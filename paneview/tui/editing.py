@@ -63,13 +63,15 @@ async def _edit(app: PaneviewApp, name: str, found: Mapping[str, Any], text: str
 async def _apply(app: PaneviewApp, name: str, found: Mapping[str, Any], text: str) -> None:
     """As long as it takes to restart the task."""
     try:
-        await app.link.call("define", task=name, was=found["text"], text=text, timeout=None)
+        reply = await app.link.call("define", task=name, was=found["text"], text=text, timeout=None)
     except ControlError as error:
         while await app.push_screen_wait(_refused(error.message)) == "e":
             if lending_the_terminal(app, _edit, app, name, found, text):
                 return
     else:
         app.tell(f"{found['task']}: changed in {Path(found['file']).name}")
+        for task, why in reply.get("refused", {}).items():
+            app.tell(f"{task} goes on as it was: {why}", failed=True)
 
 
 def _agree(name: str, file: str, was: str, text: str) -> Dialog:

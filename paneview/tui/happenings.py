@@ -54,6 +54,7 @@ _PHRASES: dict[str, tuple[str, str, str]] = {
     "tmux_lost": ("✗", "failed", "the tmux server is gone"),
     "tmux_restored": ("●", "ok", "the tmux server is back"),
     "config_reloaded": ("●", "ok", "configuration reloaded"),
+    "change_refused": ("▲", "failed", "goes on as it was"),
     "config_rejected": ("✗", "failed", "configuration refused, nothing changed"),
     "queue_lost": ("✗", "failed", "the queue does not answer"),
     "queue_restored": ("●", "ok", "the queue answers again"),
