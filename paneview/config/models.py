@@ -294,6 +294,8 @@ class Task(TaskFields, frozen=True, kw_only=True):
     """Of a worker: respawns within `respawn_window` before it is quarantined. None: it is no worker."""
     respawn_window: float = 300.0
     """Seconds."""
+    written: str = ""
+    """A mark of what the files say of the process, before any ``${VAR}`` is filled in; see `definition_key`."""
 
     @property
     def most_restarts(self) -> int | None:

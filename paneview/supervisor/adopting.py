@@ -10,7 +10,8 @@ starting             a pane of a newer run is there  the spawn had succeeded: it
 starting             nothing newer                   it was never spawned: launch it again
 running, stopping    its pane is dead                it ended meanwhile: its exit is handled by its policy
 running, stopping    no pane                         lost, with the server or the machine: handled by its policy
-at rest, waiting     whatever                        nothing to adopt
+at rest, waiting     whatever                        nothing to adopt; a live pane is a stray, and is ended
+no such task         a pane                          a stray, too: its task was removed from the file
 ===================  ==============================  ========================================================
 """
 
@@ -29,6 +30,7 @@ from paneview.supervisor.journal import Journal
 from paneview.supervisor.launching import Launcher, Places
 from paneview.supervisor.live import Live
 from paneview.supervisor.runlogs import RunLogs
+from paneview.supervisor.strays import Strays
 from paneview.supervisor.supervisor import Supervisor
 from paneview.supervisor.terminal import Terminal
 from paneview.supervisor.unit import Unit
@@ -47,6 +49,7 @@ class Adopter:
         journal: Journal,
         logs: RunLogs,
         places: Places,
+        strays: Strays,
     ) -> None:
         self._terminal = terminal
         self._launcher = launcher
@@ -54,6 +57,7 @@ class Adopter:
         self._journal = journal
         self._logs = logs
         self._places = places
+        self._strays = strays
 
     async def adopt(self, supervisor: Supervisor, rows: dict[int, RunRow]) -> list[str]:
         """Adopt all that is alive, and settle what is not; the names of the tasks that were found running."""
@@ -73,7 +77,7 @@ class Adopter:
             if not unit.state.phase.active:
                 unit.row = rows.get(unit.state.run or -1)
                 if pane and not pane.dead:
-                    await self._end_stray(pane, row)
+                    self._strays.end(pane, row)
                 continue
             if pane and self._is_ours(pane, row):
                 alive.append(name)
@@ -82,7 +86,7 @@ class Adopter:
                 settling.append(self._settle(unit, pane, rows))
         await asyncio.gather(*settling)
         for pane in latest.values():
-            await self._end_stray(pane, rows.get(pane.run))
+            self._strays.end(pane, rows.get(pane.run))
         return alive
 
     def _latest(self, panes: list[PaneInfo]) -> dict[str, PaneInfo]:
@@ -163,15 +167,3 @@ class Adopter:
         if row is not None and (row.tmux_pid, row.tmux_start) != (server.pid, server.start):
             return "the tmux server had ended"
         return "its tmux window was closed"
-
-    async def _end_stray(self, pane: PaneInfo, row: RunRow | None) -> None:
-        """A pane of ours that no task accounts for: its task was removed from the file, or is at rest."""
-        live = self._launcher.live(pane.run, pane)
-        left = await self._ender.sweep(live)
-        await self._terminal.session.remove_window(pane.window_id)
-        self._terminal.forget_pane(pane.pane_id)
-        if left:
-            self._journal.note_task(
-                pane.task, pane.run, "stray_ended", "no task accounts for this pane", processes=left,
-                known=row is not None,
-            )  # fmt: skip

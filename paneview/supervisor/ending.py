@@ -60,6 +60,10 @@ class Ender:
         """Every process of the run that is alive now."""
         return members(live, await ProcessTable.fresh())
 
+    def names(self, processes: set[ProcessId]) -> list[str]:
+        """Processes as they are told, each as ``pid name``."""
+        return _names(processes)
+
     async def send(self, live: Live, stage: Stage, stop_signal: str) -> None:
         """Send what this stage of a stop asks for."""
         match stage:

@@ -40,6 +40,7 @@ from paneview.supervisor.reload import Reloader
 from paneview.supervisor.requests import Requests
 from paneview.supervisor.runlogs import RunLogs
 from paneview.supervisor.scheduling import Schedules
+from paneview.supervisor.strays import Strays
 from paneview.supervisor.supervisor import Supervisor
 from paneview.supervisor.terminal import SessionSpec, Terminal
 from paneview.supervisor.unit import Services
@@ -108,13 +109,18 @@ class Host:
         self.launcher = Launcher(self.terminal, places, self._hooks, Ports(journal, key), clock)
         self.reading = LogReading(self.folder, self.ingest, self.store)
         self._prober = prober = Prober(self._environ, key, self.reading)
-        services = Services(clock, journal, self.launcher, self.ender, prober, self._hooks, self.logs)
+        self._strays = Strays(self.terminal, self.launcher, self.ender, journal, self.logs)
+        services = Services(
+            clock, journal, self.launcher, self.ender, prober, self._hooks, self.logs, self._strays
+        )
         self.supervisor = Supervisor(project, services)
         masker = Masker(project.secret_patterns, project.secret_values)
         self.picture = Picture(self.supervisor, self.store, journal, clock, prober, masker)
         journal.mask = self.picture.mask
         self._reloader = Reloader(self.supervisor, journal, self._raw_environ, self._replicas, self._applied)
-        self._adopter = Adopter(self.terminal, self.launcher, self.ender, journal, self.logs, places)
+        self._adopter = Adopter(
+            self.terminal, self.launcher, self.ender, journal, self.logs, places, self._strays
+        )
         self._requests = Requests(
             self.supervisor,
             self.picture,
@@ -230,6 +236,7 @@ class Host:
         await asyncio.gather(*self._background, return_exceptions=True)
         self._asker.close()
         await self.supervisor.close()
+        await self._strays.close()
         self.journal.note("supervisor_stopped", reason)
         if self._took_down:
             await self.journal.put_session({"open": False})

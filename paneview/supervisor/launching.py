@@ -17,6 +17,7 @@ from paneview.store.rows import RunRow
 from paneview.supervisor.clock import Clock
 from paneview.supervisor.hooks import HookFailed, Hooks
 from paneview.supervisor.live import Live
+from paneview.supervisor.origin import Origin
 from paneview.supervisor.ports import PortRefused, Ports
 from paneview.supervisor.terminal import Terminal
 from paneview.tmux.errors import TmuxError, TmuxGone
@@ -86,7 +87,9 @@ class Launcher:
     def live(self, run: int, pane: PaneInfo) -> Live:
         """The grip on a run in this pane."""
         root = proc.identify(pane.pid) if pane.pid and not pane.dead else None
-        return self._live(run, pane.pane_id, pane.window_id, root)
+        live = self._live(run, pane.pane_id, pane.window_id, root)
+        live.definition = pane.definition
+        return live
 
     def _live(
         self, run: int, pane_id: str = "", window_id: str = "", root: proc.ProcessId | None = None
@@ -135,6 +138,7 @@ class Launcher:
             spool_prefix=self._places.spool_prefix(run),
             exit_file=self._places.exit_file(run),
             window_name=task.name,
+            definition=Origin.of(task).text(),
         )
         if pane_id and self._terminal.has_pane(pane_id, task.name):
             try:

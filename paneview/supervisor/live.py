@@ -24,6 +24,7 @@ class Live(Struct, eq=False):
     known: set[ProcessId] = set()
 
     command: int | None = None  # the pid of the command under the guard's shells, once it was seen
+    definition: str = ""  # what it was launched from; see `origin`
     lost: bool = False
     """Its terminal is gone: whatever it ends with, it was not its own doing."""
 

@@ -199,6 +199,7 @@ class Requests:
         running = [name for name, unit in self._supervisor.units.items() if unit.state.phase.active]
         if refused := await self._supervisor.stop(list(self._supervisor.units), client.actor):
             raise _not_down(refused)
+        await self._supervisor.services.strays.gone()
         self._journal.note_session("session_stopped", running, client.actor)
         self._supervisor.end_session()
         asyncio.get_running_loop().call_soon(self._end, f"taken down by {client.actor}")

@@ -75,6 +75,11 @@ class RunLogs:
         self._know(run, task)
         self._ingest.attach(run, task.name, limits_of(task))
 
+    def attach_stray(self, run: int, task: str) -> None:
+        """What this run prints until it is ended belongs to a task that the project no longer has."""
+        self._known.add(run)
+        self._ingest.attach(run, task)
+
     def finish(self, run: int) -> None:
         """The run is over; its writer and its spool go when all of it is ingested."""
         self._attached.pop(run, None)

@@ -51,6 +51,7 @@ from paneview.supervisor.launching import Launcher, LaunchError
 from paneview.supervisor.live import Live
 from paneview.supervisor.probing import Prober
 from paneview.supervisor.runlogs import RunLogs
+from paneview.supervisor.strays import Strays
 from paneview.tmux.errors import TmuxGone
 from paneview.tmux.guard import read_exit_file
 
@@ -67,6 +68,7 @@ class Services(Struct, frozen=True):
     prober: Prober
     hooks: Hooks
     logs: RunLogs
+    strays: Strays
 
 
 def policy_of(task: Task) -> Policy:
@@ -258,6 +260,7 @@ class Unit:
 
     async def _launch(self, durable: Awaitable[None]) -> None:
         await durable
+        await self._services.strays.gone(self.name)
         run = self._services.journal.new_run()
         pane = self.row.pane_id if self.row else None
         # Before there is anything to read, so all its times are exact.

@@ -34,6 +34,7 @@ _FIELDS = [
     "@paneview_pipes",
     "pane_dead_status",
     "pane_dead_signal",
+    "@paneview_definition",
     "@paneview_task",
 ]
 PANE_FORMAT = "\t".join("#{" + name + "}" for name in _FIELDS)
@@ -56,6 +57,8 @@ class SpawnSpec:
     """What differs from the session's environment."""
     window_name: str = ""
     """The task's name if empty."""
+    definition: str = ""
+    """What whoever finds the run later is to know of it; without tabs and line breaks."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +80,8 @@ class PaneInfo:
     """Whether output still goes to the spool; only of meaning while the pane lives."""
     pipes: int = 1
     """How many pipes this run has had."""
+    definition: str = ""
+    """As its `SpawnSpec` said; empty in a pane of an older version."""
 
 
 def check_spec(spec: SpawnSpec) -> None:
@@ -124,9 +129,16 @@ def pipe_group(target: str, prefix: Path, count: int, split: str | None) -> list
     ]
 
 
+def define(target: str, definition: str) -> str:
+    """The command that notes what a pane's run goes by."""
+    return command("set-option", "-p", "-t", target, "@paneview_definition", definition)
+
+
 def parse_pane(line: str) -> PaneInfo | None:
     """One line of `PANE_FORMAT`; None for a pane that is not a task's."""
-    pane, window, pid, dead, pipe, run, pipes, status, signal, task = line.split("\t", len(_FIELDS) - 1)
+    pane, window, pid, dead, pipe, run, pipes, status, signal, definition, task = line.split(
+        "\t", len(_FIELDS) - 1
+    )
     if not task or not run.isdecimal():
         return None
     return PaneInfo(
@@ -140,19 +152,28 @@ def parse_pane(line: str) -> PaneInfo | None:
         signal=signal or None,
         piped=pipe == "1",
         pipes=int(pipes) if pipes.isdecimal() else 1,
+        definition=definition,
     )
 
 
 def parse_spawned(line: str, spec: SpawnSpec) -> PaneInfo:
     """What ``new-window`` answered, before the pane had its options."""
     pane, window, pid = line.split("\t")[:3]
-    return PaneInfo(pane_id=pane, window_id=window, task=spec.task, run=spec.run, pid=int(pid))
+    return PaneInfo(
+        pane_id=pane,
+        window_id=window,
+        task=spec.task,
+        run=spec.run,
+        pid=int(pid),
+        definition=spec.definition,
+    )
 
 
 def _run_group(target: str, spec: SpawnSpec, split: str | None) -> list[str]:
     return [
         *pipe_group(target, spec.spool_prefix, 1, split),
         command("set-option", "-p", "-t", target, "@paneview_run", str(spec.run)),
+        define(target, spec.definition),
     ]
 
 

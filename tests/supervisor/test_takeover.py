@@ -270,3 +270,77 @@ def test_output_that_nobody_had_read_is_taken_in_later(project):
     wait_until(lambda: p.lines("t") == [str(n) for n in range(1, 5001)])
     spool = p.state_dir / "spool"
     wait_until(lambda: not list(spool.iterdir()))
+
+
+DATABASE = """
+    [tasks.db]
+    command = "exec {} db.py"
+    stop_signal = "SIGTERM"
+    stop_grace_period = 30
+"""
+# It needs longer to write its data than left-overs of an ended run get, and writes nothing when it is killed.
+FLUSHING = """
+import os, signal, sys, time
+def flush(*_):
+    print("flushing", flush=True)
+    time.sleep(1.2)
+    open("flushed", "w").close()
+    sys.exit(0)
+signal.signal(signal.SIGTERM, flush)
+signal.signal(signal.SIGINT, signal.SIG_IGN)
+open("up", "w").write(str(os.getpid()))
+print("up", flush=True)
+while True:
+    time.sleep(60)
+"""
+KEEP = '[tasks.keep]\ncommand = "exec sleep 600"\n'
+
+
+@pytest.fixture
+def database(project):
+    """A supervisor that was killed, and a task whose process takes its time to end."""
+    p = project(KEEP + DATABASE.format(sys.executable))
+    (p.folder / "db.py").write_text(FLUSHING)
+    p.serve()
+    wait_until(lambda: (p.folder / "up").exists() and (p.folder / "up").read_text())
+    p.wait("keep", "running")
+    p.kill_supervisor()
+    return p
+
+
+def test_a_task_that_left_the_file_meanwhile_is_stopped_in_its_own_time(database):
+    p = database
+    pid = int((p.folder / "up").read_text())
+    p.write(KEEP)
+    p.serve()
+    assert alive(pid), "the takeover does not wait for it"
+    assert p.events("task_stopping", "db")
+    told = wait_until(lambda: p.events("stray_ended", "db"))
+    assert told[0]["detail"]["processes"]
+    assert (p.folder / "flushed").exists()
+    assert not alive(pid)
+    assert p.wait("keep", "running")["run"] == 1
+    p.write(KEEP + DATABASE.format(sys.executable))
+    p.call("reload")
+    wait_until(lambda: p.lines("db")[:2] == ["up", "flushing"])
+
+
+def test_down_waits_for_what_left_the_file_meanwhile(database):
+    p = database
+    p.write(KEEP)
+    p.serve()
+    p.call("down")
+    assert (p.folder / "flushed").exists()
+    assert p.process.wait(20) == 0
+
+
+def test_a_task_that_comes_back_to_the_file_has_no_second_instance(database):
+    p = database
+    pid = int((p.folder / "up").read_text())
+    p.write(KEEP)
+    p.serve()
+    p.write(KEEP + DATABASE.format(sys.executable))
+    p.call("reload")
+    p.wait("db", "running")
+    assert not alive(pid)
+    assert (p.folder / "flushed").exists()

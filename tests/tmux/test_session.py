@@ -133,6 +133,19 @@ async def test_respawn_uses_the_pane_again(bench: Bench) -> None:
         assert await bench.logged(run, "\n2000\n") == expected
 
 
+async def test_a_pane_carries_what_its_run_goes_by(sandbox: Sandbox, bench: Bench) -> None:
+    pane = await bench.spawn("exec sleep 1000", definition="one of 'these' 30")
+    (found,) = await bench.session.panes()
+    assert found.definition == pane.definition == "one of 'these' 30"
+    again = await bench.session.respawn(pane.pane_id, bench.spec("exec sleep 1000", definition="two"))
+    assert again.definition == "two"
+    sandbox.tmux(
+        "set-option", "-p", "-u", "-t", pane.pane_id, "@paneview_definition"
+    )  # as of an older version
+    (found,) = await bench.session.panes()
+    assert (found.definition, found.task) == ("", "t")
+
+
 async def test_respawn_of_a_pane_that_is_gone(bench: Bench) -> None:
     pane = await bench.spawn("exec sleep 1000")
     await bench.session.remove_window(pane.window_id)

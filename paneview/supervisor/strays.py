@@ -1,0 +1,111 @@
+"""Runs that no task accounts for: their task left the file while no supervisor lived, or its state was lost.
+
+They are ended as a stop would end them: the stop signal, SIGTERM, SIGKILL, with the graces they were launched with. A
+database needs its time, so this goes on in the background; a new run of the same name waits for it, and so does
+whoever takes the project down. A supervisor that ends meanwhile leaves the rest to the next one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+
+from msgspec.structs import replace
+
+from paneview.rules.lifecycle import KILL_AGAIN, MAX_TERM_GRACE
+from paneview.rules.states import Policy, Stage
+from paneview.store.rows import RunRow
+from paneview.supervisor.ending import Ender
+from paneview.supervisor.journal import Journal
+from paneview.supervisor.launching import Launcher
+from paneview.supervisor.live import Live
+from paneview.supervisor.origin import Origin
+from paneview.supervisor.runlogs import RunLogs
+from paneview.supervisor.terminal import Terminal
+from paneview.tmux.errors import TmuxError
+from paneview.tmux.spawn import PaneInfo
+
+logger = logging.getLogger(__name__)
+
+CAUSE = "no task accounts for this pane"
+# Of a run from before its stop settings were noted.
+UNKNOWN = Origin("", "", "SIGINT", Policy().stop_grace)
+
+
+class Strays:
+    """Ends them, and knows which are being ended."""
+
+    def __init__(
+        self, terminal: Terminal, launcher: Launcher, ender: Ender, journal: Journal, logs: RunLogs
+    ) -> None:
+        self._terminal = terminal
+        self._launcher = launcher
+        self._ender = ender
+        self._journal = journal
+        self._logs = logs
+        self._ending: dict[asyncio.Task[None], str] = {}
+
+    def end(self, pane: PaneInfo, row: RunRow | None) -> None:
+        """Begin to end the run in this pane. Of a dead one, whatever is left."""
+        ending = asyncio.get_running_loop().create_task(self._end(pane, row))
+        self._ending[ending] = pane.task
+        ending.add_done_callback(self._ended)
+        if not pane.dead:
+            self._logs.attach_stray(pane.run, pane.task)
+
+    async def gone(self, task: str | None = None) -> None:
+        """Wait until nothing is left of those of this name, or of any."""
+        if ending := [one for one, name in self._ending.items() if task in (None, name)]:
+            await asyncio.wait(ending)
+
+    async def close(self) -> None:
+        """Leave them as they are."""
+        ending = list(self._ending)
+        for one in ending:
+            one.cancel()
+        await asyncio.gather(*ending, return_exceptions=True)
+
+    def _ended(self, ending: asyncio.Task[None]) -> None:
+        name = self._ending.pop(ending)
+        if not ending.cancelled() and (error := ending.exception()):
+            logger.error("%s: a stray could not be ended", name, exc_info=error)
+            self._journal.note_task(name, None, "internal_error", repr(error))
+
+    async def _end(self, pane: PaneInfo, row: RunRow | None) -> None:
+        live = self._launcher.live(pane.run, pane)
+        names = await self._ender.sweep(live) if pane.dead else await self._stop(live, pane)
+        try:
+            if not pane.dead:
+                exit_ = await self._ender.exit_of(live)
+                self._logs.finish(pane.run)
+                if row is not None:
+                    now = self._journal.now()
+                    self._journal.put(
+                        run=replace(
+                            row, ended_at=now, exit_code=exit_.code, signal=exit_.signal, end_reason=CAUSE
+                        )
+                    )
+            session = await self._terminal.ready()
+            await session.remove_window(pane.window_id)
+        except TmuxError as error:
+            logger.warning("%s: its window went by itself: %s", pane.task, error)
+        self._terminal.forget_pane(pane.pane_id)
+        if names:
+            self._journal.note_task(
+                pane.task, pane.run, "stray_ended", CAUSE, processes=names, known=row is not None
+            )
+
+    async def _stop(self, live: Live, pane: PaneInfo) -> list[str]:
+        """As the life cycle would; gives what was there as ``pid name``."""
+        origin = Origin.read(pane.definition) or UNKNOWN
+        names = self._ender.names(await self._ender.look(live))
+        self._journal.note_task(pane.task, pane.run, "task_stopping", CAUSE)
+        grace = origin.stop_grace
+        for stage, patience in ((Stage.INTERRUPT, grace), (Stage.TERMINATE, min(grace, MAX_TERM_GRACE))):
+            await self._ender.send(live, stage, origin.stop_signal)
+            if await self._ender.wait_gone(live, patience):
+                return names
+        await self._ender.send(live, Stage.KILL, origin.stop_signal)
+        while not await self._ender.wait_gone(live, KILL_AGAIN):
+            await self._ender.send(live, Stage.KILL, origin.stop_signal)
+        return names
