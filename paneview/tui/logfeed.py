@@ -195,7 +195,8 @@ class LogFeed:
         lines = [LineView.from_json(raw) for raw in reply["lines"]]
         # With no line at all, the log is shorter than was told: believing it again would ask again for ever.
         self.head = max(self.head, reply["end"]) if lines else reply["end"]
-        if not lines or lines[0].number > first:  # the oldest lines have been given up meanwhile
+        self.first = max(self.first, reply["first"])  # the oldest lines are given up while others come
+        if not lines or lines[0].number > first:
             self.first = max(self.first, lines[0].number if lines else min(first + count, reply["end"]))
         self._lines.update((line.number, line) for line in lines)
         self.known = True

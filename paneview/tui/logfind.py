@@ -52,15 +52,24 @@ class Finder:
     def __init__(self, feed: LogFeed, query: Query, on_change: Callable[[], None]) -> None:
         self.feed = feed
         self.query = query
-        self.hits = Hits()
         self.complete = False
         self.error = ""
         self.at: int | None = None
         self.wrapped = ""
         self._on_change = on_change
+        self._hits = Hits()
         self._scanned = feed.head
+        self._grown = False  # since it was last looked
         self._collecting: asyncio.Task[None] | None = None
         self._stepping: asyncio.Task[None] | None = None
+
+    @property
+    def hits(self) -> Hits:
+        """Those found so far whose lines are still stored."""
+        numbers = self._hits.numbers
+        if numbers and numbers[0] < self.feed.first:
+            del numbers[: bisect_left(numbers, self.feed.first)]
+        return self._hits
 
     def collect(self) -> None:
         """Begin to find them all, in the background."""
@@ -78,8 +87,9 @@ class Finder:
             self.collect()
 
     def extend(self) -> None:
-        """The log has grown: look at what is new."""
-        if self._collecting is not None and self._collecting.done() and self.feed.head > self._scanned:
+        """The log has grown, or its last line has: look at what is new, as soon as all else is found."""
+        self._grown = True
+        if self._collecting is not None and self._collecting.done():
             self._collecting = asyncio.create_task(self._extend(), name="log hits")
 
     def cancel(self) -> None:
@@ -148,14 +158,15 @@ class Finder:
         if found is None:
             self.complete, self.error = True, "no match"
             self._on_change()
+            await self._extend()
             return
-        self.at, self.hits = found, Hits([found])
+        self.at, self._hits = found, Hits([found])
         then(found)
         self._on_change()
         await self._collect(found - 1)
 
     async def _collect(self, following: int | None) -> None:
-        """All hits at or before this line."""
+        """All hits at or before this line, and then in what has come meanwhile."""
         if following is not None and following < self.feed.first:
             following, self.complete = None, True
             self._on_change()
@@ -164,24 +175,43 @@ class Finder:
                 reply = await self.feed.find(
                     start=following, direction="back", limit=BATCH, **self.query.args()
                 )
-                self.hits = Hits([*sorted(reply["hits"]), *self.hits.numbers])
+                self._hits = Hits([*sorted(reply["hits"]), *self.hits.numbers])
                 following = reply["next"]
                 self.complete = following is None
                 self._on_change()
         except ControlError as error:
             self.error = error.message
             self._on_change()
+        else:
+            await self._extend()
 
     async def _extend(self) -> None:
-        start, self._scanned = self._scanned, self.feed.head
+        """All hits in what has come, beginning with the line that was the last one: it may have grown."""
         try:
-            reply = await self.feed.find(start=start, direction="forward", limit=BATCH, **self.query.args())
+            while self._grown:
+                self._grown = False
+                head = self.feed.head
+                following: int | None = max(self.feed.first, min(self._scanned, head) - 1)
+                while following is not None:
+                    following = await self._renew(following)
+                    self._scanned = head if following is None else following
         except ControlError as error:
             self.error = error.message
-        else:
-            self.error = ""
-            if reply["next"] is not None:
-                self._scanned = reply["next"]
-            known = self.hits.last
-            self.hits = Hits([*self.hits.numbers, *[hit for hit in reply["hits"] if hit > known]])
-        self._on_change()
+            self._on_change()
+
+    async def _renew(self, start: int) -> int | None:
+        """Find the hits from ``start`` on anew, a batch of them; returns where to go on."""
+        reply = await self.feed.find(start=start, direction="forward", limit=BATCH, **self.query.args())
+        found, following = reply["hits"], reply["next"]
+        numbers = self.hits.numbers
+        begin = bisect_left(numbers, start)
+        end = len(numbers) if following is None else bisect_left(numbers, following)
+        changed = bool(self.error) or numbers[begin:end] != found
+        self.error = ""
+        numbers[begin:end] = found
+        if len(numbers) > MOST_HITS:
+            del numbers[:-MOST_HITS]
+            self.complete = False
+        if changed:
+            self._on_change()
+        return None if following is None else int(following)

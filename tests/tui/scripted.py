@@ -174,7 +174,7 @@ class Supervisor:
             {"n": number, "run": 1, "ts": NOW - 700 + number, "approx": False, "text": lines[number]}
             for number in range(max(first, self.first), min(first + count, len(lines)))
         ]
-        return {"first": first, "end": len(lines), "lines": shown}
+        return {"first": self.first, "end": len(lines), "lines": shown}
 
     def _log_find(
         self,
@@ -192,7 +192,9 @@ class Supervisor:
             pattern if regex else re.escape(pattern), re.IGNORECASE if ignore_case else 0
         ).search
         numbers = (
-            range(min(start, len(lines) - 1), -1, -1) if direction == "back" else range(start, len(lines))
+            range(min(start, len(lines) - 1), self.first - 1, -1)
+            if direction == "back"
+            else range(max(start, self.first), len(lines))
         )
         hits = []
         for number in numbers:
@@ -200,7 +202,7 @@ class Supervisor:
                 hits.append(number)
                 if len(hits) == limit:
                     following = number + (-1 if direction == "back" else 1)
-                    return {"hits": hits, "next": following if 0 <= following < len(lines) else None}
+                    return {"hits": hits, "next": following if self.first <= following < len(lines) else None}
         return {"hits": hits, "next": None}
 
 

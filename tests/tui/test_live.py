@@ -62,6 +62,34 @@ def test_searching_all_that_is_stored(sandbox: Sandbox, folder: Path) -> None:
     pane.wait_for("\n200000", "following")
 
 
+GROWING = """\
+name = "demo"
+
+[tasks.grow]
+command = "i=0; while [ $i -lt 3 ]; do i=$((i+1)); printf 'job %s ' $i; sleep 0.4; echo done; done; exec sleep 1000"
+auto_start = false
+
+[tasks.burst]
+command = "seq 1 5000; exec sleep 1000"
+auto_start = false
+"""
+
+
+def test_a_filter_finds_lines_that_grow_and_all_of_a_burst(sandbox: Sandbox, folder: Path) -> None:
+    (folder / "paneview.toml").write_text(GROWING)
+    supervise(folder)
+    pane = Pane(sandbox, folder)
+    pane.wait_for("▌ grow", "idle")
+    pane.type("Tab", "&", "done", "Enter")
+    pane.wait_for("No line matches")
+    run("start", "grow", cwd=folder)
+    pane.wait_for("job 3 done", "3 matches")
+    pane.type("Tab", "j", "Tab", "&", "[0-9]", "Enter")
+    pane.wait_for("▌ burst", "No line matches")
+    run("start", "burst", cwd=folder)
+    pane.wait_for("\n5000", "5,000 matches · ▼ following · 5,000 lines")
+
+
 def test_two_screens_and_the_command_line_see_the_same(sandbox: Sandbox, folder: Path) -> None:
     supervise(folder)
     run("start", cwd=folder)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+import pytest
 from textual import events
 from textual.pilot import Pilot
 
@@ -208,6 +209,57 @@ async def test_the_filter_shows_only_what_matches_also_what_comes_later() -> Non
         await eventually(lambda: "/api/items/49 500" in text(pilot, "#log"))
         await pilot.press("escape")
         await eventually(lambda: "matches" not in text(pilot, "#log"))
+
+
+@pytest.mark.parametrize("key", ["ampersand", "slash"])
+async def test_a_line_that_grows_is_looked_at_again(key: str) -> None:
+    supervisor = logging(["job 0 "])
+    async with running(supervisor) as pilot:
+        await pilot.press("tab", key, *"done", "enter")
+        await eventually(lambda: "no match" in text(pilot, "#log"))
+        supervisor.logs["api"] = ["job 0 done", "job 1 "]
+        supervisor.write("api")
+        await eventually(lambda: "1 matches" in text(pilot, "#log"))
+        supervisor.logs["api"][-1] = "job 1 done"
+        supervisor.write("api")  # which has as many lines as before
+        await eventually(lambda: "2 matches" in text(pilot, "#log"))
+        supervisor.logs["api"][-1] = "job 1 failed"
+        supervisor.write("api", "job 2 done", "job 3 ")
+        await eventually(lambda: rows(text(pilot, "#log"))[-1] != "job 1 done")
+        await eventually(lambda: "2 matches" in text(pilot, "#log"))
+
+
+async def test_all_of_a_burst_is_searched_also_what_comes_meanwhile() -> None:
+    supervisor = logging(["begin"])
+    async with running(supervisor) as pilot:
+        await pilot.press("tab", "ampersand", *"line", "enter")
+        await eventually(lambda: "no match" in text(pilot, "#log"))
+        supervisor.delay = 0.05
+        supervisor.write("api", *[f"line {number}" for number in range(5000)])
+        await eventually(lambda: "2,000 matches" in text(pilot, "#log"))
+        supervisor.write("api", "line 5000")
+        await eventually(lambda: "5,001 matches" in text(pilot, "#log"))
+        assert rows(text(pilot, "#log"))[-1] == "line 5000"
+
+
+async def test_hits_go_with_the_lines_that_are_given_up() -> None:
+    supervisor = logging(access_log(5000))
+    async with running(supervisor) as pilot:
+        await pilot.press("tab", "ampersand", *" 500 ", "enter")
+        await eventually(lambda: "100 matches" in text(pilot, "#log"))
+        supervisor.first = 4000
+        supervisor.write("api", "GET /late 500 x")
+        await eventually(lambda: "21 matches" in text(pilot, "#log"))
+        assert "1,001 lines" in text(pilot, "#log")
+        await pilot.press("k")
+        supervisor.first = 4900
+        await pilot.press("g")
+        await eventually(lambda: "3 matches" in text(pilot, "#log"))
+        await settled(pilot)
+        assert "·" not in rows(text(pilot, "#log"))
+        supervisor.asked.clear()
+        await pilot.pause(0.1)
+        assert not supervisor.requests("log_lines")
 
 
 async def test_long_lines_wrap_and_scroll_sideways() -> None:
