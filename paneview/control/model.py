@@ -127,6 +127,7 @@ class LineView:
     approx: bool  # the time is bracketed: it came while no supervisor ran
     text: str
     task: str = ""  # in a merged log: whose line it is
+    unsettled: bool = False  # it may still grow: to be asked for again when the log has moved
 
     @classmethod
     def from_json(cls, raw: dict[str, Any]) -> Self:
@@ -138,4 +139,5 @@ class LineView:
             bool(raw.get("approx")),
             raw.get("text") or "",
             raw.get("task") or "",
+            bool(raw.get("unsettled")),
         )

@@ -23,10 +23,11 @@ STEPS = 60
 
 
 class Numbered(NamedTuple):
-    """A line and its number in the merged log."""
+    """A line and its number in the merged log; ``unsettled``: the last of its task, which may still grow."""
 
     number: int
     line: Line
+    unsettled: bool
 
 
 class Merged:
@@ -55,7 +56,11 @@ class Merged:
             starts = self._starts(first)
             skip = first - sum(starts.values())
             lines = self._read(starts, skip + count, max_bytes)[skip:]
-        return [Numbered(first + at, line) for at, line in enumerate(lines[:count])]
+        ends = {task: end for task, (_, end) in self._bounds.items()}
+        return [
+            Numbered(first + at, line, line.number == ends[line.task] - 1)
+            for at, line in enumerate(lines[:count])
+        ]
 
     def find(
         self, query: Query, start: int | None, *, back: bool, limit: int

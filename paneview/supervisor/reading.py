@@ -126,7 +126,9 @@ def _lines(reader: LogReader, task: str, first: int, count: int) -> Reply:
     if first < 0:
         first = max(begin, end + first)
     lines = reader.lines(task, first, count, max_bytes=LONGEST_LINE)
-    return {"first": begin, "end": end, "lines": [_line(line) for line in lines]}
+    # The last line, and what came since the look at where the log ends, may still grow.
+    shown = [_line(line, unsettled=line.number >= end - 1) for line in lines]
+    return {"first": begin, "end": end, "lines": shown}
 
 
 def _merged_lines(reader: LogReader, tasks: Sequence[str], first: int, count: int) -> Reply:
@@ -135,7 +137,10 @@ def _merged_lines(reader: LogReader, tasks: Sequence[str], first: int, count: in
     if first < 0:
         first = max(begin, end + first)
     lines = merged.lines(first, count, LONGEST_LINE)
-    shown = [{**_line(found.line), "n": found.number, "task": found.line.task} for found in lines]
+    shown = [
+        {**_line(found.line, unsettled=found.unsettled), "n": found.number, "task": found.line.task}
+        for found in lines
+    ]
     return {"first": begin, "end": end, "lines": shown}
 
 
@@ -149,11 +154,12 @@ def _new_lines(reader: LogReader, task: str, run: int, first: int) -> tuple[list
     return [line.raw for line in lines if line.run == run], following
 
 
-def _line(line: Line) -> Reply:
+def _line(line: Line, *, unsettled: bool) -> Reply:
     text = clean(line.raw)
     if line.cut:
         text += f"… ({line.cut} bytes more)"
-    return {"n": line.number, "run": line.run, "ts": round(line.ts, 6), "approx": line.approx, "text": text}
+    told = {"n": line.number, "run": line.run, "ts": round(line.ts, 6), "approx": line.approx, "text": text}
+    return {**told, "unsettled": True} if unsettled else told
 
 
 def _find(reader: LogReader, task: str, query: Query, args: Mapping[str, Any], limit: int) -> Reply:

@@ -2,14 +2,15 @@
 
 Only lines that are about to be shown are asked for. One request is under way at a time; while it is, the newest wish
 replaces the one before, so a log that grows by 100,000 lines a second costs one small request per frame drawn. The
-last line may still grow (a prompt, a progress bar), so it counts as known only until the log moves again.
+last line may still grow (a prompt, a progress bar), so it counts as known only until the log moves again; it is shown
+as it was until it comes anew.
 """
 
 from __future__ import annotations
 
 import asyncio
 from bisect import bisect_right
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Any, NamedTuple
 
 from paneview.control.errors import ControlError
@@ -64,6 +65,9 @@ class LogFeed:
         self.on_change: Callable[[], None] = lambda: None
         self._call = call
         self._lines: dict[int, LineView] = {}
+        self._unsettled: set[int] = set()  # of these lines: they may grow
+        self._stale: set[int] = set()  # of these lines: they may have grown since they came
+        self._moves = 0
         self._wish: tuple[int, int] | None = None
         self._tail_wish = 0
         self._single: list[int] = []
@@ -81,9 +85,12 @@ class LogFeed:
         return self._fetching is not None and not self._fetching.done()
 
     def moved(self, head: int) -> None:
-        """The log has grown to ``head``, or its last line has; `ensure_end` will fetch it."""
+        """The log has grown to ``head``, or its last line has; whoever needs the lines will fetch them."""
         self.head = head
         self._moved = True
+        self._moves += 1
+        self._stale |= self._unsettled
+        self._unsettled.clear()
         self.error = ""
 
     def run_changed(self) -> None:
@@ -99,7 +106,7 @@ class LogFeed:
     def ensure(self, first: int, count: int) -> bool:
         """Whether these lines are all here; if not, they are asked for, and `on_change` follows."""
         low, high = max(first, self.first), min(first + count, max(self.end, self.head))
-        missing = [number for number in range(low, high) if number not in self._lines]
+        missing = self._missing(range(low, high))
         if missing:
             self._wish = (missing[0], missing[-1] + 1 - missing[0])
         if missing or self._stale_runs or not self.known:
@@ -130,7 +137,7 @@ class LogFeed:
 
     def ensure_each(self, numbers: Sequence[int]) -> bool:
         """Like `ensure`, for lines that may lie far apart."""
-        self._single = [number for number in numbers if number not in self._lines]
+        self._single = self._missing(numbers)
         if self._single or self._stale_runs:
             self._start()
         return not self._single
@@ -145,6 +152,11 @@ class LogFeed:
         self._lines = {
             number: line for number, line in self._lines.items() if abs(number - near) < KEPT_UNSEEN
         }
+        self._forget_marks()
+
+    def _missing(self, numbers: Iterable[int]) -> list[int]:
+        """Those of these lines that are not here as they are now."""
+        return [number for number in numbers if number not in self._lines or number in self._stale]
 
     def _start(self) -> None:
         # After an error nothing is asked until something moves: the next frame would meet the same error.
@@ -162,7 +174,7 @@ class LogFeed:
                     (first, count), self._wish = self._wish, None
                     await self._fetch_lines(first, count)
                 elif self._single:
-                    numbers, self._single = self._single[:MOST_AT_ONCE], []
+                    numbers, self._single = self._missing(self._single)[:MOST_AT_ONCE], []
                     await asyncio.gather(*[self._fetch_lines(number, 1) for number in numbers])
                 self.on_change()
         except ControlError as error:
@@ -183,14 +195,14 @@ class LogFeed:
         head = self.head
         first = max(self.first, head - count)
         # What is known already is not asked for again, but for the last line, which may have grown.
-        while first < self.end - 1 and first in self._lines:
+        while first < self.end - 1 and not self._missing([first]):
             first += 1
         end = await self._fetch_lines(first, max(1, head - first))
         self.end = end if end else self.end
 
     async def _fetch_lines(self, first: int, count: int) -> int:
         """Ask for lines and keep them; returns the number after the last one got, 0 if there was none."""
-        count = min(count, MOST_PER_REQUEST)
+        count, moves = min(count, MOST_PER_REQUEST), self._moves
         reply = await self._call("log_lines", task=self.task, first=first, count=count)
         lines = [LineView.from_json(raw) for raw in reply["lines"]]
         # With no line at all, the log is shorter than was told: believing it again would ask again for ever.
@@ -198,10 +210,19 @@ class LogFeed:
         self.first = max(self.first, reply["first"])  # the oldest lines are given up while others come
         if not lines or lines[0].number > first:
             self.first = max(self.first, lines[0].number if lines else min(first + count, reply["end"]))
-        self._lines.update((line.number, line) for line in lines)
+        self._keep(lines, moved=self._moves > moves)
         self.known = True
         self._trim(first)
         return lines[-1].number + 1 if lines else 0
+
+    def _keep(self, lines: list[LineView], *, moved: bool) -> None:
+        """Have these lines; ``moved``: the log has moved since they were asked for."""
+        for line in lines:
+            self._lines[line.number] = line
+            self._stale.discard(line.number)
+            self._unsettled.discard(line.number)
+            if line.unsettled:
+                (self._stale if moved else self._unsettled).add(line.number)
 
     def _trim(self, near: int) -> None:
         """Forget the lines that are farthest from where the reader is."""
@@ -209,3 +230,8 @@ class LogFeed:
             ordered = sorted(self._lines, key=lambda number: abs(number - near))
             for number in ordered[KEPT_LINES // 2 :]:
                 del self._lines[number]
+            self._forget_marks()
+
+    def _forget_marks(self) -> None:
+        self._unsettled &= self._lines.keys()
+        self._stale &= self._lines.keys()

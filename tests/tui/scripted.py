@@ -172,6 +172,7 @@ class Supervisor:
         lines = self.logs.get(task, [])
         shown = [
             {"n": number, "run": 1, "ts": NOW - 700 + number, "approx": False, "text": lines[number]}
+            | {"unsettled": number == len(lines) - 1}
             for number in range(max(first, self.first), min(first + count, len(lines)))
         ]
         return {"first": self.first, "end": len(lines), "lines": shown}

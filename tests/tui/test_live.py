@@ -83,7 +83,7 @@ def test_a_filter_finds_lines_that_grow_and_all_of_a_burst(sandbox: Sandbox, fol
     pane.type("Tab", "&", "done", "Enter")
     pane.wait_for("No line matches")
     run("start", "grow", cwd=folder)
-    pane.wait_for("job 3 done", "3 matches")
+    pane.wait_for("job 1 done", "job 2 done", "job 3 done", "3 matches")
     pane.type("Tab", "j", "Tab", "&", "[0-9]", "Enter")
     pane.wait_for("▌ burst", "No line matches")
     run("start", "burst", cwd=folder)

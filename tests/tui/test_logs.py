@@ -50,6 +50,57 @@ async def test_a_last_line_that_grows_is_shown_anew() -> None:
         await eventually(lambda: "prompt: yes" in text(pilot, "#log"))
 
 
+@pytest.mark.parametrize("keys", [["f"], ["ampersand", *"job", "enter", "f"]])
+async def test_a_last_line_that_grows_is_shown_anew_also_while_paused(keys: list[str]) -> None:
+    supervisor = logging(["job 4 done", "job 5 "])
+    async with running(supervisor) as pilot:
+        await pilot.press("tab", *keys)
+        await eventually(lambda: "paused" in text(pilot, "#log"))
+        supervisor.logs["api"][-1] = "job 5 done"
+        supervisor.write("api", *[f"job {number} done" for number in range(6, 100)])
+        await eventually(lambda: "job 5 done" in text(pilot, "#log"))
+        assert "paused, 94 new" in text(pilot, "#log")
+
+
+async def test_a_paused_window_asks_for_nothing_while_the_log_grows() -> None:
+    supervisor = logging()
+    async with running(supervisor) as pilot:
+        await pilot.press("tab", "pageup", "pageup", "pageup", "pageup", "pageup")
+        await settled(pilot)
+        supervisor.asked.clear()
+        for number in range(20):
+            supervisor.write("api", f"new {number}")
+            await pilot.pause(0.002)
+        await eventually(lambda: "paused, 20 new" in text(pilot, "#log"))
+        assert not supervisor.requests("log_lines")
+
+
+async def test_a_line_that_grew_while_another_task_was_looked_at_is_shown_as_it_is() -> None:
+    supervisor = Supervisor([task("a"), task("b")], logs={"a": ["job 4 done", "job 5 "], "b": ["from b"]})
+    async with running(supervisor) as pilot:
+        await pilot.press("j")
+        await eventually(lambda: "from b" in text(pilot, "#log"))
+        supervisor.logs["a"][-1] = "job 5 done"
+        supervisor.write("a", *[f"job {number} done" for number in range(6, 100)])
+        await pilot.press("k", "tab")
+        await eventually(lambda: "job 99 done" in text(pilot, "#log"))
+        await pilot.press("g")
+        await eventually(lambda: "job 5 done" in rows(text(pilot, "#log")))
+
+
+async def test_a_line_that_grew_while_it_was_under_way_is_asked_for_again() -> None:
+    supervisor = logging(["job 5 "])
+    async with running(supervisor) as pilot:
+        await pilot.press("tab", "f")
+        supervisor.delay = 0.05
+        supervisor.write("api")
+        await pilot.pause(0.02)
+        supervisor.delay = 0.0
+        supervisor.logs["api"] = ["job 5 done"]
+        supervisor.write("api")
+        await eventually(lambda: "job 5 done" in text(pilot, "#log"))
+
+
 async def test_a_flood_is_not_pulled_through() -> None:
     supervisor = logging()
     async with running(supervisor) as pilot:

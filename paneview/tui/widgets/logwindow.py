@@ -243,6 +243,7 @@ class LogWindow(Canvas, can_focus=True):
     def _grown(self, state: LogState) -> None:
         """The log has grown: draw, at the pace that its speed allows."""
         if not state.follow:
+            self._ask_for_view(state)  # a line in it may have grown
             self.redraw()  # the rule tells how much is new
             return
         wait = 0.0
@@ -262,13 +263,19 @@ class LogWindow(Canvas, can_focus=True):
         feed, rows = state.feed, self._rows
         if state.filter is not None:
             feed.ensure_end(1)
-            return feed.ensure_each(_hits_in_window(state, rows))
+            return self._ask_for_view(state)
         if state.follow:
             return feed.ensure_end(rows)
-        ready = feed.ensure(state.top.line, rows)
+        ready = self._ask_for_view(state)
         if ready and not feed.has(state.top.line - rows, 3 * rows):
             feed.ensure(state.top.line - 3 * rows, 7 * rows)  # before it is scrolled to
         return ready
+
+    def _ask_for_view(self, state: LogState) -> bool:
+        """`_ask` where the end of the log is not what is looked at."""
+        if state.filter is not None:
+            return state.feed.ensure_each(_hits_in_window(state, self._rows))
+        return state.feed.ensure(state.top.line, self._rows)
 
     def _current_page(self, state: LogState, width: int) -> LogPage:
         pattern = state.search or state.filter
