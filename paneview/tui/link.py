@@ -73,7 +73,8 @@ class Link:
         await self._control.reconnect()
         await self._subscribe()
         self.hello = await self._control.call("hello", client="tui")
-        reply = await self._control.call("events", limit=KEPT_EVENTS // 4)
+        # One more than is kept: so it is known whether there are earlier ones.
+        reply = await self._control.call("events", limit=KEPT_EVENTS + 1)
         self.picture.add_events([EventView.from_json(raw) for raw in reply.get("events", ())])
         await self.fetch_flows()
 

@@ -55,6 +55,8 @@ class Picture:
         self.tasks: dict[str, TaskView] = {}
         self.heads: dict[str, int] = {}
         self.events: deque[EventView] = deque(maxlen=KEPT_EVENTS)
+        self.earlier_events = False
+        """Whether there are more than those: what happened before them is only in the supervisor's records."""
         self.session = ""
         self.file: str | None = None
         self.supervisor = SupervisorView()
@@ -152,6 +154,7 @@ class Picture:
             fresh = [event for event in new if event.id not in known]
         if not fresh:
             return
+        self.earlier_events |= len(self.events) + len(fresh) > KEPT_EVENTS
         if fresh[0].id > newest:
             self.events.extend(fresh)
         else:

@@ -145,8 +145,9 @@ class Supervisor:
     def _hello(self, **_: Any) -> dict[str, Any]:
         return {"version": "0", "session": "shop", "pid": 77}
 
-    def _events(self, **_: Any) -> dict[str, Any]:
-        return {"events": self.events, "count": len(self.events)}
+    def _events(self, limit: int) -> dict[str, Any]:
+        latest = self.events[-limit:]
+        return {"events": latest, "count": len(latest)}
 
     def _merged(self, names: str) -> list[tuple[int, str, str]]:
         """The lines of several logs, each a second after the one before."""

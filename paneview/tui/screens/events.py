@@ -19,7 +19,8 @@ from paneview.tui.keys import key
 from paneview.tui.picture import Change
 from paneview.tui.question import Question
 from paneview.tui.screens.base import MainScreen
-from paneview.tui.text import clean, wrap
+from paneview.tui.text import clean, cut, wrap
+from paneview.tui.widgets.header import Header
 from paneview.tui.widgets.listing import CURSOR, Listing
 from paneview.tui.widgets.news import event_pieces, with_previous
 
@@ -28,8 +29,9 @@ class EventList(Listing):
     """Events, oldest first; the cursor stays at the newest until it is moved."""
 
     def __init__(self, *, id: str | None = None) -> None:  # noqa: A002
-        super().__init__(id=id, empty=lambda: "Nothing has happened yet")
-        self.pattern: re.Pattern[str] | None = None
+        super().__init__(id=id, empty=self._why_empty)
+        self.filter = ""
+        self._pattern: re.Pattern[str] | None = None
         self.events: dict[str, EventView] = {}
         self._before: dict[str, EventView | None] = {}
 
@@ -37,6 +39,15 @@ class EventList(Listing):
     def event(self) -> EventView | None:
         """The selected event."""
         return self.events.get(self.cursor or "")
+
+    def set_filter(self, text: str) -> None:
+        """Show only events that match; one that is no regular expression is taken literally."""
+        self.filter = text
+        try:
+            self._pattern = re.compile(text, re.IGNORECASE) if text else None
+        except re.error:
+            self._pattern = re.compile(re.escape(text), re.IGNORECASE)
+        self.update()
 
     def update(self) -> None:
         """Show the picture's events."""
@@ -47,14 +58,26 @@ class EventList(Listing):
         keys = list(self.events)
         self.set_keys(keys, cursor=keys[-1] if at_end and keys else None)
 
+    def heading(self, width: int) -> Strip | None:
+        """Where the earlier events are, if there are any."""
+        if not self.pv.picture.earlier_events:
+            return None
+        told = f" newest {len(self.pv.picture.events):,}; earlier ones: paneview events -n NUMBER"
+        return line(width, self.inks.base, (cut(told, width), self.inks.dim))
+
     def row(self, key: str, width: int, style: Style) -> Strip:
         """One event."""
         mark = (CURSOR if key == self.cursor else " ", self.inks.accent)
         return line(width, style, mark, *event_pieces(self.events[key], self.inks, before=self._before[key]))
 
+    def _why_empty(self) -> str:
+        if not self.filter:
+            return "Nothing has happened yet"
+        return f"No event matches {clean(self.filter)}. Esc clears the filter"
+
     def _keeps(self, event: EventView) -> bool:
-        return self.pattern is None or bool(
-            self.pattern.search(f"{event.task} {event.kind} {happening(event).text}")
+        return self._pattern is None or bool(
+            self._pattern.search(f"{event.task} {event.kind} {happening(event).text}")
         )
 
 
@@ -109,39 +132,47 @@ class EventsScreen(MainScreen):
         yield EventList(id="events")
         yield EventText(id="event-text")
 
+    def on_mount(self) -> None:
+        """The header tells of a filter."""
+        header, listed = self.query_one(Header), self.listed
+        header.note = lambda: f"/{clean(listed.filter)}" if listed.filter else ""
+
+    @property
+    def listed(self) -> EventList:
+        """The events."""
+        return self.query_one(EventList)
+
     def targets(self) -> list[str]:
         """The task of the selected event."""
-        event = self.query_one(EventList).event
+        event = self.listed.event
         return [event.task] if event and event.task else []
 
     def update(self, change: Change) -> None:
         """The picture has changed."""
         if change.events or change.order:
-            self.query_one(EventList).update()
+            self.listed.update()
 
     def on_listing_moved(self, _message: Listing.Moved) -> None:
         """Another event is selected."""
-        self.query_one(EventText).show(self.query_one(EventList).event)
+        self.query_one(EventText).show(self.listed.event)
 
     async def action_find(self) -> None:
         """Show only what matches."""
-        await self.ask(Question("/", "regular expression on task, kind and text", self._filter, self._filter))
+        hint, before = "regular expression on task, kind and text", self.listed.filter
+        await self.ask(
+            Question("/", hint, self._filter, self._filter, lambda: self._filter(before), value=before)
+        )
 
     def action_back(self) -> None:
         """Esc: all events again, else back."""
-        events = self.query_one(EventList)
-        if events.pattern is not None:
+        if self.listed.filter:
             self._filter("")
         else:
             super().action_back()
 
     def _filter(self, text: str) -> None:
-        events = self.query_one(EventList)
-        try:
-            events.pattern = re.compile(text, re.IGNORECASE) if text else None
-        except re.error:
-            events.pattern = re.compile(re.escape(text), re.IGNORECASE)
-        events.update()
+        self.listed.set_filter(text)
+        self.query_one(Header).redraw()
 
 
 def _plain(value: object) -> str:

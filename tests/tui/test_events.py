@@ -1,0 +1,64 @@
+"""The screen of events: its filter, and what is said where it shows less than all."""
+
+from __future__ import annotations
+
+from paneview.tui.picture import KEPT_EVENTS
+from tests.harness import eventually
+from tests.tui.running import running, text
+from tests.tui.scenes import shop
+from tests.tui.scripted import Supervisor, event, task
+
+EARLIER = "earlier ones: paneview events -n"
+
+
+def eventful(count: int) -> Supervisor:
+    """So much has happened."""
+    return Supervisor(
+        [task("web")], events=[event(n, "task_started", "web", run=n) for n in range(1, count + 1)]
+    )
+
+
+async def test_a_filter_is_seen_and_what_it_hides_is_not_called_nothing() -> None:
+    async with running(shop()) as pilot:
+        await pilot.press("5", "slash", *"zzz", "enter")
+        await eventually(lambda: "No event matches zzz. Esc clears the filter" in text(pilot, "#events"))
+        assert "events  /zzz " in text(pilot, "#header")
+        await pilot.press("slash")
+        await pilot.pause()
+        assert pilot.app.screen.query_one("#prompt-line").value == "zzz"
+        await pilot.press("escape", "escape")
+        await eventually(lambda: "zzz" not in text(pilot))
+        assert "stopped with 130" in text(pilot, "#events")
+    async with running(Supervisor([])) as pilot:
+        await pilot.press("5")
+        await eventually(lambda: "Nothing has happened yet" in text(pilot, "#events"))
+
+
+async def test_a_filter_is_tried_while_typed_and_undone_by_escape() -> None:
+    async with running(shop()) as pilot:
+        await pilot.press("5", "slash", *"db", "enter", "slash", *"zzz")
+        await eventually(lambda: "No event matches zzz" in text(pilot, "#events"))
+        await pilot.press("escape")
+        await eventually(lambda: "db             healthy" in text(pilot, "#events"))
+        assert "worker" not in text(pilot, "#events")
+        assert "events  /db " in text(pilot, "#header")
+
+
+async def test_all_that_is_kept_is_loaded_and_nothing_is_said_to_be_missing() -> None:
+    async with running(eventful(KEPT_EVENTS)) as pilot:
+        await pilot.press("5", "g")
+        await eventually(lambda: "── event 1 ──" in text(pilot, "#event-text"))
+        assert EARLIER not in text(pilot)
+
+
+async def test_earlier_events_than_those_are_said_to_be_elsewhere() -> None:
+    supervisor = eventful(KEPT_EVENTS + 1)
+    async with running(supervisor) as pilot:
+        await pilot.press("5", "g")
+        await eventually(lambda: "── event 2 ──" in text(pilot, "#event-text"))
+        assert f"newest 1,000; {EARLIER}" in text(pilot, "#events").splitlines()[0]
+    supervisor = eventful(KEPT_EVENTS)
+    async with running(supervisor) as pilot:
+        await pilot.press("5")
+        supervisor.happen("task_started", "web")
+        await eventually(lambda: EARLIER in text(pilot, "#events"))
