@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from paneview.tui.picture import KEPT_EVENTS
 from tests.harness import eventually
-from tests.tui.running import running, text
+from tests.tui.running import running, settled, text
 from tests.tui.scenes import shop
 from tests.tui.scripted import Supervisor, event, task
 
@@ -16,6 +16,18 @@ def eventful(count: int) -> Supervisor:
     return Supervisor(
         [task("web")], events=[event(n, "task_started", "web", run=n) for n in range(1, count + 1)]
     )
+
+
+async def test_what_happened_while_another_screen_was_shown_is_told_on_the_first() -> None:
+    supervisor = shop()
+    async with running(supervisor) as pilot:
+        await pilot.press("2")
+        await eventually(lambda: " logs " in text(pilot, "#header"))
+        supervisor.happen("task_killed", "api", actor="user:bob")
+        await eventually(lambda: len(pilot.app.picture.events) == len(supervisor.events))
+        await settled(pilot)
+        await pilot.press("1")
+        await eventually(lambda: "api killed  " in text(pilot, "#newest"))
 
 
 async def test_a_filter_is_seen_and_what_it_hides_is_not_called_nothing() -> None:

@@ -131,10 +131,9 @@ class MainScreen(Screen[None]):
             self._deaf = self.pv.picture.listen(self._changed)
             if self._ticking is not None:
                 self._ticking.resume()
+            names, happened = set(self.pv.picture.tasks), len(self.pv.picture.events)
             self._changed(
-                Change(
-                    tasks=set(self.pv.picture.tasks), order=True, heads=set(self.pv.picture.tasks), link=True
-                )
+                Change(tasks=names, order=True, events=happened, heads=set(names), link=True, queue=True)
             )
 
     def on_screen_suspend(self, _event: events.ScreenSuspend) -> None:
