@@ -1,4 +1,4 @@
-"""Which tasks the table shows, in which order: pure functions of the picture.
+"""Which tasks the table shows, in which order, and who needs a person next: pure functions of the picture.
 
 The default order is by urgency, then as in the file. Sorting is stable, so two tasks never swap without a reason.
 """
@@ -6,10 +6,12 @@ The default order is by urgency, then as in the file. Sorting is stable, so two 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
+from paneview.control.flowmodel import FlowView
 from paneview.control.model import TaskView
+from paneview.tui import flowwords
 from paneview.tui.words import CHANGING, NEEDS_PERSON, condition, look, rank
 
 
@@ -66,13 +68,35 @@ def arrange(tasks: Iterable[TaskView], order: str, only_failing: bool, wanted: T
     return [task.name for task in sorted(shown, key=ORDERS[order])]  # type: ignore[arg-type]
 
 
-def next_asking(tasks: Mapping[str, TaskView], after: str | None) -> str | None:
-    """The next task that needs a person, after this one: of those that wait for an answer, if there are any."""
-    names = list(tasks)
-    at = names.index(after) + 1 if after is not None and after in tasks else 0
-    turn = [*names[at:], *names[:at]]
-    needing = [name for name in turn if condition(tasks[name]) in NEEDS_PERSON]
-    return min(needing, key=lambda name: tasks[name].needs_input is None, default=None)
+def next_asking(
+    tasks: Iterable[TaskView], flows: Iterable[FlowView], here: TaskView | FlowView | None
+) -> TaskView | FlowView | None:
+    """The next that waits for a person after this one, else the next task that failed.
+
+    From one that waits it goes round all of them, the tasks first; from another one to its own kind first.
+    """
+    listed: list[TaskView | FlowView] = [*tasks]
+    ranked: list[TaskView | FlowView] = [*sorted(flows, key=flowwords.rank)]
+    if here is not None and _waits(here):
+        turn = _behind(here, [*listed, *ranked])
+    elif isinstance(here, FlowView):
+        turn = [*_behind(here, ranked), *listed]
+    else:
+        turn = [*_behind(here, listed), *ranked]
+    failed = (one for one in turn if isinstance(one, TaskView) and condition(one) in NEEDS_PERSON)
+    return next(filter(_waits, turn), None) or next(failed, None)
+
+
+def _waits(one: TaskView | FlowView) -> bool:
+    return (
+        (one.waits_for_person and not one.over) if isinstance(one, FlowView) else condition(one) == "asking"
+    )
+
+
+def _behind(here: TaskView | FlowView | None, those: list[TaskView | FlowView]) -> list[TaskView | FlowView]:
+    """All of them, from the one after this on."""
+    at = those.index(here) + 1 if here is not None and here in those else 0
+    return [*those[at:], *those[:at]]
 
 
 def counts(tasks: Iterable[TaskView]) -> dict[str, int]:

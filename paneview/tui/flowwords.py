@@ -131,16 +131,6 @@ def pauses(paused: Iterable[PauseView], now: float) -> str:
     return clean("; ".join(told))
 
 
-def next_waiting(flows: Iterable[FlowView], after: str | None) -> FlowView | None:
-    """The next workflow that waits for a person, after this one, in the list's order; the same one if it is alone."""
-    ordered = sorted(flows, key=rank)
-    names = [flow.id for flow in ordered]
-    at = names.index(after) + 1 if after in names else 0
-    return next(
-        (flow for flow in [*ordered[at:], *ordered[:at]] if flow.waits_for_person and not flow.over), None
-    )
-
-
 def news(before: FlowView | None, flow: FlowView) -> tuple[str, bool] | None:
     """What to tell of a change, and whether it is bad: only that a person is needed, or that it is over."""
     name = f"{flow.workflow} “{_short(flow)}”"

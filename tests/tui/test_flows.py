@@ -223,6 +223,22 @@ async def test_n_goes_to_the_next_that_waits_from_every_screen() -> None:
         assert fleet(pilot).table.cursor == "web"
 
 
+async def test_n_goes_round_all_that_ask_tasks_and_workflows() -> None:
+    supervisor = team()
+    supervisor.put_flow(supervisor.flows[BUDGET], waits_for_person=False)
+    supervisor.tasks["web"] |= {"needs_input": "Overwrite?"}
+    async with running(supervisor) as pilot:
+        await shows(pilot, "◆ 2 need input", where="#header")
+        await shows(pilot, "▌ web", where="#tasks")
+        for _ in range(2):
+            await pilot.press("n")
+            await shows(pilot, "▌ ◆ needs you  Fix the failing tests of module 2")
+            await pilot.press("n")
+            await shows(pilot, "▌ web", where="#tasks")
+        await pilot.press("4", "enter", "n")
+        await shows(pilot, "▌ web", where="#tasks")
+
+
 async def test_toasts_only_where_a_person_is_needed_or_it_is_over() -> None:
     supervisor = team()
     async with running(supervisor) as pilot:

@@ -20,8 +20,8 @@ from textual.timer import Timer
 from textual.widget import Widget
 
 from paneview.control.errors import ControlError
+from paneview.control.flowmodel import FlowView
 from paneview.control.model import StatusView
-from paneview.tui import flowwords
 from paneview.tui.actions import VERBS, perform, question, scale, scaled, visit
 from paneview.tui.arrange import next_asking
 from paneview.tui.background import lending_the_terminal
@@ -99,6 +99,10 @@ class MainScreen(Screen[None]):
         names = self.targets()
         task = self.pv.picture.tasks.get(names[0]) if len(names) == 1 else None
         return task.name if task is not None and task.group == "workers" else ""
+
+    def flow(self) -> FlowView | None:
+        """The selected workflow, where workflows are shown."""
+        return None
 
     def situation(self) -> str:
         """Which of the `HINTS` fit, where none are for what has the focus."""
@@ -249,21 +253,25 @@ class MainScreen(Screen[None]):
             self.app.push_screen(message("Why?", lines))
 
     def action_asking(self) -> None:
-        """To the next task that waits for an answer, else to a workflow that does, else to the next that failed."""
+        """To the next task or workflow that waits for an answer, else to the next task that failed."""
         picture = self.pv.picture
-        name = next_asking(picture.tasks, self.pv.selected)
-        flow = flowwords.next_waiting(picture.flows.values(), None)
-        if flow is not None and (name is None or picture.tasks[name].needs_input is None):
-            self.pv.show_flow(flow.id)
-        elif name is None:
+        here = self.flow() or picture.tasks.get(self.pv.selected or "")
+        found = next_asking(picture.tasks.values(), picture.flows.values(), here)
+        if found is None:
             self.pv.tell("Nothing needs a person")
+        elif isinstance(found, FlowView):
+            self.go_to_flow(found)
         else:
-            self.go_to(name)
+            self.go_to(found.name)
 
     def go_to(self, name: str) -> None:
         """Show this task, here or in the table."""
         self.pv.selected = name
         self.pv.action_go("fleet")
+
+    def go_to_flow(self, flow: FlowView) -> None:
+        """Show this workflow, here or among all of them."""
+        self.pv.show_flow(flow.id)
 
     def action_pane(self, by: int) -> None:
         """The focus to the next pane."""

@@ -1,4 +1,4 @@
-"""What the screens of workflows have in common: the keys that act on one, and the way to the next that waits."""
+"""What the screens of workflows have in common: the keys that act on one, and what is wrong with runners."""
 
 from __future__ import annotations
 
@@ -87,15 +87,6 @@ class FlowKeys(MainScreen):
         """Not wanted any more."""
         if flow := self._chosen():
             flowactions.cancel(self.pv, flow)
-
-    def action_asking(self) -> None:
-        """To the next workflow that waits for a person; if there is none, to the next task that does."""
-        here = self.flow()
-        found = words.next_waiting(self.pv.picture.flows.values(), here.id if here is not None else None)
-        if found is None:
-            super().action_asking()
-        else:
-            self.go_to_flow(found)
 
     # What is wrong
 
