@@ -29,7 +29,11 @@ def open_broker(url: str, *, project_dir: Path | None = None, settings: Settings
     Raises `BadUrlError`, `MissingExtraError` if its library is not installed, `UnavailableError` if it does not
     answer, `BrokerError` if it cannot be used.
     """
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+    except ValueError:  # its words may hold the password
+        hint = "percent-encode the password: [ as %5B, ] as %5D"
+        raise BadUrlError(f"{url.partition(':')[0]}://… is no URL: {hint}") from None
     if parts.scheme not in SCHEMES:
         near = difflib.get_close_matches(parts.scheme, SCHEMES, 1) or ["sqlite:"]
         raise BadUrlError(f"{_shown(url)}: no broker is called {parts.scheme!r}; did you mean {near[0]}?")

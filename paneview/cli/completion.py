@@ -150,6 +150,6 @@ def names_in_file(file: str) -> list[str]:
     try:
         with open(file, "rb") as content:
             tasks = tomllib.load(content).get("tasks")
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return []
     return list(tasks) if isinstance(tasks, dict) else []

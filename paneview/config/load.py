@@ -19,6 +19,7 @@ from msgspec.structs import replace
 from paneview.config.errors import ConfigError, Problem
 from paneview.config.fields import NAME_LENGTH
 from paneview.config.models import Project, ProjectTable, Task
+from paneview.config.nesting import DEEPEST, is_too_deep, too_deep_at
 from paneview.config.paths import default_name
 from paneview.config.relations import check_dependencies, check_sharing, expand_dependencies
 from paneview.config.resolve import Context, check_commands, resolve_environment, resolve_task
@@ -31,6 +32,7 @@ from paneview.config.workflows import resolve_workflows
 
 _SESSION_NAME = re.compile(rf"[A-Za-z0-9_][A-Za-z0-9_ -]{{0,{NAME_LENGTH - 1}}}")
 _FOR_AGENTS = ("runners", "roles", "secrets", "env", "env_file")
+_LONG_NUMBER = re.compile(r"[0-9][0-9_]{4000,}")
 _PLACE = re.compile(r" \((?:at line (\d+), column (\d+)|at end of document)\)$")
 
 
@@ -96,9 +98,25 @@ def parse_toml(content: bytes, path: Path) -> tuple[str, dict[str, Any]]:
             Problem(str(path), 1, 1, "begins with a byte order mark", "save it as UTF-8 without one")
         )
     try:
-        return text, tomllib.loads(text)
+        data = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(_syntax_problem(str(error), text, str(path))) from error
+    except ValueError as error:  # of a number that Python does not take
+        number = _LONG_NUMBER.search(text)
+        place = _position(text, number.start() if number else 0)
+        message = "this number is too long" if number else str(error)
+        raise ConfigError(Problem(str(path), *place, message)) from error
+    except RecursionError:
+        data = None
+    if data is None or is_too_deep(data):
+        message = f"tables and lists lie more than {DEEPEST} deep in each other here"
+        raise ConfigError(Problem(str(path), *_position(text, too_deep_at(text)), message))
+    return text, data
+
+
+def _position(text: str, offset: int) -> tuple[int, int]:
+    """Line and column, both from 1."""
+    return text.count("\n", 0, offset) + 1, offset - text.rfind("\n", 0, offset)
 
 
 def _syntax_problem(error: str, text: str, file: str) -> Problem:

@@ -192,7 +192,7 @@ def from_pyproject(text: str, source: str, entries: Entries) -> list[Offer]:
     """The tasks of poe, pdm and taskipy."""
     try:
         tools = tomllib.loads(text).get("tool", {})
-    except tomllib.TOMLDecodeError as error:
+    except (ValueError, RecursionError) as error:
         raise ValueError(f"is not TOML: {error}") from None
     offers: list[Offer] = []
     runner = _runner(entries)

@@ -213,5 +213,5 @@ def _read_toml(file: Path) -> dict[str, Any]:
             return tomllib.load(content)
     except OSError as error:
         raise ConfigError(Problem(str(file), None, None, f"can't be read: {error.strerror}")) from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigError(Problem(str(file), None, None, f"is no TOML: {error}")) from error
+    except (ValueError, RecursionError) as error:
+        raise ConfigError(Problem(str(file), None, None, f"is no TOML that can be read: {error}")) from error

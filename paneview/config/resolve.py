@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import re
+import stat
 from collections.abc import Callable, Mapping
 from pathlib import Path as FilePath
 from typing import Any, TypeVar
@@ -26,6 +27,7 @@ REPLICA_VARIABLE = "PANEVIEW_REPLICA"
 TASK_COMMANDS = ("command", "health_check")
 HOOK_COMMANDS = tuple(name for name in Hooks.__struct_fields__ if name != "timeout")
 RESERVED_VARIABLES = ("PANEVIEW_RUN", REPLICA_VARIABLE)
+MISSING = "does not exist"
 _ENV_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _SAME_IN_BOTH = frozenset(TaskFields.__struct_fields__) - {"command", "hooks", "health_check"}
 _T = TypeVar("_T")
@@ -123,6 +125,16 @@ def resolve_path(context: Context, text: str) -> FilePath:
     return FilePath(os.path.normpath(context.root / path))
 
 
+def look_up(path: FilePath) -> tuple[int, str]:
+    """The mode of what is at a path; of what cannot be looked at 0, and why."""
+    try:
+        return path.stat().st_mode, ""
+    except (FileNotFoundError, NotADirectoryError, ValueError):  # a ValueError is a NUL, which was told
+        return 0, MISSING
+    except OSError as error:
+        return 0, f"can't be looked at: {error.strerror}"
+
+
 def check_commands(context: Context, path: Path, table: TaskTable | Hooks, values: Mapping[str, str]) -> None:
     """Complain about NUL characters, and about variables in shell commands that nothing sets."""
     for name in TASK_COMMANDS if isinstance(table, TaskTable) else HOOK_COMMANDS:
@@ -183,8 +195,9 @@ def _folder(context: Context, path: Path, text: str | None) -> FilePath:
     if text is None:
         return context.root
     folder = resolve_path(context, text)
-    if not folder.is_dir() and not context.unfinished(text):
-        reason = "is not a folder" if folder.exists() else "does not exist"
+    mode, reason = look_up(folder)
+    if not stat.S_ISDIR(mode) and not context.unfinished(text):
+        reason = reason or "is not a folder"
         hint = "write ${NAME} for a variable" if "$" in text else None
         context.complain(path, f"cwd {str(folder)!r} {reason}", hint)
     return folder
@@ -194,8 +207,11 @@ def _log_file(context: Context, path: Path, text: str | None) -> FilePath | None
     if text is None:
         return None
     file = resolve_path(context, text)
-    if file.is_dir():
+    mode, reason = look_up(file)
+    if stat.S_ISDIR(mode):
         context.complain(path, f"log_file {str(file)!r} is a folder")
+    elif reason and reason != MISSING:
+        context.complain(path, f"log_file {str(file)!r} {reason}")
     return file
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import shlex
+import stat
 import sys
 from collections.abc import Mapping
 from pathlib import Path as FilePath
@@ -21,8 +22,10 @@ from paneview.config.fields import given
 from paneview.config.models import ProjectTable, Task, TaskTable, WorkerTable
 from paneview.config.queue import QueueSettings, read_dotenv, resolve
 from paneview.config.resolve import (
+    MISSING,
     REPLICA_VARIABLE,
     Context,
+    look_up,
     resolve_environment,
     resolve_path,
     resolve_task,
@@ -51,6 +54,12 @@ def resolve_queue(
     if scheme not in SCHEMES:
         message = f"broker {scheme!r} is none of {', '.join(SCHEMES)}"
         context.complain(("queue", "broker"), message, nearest(scheme, SCHEMES))
+    try:
+        urlsplit(settings.broker)
+    except ValueError:  # its words may hold the password
+        message = f"broker is no URL: {scheme}://…"
+        context.complain(("queue", "broker"), message, "percent-encode the password: [ as %5B, ] as %5D")
+        return QueueSettings()
     return settings
 
 
@@ -131,6 +140,8 @@ def _role(context: Context, path: Path, role: str) -> str:
 
 def _allowed(context: Context, path: Path, text: str) -> FilePath:
     folder = resolve_path(context, text)
-    if not folder.is_dir() and not context.unfinished(text):
-        context.complain(path, f"allow {os.fspath(folder)!r} is not a folder")
+    mode, reason = look_up(folder)
+    if not stat.S_ISDIR(mode) and not context.unfinished(text):
+        reason = "is not a folder" if reason in ("", MISSING) else reason
+        context.complain(path, f"allow {os.fspath(folder)!r} {reason}")
     return folder

@@ -93,6 +93,10 @@ class Reloader:
             self._journal.note("config_rejected", str(error), by=by, file=str(old.file))
             problems = [problem.as_json() for problem in error.problems]
             raise ControlError(str(error), "config", problems=problems) from error
+        except Exception as error:
+            words = f"{old.file}: reading it failed, which is a defect of paneview: {error!r}"
+            self._journal.note("config_rejected", words, by=by, file=str(old.file))
+            raise
         self._replicas = replicas
         return await self._apply(old, new, by)
 

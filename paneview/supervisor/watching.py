@@ -33,7 +33,7 @@ def mark(file: Path) -> Mark:
 
 
 async def watch_file(file: Callable[[], Path], changed: Callable[[], Awaitable[object]]) -> None:
-    """Call ``changed`` after each change of the file. Its ControlError is logged: it was told already."""
+    """Call ``changed`` after each change of the file. What it raises is logged; a ControlError was told already."""
     seen = mark(file())
     while True:
         await asyncio.sleep(LOOK_EVERY)
@@ -48,3 +48,6 @@ async def watch_file(file: Callable[[], Path], changed: Callable[[], Awaitable[o
             await changed()
         except ControlError as error:
             logger.warning("the changed file was not applied, or not in full: %s", error.message)
+        except Exception:
+            # A defect of ours. Whoever edits the file goes on doing so, and the next edit is looked at as any.
+            logger.exception("the changed file was not applied")

@@ -70,7 +70,7 @@ def load_settings(file: Path) -> Settings:
         data = tomllib.loads(file.read_text("utf-8"))
     except FileNotFoundError:
         return found
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         found.problems.append(f"{file}: {error}")
         return found
     takes = {"theme": _take_theme, "themes": _take_themes, "keys": _take_keys}

@@ -37,5 +37,8 @@ def connect_to(place: QueuePlace, look: float | None = None) -> Broker:
 
 def shown_url(url: str) -> str:
     """A URL without its password."""
-    password = urlsplit(url).password
+    try:
+        password = urlsplit(url).password
+    except ValueError:  # then nobody can tell where the password is
+        return f"{url.partition(':')[0]}://…"
     return url if not password else url.replace(f":{password}@", ":…@", 1)

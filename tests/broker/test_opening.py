@@ -23,6 +23,7 @@ from paneview.broker import (
 )
 from paneview.broker.facade import AsyncBroker
 from paneview.broker.model import valid_id
+from paneview.worker.joining import shown_url
 from tests.broker.helpers import state, submit, take, want
 from tests.broker.labs import Lab
 from tests.harness import eventually
@@ -76,6 +77,10 @@ class TestUrls:
         with pytest.raises(BadUrlError) as error:
             open_broker("redis://ann:secret@host/db?perfix=x")
         assert "secret" not in str(error.value)
+        with pytest.raises(BadUrlError, match="percent-encode") as error:
+            open_broker("redis://ann:[secret@host/0")
+        assert "secret" not in str(error.value)
+        assert shown_url("redis://ann:[secret@host/0") == "redis://…"
 
     def test_only_what_is_used_is_loaded(self, tmp_path: Path) -> None:
         script = (

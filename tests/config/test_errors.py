@@ -215,6 +215,22 @@ def test_log_file_shared(tmp_path: Path) -> None:
         (b"[a]\n[b]\n[a]\n", "3:3: [a] is there twice"),
         (b"name = 'a", '1:10: expected "\'"'),
         (b"ok = 1\nname = '\xff'\n", "2:9: is not UTF-8 text"),
+        pytest.param(
+            b"name = " + b"[" * 2000 + b"]" * 2000,
+            "1:108: tables and lists lie more than 100 deep in each other here",
+            id="deep lists",
+        ),
+        pytest.param(
+            b"[x]\n" + b"a." * 2000 + b"b = 1",
+            "2:202: tables and lists lie more than 100 deep in each other here",
+            id="long key",
+        ),
+        pytest.param(
+            b"x = '''\n[[['''  # [[\ny = " + b"{a=" * 400 + b"1" + b"}" * 400,
+            "3:305: tables and lists lie more than 100 deep in each other here",
+            id="deep tables",
+        ),
+        pytest.param(b"ok = 1\nname = " + b"1" * 5000, "2:8: this number is too long", id="long number"),
         (b"\xef\xbb\xbfname = 'a'", "1:1: begins with a byte order mark (save it as UTF-8 without one)"),
     ],
 )
@@ -224,6 +240,24 @@ def test_syntax_errors_have_their_place(tmp_path: Path, content: bytes, said: st
     with pytest.raises(ConfigError) as caught:
         load_project(path, {})
     assert str(caught.value) == f"{path}:{said}"
+
+
+@pytest.mark.parametrize(
+    ("table", "at"),
+    [("tasks.web]\ncommand = 'x'\ncwd", "3:7"), ("tasks.web]\ncommand = 'x'\nlog_file", "3:12"),
+     ("workers.w]\ncwd", "2:7"), ("workers.w]\nallow", "2:9")],
+)  # fmt: skip
+def test_paths_that_cannot_be_looked_at(tmp_path: Path, table: str, at: str) -> None:
+    value = f'["{"a" * 300}"]' if "allow" in table else f'"{"a" * 300}"'
+    (said,) = lines(tmp_path, f"[{table} = {value}\n")
+    assert said.startswith(f"{at}: ")
+    assert said.endswith("' can't be looked at: File name too long")
+
+
+@pytest.mark.parametrize("password", ["pa[ss", "pa]ss", "p[a]ss", "p\u2100ss"])
+def test_a_broker_that_is_no_url(tmp_path: Path, password: str) -> None:
+    said = lines(tmp_path, f'[queue]\nbroker = "redis://:{password}@localhost:6379/0"\n')
+    assert said == ["2:10: broker is no URL: redis://… (percent-encode the password: [ as %5B, ] as %5D)"]
 
 
 def test_unreadable_file(tmp_path: Path) -> None:

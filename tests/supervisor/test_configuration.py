@@ -82,6 +82,16 @@ def test_a_broken_file_changes_nothing_and_is_told(project):
     assert "command" in told[0]["cause"]
 
 
+def test_a_broker_that_is_no_url_does_not_end_the_watching(project):
+    p = project("auto_start = false\n" + THREE).serve()
+    text = p.file.read_text()
+    p.file.write_text('[queue]\nbroker = "redis://:pa[ss@localhost/0"\n')
+    told = wait_until(lambda: p.events("config_rejected"))
+    assert "percent-encode" in told[0]["cause"]
+    p.file.write_text(text + "[tasks.new]\ncommand = 'x'\n")
+    p.wait_for_task("new")
+
+
 def test_replicas_and_scale(project):
     p = project("""
         [tasks.w]

@@ -1,0 +1,61 @@
+"""What becomes of a change of the file that nobody expected to fail."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from paneview.supervisor import reload, watching
+from paneview.supervisor.reload import Reloader
+
+
+async def test_a_defect_does_not_end_the_watching(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(watching, "LOOK_EVERY", 0.01)
+    monkeypatch.setattr(watching, "KEEPS_STILL", 0.01)
+    file = tmp_path / "paneview.toml"
+    file.write_text("1")
+    read: list[str] = []
+    told = asyncio.Event()
+
+    async def changed() -> None:
+        read.append(file.read_text())
+        told.set()
+        if len(read) == 1:
+            raise RuntimeError("a defect")
+
+    work = asyncio.create_task(watching.watch_file(lambda: file, changed))
+    try:
+        for number, text in enumerate(("22", "333")):
+            await asyncio.sleep(0)  # the watcher knows the file as it is
+            file.write_text(text)
+            await asyncio.wait_for(told.wait(), 20)
+            told.clear()
+            assert len(read) == number + 1
+    finally:
+        work.cancel()
+        await asyncio.gather(work, return_exceptions=True)
+    assert read == ["22", "333"]
+    assert "RuntimeError: a defect" in caplog.text
+
+
+async def test_a_defect_while_reading_is_told_as_an_event(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_args: object, **_more: object) -> None:
+        raise RuntimeError("a defect")
+
+    monkeypatch.setattr(reload, "load_project", broken)
+    noted: list[tuple[str, str]] = []
+    journal: Any = SimpleNamespace(note=lambda kind, cause, **_more: noted.append((kind, cause)))
+    supervisor: Any = SimpleNamespace(project=SimpleNamespace(file=tmp_path / "paneview.toml"))
+    with pytest.raises(RuntimeError):
+        await Reloader(supervisor, journal, {}, {}, lambda *_: None).reload("file change")
+    ((kind, cause),) = noted
+    assert kind == "config_rejected"
+    assert "a defect" in cause
