@@ -7,7 +7,7 @@ import select
 import time
 
 from paneview.cli import place
-from paneview.cli.errors import FAILED, UsageError
+from paneview.cli.errors import FAILED, CliError, UsageError
 from paneview.cli.output import clean, complain, print_json
 from paneview.control.errors import ControlError, NoSupervisor
 
@@ -109,10 +109,15 @@ def down(call: Call) -> int:
     except NoSupervisor as nobody:
         _take_charge_of_what_is_left(here, nobody)
     with here.connect() as connection:
-        gone = _watch(int(connection.call("hello")["pid"]))
+        pid = int(connection.call("hello")["pid"])
+        gone = _watch(pid)
         reply = connection.call("down")
         connection.wait_closed()
-    gone()
+    if not gone():
+        raise CliError(
+            f"everything is stopped, but the supervisor (process {pid}) has not ended within {LAST_WORDS:g} s",
+            hint=f"supervisor.log in {here.folder} may say why; 'kill -9 {pid}' ends it",
+        )
     if call.json:
         print_json({"ok": True, "action": "down", **reply})
     else:
@@ -130,8 +135,8 @@ def _take_charge_of_what_is_left(here: place.Place, nobody: NoSupervisor) -> Non
     start_supervisor(here, idle=True)
 
 
-def _watch(pid: int) -> Callable[[], None]:
-    """What returns when the process has ended, at the latest after `LAST_WORDS` seconds.
+def _watch(pid: int) -> Callable[[], bool]:
+    """What returns when the process has ended, at the latest after `LAST_WORDS` seconds; it says whether it has.
 
     A dead process whose parent (tmux) died as well keeps its number until somebody collects it: its end is asked
     for where the system can tell, not its number.
@@ -141,21 +146,23 @@ def _watch(pid: int) -> Callable[[], None]:
     except (AttributeError, OSError):
         return lambda: _until_unknown(pid)
 
-    def wait() -> None:
-        select.select([watched], [], [], LAST_WORDS)
+    def wait() -> bool:
+        ended = select.select([watched], [], [], LAST_WORDS)[0]
         os.close(watched)
+        return bool(ended)
 
     return wait
 
 
-def _until_unknown(pid: int) -> None:
+def _until_unknown(pid: int) -> bool:
     end = time.monotonic() + LAST_WORDS
     while time.monotonic() < end:
         try:
             os.kill(pid, 0)
         except OSError:
-            return
+            return True
         time.sleep(0.002)
+    return False
 
 
 def _act(call: Call, do: str, nothing: str) -> int:

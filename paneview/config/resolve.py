@@ -210,6 +210,9 @@ def _log_file(context: Context, path: Path, text: str | None) -> FilePath | None
     mode, reason = look_up(file)
     if stat.S_ISDIR(mode):
         context.complain(path, f"log_file {str(file)!r} is a folder")
+    elif mode and not stat.S_ISREG(mode):
+        hint = "leave log_file out where no file is wanted: the log is stored anyway"
+        context.complain(path, f"log_file {str(file)!r} is not a regular file", hint)
     elif reason and reason != MISSING:
         context.complain(path, f"log_file {str(file)!r} {reason}")
     return file

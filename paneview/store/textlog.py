@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import stat
 from pathlib import Path
 from typing import BinaryIO
 
@@ -23,6 +24,7 @@ from paneview.store.pieces import Piece
 from paneview.store.snapshot import TaskLines
 
 LONGEST = 64 * 1024  # bytes of a line; the rest of a longer one is left out
+NO_FILE = "it is not a regular file"
 
 
 class _Progress(Struct):
@@ -100,11 +102,13 @@ class TextLog:
         """The file, as it was when the progress was stored."""
         path, at = self.text.path, self._at
         path.parent.mkdir(parents=True, exist_ok=True)
+        if path.exists() and not path.is_file():
+            raise OSError(NO_FILE)
         if at.inode and _inode(path) != at.inode and _inode(self._numbered(1)) == at.inode:
             # Killed behind a rotation: what the new file holds was not stored as written.
             os.truncate(self._numbered(1), at.size)
             path.unlink(missing_ok=True)
-        file = open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, PRIVATE), "ab")  # noqa: SIM115 - kept open
+        file = _open_file(path)
         status = os.fstat(file.fileno())
         if status.st_ino == at.inode and status.st_size >= at.size:
             file.truncate(at.size)
@@ -121,7 +125,7 @@ class TextLog:
             if self._numbered(number).exists():
                 self._numbered(number).rename(self._numbered(number + 1))
         path = self.text.path
-        self._file = open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, PRIVATE), "ab")  # noqa: SIM115 - kept open
+        self._file = _open_file(path)
         self._at.inode, self._at.size = os.fstat(self._file.fileno()).st_ino, 0
 
     def _numbered(self, number: int) -> Path:
@@ -132,6 +136,21 @@ class TextLog:
             "UPDATE task SET text_line = ?, text_size = ?, text_inode = ? WHERE id = ?",
             (self._at.line, self._at.size, self._at.inode, self._task),
         )
+
+
+def _open_file(path: Path) -> BinaryIO:
+    """Open a regular file, made if it does not exist, at its end. Raises OSError, also for anything else that is there.
+
+    A pipe would hold up all that is stored until somebody reads it, and a device would be renamed at the next rotation.
+    """
+    flags = (
+        os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NONBLOCK
+    )  # what comes to be there meanwhile may be a pipe
+    file = open(os.open(path, flags, PRIVATE), "ab")  # noqa: SIM115 - kept open
+    if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+        file.close()
+        raise OSError(NO_FILE)
+    return file
 
 
 def _inode(path: Path) -> int | None:

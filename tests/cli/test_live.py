@@ -11,10 +11,13 @@ import subprocess
 from contextlib import closing, suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any
+from unittest.mock import MagicMock
 
 import psutil
 import pytest
 
+from paneview.cli import lifecycle
+from paneview.cli.place import Place
 from paneview.cli.shapes import SHAPES, Failure
 from paneview.config import paths
 from tests.cli.support import COMMAND, apart, check_shape, run, supervise
@@ -432,3 +435,24 @@ def test_the_screen_tells_why_it_cannot_start(live: Path, sandbox: Sandbox) -> N
     wait_until(lambda: status.exists() and status.read_text())
     assert status.read_text() == "1\n"
     assert "is not this project's" in (live / "errors").read_text()
+
+
+def test_down_tells_the_truth_of_a_supervisor_that_does_not_end(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lifecycle, "LAST_WORDS", 0.1)
+    lingering = subprocess.Popen(["sleep", "600"])
+    try:
+        connection = MagicMock()
+        connection.__enter__.return_value.call.return_value = {"pid": lingering.pid}
+        monkeypatch.setattr(Place, "connect", lambda *_: connection)
+        done = run("down", cwd=project)
+        assert (done.status, done.out) == (1, "")
+        assert f"(process {lingering.pid}) has not ended" in done.err
+        failed = ask(project, "down", status=1)
+        assert f"kill -9 {lingering.pid}" in failed["hint"]
+        lingering.kill()
+        assert "has ended" in run("down", cwd=project).out
+    finally:
+        lingering.kill()
+        lingering.wait()

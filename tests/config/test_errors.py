@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -252,6 +253,16 @@ def test_paths_that_cannot_be_looked_at(tmp_path: Path, table: str, at: str) -> 
     (said,) = lines(tmp_path, f"[{table} = {value}\n")
     assert said.startswith(f"{at}: ")
     assert said.endswith("' can't be looked at: File name too long")
+
+
+def test_a_log_file_that_is_no_file(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    text = TASK + 'log_file = "pipe"\n[tasks.b]\ncommand = "x"\nlog_file = "/dev/null"\n'
+    hint = "(leave log_file out where no file is wanted: the log is stored anyway)"
+    assert lines(tmp_path, text) == [
+        f"3:12: task 'web': log_file '{tmp_path}/pipe' is not a regular file {hint}",
+        f"6:12: task 'b': log_file '/dev/null' is not a regular file {hint}",
+    ]
 
 
 @pytest.mark.parametrize("password", ["pa[ss", "pa]ss", "p[a]ss", "p\u2100ss"])

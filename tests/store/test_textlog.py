@@ -11,6 +11,8 @@ import sys
 import time
 from pathlib import Path
 
+import pytest
+
 from paneview.store.ingest import LogIngest
 from paneview.store.limits import LogLimits, TextFile
 from tests.harness import wait_until
@@ -111,6 +113,29 @@ def test_a_place_that_cannot_be_written_is_told_and_stops_nothing(
     assert trouble[0].startswith(f"cannot write {path}: ")
     ingest.finish(1)
     ingest.drained(1).result(20)
+
+
+@pytest.mark.parametrize("kind", ["pipe", "device"])
+def test_what_is_no_file_is_told_and_stops_nothing(
+    ingest: LogIngest, spool: Path, tmp_path: Path, trouble: list[str | None], kind: str
+) -> None:
+    path = tmp_path / "web.log"
+    if kind == "pipe":
+        os.mkfifo(path)
+    else:
+        path.symlink_to("/dev/null")
+    ingest.attach(1, "web", limits(path, max_size=1_000))
+    try:
+        with Pipe(spool, 1) as pipe:
+            pipe.write(b"x\n" * 2000)
+            wait_until(lambda: trouble)
+        assert trouble[0] == f"cannot write {path}: it is not a regular file"
+        ingest.finish(1)
+        ingest.drained(1).result(20)
+        assert not os.path.lexists(f"{path}.1")
+    finally:
+        if kind == "pipe":
+            os.close(os.open(path, os.O_RDONLY | os.O_NONBLOCK))  # whoever waits for a reader has had one
 
 
 CHILD = """
