@@ -54,6 +54,9 @@ class TextLog:
         first, end = self._lines.whole_lines()
         if self._at.line >= end:
             return False
+        if self._file is not None and _inode(self.text.path) != self._at.inode:
+            self.close()
+            self._at.inode = 0  # what it was is somebody else's now, and no rotation of ours
         if self._file is None:
             self._file = self._open()
         piece = next(self._lines.forward(self._at.line, most=1), None)

@@ -100,6 +100,33 @@ def test_a_file_that_someone_took_away_is_begun_anew(ingest: LogIngest, spool: P
         wait_until(lambda: path.exists() and texts(path) == ["two"])
 
 
+@pytest.mark.parametrize("how", ["removed", "rotated", "folder", "replaced"])
+def test_a_file_that_goes_while_it_is_written_is_begun_anew(
+    ingest: LogIngest, spool: Path, tmp_path: Path, how: str
+) -> None:
+    path = tmp_path / "logs" / "web.log"
+    ingest.attach(1, "web", limits(path))
+    with Pipe(spool, 1) as pipe:
+        pipe.write(b"one\n")
+        wait_until(lambda: has(path, 1))
+        if how == "removed":
+            path.unlink()
+        elif how == "folder":
+            path.parent.rename(tmp_path / "old")
+        else:
+            path.rename(path.with_name("web.log.1"))
+        if how == "replaced":  # as by a rotation that makes the next file itself
+            path.touch(mode=0o640)
+        pipe.write(b"two\n")
+        wait_until(lambda: has(path, 1))
+        assert texts(path) == ["two"]
+        pipe.write(b"three\n")
+        wait_until(lambda: has(path, 2))
+    if how in ("rotated", "replaced"):
+        assert texts(path.with_name("web.log.1")) == ["one"]
+    assert path.stat().st_mode & 0o777 == (0o640 if how == "replaced" else 0o600)
+
+
 def test_a_place_that_cannot_be_written_is_told_and_stops_nothing(
     ingest: LogIngest, spool: Path, tmp_path: Path, trouble: list[str | None]
 ) -> None:
