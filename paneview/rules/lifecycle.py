@@ -72,7 +72,8 @@ def deadline(state: TaskState) -> float | None:
 
 def wants_probe(state: TaskState, policy: Policy) -> bool:
     """Whether the current run is to be probed."""
-    return policy.probed and state.phase is Phase.RUNNING
+    settled = policy.probed_once and state.health is Health.HEALTHY and not state.failures
+    return policy.probed and state.phase is Phase.RUNNING and not settled
 
 
 def step(  # noqa: C901, PLR0911, PLR0912 - a table: one line an input
@@ -213,8 +214,9 @@ def _spawn_failed(
     emit = Emit("spawn_failed", reason)
     if state.phase is Phase.STOPPING:
         if state.then is Then.START:
-            waiting = _wait(state, now, state.reason)
-            return Outcome(waiting.state, (emit, Emit("task_restarted", state.reason)))
+            return Outcome(
+                _wait(state, now, state.reason).state, (emit, Emit("task_restarted", state.reason))
+            )
         return Outcome(_rest(state, Phase.STOPPED, now, state.reason), (emit,))
     if state.phase is not Phase.STARTING:
         return Outcome(state)

@@ -69,6 +69,8 @@ class Policy(Struct, frozen=True):
     """In a row. None: no limit."""
     backoff: float = 2.0
     probed: bool = False
+    probed_once: bool = False
+    """A run that was found healthy stays so: what it was found by may be gone."""
     health_interval: float = 10.0
     health_retries: int = 3
     stop_grace: float = 5.0

@@ -22,8 +22,8 @@ UNASKED = 0.2
 class Log(Protocol):
     """Where a run's output can be read, for the probe that looks at it."""
 
-    async def new_lines(self, task: str, run: int, first: int) -> tuple[list[bytes], int]:
-        """The run's lines from number ``first`` on, and the number to go on from."""
+    async def new_lines(self, task: str, run: int, first: int) -> tuple[list[bytes], int, int]:
+        """Some of the run's lines from number ``first`` on, the number to go on from, and that of the last line."""
         ...
 
 
@@ -83,13 +83,20 @@ class Prober:
         assert task.health_log
         matcher, first = LogMatcher(task.health_log), 0
         grown = self._grown[task.name] = asyncio.Event()
+        known: int | None = None
         while True:
             grown.clear()
-            lines, first = await self._log.new_lines(task.name, run, first)
+            lines, first, last = await self._log.new_lines(task.name, run, first)
             if matcher.feed(lines):
                 yield ProbeResult(True, f"log: {matcher.matched}")
                 return
+            known = last if known is None else known
+            if first < known:
+                continue  # there is more than one look can take in
+            known = None
             yield ProbeResult(False, f"no line has matched {task.health_log!r} yet")
+            if first < last:
+                continue
             try:
                 async with asyncio.timeout(task.health_interval):
                     await grown.wait()

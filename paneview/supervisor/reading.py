@@ -72,8 +72,11 @@ class LogReading:
             )
         return await self._searches.run(lambda reader: _find(reader, task, query, args, limit))
 
-    async def new_lines(self, task: str, run: int, first: int) -> tuple[list[bytes], int]:
-        """The run's lines from number ``first`` on, and the number to go on from (a last line may still grow)."""
+    async def new_lines(self, task: str, run: int, first: int) -> tuple[list[bytes], int, int]:
+        """Some of the run's lines from number ``first`` on, the number to go on from, and that of the last line.
+
+        The last line may still grow: it is given again.
+        """
         return await self._pages.run(lambda reader: _new_lines(reader, task, run, first))
 
     async def clean(self, tasks: Sequence[str] | None) -> None:
@@ -144,14 +147,15 @@ def _merged_lines(reader: LogReader, tasks: Sequence[str], first: int, count: in
     return {"first": begin, "end": end, "lines": shown}
 
 
-def _new_lines(reader: LogReader, task: str, run: int, first: int) -> tuple[list[bytes], int]:
+def _new_lines(reader: LogReader, task: str, run: int, first: int) -> tuple[list[bytes], int, int]:
     span = next((span for span in reader.runs(task) if span.run == run), None)
     if span is None:
-        return [], first
+        return [], first, first
     first = max(first, span.first)
     lines = reader.lines(task, first, MOST_LINES)
     following = max(first, lines[-1].number) if lines else first
-    return [line.raw for line in lines if line.run == run], following
+    last = span.end - 1 if lines else first
+    return [line.raw for line in lines if line.run == run], following, last
 
 
 def _line(line: Line, *, unsettled: bool) -> Reply:

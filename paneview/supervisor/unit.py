@@ -78,6 +78,7 @@ def policy_of(task: Task) -> Policy:
         max_restarts=task.most_restarts,
         backoff=task.restart_backoff,
         probed=any((task.health_check, task.health_url, task.health_tcp, task.health_log)),
+        probed_once=task.health_log is not None,
         health_interval=task.health_interval,
         health_retries=task.health_retries,
         stop_grace=task.stop_grace_period,
@@ -116,6 +117,8 @@ class Unit:
 
     def redefine(self, task: Task) -> None:
         """Take a new definition; the current run goes on under the old one as far as its process goes."""
+        if task == self.task:
+            return
         self.task = task
         self.policy = policy_of(task)
         self._stop_probing()

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 from msgspec.structs import replace
 
-from paneview.rules.lifecycle import deadline, step
+from paneview.rules.lifecycle import deadline, step, wants_probe
 from paneview.rules.restart import HEALTHY_RESETS_AFTER, MAX_DELAY, Exit, delay, wants_restart
 from paneview.rules.states import (
     Emit,
@@ -276,6 +276,15 @@ class TestHealth:
         world.feed(Probed(ok=True))
         assert (world.state.ready, world.state.health) == (True, Health.HEALTHY)
         assert len(world.times("task_ready")) == 1
+
+    def test_a_line_that_was_found_once_is_not_looked_for_again(self):
+        world = running(probed=True, probed_once=True)
+        assert wants_probe(world.state, world.policy)
+        world.feed(Probed(ok=True))
+        assert not wants_probe(world.state, world.policy)
+        failing = replace(world.state, failures=1)  # by the probe that it had until its definition was edited
+        assert wants_probe(failing, world.policy)
+        assert wants_probe(world.state, replace(world.policy, probed_once=False))
 
     def test_as_many_failures_in_a_row_as_health_retries_restart(self):
         world = running(probed=True, health_retries=3)

@@ -158,6 +158,50 @@ def test_tcp_url_and_log_probes(project):
     p.wait("tcp", lambda t: t["health"] == "healthy" or t["restarts_total"])
 
 
+def test_a_line_far_into_the_output_is_found(project):
+    p = project("""
+        [tasks.t]
+        command = "seq 1 60000; echo server is ready; exec sleep 600"
+        health_log = "server is ready"
+        health_interval = 3600
+        """).serve()
+    p.wait("t", lambda t: t["health"] == "healthy")
+
+
+def test_a_task_whose_line_has_been_found_stays_healthy_through_reloads_and_takeovers(project):
+    text = """
+        [tasks.t]
+        command = "echo now ready; n=0; while :; do n=$((n+1)); echo request $n; sleep 0.02; done"
+        health_log = "now ready"
+        health_interval = 0.1
+        health_retries = 1
+        """
+    p = project(text).serve()
+    before = p.wait("t", lambda t: t["health"] == "healthy")
+
+    def goes_on() -> None:
+        """Longer than any probe that fails would have let it."""
+        end = p.task("t")["log_end"]
+        after = p.wait("t", lambda t: t["log_end"] > end + 20 or t["run"] != before["run"])
+        assert (after["run"], after["health"]) == (before["run"], "healthy")
+        assert not p.events("health_check_failed", "t")
+
+    p.call("logs_clean", tasks=["t"])
+    wait_until(lambda: "now ready" not in p.lines("t"))
+    p.write(text + "# a comment\n[tasks.other]\ncommand = 'true'\n")
+    p.call("reload")
+    goes_on()
+    p.kill_supervisor()
+    p.serve()
+    goes_on()
+    p.write(text.replace('now ready"\n', 'request 9$"\n'))
+    p.call("reload")
+    goes_on()
+    p.call("restart", tasks=["t"])
+    p.wait("t", lambda t: t["run"] != before["run"] and t["health"] == "healthy")
+    assert p.events("task_ready", "t")[-1]["cause"] == "log: request 9", "the new pattern is for the next run"
+
+
 def test_a_dependent_is_told_when_its_dependency_takes_too_long(project):
     p = project("""
         [tasks.slow]
