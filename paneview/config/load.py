@@ -29,6 +29,7 @@ from paneview.config.secrets import secret_values
 from paneview.config.validate import TABLES, Complaint, validate
 from paneview.config.workers import resolve_queue, resolve_workers, url_secrets
 from paneview.config.workflows import resolve_workflows
+from paneview.config.written import mark
 
 _SESSION_NAME = re.compile(rf"[A-Za-z0-9_][A-Za-z0-9_ -]{{0,{NAME_LENGTH - 1}}}")
 _FOR_AGENTS = ("runners", "roles", "secrets", "env", "env_file")
@@ -62,7 +63,10 @@ def parse_project(
     project = _resolve(context, file, table, data, replicas or {})
     if context.complaints or context.problems:
         raise ConfigError(*_problems(context, text, str(path)))
-    return project
+    tasks = {
+        name: replace(task, written=mark(task, data, file.parent)) for name, task in project.tasks.items()
+    }
+    return replace(project, tasks=tasks)
 
 
 def load_agents(path: Path, environ: Mapping[str, str]) -> tuple[Agents, tuple[str, ...]]:

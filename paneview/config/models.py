@@ -307,6 +307,8 @@ class Task(TaskFields, frozen=True, kw_only=True):
 
         That is what the process was started with: command, folder and environment. All else (probes, policy,
         limits, hooks, port, description, dependencies) takes effect without a restart.
+
+        It is of what the environment made of the file: to tell processes of two supervisors, see `written`, too.
         """
         parts = [self.command, str(self.cwd), sorted(self.env.items())]
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]

@@ -19,7 +19,7 @@ from paneview.config.load import load_project
 from paneview.config.models import Project
 from paneview.config.secrets import Masker
 from paneview.control.server import ControlServer
-from paneview.rules.states import Lost, Phase, Start, TaskState
+from paneview.rules.states import Lost, Phase, Restart, Start, TaskState
 from paneview.store.ingest import LogIngest
 from paneview.store.rows import Loaded
 from paneview.store.state import StateStore
@@ -178,6 +178,7 @@ class Host:
             unit.resume()
         for name in self.supervisor.units:
             self._asker.changed(name)
+        self._replace_outdated()
         self.supervisor.consider()
         self.queue.follow(self.project)
         self._start_first(states, fresh=not took_over)
@@ -206,6 +207,13 @@ class Host:
         for name in names:
             if fresh or name not in states:
                 self.supervisor.unit(name).feed(Start("supervisor"))
+
+    def _replace_outdated(self) -> None:
+        """A file that was changed while no supervisor lived is taken over as it is at any other time."""
+        for unit in self.supervisor.units.values():
+            if unit.state.phase is Phase.RUNNING and unit.outdated(unit.task):
+                unit.feed(Restart("file change"))
+            unit.note_definition()
 
     def _know_all(self, states: Mapping[str, TaskState]) -> None:
         """Record tasks that were never started, too, so that a successor can tell them from what is new in the file."""

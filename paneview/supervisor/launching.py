@@ -7,6 +7,7 @@ checked before, and told in words.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 
 from msgspec import Struct
@@ -119,6 +120,12 @@ class Launcher:
             tmux_pid=server.pid,
             tmux_start=server.start,
         )
+
+    async def note(self, pane_id: str, definition: str) -> None:
+        """Note beside a pane what its run goes by now."""
+        session = await self._terminal.ready()
+        with suppress(TmuxError):  # gone with its pane: there is nothing to be found again
+            await session.define(pane_id, definition)
 
     async def clear_away(self, task: str, window_id: str, pane_id: str) -> None:
         """Close a task's window that is no longer needed."""

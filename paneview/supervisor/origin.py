@@ -3,12 +3,14 @@
 The next supervisor may have been started from another shell: what the file takes from the environment (``${PATH}``, the
 Python of a worker) then reads differently, though nobody has changed anything, and that is no reason to end a healthy
 process. So two marks are kept: of the process as it came to be, and of what the file said. Only where both are others
-now does the run no longer match its file.
+now does the run no longer match its file. (A version that makes one of the marks in another way leaves the other as
+it is: else an update would restart all that runs.)
 """
 
 from __future__ import annotations
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from paneview.config.models import Task
 
@@ -44,6 +46,20 @@ class Origin(Struct, frozen=True):
     def text(self) -> str:
         """For a pane's option."""
         return f"{self.key} {self.written} {self.stop_signal} {self.stop_grace:g}"
+
+
+def renewed(note: str, task: Task) -> str:
+    """The note of a run that goes on under another definition; one without a note stays so.
+
+    Of a process that would be another one now, for whatever reason, it is still said what it was launched from.
+    """
+    origin = Origin.read(note)
+    if origin is None:
+        return note
+    now = Origin.of(task)
+    if origin.key != now.key:
+        now = replace(now, key=origin.key, written=origin.written)
+    return now.text()
 
 
 def outdated(note: str, task: Task) -> bool:

@@ -170,6 +170,7 @@ class Picture:
         """Everything about one task: definition, history, probe, processes. Secrets are masked."""
         view = self._views([unit.name])[0]
         definition = to_builtins(unit.task, enc_hook=os.fspath)
+        del definition["written"]  # of no use to anybody else
         definition["env"] = self.masker.env(unit.task.env)
         runs = await self._store.runs(unit.name, 20)
         probe = self._prober.last.get(unit.name)

@@ -112,7 +112,7 @@ class Reloader:
         added = [name for name in new.tasks if name not in supervisor.units]
         removed = [name for name in supervisor.units if name not in new.tasks]
         same = [name for name in new.tasks if name in old.tasks]
-        changed = [n for n in same if new.tasks[n].definition_key() != old.tasks[n].definition_key()]
+        changed = [name for name in same if self._differs(old.tasks[name], new.tasks[name])]
         refused = await self._drop(removed, by)
         removed = [name for name in removed if name not in refused]
         if refused:
@@ -135,6 +135,10 @@ class Reloader:
         restarted = [name for name in restarting if name not in kept]
         reply = {"session": new.name, "action": "reloaded", **summary, "restarted": restarted}
         return {**reply, "refused": refused | kept} if refused or kept else reply
+
+    def _differs(self, old: Task, new: Task) -> bool:
+        """Whether the process would be another one, or is one that an earlier change was to replace."""
+        return old.definition_key() != new.definition_key() or self._supervisor.units[new.name].outdated(new)
 
     async def _drop(self, names: list[str], by: str) -> Refused:
         """Take tasks out of the project, but for those that do not let themselves be stopped."""

@@ -31,6 +31,7 @@ from paneview.rules.states import (
     Phase,
     Policy,
     Probed,
+    Restart,
     RootGone,
     Signal,
     Spawned,
@@ -49,6 +50,7 @@ from paneview.supervisor.hooks import HookFailed, Hooks
 from paneview.supervisor.journal import Journal
 from paneview.supervisor.launching import Launcher, LaunchError
 from paneview.supervisor.live import Live
+from paneview.supervisor.origin import outdated, renewed
 from paneview.supervisor.probing import Prober
 from paneview.supervisor.runlogs import RunLogs
 from paneview.supervisor.strays import Strays
@@ -121,8 +123,19 @@ class Unit:
             return
         self.task = task
         self.policy = policy_of(task)
+        self.note_definition()
         self._stop_probing()
         self._follow_up()
+
+    def note_definition(self) -> None:
+        """Beside its run's pane, keep up to date what it goes by, as far as that needs no other process."""
+        if self.live and (note := renewed(self.live.definition, self.task)) != self.live.definition:
+            self.live.definition = note
+            self._start(self._services.launcher.note(self.live.pane_id, note))
+
+    def outdated(self, task: Task) -> bool:
+        """Whether its run, if it has one, was launched from another definition than this one."""
+        return self.live is not None and outdated(self.live.definition, task)
 
     def feed(self, event: Input, row: RunRow | None = None) -> None:
         """Let the rules decide about ``event``, record the outcome, start what follows from it."""
@@ -266,10 +279,11 @@ class Unit:
         await self._services.strays.gone(self.name)
         run = self._services.journal.new_run()
         pane = self.row.pane_id if self.row else None
+        task = self.task  # which may be another one when the hooks are through
         # Before there is anything to read, so all its times are exact.
-        self._services.logs.announce(run, self.task)
+        self._services.logs.announce(run, task)
         try:
-            live, row = await self._services.launcher.launch(self.task, run, pane)
+            live, row = await self._services.launcher.launch(task, run, pane)
         except LaunchError as error:
             self._services.logs.finish(run)
             if error.unborn:
@@ -279,7 +293,9 @@ class Unit:
         self.row = row = replace(row, cause=self.state.cause)
         self._take(live)
         self.feed(Spawned(run), row)
-        if error_text := await self._services.hooks.after("after_start", self.task, run):
+        if self.state.phase is Phase.RUNNING and task.definition_key() != self.task.definition_key():
+            self.feed(Restart("file change"))  # it meant nothing before there was a run
+        if error_text := await self._services.hooks.after("after_start", task, run):
             self._services.journal.note_task(self.name, run, "hook_failed", error_text, hook="after_start")
 
     async def _before_stop(self, durable: Awaitable[None]) -> None:

@@ -190,6 +190,10 @@ class TmuxSession:
             command("paste-buffer", "-p", "-d", "-b", buffer, "-t", pane_id),
         )
 
+    async def define(self, pane_id: str, definition: str) -> None:
+        """Note beside a pane what its run goes by now."""
+        await self._send(spawn.define(pane_id, definition))
+
     async def remove_window(self, window_id: str) -> None:
         """Remove a window, whatever lives in it; nothing happens if it is gone already."""
         try:

@@ -240,6 +240,49 @@ def test_definition_key_sees_the_content_of_env_file(tmp_path: Path) -> None:
     assert load(tmp_path, text).tasks["web"].definition_key() != before
 
 
+WRITTEN = """
+env = { PATH = "${PATH}:bin" }
+[tasks.web]
+command = "x"
+cwd = "${SUB:-.}"
+env_file = ".env"
+[workers.w]
+role = "worker"
+command = ["cat"]
+"""
+
+
+@pytest.mark.parametrize(
+    ("was", "now", "differs"),
+    [
+        ("", "", False),
+        ('command = "x"', '# a comment\ncommand = "x"\ndescription = "new"', False),
+        ('command = "x"', 'command = "y"', True),
+        ("}:bin", "}:lib", True),
+        ("${SUB:-.}", "${SUB:-sub}", True),
+    ],
+)
+def test_written_is_what_the_file_says_and_not_what_the_environment_makes_of_it(
+    tmp_path: Path, was: str, now: str, differs: bool
+) -> None:
+    (tmp_path / "sub").mkdir()
+    (tmp_path / ".env").write_text("A=${HOME}")
+    here, there = {"PATH": "/bin", "HOME": "/a"}, {"PATH": "/usr/bin", "HOME": "/b", "SUB": "sub"}
+    before = load(tmp_path, WRITTEN, here).tasks
+    after = load(tmp_path, WRITTEN.replace(was, now, 1), there).tasks
+    assert before["web"].definition_key() != after["web"].definition_key()
+    assert (before["web"].written != after["web"].written) is differs
+    assert (before["w"].written != after["w"].written) is ("lib" in now)
+
+
+def test_written_sees_the_content_of_env_file(tmp_path: Path) -> None:
+    environ = {"PATH": "/bin", "HOME": "/a"}
+    (tmp_path / ".env").write_text("A=1")
+    before = load(tmp_path, WRITTEN, environ).tasks["web"].written
+    (tmp_path / ".env").write_text("A=2")
+    assert load(tmp_path, WRITTEN, environ).tasks["web"].written != before
+
+
 def test_models_are_frozen(tmp_path: Path) -> None:
     project = load(tmp_path, '[tasks.web]\ncommand = "x"')
     with pytest.raises(AttributeError, match="immutable"):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -68,6 +69,45 @@ def test_a_change_of_the_file_is_noticed_and_a_comment_restarts_nothing(project)
     new.rename(p.file)  # as editors save
     wait_until(lambda: "new" not in [task["name"] for task in p.call("status")["tasks"]])
     assert {name: p.task(name)["run"] for name in runs} == runs
+
+
+def test_what_is_changed_while_the_hooks_before_a_start_run_is_what_runs(project):
+    text = """
+        [tasks.t]
+        command = "echo {}; exec sleep 600"
+        hooks.before_start = "touch hooked; until [ -e go ]; do sleep 0.01; done"
+        hooks.before_stop = "echo stopping"
+    """
+    p = project(text.format("before")).serve()
+    wait_until((p.folder / "hooked").exists)
+    p.write(text.format("after"))
+    with ThreadPoolExecutor(1) as pool:
+        reloaded = pool.submit(p.call, "reload")
+        wait_until(lambda: p.events("config_reloaded"))
+        (p.folder / "go").touch()
+        assert reloaded.result(20)["changed"] == ["t"]
+    wait_until(lambda: p.lines("t")[-1:] == ["after"])
+    assert p.wait("t", "running")["restarts"] == 0
+    assert p.call("reload")["changed"] == []
+
+
+def test_what_is_stopped_while_it_starts_anew_under_another_definition_stays_stopped(project):
+    text = """
+        [tasks.t]
+        command = "exec sleep {}"
+        hooks.before_start = "touch hooked; until [ -e go ]; do sleep 0.01; done"
+    """
+    p = project(text.format(600)).serve()
+    wait_until((p.folder / "hooked").exists)
+    p.write(text.format(601))
+    with ThreadPoolExecutor(2) as pool:
+        pool.submit(p.call, "reload")
+        wait_until(lambda: p.events("config_reloaded"))
+        stopped = pool.submit(p.call, "stop", tasks=["t"])
+        p.wait("t", "stopping")
+        (p.folder / "go").touch()
+        assert stopped.result(20)["results"][0]["ok"]
+    assert p.task("t")["state"] == "stopped"
 
 
 def test_a_broken_file_changes_nothing_and_is_told(project):

@@ -117,3 +117,16 @@ def test_a_task_that_is_started_again_while_it_leaves_the_file_leaves_it(project
     finally:
         p.kill_supervisor()
         pool.shutdown()
+
+
+def test_a_change_that_a_hook_held_up_is_made_by_the_next_reload(busy):
+    web = busy.wait("web", "running")
+    changed = BUSY.replace("601", "611") + OTHER
+    busy.write(changed)
+    with pytest.raises(ControlError, match=WHY):
+        busy.call("reload")
+    assert busy.task("web")["pid"] == web["pid"]
+    (busy.folder / "busy").unlink()
+    assert busy.call("reload")["restarted"] == ["web"]
+    assert busy.wait("web", "running")["run"] > web["run"]
+    assert busy.call("reload")["changed"] == []

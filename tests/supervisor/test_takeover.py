@@ -344,3 +344,86 @@ def test_a_task_that_comes_back_to_the_file_has_no_second_instance(database):
     p.wait("db", "running")
     assert not alive(pid)
     assert (p.folder / "flushed").exists()
+
+
+SHELLS = """
+    env = { PATH = "${PATH}:bin", LINE = "${SSH_TTY:-none}" }
+    [tasks.a]
+    command = "echo before; exec sleep 600"
+    env_file = ".env"
+    env = { TERMINAL = "${TERM}" }
+    [tasks.b]
+    command = "exec sleep 600"
+"""
+ANOTHER_SHELL = {
+    "TERM": "dumb",
+    "SSH_TTY": "/dev/pts/9",
+    "PATH": f"{os.environ['PATH']}:/nowhere",
+    "NEW": "1",
+}
+
+
+@pytest.fixture
+def shells(project):
+    """Tasks whose definition takes much from the environment, without their supervisor."""
+    p = project(SHELLS)
+    (p.folder / ".env").write_text("SECOND=${TERM}\n")
+    p.serve(env={"TERM": "xterm"})
+    for name in "ab":
+        p.wait(name, "running")
+    p.kill_supervisor()
+    return p
+
+
+def runs(p):
+    return {task["name"]: (task["state"], task["run"]) for task in p.call("status")["tasks"]}
+
+
+def test_an_unchanged_file_restarts_nothing_whatever_the_shell_of_the_next_supervisor(shells):
+    p = shells
+    p.serve(env=ANOTHER_SHELL)
+    p.write(SHELLS + "\n# a comment\n[tasks.c]\ncommand = 'exec sleep 600'\n")
+    assert p.call("reload")["changed"] == []
+    p.wait("c", "running")
+    p.kill_supervisor()
+    p.serve(env={"TERM": "xterm"})
+    assert p.call("reload")["changed"] == []
+    assert runs(p) == {"a": ("running", 1), "b": ("running", 2), "c": ("running", 3)}
+    assert not p.events("task_stopping")
+
+
+@pytest.mark.parametrize("where", ["command", "env_file"])
+def test_what_was_changed_while_no_supervisor_lived_is_what_runs(shells, where):
+    p = shells
+    if where == "command":
+        p.write(SHELLS.replace("before", "after"))
+    else:
+        (p.folder / ".env").write_text("SECOND=2\n")
+    p.serve(env=ANOTHER_SHELL)
+    p.wait("a", lambda task: task["state"] == "running" and task["run"] > 2)
+    assert p.events("task_stopping", "a")[0]["cause"] == "restarted by file change"
+    assert runs(p)["b"] == ("running", 2)
+    if where == "command":
+        wait_until(lambda: "after" in p.lines("a"))
+    assert p.call("reload")["changed"] == []
+
+
+def test_a_run_that_an_older_version_started_is_left_alone(shells, sandbox):
+    p = shells
+    for pane in sandbox.tmux("list-panes", "-a", "-F", "#{pane_id}").split():
+        sandbox.tmux("set-option", "-p", "-u", "-t", pane, "@paneview_definition")
+    p.write(SHELLS.replace("before", "after"))
+    p.serve(env=ANOTHER_SHELL)
+    assert p.call("reload")["changed"] == []
+    assert runs(p) == {"a": ("running", 1), "b": ("running", 2)}
+
+
+def test_a_stray_goes_by_what_the_file_said_last(database):
+    p = database
+    p.write(KEEP + DATABASE.format(sys.executable).replace("SIGTERM", "SIGINT").replace("30", "0.1"))
+    p.serve()  # the signal that it ignores now comes first, and soon the next one
+    p.kill_supervisor()
+    p.write(KEEP)
+    p.serve()
+    wait_until(lambda: p.events("stray_ended", "db"))
+    assert not (p.folder / "flushed").exists()

@@ -1,0 +1,41 @@
+"""A mark of what the files say of a task's process, as it stands there: before any ``${VAR}`` is filled in.
+
+`Task.definition_key` is of what came of that, and so differs where the environment does (``PATH = "bin:${PATH}"``, the
+Python that a worker is run by). A process that another shell's supervisor has started is no other one for that; both
+marks together tell whether somebody has changed the definition.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from paneview.config.models import Task
+
+# What a process is made of; a worker's command is put together from the other half.
+_PARTS = ("command", "cwd", "env", "env_file", "role", "concurrency", "runner", "handlers", "allow")
+
+
+def mark(task: Task, data: Mapping[str, Any], root: Path) -> str:
+    """The mark of a task in the file's `data`, which is free of mistakes."""
+    is_worker = task.respawn_limit is not None
+    own: Mapping[str, Any] = data["workers" if is_worker else "tasks"][task.base_name]
+    said: list[Any] = [task.replica, {name: own[name] for name in _PARTS if name in own}, data.get("env")]
+    said += [(name, _content(root, name)) for name in (data.get("env_file"), own.get("env_file"))]
+    if is_worker:
+        said.append(data.get("queue", {}).get("broker"))
+    return hashlib.sha256(json.dumps(said, sort_keys=True, default=str).encode()).hexdigest()[:16]
+
+
+def _content(root: Path, name: str | None) -> str:
+    """Of an env_file, whose lines are part of the definition; with a ``${VAR}`` in its name it may be any file."""
+    if name is None or "${" in name:
+        return ""
+    try:
+        return hashlib.sha256((root / os.path.expanduser(name)).read_bytes()).hexdigest()
+    except OSError:  # removed since it was read
+        return ""
