@@ -3,6 +3,10 @@
 The numbering follows the ingest's own rules, so a line keeps its number when it moves from the spool into the
 database. Nothing is written. While no supervisor runs the spool only grows, so what was indexed stays
 indexed and a look costs only what is new.
+
+Bytes have the time of the file's last change when they were first seen. A line without newline, which may wait here
+for long, is a chunk of its own and keeps that time while it grows: as the ingest will store it with the time at which
+it began.
 """
 
 from __future__ import annotations
@@ -62,6 +66,7 @@ class Overlay:
         self._files: dict[int, RunFiles] = {}
         self._stand: Stand | None = None
         self._walk = _Walk(0, 0, None)
+        self._begun: tuple[int, float] | None = None  # the unfinished line, and when it was first seen
         self.chunks: list[Loose] = []
 
     def refresh(self, stand: Stand) -> None:
@@ -135,16 +140,33 @@ class Overlay:
             self._walk.line, self._walk.part = self._walk.line + 1, 0
         self._walk.holder = holder
         modified = self._files[run].modified(block.end[0]) or time.time()
-        approx = len(data) > 1 and b"\n" in data and time.time() - modified > FRESH
-        for body in cut(data):
-            if not (block.at_end or body.endswith(b"\n") or taken + len(body) < len(data)):
-                break  # the beginning of a line whose rest was not read yet
-            place = (*block.position(taken), holder[1])
-            lines = body.count(b"\n")
-            line, part = self._walk.line, self._walk.part
-            self.chunks.append(Loose(run, line, part, lines, modified, approx, len(body), *place))
-            taken += len(body)
-            self._walk.line += lines
-            self._walk.part = (0 if lines else self._walk.part) + len(body) - 1 - body.rfind(b"\n")
+        for part, ts in self._timed(data, modified, at_end=block.at_end):
+            approx = len(part) > 1 and b"\n" in part and ts == modified and time.time() - ts > FRESH
+            for body in cut(part):
+                if not (block.at_end or body.endswith(b"\n") or taken + len(body) < len(data)):
+                    break  # the beginning of a line whose rest was not read yet
+                place = (*block.position(taken), holder[1])
+                lines = body.count(b"\n")
+                walk = self._walk
+                self.chunks.append(Loose(run, walk.line, walk.part, lines, ts, approx, len(body), *place))
+                taken += len(body)
+                walk.line += lines
+                walk.part = (0 if lines else walk.part) + len(body) - 1 - body.rfind(b"\n")
+        if self._walk.part and not self._goes_on():
+            self._begun = self._walk.line, modified
         self._walk.at[run] = block.position(taken)
         return taken
+
+    def _timed(self, data: bytes, modified: float, *, at_end: bool) -> list[tuple[bytes, float]]:
+        """The bytes with their times: the rest of the line that goes on, whole lines, the beginning of the last."""
+        first = last = 0
+        times = [modified] * 3
+        if self._begun is not None and self._goes_on():
+            first, times[0] = data.find(b"\n") + 1 or len(data), self._begun[1]
+        last = max(first, data.rfind(b"\n") + 1) if at_end else len(data)
+        parts = (data[:first], data[first:last], data[last:])
+        return [(part, ts) for part, ts in zip(parts, times, strict=True) if part]
+
+    def _goes_on(self) -> bool:
+        """Whether the walk stands in the line that was unfinished at an earlier look."""
+        return self._begun is not None and self._begun[0] == self._walk.line

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from paneview.store.database import StoreError
 from paneview.store.engine import IngestEngine
 from paneview.store.ingest import LogIngest
 from paneview.store.reader import LogReader
+from paneview.store.spool import path_of
 from tests.harness import wait_until
 from tests.store.helpers import EVERYTHING, Filled, Pipe, read_all
 
@@ -48,6 +50,30 @@ def test_the_spool_is_read_while_no_supervisor_lives(logs_db: Path, spool: Path,
     before = [(line.number, line.raw) for line in read_all(reader, "web")]
     stored_by_one_life(logs_db, spool)
     assert [(line.number, line.raw) for line in read_all(reader, "web")] == before
+
+
+def test_an_unfinished_line_keeps_the_time_at_which_it_was_first_seen(
+    logs_db: Path, spool: Path, reader: LogReader
+) -> None:
+    stored_by_one_life(logs_db, spool)
+
+    def seen() -> list[tuple[float, bytes]]:
+        return [(line.ts, line.raw) for line in read_all(reader, "web")]
+
+    with Pipe(spool, 1) as pipe:
+        for moment, data in enumerate((b"one\ntwo ", b"more ", b"done\nthree\nfour ", b"done\n"), start=1):
+            pipe.write(data)
+            os.utime(path_of(spool, 1, (0, 0)), (moment, moment))
+            found = seen()
+            assert found == seen()
+        assert found == [(1, b"one"), (1, b"two more done"), (3, b"three"), (3, b"four done")]
+        pipe.write(b"five ")
+        os.utime(path_of(spool, 1, (0, 0)), (5, 5))
+        assert seen()[-1] == (5, b"five ")
+        stored_by_one_life(logs_db, spool)  # all but the unfinished line
+        pipe.write(b"more ")
+        os.utime(path_of(spool, 1, (0, 0)), (6, 6))
+        assert seen()[-1] == (5, b"five more ")
 
 
 def test_several_runs_in_the_spool_are_read_in_order(logs_db: Path, spool: Path, reader: LogReader) -> None:
