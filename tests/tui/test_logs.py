@@ -9,6 +9,7 @@ from textual import events
 from textual.pilot import Pilot
 
 from paneview.control.errors import ControlError
+from paneview.tui.widgets.logrule import named
 from tests.harness import eventually
 from tests.tui.running import fleet, running, settled, text, toasts
 from tests.tui.scenes import access_log
@@ -466,3 +467,59 @@ async def test_a_hidden_log_asks_for_nothing() -> None:
         assert not supervisor.asked
         await pilot.press("1")
         await eventually(lambda: "unseen" in text(pilot, "#log"))
+
+
+@pytest.mark.parametrize(
+    ("names", "room", "shown"),
+    [
+        (["web"], 3, "web"),
+        (["web", "api"], 9, "web + api"),
+        (["web", "api", "mailer-of-bills"], 17, "web + 2 more"),
+        (["web", "api", "mailer-of-bills"], 18, "web + api + 1 more"),
+        (["a-long-name-of-a-task"], 12, "a-long-name…"),
+        (["a-long-name", "api", "db"], 14, "a-lo… + 2 more"),
+        (["日本語-名前"], 8, "日本語-…"),
+        (["日本語-名前", *"abcdefghijkl"], 13, "日… + 12 more"),
+    ],
+)
+def test_names_in_so_many_cells(names: list[str], room: int, shown: str) -> None:
+    assert named(names, room) == shown
+
+
+async def top_rule(pilot: Pilot[int], *parts: str) -> str:
+    try:
+        await eventually(lambda: all(part in text(pilot, "#log").splitlines()[0] for part in parts), 5)
+    except AssertionError:
+        raise AssertionError(f"not shown: {parts}\n{text(pilot, '#log')}") from None
+    return text(pilot, "#log").splitlines()[0]
+
+
+@pytest.mark.parametrize("width", [80, 120])
+async def test_many_names_leave_room_for_where_the_log_stands(width: int) -> None:
+    names = [f"a-service-called-{n}" for n in range(6)]
+    supervisor = Supervisor([task(name) for name in names], logs={name: access_log(100) for name in names})
+    async with running(supervisor, (width, 24)) as pilot:
+        pilot.app.merge(names)
+        await settled(pilot)
+        await top_rule(pilot, "── a-service-called-0 + ", " more ", "▼ following")
+        await pilot.press("k")
+        await top_rule(pilot, " more ", "‖ paused")
+        await pilot.press("ampersand", *"items", "enter")
+        await top_rule(pilot, " more ", "&items", "▼ following")
+
+
+@pytest.mark.parametrize("width", [80, 120])
+async def test_long_words_leave_room_for_each_other_above_the_log(width: int) -> None:
+    name, sought = "a-service-with-a-very-long-name-that-goes-on-and-on", "items.*(200|500).*ms.*or.something"
+    supervisor = Supervisor([task(name)], logs={name: access_log(100)})
+    async with running(supervisor, (width, 24)) as pilot:
+        await pilot.press("2", "k")
+        await top_rule(pilot, "── a-service", "‖ paused")
+        await search(pilot, sought)
+        await top_rule(pilot, "── a-service", "/item", "no match ·", "‖ paused")
+        await pilot.press("ampersand")
+        pilot.app.post_message(events.Paste(f"{sought}|GET"))
+        await pilot.press("enter")
+        await top_rule(
+            pilot, "── a-service-", "… ", "&item", " matches ·", "/item", "no match ·", "▼ following"
+        )
