@@ -48,8 +48,7 @@ class Redactor:
     """Masks secrets in text and in JSON."""
 
     def __init__(self, values: Iterable[str] = ()) -> None:
-        forms = {form for value in values for form in (value, json.dumps(value)[1:-1], *_lines(value))}
-        self._masker = Masker((), forms)
+        self._masker = Masker((), {form for value in values for form in (value, json.dumps(value)[1:-1])})
 
     def text(self, text: str) -> str:
         """The text without secrets."""
@@ -64,8 +63,3 @@ class Redactor:
         if isinstance(value, list | tuple):
             return [self.json(item) for item in value]
         return value
-
-
-def _lines(value: str) -> list[str]:
-    """The long lines of a value over several: output is redacted line by line."""
-    return [line for line in value.splitlines() if len(line) >= 2 * SHORTEST_INHERITED]

@@ -37,12 +37,21 @@ def secret_values(
     )
 
 
+def _forms(value: str) -> list[str]:
+    """A value as text shows it: whole, or one of its lines, as logs do. The frame of a key is no secret."""
+    lines = [line.strip() for line in value.splitlines()] if "\n" in value else []
+    return [
+        value,
+        *(line for line in lines if len(line) >= SHORTEST_INHERITED and not line.startswith("-----")),
+    ]
+
+
 class Masker:
     """Replaces secret values in text and in environments."""
 
     def __init__(self, patterns: Iterable[str], values: Iterable[str]) -> None:
         self._patterns = tuple(patterns)
-        longest_first = sorted(values, key=len, reverse=True)
+        longest_first = sorted({form for value in values for form in _forms(value)}, key=len, reverse=True)
         self._values = re.compile("|".join(map(re.escape, longest_first))) if longest_first else None
 
     def text(self, text: str) -> str:

@@ -167,6 +167,15 @@ class TestSecrets:
         }
         assert Masker(self.patterns, ()).text("x") == "x"
 
+    def test_each_line_of_a_value_over_several_is_masked(self) -> None:
+        key = "-----BEGIN PRIVATE KEY-----\r\nMIIEvQIBADANBg\r\n  kqhkiG9w\r\nshort\r\n-----END PRIVATE KEY-----\r\n"
+        masker = Masker(self.patterns, [key])
+        shown = [masker.text(f"2> {line}") for line in key.splitlines()]
+        assert shown == [
+            "2> -----BEGIN PRIVATE KEY-----", f"2> {MASK}", f"2>   {MASK}", "2> short", "2> -----END PRIVATE KEY-----"
+        ]  # fmt: skip
+        assert masker.text(f"<{key}>") == f"<{MASK}>"
+
 
 class TestSchema:
     def test_every_key_is_there_with_a_description(self) -> None:
