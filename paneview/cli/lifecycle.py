@@ -194,6 +194,8 @@ def print_reply(call: Call, reply: dict[str, Any], nothing: str) -> int:
         print_json({"ok": not failed, **error, **alone, **reply})
     else:
         _print_results(reply, results, nothing)
+        if words := reply.get("unrecorded"):
+            complain(f"done, but not recorded: {words}")
     return FAILED if failed else 0
 
 

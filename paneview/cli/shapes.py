@@ -196,6 +196,8 @@ class Acted(Success):
     results: list[Result]
     task: str | None = None
     action: str | None = None
+    unrecorded: str | None = None
+    """Why it is forgotten if the supervisor is killed now: the store cannot be written."""
 
 
 class Started(Acted, kw_only=True):

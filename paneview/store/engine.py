@@ -43,6 +43,7 @@ class IngestEngine:
     def __init__(self, path: Path, folder: Path) -> None:
         self._path = path
         self._folder = folder
+        self._torn = False  # a damaged database was moved aside, and there is no new one yet
         self._tasks: dict[str, TaskState] = {}  # in the order in which they are served
         self._streams: dict[int, Stream] = {}
         self._drained: dict[int, list[Future[None]]] = {}
@@ -83,7 +84,17 @@ class IngestEngine:
         for state in self._tasks.values():
             state.close_text()
         self._db.close()
-        moved = move_aside(self._path)
+        moved, self._torn = move_aside(self._path), True
+        self.mend()
+        return moved
+
+    def mend(self) -> None:
+        """Make the new database, if a damaged one was moved aside and there was no room for another.
+
+        Raises sqlite3.Error, StoreError, OSError where there still is none.
+        """
+        if not self._torn:
+            return
         prepare(self._path, log_schema.MIGRATIONS, pragmas=log_schema.PRAGMAS)
         self._connect()
         with self._writer.transaction():
@@ -92,7 +103,7 @@ class IngestEngine:
             for stream in self._streams.values():
                 self._writer.open_run(stream.run, stream.task)
                 self._writer.set_position(stream.run, stream.key, stream.offset, stream.segment)
-        return moved
+        self._torn = False
 
     def close(self) -> None:
         """End the connection; streams are found again by the next ingest."""

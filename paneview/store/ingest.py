@@ -152,12 +152,19 @@ class LogIngest:
         self._do(lambda: self._engine.recover(known))
 
     def logs_clean(self, task: str | None = None) -> Future[None]:
-        """Forget the stored lines of a task, or of all; done when no reader sees them any more."""
+        """Forget the stored lines of a task, or of all; done when no reader sees them any more.
+
+        `StoreError` where that can't be written: it is not tried again.
+        """
         done: Future[None] = Future()
 
         def clean() -> None:
-            self._engine.clean(task)
-            done.set_result(None)
+            try:
+                self._engine.clean(task)
+            except (sqlite3.Error, OSError) as error:
+                done.set_exception(StoreError(f"cannot write {self._path}: {error}"))
+            else:
+                done.set_result(None)
 
         self._do(clean, done)
         return done
@@ -209,6 +216,7 @@ class LogIngest:
             return
         if self._troubled_since is not None:
             self._engine.fell_behind(self._troubled_since)
+        self._engine.mend()
         self._run_commands()
         self._engine.mark(self._watch.changed())
         self._engine.turn(now)

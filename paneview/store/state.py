@@ -46,7 +46,9 @@ class StateStore:
         self._thread = ThreadPoolExecutor(1, "state store")
         self._flusher: asyncio.Task[None] | None = None
         self._closing = False
-        self._troubled = False
+        self._open = False
+        self.trouble = ""
+        """Why nothing can be written at present; empty: it can."""
 
     @classmethod
     async def open(
@@ -113,7 +115,10 @@ class StateStore:
     async def _ask(self, statement: schema.Statement) -> Iterable[Any]:
         try:
             return await self._reader.execute_fetchall(*statement)
-        except sqlite3.Error as error:
+        except (
+            sqlite3.Error,
+            ValueError,
+        ) as error:  # ValueError: it is closed, since it has to be begun anew
             raise StoreError(f"cannot read {self._path}: {error}") from error
 
     async def close(self) -> None:
@@ -135,8 +140,12 @@ class StateStore:
         self._reader = await aiosqlite.connect(
             read_only_uri(self._path), uri=True, timeout=BUSY_TIMEOUT, isolation_level=None
         )
+        self._open = True
 
     async def _disconnect(self) -> None:
+        if not self._open:
+            return
+        self._open = False
         await self._reader.close()
         await self._on_thread(self._writer.close)
 
@@ -155,6 +164,8 @@ class StateStore:
         while self._queue.waiting:
             batch, self._queue = self._queue, Batch()
             try:
+                if not self._open:  # where a damaged one could not be replaced at once
+                    await self._connect()
                 await self._write(batch)
             except Exception as error:  # noqa: BLE001 - whoever waits for the next change waits for this task
                 batch.join(self._queue)
@@ -179,14 +190,17 @@ class StateStore:
 
     async def _after_failure(self, error: Exception) -> None:
         if is_damaged(error):
-            await self._begin_anew()
-            self._tell_trouble(f"{self._path} was damaged; moved to {self._moved}, begun anew")
-            return
+            try:
+                await self._begin_anew()
+            except (StoreError, sqlite3.Error, OSError) as second:
+                error = second
+            else:
+                self._tell_trouble(f"{self._path} was damaged; moved to {self._moved}, begun anew")
+                return
         self._tell_trouble(f"cannot write {self._path}: {error}")
         await asyncio.sleep(RETRY)
 
     def _tell_trouble(self, message: str | None) -> None:
-        if self._troubled or message:
-            if not (self._troubled and message):
-                self._on_trouble(message)
-            self._troubled = message is not None
+        if bool(self.trouble) != bool(message):
+            self._on_trouble(message)
+        self.trouble = message or ""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Mapping
+from contextlib import suppress
 from pathlib import Path
 
 from msgspec import Struct
@@ -67,9 +68,10 @@ class Host:
         self._replicas: dict[str, int] = {}
         self._options = options
         self._clock = Clock()
-        self._ended: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        self._loop = asyncio.get_running_loop()
+        self._ended: asyncio.Future[str] = self._loop.create_future()
         self._background: list[asyncio.Task[None]] = []
-        self._took_down = False
+        self._took_down = self._closing = False
         self._lost: dict[str, Live] = {}
 
     async def open(self) -> None:
@@ -224,7 +226,7 @@ class Host:
     async def _forget_removed(self, states: Mapping[str, TaskState]) -> None:
         for name in states:
             if name not in self.supervisor.units:
-                await self.journal.forget(name)
+                await self.journal.recorded(self.journal.forget(name))
 
     async def run(self) -> str:
         """Supervise until somebody ends it; gives the reason."""
@@ -238,6 +240,7 @@ class Host:
 
     async def close(self, reason: str) -> None:
         """Close everything; tasks go on unless the project was taken down."""
+        self._closing = True
         self.server.retire()
         for work in self._background:
             work.cancel()
@@ -247,7 +250,7 @@ class Host:
         await self._strays.close()
         self.journal.note("supervisor_stopped", reason)
         if self._took_down:
-            await self.journal.put_session({"open": False})
+            await self.journal.recorded(self.journal.put_session({"open": False}))
             await self.terminal.destroy()
         await self.queue.stop()
         await self.web.close(reason)
@@ -268,7 +271,7 @@ class Host:
             live.lost = True
 
     async def _tmux_restored(self) -> None:
-        await self.journal.note("tmux_restored", "the session was opened anew")
+        self.journal.note("tmux_restored", "the session was opened anew")
         lost, self._lost = self._lost, {}
         await asyncio.gather(*(self._settle_lost(name, live) for name, live in lost.items()))
 
@@ -305,4 +308,16 @@ class Host:
         await watch_file(lambda: self.project.file, lambda: self._reloader.reload("file change"))
 
     def _store_trouble(self, message: str | None) -> None:
+        """Called on whatever thread has met it. Clients hear of it now, the store as soon as it can."""
         logger.error("store: %s", message or "works again")
+        with suppress(RuntimeError):  # the loop is closed: nobody hears any more
+            self._loop.call_soon_threadsafe(self._tell_store_trouble, message)
+
+    def _tell_store_trouble(self, message: str | None) -> None:
+        if self._closing:
+            return
+        self.journal.note("store_failed" if message else "store_restored", message or "what waited is stored")
+        if message is None:  # perhaps in a new database: that must know of every task, also of those at rest
+            self._remember()
+            for unit in self.supervisor.units.values():
+                self.journal.put(task=unit.name, state=unit.state, run=unit.row)

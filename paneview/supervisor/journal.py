@@ -3,13 +3,16 @@
 A change is one transaction: the task's new state, its run's row and the events that go with it. Numbers are given
 here, in memory, so that an event is told at once; `put` returns a future that is done when the change is on disk,
 and whoever acts upon the world waits for it first: a stop that was obeyed is never forgotten.
+
+Unless nothing can be written, as on a full disk. Then what ends processes is done all the same, since it may be a task
+that fills the disk, and whoever asked is told that it is not recorded; what begins processes waits for room.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Generator, Iterable, Mapping
+from collections.abc import Callable, Generator, Iterable, Mapping
 from typing import Any, Protocol
 
 from paneview.rules.states import Emit, TaskState
@@ -21,6 +24,7 @@ logger = logging.getLogger(__name__)
 
 # The store's row for the session as a whole: no task can have this name.
 SESSION = ":session"
+LOOK = 0.25  # seconds between two looks at whether the store can write at all
 
 
 class Publisher(Protocol):
@@ -41,6 +45,14 @@ class Durable:
         """Wait until the change is on disk."""
         return asyncio.shield(self._written).__await__()
 
+    async def unless(self, trouble: Callable[[], str]) -> str:
+        """Wait, but no longer than there is trouble, which is asked for now and then; what that is, or nothing."""
+        while not self._written.done():
+            await asyncio.wait([self._written], timeout=LOOK)
+            if not self._written.done() and (words := trouble()):
+                return words
+        return ""
+
 
 class Journal:
     """Numbers, durability and fan-out of everything that happens in one project."""
@@ -51,7 +63,7 @@ class Journal:
         self._session = session
         self._next_run = next_run
         self._next_event = next_event
-        self._last: Awaitable[None] | None = None
+        self._last: Durable | None = None
         self.publisher: Publisher | None = None
         self.mask: Callable[[Any], Any] = lambda value: (
             value
@@ -78,38 +90,44 @@ class Journal:
         state: TaskState | None = None,
         run: RunRow | None = None,
         events: Iterable[Emit] = (),
-    ) -> Awaitable[None]:
+    ) -> Durable:
         """Record one change; the returned awaitable is done when it is durable."""
         number = run.id if run else state.run if state else None
         rows = [self._row(task, number, emit) for emit in events]
         tasks = {task: state.to_dict()} if task is not None and state is not None else {}
         return self._commit(Change(tasks=tasks, runs=[run] if run else [], events=rows))
 
-    async def durable(self) -> None:
-        """Wait until everything recorded so far is on disk."""
-        if self._last is not None:
-            await self._last
+    @property
+    def trouble(self) -> str:
+        """Why nothing can be recorded at present; empty: it can."""
+        return self._store.trouble
 
-    def put_session(self, session: Mapping[str, Any]) -> Awaitable[None]:
+    async def durable(self) -> str:
+        """Wait until everything recorded so far is on disk; or, while nothing can be written, say why."""
+        return await self.recorded(self._last) if self._last is not None else ""
+
+    async def recorded(self, change: Durable) -> str:
+        """The same of one change."""
+        return await change.unless(lambda: self._store.trouble)
+
+    def put_session(self, session: Mapping[str, Any]) -> Durable:
         """Remember what holds for the session as a whole."""
         return self._commit(Change(tasks={SESSION: session}))
 
-    def forget(self, task: str, *events: Emit) -> Awaitable[None]:
+    def forget(self, task: str, *events: Emit) -> Durable:
         """Record that a task is no longer part of the project."""
         rows = [self._row(task, None, emit) for emit in events]
         return self._commit(Change(tasks={task: None}, runs=[], events=rows))
 
-    def note(self, kind: str, cause: str = "", *, by: str = "supervisor", **detail: Any) -> Awaitable[None]:
+    def note(self, kind: str, cause: str = "", *, by: str = "supervisor", **detail: Any) -> Durable:
         """Record an event that belongs to no task."""
         return self.put(events=[Emit(kind, cause, detail, by)])
 
-    def note_session(self, kind: str, tasks: Iterable[str], by: str) -> Awaitable[None]:
+    def note_session(self, kind: str, tasks: Iterable[str], by: str) -> Durable:
         """Record that everything was started or stopped at once."""
         return self.note(kind, f"asked by {by}", by=by, tasks=list(tasks))
 
-    def note_task(
-        self, task: str, run: int | None, kind: str, cause: str = "", **detail: Any
-    ) -> Awaitable[None]:
+    def note_task(self, task: str, run: int | None, kind: str, cause: str = "", **detail: Any) -> Durable:
         """Record an event of a task that does not change its state."""
         row = self._row(task, run, Emit(kind, cause, detail))
         return self._commit(Change(tasks={}, runs=[], events=[row]))
@@ -132,7 +150,7 @@ class Journal:
             detail=self.mask(emit.detail),
         )
 
-    def _commit(self, change: Change) -> Awaitable[None]:
+    def _commit(self, change: Change) -> Durable:
         self._last = durable = Durable(self._store.put(change))
         for row in change.events:
             self._tell(row)

@@ -16,7 +16,8 @@ from paneview.control.errors import ControlError
 from paneview.control.session import ClientInfo
 from paneview.rules import graph
 from paneview.rules.states import Phase, TaskState
-from paneview.supervisor.journal import Journal
+from paneview.store.database import StoreError
+from paneview.supervisor.journal import LOOK, Journal
 from paneview.supervisor.panes import HANDLERS as PANE_HANDLERS
 from paneview.supervisor.panes import Panes
 from paneview.supervisor.picture import Picture
@@ -63,10 +64,14 @@ class Requests:
                 reply = await self.queue.handle(do, args, client)
             elif do in PANE_HANDLERS:
                 reply = await self._panes.handle(do, args, client)
+            elif do in _LAUNCH:
+                reply = await self._unless_stuck(HANDLERS[do](self, args, client))
             else:
                 reply = await HANDLERS[do](self, args, client)
-            await self._journal.durable()  # what was answered is never forgotten
-            return reply
+            if do in _READ:
+                return reply
+            unrecorded = await self._journal.durable()  # what was answered is never forgotten
+            return {**reply, "unrecorded": unrecorded} if unrecorded else reply
         except KeyError:
             if do in HANDLERS or do in PANE_HANDLERS or do in QUEUE_REQUESTS:
                 raise
@@ -74,6 +79,20 @@ class Requests:
         except UnknownTask as error:
             results = [{"ok": False, "error_code": "E200", "error": str(error), "task": error.name}]
             raise ControlError(str(error), "not_found", results=results) from error
+
+    async def _unless_stuck(self, answer: Awaitable[Reply]) -> Reply:
+        """The answer; or, while nothing can be recorded, that what was asked for waits for that."""
+        deed = asyncio.ensure_future(answer)
+        try:
+            while not (await asyncio.wait([deed], timeout=LOOK))[0]:
+                if trouble := self._journal.trouble:
+                    deed.add_done_callback(_whatever_came_of_it)
+                    words = f"nothing starts while that cannot be recorded: {trouble}"
+                    raise ControlError(f"{words}. It goes on by itself as soon as it can", "store")
+        except asyncio.CancelledError:
+            deed.cancel()
+            raise
+        return await deed
 
     def snapshot(self) -> Reply:
         """The whole picture."""
@@ -168,7 +187,10 @@ class Requests:
     async def logs_clean(self, args: Args, _client: ClientInfo) -> Reply:
         """Forget stored lines."""
         names = self._names(args)
-        await self._reading.clean(names if args["tasks"] is not None else None)
+        try:
+            await self._reading.clean(names if args["tasks"] is not None else None)
+        except StoreError as error:
+            raise ControlError(str(error), "store") from error
         return _results("cleaned", names, {})
 
     async def websocket(self, args: Args, client: ClientInfo) -> Reply:
@@ -266,6 +288,18 @@ def _not_down(refused: Mapping[str, str]) -> ControlError:
     message = f"not taken down, since a stop was refused. {told}. {kill} ends it, then `paneview down` again"
     return ControlError(message, "failed", results=results)
 
+
+def _whatever_came_of_it(deed: asyncio.Future[Reply]) -> None:
+    """Nobody asks any more; asyncio would complain of an error that nobody has seen."""
+    if not deed.cancelled():
+        deed.exception()
+
+
+# What changes nothing, and is answered also while nothing can be recorded.
+_READ = frozenset(
+    {"hello", "status", "health", "inspect", "events", "log_info", "log_lines", "log_find", "definition"}
+)
+_LAUNCH = frozenset({"start", "restart", "scale", "reload", "define"})
 
 Handle = Callable[[Requests, Args, ClientInfo], Awaitable[Reply]]
 

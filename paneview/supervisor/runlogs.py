@@ -127,7 +127,7 @@ class RunLogs:
     async def _mend(self, session: TmuxSession, pane: PaneInfo) -> None:
         attach = spool.next_attach(self._places.spool, pane.run)
         await session.attach_pipe(pane.pane_id, spool.prefix(self._places.spool, pane.run, attach))
-        await self._journal.note_task(
+        self._journal.note_task(
             pane.task, pane.run, "log_gap", "the pane's log writer had ended; lines are missing here"
         )
 

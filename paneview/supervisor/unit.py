@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Callable, Coroutine
 from typing import Any
 
 from msgspec import Struct
@@ -47,7 +47,7 @@ from paneview.store.rows import RunRow
 from paneview.supervisor.clock import Clock
 from paneview.supervisor.ending import Ender, to_exit
 from paneview.supervisor.hooks import HookFailed, Hooks
-from paneview.supervisor.journal import Journal
+from paneview.supervisor.journal import Durable, Journal
 from paneview.supervisor.launching import Launcher, LaunchError
 from paneview.supervisor.live import Live
 from paneview.supervisor.origin import outdated, renewed
@@ -174,10 +174,11 @@ class Unit:
     def resume_stop(self) -> None:
         """Go on with a stop that an earlier supervisor began."""
         stage = self.state.stage
+        recorded = self._services.journal.put(task=self.name, state=self.state)
         if stage is Stage.HOOKS:
-            self._start(self._before_stop(_done()))
+            self._start(self._before_stop(recorded))
         elif self.live and stage:
-            self._start(self._signal(stage, _done()))
+            self._start(self._signal(stage, recorded))
 
     async def clear_away(self) -> None:
         """Close the window of a task that runs no more."""
@@ -202,7 +203,7 @@ class Unit:
 
     # Recording and following up
 
-    def _record(self, outcome: Outcome, row: RunRow | None) -> Awaitable[None]:
+    def _record(self, outcome: Outcome, row: RunRow | None) -> Durable:
         ended = outcome.state.ended_at
         self.state = outcome.state
         if row is not None:
@@ -265,7 +266,7 @@ class Unit:
 
     # Deeds
 
-    async def _do(self, effect: Effect, durable: Awaitable[None]) -> None:
+    async def _do(self, effect: Effect, durable: Durable) -> None:
         match effect:
             case Launch():
                 await self._launch(durable)
@@ -274,8 +275,8 @@ class Unit:
             case Signal(stage):
                 await self._signal(stage, durable)
 
-    async def _launch(self, durable: Awaitable[None]) -> None:
-        await durable
+    async def _launch(self, durable: Durable) -> None:
+        await durable  # also for hours: nobody would know later whose process this is
         await self._services.strays.gone(self.name)
         run = self._services.journal.new_run()
         pane = self.row.pane_id if self.row else None
@@ -298,10 +299,10 @@ class Unit:
         if error_text := await self._services.hooks.after("after_start", task, run):
             self._services.journal.note_task(self.name, run, "hook_failed", error_text, hook="after_start")
 
-    async def _before_stop(self, durable: Awaitable[None]) -> None:
+    async def _before_stop(self, durable: Durable) -> None:
         live = self.live
         answer: Input = StopBegun()
-        await durable
+        await self._services.journal.recorded(durable)
         try:
             await self._services.hooks.before("before_stop", self.task, self.state.run or 0)
         except HookFailed as error:
@@ -309,9 +310,9 @@ class Unit:
         if live is self.live:  # a killed run's hooks have no say in the end of the next
             self.feed(answer)
 
-    async def _signal(self, stage: Stage, durable: Awaitable[None]) -> None:
+    async def _signal(self, stage: Stage, durable: Durable) -> None:
         live = self.live
-        await durable
+        await self._services.journal.recorded(durable)
         if live is None or live is not self.live:
             return
         if self._going is None:
@@ -384,7 +385,3 @@ class Unit:
     def dependencies_met(self) -> None:
         """All dependencies are as this task asked."""
         self.feed(DependenciesMet())
-
-
-async def _done() -> None:
-    """Nothing to wait for: what an earlier supervisor decided is on disk."""

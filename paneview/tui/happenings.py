@@ -50,6 +50,8 @@ _PHRASES: dict[str, tuple[str, str, str]] = {
     "task_lost": ("✗", "failed", "lost"),
     "task_adopted": ("●", "ok", "found again, still running"),
     "spawn_failed": ("✗", "failed", "could not be started"),
+    "store_failed": ("✗", "failed", "nothing can be stored"),
+    "store_restored": ("●", "ok", "storing works again"),
     "log_gap": ("▲", "failed", "output may be missing"),
     "tmux_lost": ("✗", "failed", "the tmux server is gone"),
     "tmux_restored": ("●", "ok", "the tmux server is back"),

@@ -234,6 +234,27 @@ async def test_a_full_disk_is_told_and_waited_for(path: Path) -> None:
     await store.close()
 
 
+async def test_a_damaged_one_is_begun_anew_as_soon_as_there_is_room(path: Path) -> None:
+    told: list[str | None] = []
+    store = await StateStore.open(path, on_trouble=told.append)
+    await store.put(Change(tasks={f"task{n}": {"text": "x" * 200} for n in range(500)}))
+    store._writer.connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+    store._writer.connection.execute("PRAGMA cache_size = 0")
+    damage(path, 4096, b"\xff" * 8)
+    draft = path.with_name("state.db.new")
+    draft.mkdir()  # no new one can be made in its place
+    waiting = store.put(Change(events=[event(1)], tasks={f"task{n}": {} for n in range(500)}))
+    await eventually(lambda: bool(told))
+    assert "cannot write" in (told[0] or "")
+    with pytest.raises(StoreError):
+        await store.events()
+    draft.rmdir()
+    await waiting
+    assert told[1:] == [None]
+    assert len(await store.events()) == 1
+    await store.close()
+
+
 async def test_text_of_odd_bytes_is_stored_as_text(path: Path) -> None:
     """A path, a command line or a client's name need not be UTF-8: Python then has it with halves of surrogates."""
     odd = "caf\udce9 \udcff ü"

@@ -91,9 +91,12 @@ def test_a_database_damaged_at_start_is_replaced(logs_db: Path, spool: Path, rea
     assert [line.raw for line in read_all(reader, "web")] == [b"line"]
 
 
+@pytest.mark.parametrize("room", [True, False])
 def test_a_database_damaged_while_in_use_is_replaced(
-    ingest: LogIngest, reader: LogReader, spool: Path, logs_db: Path, trouble: list[str | None]
+    ingest: LogIngest, reader: LogReader, spool: Path, logs_db: Path, trouble: list[str | None], *, room: bool
 ) -> None:
+    """At once, or as soon as a new one can be made in its place."""
+    draft = logs_db.with_name("logs.db.new")
     ingest.attach(1, "web", EVERYTHING)
     with Pipe(spool, 1) as pipe:
         pipe.write(b"x" * 99 + b"\n" * 50_000)
@@ -111,9 +114,15 @@ def test_a_database_damaged_while_in_use_is_replaced(
         with logs_db.open("r+b") as file:
             file.seek(8192)
             file.write(b"\xff" * (logs_db.stat().st_size - 8192))
+        if not room:
+            draft.mkdir()
         pipe.write(b"after\n")
         wait_until(lambda: trouble)
-        assert "damaged" in (trouble[0] or "")
+        if room:
+            assert "damaged" in (trouble[0] or "")
+        else:
+            assert "cannot store logs" in (trouble[0] or "")
+            draft.rmdir()
         wait_until(lambda: reader.bounds("web") == (50_000, 50_001))
         assert reader.lines("web", 0, 5)[0].raw == b"after"
 

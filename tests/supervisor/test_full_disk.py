@@ -1,0 +1,86 @@
+"""While nothing can be written: what runs can be ended, nobody waits in vain, and what waited goes on by itself.
+
+Instead of a full disk, the supervisor may not make any file longer: the writes fail as truly.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import psutil
+import pytest
+
+from paneview.control.errors import ControlError
+from tests.harness import alive, wait_until
+from tests.supervisor.project import Project
+
+TWO = """
+    [tasks.web]
+    command = "exec sleep 611"
+    [tasks.api]
+    command = "exec sleep 612"
+    [tasks.later]
+    command = "exec sleep 613"
+    auto_start = false
+"""
+
+
+@contextmanager
+def no_room(project: Project) -> Iterator[None]:
+    """For the time of a block."""
+    assert project.process
+    supervisor = psutil.Process(project.process.pid)
+    supervisor.rlimit(psutil.RLIMIT_FSIZE, (1, psutil.RLIM_INFINITY))
+    try:
+        yield
+    finally:
+        if supervisor.is_running():
+            supervisor.rlimit(psutil.RLIMIT_FSIZE, (psutil.RLIM_INFINITY, psutil.RLIM_INFINITY))
+
+
+@pytest.fixture
+def two(project: Callable[[str], Project]) -> Project:
+    one = project(TWO).serve()
+    for name in ("web", "api"):
+        one.wait(name, "running")
+    one.call("events")  # what has happened so far is on disk
+    return one
+
+
+def kinds(project: Project) -> list[str]:
+    return [event["event"] for event in project.call("events")["events"]]
+
+
+def test_what_runs_can_be_ended_and_it_is_told_that_this_is_not_recorded(two: Project) -> None:
+    web, api = two.task("web")["pid"], two.task("api")["pid"]
+    with no_room(two):
+        for do, pid, name in (("kill", web, "web"), ("stop", api, "api")):
+            reply = two.call(do, tasks=[name])
+            assert "state.db" in reply["unrecorded"]
+            assert not alive(pid)
+        assert {two.task(name)["state"] for name in ("web", "api")} == {"stopped"}
+    wait_until(lambda: "store_restored" in kinds(two))
+    assert {"store_failed", "task_killed", "task_stopped"} <= set(kinds(two))
+    assert "unrecorded" not in two.call("stop", tasks=["web"])
+
+
+def test_a_start_waits_for_room_and_whoever_asked_does_not(two: Project) -> None:
+    with no_room(two):
+        with pytest.raises(ControlError, match="nothing starts while that cannot be recorded") as error:
+            two.call("start", tasks=["later"])
+        assert error.value.code == "store"
+        with pytest.raises(ControlError, match=r"logs\.db|state\.db"):
+            two.call("restart", tasks=["web"])
+        assert two.task("later")["pid"] is None
+    two.wait("later", "running")
+    two.wait("web", "running")
+
+
+def test_the_project_is_taken_down_all_the_same(two: Project) -> None:
+    web = two.task("web")["pid"]
+    assert two.process
+    with no_room(two):
+        two.call("down")
+        two.process.wait(20)
+    assert not alive(web)
