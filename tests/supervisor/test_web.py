@@ -55,7 +55,7 @@ def test_everything_taskmux_had_and_what_it_had_not(project: Make) -> None:
     with client(p, port) as ws:
         status = ask(ws, "status")
         assert (status["session"], status["running"], status["active_tasks"]) == ("proj", True, 2)
-        assert ask(ws, "logs", task="db", lines=50)["logs"] == ["hello"]
+        wait_until(lambda: ask(ws, "logs", task="db", lines=50)["logs"] == ["hello"])
         first = p.task("db")["run"]
         assert ask(ws, "restart", task="db")["message"] == "Restarted db"
         assert p.task("db")["run"] > first
