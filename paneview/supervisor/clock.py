@@ -1,20 +1,28 @@
-"""The supervisor's clock: epoch seconds that never jump.
+"""The supervisor's clocks, both in epoch seconds: what happens is recorded by one, deadlines go by the other.
 
-Deadlines have to survive the supervisor, so they are epoch times; but the system's clock may be set while they run.
-So the epoch is read once, and the monotonic clock counts on from there.
+What is recorded has to agree with the clocks of those who read it, whatever these were set to meanwhile. Deadlines
+have to survive the supervisor, so they are epoch times, too; but they must not jump when the system's clock is set. So
+for them the epoch is read once, and a clock that nobody sets counts on from there, also while the machine sleeps.
 """
 
 from __future__ import annotations
 
 import time
 
+# Python's own monotonic clock stands still in a laptop's sleep; of these none does (macOS has but the second).
+_STEADY = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
+
 
 class Clock:
-    """Epoch seconds, monotonic within one life of the supervisor."""
+    """Epoch seconds: ``now`` never jumps within one life of the supervisor, ``wall`` is what clocks show."""
 
     def __init__(self) -> None:
-        self._offset = time.time() - time.monotonic()
+        self._offset = time.time() - time.clock_gettime(_STEADY)
 
     def now(self) -> float:
-        """The time in epoch seconds."""
-        return time.monotonic() + self._offset
+        """The time that deadlines go by."""
+        return time.clock_gettime(_STEADY) + self._offset
+
+    def wall(self) -> float:
+        """The time to record."""
+        return time.time()

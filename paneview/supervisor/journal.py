@@ -141,7 +141,7 @@ class Journal:
         self._next_event += 1
         return EventRow(
             id=number,
-            ts=self._clock.now(),
+            ts=self._clock.wall(),
             kind=emit.kind,
             task=task,
             run=run,

@@ -111,7 +111,7 @@ class Launcher:
         return RunRow(
             id=live.run,
             task=task,
-            started_at=started_at or self._clock.now(),
+            started_at=started_at or self._clock.wall(),
             pid=live.root.pid if live.root else None,
             start_ticks=live.root.start if live.root else None,
             pane_id=live.pane_id,

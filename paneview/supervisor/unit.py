@@ -204,14 +204,15 @@ class Unit:
     # Recording and following up
 
     def _record(self, outcome: Outcome, row: RunRow | None) -> Durable:
-        ended = outcome.state.ended_at
         self.state = outcome.state
         if row is not None:
             self.row = row
-        elif self.row and self.row.ended_at is None and ended and not self.state.phase.active:
+        elif (
+            self.row and self.row.ended_at is None and outcome.state.ended_at and not self.state.phase.active
+        ):
             row = self.row = replace(
                 self.row,
-                ended_at=ended,
+                ended_at=self._services.clock.wall(),
                 exit_code=self.state.exit.code,
                 signal=self.state.exit.signal,
                 end_reason=self.state.reason or describe(self.state.exit),
@@ -346,7 +347,7 @@ class Unit:
             self.probe_note = result.detail
             self.probes_failed = 0 if result.ok else self.probes_failed + 1
             pause = self._services.prober.pause.get(self.name)
-            self.next_probe_at = None if pause is None else self._services.clock.now() + pause
+            self.next_probe_at = None if pause is None else self._services.clock.wall() + pause
             self.feed(Probed(result.ok, result.detail))
 
     # The run

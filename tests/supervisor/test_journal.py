@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import pytest_asyncio
@@ -19,6 +21,31 @@ async def journal(tmp_path: Path) -> AsyncIterator[Journal]:
     store = await StateStore.open(tmp_path / "state.db")
     yield Journal(store, Clock(), "shop", 1, 1)
     await store.close()
+
+
+async def test_events_follow_the_clock_on_the_wall_and_deadlines_do_not(
+    journal: Journal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A clock that was set, or a machine that was asleep: what happens now is told to happen now."""
+    told: list[float] = []
+    journal.publisher = SimpleNamespace(publish_event=lambda event: told.append(event["ts"]))
+    real, began = time.time, journal._clock.now()
+    for ahead in (0.0, 3600.0, -3600.0):
+        monkeypatch.setattr(time, "time", lambda ahead=ahead: real() + ahead)
+        await journal.note("config_reloaded")
+        assert abs(told[-1] - real() - ahead) < 60
+        assert 0 <= journal._clock.now() - began < 60
+
+
+@pytest.mark.skipif(
+    not hasattr(time, "CLOCK_BOOTTIME"), reason="the clock that counts sleep has another name"
+)
+def test_deadlines_pass_while_the_machine_sleeps(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = Clock()
+    began, steady = clock.now(), time.clock_gettime
+    slept = {time.CLOCK_BOOTTIME: 3600.0}
+    monkeypatch.setattr(time, "clock_gettime", lambda which: steady(which) + slept.get(which, 0.0))
+    assert 3600 <= clock.now() - began < 3660
 
 
 async def test_who_stops_waiting_takes_nobody_else_along(journal: Journal) -> None:
