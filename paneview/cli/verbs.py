@@ -30,7 +30,7 @@ KINDS = (
     "health_check_failed task_exited task_stopping task_stopped task_killed task_restarted task_failed task_lost "
     "task_adopted task_removed auto_restart restart_scheduled max_restarts_reached counter_reset spawn_failed "
     "dependency_timeout schedule_skipped hook_failed leftovers_ended stray_ended port_cleared port_refused "
-    "config_reloaded config_rejected log_gap store_damaged store_failed store_restored internal_error "
+    "config_reloaded config_rejected change_refused log_gap store_damaged store_failed store_restored internal_error "
     "tmux_lost tmux_restored "
     "websocket_started websocket_stopped websocket_failed queue_lost queue_restored "
     "job_dispatched job_submitted job_claimed job_done job_retry job_dead job_cancelled job_released "
