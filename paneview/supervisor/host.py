@@ -119,6 +119,8 @@ class Host:
         masker = Masker(project.secret_patterns, project.secret_values)
         self.picture = Picture(self.supervisor, self.store, journal, clock, prober, masker)
         journal.mask = self.picture.mask
+        self._schedules = Schedules(lambda: list(self.supervisor.units.values()), journal)
+        self.picture.next_runs = self._schedules.next
         self._reloader = Reloader(self.supervisor, journal, self._raw_environ, self._replicas, self._applied)
         self._adopter = Adopter(
             self.terminal, self.launcher, self.ender, journal, self.logs, places, self._strays
@@ -188,13 +190,11 @@ class Host:
         self._know_all(states)
         self.web.port = loaded.tasks.get(SESSION, {}).get("websocket_port")
         self._remember()
-        schedules = Schedules(lambda: list(self.supervisor.units.values()), self.journal)
-        self.picture.next_runs = schedules.next
         for work in (
             self.picture.keep_sampling(),
             self.logs.keep_pipes(),
             self._watch_file(),
-            schedules.run(),
+            self._schedules.run(),
             self.web.follow(self.project.websocket),
         ):
             self._background.append(asyncio.get_running_loop().create_task(work))
@@ -294,6 +294,7 @@ class Host:
         self.picture.masker = Masker(project.secret_patterns, project.secret_values)
         self.queue.follow(project)
         self.logs.keep(project.tasks.values())
+        self._schedules.changed()
         self._replicas = replicas
         self._remember()
         self.server.publish_snapshot()

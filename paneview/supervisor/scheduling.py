@@ -1,7 +1,8 @@
 """Tasks with a ``schedule``: one run at each of its times, and none while the last is still running.
 
 A time that passes while no supervisor lives is not made up for. Cron times are wall-clock times, so the timer looks
-at the wall clock: when it is set, the next time is worked out anew within a minute.
+at the wall clock: when it is set, the next time is worked out anew within a minute. What a changed file says counts
+from the moment it is applied.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable
+from contextlib import suppress
 
 from paneview.config.schedule import next_time
 from paneview.rules.states import Phase, Start
@@ -26,6 +28,7 @@ class Schedules:
     def __init__(self, units: Callable[[], list[Unit]], journal: Journal) -> None:
         self._units = units
         self._journal = journal
+        self._changed = asyncio.Event()
         self.next: dict[str, float] = {}  # task -> epoch seconds of its next run
 
     async def run(self) -> None:
@@ -34,8 +37,15 @@ class Schedules:
             now = time.time()
             self._arm(now)
             soonest = min(self.next.values(), default=now + LONGEST_SLEEP)
-            await asyncio.sleep(min(max(soonest - now, 0.0), LONGEST_SLEEP))
+            self._changed.clear()
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._changed.wait(), min(max(soonest - now, 0.0), LONGEST_SLEEP))
             self._fire(time.time())
+
+    def changed(self) -> None:
+        """The units are others now, or have other schedules: their times count from now on."""
+        self._arm(time.time())  # here, since the next of them may come before the loop has its turn
+        self._changed.set()
 
     def _arm(self, now: float) -> None:
         scheduled = {unit.name: unit.task.schedule for unit in self._units() if unit.task.schedule}

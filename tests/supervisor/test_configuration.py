@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import subprocess
 import sys
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -310,6 +311,21 @@ def test_a_schedule_does_not_start_with_the_project_and_says_when(project):
     assert wait_until(lambda: p.task("nightly")["next_start_at"])
     p.call("start", tasks=["nightly"])
     p.wait("nightly", "done")
+
+
+def test_a_schedule_counts_as_soon_as_the_file_is_applied(project):
+    keep = '[tasks.keep]\ncommand = "exec sleep 600"\n'
+    cron = '[tasks.nightly]\ncommand = "echo ran"\nschedule = "{} 3 * * *"\n'
+    p = project(keep).serve()
+    p.wait("keep", "running")
+    for minute in (0, 30):
+        p.write(keep + cron.format(minute))
+        p.call("reload")
+        due = time.localtime(p.task("nightly")["next_start_at"])
+        assert (due.tm_hour, due.tm_min) == (3, minute)
+    p.write(keep + cron.format(30).replace("schedule", "description"))
+    p.call("reload")
+    assert p.task("nightly")["next_start_at"] is None
 
 
 def test_secrets_are_in_no_event_and_in_no_inspection(project):

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass, field
 from typing import Any
 
+import pytest
+
 from paneview.rules.states import Phase, Start, TaskState
+from paneview.supervisor import scheduling
 from paneview.supervisor.scheduling import Schedules
+from tests.harness import eventually
 
 MINUTE = 60.0
 
@@ -59,6 +64,21 @@ def test_one_run_at_each_time_and_no_overlap():
     schedules._arm(now + MINUTE)
     schedules._fire(schedules.next["nightly"])
     assert len(unit.fed) == 3
+
+
+async def test_what_the_file_has_gained_is_not_slept_through(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(scheduling, "next_time", lambda _expression, after: after + 0.05)
+    units: list[Unit] = []
+    schedules = Schedules(lambda: units, Notes())  # type: ignore[return-value,arg-type]
+    running = asyncio.create_task(schedules.run())
+    try:
+        await asyncio.sleep(0)  # it sleeps now, for as long as it ever does
+        units.append(Unit())
+        schedules.changed()
+        assert "nightly" in schedules.next, "from this moment on, not from when the loop gets to it"
+        await eventually(lambda: len(units[0].fed) >= 2, deadline=5)
+    finally:
+        running.cancel()
 
 
 def test_a_schedule_that_was_taken_out_of_the_file_is_forgotten():
