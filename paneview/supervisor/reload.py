@@ -116,7 +116,9 @@ class Reloader:
         refused = await self._drop(removed, by)
         removed = [name for name in removed if name not in refused]
         if refused:
-            new = replace(new, tasks={**new.tasks, **{name: supervisor.units[name].task for name in refused}})
+            kept = {name: supervisor.units[name].task for name in refused}
+            secrets = new.secret_values | old.secret_values  # theirs, too, are still not to be shown
+            new = replace(new, tasks={**new.tasks, **kept}, secret_values=secrets)
         for name in same:
             supervisor.units[name].redefine(new.tasks[name])
         for name in added:
@@ -129,12 +131,12 @@ class Reloader:
             self._journal.note("config_reloaded", "; ".join(words) or "settings changed", by=by, **summary)
         restarting = [name for name in changed if supervisor.units[name].state.phase in _RUNS]
         starting = [name for name in added if new.auto_start and _starts_itself(new.tasks[name])]
-        kept, _ = await asyncio.gather(supervisor.restart(restarting, by), supervisor.start(starting, by))
-        for name, why in (refused | kept).items():
+        unmoved, _ = await asyncio.gather(supervisor.restart(restarting, by), supervisor.start(starting, by))
+        for name, why in (refused | unmoved).items():
             self._journal.note_task(name, supervisor.units[name].state.run, "change_refused", why)
-        restarted = [name for name in restarting if name not in kept]
+        restarted = [name for name in restarting if name not in unmoved]
         reply = {"session": new.name, "action": "reloaded", **summary, "restarted": restarted}
-        return {**reply, "refused": refused | kept} if refused or kept else reply
+        return {**reply, "refused": refused | unmoved} if refused or unmoved else reply
 
     def _differs(self, old: Task, new: Task) -> bool:
         """Whether the process would be another one, or is one that an earlier change was to replace."""

@@ -54,6 +54,7 @@ from paneview.supervisor.origin import outdated, renewed
 from paneview.supervisor.probing import Prober
 from paneview.supervisor.runlogs import RunLogs
 from paneview.supervisor.strays import Strays
+from paneview.supervisor.waiters import Waiters
 from paneview.tmux.errors import TmuxGone
 from paneview.tmux.guard import read_exit_file
 
@@ -110,7 +111,7 @@ class Unit:
         self._probing: asyncio.Task[None] | None = None
         self._going: asyncio.Task[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
-        self._waiters: list[tuple[Callable[[Unit], bool], asyncio.Future[TaskState]]] = []
+        self._waiters = Waiters(lambda: self.state)
 
     @property
     def name(self) -> str:
@@ -150,19 +151,15 @@ class Unit:
                 self._start(self._do(effect, durable))
         self._follow_up()
         self._changed(self)
-        self._wake_waiters()
+        self._waiters.wake()
 
     async def until(self, settled: Callable[[Unit], bool]) -> TaskState:
-        """Wait until ``settled`` holds of this unit, and give the state in which it did; asked after every change."""
-        if settled(self):
-            return self.state
-        future: asyncio.Future[TaskState] = asyncio.get_running_loop().create_future()
-        self._waiters.append((settled, future))
-        return await future
+        """Wait until ``settled`` holds of this unit, and give the state in which it did."""
+        return await self._waiters.until(lambda: settled(self))
 
     def reconsider(self) -> None:
         """Ask the waiters again: something outside this unit changed."""
-        self._wake_waiters()
+        self._waiters.wake()
 
     def adopt(self, live: Live, row: RunRow) -> None:
         """Take charge of a run that an earlier supervisor started."""
@@ -242,16 +239,6 @@ class Unit:
         if self._probing:
             self._probing.cancel()
             self._probing = None
-
-    def _wake_waiters(self) -> None:
-        waiting, self._waiters = self._waiters, []
-        for settled, future in waiting:
-            if future.done():
-                continue
-            if settled(self):
-                future.set_result(self.state)
-            else:
-                self._waiters.append((settled, future))
 
     def _start(self, deed: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = asyncio.get_running_loop().create_task(deed)
