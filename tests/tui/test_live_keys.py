@@ -64,6 +64,15 @@ def test_a_question_is_seen_and_answered(sandbox: Sandbox, asking: Path) -> None
     wait_until(lambda: "◆ needs input" not in pane.text().split("──")[0])
 
 
+def test_a_long_line_is_seen_as_it_is_typed(sandbox: Sandbox, asking: Path) -> None:
+    pane = Pane(sandbox, asking)
+    pane.wait_for("ask", "◆ needs input", "i answers: Overwrite?")
+    pane.type("i")
+    pane.wait_for("typing into ask", "Overwrite? [y/N]")
+    pane.type("-l", "n" * 90 + " said at the far end")
+    pane.wait_for("nnn said at the far end", "columns 4")
+
+
 def test_the_definition_is_edited_seen_and_applied(sandbox: Sandbox, asking: Path, editor: Path) -> None:
     use_editor(editor, "sed -i 's/1000/1001/; s/fail/exec/' $1\n")
     pane = Pane(sandbox, asking)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 from textual import events
+from textual.pilot import Pilot
 
 from paneview.control.errors import ControlError
 from paneview.tui.editing import difference, editor
@@ -104,6 +105,43 @@ async def test_a_refusal_stays_until_something_else_is_typed() -> None:
         del supervisor.answers["send_keys"]
         await pilot.press("y")
         await eventually(lambda: "tmux is gone" not in text(pilot))
+
+
+def cursor(pilot: Pilot[int]) -> tuple[int, int, str]:
+    """Column, row, and what is under it."""
+    pane = pilot.app.screen.query_one(PaneView)
+    for y in range(1, pane.size.height):
+        x = 0
+        for segment in pane.render_line(y):
+            if segment.style is not None and segment.style.reverse:
+                return x, y, segment.text
+            x += segment.cell_length
+    raise AssertionError(f"no cursor\n{text(pilot)}")
+
+
+async def test_what_is_typed_beyond_the_right_edge_is_seen_with_the_cursor() -> None:
+    supervisor = shop()
+    rows = ["".join(f"{n:<10}" for n in range(0, 100, 10)), "Name: " + "日本" * 17 + "x" * 30 + "END"]
+    supervisor.answers["screen"] = {"lines": rows, "column": 4, "row": 1}
+    async with running(supervisor) as pilot:
+        await pilot.press("j", "j", "j", "j", "i")
+        await eventually(lambda: "Name: 日本" in text(pilot))
+        assert cursor(pilot) == (4, 2, ":")
+        assert "columns 1-80" in text(pilot)
+        for column, at, seen in (
+            (79, (79, 2, "x"), "columns 1-80"),
+            (80, (79, 2, "x"), "columns 2-81"),
+            (106, (79, 2, "D"), "columns 28-107"),
+            (107, (79, 2, " "), "columns 29-108"),
+        ):
+            supervisor.answers["screen"] = {"lines": rows, "column": column, "row": 1}
+            pilot.app.screen.query_one(PaneView).look()
+            await eventually(lambda at=at, seen=seen: cursor(pilot) == at and seen in text(pilot))
+        beyond = [rows[0][28:].rstrip(), ("日本" * 17)[11:] + "x" * 30 + "END"]
+        assert text(pilot, "#pane").splitlines()[1:3] == beyond
+        supervisor.answers["screen"] = {"lines": ["$"], "column": 2, "row": 0}
+        pilot.app.screen.query_one(PaneView).look()
+        await eventually(lambda: "columns" not in text(pilot))
 
 
 async def test_a_pane_that_cannot_be_had_is_told() -> None:

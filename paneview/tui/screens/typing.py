@@ -25,7 +25,7 @@ from paneview.tui.canvas import Canvas, Piece, line, spread
 from paneview.tui.keys import key
 from paneview.tui.picture import Change
 from paneview.tui.screens.base import MainScreen
-from paneview.tui.text import clean
+from paneview.tui.text import cells, clean
 from paneview.tui.typing import LEAVES, Stroke, requests, stroke
 
 PACE = 0.05  # s between two looks at the pane
@@ -78,31 +78,41 @@ class PaneView(Canvas, can_focus=True):
             self._due = self.set_timer(after, self._look)
 
     def paint(self, width: int, height: int) -> list[Strip]:
-        """A rule, and as much of the pane's end as there is room for."""
+        """A rule, which tells where columns are cut, and as much of the pane's end as there is room for."""
         inks, task = self.inks, self.pv.picture.tasks.get(self.task_name)
         left: list[Piece] = [("── ", inks.rule), (f"typing into {clean(self.task_name)} ", inks.accent)]
         if task is not None:
             shape = words.look(task)
             left.append((f"{shape.glyph} {shape.word} ", inks.role(shape.role)))
         right = [(" ctrl+] ends ", inks.attention), ("──", inks.rule)]
-        strips = [spread(width, inks.base, left, right, ("─", inks.rule))]
         error = self._refused or self.error
         rows = height - 1 - bool(error)
         first = max(0, min(len(self._rows) - rows, self._cursor[1] - rows + 1))
-        strips += [self._row(at, width) for at in range(first, min(first + rows, len(self._rows)))]
+        shown = [self._row(at) for at in range(first, min(first + rows, len(self._rows)))]
+        start = max(0, self._cursor[0] - width + 1)  # a pane may be wider: the cursor is always in view
+        end = start + width
+        if start or any(row.cell_length > end for row in shown):
+            cut = (f" columns {start + 1}-{end} ", inks.dim)
+            if sum(cells(text) for text, _ in [*left, cut]) >= width:
+                left = left[:2]
+            right = [cut, *right]
+        strips = [spread(width, inks.base, left, right, ("─", inks.rule))]
+        strips += [row.crop(start, end).adjust_cell_length(width, inks.base) for row in shown]
         if error:  # what was last seen stays above it
             strips.append(line(width, inks.base, (f" {clean(error)}; ctrl+] goes back", inks.failed)))
         return strips
 
-    def _row(self, at: int, width: int) -> Strip:
+    def _row(self, at: int) -> Strip:
+        """A row of the pane as it is, in its own width, with the cursor."""
         base = self.inks.base
         plain, marks = sgr.parse(self._rows[at])
         segments = [Segment(plain[low:high], style) for low, high, style in sgr.spans(plain, marks, base)]
-        strip = Strip(segments).adjust_cell_length(width, base)
-        if at != self._cursor[1] or self._cursor[0] >= width:
+        strip = Strip(segments)
+        if at != self._cursor[1]:
             return strip
         column = self._cursor[0]
-        before, under, after = strip.divide([column, column + 1, width])
+        strip = strip.extend_cell_length(column + 1, base)
+        before, under, after = strip.crop(0, column), strip.crop(column, column + 1), strip.crop(column + 1)
         shown = [Segment(text, (style or base) + Style(reverse=True, bold=True)) for text, style, _ in under]
         return Strip.join([before, Strip(shown, under.cell_length), after])
 
