@@ -52,7 +52,7 @@ async def _edit(app: PaneviewApp, name: str, found: Mapping[str, Any], text: str
     written = await in_editor(app, f"{name}.toml", text)
     if written is None:
         return
-    question = _agree(found["task"], found["file"], was, written)
+    question = agreement(found["task"], found["file"], was, written)
     if written == was or await app.push_screen_wait(question) != "y":
         app.tell(f"{name}: nothing was changed")
         return
@@ -74,12 +74,14 @@ async def _apply(app: PaneviewApp, name: str, found: Mapping[str, Any], text: st
             app.tell(f"{task} goes on as it was: {why}", failed=True)
 
 
-def _agree(name: str, file: str, was: str, text: str) -> Dialog:
+def agreement(name: str, file: str, was: str, text: str) -> Dialog:
+    """The question before anything is changed: where that would be, and what."""
     options = (
         Option("n", "No", "change nothing"),
-        Option("y", "Yes, apply", f"writes {file}; what runs differently is restarted", danger=True),
+        Option("y", "Yes, apply", "restarts what runs differently", danger=True),
     )
-    return Dialog(f"Change {clean(name)}?", difference(was, text), options, role=_role)
+    lines = [f"Writes {clean(file)}", "", *difference(was, text)]
+    return Dialog(f"Change {clean(name)}?", lines, options, role=_role)
 
 
 def _refused(message: str) -> Dialog:

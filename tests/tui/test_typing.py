@@ -7,7 +7,7 @@ from textual import events
 from textual.pilot import Pilot
 
 from paneview.control.errors import ControlError
-from paneview.tui.editing import difference, editor
+from paneview.tui.editing import agreement, difference, editor
 from paneview.tui.screens.typing import PaneView
 from paneview.tui.typing import Stroke, requests, stroke
 from tests.harness import eventually
@@ -199,6 +199,18 @@ async def test_scaling_what_cannot_be_scaled_is_told() -> None:
     async with running(supervisor) as pilot:
         await pilot.press("j", "j", "j", "j", "plus")
         await eventually(lambda: "scale db: 'db' has no replicas in the file" in toasts(pilot))
+
+
+@pytest.mark.parametrize("width", [40, 80])
+async def test_the_question_before_a_change_tells_the_whole_file_and_that_it_restarts(width: int) -> None:
+    file = f"/home/ann/{'a-long-folder/' * 6}paneview.toml"
+    async with running(shop(), (width, 24)) as pilot:
+        await pilot.app.push_screen(agreement("web", file, "port = 1\n", "port = 2\n"))
+        await eventually(lambda: "Change web?" in text(pilot, "#box"))
+        lines = [line.strip() for line in text(pilot, "#box").splitlines()]
+        assert f"Writes{file}" in "".join(lines).replace(" ", "")
+        assert any("Yes, apply  restarts what" in line for line in lines)
+        assert "+port = 2" in lines
 
 
 def test_the_difference_before_a_change() -> None:
