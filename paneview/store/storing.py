@@ -14,6 +14,8 @@ from paneview.store.stream import Stream, Taken
 from paneview.store.upkeep import Note, TaskState, Upkeep
 from paneview.store.writer import NOTE, LogWriter, TaskLog, When
 
+SPAN = 0.25  # of the age that lines may reach: by so much a line may outlive it with the others of its chunk
+
 
 class Step(NamedTuple):
     """What was taken of a stream inside a transaction."""
@@ -33,6 +35,7 @@ class Storing:
     def task(self, state: TaskState, horizon: float, wall: float) -> tuple[list[Step], int]:
         """Write what is due by `horizon` (monotonic); what was taken, and how many notes were written."""
         task = self._writer.task(state.name)
+        task.span = None if state.limits.max_age is None else state.limits.max_age * SPAN
         note = state.notes[0] if state.notes else None
         steps: list[Step] = []
         for index, stream in enumerate(state.streams):

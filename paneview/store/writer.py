@@ -3,7 +3,8 @@
 A slow task's lines first extend its last chunk, up to 4 KB: one page is written for a line, whatever its
 length. Such small chunks are merged once they add up to 32 KB, inside the transaction that brought the last
 of them, so each byte is copied twice in its life and no clean-up job is needed. A flooding task's chunks
-are full at once.
+are full at once. Where lines are kept for a time only, a chunk is closed after a share of it: it is deleted whole,
+by its last line.
 
 All methods but `transaction` are called inside one. If it fails, what is known of the tasks is forgotten
 and read again, so memory never runs ahead of the database.
@@ -80,6 +81,8 @@ class TaskLog(Struct):
     segment: int | None
     bytes: int
     tail: list[Tail] = []
+    span: float | None = None
+    """Seconds between the first and the last line of a chunk that grows or is merged, at most: it goes as a whole."""
 
     @property
     def end(self) -> int:
@@ -242,6 +245,9 @@ class LogWriter:
         piece = _as_tail(task, body, newlines, when)
         if task.tail and not _joins(task.tail[-1], piece, task.part):
             task.tail.clear()
+        if task.span is not None:
+            # In the order of time, so it is the oldest that are left as they are.
+            task.tail = [tail for tail in task.tail if piece.last_ts - tail.first_ts <= task.span]
         gathered = sum(tail.size for tail in task.tail)
         if task.tail and SMALL <= gathered + piece.size <= CHUNK:
             self._merge(task, piece)

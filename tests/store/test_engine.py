@@ -9,11 +9,14 @@ from __future__ import annotations
 import tempfile
 import time
 from pathlib import Path
+from unittest import mock
 
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from paneview.store import storing
 from paneview.store.engine import Attachment, IngestEngine
+from paneview.store.limits import LogLimits
 from paneview.store.reader import Line, LogReader
 from paneview.store.spool import end_of
 from tests.store.helpers import EVERYTHING, Pipe, read_all, settle
@@ -29,6 +32,9 @@ WRITES = st.one_of(
 OTHERS = st.sampled_from(["rotate", "again", "jump", "turn", "turn", "turn", "kill", "note", "next run"])
 STEPS = st.one_of(WRITES, WRITES, st.tuples(OTHERS, st.just(0)))
 Step = tuple[str, bytes | int]
+FOR_AGES = LogLimits(
+    max_bytes=None, max_age=1e12
+)  # with no span: no chunk grows or is merged but at one time
 
 
 def expand(kind: str, given: bytes | int) -> bytes:
@@ -42,7 +48,8 @@ def expand(kind: str, given: bytes | int) -> bytes:
 class World:
     """A task with its runs, and what is known of its lines so far."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, limits: LogLimits) -> None:
+        self.limits = limits
         self.path, self.spool = folder / "logs.db", folder / "spool"
         self.engine = IngestEngine(self.path, self.spool)
         self.engine.open()
@@ -58,7 +65,7 @@ class World:
             self.pipes[-1].close()
             self.engine.finish(len(self.pipes))
         self.pipes.append(Pipe(self.spool, len(self.pipes) + 1))
-        self.engine.attach(Attachment(len(self.pipes), "task", EVERYTHING))
+        self.engine.attach(Attachment(len(self.pipes), "task", self.limits))
 
     def do(self, step: str, given: bytes | int) -> None:
         pipe = self.pipes[-1]
@@ -78,7 +85,7 @@ class World:
             self.engine = IngestEngine(self.path, self.spool)
             self.engine.open()
             self.engine.resume()
-            self.engine.attach(Attachment(len(self.pipes), "task", EVERYTHING))
+            self.engine.attach(Attachment(len(self.pipes), "task", self.limits))
         elif step == "note":
             self.notes += 1
             place = end_of(self.spool, len(self.pipes))
@@ -108,10 +115,10 @@ class World:
 
 
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-@given(steps=st.lists(STEPS, max_size=30))
-def test_every_line_once_in_order_and_under_its_number(steps: list[Step]) -> None:
-    with tempfile.TemporaryDirectory() as folder:
-        world = World(Path(folder))
+@given(steps=st.lists(STEPS, max_size=30), limits=st.sampled_from([EVERYTHING, FOR_AGES]))
+def test_every_line_once_in_order_and_under_its_number(steps: list[Step], limits: LogLimits) -> None:
+    with tempfile.TemporaryDirectory() as folder, mock.patch.object(storing, "SPAN", 0.0):
+        world = World(Path(folder), limits)
         try:
             for step, data in steps:
                 world.do(step, data)

@@ -7,6 +7,9 @@ import time
 from contextlib import closing
 from pathlib import Path
 
+import pytest
+
+from paneview.store import stream, upkeep
 from paneview.store.database import connect_read_only
 from paneview.store.ingest import LogIngest
 from paneview.store.limits import LogLimits
@@ -119,6 +122,48 @@ def test_age_is_looked_after_without_new_output(logs_db: Path, spool: Path, read
         ingest.set_limits("web", LogLimits(max_bytes=None, max_age=0.2))
         wait_until(lambda: reader.bounds("web") == (1, 1))
     ingest.stop()
+
+
+def test_age_takes_the_lines_of_a_slow_task_one_chunk_after_the_other(
+    logs_db: Path, spool: Path, reader: LogReader, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(upkeep, "AGE_CHECK", 0.05)
+    monkeypatch.setattr(stream, "DELAY", 0.01)
+    ingest = LogIngest(logs_db, spool)
+    ingest.start()
+    ingest.attach(1, "web", LogLimits(max_bytes=None, max_age=0.5))
+    began = time.time()
+    with Pipe(spool, 1) as pipe:
+
+        def first_is_gone() -> bool:
+            pipe.write(b"\n")
+            return reader.bounds("web")[0] > 0
+
+        wait_until(first_is_gone, 10, interval=0.02)
+        assert time.time() - began >= 0.5
+        first, end = reader.bounds("web")
+        assert first < end, "younger lines stay"
+    ingest.stop()
+
+
+@pytest.mark.parametrize("length", [10, 1000, 5000])
+def test_chunks_that_are_kept_for_a_time_span_a_share_of_it(filled: Filled, length: int) -> None:
+    filled.write("web", b"")
+    filled.writer.task("web").span = 25.0
+    for ts in range(0, 1000, 3):
+        filled.write("web", b"%d\n" % ts + b"x" * (ts % 7) * length + b"\n", float(ts))
+    whole = [line.raw for line in read_all(filled.reader, "web")]
+    trim(filled, oldest=900.0)
+    left = read_all(filled.reader, "web")
+    assert 900 - 25 <= left[0].ts <= 900
+    assert [line.raw for line in left] == whole[-len(left) :]
+    with closing(connect_read_only(filled.path)) as database:
+        spans = database.execute("SELECT first_ts, last_ts, lines FROM chunk ORDER BY first").fetchall()
+    assert all(last - first <= 25 for first, last, _ in spans)
+    if length == 10:
+        assert len(spans) <= 100 / 25 + 1, "they still grow"
+    if length == 5000:
+        assert len(spans) <= 100 / 25 * 4, "they still merge"
 
 
 def test_clean_forgets_and_numbers_go_on(ingest: LogIngest, reader: LogReader, spool: Path) -> None:
