@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import select
 import signal
 import sys
 import time
@@ -308,10 +309,12 @@ def test_T17_init_writes_the_file_and_tells_the_agents(place: Place) -> None:
 def test_T18_a_changed_file_is_taken_over_and_a_broken_one_is_told(place: Place) -> None:
     before = '[tasks.same]\ncommand = "exec sleep 600"\n[tasks.edited]\ncommand = "exec sleep 601"\n'
     place.start(before + '[tasks.gone]\ncommand = "exec sleep 602"\n')
-    runs = {name: place.wait(name, "running")["run"] for name in ("same", "edited", "gone")}
-    pid = place.task("gone")["pid"]
     with place.following("watch", "--json") as watching:
         assert watching.stdout
+        while not select.select([watching.stdout], [], [], 0.05)[0]:
+            place.ask("restart", "gone")  # until it is told: then all that follows is, too
+        runs = {name: place.wait(name, "running")["run"] for name in ("same", "edited", "gone")}
+        pid = place.task("gone")["pid"]
         place.write("# a word\n" + before.replace("601", "611") + '[tasks.new]\ncommand = "exec sleep 603"\n')
         seen: list[dict[str, Any]] = []
         while not seen or seen[-1]["event"] != "config_reloaded":
