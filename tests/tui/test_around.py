@@ -11,6 +11,8 @@ from paneview.control.errors import ControlError
 from paneview.tui.app import PaneviewApp
 from paneview.tui.screens.base import form_of
 from tests.harness import eventually
+from tests.tui.flow_scenes import team
+from tests.tui.queue_scenes import office
 from tests.tui.running import app_for, fleet, running, settled, text, toasts
 from tests.tui.scenes import one, shop
 from tests.tui.scripted import Supervisor, task
@@ -232,6 +234,69 @@ async def test_the_help_is_made_of_the_bindings() -> None:
         await pilot.pause()
         assert "Next task" in text(pilot, "#help")
         assert "Only what fails" not in text(pilot, "#help")
+
+
+FOR_TASKS = (
+    "Start",
+    "Restart",
+    "Kill at once",
+    "One replica more",
+    "Edit it in",
+    "Why it is",
+    "Go into",
+    "Type to it",
+)
+
+
+@pytest.mark.parametrize(
+    ("keys", "works"),
+    [
+        (("4",), False),
+        (("4", "enter"), False),
+        (("3",), False),
+        (("3", "enter"), False),
+        (("3", "shift+tab"), True),
+        (("5",), True),
+        (("6",), True),
+    ],
+)
+async def test_the_help_has_no_keys_for_tasks_where_none_is_selected(
+    keys: tuple[str, ...], works: bool
+) -> None:
+    supervisor = office() if keys[0] == "3" else team()
+    async with running(supervisor, (130, 60)) as pilot:
+        for key in keys:
+            await pilot.press(key)
+            await settled(pilot)
+        await pilot.press("question_mark")
+        await eventually(lambda: pilot.app.screen.query("#help"))
+        shown = text(pilot, "#help")
+        assert [part for part in FOR_TASKS if part in shown] == (list(FOR_TASKS) if works else [])
+        assert "n          To what needs input" in shown
+
+
+async def test_a_key_for_tasks_does_nothing_where_the_help_has_none() -> None:
+    supervisor = team()
+    async with running(supervisor) as pilot:
+        await pilot.press("4", "w", "i", "K", "s")
+        await pilot.pause()
+        assert pilot.app.screen.CRUMB == "workflows"
+        assert not toasts(pilot)
+        assert not supervisor.requests("start")
+
+
+async def test_the_help_leaves_out_what_every_pane_has_another_use_for() -> None:
+    async with running(shop(), (130, 60)) as pilot:
+        await pilot.press("question_mark")
+        await pilot.pause()
+        assert "w          Why it is as it is" in text(pilot, "#help")
+        assert "w          Wrap long lines" in text(pilot, "#help")
+        await pilot.press("escape", "2", "question_mark")
+        await pilot.pause()
+        assert "Why it is as it is" not in text(pilot, "#help")
+        assert "w          Wrap long lines" in text(pilot, "#help")
+        assert "n          To what needs input" in text(pilot, "#help")  # while nothing is searched for
+        assert "n          Next match, older" in text(pilot, "#help")
 
 
 async def test_hints_follow_the_situation_and_the_focus_and_are_at_most_six() -> None:

@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 
 FRESH = 1.0  # s to wait for the newest facts
 FORMS = ("wide", "stacked", "single", "tiny")
+FOR_TASKS = frozenset({"act", "scale", "edit", "why", "visit", "type"})  # actions on the selected tasks
 
 
 def form_of(width: int, height: int) -> str:
@@ -89,6 +90,16 @@ class MainScreen(Screen[None]):
     def targets(self) -> list[str]:
         """The tasks that an action is for."""
         return []
+
+    def has_targets(self) -> bool:
+        """Whether tasks can be selected, with this focus: else keys for tasks do nothing and are not told of."""
+        return True
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """Whether this action is to be had now."""
+        if action in FOR_TASKS and not self.has_targets():
+            return False
+        return super().check_action(action, parameters)
 
     def target(self) -> str:
         """The task that an action for a single one is for: the one under the cursor, whatever is marked."""

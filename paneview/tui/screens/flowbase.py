@@ -37,6 +37,10 @@ class FlowKeys(MainScreen):
         """What is to be read."""
         return self.query_one(FlowPane)
 
+    def has_targets(self) -> bool:
+        """Here are workflows."""
+        return False
+
     def flow(self) -> FlowView | None:
         """The selected workflow."""
         raise NotImplementedError

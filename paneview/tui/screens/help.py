@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from typing import ClassVar
 
 from textual.app import ComposeResult
-from textual.binding import BindingType
+from textual.binding import BindingsMap, BindingType
 from textual.dom import DOMNode
 from textual.screen import ModalScreen, Screen
 from textual.strip import Strip
@@ -33,18 +33,25 @@ GROUPS = (
     ("logs", "Log screen"),
     ("", "Everywhere"),
 )
+# What a pane has no use for at times, it hands on to the screen: a log the keys of a search, while there is none.
+HANDED_ON = ("log.older", "log.newer")
 
 Section = tuple[str, list[tuple[str, str]]]
 
 
-def sections(nodes: Iterable[DOMNode]) -> list[Section]:
-    """Group by group, the keys and what they do, in the order in which they are bound; a node's own ones first."""
+def sections(panes: Sequence[DOMNode], around: Sequence[DOMNode]) -> list[Section]:
+    """Group by group, the keys and what they do, in the order in which they are bound, those of the panes first.
+
+    What is bound around them is left out where it is not to be had: now, or because each pane keeps the key.
+    """
+    kept = [{name for name, binding in _bindings(pane) if binding.id not in HANDED_ON} for pane in panes]
+    out_of_reach = set.intersection(*kept) if kept else set()
     found: dict[str, dict[str, list[str]]] = {}
-    for node in nodes:
-        bindings = node._bindings.copy()
-        bindings.apply_keymap(node.app._keymap)
-        for name, binding in bindings:
-            if not binding.id:
+    for node in (*panes, *around):
+        for name, binding in _bindings(node):
+            if not binding.id or (node in around and name in out_of_reach):
+                continue
+            if node.app._check_action_state(binding.action, node) is False:
                 continue
             prefix = binding.id.partition(".")[0] if "." in binding.id else ""
             group = prefix if any(prefix == name for name, _ in GROUPS) else ""
@@ -56,6 +63,12 @@ def sections(nodes: Iterable[DOMNode]) -> list[Section]:
         for name, title in GROUPS
         if name in found
     ]
+
+
+def _bindings(node: DOMNode) -> BindingsMap:
+    bindings = node._bindings.copy()
+    bindings.apply_keymap(node.app._keymap)
+    return bindings
 
 
 class HelpText(Scrolling):
@@ -143,7 +156,7 @@ class HelpScreen(ModalScreen[None]):
     def __init__(self, screen: Screen[object]) -> None:
         super().__init__()
         nodes = [node for node in screen.query("*") if node.can_focus]
-        self._shown = sections([*nodes, screen, screen.app])
+        self._shown = sections(nodes, [screen, screen.app])
 
     def compose(self) -> ComposeResult:
         """Only the text."""

@@ -50,6 +50,10 @@ class JobScreen(MainScreen):
         """What is known of the job."""
         return self.query_one(JobText)
 
+    def has_targets(self) -> bool:
+        """Here is a job."""
+        return False
+
     def on_mount(self) -> None:
         """Fetch it."""
         self.text.show(None, "loading…")

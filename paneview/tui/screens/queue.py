@@ -134,15 +134,16 @@ class QueueScreen(MainScreen):
     def laid_out(self) -> None:
         """The panes may have as many rows as this size allows."""
         self._fit()
-        if self.has_class("wide"):
-            self._look_at(self.table.cursor)
+        self._look_at(self.table.cursor)
 
     def targets(self) -> list[str]:
         """The task of the selected worker, if it is one of ours: what acts on tasks is for that."""
-        worker = self.crew.selected
-        if self.focused is self.crew and worker is not None and worker.name in self.pv.picture.tasks:
-            return [worker.name]
-        return []
+        worker = self.crew.selected if self.has_targets() else None
+        return [worker.name] if worker is not None and worker.name in self.pv.picture.tasks else []
+
+    def has_targets(self) -> bool:
+        """Only among the workers."""
+        return isinstance(self.focused, WorkerTable)
 
     def job_target(self) -> str:
         """For whom a new job would be: whoever is selected."""
