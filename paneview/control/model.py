@@ -127,7 +127,7 @@ class LineView:
     approx: bool  # the time is bracketed: it came while no supervisor ran
     text: str
     task: str = ""  # in a merged log: whose line it is
-    unsettled: bool = False  # it may still grow: to be asked for again when the log has moved
+    unsettled: bool = False  # it may still grow, or get another number: ask again when the log has moved
 
     @classmethod
     def from_json(cls, raw: dict[str, Any]) -> Self:

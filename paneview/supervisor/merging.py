@@ -4,6 +4,9 @@ A merged log is named by its tasks with ``+`` between, which no task's name hold
 number of a line is the sum of what each task's log had reached when it came. So numbers stay what they are while the
 logs grow and while their oldest lines are given up, and a window on any place of a merged log costs a few looks at
 the index of times.
+
+Only the newest lines have to settle first: what is not stored yet has no time of its own, so its place among the
+others' lines is a guess for half a second.
 """
 
 from __future__ import annotations
@@ -20,10 +23,11 @@ from paneview.store.snapshot import Span
 NEAR_END = 2_000  # lines from the end that are simply read
 CLOSE = 500  # lines that are read and thrown away rather than looked for more exactly
 STEPS = 60
+SETTLES = 2.0  # seconds after which a line and all that came before it are stored
 
 
 class Numbered(NamedTuple):
-    """A line and its number in the merged log; ``unsettled``: the last of its task, which may still grow."""
+    """A line and its number in the merged log; ``unsettled``: it may still grow, or get another number."""
 
     number: int
     line: Line
@@ -56,9 +60,9 @@ class Merged:
             starts = self._starts(first)
             skip = first - sum(starts.values())
             lines = self._read(starts, skip + count, max_bytes)[skip:]
-        ends = {task: end for task, (_, end) in self._bounds.items()}
+        young, lasts = time.time() - SETTLES, {task: end - 1 for task, (_, end) in self._bounds.items()}
         return [
-            Numbered(first + at, line, line.number == ends[line.task] - 1)
+            Numbered(first + at, line, line.ts > young or line.number == lasts[line.task])
             for at, line in enumerate(lines[:count])
         ]
 

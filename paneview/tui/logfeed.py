@@ -3,7 +3,7 @@
 Only lines that are about to be shown are asked for. One request is under way at a time; while it is, the newest wish
 replaces the one before, so a log that grows by 100,000 lines a second costs one small request per frame drawn. The
 last line may still grow (a prompt, a progress bar), so it counts as known only until the log moves again; it is shown
-as it was until it comes anew.
+as it was until it comes anew. So do the newest lines of a merged log, whose order becomes final when they are stored.
 """
 
 from __future__ import annotations
@@ -20,6 +20,8 @@ KEPT_LINES = 6000
 KEPT_UNSEEN = 200
 MOST_PER_REQUEST = 1000
 MOST_AT_ONCE = 100
+SETTLES = 2.5  # s after which the order of what has come to a merged log is final
+MERGES = "+"  # between the tasks of a merged log; no task's name holds it
 
 Call = Callable[..., Awaitable[dict[str, Any]]]
 
@@ -78,6 +80,11 @@ class LogFeed:
     def line(self, number: int) -> LineView | None:
         """The line if it is here."""
         return self._lines.get(number)
+
+    @property
+    def merged(self) -> bool:
+        """Whether it is the log of several tasks."""
+        return MERGES in self.task
 
     @property
     def busy(self) -> bool:
@@ -195,7 +202,7 @@ class LogFeed:
         head = self.head
         first = max(self.first, head - count)
         # What is known already is not asked for again, but for the last line, which may have grown.
-        while first < self.end - 1 and not self._missing([first]):
+        while not self.merged and first < self.end - 1 and not self._missing([first]):
             first += 1
         end = await self._fetch_lines(first, max(1, head - first))
         self.end = end if end else self.end
@@ -217,6 +224,8 @@ class LogFeed:
 
     def _keep(self, lines: list[LineView], *, moved: bool) -> None:
         """Have these lines; ``moved``: the log has moved since they were asked for."""
+        if any(line.number in self._lines and self._lines[line.number].task != line.task for line in lines):
+            self._stale.update(self._lines)  # one has got another place: so may have those between the two
         for line in lines:
             self._lines[line.number] = line
             self._stale.discard(line.number)

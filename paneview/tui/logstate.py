@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from paneview.tui.logfeed import Call, LogFeed
+from paneview.tui.logfeed import MERGES, Call, LogFeed
 from paneview.tui.logfind import Finder
 from paneview.tui.picture import Change, Picture
 from paneview.tui.viewport import Pos, Source, Whole
 
 KEPT_LOGS = 16
-MERGES = "+"  # between the tasks of a merged log; no task's name holds it
 
 
 @dataclass
@@ -50,6 +49,12 @@ class LogState:
         if self.anchor is None:
             return None
         return min(self.anchor, self.caret), max(self.anchor, self.caret)
+
+    def extend(self) -> None:
+        """The log has moved: search and filter look at what is new."""
+        for finder in (self.search, self.filter):
+            if finder is not None:
+                finder.extend()
 
     def forget(self) -> None:
         """Stop what is under way for it."""

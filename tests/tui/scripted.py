@@ -167,6 +167,7 @@ class Supervisor:
             merged = self._merged(task)
             some = [
                 {"n": n, "run": 1, "ts": NOW - 700 + at, "approx": False, "text": text, "task": name}
+                | {"unsettled": n >= len(merged) - 20}
                 for n, (at, name, text) in enumerate(merged)
             ]
             return {"first": 0, "end": len(merged), "lines": some[max(0, first) : max(0, first) + count]}

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import pytest
 from textual.pilot import Pilot
 
+from paneview.tui.widgets import logwindow
+from paneview.tui.widgets.logview import LogView
 from tests.harness import eventually
 from tests.tui.running import running, settled, text, toasts
 from tests.tui.scripted import Supervisor, task
@@ -37,6 +40,42 @@ async def test_the_marked_tasks_logs_are_merged_by_time() -> None:
         await pilot.press("escape", "escape")
         await pilot.pause()
         assert " fleet " in text(pilot, "#header")
+
+
+@pytest.mark.parametrize("keys", [[], ["f"]])
+async def test_a_merged_line_that_gets_another_place_is_shown_once(keys: list[str]) -> None:
+    supervisor = three()
+    supervisor.logs["web"] = supervisor.logs["web"][:34]
+    async with running(supervisor) as pilot:
+        await mark_two_and_merge(pilot)
+        await eventually(lambda: "api api says 39" in text(pilot, "#log"))
+        await pilot.press(*keys)
+        supervisor.write("web", "web says 34", "web says 35")  # before what is shown already
+        await eventually(lambda: "web web says 35" in text(pilot, "#log"))
+        shown = [line for line in text(pilot, "#log").splitlines() if " says " in line]
+        names = [f"{name} {name} says {at}" for at in range(40) for name in ("api", "web")]
+        names = [name for name in names if name not in {f"web web says {at}" for at in range(36, 40)}]
+        first = names.index(shown[0].rstrip(" ▐"))
+        assert [line.rstrip(" ▐") for line in shown] == names[first : first + len(shown)]
+
+
+async def test_the_order_of_a_merged_log_is_looked_at_once_more_when_it_is_final(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(logwindow, "SETTLES", 0.1)
+    supervisor = three()
+    supervisor.logs["web"] = supervisor.logs["web"][:34]
+    async with running(supervisor) as pilot:
+        await mark_two_and_merge(pilot)
+        supervisor.write("api", "api says 40")
+        await eventually(lambda: "api api says 40" in text(pilot, "#log"))
+        supervisor.logs["web"].insert(0, supervisor.logs["web"].pop())  # of which nobody is told
+        await eventually(lambda: "web web says 33" not in text(pilot, "#log"))
+        await eventually(lambda: pilot.app.screen.query_one("#log", LogView)._settling is None)
+        await settled(pilot)
+        supervisor.asked.clear()
+        await pilot.pause(0.25)
+        assert not supervisor.asked
 
 
 async def test_side_by_side_on_a_wide_screen() -> None:

@@ -90,6 +90,39 @@ def test_a_filter_finds_lines_that_grow_and_all_of_a_burst(sandbox: Sandbox, fol
     pane.wait_for("\n5000", "5,000 matches · ▼ following · 5,000 lines")
 
 
+MERGED = """\
+name = "demo"
+
+[tasks.grow]
+command = "i=0; while [ $i -lt 6 ]; do i=$((i+1)); printf 'job %s ' $i; sleep 0.5; echo done; done; exec sleep 1000"
+auto_start = false
+
+[tasks.api]
+command = "i=0; while [ $i -lt 10 ]; do i=$((i+1)); echo said $i; sleep 0.3; done; exec sleep 1000"
+auto_start = false
+"""
+
+
+def test_merged_logs_show_every_line_once_and_in_order(sandbox: Sandbox, folder: Path) -> None:
+    (folder / "paneview.toml").write_text(MERGED)
+    supervise(folder)
+    pane = Pane(sandbox, folder)
+    pane.wait_for("▌ grow", "idle")
+    pane.type(":merge grow api", "Enter")
+    pane.wait_for("grow + api")
+    run("start", "grow", "api", cwd=folder)
+    pane.wait_for("job 6 done", "said 10", "16 lines")
+
+    def shown() -> list[str]:
+        return [row.rstrip(" ▐") for row in pane.text().splitlines() if row.startswith(("grow ", "api "))]
+
+    def stored() -> list[str]:
+        lines = run("logs", cwd=folder).out.splitlines()
+        return [line.split(maxsplit=1)[1].replace("| ", "", 1) for line in lines]
+
+    wait_until(lambda: len(set(shown())) == 16 and shown() == stored(), interval=0.08)
+
+
 def test_two_screens_and_the_command_line_see_the_same(sandbox: Sandbox, folder: Path) -> None:
     supervise(folder)
     run("start", cwd=folder)

@@ -12,7 +12,7 @@ from textual.geometry import Size
 from textual.widget import Widget
 
 from paneview.tui.keys import key
-from paneview.tui.logstate import MERGES
+from paneview.tui.logfeed import MERGES
 from paneview.tui.picture import Change
 from paneview.tui.screens.reading import ReadingScreen
 from paneview.tui.widgets.logview import LogView

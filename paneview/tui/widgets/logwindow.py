@@ -19,6 +19,7 @@ from textual.timer import Timer
 from paneview.tui import viewport
 from paneview.tui.canvas import Canvas, line
 from paneview.tui.keys import key
+from paneview.tui.logfeed import SETTLES
 from paneview.tui.logstate import LogState
 from paneview.tui.picture import Change
 from paneview.tui.viewport import Hits, Pos
@@ -60,6 +61,7 @@ class LogWindow(Canvas, can_focus=True):
         self._seen_head = 0
         self._later: Timer | None = None
         self._held: Timer | None = None
+        self._settling: Timer | None = None
 
     # What is shown
 
@@ -74,6 +76,7 @@ class LogWindow(Canvas, can_focus=True):
             self._numbers = []
         if state is not None:
             state.feed.on_change = self._arrived
+            self._settle_later(state)
             self.sync()
         else:
             self.redraw()
@@ -84,9 +87,8 @@ class LogWindow(Canvas, can_focus=True):
         if state is None:
             return
         if not change.heads.isdisjoint(state.tasks):
-            for finder in (state.search, state.filter):
-                if finder is not None:
-                    finder.extend()
+            state.extend()
+            self._settle_later(state)
             self._grown(state)
         elif change.link or not change.tasks.isdisjoint(state.tasks):
             self.sync()
@@ -253,6 +255,21 @@ class LogWindow(Canvas, can_focus=True):
             self.sync()
         elif self._later is None:
             self._later = self.set_timer(wait, self._sync_later)
+
+    def _settle_later(self, state: LogState) -> None:
+        """Nobody tells when the order of a merged log's newest lines has become final: look once more."""
+        if state.feed.merged:
+            if self._settling is not None:
+                self._settling.reset()
+            else:
+                self._settling = self.set_timer(SETTLES, self._settled)
+
+    def _settled(self) -> None:
+        self._settling = None
+        if (state := self.state) is not None and state.feed.merged and self.screen.is_current:
+            state.feed.moved(state.feed.head)
+            state.extend()
+            self.sync()
 
     def _sync_later(self) -> None:
         self._later = None
