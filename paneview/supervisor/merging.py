@@ -16,6 +16,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from paneview.store.match import Query
+from paneview.store.pieces import LINE_KEPT
 from paneview.store.reader import Line, LogReader
 from paneview.store.search import Search, find_lines
 from paneview.store.snapshot import Span
@@ -72,13 +73,17 @@ class Merged:
         """Numbers of matching lines from ``start`` on, and where to go on; None where there is no more."""
         begin, end = self.bounds
         start = (end - 1 if back else begin) if start is None else max(begin, min(start, end - 1))
+        if not back and end - start <= NEAR_END:
+            near = self.lines(start, end - start, LINE_KEPT)
+            matching = [one.number for one in near if query.matches(one.line.raw)]
+            return matching[:limit], matching[limit] if len(matching) > limit else None
         found = self.lines(start, 1, 0)
         if not found:
             return [], None
         hits: list[int] = []
         frontier: int | None = None
         for task in self._tasks:
-            at = self._number_at(task, found[0].line.ts, after=back)
+            at = self._standing(task, found[0].line) + (back and task == found[0].line.task)
             search = Search(query, newest_first=back, limit=limit, start=at, max_bytes=0)
             numbers, following = find_lines(self._reader, task, search)
             hits += [self._number_of(task, number) for number in numbers]
@@ -93,6 +98,17 @@ class Merged:
         if len(beyond) > limit:
             return beyond[:limit], beyond[limit]
         return beyond, frontier
+
+    def settled(self) -> int:
+        """The first line that may still grow or get another number."""
+        young = time.time() - SETTLES
+        found = sum(self._number_at(task, young) for task in self._tasks)
+        for task, (_, end) in self._bounds.items():
+            source = self._reader.lines_of(task)
+            whole = source.whole_lines()[1] if source is not None else end
+            if whole < end:
+                found = min(found, self._number_of(task, whole))
+        return found
 
     def _read(self, starts: Mapping[str, int], count: int, max_bytes: int) -> list[Line]:
         lines = [
@@ -125,12 +141,14 @@ class Merged:
         found = self._reader.lines(task, number, 1, max_bytes=0)
         if not found:
             return number + sum(end for other, (_, end) in self._bounds.items() if other != task)
-        ts, place = found[0].ts, self._tasks.index(task)
-        return number + sum(
-            self._number_at(other, ts, after=at < place)
-            for at, other in enumerate(self._tasks)
-            if other != task
-        )
+        return number + sum(self._standing(other, found[0]) for other in self._tasks if other != task)
+
+    def _standing(self, task: str, line: Line) -> int:
+        """How far the task's log had come when this line came: the number of its next one. Of lines of the same time
+        those of an earlier task come first."""
+        if task == line.task:
+            return line.number
+        return self._number_at(task, line.ts, after=self._tasks.index(task) < self._tasks.index(line.task))
 
     def _number_at(self, task: str, ts: float, *, after: bool = False) -> int:
         """The task's first line that came at this time or later; ``after``: later."""
@@ -155,7 +173,9 @@ class Merged:
 def merged_find(
     reader: LogReader, tasks: Sequence[str], query: Query, args: Mapping[str, Any], limit: int
 ) -> dict[str, Any]:
-    """The reply to a search through a merged log."""
+    """The reply to a search through a merged log; from line ``settled`` on it may find something else next time."""
     back = args["direction"] == "back"
-    hits, following = Merged(reader, tasks).find(query, args["start"], back=back, limit=limit)
-    return {"hits": hits, "next": following}
+    merged = Merged(reader, tasks)
+    settled = merged.settled()
+    hits, following = merged.find(query, args["start"], back=back, limit=limit)
+    return {"hits": hits, "next": following, "settled": settled}

@@ -19,6 +19,7 @@ from paneview.tui.viewport import Hits
 
 BATCH = 2000
 MOST_HITS = 200_000
+LOOKED_BACK = 500  # lines of a merged log at most that are looked at again because they have not settled
 _SPECIAL = re.compile(r"[\\.^$*+?{}\[\]|()]")
 
 
@@ -58,7 +59,7 @@ class Finder:
         self.wrapped = ""
         self._on_change = on_change
         self._hits = Hits()
-        self._scanned = feed.head
+        self._scanned = self._settled = feed.head
         self._grown = False  # since it was last looked
         self._collecting: asyncio.Task[None] | None = None
         self._stepping: asyncio.Task[None] | None = None
@@ -175,6 +176,7 @@ class Finder:
                 reply = await self.feed.find(
                     start=following, direction="back", limit=BATCH, **self.query.args()
                 )
+                self._settled = min(self._settled, reply.get("settled", self._settled))
                 self._hits = Hits([*sorted(reply["hits"]), *self.hits.numbers])
                 following = reply["next"]
                 self.complete = following is None
@@ -186,12 +188,16 @@ class Finder:
             await self._extend()
 
     async def _extend(self) -> None:
-        """All hits in what has come, beginning with the line that was the last one: it may have grown."""
+        """All hits in what has come, beginning with what may have grown or moved since it was looked at."""
         try:
             while self._grown:
                 self._grown = False
                 head = self.feed.head
-                following: int | None = max(self.feed.first, min(self._scanned, head) - 1)
+                last = min(self._scanned, head) - 1
+                following: int | None = max(
+                    self.feed.first, min(last, max(self._settled, head - LOOKED_BACK))
+                )
+                self._settled = head
                 while following is not None:
                     following = await self._renew(following)
                     self._scanned = head if following is None else following
@@ -203,6 +209,7 @@ class Finder:
         """Find the hits from ``start`` on anew, a batch of them; returns where to go on."""
         reply = await self.feed.find(start=start, direction="forward", limit=BATCH, **self.query.args())
         found, following = reply["hits"], reply["next"]
+        self._settled = min(self._settled, reply.get("settled", self._settled))
         numbers = self.hits.numbers
         begin = bisect_left(numbers, start)
         end = len(numbers) if following is None else bisect_left(numbers, following)

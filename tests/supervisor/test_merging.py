@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import time
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -15,6 +16,7 @@ from paneview.store.match import Query
 from paneview.store.reader import LogReader
 from paneview.store.writer import LogWriter, When
 from paneview.supervisor.merging import Merged
+from tests.store.helpers import Filled
 
 TASKS = ("api", "web", "job")
 COUNTS = {"api": 9_000, "web": 3_000, "job": 40}
@@ -69,3 +71,41 @@ def test_a_search_finds_every_hit_once_and_in_order(written: tuple[LogReader, li
         hits, following = Merged(reader, TASKS).find(Query("rare"), following, back=back, limit=3)
         found += hits
     assert found == (wanted[::-1] if back else wanted)
+
+
+@pytest.mark.parametrize("back", [True, False])
+def test_a_search_goes_through_many_lines_of_one_moment(tmp_path: Path, back: bool) -> None:
+    """A burst is stored with one time: the search goes on inside it, and comes to an end."""
+    count = 3_000
+    (tmp_path / "spool").mkdir()
+    filled = Filled(tmp_path)
+    for run, task in enumerate(("api", "web"), start=1):
+        filled.write(task, b"".join(b"line %d\n" % number for number in range(count)), run=run)
+    merged = Merged(filled.reader, ("api", "web"))
+    following: int | None = 2 * count - 1 if back else 0
+    found: list[int] = []
+    for _ in range(2 * count // 200 + 2):
+        if following is not None:
+            hits, following = merged.find(Query("line"), following, back=back, limit=200)
+            found += hits
+    filled.close()
+    assert following is None
+    assert sorted(found) == list(range(2 * count))
+    assert found == sorted(found, reverse=back)
+
+
+def test_what_may_still_change_is_told(tmp_path: Path) -> None:
+    (tmp_path / "spool").mkdir()
+    filled = Filled(tmp_path)
+    filled.write("api", b"old\nold\n", ts=time.time() - 60, run=1)
+    filled.write("web", b"half", ts=time.time() - 50, run=2)
+    filled.write("api", b"old\n", ts=time.time() - 40, run=1)
+    assert Merged(filled.reader, ("api", "web")).settled() == 2  # the line of web may grow
+    filled.write("web", b"whole\n", ts=time.time() - 30, run=2)
+    merged = Merged(filled.reader, ("api", "web"))
+    assert merged.settled() == 4
+    filled.write("api", b"new\n", ts=time.time(), run=1)
+    merged = Merged(filled.reader, ("api", "web"))
+    assert merged.settled() == 4
+    assert [one.unsettled for one in merged.lines(0, 10, 100)] == [False, False, True, False, True]
+    filled.close()

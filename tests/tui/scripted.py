@@ -190,7 +190,9 @@ class Supervisor:
         regex: bool,
         ignore_case: bool,
     ) -> dict[str, Any]:
-        lines = self.logs.get(task, [])
+        merged = "+" in task
+        lines = [line for *_, line in self._merged(task)] if merged else self.logs.get(task, [])
+        more = {"settled": max(0, len(lines) - 20)} if merged else {}
         find = re.compile(
             pattern if regex else re.escape(pattern), re.IGNORECASE if ignore_case else 0
         ).search
@@ -205,8 +207,9 @@ class Supervisor:
                 hits.append(number)
                 if len(hits) == limit:
                     following = number + (-1 if direction == "back" else 1)
-                    return {"hits": hits, "next": following if self.first <= following < len(lines) else None}
-        return {"hits": hits, "next": None}
+                    more_of_it = following if self.first <= following < len(lines) else None
+                    return {"hits": hits, "next": more_of_it, **more}
+        return {"hits": hits, "next": None, **more}
 
 
 def raise_no_supervisor() -> None:

@@ -59,6 +59,23 @@ async def test_a_merged_line_that_gets_another_place_is_shown_once(keys: list[st
         assert [line.rstrip(" ▐") for line in shown] == names[first : first + len(shown)]
 
 
+async def test_a_filter_of_a_merged_log_finds_a_line_that_grows_among_others() -> None:
+    supervisor = three()
+    supervisor.logs["web"] = [*supervisor.logs["web"][:34], "web goes "]
+    async with running(supervisor) as pilot:
+        await mark_two_and_merge(pilot)
+        await pilot.press("ampersand", *"web goes on", "enter")
+        await eventually(lambda: "no match" in text(pilot, "#log"))
+        supervisor.logs["web"][-1] = "web goes on"
+        supervisor.write("api", "api says 40")
+        await eventually(lambda: "web web goes on" in text(pilot, "#log"))
+        supervisor.logs["web"].insert(0, "web says more")  # so the line comes later among the others
+        supervisor.write("web")
+        await settled(pilot)
+        await eventually(lambda: "web web goes on" in text(pilot, "#log"))
+        assert "&web goes on 1 matches" in text(pilot, "#log")
+
+
 async def test_the_order_of_a_merged_log_is_looked_at_once_more_when_it_is_final(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
