@@ -131,9 +131,33 @@ def _edit(
             raise ConfigError(
                 Problem(str(path), None, None, "does not exist", "'paneview init' writes it")
             ) from error
-        content = change(text, data).encode()
-        parse_project(content, path, os.environ if environ is None else environ)
+        changed = change(text, data)
+        try:
+            content = changed.encode()
+        except UnicodeEncodeError as error:
+            raise ConfigError(
+                Problem(str(path), None, None, "what is to be written is not UTF-8 text")
+            ) from error
+        try:
+            parse_project(content, path, os.environ if environ is None else environ)
+        except ConfigError as error:
+            raise ConfigError(
+                *(_as_it_stands(problem, text, changed) for problem in error.problems)
+            ) from error
         replace_file(target, content)
+
+
+def _as_it_stands(problem: Problem, text: str, changed: str) -> Problem:
+    """A problem of the changed text, with its place in the text as it still stands; what is new has none there."""
+    if problem.line is None:
+        return problem
+    old, new = text.splitlines(), changed.splitlines()
+    line, more = problem.line, len(new) - len(old)
+    if old[:line] != new[:line]:
+        if old[line - more - 1 :] != new[line - 1 :]:
+            return Problem(problem.file, None, None, problem.message, problem.hint)
+        line -= more
+    return Problem(problem.file, line, problem.column, problem.message, problem.hint)
 
 
 @contextmanager

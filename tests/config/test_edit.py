@@ -141,6 +141,23 @@ def test_what_others_need_is_not_removed(file: Path) -> None:
         remove_task(file, "a", {})
 
 
+def test_mistakes_are_told_where_they_stand_in_the_file_as_it_is(file: Path) -> None:
+    with pytest.raises(ConfigError) as error:
+        add_task(file, "new", {"command": "x", "cwd": "nosuch"}, {})
+    assert str(error.value) == f"{file}: task 'new': cwd '{file.parent}/nosuch' does not exist"
+    file.write_text(FILE.replace('command = "serve"', 'command = "serve"\ndepends_on = ["db"]'))
+    with pytest.raises(ConfigError) as error:
+        remove_task(file, "db", {})
+    (problem,) = error.value.problems
+    assert problem.line == 11, "the line before the task is gone"
+
+
+def test_what_is_no_text_is_refused(file: Path) -> None:
+    with pytest.raises(ConfigError, match="not UTF-8 text"):
+        add_task(file, "new", {"command": "a\udcffb"}, {})
+    assert file.read_text() == FILE
+
+
 def test_unknown_name(file: Path) -> None:
     with pytest.raises(ConfigError, match=r"Task 'wbe' not found in config \(did you mean 'web'\?\)"):
         remove_task(file, "wbe", {})
