@@ -79,6 +79,10 @@ class LogReading:
         """
         return await self._pages.run(lambda reader: _new_lines(reader, task, run, first))
 
+    async def tasks(self) -> list[str]:
+        """The tasks that have a log, those that are no longer in the file included."""
+        return await self._pages.run(lambda reader: reader.tasks())
+
     async def clean(self, tasks: Sequence[str] | None) -> None:
         """Forget the stored lines of these tasks, or of all."""
         for task in tasks if tasks is not None else [None]:

@@ -185,8 +185,12 @@ class Requests:
         return await self._reading.find(self._log(args["task"]), args)
 
     async def logs_clean(self, args: Args, _client: ClientInfo) -> Reply:
-        """Forget stored lines."""
-        names = self._names(args)
+        """Forget stored lines, also those of tasks that are no longer in the file."""
+        left = [name for name in await self._reading.tasks() if name not in self._supervisor.units]
+        if args["tasks"] is None:
+            names = [*self._supervisor.units, *left]
+        else:
+            names = [name if name in left else self._supervisor.unit(name).name for name in args["tasks"]]
         try:
             await self._reading.clean(names if args["tasks"] is not None else None)
         except StoreError as error:

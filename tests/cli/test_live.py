@@ -138,6 +138,9 @@ def test_every_command_prints_its_shape(live: Path) -> None:
     removed = typed("remove", "late")
     assert (removed["task"], removed["action"]) == ("late", "removed")
     assert "late" not in [one["name"] for one in typed("status")["tasks"]]
+    assert ask(live, "logs-clean", "late")["results"][0]["task"] == "late", "its log is there still"
+    assert {one["task"] for one in ask(live, "logs-clean")["results"]} == {"db", "web", "job", "late"}
+    ask(live, "logs-clean", "never", status=1)
     assert typed("reload")["changed"] == []
     exported = typed("export", "--output", "out.jsonl")
     assert exported["records"] == len((live / "out.jsonl").read_text().splitlines()) > 5
