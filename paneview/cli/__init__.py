@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import os
 import sys
+from io import TextIOWrapper
 
-from paneview.cli.errors import CliError, UsageError
+from paneview.cli.errors import FAILED, CliError, UsageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one command line and return its exit status: 0, 1 failed, 2 bad usage or file, 3 no supervisor."""
     arguments = sys.argv[1:] if argv is None else list(argv)
     as_json = "--json" in arguments
+    _open_streams()
     try:
         try:
             from paneview.cli.verbs import PARSER  # noqa: PLC0415
@@ -36,11 +38,32 @@ def main(argv: Sequence[str] | None = None) -> int:
         except Exception as error:  # noqa: BLE001 - told, or raised again
             status = _tell(error, as_json)
         sys.stdout.flush()
-    except BrokenPipeError:
-        # The reader of our output has gone. What Python writes at its end must not fail again.
+    except OSError as error:
+        # What Python writes at its end must not fail again.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
+        if isinstance(error, BrokenPipeError):  # the reader of our output has gone
+            return 0
+        try:  # noqa: SIM105 - contextlib takes longer to load than we do
+            print(f"paneview: the output could not be written: {error.strerror or error}", file=sys.stderr)
+        except OSError:
+            pass
+        return FAILED
     return status
+
+
+def _open_streams() -> None:
+    """A standard stream that is closed is /dev/null, and what an encoding lacks is written as an escape.
+
+    Python would print errors to standard output where there is no other, and give the number of a closed stream to the
+    next file it opens.
+    """
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        if getattr(sys, name) is None:
+            opened = os.open(os.devnull, os.O_RDWR)
+            os.set_inheritable(opened, opened == number)
+            setattr(sys, name, open(opened, "w" if number else "r", encoding="utf-8"))  # noqa: SIM115
+    if sys.stdout.errors in ("strict", "surrogateescape") and isinstance(sys.stdout, TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
 
 
 def _run(call: Call) -> int:

@@ -112,9 +112,11 @@ def _payload(call: Call) -> Any:
     if text is None:
         return None
     try:
-        return json.loads(sys.stdin.read() if text == "-" else text)
-    except ValueError as error:
+        payload = json.loads(text_of(["-"]) if text == "-" else text)
+        json.dumps(payload, allow_nan=False)  # which Python reads, and JSON has not
+    except (ValueError, RecursionError) as error:
         raise UsageError(f"--payload is no JSON: {error}", """such as '{"text": "…"}'""") from None
+    return payload
 
 
 def _print_one(call: Call, broker: Broker, job: NewJob) -> int:

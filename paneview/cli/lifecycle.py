@@ -9,6 +9,7 @@ import time
 from paneview.cli import place
 from paneview.cli.errors import FAILED, CliError, UsageError
 from paneview.cli.output import clean, complain, print_json
+from paneview.cli.parser import DIGITS
 from paneview.control.errors import ControlError, NoSupervisor
 
 TYPE_CHECKING = False
@@ -78,6 +79,8 @@ def scale(call: Call) -> int:
     name, number = call.words
     if not (number.isascii() and number.isdigit()):
         raise UsageError(f"'scale' needs a whole number of replicas, not {number!r}")
+    if len(number) > DIGITS:
+        raise UsageError(f"'scale' needs a whole number of at most {DIGITS} digits")
     reply = place.find(call).ask("scale", {"task": name, "replicas": int(number)}, timeout=None)
     print_reply(call, {"task": name, "action": "scaled", **reply}, "")
     return 0

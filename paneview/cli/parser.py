@@ -18,6 +18,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
+DIGITS = 12  # of a number; SQLite takes 18, and Python needs long for thousands
+
 
 class Option:
     """One option: its spellings, the value it takes (None: it is a flag), and one line of help.
@@ -135,6 +137,8 @@ class Call:
             return None
         if not (value.isascii() and value.isdigit()):
             raise UsageError(f"--{key} needs a whole number of 0 or more, not {value!r}")
+        if len(value) > DIGITS:
+            raise UsageError(f"--{key} needs a whole number of at most {DIGITS} digits")
         return int(value)
 
 

@@ -38,6 +38,9 @@ SHOWN = [verb for verb in (OPEN, *VERBS) if not verb.hidden]
         ("reload", 3, "no supervisor is running"),
         ("logs --fllow", 2, "did you mean --follow"),
         ("logs -n many", 2, "whole number"),
+        ("logs -n 99999999999999999999", 2, "at most 12 digits"),
+        ("events -n 99999999999999999999", 2, "at most 12 digits"),
+        ("scale web 99999999999999999999", 2, "at most 12 digits"),
         ("events --since noon", 2, "does not understand"),
         ("scale web many", 2, "whole number"),
         ("statsu", 2, "did you mean 'paneview status'"),
@@ -126,6 +129,47 @@ def test_a_reader_that_goes_away_is_no_error(project: Path) -> None:
         check=False,
     )
     assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.parametrize(
+    ("line", "status", "out", "err"),
+    [
+        ("check >&-", 0, "", ""),
+        ("check --json >&-", 0, "", ""),
+        ("stop >&-", 3, "", "no supervisor is running"),
+        ("submit - <&-", 2, "", "the text is empty"),
+        ("ask - <&-", 2, "", "is empty"),
+        ("dispatch any ping --payload - <&-", 2, "", "--payload is no JSON"),
+        ("statsu 2>&-", 2, "", ""),
+        ("check <&- >&- 2>&-", 0, "", ""),
+        ("check --json >/dev/full", 1, "", "could not be written: No space left on device"),
+        ("schema >/dev/full", 1, "", "No space left on device"),
+        ("statsu 2>/dev/full", 1, "", ""),
+    ],
+)
+def test_streams_that_are_closed_or_full(project: Path, line: str, status: int, out: str, err: str) -> None:
+    done = subprocess.run(
+        ["bash", "-c", f"{' '.join(COMMAND)} {line}"],
+        cwd=project,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stdout) == (status, out)
+    assert err in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_what_an_encoding_lacks_is_written_as_an_escape(project: Path) -> None:
+    done = apart("status", cwd=project, env={"PYTHONIOENCODING": "latin-1"})
+    assert (done.status, done.err) == (0, "")
+    assert "\\u25cb idle" in done.out
+
+
+def test_an_argument_that_is_no_text_is_told(project: Path) -> None:
+    done = apart("add", "x", "a\udcffb", cwd=project)
+    assert done.status == 2
+    assert "not UTF-8" in done.err
 
 
 @pytest.mark.parametrize("verb", SHOWN, ids=lambda verb: verb.name)
