@@ -22,6 +22,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+from hypothesis import HealthCheck, settings
 
 from tests import prepared
 from tests.harness import MARKER, Sandbox, end_all, marked
@@ -69,6 +70,9 @@ def pytest_configure(config: pytest.Config) -> None:
             # We go on ignoring the other two: unlike that, a handler that does nothing is not inherited.
             signal.signal(number, signal.default_int_handler if number == signal.SIGINT else lambda *_: None)
     gc.disable()
+    # On a machine that others use, too, no example is too slow.
+    settings.register_profile("shared", suppress_health_check=[HealthCheck.too_slow])
+    settings.load_profile("shared")
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:

@@ -95,6 +95,7 @@ class IngestEngine:
         """
         if not self._torn:
             return
+        self._db.close()
         prepare(self._path, log_schema.MIGRATIONS, pragmas=log_schema.PRAGMAS)
         self._connect()
         with self._writer.transaction():
@@ -244,11 +245,9 @@ class IngestEngine:
         for stream in self._streams.values():
             if stream.dirty and (rush or stream.next_look <= now) and stream.look(now, wall):
                 self._grown.add(stream.task)
-        if rush or any(self._is_due(state, now) for state in self._tasks.values()):
+        if rush or any(state.is_due(now) for state in self._tasks.values()):
             horizon = NEVER if rush else now + GATHER
-            self._store(
-                [state for state in self._tasks.values() if self._is_due(state, horizon)], now, horizon
-            )
+            self._store([state for state in self._tasks.values() if state.is_due(horizon)], now, horizon)
         while self._grown:
             self._tell(self._state(self._grown.pop()))
 
@@ -305,15 +304,6 @@ class IngestEngine:
     def _state(self, task: str) -> TaskState:
         return self._tasks.setdefault(task, TaskState(task))
 
-    @staticmethod
-    def _is_due(state: TaskState, now: float) -> bool:
-        if state.notes or any(stream.store_by <= now < NEVER for stream in state.streams):
-            return True
-        # What a run has printed must be stored before anything of the next one.
-        return any(stream.seen for stream in state.streams[:-1]) or (
-            now == NEVER and any(stream.dirty or stream.store_by < NEVER for stream in state.streams)
-        )
-
     def _stored(self, step: Step, now: float, wall: float) -> None:
         stream, taken = step.stream, step.taken
         if len(taken.data) + taken.rest > stream.seen:
@@ -333,15 +323,7 @@ class IngestEngine:
 
     def _tell(self, state: TaskState) -> None:
         """Note where the task's log ends for everyone, what is only seen included."""
-        task = self._writer.task(state.name)
-        line, inside = task.next, task.part > 0
-        holder = (task.run, task.segment)
-        for stream in state.streams:
-            if stream.seen:
-                if inside and holder != (stream.run, stream.segment):
-                    line += 1
-                line, inside = line + stream.seen_lines, stream.seen_open
-                holder = (stream.run, stream.segment)
+        line, inside = state.seen_end(self._writer.task(state.name))
         self.heads[state.name] = line + inside
         if inside:
             self.unfinished.add(state.name)

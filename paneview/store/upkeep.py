@@ -15,7 +15,7 @@ from msgspec import Struct, field
 
 from paneview.store.limits import LogLimits
 from paneview.store.spool import Key
-from paneview.store.stream import Stream
+from paneview.store.stream import NEVER, Stream
 from paneview.store.textlog import TextLog
 from paneview.store.writer import LogWriter, TaskLog
 
@@ -56,6 +56,27 @@ class TaskState(Struct):
             self.close_text()
             self.text_behind, self.text_retry = True, 0.0
         self.limits, self.trimming = limits, True
+
+    def is_due(self, now: float) -> bool:
+        """Whether something of it is to be stored by now (monotonic); at `NEVER`, whether there is anything at all."""
+        if self.notes or any(stream.store_by <= now < NEVER for stream in self.streams):
+            return True
+        # What a run has printed must be stored before anything of the next one.
+        return any(stream.seen for stream in self.streams[:-1]) or (
+            now == NEVER and any(stream.dirty or stream.store_by < NEVER for stream in self.streams)
+        )
+
+    def seen_end(self, task: TaskLog) -> tuple[int, bool]:
+        """The line after the last whole one, stored or only seen, and whether one that is not whole follows."""
+        line, inside = task.next, task.part > 0
+        holder = (task.run, task.segment)
+        for stream in self.streams:
+            if stream.seen:
+                if inside and holder != (stream.run, stream.segment):
+                    line += 1
+                line, inside = line + stream.seen_lines, stream.seen_open
+                holder = (stream.run, stream.segment)
+        return line, inside
 
     def close_text(self) -> None:
         """Close the text file, if there is one."""
