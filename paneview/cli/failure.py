@@ -32,6 +32,14 @@ def explain(error: Exception) -> CliError | None:
         loaded = sys.modules.get(module)  # not loaded: then it is none of its errors
         if loaded is not None and isinstance(error, getattr(loaded, name)):
             return CliError(str(error), status, code=code)
+    return _of_the_system(error)
+
+
+def _of_the_system(error: Exception) -> CliError | None:
+    if isinstance(error, UnicodeEncodeError) and not error.object[error.start : error.end].isprintable():
+        # Bytes of an argument or of a file's name; a text of ours has none of what UTF-8 lacks.
+        wrong = error.object[error.start : error.end]
+        return CliError(f"what was given is not UTF-8 text: {wrong!r}", USAGE, code="bad_request")
     if isinstance(error, OSError) and not isinstance(error, BrokenPipeError):
         place = f"{error.filename}: " if error.filename else ""
         return CliError(f"{place}{error.strerror or error}", code="system")

@@ -167,9 +167,10 @@ def test_what_an_encoding_lacks_is_written_as_an_escape(project: Path) -> None:
 
 
 def test_an_argument_that_is_no_text_is_told(project: Path) -> None:
-    done = apart("add", "x", "a\udcffb", cwd=project)
-    assert done.status == 2
-    assert "not UTF-8" in done.err
+    for words in (["add", "x"], ["job"]):
+        done = apart(*words, "a\udcffb", cwd=project)
+        assert done.status == 2
+        assert "not UTF-8" in done.err
 
 
 @pytest.mark.parametrize("verb", SHOWN, ids=lambda verb: verb.name)
