@@ -27,6 +27,8 @@ from paneview.config.roles import Agents
 from paneview.config.runners import RoleTable, RunnerTable
 from paneview.config.workflows import WorkflowTable
 
+MOST_REPLICAS = 1000
+
 Condition = Literal["started", "healthy", "completed"]
 RestartPolicy = Literal["no", "on-failure", "always"]
 StopSignal = Literal["SIGINT", "SIGTERM", "SIGQUIT", "SIGHUP", "SIGUSR1", "SIGUSR2", "SIGWINCH", "SIGKILL"]
@@ -191,7 +193,7 @@ class TaskTable(TaskFields, frozen=True, kw_only=True):
     1024)."""
     log_max_age: Positive | NotBlank | None = None
     """Output older than this is removed: seconds, or with s, m, h, d or w. Default: no limit but the size."""
-    replicas: Annotated[int, Meta(ge=1, le=1000)] | None = None
+    replicas: Annotated[int, Meta(ge=1, le=MOST_REPLICAS)] | None = None
     """Run this many, as NAME.1 to NAME.N, each with its number in PANEVIEW_REPLICA."""
 
 
@@ -210,7 +212,7 @@ class WorkerTable(Model, frozen=True, kw_only=True):
     """Python modules with handlers for own kinds of jobs, found from `cwd`."""
     allow: list[NotBlank] = []
     """Folders in which, or below which, a job may ask to run, relative to this file's folder. Default: `cwd`."""
-    replicas: Annotated[int, Meta(ge=1, le=1000)] | None = None
+    replicas: Annotated[int, Meta(ge=1, le=MOST_REPLICAS)] | None = None
     """Run this many, as NAME.1 to NAME.N."""
     description: str = ""
     """What the worker is for, shown beside its name."""

@@ -18,7 +18,7 @@ from msgspec.structs import replace
 from paneview.config.edit import replace_task, task_text
 from paneview.config.errors import ConfigError, Problem
 from paneview.config.load import load_project
-from paneview.config.models import Project, Task
+from paneview.config.models import MOST_REPLICAS, Project, Task
 from paneview.control.errors import ControlError
 from paneview.rules.states import Emit, Phase
 from paneview.supervisor.journal import Journal
@@ -51,9 +51,11 @@ class Reloader:
             return _all_done(await self._reload(by, self._replicas))
 
     async def scale(self, task: str, replicas: int, by: str) -> Reply:
-        """Run ``replicas`` of a task, from 1. Raises ControlError."""
+        """Run ``replicas`` of a task, from 1 to `MOST_REPLICAS`. Raises ControlError."""
         if replicas < 1:
             raise ControlError("a task has at least one replica; `stop` it to run none", "bad_request")
+        if replicas > MOST_REPLICAS:
+            raise ControlError(f"a task has at most {MOST_REPLICAS} replicas, not {replicas}", "bad_request")
         bases = {one.base_name for one in self._supervisor.project.tasks.values() if one.replica is not None}
         if task not in bases:
             hint = f"; scalable are: {', '.join(sorted(bases))}" if bases else "; no task has `replicas`"

@@ -153,6 +153,8 @@ def test_replicas_and_scale(project):
     assert p.task("w.3")["state"] == "running", "scaling survives the supervisor"
     p.call("scale", task="w", replicas=1)
     assert [task["name"] for task in p.call("status")["tasks"]] == ["w.1", "after"]
+    with pytest.raises(ControlError, match="at most 1000 replicas"):
+        p.call("scale", task="w", replicas=1001)
     with pytest.raises(ControlError, match="has no replicas"):
         p.call("scale", task="after", replicas=2)
 
