@@ -282,7 +282,8 @@ class Unit:
         self.row = row = replace(row, cause=self.state.cause)
         self._take(live)
         self.feed(Spawned(run), row)
-        if self.state.phase is Phase.RUNNING and task.definition_key() != self.task.definition_key():
+        edited = task is not self.task and task.definition_key() != self.task.definition_key()
+        if edited and self.state.phase is Phase.RUNNING:
             self.feed(Restart("file change"))  # it meant nothing before there was a run
         if error_text := await self._services.hooks.after("after_start", task, run):
             self._services.journal.note_task(self.name, run, "hook_failed", error_text, hook="after_start")
