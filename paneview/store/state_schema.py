@@ -146,7 +146,9 @@ def encoded(data: Mapping[str, Any]) -> str:
 
 def _storable(value: Any) -> Any:
     """Text without halves of surrogate pairs, which names of files and clients may hold and UTF-8 has no bytes for."""
-    return value.encode("utf-8", "replace").decode() if isinstance(value, str) else value
+    if not isinstance(value, str) or value.isascii():
+        return value
+    return value.encode("utf-8", "replace").decode()
 
 
 def read_tasks(connection: sqlite3.Connection) -> dict[str, dict[str, Any]]:
