@@ -31,7 +31,9 @@ def next_time(expression: str, after: float) -> float | None:
     """
     start = datetime.fromtimestamp(after, _local_zone())
     try:
-        return next(CronSim(_MACROS.get(expression.strip().lower(), expression), start)).timestamp()
+        found = CronSim(_MACROS.get(expression.strip().lower(), expression), start)
+        # It begins with the time on the clock, which in the hour that comes a second time may have been an hour ago.
+        return next(moment for when in found if (moment := when.timestamp()) > after)
     except CronSimError as error:
         reason = str(error)[:1].lower() + str(error)[1:]
         raise ValueError(f"{expression!r} is not a cron expression: {reason}") from error

@@ -52,9 +52,11 @@ class Schedules:
         for name in [name for name in self.next if name not in scheduled]:
             del self.next[name]
         for name, expression in scheduled.items():
-            known = self.next.get(name)
+            known, due = self.next.get(name), next_time(expression, now)
+            if due is None or due <= now:  # a time that has passed would be armed and fired without a pause
+                continue
             # Far ahead: the clock was set back, or the expression is another one now.
-            if (due := next_time(expression, now)) is not None and (known is None or known > now):
+            if known is None or known > now:
                 self.next[name] = due
 
     def _fire(self, now: float) -> None:

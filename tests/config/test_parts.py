@@ -11,6 +11,8 @@ from pathlib import Path
 from zoneinfo import ZoneInfo
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from paneview.config.discover import find_file
 from paneview.config.envfile import read_env_file
@@ -106,6 +108,38 @@ class TestSchedule:
             times.append(now)
         steps = {later - earlier for earlier, later in pairwise(times)}
         assert steps == {600.0}
+
+    def test_what_ran_in_the_first_of_the_two_hours_is_not_due_in_the_second(self) -> None:
+        first = self.at("2026-10-25T02:30")
+        assert next_time("30 2 * * *", first - 1) == first
+        assert next_time("30 2 * * *", first + 1800) == self.at("2026-10-26T02:30")
+
+    @given(
+        moment=st.sampled_from(
+            [
+                ("Europe/Berlin", "2026-10-25T01:00+00:00"),
+                ("Europe/Berlin", "2026-03-29T01:00+00:00"),
+                ("America/New_York", "2026-11-01T06:00+00:00"),
+                ("America/Havana", "2026-11-01T05:00+00:00"),  # back to midnight
+                ("Africa/Casablanca", "2026-02-15T02:00+00:00"),
+                ("Australia/Lord_Howe", "2026-04-04T15:00+00:00"),  # by half an hour
+            ]
+        ),
+        offset=st.floats(-7200, 7200),
+        minute=st.sampled_from(["0", "30", "15,45", "*", "*/7"]),
+        hour=st.sampled_from(["0", "1", "2", "1-3", "*", "*/2"]),
+    )
+    @settings(deadline=None)
+    def test_the_next_time_is_always_ahead(
+        self, moment: tuple[str, str], offset: float, minute: str, hour: str
+    ) -> None:
+        zone, change = moment
+        now = datetime.fromisoformat(change).timestamp() + offset
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("TZ", zone)
+            due = next_time(f"{minute} {hour} * * *", now)
+        assert due is not None
+        assert now < due <= now + 2 * 86400
 
     def test_never(self) -> None:
         with pytest.raises(ValueError, match="bad day-of-month"):

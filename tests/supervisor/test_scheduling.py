@@ -66,6 +66,16 @@ def test_one_run_at_each_time_and_no_overlap():
     assert len(unit.fed) == 3
 
 
+def test_a_time_that_has_passed_is_never_armed(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(scheduling, "next_time", lambda _expression, after: after - 1800)
+    unit = Unit()
+    schedules = Schedules(lambda: [unit], Notes())  # type: ignore[list-item,return-value,arg-type]
+    schedules._arm(1_800_000_000.0)
+    schedules._fire(1_800_000_000.0)
+    assert not schedules.next
+    assert not unit.fed
+
+
 async def test_what_the_file_has_gained_is_not_slept_through(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(scheduling, "next_time", lambda _expression, after: after + 0.05)
     units: list[Unit] = []
