@@ -21,6 +21,7 @@ from paneview.config.models import Project
 from paneview.config.secrets import Masker
 from paneview.control.server import ControlServer
 from paneview.rules.states import Lost, Phase, Restart, Start, TaskState
+from paneview.store.database import StoreError
 from paneview.store.ingest import LogIngest
 from paneview.store.rows import Loaded
 from paneview.store.state import StateStore
@@ -75,15 +76,29 @@ class Host:
         self._lost: dict[str, Live] = {}
 
     async def open(self) -> None:
-        """Take charge. Raises TmuxError and its kin, StoreError, OSError."""
-        folder, project = self.folder, self.project
-        key = paths.project_key(project.file)
-        spool, exits = paths.spool_dir(folder), paths.exits_dir(folder)
+        """Take charge. Raises TmuxError and its kin, StoreError, UnsafeSocket, OSError; then nothing is open."""
+        spool, exits = paths.spool_dir(self.folder), paths.exits_dir(self.folder)
         for place in (spool, exits):
             place.mkdir(mode=0o700, exist_ok=True)
-        self.store = await StateStore.open(paths.state_db(folder), on_trouble=self._store_trouble)
-        loaded = await self.store.load()
-        project = self.project = self._scaled(loaded)
+        self.store = await StateStore.open(paths.state_db(self.folder), on_trouble=self._store_trouble)
+        try:
+            loaded = await self.store.load()
+            self._make(loaded, spool, exits)
+        except BaseException:
+            await self.store.close()
+            raise
+        try:
+            await self._begin(loaded)
+        except BaseException as error:
+            with suppress(StoreError):  # what went wrong first is what counts
+                await self._let_go()
+                await self._close_parts(f"cannot supervise: {error}")
+            raise
+
+    def _make(self, loaded: Loaded, spool: Path, exits: Path) -> None:
+        folder, project = self.folder, self._scaled(loaded)
+        key = paths.project_key(project.file)
+        self.project = project
         self.journal = Journal(self.store, self._clock, project.name, loaded.next_run, loaded.next_event)
         places = Places(key, spool, exits)
         hub = ("tail", "-n", "200", "-F", str(paths.supervisor_log(folder)))
@@ -93,7 +108,6 @@ class Host:
         self.ingest = LogIngest(paths.logs_db(folder), spool, on_trouble=self._store_trouble)
         self.logs = RunLogs(self.ingest, self.terminal, self.journal, places)
         self._build(places, key)
-        await self._begin(loaded)
 
     def _scaled(self, loaded: Loaded) -> Project:
         """The project with the numbers of replicas that `scale` has set, as far as its tasks still have any."""
@@ -240,6 +254,12 @@ class Host:
 
     async def close(self, reason: str) -> None:
         """Close everything; tasks go on unless the project was taken down."""
+        await self._let_go()
+        self.journal.note("supervisor_stopped", reason)
+        await self._close_parts(reason)
+
+    async def _let_go(self) -> None:
+        """Do nothing by itself any more."""
         self._closing = True
         self.server.retire()
         for work in self._background:
@@ -248,7 +268,9 @@ class Host:
         self._asker.close()
         await self.supervisor.close()
         await self._strays.close()
-        self.journal.note("supervisor_stopped", reason)
+
+    async def _close_parts(self, reason: str) -> None:
+        """Close what there is, however far it was opened."""
         if self._took_down:
             await self.journal.recorded(self.journal.put_session({"open": False}))
             await self.terminal.destroy()

@@ -24,6 +24,7 @@ from paneview.config import paths
 from paneview.config.errors import ConfigError
 from paneview.config.load import load_project
 from paneview.config.models import Project
+from paneview.control.socketfile import UnsafeSocket
 from paneview.store.database import StoreError
 from paneview.supervisor import logfile
 from paneview.supervisor.host import Host, Options
@@ -75,7 +76,7 @@ async def _serve(
     loop.add_signal_handler(signal.SIGHUP, _terminal_gone)
     try:
         await host.open()
-    except (TmuxError, StoreError, OSError) as error:
+    except (TmuxError, StoreError, UnsafeSocket, OSError) as error:
         logger.error("cannot supervise %s: %s", project.file, error)
         return FAILED
     reason = await host.run()
