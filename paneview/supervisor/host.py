@@ -16,7 +16,7 @@ from msgspec import Struct
 
 from paneview import __version__
 from paneview.config import paths
-from paneview.config.load import load_project
+from paneview.config.errors import ConfigError
 from paneview.config.models import Project
 from paneview.config.secrets import Masker
 from paneview.control.server import ControlServer
@@ -41,6 +41,7 @@ from paneview.supervisor.reading import LogReading
 from paneview.supervisor.reload import Reloader
 from paneview.supervisor.requests import Requests
 from paneview.supervisor.runlogs import RunLogs
+from paneview.supervisor.scaling import ScaledTasks, from_record, load_scaled, outvoted, to_record
 from paneview.supervisor.scheduling import Schedules
 from paneview.supervisor.strays import Strays
 from paneview.supervisor.supervisor import Supervisor
@@ -66,7 +67,7 @@ class Host:
         self.folder = folder
         self._raw_environ = environ
         self._environ = inherited(environ)
-        self._replicas: dict[str, int] = {}
+        self._scaled: ScaledTasks = {}
         self._options = options
         self._clock = Clock()
         self._loop = asyncio.get_running_loop()
@@ -96,9 +97,9 @@ class Host:
             raise
 
     def _make(self, loaded: Loaded, spool: Path, exits: Path) -> None:
-        folder, project = self.folder, self._scaled(loaded)
+        folder, dropped = self.folder, self._scale(loaded)
+        project = self.project
         key = paths.project_key(project.file)
-        self.project = project
         self.journal = Journal(self.store, self._clock, project.name, loaded.next_run, loaded.next_event)
         places = Places(key, spool, exits)
         hub = ("tail", "-n", "200", "-F", str(paths.supervisor_log(folder)))
@@ -108,15 +109,19 @@ class Host:
         self.ingest = LogIngest(paths.logs_db(folder), spool, on_trouble=self._store_trouble)
         self.logs = RunLogs(self.ingest, self.terminal, self.journal, places)
         self._build(places, key)
+        if dropped:
+            self.journal.note("scale_dropped", dropped)
 
-    def _scaled(self, loaded: Loaded) -> Project:
-        """The project with the numbers of replicas that `scale` has set, as far as its tasks still have any."""
-        wanted = loaded.tasks.get(SESSION, {}).get("replicas", {})
-        bases = {task.base_name for task in self.project.tasks.values() if task.replica is not None}
-        self._replicas = {name: count for name, count in wanted.items() if name in bases}
-        if not self._replicas:
-            return self.project
-        return load_project(self.project.file, self._raw_environ, replicas=self._replicas)
+    def _scale(self, loaded: Loaded) -> str:
+        """Have as many replicas as `scale` has set, where that still holds; gives what is to be told if it does not."""
+        if not (wanted := from_record(loaded.tasks.get(SESSION, {}).get("scaled", {}))):
+            return ""
+        try:
+            self.project, self._scaled = load_scaled(self.project.file, self._raw_environ, wanted)
+        except ConfigError as error:  # the file by itself is right: it was read a moment ago
+            return f"what `scale` has set does not fit the file any more, which counts again: {error}"
+        dropped = wanted.keys() - self._scaled.keys()
+        return outvoted(dropped) if dropped else ""
 
     def _build(self, places: Places, key: str) -> None:
         project, journal, clock = self.project, self.journal, self._clock
@@ -135,7 +140,7 @@ class Host:
         journal.mask = self.picture.mask
         self._schedules = Schedules(lambda: list(self.supervisor.units.values()), journal)
         self.picture.next_runs = self._schedules.next
-        self._reloader = Reloader(self.supervisor, journal, self._raw_environ, self._replicas, self._applied)
+        self._reloader = Reloader(self.supervisor, journal, self._raw_environ, self._scaled, self._applied)
         self._adopter = Adopter(
             self.terminal, self.launcher, self.ender, journal, self.logs, places, self._strays
         )
@@ -310,21 +315,21 @@ class Host:
         self._prober.grown(heads)
         self._asker.grown(heads)
 
-    def _applied(self, project: Project, replicas: dict[str, int]) -> None:
+    def _applied(self, project: Project, scaled: ScaledTasks) -> None:
         self.project = project
         self._hooks.project = project.hooks
         self.picture.masker = Masker(project.secret_patterns, project.secret_values)
         self.queue.follow(project)
         self.logs.keep(project.tasks.values())
         self._schedules.changed()
-        self._replicas = replicas
+        self._scaled = scaled
         self._remember()
         self.server.publish_snapshot()
         self._background.append(asyncio.get_running_loop().create_task(self.web.follow(project.websocket)))
 
     def _remember(self) -> Awaitable[None]:
         """What the next supervisor is to know of the session as a whole."""
-        session = {"open": True, "replicas": self._replicas, "websocket_port": self.web.port}
+        session = {"open": True, "scaled": to_record(self._scaled), "websocket_port": self.web.port}
         return self.journal.put_session(session)
 
     async def _watch_file(self) -> None:

@@ -17,11 +17,11 @@ from msgspec.structs import replace
 
 from paneview.config.edit import replace_task, task_text
 from paneview.config.errors import ConfigError, Problem
-from paneview.config.load import load_project
 from paneview.config.models import MOST_REPLICAS, Project, Task
 from paneview.control.errors import ControlError
 from paneview.rules.states import Emit, Phase
 from paneview.supervisor.journal import Journal
+from paneview.supervisor.scaling import ScaledTasks, load_scaled, outvoted
 from paneview.supervisor.supervisor import Refused, Supervisor, at_rest
 
 Reply = dict[str, Any]
@@ -35,20 +35,20 @@ class Reloader:
         supervisor: Supervisor,
         journal: Journal,
         environ: Mapping[str, str],
-        replicas: dict[str, int],
-        applied: Callable[[Project, dict[str, int]], None],
+        scaled: ScaledTasks,
+        applied: Callable[[Project, ScaledTasks], None],
     ) -> None:
         self._supervisor = supervisor
         self._journal = journal
         self._environ = environ
-        self._replicas = replicas
+        self._scaled = scaled
         self._applied = applied
         self._lock = asyncio.Lock()
 
     async def reload(self, by: str) -> Reply:
         """Read the file again and apply it. Raises ControlError (code ``config``) with every mistake in it."""
         async with self._lock:
-            return _all_done(await self._reload(by, self._replicas))
+            return _all_done(await self._reload(by))
 
     async def scale(self, task: str, replicas: int, by: str) -> Reply:
         """Run ``replicas`` of a task, from 1 to `MOST_REPLICAS`. Raises ControlError."""
@@ -56,13 +56,18 @@ class Reloader:
             raise ControlError("a task has at least one replica; `stop` it to run none", "bad_request")
         if replicas > MOST_REPLICAS:
             raise ControlError(f"a task has at most {MOST_REPLICAS} replicas, not {replicas}", "bad_request")
-        bases = {one.base_name for one in self._supervisor.project.tasks.values() if one.replica is not None}
-        if task not in bases:
+        if task not in (bases := self._scalable()):
             hint = f"; scalable are: {', '.join(sorted(bases))}" if bases else "; no task has `replicas`"
             raise ControlError(f"{task!r} has no replicas in the file{hint}", "bad_request")
         async with self._lock:
-            reply = _all_done(await self._reload(by, {**self._replicas, task: replicas}))
+            reply = _all_done(await self._reload(by, {task: replicas}))
+            if task not in self._scalable():
+                raise ControlError(f"{task!r} has no replicas in the file any more", "bad_request")
         return {**reply, "action": "scaled", "task": task, "replicas": replicas}
+
+    def _scalable(self) -> set[str]:
+        tasks = self._supervisor.project.tasks.values()
+        return {task.base_name for task in tasks if task.replica is not None}
 
     async def definition(self, name: str) -> Reply:
         """What the file says about a task, as it stands there. Raises ControlError."""
@@ -84,12 +89,12 @@ class Reloader:
                 await asyncio.to_thread(replace_task, file, name, was, text, self._environ)
             except (ConfigError, OSError) as error:
                 raise ControlError(str(error), "config") from error
-            return await self._reload(by, self._replicas)
+            return await self._reload(by)
 
-    async def _reload(self, by: str, replicas: dict[str, int]) -> Reply:
-        old = self._supervisor.project
+    async def _reload(self, by: str, asked: Mapping[str, int] | None = None) -> Reply:
+        old, before = self._supervisor.project, self._scaled
         try:
-            new = await asyncio.to_thread(load_project, old.file, self._environ, replicas=replicas)
+            new, scaled = await asyncio.to_thread(load_scaled, old.file, self._environ, before, asked)
             self._refuse_moves(old, new)
         except ConfigError as error:
             self._journal.note("config_rejected", str(error), by=by, file=str(old.file))
@@ -99,7 +104,9 @@ class Reloader:
             words = f"{old.file}: reading it failed, which is a defect of paneview: {error!r}"
             self._journal.note("config_rejected", words, by=by, file=str(old.file))
             raise
-        self._replicas = replicas
+        self._scaled = scaled
+        if dropped := before.keys() - scaled.keys():
+            self._journal.note("scale_dropped", outvoted(dropped), by=by, tasks=sorted(dropped))
         return await self._apply(old, new, by)
 
     def _refuse_moves(self, old: Project, new: Project) -> None:
@@ -126,7 +133,7 @@ class Reloader:
         for name in added:
             supervisor.add(new.tasks[name])
         supervisor.reshape(new)
-        self._applied(new, self._replicas)
+        self._applied(new, self._scaled)
         summary = {"added": added, "removed": removed, "changed": changed}
         if added or removed or old != new:
             words = [f"{kind}: {', '.join(names)}" for kind, names in summary.items() if names]

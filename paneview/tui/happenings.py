@@ -57,6 +57,7 @@ _PHRASES: dict[str, tuple[str, str, str]] = {
     "tmux_restored": ("●", "ok", "the tmux server is back"),
     "config_reloaded": ("●", "ok", "configuration reloaded"),
     "change_refused": ("▲", "failed", "goes on as it was"),
+    "scale_dropped": ("▲", "failed", "number of replicas by the file again"),
     "config_rejected": ("✗", "failed", "configuration refused, nothing changed"),
     "queue_lost": ("✗", "failed", "the queue does not answer"),
     "queue_restored": ("●", "ok", "the queue answers again"),

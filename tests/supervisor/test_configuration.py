@@ -159,6 +159,47 @@ def test_replicas_and_scale(project):
         p.call("scale", task="after", replicas=2)
 
 
+SCALED = """
+    [tasks.web]
+    command = "exec sleep 600"
+    replicas = {}
+"""
+
+
+def test_the_file_s_number_of_replicas_counts_again_once_it_is_changed(project):
+    p = project(SCALED.format(2)).serve()
+    p.call("scale", task="web", replicas=3)
+    p.write(SCALED.format(2) + "    description = 'not about the number'")
+    assert p.call("reload")["removed"] == []
+    p.wait("web.3", "running")
+    p.write(SCALED.format(5))
+    p.call("reload")
+    assert [task["name"] for task in p.call("status")["tasks"]] == [f"web.{number}" for number in range(1, 6)]
+    (event,) = p.events("scale_dropped")
+    assert event["detail"]["tasks"] == ["web"]
+    p.call("scale", task="web", replicas=1)
+    p.end_supervisor()
+    p.write(SCALED.format(3))
+    p.serve()
+    p.wait("web.3", "running")
+    assert len(p.events("scale_dropped")) == 2
+
+
+def test_what_scale_has_set_never_keeps_the_next_supervisor_from_the_file(project):
+    p = project(SCALED.format(1)).serve()
+    p.call("scale", task="web", replicas=3)
+    p.kill_supervisor()
+    p.write(SCALED.format(1) + f"    port = {free_port()}")
+    p.serve()
+    p.wait("web.1", "running")
+    assert [task["name"] for task in p.call("status")["tasks"]] == ["web.1"]
+    assert "can't be shared by replicas" in p.events("scale_dropped")[0]["cause"]
+    with pytest.raises(ControlError, match="with the replicas that `scale` has set: web 2"):
+        p.call("scale", task="web", replicas=2)
+    p.call("down")
+    assert p.process.wait(20) == 0
+
+
 def test_health_failing_restarts_with_the_reason(project):
     p = project("""
         [tasks.t]
