@@ -1,7 +1,9 @@
 """Shell completion. The scripts know nothing: they ask ``paneview __complete`` for the words that fit.
 
 So the candidates come from the table of verbs, and task names from the running supervisor or, when none runs,
-from the file itself, read as bare TOML: a file with a mistake still completes.
+from the file itself, read as bare TOML: a file with a mistake still completes. A file may be a stranger's, so nothing
+that it says is ever expanded by a shell: bash takes the words line by line, since ``compgen -W`` would run what is in
+them (and bash 3.2 of macOS has no ``mapfile``), and what could not be a task's name is not offered.
 """
 
 from __future__ import annotations
@@ -19,13 +21,17 @@ if TYPE_CHECKING:
 _SCRIPTS = {
     "bash": r"""
 _paneview() {
-    local IFS=$'\n' found
+    local found word
     found=$(paneview __complete -- "${COMP_WORDS[@]:1:COMP_CWORD}" 2>/dev/null)
     if [ "$found" = "FILES" ]; then
-        COMPREPLY=($(compgen -f -- "${COMP_WORDS[COMP_CWORD]}"))
-    else
-        COMPREPLY=($(compgen -W "$found" -- "${COMP_WORDS[COMP_CWORD]}"))
+        found=$(compgen -f -- "${COMP_WORDS[COMP_CWORD]}")
     fi
+    COMPREPLY=()
+    while IFS= read -r word; do
+        if [ -n "$word" ]; then
+            COMPREPLY+=("$word")
+        fi
+    done <<< "$found"
 }
 complete -o filenames -F _paneview paneview
 """,
@@ -140,7 +146,15 @@ def _task_names(before: list[str]) -> list[str]:
     try:
         return [task["name"] for task in here.ask("status", timeout=1.0)["tasks"]]
     except (NoSupervisor, ControlError):
-        return names_in_file(here.file)
+        return [name for name in names_in_file(here.file) if _may_name_a_task(name)]
+
+
+def _may_name_a_task(name: str) -> bool:
+    import re  # noqa: PLC0415 - as tomllib does, which has read the file by now
+
+    from paneview.config.names import NAME_LENGTH, NAME_PATTERN  # noqa: PLC0415
+
+    return len(name) <= NAME_LENGTH and re.search(NAME_PATTERN, name) is not None
 
 
 def names_in_file(file: str) -> list[str]:

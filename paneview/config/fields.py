@@ -8,10 +8,8 @@ from typing import Annotated, Any
 
 from msgspec import NODEFAULT, Meta, Struct, structs
 
-NAME_LENGTH = 64
-# Letters, digits, _ and -: no dot (replicas are NAME.1 …), nothing tmux or a file name would stumble over,
-# and not digits alone, which tmux takes for a window's index.
-NAME_PATTERN = r"^([A-Za-z_]|[0-9]+[A-Za-z_-])[A-Za-z0-9_-]*$(?!\n)"
+from paneview.config.names import NAME_LENGTH, NAME_PATTERN
+
 STAND_IN = "__missing__"  # for text that is required and not there: it fits wherever one is
 FINITE = sys.float_info.max  # TOML knows inf and nan, which are no length of time
 

@@ -17,8 +17,8 @@ from typing import Any
 from msgspec.structs import replace
 
 from paneview.config.errors import ConfigError, Problem
-from paneview.config.fields import NAME_LENGTH
 from paneview.config.models import Project, ProjectTable, Task
+from paneview.config.names import NAME_LENGTH
 from paneview.config.nesting import DEEPEST, is_too_deep, too_deep_at
 from paneview.config.paths import default_name
 from paneview.config.relations import check_dependencies, check_sharing, expand_dependencies

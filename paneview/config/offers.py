@@ -17,7 +17,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from paneview.config.fields import NAME_LENGTH
+from paneview.config.names import NAME_LENGTH
 
 LARGEST = 1024 * 1024  # bytes of a file that is looked into
 

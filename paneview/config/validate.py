@@ -19,8 +19,9 @@ from typing import Any
 
 from msgspec import Struct, ValidationError, convert, inspect
 
-from paneview.config.fields import NAME_LENGTH, STAND_IN
+from paneview.config.fields import STAND_IN
 from paneview.config.models import ProjectTable
+from paneview.config.names import NAME_LENGTH
 
 Path = tuple[str | int, ...]
 """Where something stands in a TOML document: keys, and numbers in lists."""

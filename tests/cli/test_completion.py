@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import json
 import re
+import shlex
 import shutil
 import subprocess
 from pathlib import Path
@@ -50,6 +52,12 @@ def test_a_broken_file_completes_to_nothing(project: Path) -> None:
     assert complete(["stop", ""]) == []
 
 
+def test_of_a_file_only_what_may_name_a_task_is_offered(project: Path) -> None:
+    names = ["web", "$(touch pwned)", "a b", "-x", "12", "up\x1b[2J", "two\nlines"]
+    (project / "paneview.toml").write_text("".join(f"[tasks.{json.dumps(name)}]\n" for name in names))
+    assert complete(["start", ""]) == ["web"]
+
+
 def test_every_kind_of_event_of_a_supervisor_is_offered() -> None:
     rooms = [Path(paneview.__file__).parent / name for name in ("rules", "supervisor")]
     sources = [file.read_text() for room in rooms for file in room.glob("*.py")]
@@ -76,13 +84,36 @@ def test_the_script_is_sound(shell: str, project: Path) -> None:
         subprocess.run([shell, "-n"], input=script, text=True, check=True)
 
 
+def in_bash(script: str, offered: str, *words: str, cwd: Path) -> list[str]:
+    """What bash makes of the words that ``paneview __complete`` offers for the last of ``words``."""
+    code = f"""{script}
+paneview() {{ printf '%s' {shlex.quote(offered)}; }}
+COMP_WORDS=(paneview {shlex.join(words)}); COMP_CWORD={len(words)}
+_paneview
+printf '%s\\0' "${{COMPREPLY[@]}}"
+"""
+    argv = ["bash", "--norc", "-c", code]
+    done = subprocess.run(argv, capture_output=True, text=True, check=True, cwd=cwd)
+    return done.stdout.split("\0")[:-1]
+
+
 def test_bash_completes_task_names(project: Path) -> None:
     script = run("completion", "bash", cwd=project).out
-    code = f"""{script}
-paneview() {{ printf 'web\\nworker\\n'; }}
-COMP_WORDS=(paneview stop w); COMP_CWORD=2
-_paneview
-printf '%s\\n' "${{COMPREPLY[@]}}"
-"""
-    done = subprocess.run(["bash", "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.split() == ["web", "worker"]
+    assert in_bash(script, "web\nworker\n", "stop", "w", cwd=project) == ["web", "worker"]
+
+
+def test_bash_completes_files(project: Path) -> None:
+    script = run("completion", "bash", cwd=project).out
+    assert in_bash(script, "FILES\n", "check", "panev", cwd=project) == ["paneview.toml"]
+
+
+def test_bash_runs_nothing_that_it_is_offered(project: Path) -> None:
+    script = run("completion", "bash", cwd=project).out
+    offered = ["$(touch pwned)", "`touch pwned`", "*", "a b", r"back\slash", "${HOME}"]
+    assert in_bash(script, "\n".join(offered) + "\n", "start", "", cwd=project) == offered
+    assert not (project / "pwned").exists()
+
+
+def test_bash_offers_nothing_where_there_is_nothing(project: Path) -> None:
+    script = run("completion", "bash", cwd=project).out
+    assert in_bash(script, "", "start", "x", cwd=project) == [""]  # what printf makes of no word
