@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
 
+    from paneview.control.protocol import Request
     from paneview.control.server import ControlServer
 
 
@@ -82,6 +83,21 @@ async def test_commands_have_the_shapes_of_taskmux(path: Path) -> None:
         ghost = await ask(ws, command="start", params={"task": "ghost"})
         assert (ghost["success"], ghost["error"]) == (False, "Task 'ghost' not found in config")
         assert await ask(ws, command="dance") == {"error": "Unknown command: dance"}
+
+
+@pytest.mark.parametrize("verb", ["start", "stop", "restart", "kill"])
+async def test_a_list_of_no_task_means_none_and_not_all(verb: str) -> None:
+    asked: list[list[str] | None] = []
+
+    async def handle(request: Request) -> dict[str, Any]:
+        asked.append(request.args["tasks"])
+        return {"results": []}
+
+    for params in ({"tasks": []}, {"tasks": [], "task": "web"}):
+        reply = await commands.answer(commands.Asked(None, verb, params), handle)
+        assert reply["success"]
+        assert reply["message"].endswith(" web" if "task" in params else " no task")
+    assert asked == [[], ["web"]]
 
 
 @pytest.mark.parametrize(

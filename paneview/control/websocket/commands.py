@@ -101,9 +101,10 @@ def _same(params: Json) -> Json:
 
 
 def _tasks(params: Json) -> Json:
-    """``task`` and ``tasks`` as one list; None, which means all, if there is neither."""
-    names = [*(params["tasks"] or ()), *([params["task"]] if params["task"] is not None else ())]
-    return {"tasks": names or None}
+    """``task`` and ``tasks`` as one list; None, which means all, if there is neither. A list of none means none."""
+    if params["tasks"] is None and params["task"] is None:
+        return {"tasks": None}
+    return {"tasks": [*(params["tasks"] or ()), *([params["task"]] if params["task"] is not None else ())]}
 
 
 def _named_tasks(params: Json) -> Json:
@@ -132,7 +133,9 @@ def _result(_params: Json, result: Json) -> Json:
 
 def _acted(verb: str) -> Callable[[Json, Json], Json]:
     def reply(params: Json, result: Json) -> Json:
-        names = _tasks(params)["tasks"] or [one["task"] for one in result["results"]]
+        names = _tasks(params)["tasks"]
+        if names is None:
+            names = [one["task"] for one in result["results"]]
         return {"success": True, "message": f"{verb} {', '.join(names) or 'no task'}", **result}
 
     return reply
