@@ -28,28 +28,29 @@ def attach(call: Call) -> int:
     task = call.words[0]
     session, socket = _session(here, task)
     launch.check_version()
-    window = launch.find_window(session, socket, paths.project_key(Path(here.file)), task)
-    if window is None:
+    found = launch.find_session(session, socket, paths.project_key(Path(here.file)))
+    window = launch.find_window(found.session_id, socket, task) if found else None
+    if found is None or window is None:
         raise CliError(
             f"Task {task!r} has no window: it was not started yet", hint=f"'paneview start {task}'"
         )
-    argv = launch.attach_argv(session, socket, window, os.environ)
+    argv = launch.attach_argv(found.session_id, socket, window, os.environ)
     if call.json:
         print_json({"ok": True, "task": task, "session": session, "window_id": window, "command": argv})
         return 0
     if sys.stdin.isatty() and sys.stdout.isatty():
         if call.flag("back"):
-            return _visit(argv, socket, session)
+            return _visit(argv, socket, found.session_id)
         os.execvp(argv[0], argv)  # noqa: S606 - a list of arguments, no shell
     raise CliError("attach needs a terminal", hint="'paneview logs' shows a task's output without one")
 
 
-def _visit(argv: list[str], socket: str | None, session: str) -> int:
+def _visit(argv: list[str], socket: str | None, session_id: str) -> int:
     """Go there until one key is pressed; a client that only switched over comes back by itself."""
-    visit.allow_return(socket, session)
+    visit.allow_return(socket, session_id)
     status = subprocess.run(visit.with_hint(argv), check=False).returncode
     if "switch-client" not in argv:
-        visit.forget_return(socket, session)
+        visit.forget_return(socket, session_id)
     return status
 
 

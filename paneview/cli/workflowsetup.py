@@ -43,7 +43,7 @@ def workflow_setup(call: Call) -> int:
     if created:
         _create(project, name, key)
     panes = _panes(project, name)
-    argv = launch.attach_argv(name, project.tmux.socket, None, os.environ)
+    argv = launch.attach_argv(f"={name}", project.tmux.socket, None, os.environ)
     if call.json:
         print_json({"ok": True, "session": name, "created": created, "panes": panes, "command": argv})
         return 0

@@ -119,7 +119,10 @@ def run_tmux(socket: str | None, *arguments: str, script: str | None = None) -> 
 
 
 def find_session(name: str, socket: str | None, project_key: str) -> SessionRef | None:
-    """Our session of this name, None if there is none. Raises SessionTaken if that is another's."""
+    """Our session, whatever the user calls it by now; None if there is none.
+
+    Raises SessionTaken if there is none, and the name is another's.
+    """
     try:
         listing = run_tmux(
             socket,
@@ -131,18 +134,21 @@ def find_session(name: str, socket: str | None, project_key: str) -> SessionRef 
         raise
     except TmuxError:  # no server, or a server with no session
         return None
+    ours: list[SessionRef] = []
+    taken = False
     for line in filter(None, listing.split("\n")):  # a server that is just starting has no session yet
         head, _, owner = line.partition("\t")
         session_id, pid, shown = head.split(" ", 2)
-        if shown != name:
-            continue
-        if owner != project_key:
-            raise SessionTaken(
-                f"a tmux session named '{name}' exists and is not this project's: rename it"
-                f" (tmux rename-session -t '={name}' NEWNAME) or give the project another name"
-            )
-        return SessionRef(session_id, int(pid), created=False)
-    return None
+        if owner == project_key:
+            # Whoever should have two of ours means the one that has its name still.
+            ours.insert(0 if shown == name else len(ours), SessionRef(session_id, int(pid), created=False))
+        taken = taken or shown == name
+    if taken and not ours:
+        raise SessionTaken(
+            f"a tmux session named '{name}' exists and is not this project's: rename it"
+            f" (tmux rename-session -t '={name}' NEWNAME) or give the project another name"
+        )
+    return ours[0] if ours else None
 
 
 def ensure_session(
@@ -226,14 +232,14 @@ def passed_on(environ: Mapping[str, str]) -> dict[str, str]:
 
 
 def attach_argv(
-    name: str, socket: str | None, window_id: str | None, environ: Mapping[str, str]
+    session: str, socket: str | None, window_id: str | None, environ: Mapping[str, str]
 ) -> list[str]:
-    """The command line that shows our session (and window) to the user: to be run in their terminal.
+    """The command line that shows a session (and window) to the user: to be run in their terminal.
 
-    Inside a tmux of the same server their client changes over; in one of another server or outside they
-    attach.
+    ``session``: its id, or ``=NAME``. Inside a tmux of the same server their client changes over; in one of another
+    server or outside they attach.
     """
-    target = f"={name}:{window_id or ''}"
+    target = f"{session}:{window_id or ''}"
     inside = environ.get("TMUX", "").split(",")[0]
     if inside:
         try:
@@ -246,14 +252,9 @@ def attach_argv(
     return ["env", "-u", "TMUX", "-u", "TMUX_PANE", *tmux_argv(socket, "attach-session", "-t", target)]
 
 
-def find_window(name: str, socket: str | None, project_key: str, task: str) -> str | None:
-    """The id of the task's window, None if it has none."""
-    ref = find_session(name, socket, project_key)
-    if ref is None:
-        return None
-    listing = run_tmux(
-        socket, "list-panes", "-s", "-t", ref.session_id, "-F", "#{window_id} #{@paneview_task}"
-    )
+def find_window(session_id: str, socket: str | None, task: str) -> str | None:
+    """The id of the task's window in this session, None if it has none."""
+    listing = run_tmux(socket, "list-panes", "-s", "-t", session_id, "-F", "#{window_id} #{@paneview_task}")
     rows = (line.partition(" ") for line in listing.split("\n"))
     return next((window for window, _, shown in rows if shown == task), None)
 

@@ -18,9 +18,9 @@ HINT = "ctrl+] goes back to paneview"
 _HINT_MS = 4000
 
 
-def allow_return(socket: str | None, session: str) -> None:
+def allow_return(socket: str | None, session_id: str) -> None:
     """Have ctrl+] end the visit to this session. Raises TmuxError."""
-    target = f"={session}:"
+    target = f"{session_id}:"
     own = run_tmux(socket, "list-keys", "-T", "root").splitlines()
     script = [line.replace("-T root", f"-T {TABLE}", 1) for line in own if "-T root" in line]
     leave = command("if-shell", "-F", "#{client_last_session}", "switch-client -l", "detach-client")
@@ -30,10 +30,10 @@ def allow_return(socket: str | None, session: str) -> None:
     run_tmux(socket, "source-file", "-", script="\n".join(script) + "\n")
 
 
-def forget_return(socket: str | None, session: str) -> None:
+def forget_return(socket: str | None, session_id: str) -> None:
     """The key is the task's own again."""
     with contextlib.suppress(TmuxError):  # the session may be gone
-        run_tmux(socket, "set-option", "-u", "-t", f"={session}:", "key-table")
+        run_tmux(socket, "set-option", "-u", "-t", f"{session_id}:", "key-table")
 
 
 def with_hint(argv: list[str]) -> list[str]:

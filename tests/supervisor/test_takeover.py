@@ -14,6 +14,7 @@ import psutil
 import pytest
 
 from paneview.control.errors import ControlError
+from tests.cli.support import run
 from tests.harness import alive, wait_until
 
 TWO_TASKS = """
@@ -38,6 +39,18 @@ def test_the_next_supervisor_finds_the_same_processes(project):
     assert (b["state"], b["manual_stop"]) == ("stopped", True)
     assert len(p.events("task_started", "a")) == 1
     assert p.events("supervisor_adopted")[0]["detail"]["tasks"] == ["a"]
+
+
+def test_a_session_that_was_renamed_is_found_with_its_tasks(project):
+    p = project(TWO_TASKS).serve()
+    before = [p.wait(name, "running")["pid"] for name in "ab"]
+    p.sandbox.tmux("rename-session", "-t", "proj", "mine")
+    attach = run("attach", "a", "--json", cwd=p.folder).json
+    assert attach["window_id"] == p.task("a")["window_id"]
+    p.kill_supervisor()
+    p.serve()
+    assert [p.task(name)["pid"] for name in "ab"] == before
+    assert p.sandbox.tmux("list-sessions", "-F", "#S") == "mine"
 
 
 def test_the_log_of_a_task_that_has_ended_keeps_its_limits(project):

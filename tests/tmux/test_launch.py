@@ -130,6 +130,29 @@ def test_a_session_whose_name_begins_like_ours(sandbox: Sandbox, tmux_socket: st
     assert start(HUB, folder).created
 
 
+def test_a_session_that_the_user_has_renamed_is_ours_still(
+    sandbox: Sandbox, tmux_socket: str, folder: Path
+) -> None:
+    first = start(HUB, folder)
+    sandbox.tmux("rename-session", "-t", NAME, "mine")
+    again = start(HUB, folder)
+    assert (again.session_id, again.created) == (first.session_id, False)
+    sandbox.tmux("new-session", "-d", "-s", NAME, "sleep 1000")  # another's, in nobody's way
+    assert launch.find_session(NAME, None, KEY) == again
+    assert sandbox.tmux("display-message", "-p", "-t", first.session_id, "#S") == "mine"
+
+
+def test_of_two_sessions_of_ours_the_one_with_our_name(
+    sandbox: Sandbox, tmux_socket: str, folder: Path
+) -> None:
+    for name in ("a", NAME, "z"):
+        sandbox.tmux("new-session", "-d", "-s", name, "sleep 1000")
+        sandbox.tmux("set-option", "-t", name, launch.PROJECT_OPTION, KEY)
+    found = launch.find_session(NAME, None, KEY)
+    assert found
+    assert sandbox.tmux("display-message", "-p", "-t", found.session_id, "#S") == NAME
+
+
 def test_another_checkout_of_our_project(tmux_socket: str, folder: Path) -> None:
     start(HUB, folder)
     with pytest.raises(SessionTaken):
@@ -158,9 +181,9 @@ def test_variables_of_the_server_are_hidden(sandbox: Sandbox, tmux_socket: str, 
 
 async def test_find_window(bench: Bench) -> None:
     pane = await bench.spawn("sleep 1000", task="web.1")
-    assert launch.find_window(NAME, None, bench.key, "web.1") == pane.window_id
-    assert launch.find_window(NAME, None, bench.key, "web") is None
-    assert launch.find_window("other", None, bench.key, "web.1") is None
+    session = bench.session.session_id
+    assert launch.find_window(session, None, "web.1") == pane.window_id
+    assert launch.find_window(session, None, "web") is None
 
 
 def attach(argv: list[str], environ: dict[str, str]) -> tuple[int, int]:
@@ -180,7 +203,7 @@ async def test_attach_from_outside_and_from_another_server(sandbox: Sandbox, ben
     pane = await bench.spawn("sleep 1000")
     for inside in ({}, {"TMUX": "/nowhere/default,1,0", "TMUX_PANE": "%7"}):
         environ = {**os.environ, **inside}
-        pid, terminal = attach(launch.attach_argv(NAME, None, pane.window_id, environ), environ)
+        pid, terminal = attach(launch.attach_argv(f"={NAME}", None, pane.window_id, environ), environ)
         # The control client is one of the two.
         wait_until(lambda: sandbox.tmux("list-clients", "-F", "#{client_pid}").count("\n") == 1)
         assert sandbox.tmux("list-windows", "-t", NAME, "-F", "#{window_active} #I #{window_id}").endswith(
@@ -194,7 +217,7 @@ async def test_attach_from_within_changes_over(sandbox: Sandbox, bench: Bench) -
     sandbox.tmux("new-session", "-d", "-s", "theirs", "sleep 1000")
     pid, terminal = attach(["tmux", "-S", sandbox.tmux_socket, "attach", "-t", "theirs"], dict(os.environ))
     wait_until(lambda: "theirs" in sandbox.tmux("list-clients", "-F", "#{session_name}"))
-    argv = launch.attach_argv(NAME, None, pane.window_id, {"TMUX": f"{sandbox.tmux_socket},1,0"})
+    argv = launch.attach_argv(f"={NAME}", None, pane.window_id, {"TMUX": f"{sandbox.tmux_socket},1,0"})
     assert "switch-client" in argv
     sandbox.tmux("respawn-pane", "-k", "-t", "=theirs:", *argv)
     wait_until(lambda: sandbox.tmux("list-clients", "-F", "#{session_name}") == f"{NAME}\n{NAME}")
