@@ -1,13 +1,20 @@
-"""What is asked of single processes now and then, by psutil: owners, listeners on a port.
+"""What is asked of single processes now and then, mostly by psutil: owners, open files, listeners on a port.
 
 Apart from the rest of the room because psutil takes 14 ms to import, which a supervisor that takes over does not have.
 """
 
 from __future__ import annotations
 
+import os
+import sys
+from contextlib import suppress
+from pathlib import Path
+
 import psutil
 
 from paneview.proc.ids import ProcessId, identify
+
+_LISTEN = "0A"  # TCP_LISTEN, as the kernel writes it
 
 
 def owner(pid: int) -> int | None:
@@ -18,15 +25,69 @@ def owner(pid: int) -> int | None:
         return None
 
 
+def open_files(pid: int) -> list[str]:
+    """The paths of the files that it has open; none if it is gone or not ours to look at."""
+    try:
+        return [file.path for file in psutil.Process(pid).open_files()]
+    except (psutil.Error, OSError):
+        return []
+
+
 def listeners(port: int) -> tuple[list[ProcessId], bool]:
-    """The processes that listen on a TCP port, and whether there is one that we may not see."""
-    found: set[ProcessId] = set()
+    """The processes that hold a socket which listens on a TCP port, and whether there is one that we may not see.
+
+    All that share such a socket: the port is free only when the last of them is gone.
+    """
+    pids, hidden = _holders(port) if sys.platform == "linux" else _owners(port)
+    return sorted({process for pid in pids if (process := identify(pid))}), hidden
+
+
+def _owners(port: int) -> tuple[set[int], bool]:
+    pids: set[int] = set()
     hidden = False
     for connection in psutil.net_connections("tcp"):
         if connection.status != psutil.CONN_LISTEN or getattr(connection.laddr, "port", None) != port:
             continue
         if connection.pid is None:
             hidden = True
-        elif process := identify(connection.pid):
-            found.add(process)
-    return sorted(found), hidden
+        else:
+            pids.add(connection.pid)
+    return pids, hidden
+
+
+def _holders(port: int) -> tuple[set[int], bool]:
+    """As `_owners`. psutil names one process for each socket, whoever else has inherited it."""
+    sockets, pids = _listening(port), set[int]()
+    left = set(sockets)
+    for pid in psutil.pids() if sockets else ():
+        if held := sockets & _descriptors(pid):
+            pids.add(pid)
+            left -= held
+    return pids, bool(left) and not left.isdisjoint(_listening(port))  # it may have been closed meanwhile
+
+
+def _listening(port: int) -> set[str]:
+    """The sockets that listen there, named as a descriptor of theirs is."""
+    found: set[str] = set()
+    for table in ("/proc/net/tcp", "/proc/net/tcp6"):
+        try:
+            rows = Path(table).read_text("ascii").splitlines()[1:]
+        except OSError:  # a kernel without IPv6
+            continue
+        for row in map(str.split, rows):
+            if row[3] == _LISTEN and int(row[1].rpartition(":")[2], 16) == port:
+                found.add(f"socket:[{row[9]}]")
+    return found
+
+
+def _descriptors(pid: int) -> set[str]:
+    """What its descriptors stand for; nothing if it is gone or not ours to look at."""
+    folder = f"/proc/{pid}/fd"
+    found: set[str] = set()
+    try:
+        for name in os.listdir(folder):
+            with suppress(FileNotFoundError):  # it was closed meanwhile
+                found.add(os.readlink(f"{folder}/{name}"))
+    except OSError:
+        pass
+    return found

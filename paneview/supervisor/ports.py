@@ -1,5 +1,6 @@
 """The port a task is about to listen on: whoever of ours listens there already is ended, told by pid and command.
 
+Several processes may share a listening socket (servers that fork, reloaders); the port is free when none has it.
 Never another user's process, never the supervisor, tmux, or a task that a supervisor manages (this project's or
 another's): then the start fails, with the reason.
 """
@@ -9,13 +10,14 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 from paneview import proc
 from paneview.proc import ProcessId, ProcessTable
 from paneview.supervisor.journal import Journal
 
 GRACE = 2.0  # seconds a listener has after SIGTERM
+ROUNDS = 4  # looks at who listens, before somebody who always comes back is left alone
 
 
 class PortRefused(Exception):  # noqa: N818 - what happened, in the words of the rules
@@ -33,23 +35,30 @@ class Ports:
         """End what listens on ``port``. Raises PortRefused."""
         from paneview.proc import details  # noqa: PLC0415 - slow to import, and few tasks have a port
 
-        listeners, hidden = await asyncio.to_thread(details.listeners, port)
-        if hidden and not listeners:
-            raise PortRefused(f"port {port} is taken by a process of another user")
-        for process in listeners:
-            command = " ".join(proc.command_line(process.pid))[:120]
-            name = f"pid {process.pid} ({command or 'unknown'})"
-            self._refuse_protected(process, port, name)
-            if details.owner(process.pid) not in (os.getuid(), None):
-                raise PortRefused(f"port {port} is taken by {name}, which belongs to another user")
+        for _ in range(ROUNDS):  # who ends may leave the socket to a child that was not there yet
+            listeners, hidden = await asyncio.to_thread(details.listeners, port)
+            if hidden:
+                raise PortRefused(f"port {port} is taken by a process of another user")
+            if not listeners:
+                return
+            names = {process: _name(process) for process in listeners}
+            for process, name in names.items():  # all of them, before the first is ended
+                self._refuse_protected(process, port, name)
+                if details.owner(process.pid) not in (os.getuid(), None):
+                    raise PortRefused(f"port {port} is taken by {name}, which belongs to another user")
+            await self._end(names, port)
+            for process, name in names.items():
+                cause = f"{name} listened on port {port}"
+                self._journal.note_task(task, run, "port_cleared", cause, pid=process.pid, port=port)
+        raise PortRefused(f"port {port} is taken again whenever its holder is ended; the last was {name}")
+
+    async def _end(self, names: dict[ProcessId, str], port: int) -> None:
+        for process, name in names.items():
             if not proc.send(signal.SIGTERM, [process]) and proc.is_alive(process):
                 raise PortRefused(f"port {port} is taken by {name}, which may not be ended")
-            find = _only(process)
-            if not await proc.wait_gone(find, GRACE):
-                await proc.kill_until_gone(find, GRACE)
-            self._journal.note_task(
-                task, run, "port_cleared", f"{name} listened on port {port}", pid=process.pid, port=port
-            )
+        find = _those(names)
+        if not await proc.wait_gone(find, GRACE):
+            await proc.kill_until_gone(find, GRACE)
 
     def _refuse_protected(self, process: ProcessId, port: int, name: str) -> None:
         table = ProcessTable.recent()
@@ -64,5 +73,10 @@ class Ports:
                 raise PortRefused(f"port {port} is taken by {name}, a managed task of {whose}")
 
 
-def _only(process: ProcessId) -> Callable[[ProcessTable], set[ProcessId]]:
-    return lambda table: {process} if table.get(process) else set()
+def _name(process: ProcessId) -> str:
+    command = " ".join(proc.command_line(process.pid))[:120]
+    return f"pid {process.pid} ({command or 'unknown'})"
+
+
+def _those(processes: Collection[ProcessId]) -> Callable[[ProcessTable], set[ProcessId]]:
+    return lambda table: {process for process in processes if table.get(process)}

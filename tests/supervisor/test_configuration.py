@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import socket
 import subprocess
 import sys
@@ -321,6 +323,54 @@ def test_a_port_taken_by_our_own_stray_is_cleared_and_told(project, sandbox):
     finally:
         stray.kill()
         stray.wait()
+
+
+def test_a_port_is_cleared_of_all_that_share_its_socket(project):
+    port = free_port()
+    code = f"""import os, socket, time
+s = socket.create_server(('127.0.0.1', {port}))
+child = os.fork()
+if child:
+    print(child, flush=True)
+time.sleep(600)"""
+    parent = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
+    with parent:
+        try:
+            child = int(parent.stdout.readline())
+            p = project(f"""
+                [tasks.web]
+                command = "exec {sys.executable} -m http.server {port} --bind 127.0.0.1"
+                port = {port}
+                health_tcp = {port}
+                restart_policy = "no"
+                """).serve()
+            p.wait("web", lambda t: t["healthy"])
+            assert parent.wait(20) == -signal.SIGTERM
+            assert not alive(child)
+            cleared = {event["detail"]["pid"] for event in p.events("port_cleared", "web")}
+            assert cleared == {parent.pid, child}
+        finally:
+            parent.kill()
+
+
+def test_a_port_that_is_taken_again_and_again_is_left_alone(project):
+    port = free_port()
+    code = f"""import os, signal, socket, time
+s = socket.create_server(('127.0.0.1', {port}))
+signal.signal(signal.SIGTERM, lambda *_: os.fork() and os._exit(0))
+while True: time.sleep(600)"""
+    hydra = subprocess.Popen([sys.executable, "-c", code], start_new_session=True)
+    try:
+        wait_until(lambda: can_connect(port))
+        p = project(f"""
+            [tasks.web]
+            command = "exec sleep 600"
+            port = {port}
+            """).serve()
+        assert f"port {port} is taken again" in p.wait("web", "failed")["reason"]
+    finally:
+        os.killpg(hydra.pid, signal.SIGKILL)
+        hydra.wait()
 
 
 def test_a_port_held_by_another_managed_task_or_by_a_client_is_left_alone(project):
