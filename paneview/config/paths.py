@@ -14,6 +14,7 @@ from pathlib import Path
 from paneview.config import locate
 
 MAX_NAME = 64  # characters of a session's name
+LOCK_NAME = "supervisor.lock"
 
 
 def state_home() -> Path:
@@ -82,7 +83,7 @@ def exits_dir(project_dir: Path) -> Path:
 
 def lock_file(project_dir: Path) -> Path:
     """Held (flock) by the project's one supervisor for as long as it lives."""
-    return project_dir / "supervisor.lock"
+    return project_dir / LOCK_NAME
 
 
 def supervisor_log(project_dir: Path) -> Path:

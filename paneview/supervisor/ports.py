@@ -1,8 +1,8 @@
 """The port a task is about to listen on: whoever of ours listens there already is ended, told by pid and command.
 
 Several processes may share a listening socket (servers that fork, reloaders); the port is free when none has it.
-Never another user's process, never the supervisor, tmux, or a task that a supervisor manages (this project's or
-another's): then the start fails, with the reason.
+Never another user's process, never a supervisor or a task that one manages (this project's or another's), tmux or a
+service manager, which may listen on behalf of what it starts: then the start fails, with the reason.
 """
 
 from __future__ import annotations
@@ -11,12 +11,16 @@ import asyncio
 import os
 import signal
 from collections.abc import Callable, Collection
+from pathlib import Path
 
 from paneview import proc
+from paneview.config.paths import LOCK_NAME
 from paneview.proc import ProcessId, ProcessTable
 from paneview.supervisor.journal import Journal
 
 GRACE = 2.0  # seconds a listener has after SIGTERM
+# By the beginning of their name: ending one would end all it started, or the user's whole session.
+_LEFT_ALONE = {"tmux": "a tmux server", "systemd": "a service manager", "launchd": "a service manager"}
 ROUNDS = 4  # looks at who listens, before somebody who always comes back is left alone
 
 
@@ -63,10 +67,13 @@ class Ports:
     def _refuse_protected(self, process: ProcessId, port: int, name: str) -> None:
         table = ProcessTable.recent()
         row = table.rows.get(process.pid)
-        if row is not None and row.name.startswith("tmux"):
-            raise PortRefused(f"port {port} is taken by {name}, a tmux server, which is left alone")
+        for kind, what in _LEFT_ALONE.items():
+            if row is not None and row.name.startswith(kind):
+                raise PortRefused(f"port {port} is taken by {name}, {what}, which is left alone")
         if process.pid == os.getpid():
             raise PortRefused(f"port {port} is taken by the supervisor itself")
+        if (project := _supervised_by(process.pid)) is not None:
+            raise PortRefused(f"port {port} is taken by {name}, the supervisor of the project {project!r}")
         for marker, processes in table.marked().items():
             if process in processes:
                 whose = "this project" if marker.startswith(self._key) else "another project"
@@ -76,6 +83,17 @@ class Ports:
 def _name(process: ProcessId) -> str:
     command = " ".join(proc.command_line(process.pid))[:120]
     return f"pid {process.pid} ({command or 'unknown'})"
+
+
+def _supervised_by(pid: int) -> str | None:
+    """The name of the project whose supervisor this is; None if it is none. A supervisor holds its project's lock.
+
+    That tells also where the project has another state home, and names the project.
+    """
+    from paneview.proc import details  # noqa: PLC0415 - as above
+
+    folders = (Path(file).parent for file in details.open_files(pid) if Path(file).name == LOCK_NAME)
+    return next((folder.name.rpartition("-")[0] for folder in folders), None)
 
 
 def _those(processes: Collection[ProcessId]) -> Callable[[ProcessTable], set[ProcessId]]:

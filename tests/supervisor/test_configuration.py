@@ -393,6 +393,16 @@ def test_a_port_held_by_another_managed_task_or_by_a_client_is_left_alone(projec
     assert alive(holder["pid"])
 
 
+def test_a_port_that_another_project_s_supervisor_listens_on_is_left_alone(project):
+    port = free_port()
+    other = project(f"[websocket]\nport = {port}\n[tasks.t]\ncommand = 'exec sleep 600'\n", "other").serve()
+    wait_until(lambda: can_connect(port))
+    p = project(f"[tasks.web]\ncommand = 'exec sleep 600'\nport = {port}\n").serve()
+    assert "the supervisor of the project 'other'" in p.wait("web", "failed")["reason"]
+    assert not p.events("port_cleared")
+    assert other.call("hello")["pid"] == other.process.pid
+
+
 def test_a_schedule_does_not_start_with_the_project_and_says_when(project):
     p = project("""
         [tasks.nightly]
