@@ -129,6 +129,7 @@ class Attendance:
             "allow": request.allow,
             "schema": request.schema,
             "budget_usd": request.budget_usd,
+            "log_from": _size(self._folder / preset.LOG) if preset.LOG else 0,
             "timeout": runner.timeout,
             "patterns": patterns,
             "runner": {**asdict(runner), "env": {}},

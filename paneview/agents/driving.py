@@ -10,6 +10,7 @@ import json
 import os
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -20,6 +21,7 @@ from paneview.agents import folder as place
 from paneview.agents.failures import classify, reset_time
 from paneview.agents.fitting import NoJson, find_json, misfits
 from paneview.agents.model import RunOutcome, RunRequest, RunStatus, Tokens
+from paneview.agents.parsing import Parser
 from paneview.agents.presets import preset_of, reader_of
 from paneview.agents.process import Process
 from paneview.agents.redact import Redactor, secrets_of
@@ -76,6 +78,7 @@ class _Run:
         self._marker = asked["marker"]
         self._redactor = Redactor(secrets_of(os.environ, asked["patterns"]))
         self._book = Book(folder, self._redactor)
+        self._log_from = int(asked.get("log_from", 0))
         self._told = told
         self._began = began
         self._limits = Limits(asked["timeout"], self._runner.stall_timeout, self._runner.linger)
@@ -125,9 +128,15 @@ class _Run:
         self._mask_prompt()
         watch = process.run(self._limits, self._ends_at, self._request.budget_usd)
         if self._preset.LOG:
-            parser.log(_read(self._folder / self._preset.LOG))
+            self._read_log(parser)
         outcome = parser.end(process.code, process.errors)
         return self._judge(outcome, watch, process.complaint, concluded=parser.concluded)
+
+    def _read_log(self, parser: Parser) -> None:
+        with suppress(FileNotFoundError):
+            log = (self._folder / self._preset.LOG).read_bytes()
+            earlier, own = log[: self._log_from], log[self._log_from :]
+            parser.log(own.decode("utf-8", "replace"), earlier.decode("utf-8", "replace"))
 
     def _judge(self, outcome: RunOutcome, watch: Watch, complaint: str, *, concluded: bool) -> RunOutcome:
         if watch.why in _WAITED and complaint and not concluded:  # it would have asked its provider for ever

@@ -36,7 +36,12 @@ class Run:
         kept = sandbox.root / "runs" / sandbox.root.name
         runner = replace(Runner("mine", "plain", argv=argv), **more)  # type: ignore[arg-type]
         self.request = RunRequest(sandbox.root.name, "x", self.folder, kept, env=dict(os.environ))
-        self.attendance = Attendance(runner, self.request, self.shown.append)
+        self._runner = runner
+        self.attendance = self.again()
+
+    def again(self) -> Attendance:
+        """The same job in the next worker's hands."""
+        return Attendance(self._runner, self.request, self.shown.append)
 
     def file(self, name: str) -> Path:
         return self.folder / name
@@ -69,6 +74,30 @@ def test_what_works_again_after_a_refusal_has_stalled(sandbox: Sandbox) -> None:
     errors = str(sandbox.root / "runs" / sandbox.root.name / "errors.log")
     run = Run(sandbox, "sh", "-c", script, "sh", errors, stall_timeout=0.5)
     assert run.attendance.run(str).status is RunStatus.STALLED
+
+
+AIDER = """
+import json, os, sys, time
+log = next(word.partition("=")[2] for word in sys.argv if word.startswith("--analytics-log="))
+if os.path.exists(log):
+    sys.exit(print("litellm.APIError: the connection was cut"))
+sent = {"event": "message_send", "properties": {"prompt_tokens": 7, "completion_tokens": 3, "cost": 0.5}}
+print(json.dumps(sent), file=open(log, "w"), flush=True)
+print("at work", flush=True)
+time.sleep(60)
+"""
+
+
+def test_what_an_ended_attempt_has_sent_makes_the_next_one_no_success(sandbox: Sandbox) -> None:
+    """Its log is the same file; what it has used stays used."""
+    run = Run(sandbox, sys.executable, "-c", AIDER, preset="aider", parser="aider")
+    assert run.attendance.run(lambda: "end" if "at work" in run.shown else "").status is RunStatus.CANCELLED
+    outcome = run.again().run(str)
+    assert (outcome.status, outcome.error) == (
+        RunStatus.NO_RESULT,
+        "litellm.APIError: the connection was cut",
+    )
+    assert (outcome.tokens.input, outcome.tokens.output, outcome.cost_usd) == (7, 3, 0.5)
 
 
 def _limited(run: Run) -> RunOutcome:

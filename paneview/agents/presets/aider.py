@@ -9,6 +9,7 @@ from __future__ import annotations
 from paneview.agents.failures import classify
 from paneview.agents.model import RunRequest, RunStatus, Tokens
 from paneview.agents.parsing import (
+    Event,
     Parser,
     Shown,
     count_of,
@@ -57,21 +58,17 @@ class Reader(Parser):
         self._lines = [*self._lines[-KEPT:], line]
         return [Shown("text", line)] if line.strip() else []
 
-    def log(self, text: str) -> None:
+    def log(self, text: str, earlier: str = "") -> None:
         """Read what it noted about the messages it sent."""
-        given = output = 0
-        cost: float | None = None
-        for event in filter(None, map(json_object, text.splitlines())):
-            if text_of(event, "event") == "message_send":
-                properties = dict_of(event, "properties")
-                self._sent += 1
-                given += count_of(properties, "prompt_tokens") or 0
-                output += count_of(properties, "completion_tokens") or 0
-                cost = (cost or 0.0) + (number_of(properties, "cost") or 0.0)
-        if self._sent:
-            self.turns = self._sent
-            self.tokens = Tokens(given, output, None)
-            self.cost = priced(cost, self.tokens)
+        sent = _sent(text)
+        self._sent = len(sent)
+        if all_sent := [*_sent(earlier), *sent]:
+            self.turns = len(all_sent)
+            self.tokens = Tokens(
+                sum(count_of(one, "prompt_tokens") or 0 for one in all_sent),
+                sum(count_of(one, "completion_tokens") or 0 for one in all_sent),
+            )
+            self.cost = priced(sum(number_of(one, "cost") or 0.0 for one in all_sent), self.tokens)
 
     def judge(self, code: int | None, errors: str) -> tuple[RunStatus, str]:
         """It has no end of its own: a message was sent and answered, and its process is content."""
@@ -83,3 +80,9 @@ class Reader(Parser):
             words = last_line(self.text) or "it sent no message to a model"
             return (RunStatus.NO_RESULT if status is RunStatus.FAILED else status), words
         return super().judge(code, errors or self.text)
+
+
+def _sent(log: str) -> list[Event]:
+    """The messages to a model, as they were noted."""
+    events = filter(None, map(json_object, log.splitlines()))
+    return [dict_of(event, "properties") for event in events if text_of(event, "event") == "message_send"]
