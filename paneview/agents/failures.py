@@ -11,10 +11,15 @@ from datetime import datetime, timedelta
 
 from paneview.agents.model import RunStatus
 
+# Whole words, and none within a path or a name: programs also tell of files and tests.
 _AUTH = re.compile(
-    r"not logged in|/login\b|log ?in again|invalid (?:api|x-api|bearer)|incorrect api key|unauthori[sz]ed|authenticat"
-    r"|api[ _-]?key (?:is |was )?(?:not |missing|invalid|expired)|credit balance|oauth token (?:has )?expired|forbidden"
-    r"|please set an auth method|insufficient_quota|billing",
+    r"(?<![\w./-])(?:not logged in|run [`'\"]?/login|log ?in again|invalid (?:x-)?api[ _-]?key|invalid bearer"
+    r"|incorrect api key|api[ _-]?key (?:is |was )?(?:not|missing|invalid|expired)|oauth token (?:has )?expired"
+    r"|unauthori[sz]ed|unauthenticated|authentication[ _](?:is )?(?:failed|failure|error|required|expired)"
+    r"|(?:failed|unable|able|need|required|please) (?:to )?(?:re-?)?authenticate|please set an auth method"
+    r"|(?:403|access|request) (?:is |was )?forbidden|credit balance|insufficient_quota"
+    r"|billing (?:details|account|is|has|hard limit|limit|error))(?![\w/-]|\.\w)"
+    r"|(?:\b|(?<=\.))AuthenticationError\b",
     re.IGNORECASE,
 )
 _RATE = re.compile(

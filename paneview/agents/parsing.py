@@ -8,9 +8,11 @@ more about a run that has none.
 from __future__ import annotations
 
 import json
+import re
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any, Literal
 
 from paneview.agents.failures import classify, reset_time
@@ -20,6 +22,10 @@ Event = Mapping[str, Any]
 Kind = Literal["text", "tool", "result", "retry", "warning", "raw"]
 LONGEST = 400  # characters of a tool call that are shown
 MOST_TEXT = 1_000_000  # characters that are kept of a result
+LAST_WORDS = (
+    5  # lines in which a program tells why it ends: the message, and what it prints of an error object
+)
+_FRAME = re.compile(r"\s+at ")  # a line of the stack that programs in JavaScript print
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,9 +95,13 @@ class Parser:
         last = last_line(errors)
         if code == 0:
             return RunStatus.NO_RESULT, "it ended without a result" + (f": {last}" if last else "")
-        status = classify(errors)
-        self.reset_at = self.reset_at or reset_time(errors, time.time())
-        return status, f"{how(code)}" + (f": {last}" if last else "")
+        return self.why(errors), f"{how(code)}" + (f": {last}" if last else "")
+
+    def why(self, errors: str) -> RunStatus:
+        """What kind of failure its standard error ends with."""
+        words = last_words(errors)
+        self.reset_at = self.reset_at or reset_time(words, time.time())
+        return classify(words)
 
     def say(self, text: str) -> list[Shown]:
         """The agent said something."""
@@ -119,6 +129,12 @@ def how(code: int | None) -> str:
 def last_line(text: str) -> str:
     """The last line that says something."""
     return next((line.strip() for line in reversed(text.splitlines()) if line.strip()), "")[:500]
+
+
+def last_words(text: str) -> str:
+    """The last lines that say something: what stands above them is of the work, and not of its end."""
+    lines = (line for line in reversed(text.splitlines()) if line.strip() and not _FRAME.match(line))
+    return "\n".join(reversed(list(islice(lines, LAST_WORDS))))
 
 
 # Reading JSON that may be anything

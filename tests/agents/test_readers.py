@@ -146,6 +146,14 @@ class TestClaude:
         assert read(claude, code=-15)[0].error == "it was ended by signal 15"
         assert read(claude, code=1, errors="Invalid API key · Please run /login")[0].status is RunStatus.AUTH
 
+    def test_how_standard_error_ends_is_what_counts(self) -> None:
+        work = "HTTP 401 Unauthorized: as the test wants it\n" + "ok\n" * 5
+        assert read(claude, code=1, errors=f"{work}Error: no such option")[0].status is RunStatus.FAILED
+        stack = "Error: rate limit reached, retry in 90 s\n" + "    at f (file.js:1:2)\n" * 9
+        limited = read(claude, code=1, errors=f"{work}{stack}")[0]
+        assert limited.status is RunStatus.RATE_LIMITED
+        assert limited.reset_at is not None
+
     def test_it_announces_its_silence(self) -> None:
         reader = claude.Reader()
         retry = {
@@ -319,6 +327,14 @@ class TestPlain:
         assert read(plain, "one")[0].status is RunStatus.OK
         assert read(plain)[0].status is RunStatus.NO_RESULT
         assert read(plain, "half", code=2, errors="bad")[0].error == "it ended with exit code 2: bad"
+
+    @pytest.mark.parametrize(
+        "errors", ["src/authentication/login_test.py FAILED", "HTTP 401 Unauthorized", "429"]
+    )
+    def test_no_word_of_it_is_a_provider_s(self, errors: str) -> None:
+        """What it tells of may be its work: nobody has to log in, and nothing is waited for."""
+        outcome, _ = read(plain, code=1, errors=errors)
+        assert (outcome.status, outcome.reset_at) == (RunStatus.FAILED, None)
 
     def test_aider_has_sent_a_message(self) -> None:
         reader = aider.Reader()

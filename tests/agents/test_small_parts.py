@@ -47,6 +47,26 @@ def test_when_a_limit_ends(message: str, wait: float | None) -> None:
     assert found == (None if wait is None else pytest.approx(NOW + wait))
 
 
+@pytest.mark.parametrize(
+    ("message", "status"),
+    [
+        ("Not logged in · Please run /login", RunStatus.AUTH),
+        ("Authentication failed.", RunStatus.AUTH),
+        ('{"type":"authentication_error","message":"invalid x-api-key"}', RunStatus.AUTH),
+        ("litellm.AuthenticationError: no", RunStatus.AUTH),
+        ("The API provider is not able to authenticate you. Check your API key.", RunStatus.AUTH),
+        ("API key not valid. Please pass a valid API key.", RunStatus.AUTH),
+        ("403 Forbidden", RunStatus.AUTH),
+        ("You exceeded your current quota, please check your plan and billing details.", RunStatus.AUTH),
+        ("src/authentication/login_test.py FAILED", RunStatus.FAILED),
+        ("cannot write src/login/unauthorized.py", RunStatus.FAILED),
+        ("tests/api/login: authenticates 3 users, forbidden names, billing", RunStatus.FAILED),
+    ],
+)
+def test_what_a_failure_is(message: str, status: RunStatus) -> None:
+    assert classify(message) is status
+
+
 @given(st.text())
 def test_any_message_means_something(message: str) -> None:
     assert classify(message) in RunStatus

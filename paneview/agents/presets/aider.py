@@ -16,6 +16,7 @@ from paneview.agents.parsing import (
     dict_of,
     json_object,
     last_line,
+    last_words,
     number_of,
     priced,
     text_of,
@@ -76,7 +77,7 @@ class Reader(Parser):
         if code == 0 and self._sent:
             return RunStatus.OK, ""
         if code == 0:
-            status = classify(self.text)
+            status = classify(last_words(self.text))
             words = last_line(self.text) or "it sent no message to a model"
             return (RunStatus.NO_RESULT if status is RunStatus.FAILED else status), words
         return super().judge(code, errors or self.text)

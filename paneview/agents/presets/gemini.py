@@ -18,6 +18,7 @@ from paneview.agents.parsing import (
     count_of,
     dict_of,
     last_line,
+    last_words,
     text_of,
 )
 from paneview.config.roles import Runner
@@ -107,7 +108,7 @@ class Reader(Parser):
     def end(self, code: int | None, errors: str) -> Any:
         """As everywhere; of an error that says too little, standard error may know more."""
         if self.status is RunStatus.FAILED:
-            self.status = classify(errors) if code != 0 else self.status
+            self.status = classify(last_words(errors)) if code != 0 else self.status
             self.status = _CODES[code][0] if code in _CODES else self.status
         return super().end(code, errors)
 

@@ -18,6 +18,7 @@ from paneview.agents.parsing import (
     dict_of,
     how,
     last_line,
+    last_words,
     number_of,
     priced,
     text_of,
@@ -109,7 +110,7 @@ class Reader(Parser):
 
     def judge(self, code: int | None, errors: str) -> tuple[RunStatus, str]:
         """As everywhere; its errors are on standard error when it never came to events."""
-        status = classify(errors)
+        status = classify(last_words(errors))
         if code == 0 and status is not RunStatus.FAILED:
             return status, last_line(errors) or how(code)
         return super().judge(code, errors)

@@ -42,3 +42,7 @@ class Reader(Parser):
         if code == 0 and self.text:
             return RunStatus.OK, ""
         return super().judge(code, errors)
+
+    def why(self, _errors: str) -> RunStatus:
+        """It is a program like any other: whatever words it prints, they are no provider's refusal."""
+        return RunStatus.FAILED
