@@ -76,7 +76,9 @@ def _state(one: dict[str, Any]) -> str:
         return "ready"
     if one["until"] is None:
         return f"paused: {one['status']}"
-    return f"paused until {time.strftime('%H:%M:%S', time.localtime(one['until']))}"
+    until = time.localtime(one["until"])
+    day = "" if until[:3] == time.localtime()[:3] else "%Y-%m-%d "
+    return f"paused until {time.strftime(f'{day}%H:%M:%S', until)}"
 
 
 def _resume(call: Call, names: list[str]) -> int:

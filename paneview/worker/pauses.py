@@ -17,6 +17,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from paneview.agents.failures import FARTHEST
 from paneview.broker import Claim, JobFilter, JobState, UnknownJobError
 
 if TYPE_CHECKING:
@@ -24,8 +25,11 @@ if TYPE_CHECKING:
     from paneview.broker import Broker
     from paneview.broker.model import Json, Leadership
 
-SCOPE, WAITING = "runner", "runner-waits"
-UNKNOWN_RESET = 60.0  # seconds of a pause whose end nobody told
+SCOPE, WAITING, LIMITS = "runner", "runner-waits", "runner-limits"
+UNKNOWN_RESET = 60.0  # seconds of a first pause whose end nobody told
+SHORTEST = 0.5  # seconds of a first pause, whatever its end
+LONGEST_GUESS = 1800.0  # seconds to which these two grow, twice as long with each limit in a row
+IN_A_ROW = 3600.0  # seconds after a pause in which another limit is the next one in a row
 LONGEST_WAIT = 3600.0  # seconds that a job is put away at a time
 SEAT_TTL = 60.0  # seconds
 
@@ -66,17 +70,37 @@ def paused(broker: Broker) -> dict[str, Pause]:
 def pause(broker: Broker, runner: str, outcome: RunOutcome, *, job: str, host: str) -> Pause:
     """Pause a runner for what came of a run; told once. Raises BrokerError."""
     now = time.time()
+    known = paused(broker).get(runner)
     until = None
     if outcome.status.value == "rate_limited":
-        until = max(now + 0.5, outcome.reset_at or now + UNKNOWN_RESET)
+        before = int(broker.flags.all(LIMITS).get(runner, {}).get("count") or 0)
+        until = now + _length(outcome.reset_at, now, before)
+        if known is None:  # other runs under way meet the same limit
+            broker.flags.set(LIMITS, runner, {"count": before + 1}, until - now + IN_A_ROW)
     made = Pause(runner, outcome.status.value, outcome.error, now, until, host)
-    known = paused(broker).get(runner)
     value = {"status": made.status, "reason": made.reason, "since": now, "until": until, "host": host}
     if known is None or known.until is not None:  # what a person is to end does not end by itself
         broker.flags.set(SCOPE, runner, value, None if until is None else until - now)
     if known is None:
         broker.events.note("runner_paused", job=job, detail={"runner": runner, **value})
     return made
+
+
+def _length(reset_at: float | None, now: float, before: int) -> float:
+    """Seconds of a pause after so many limits in a row.
+
+    A reset that is past or years away is none: providers tell such ones, and a runner would be called again at once,
+    for ever, or never.
+    """
+    growth = 2.0 ** min(before, 20)
+    if reset_at is None or not now < reset_at <= now + FARTHEST:
+        return min(LONGEST_GUESS, UNKNOWN_RESET * growth)
+    return max(reset_at - now, min(LONGEST_GUESS, SHORTEST * growth))
+
+
+def unlimited(broker: Broker, runner: str) -> None:
+    """A run of it was done: the next limit is the first in a row. Raises BrokerError."""
+    broker.flags.clear(LIMITS, runner)
 
 
 def put_away(broker: Broker, runner: str, job: str, delay: float) -> None:

@@ -27,7 +27,7 @@ from paneview.broker.model import Json
 from paneview.config.errors import ConfigError
 from paneview.config.roles import Agents, Runner, built_in_roles, built_in_runners
 from paneview.worker.command import Command, Failure, HandBack
-from paneview.worker.pauses import Seat, pause, paused, put_away
+from paneview.worker.pauses import Seat, pause, paused, put_away, unlimited
 from paneview.worker.prompt import allowed, inherited
 from paneview.worker.setup import Identity, Setup
 
@@ -261,6 +261,9 @@ class Phases:
         self, command: Command, runner: Runner, request: RunRequest, outcome: RunOutcome
     ) -> Json | Outcome:
         match outcome.status:
+            case RunStatus.OK:
+                with suppress(BrokerError):  # what was done is not to be lost for that
+                    unlimited(self._broker(), runner.name)
             case RunStatus.RATE_LIMITED:
                 made = pause(self._broker(), runner.name, outcome, job=command.id, host=self._me.host)
                 # What has done something goes on from there; what has not begins anew.

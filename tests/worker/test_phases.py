@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import time
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import pytest
 
 from paneview.agents.model import RunOutcome, RunStatus
 from paneview.broker import JobState, Target
+from paneview.worker.pauses import SCOPE, pause, unlimited
 from tests.harness import Sandbox, alive, wait_until
 from tests.worker.support import Farm
 
@@ -168,6 +170,32 @@ def test_secrets_stay_out_of_all_that_is_kept(agents: Agents) -> None:
     forms = (secret, json.dumps(secret)[1:-1], token)
     assert not {name for name, text in kept.items() if any(form in text for form in forms)}
     assert "Use ********, ********." in kept["prompt.txt"]
+
+
+def test_a_limit_is_waited_for_though_its_end_cannot_be(farm: Farm) -> None:
+    """Nor does a limit that comes again and again have its runner called all the time."""
+
+    def limited(runner: str, reset: float | None) -> int:
+        began = time.time()
+        outcome = RunOutcome(RunStatus.RATE_LIMITED, reset_at=None if reset is None else began + reset)
+        until = pause(farm.broker, runner, outcome, job="j", host="h").until
+        farm.broker.flags.clear(SCOPE, runner)  # as if it were over
+        return round(until - began) if until else 0
+
+    assert [limited("past", -1), limited("far", ms := time.time() * 999), limited("none", None)] == [60] * 3
+    assert [limited("past", -1), limited("far", ms), limited("far", 90)] == [120, 120, 90]
+    assert [limited("short", 0.1) for _ in range(14)][-3:] == [1024, 1800, 1800]
+    unlimited(farm.broker, "short")
+    assert limited("short", 3) == 3
+    pause(
+        farm.broker,
+        "far",
+        RunOutcome(RunStatus.RATE_LIMITED, reset_at=time.time() + 3 * 86400),
+        job="j",
+        host="h",
+    )
+    day = time.strftime("%Y-%m-%d ", time.localtime(time.time() + 3 * 86400))
+    assert f"paused until {day}" in farm.cli("runner", "list").out
 
 
 def test_no_more_runs_at_once_than_may_be(agents: Agents) -> None:
