@@ -195,14 +195,18 @@ def fitted(outcome: RunOutcome, schema: Mapping[str, Any]) -> RunOutcome:
 
 def _together(first: RunOutcome, then: RunOutcome) -> RunOutcome:
     """The second process's outcome with what both used; of what nobody told, the other's part is known at least."""
+    session = then.session or first.session
+    same = session == first.session
+    tokens = Tokens(
+        _sum(first.tokens.input, then.tokens.input),
+        _sum(first.tokens.output, then.tokens.output),
+        _sum(first.tokens.cached, then.tokens.cached),
+    )
     return replace(
         then,
-        session=then.session or first.session,
-        tokens=Tokens(
-            _sum(first.tokens.input, then.tokens.input),
-            _sum(first.tokens.output, then.tokens.output),
-            _sum(first.tokens.cached, then.tokens.cached),
-        ),
+        session=session,
+        tokens=then.tokens if same and then.session_tokens is not None else tokens,
+        session_tokens=then.session_tokens or (first.session_tokens if same else None),
         cost_usd=_sum(first.cost_usd, then.cost_usd),
         turns=_sum(first.turns, then.turns),
     )

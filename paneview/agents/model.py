@@ -108,6 +108,8 @@ class RunOutcome:
     """How often it was taken up again within this run."""
     files: tuple[str, ...] = ()
     """The transcript and its kin, relative to the run's folder."""
+    session_tokens: Tokens | None = None
+    """What its session has used, with all earlier runs in it, where the program tells no more than that."""
 
     @property
     def ok(self) -> bool:
@@ -125,6 +127,8 @@ class RunOutcome:
         known = {name: given[name] for name in _NAMES if name in given}
         known["status"] = RunStatus(given["status"])
         known["tokens"] = Tokens(**(given.get("tokens") or {}))
+        if (whole := given.get("session_tokens")) is not None:
+            known["session_tokens"] = Tokens(**whole)
         known["denials"] = tuple(Denial(**denial) for denial in given.get("denials") or ())
         known["files"] = tuple(given.get("files") or ())
         return cls(**known)

@@ -39,6 +39,9 @@ class Shown:
 class Parser:
     """What all parsers have; those for JSON override `take`, others `feed`."""
 
+    CUMULATIVE = False
+    """Whether the usage that it reads is its session's, with all earlier runs in it."""
+
     def __init__(self) -> None:
         self.session = ""
         self.text = ""
@@ -88,6 +91,7 @@ class Parser:
         return RunOutcome(
             status, text=self.text[-MOST_TEXT:], data=self.data, error=error, session=self.session, tokens=self.tokens,
             cost_usd=self.cost, turns=self.turns, reset_at=self.reset_at, denials=self.denials, exit_code=code,
+            session_tokens=self.tokens if self.CUMULATIVE and self.tokens != Tokens() else None,
         )  # fmt: skip
 
     def judge(self, code: int | None, errors: str) -> tuple[RunStatus, str]:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from paneview.agents.model import RunOutcome
+from paneview.agents.model import RunOutcome, Tokens
 from paneview.agents.redact import Redactor
 from paneview.broker import Broker, Job, NewJob, Target
 from paneview.rules.workflow import Spent, Workflow, happenings, money
@@ -161,21 +161,24 @@ def _ran(
         files=changed.files if isinstance(changed, git.Changes) else None,
         uncounted=masker.text(changed if isinstance(changed, str) else uncounted),
         spent=_spent(outcome),
+        session_spent=None if outcome.session_tokens is None else _tokens(outcome.session_tokens),
     )
 
 
 def _spent(outcome: RunOutcome) -> Spent:
-    tokens, cost = outcome.tokens, outcome.cost_usd
-    return Spent(
-        input=tokens.input or 0,
-        output=tokens.output or 0,
-        cached=tokens.cached or 0,
+    cost = outcome.cost_usd
+    return replace(
+        _tokens(outcome.tokens),
         cost_usd=cost or 0.0,
         priced=int(cost is not None),
         unpriced=int(cost is None),
         turns=outcome.turns or 0,
         seconds=max(0.0, outcome.ended - outcome.started),
     )
+
+
+def _tokens(told: Tokens) -> Spent:
+    return Spent(input=told.input or 0, output=told.output or 0, cached=told.cached or 0)
 
 
 def _changed(flow: Workflow, before: str) -> git.Changes | str | None:

@@ -154,6 +154,9 @@ def test_it_answers_and_goes_on_in_its_session(real: Real) -> None:
     assert not list(real.root.rglob("owned"))
     again = real.do("And again.", resume=outcome.session, permissions="edit")
     assert (again.status, again.session) == (RunStatus.OK, outcome.session)
+    twice = Tokens(30, 14, 10) if real.runner.name == "codex" else None
+    assert again.session_tokens == twice
+    assert again.tokens == (twice or USED[real.runner.name])
     assert any("$(touch owned)" in body and "And again." in body for body in real.stub.prompts)
 
 

@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from paneview.agents.attending import Attendance
-from paneview.agents.model import RunOutcome, RunRequest, RunStatus
+from paneview.agents.model import RunOutcome, RunRequest, RunStatus, Tokens
 from paneview.config.roles import Runner
 from tests.harness import Sandbox, alive
 
@@ -74,6 +74,26 @@ def test_what_works_again_after_a_refusal_has_stalled(sandbox: Sandbox) -> None:
     errors = str(sandbox.root / "runs" / sandbox.root.name / "errors.log")
     run = Run(sandbox, "sh", "-c", script, "sh", errors, stall_timeout=0.5)
     assert run.attendance.run(str).status is RunStatus.STALLED
+
+
+CODEX = """
+import json, sys
+again = "resume" in sys.argv
+told = [{"type": "thread.started", "thread_id": "t1"}]
+if again:
+    told.append({"type": "item.completed", "item": {"type": "agent_message", "text": "{}"}})
+used = {"input_tokens": 300, "cached_input_tokens": 200, "output_tokens": 20} if again else {"input_tokens": 100}
+told.append({"type": "turn.completed", "usage": {"output_tokens": 10, **used}})
+print(*map(json.dumps, told), sep="\\n")
+"""
+
+
+def test_what_a_session_tells_of_all_its_turns_is_counted_once(sandbox: Sandbox) -> None:
+    run = Run(sandbox, sys.executable, "-c", CODEX, preset="codex", parser="codex")
+    run.request = replace(run.request, schema={"type": "object"})
+    outcome = run.again().run(str)
+    assert (outcome.status, outcome.resumed) == (RunStatus.OK, 1)
+    assert outcome.tokens == outcome.session_tokens == Tokens(100, 20, 200)
 
 
 AIDER = """

@@ -206,6 +206,7 @@ def test_an_outcome_survives_json() -> None:
         2.0,
         1,
         ("a",),
+        Tokens(3, 4, 5),
     )
     assert RunOutcome.from_json(json.loads(json.dumps(outcome.to_json()))) == outcome
     assert RunOutcome.from_json({"status": "ok", "of a later version": 1}) == RunOutcome(RunStatus.OK)

@@ -240,6 +240,33 @@ def test_what_has_no_price_stays_without_one() -> None:
     assert (play.flow.spent.known_cost, play.flow.spent.unpriced) == (0.5, 1)
 
 
+def test_of_a_session_that_tells_all_it_has_used_only_what_is_new_is_spent() -> None:
+    """What an earlier version has kept, which knew nothing of that, can be read."""
+    play = Play(Plan("x", (PhasePlan("a", "r", retries=9),)))
+
+    def ran(session: str, tokens: int, own: int = 0, status: str = "failed") -> tuple[int, int]:
+        whole = Spent(input=tokens, output=tokens)
+        spent = replace(whole, input=own or tokens, seconds=1)
+        play.ran("a", status, session=session, session_spent=whole if tokens else None, spent=spent)
+        play.flow = Workflow.from_json(json.loads(json.dumps(play.flow.to_json())))
+        assert play.phase("a").history[-1].spent.seconds == 1
+        return play.flow.spent.input, play.flow.spent.output
+
+    assert ran("s1", 1100) == (1100, 1100)
+    assert ran("s1", 2200) == (2200, 2200)
+    assert ran("", 0) == (2200, 2200)  # it told nothing
+    assert ran("s1", 2500) == (2500, 2500)
+    assert ran("s2", 100) == (2600, 2600)  # it began a new one
+    assert ran("s2", 150) == (2650, 2650)
+    raw = play.flow.to_json()
+    for phase in raw["phases"]:
+        del phase["session_spent"]
+    play.flow = Workflow.from_json(json.loads(json.dumps(raw)))
+    assert play.phase("a").session_spent is None
+    assert ran("s2", 200, status="ok") == (2850, 2850)
+    assert play.flow.status is Status.DONE
+
+
 def test_time_out_ends_what_runs_and_waiting_for_a_person_does_not_count() -> None:
     plan = Plan("x", (PhasePlan("a", "r", approve="always"),), timeout=100.0)
     play = Play(plan)

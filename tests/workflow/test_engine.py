@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from paneview.agents.model import Tokens
 from paneview.broker import JobFilter
 from paneview.rules.workflow import happenings
 from paneview.workflow.views import result, summary, whole
@@ -90,6 +91,27 @@ def test_phases_follow_each_other_and_a_failed_check_resumes(play: Stage) -> Non
     with play.connect() as broker:
         jobs = broker.jobs(JobFilter(group=name))
         assert sorted(job.id for job in jobs) == [f"{name}-{end}" for end in ("0-1", "1-1", "1-2", "2-1")]
+
+
+def test_tokens_that_a_session_tells_again_are_counted_once(tmp_path: Path) -> None:
+    with stage(tmp_path, THREE) as play:
+        used = iter((Tokens(100, 10, None), Tokens(150, 30, 5)))
+
+        def act(payload: dict[str, Any]) -> Any:
+            if payload["phase"] != "work":
+                return ok(data={"n": 1}, tokens=Tokens())
+            tokens = next(used)
+            if payload["resume"]:
+                (play.root / "done.txt").touch()
+            return ok(tokens=tokens, session_tokens=tokens)
+
+        play.agent = act
+        one = play.orchestrate()
+        play.work("reviewer", "worker")
+        flow = play.until(one, play.ask(one))
+        assert flow.status == "done", flow.reason
+        assert [run.spent.tokens for run in flow.phases[1].history] == [110, 75]
+        assert flow.spent.tokens == 185
 
 
 def test_cancel_ends_the_run_and_retry_does_it_again(play: Stage) -> None:

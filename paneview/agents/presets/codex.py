@@ -42,6 +42,8 @@ def argv(runner: Runner, request: RunRequest) -> list[str]:
 class Reader(Parser):
     """Reads its events."""
 
+    CUMULATIVE = True
+
     def take(self, event: Event) -> list[Shown]:
         """Read an event."""
         match text_of(event, "type"):

@@ -52,6 +52,8 @@ class Ran:
     uncounted: str = ""
     """Why these two are not known, where they are wanted."""
     spent: Spent = field(default_factory=Spent)
+    session_spent: Spent | None = None
+    """Tokens of its session with all earlier runs in it, where nothing else is told: then ``spent`` has them, too."""
 
 
 @dataclass(frozen=True, slots=True)

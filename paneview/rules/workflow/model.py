@@ -127,6 +127,8 @@ class Phase:
     """Tools that a person has allowed it."""
     session: str = ""
     """The agent's, to be resumed."""
+    session_spent: Spent | None = None
+    """Tokens that the session has used so far, where that is what its program tells."""
     not_before: float | None = None
     text: str = ""
     data: Json = None
@@ -152,12 +154,13 @@ class Phase:
     @classmethod
     def from_json(cls, raw: Mapping[str, Any]) -> Self:
         """What `asdict` and JSON have made of one."""
-        values = known(cls, raw)
+        values, whole = known(cls, raw), raw.get("session_spent")
         return cls(
             **{
                 **values,
                 "status": PhaseStatus(raw["status"]),
                 "spent": Spent(**known(Spent, raw["spent"])),
+                "session_spent": None if whole is None else Spent(**known(Spent, whole)),
                 "history": tuple(PastRun.from_json(run) for run in raw.get("history", ())),
                 "allow": tuple(values["allow"]),
                 "denials": tuple(values["denials"]),

@@ -15,7 +15,7 @@ from dataclasses import replace
 from typing import Any
 
 from paneview.rules.workflow import happenings as h
-from paneview.rules.workflow.model import WAITING, PastRun, Phase, PhaseStatus, Status, Workflow
+from paneview.rules.workflow.model import WAITING, PastRun, Phase, PhaseStatus, Spent, Status, Workflow
 from paneview.rules.workflow.results import later
 from paneview.rules.workflow.settling import UNMET, finish, put, settle, stop, working
 
@@ -102,6 +102,8 @@ def _ran(flow: Workflow, event: h.Ran, now: float) -> Workflow:
     phase = _current(flow, event.phase, event.attempt, PhaseStatus.QUEUED, PhaseStatus.RUNNING)
     if phase is None:
         return flow
+    goes_on = event.session in ("", phase.session)
+    spent = _used(phase.session_spent, event) if goes_on else event.spent
     phase = replace(
         phase,
         outcome=event.status,
@@ -109,13 +111,14 @@ def _ran(flow: Workflow, event: h.Ran, now: float) -> Workflow:
         data=event.data if event.data is not None else phase.data,
         error=event.error,
         session=event.session or phase.session,
+        session_spent=event.session_spent or (phase.session_spent if goes_on else None),
         denials=event.denials,
         resumed=phase.resumed or event.resumed,
         lines=event.lines,
         files=event.files,
         uncounted=event.uncounted,
-        spent=phase.spent + event.spent,
-        history=(*phase.history, PastRun(event.attempt, event.status, event.spent))[-MOST_PAST:],
+        spent=phase.spent + spent,
+        history=(*phase.history, PastRun(event.attempt, event.status, spent))[-MOST_PAST:],
         not_before=None,
     )
     if flow.status is Status.CANCELLING:
@@ -123,6 +126,16 @@ def _ran(flow: Workflow, event: h.Ran, now: float) -> Workflow:
     else:
         phase = _after_run(flow, phase, event, now)
     return settle(put(flow, event.phase, phase), now)
+
+
+def _used(before: Spent | None, event: h.Ran) -> Spent:
+    """What a run has used that goes on in a session which had used so much before."""
+    if before is None or event.session_spent is None:
+        return event.spent
+    names = ("input", "output", "cached")
+    return replace(
+        event.spent, **{name: max(0, getattr(event.spent, name) - getattr(before, name)) for name in names}
+    )
 
 
 def _after_run(flow: Workflow, phase: Phase, event: h.Ran, now: float) -> Phase:
