@@ -23,6 +23,13 @@ def tmux_argv(socket: str | None, *arguments: str) -> list[str]:
     return ["tmux", "-u", "-S" if "/" in chosen else "-L", chosen, *arguments]
 
 
+def exactly(path: str) -> tuple[str, str]:
+    """First ``arguments`` for `tmux_argv` that lead to the server at this socket, whatever it has chosen: for a pane of
+    which that server was noted. tmux takes the last socket that it is given.
+    """
+    return ("-S", path)
+
+
 def tmux_env(environ: Mapping[str, str]) -> dict[str, str]:
     """The environment for a tmux client: as if it were started outside tmux."""
     return {key: value for key, value in environ.items() if key not in _INSIDE}

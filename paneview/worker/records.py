@@ -18,6 +18,7 @@ from pathlib import Path
 from paneview import proc
 from paneview.config import paths
 from paneview.proc import ProcessId
+from paneview.worker.panes import Pane
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +39,15 @@ class Record:
     argv: tuple[str, ...]
     cwd: str
     environ: Mapping[str, str]
+    server: int = 0
+    """What else its pane is known by, see `Pane`."""
+    server_start: int = 0
+    pane_pid: int = 0
+
+    @property
+    def place(self) -> Pane:
+        """Its pane; not to be trusted after a boot."""
+        return Pane(self.pane, self.socket, self.server, self.server_start, self.pane_pid)
 
     @property
     def process(self) -> ProcessId:
@@ -62,13 +72,13 @@ def folder() -> Path:
 
 def write(worker: str, name: str, host: str, broker: str, environ: Mapping[str, str]) -> Path | None:
     """Leave a note about this process, the worker of this id; None outside tmux. Raises OSError."""
-    pane, socket = environ.get("TMUX_PANE"), environ.get("TMUX", "").partition(",")[0]
-    process = proc.identify(os.getpid())
-    if not pane or not socket or process is None:
+    pane, process = Pane.here(environ), proc.identify(os.getpid())
+    if pane is None or process is None:
         return None
     record = Record(
-        worker, name, host, broker, process.pid, process.start, proc.boot_id(), pane, socket,
+        worker, name, host, broker, process.pid, process.start, proc.boot_id(), pane.id, pane.socket,
         (sys.executable, *sys.orig_argv[1:]), os.getcwd(), dict(environ),
+        pane.server, pane.server_start, pane.pid,
     )  # fmt: skip
     place = folder()
     place.mkdir(mode=0o700, parents=True, exist_ok=True)

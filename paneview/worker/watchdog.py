@@ -27,7 +27,6 @@ from paneview import proc
 from paneview.broker import BrokerError, UnavailableError
 from paneview.rules.jobs import crash_looping
 from paneview.tmux.errors import TmuxError
-from paneview.tmux.launch import run_tmux
 from paneview.worker import records
 from paneview.worker.console import Console, clean
 from paneview.worker.joining import shown_url
@@ -198,34 +197,28 @@ class Watchdog:
         self._console.tell("died", words, level="WARNING", name=record.name, worker=record.id)
 
     def _respawn(self, broker: Broker, path: Path, record: Record) -> None:
+        if record.boot != proc.boot_id() or not record.place.is_there:
+            self._gone(path, record, "its pane is gone")  # what has its id now is somebody else's
+            return
         # Out of sight first, so that nobody takes it for another death.
         note = path.with_suffix(".again")
         path.rename(note)
         argv = [sys.executable, "-P", "-m", "paneview", "worker", "--respawn", str(note)]
         try:
-            run_tmux(
-                record.socket,
-                "respawn-pane",
-                "-k",
-                "-t",
-                record.pane,
-                "-c",
-                record.cwd,
-                "--",
-                "sh",
-                "-c",
-                IN_PANE,
-                "sh",
-                *argv,
-            )
+            record.place.respawn(record.cwd, "sh", "-c", IN_PANE, "sh", *argv)
         except TmuxError as error:
-            note.unlink(missing_ok=True)  # its pane or its tmux server is gone, too
-            self._console.tell("gone", f"{record.name} is not brought back: {clean(error)}", level="WARNING")
+            self._gone(note, record, clean(error))
             return
         broker.events.note(
             "pane_respawned", worker=record.id, detail={"name": record.name, "pane": record.pane}
         )
         self._console.tell("respawned", f"{record.name} starts again in pane {record.pane}", name=record.name)
+
+    def _gone(self, note: Path, record: Record, why: str) -> None:
+        """There is nowhere to bring it back to."""
+        note.unlink(missing_ok=True)
+        words = f"{record.name} is not brought back: {why}"
+        self._console.tell("gone", words, level="WARNING", name=record.name)
 
 
 def sweep(worker: str) -> None:

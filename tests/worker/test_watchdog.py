@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shlex
 import signal
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 
 from paneview.broker import Target
+from paneview.worker import records
 from tests import prepared
 from tests.broker.servers import redis_server
 from tests.cli.support import COMMAND, environment
@@ -39,6 +42,14 @@ class Panes:
         name = args[args.index("--name") + 1] if "--name" in args else pane
         wait_until(lambda: self.pid(name))
         return pane
+
+    def program(self, command: str) -> str:
+        """Start somebody's program in a new pane; the pane's id."""
+        return self.sandbox.tmux("split-window", "-d", "-P", "-F", "#{pane_id}", "-t", "mine", command)
+
+    def shows(self, pane: str) -> str:
+        """The program that runs in a pane."""
+        return self.sandbox.tmux("display-message", "-p", "-t", pane, "#{pane_current_command}")
 
     def pid(self, name: str) -> int | None:
         """The process of the live worker of this name."""
@@ -175,3 +186,60 @@ def test_one_that_was_ended_stays_down(farm: Farm, panes: Panes) -> None:
     assert panes.pid(pane) is None, farm.said(dog)
     assert '"event": "hung"' not in farm.said(dog)
     assert farm.end(dog)[0] == 0
+
+
+def test_a_pane_of_a_later_tmux_server_is_left_alone(farm: Farm, panes: Panes) -> None:
+    """Its id and the socket come back, with somebody's program in it."""
+    pane = panes.worker("--name", "w")
+    pid = panes.pid("w")
+    assert pid
+    os.kill(pid, signal.SIGKILL)
+    wait_until(lambda: not alive(pid))
+    panes.sandbox.end_tmux()
+    again = Panes(panes.sandbox, farm)
+    theirs = again.program("sleep 8767")
+    assert theirs == pane
+    dog = watchdog(farm)
+    wait_until(lambda: '"event": "gone"' in farm.said(dog))
+    assert again.shows(pane) == "sleep"
+    assert panes.pid("w") is None
+    farm.end(dog)
+    dog = watchdog(farm)  # the note went with it
+    farm.end(dog)
+    assert '"event": "gone"' not in farm.said(dog)
+
+
+def test_what_somebody_else_has_started_in_the_pane_stays(farm: Farm, panes: Panes) -> None:
+    panes.worker("--name", "w")
+    pane, pid = panes.worker("--name", "v"), panes.pid("v")
+    assert pid
+    os.kill(pid, signal.SIGKILL)
+    panes.sandbox.tmux("respawn-pane", "-k", "-t", pane, "sleep 8768")
+    dog = watchdog(farm)
+    wait_until(lambda: '"event": "gone"' in farm.said(dog))
+    assert panes.shows(pane) == "sleep"
+    (note,) = records.folder().glob("*.json")
+    data = json.loads(note.read_text())
+    for key in ("server", "server_start", "pane_pid"):  # a note of an older version tells less
+        del data[key]
+    note.write_text(json.dumps(data))
+    os.kill(data["pid"], signal.SIGKILL)
+    wait_until(lambda: farm.said(dog).count('"event": "gone"') == 2)
+    assert panes.shows(data["pane"]) == "sh"
+
+
+def test_it_goes_to_the_server_that_its_worker_was_in(farm: Farm, panes: Panes) -> None:
+    """Also where the variable names another, in which somebody's program has a pane of the same id."""
+    pane, pid = panes.worker("--name", "w"), panes.pid("w")
+    other = replace(panes.sandbox, tmux_socket=str(panes.sandbox.root / "o.sock"))
+    there = Panes(other, farm)
+    try:
+        assert there.program("sleep 8769") == pane
+        dog = watchdog(farm, PANEVIEW_TMUX_SOCKET=other.tmux_socket)
+        assert pid
+        os.kill(pid, signal.SIGKILL)
+        wait_until(lambda: {"respawned", "gone"} & {line["event"] for line in told(farm.said(dog))})
+        assert there.shows(pane) == "sleep"
+        wait_until(lambda: panes.pid("w") not in (None, pid))
+    finally:
+        other.end_tmux()

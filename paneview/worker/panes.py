@@ -1,0 +1,69 @@
+"""The tmux pane that a worker sits in, and whether it still is that pane.
+
+A pane's id and its server's socket come back with the next server, where somebody else's program may sit under them. So
+a pane is known by its server's process and by its own first one as well: a server gives no id twice, and whoever starts
+something else in the pane gives it another process.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from subprocess import TimeoutExpired
+
+from paneview import proc
+from paneview.proc import ProcessId
+from paneview.tmux.errors import TmuxError
+from paneview.tmux.launch import run_tmux
+from paneview.tmux.server import exactly
+
+_WHO = "#{pid} #{pane_pid}"
+
+
+@dataclass(frozen=True, slots=True)
+class Pane:
+    """A pane of a certain tmux server."""
+
+    id: str
+    socket: str
+    """Path of the server's socket."""
+    server: int = 0
+    """The server's process; 0: not known."""
+    server_start: int = 0
+    pid: int = 0
+    """The first process in the pane; 0: not known."""
+
+    @classmethod
+    def here(cls, environ: Mapping[str, str]) -> Pane | None:
+        """The one that this environment tells of; None outside tmux."""
+        name, (socket, _, rest) = environ.get("TMUX_PANE"), environ.get("TMUX", "").partition(",")
+        if not name or not socket:
+            return None
+        bare = cls(name, socket)
+        told = rest.partition(",")[0]
+        server = proc.identify(int(told)) if told.isdecimal() else None
+        found = bare._ask()
+        if server is None or found is None or found[0] != server.pid:
+            return bare
+        return cls(name, socket, server.pid, server.start, found[1])
+
+    @property
+    def is_there(self) -> bool:
+        """Whether it is, in the same server, with the same process in it; asks tmux."""
+        known = bool(self.server and self.pid) and proc.is_alive(ProcessId(self.server, self.server_start))
+        return known and self._ask() == (self.server, self.pid)
+
+    def respawn(self, folder: str, *argv: str) -> None:
+        """Start a program in it in place of what runs there. Raises TmuxError."""
+        run_tmux(
+            None, *exactly(self.socket), "respawn-pane", "-k", "-t", self.id, "-c", folder, "--", *argv
+        )  # fmt: skip
+
+    def _ask(self) -> tuple[int, int] | None:
+        """Whose it is now: the processes of the server and of the pane. None if it is not to be had."""
+        ask = (*exactly(self.socket), "display-message", "-p", "-t", self.id, _WHO)
+        try:
+            words = run_tmux(None, *ask).split()
+        except (TmuxError, TimeoutExpired):
+            return None
+        return (int(words[0]), int(words[1])) if len(words) == 2 and all(map(str.isdecimal, words)) else None
