@@ -61,7 +61,7 @@ def submit(call: Call) -> int:
         payload["context"] = {"working_dir": os.path.abspath(folder)}
     named = {part: name for part in ("role", "host") if (name := call.text(part)) is not None}
     target = Target(**{part: check_name(f"a {part}", name) for part, name in named.items()})
-    job = _job(call, "prompt", payload, target)
+    job = _job(call, "prompt", payload, target, "s")
     with opened(call) as broker:
         if not call.flag("wait"):
             return _print_one(call, broker, job)
@@ -74,14 +74,15 @@ def submit(call: Call) -> int:
         return print_result(call, submitted.id, wait_for(broker, submitted.id, None))
 
 
-def _job(call: Call, kind: str, payload: Any, target: Target) -> NewJob:
+def _job(call: Call, kind: str, payload: Any, target: Target, bare: str = "ms") -> NewJob:
+    """The job that is meant; a ``--timeout`` without a unit is in ``bare``: PaneBus's are milliseconds."""
     return NewJob(
         kind=kind,
         payload=payload,
         target=target,
         priority=_priority(call),
         delay=span(call.text("delay"), "--delay") or 0.0,
-        timeout=seconds(call, "timeout"),
+        timeout=seconds(call, "timeout", bare),
         max_attempts=call.count("attempts"),
         key=call.text("key") or "",
         meta=_meta(call),

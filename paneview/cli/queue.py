@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from paneview.broker import Broker
     from paneview.cli.parser import Call
 
-_UNITS = {"": 1.0, "ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0, "w": 604_800.0}
+_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0, "w": 604_800.0}
 _SPAN = re.compile(r"(\d+(?:\.\d+)?)(ms|[smhdw]?)")
 
 
@@ -38,19 +38,19 @@ def opened(call: Call) -> Iterator[Broker]:
         yield broker
 
 
-def span(text: str | None, option: str) -> float | None:
-    """Seconds of ``90``, ``300s``, ``5m``, ``500ms``, ``7d``. Raises UsageError."""
+def span(text: str | None, option: str, bare: str = "s") -> float | None:
+    """Seconds of ``90``, ``300s``, ``5m``, ``500ms``, ``7d``; a bare number is in ``bare``. Raises UsageError."""
     if text is None:
         return None
     match = _SPAN.fullmatch(text.strip())
     if match is None:
         raise UsageError(f"{option} does not understand {text!r}", "give a time such as 30s, 5m, 2h or 7d")
-    return float(match[1]) * _UNITS[match[2]]
+    return float(match[1]) * _UNITS[match[2] or bare]
 
 
-def seconds(call: Call, key: str) -> float | None:
-    """The option's value as a number of seconds above 0. Raises UsageError."""
-    found = span(call.text(key), f"--{key}")
+def seconds(call: Call, key: str, bare: str = "s") -> float | None:
+    """The option's value as a number of seconds above 0; a bare number is in ``bare``. Raises UsageError."""
+    found = span(call.text(key), f"--{key}", bare)
     if found is not None and found <= 0:
         raise UsageError(f"--{key} needs a time above 0")
     return found

@@ -11,6 +11,9 @@ _BROKER = Option(
 )
 _PAYLOAD = Option("--payload", "JSON", "what the handler gets; - reads it from standard input")
 _TIMEOUT = Option("--timeout", "TIME", "how long an attempt may take: 90, 300s, 5m, 500ms")
+_TIMEOUT_MS = Option(
+    "--timeout", "MS", "how long an attempt may take, in milliseconds, or with a unit: 300000, 300s, 5m"
+)
 _PRIORITY = Option("--priority", "N", "-999 to 999, higher first (default 0)")
 _DELAY = Option("--delay", "TIME", "not before then: 30s, 5m")
 _KEY = Option("--key", "KEY", "idempotency: of jobs with one key only the first exists")
@@ -20,7 +23,7 @@ _ROLE = Option("--role", "ROLE", "only for this role")
 _HOST = Option("--host", "HOST", "only for this host")
 _KINDS = "ping prompt shutdown"
 _STATES = "queued delayed blocked leased done dead cancelled pending in_progress completed failed"
-_SEND = (_PAYLOAD, _TIMEOUT, _PRIORITY, _DELAY, _KEY, _ATTEMPTS, _META, _BROKER)
+_SEND = (_PAYLOAD, _TIMEOUT_MS, _PRIORITY, _DELAY, _KEY, _ATTEMPTS, _META, _BROKER)
 
 QUEUE_VERBS = (
     Verb(

@@ -76,6 +76,19 @@ def test_dispatch_to_whom_and_how(farm: Farm) -> None:
     assert farm.cli("dispatch", "role:a b", "ping", "--json").json["code"] == "queue"
 
 
+def test_a_bare_timeout_of_dispatch_is_milliseconds(farm: Farm) -> None:
+    """As PaneBus has it; that of submit is seconds, as everywhere else."""
+    farm.ready("--role", "idle")
+    for verb, target in (("dispatch", ("any",)), ("dispatch-role", ("idle",)), ("broadcast", ())):
+        for text, wanted in (("300000", 300.0), ("90s", 90.0), ("1500", 1.5), ("2m", 120.0)):
+            found = ask(farm, verb, *target, "ping", "--timeout", text)
+            id_ = found["id"] if "id" in found else found["jobs"][0]["id"]
+            assert farm.broker.need(id_).timeout == wanted, (verb, text)
+    id_ = ask(farm, "submit", "--timeout", "90", "x")["id"]
+    assert farm.broker.need(id_).timeout == 90.0
+    assert "milliseconds" in farm.cli("dispatch", "--help").out
+
+
 def test_a_job_that_nobody_takes_now_is_told_as_one(farm: Farm) -> None:
     done = farm.cli("dispatch", "role:cook", "ping")
     assert (done.status, done.out.split()[1:]) == (0, ["ping", "for", "role:cook"])
