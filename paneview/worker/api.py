@@ -32,10 +32,10 @@ from paneview.broker import (
 from paneview.broker.model import Json
 from paneview.config.queue import find_queue
 from paneview.worker.joining import connect_to
-from paneview.worker.views import WORDS, job_json
+from paneview.worker.views import WORDS, is_task, job_json, task_json, task_result_json
 
 if TYPE_CHECKING:
-    from paneview.broker import Broker, Lease
+    from paneview.broker import Broker, Job, Lease, Result
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -79,6 +79,7 @@ class Queue:
         delay: float = 0.0,
         timeout: float | None = None,
         key: str = "",
+        attempts: int | None = None,
     ) -> str:
         """Queue a prompt, or any other job; its id. Raises QueueFullError."""
         job = NewJob(
@@ -88,6 +89,7 @@ class Queue:
             priority=priority,
             delay=delay,
             timeout=timeout,
+            max_attempts=attempts,
             key=key,
             meta=dict(metadata or {}),
             submitted_by=self.hostname,
@@ -96,8 +98,7 @@ class Queue:
 
     def pending(self, host: str | None = None) -> list[dict[str, Any]]:
         """Jobs that wait, the oldest first; with ``host`` those that this host may take: its own and anybody's."""
-        found = self.broker.jobs(JobFilter(states=WAITING, limit=ALL))
-        return [job_json(job) for job in reversed(found) if host is None or job.target.host in ("", host)]
+        return [job_json(job) for job in self._pending(host)]
 
     def claim(self, job: str) -> bool:
         """Take a job that waits; False: it is not to be had any more. Raises UnknownJobError."""
@@ -126,7 +127,10 @@ class Queue:
             return False
         failed = status not in ("completed", "ok", "done")
         outcome = Outcome(
-            "error" if failed else "ok", output=output, error=error or (status if failed else None)
+            "error" if failed else "ok",
+            output=output,
+            error=error or (status if failed else None),
+            host=self.hostname,
         )
         verdict = self.broker.finish(lease, outcome).verdict
         with self._lock:  # only now: what the broker has not heard may be brought again
@@ -135,7 +139,7 @@ class Queue:
 
     def result(self, job: str, *, wait: bool = False, timeout: float = 60.0) -> dict[str, Any] | None:
         """What came of a job; None while it is not over. Raises UnknownJobError."""
-        found = self.broker.wait_result(job, timeout) if wait else self.broker.result(job)
+        found = self._result(job, wait, timeout)
         return None if found is None else found.as_json()
 
     def status(self, job: str) -> str | None:
@@ -152,31 +156,22 @@ class Queue:
     def submit_task(
         self, command: str, target_host: str | None = None, metadata: Mapping[str, Json] | None = None
     ) -> str:
-        """`submit`."""
-        return self.submit(command, host=target_host, metadata=metadata)
+        """`submit`, for one attempt: nobody tries again what has failed, whoever waits for it is told."""
+        return self.submit(command, host=target_host, metadata=metadata, attempts=1)
 
     def get_pending_tasks(self, for_host: str | None = None) -> list[dict[str, Any]]:
-        """`pending`."""
-        return self.pending(for_host)
+        """`pending` in claude-queue's shape: the prompts for a host or for anybody."""
+        return [task_json(job) for job in self._pending(for_host) if is_task(job)]
 
     claim_task = claim
 
     def get_result(self, task_id: str, wait: bool = False, timeout: float = 60.0) -> dict[str, Any] | None:
         """`result` in claude-queue's shape; None also for a job that does not exist."""
         try:
-            found = self.result(task_id, wait=wait, timeout=timeout)
+            found = self._result(task_id, wait, timeout)
         except UnknownJobError:
             return None
-        if found is None:
-            return None
-        return {
-            "task_id": task_id,
-            "result": found["output"],
-            "status": "completed" if found["status"] == "ok" else "failed",
-            "error": found["error"],
-            "completed_by": found["host"],
-            "completed_at": found["finished_at"],
-        }
+        return None if found is None else task_result_json(found)
 
     get_task_status = status
     cleanup_old_tasks = clean
@@ -199,6 +194,13 @@ class Queue:
 
     def __exit__(self, *_error: object) -> None:
         self.close()
+
+    def _pending(self, host: str | None) -> list[Job]:
+        found = self.broker.jobs(JobFilter(states=WAITING, limit=ALL))
+        return [job for job in reversed(found) if host is None or job.target.host in ("", host)]
+
+    def _result(self, job: str, wait: bool, timeout: float) -> Result | None:
+        return self.broker.wait_result(job, timeout) if wait else self.broker.result(job)
 
     def _renew(self) -> None:
         every = self.broker.settings.lease / 3

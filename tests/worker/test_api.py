@@ -3,6 +3,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import time
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 import pytest
@@ -52,6 +53,35 @@ def test_claude_queue_s_names(farm: Farm) -> None:
         assert queue.get_task_status(job) == "completed"
         assert queue.get_pending_tasks(for_host="pi-1") == []
         assert queue.get_result("nothing") is None
+
+
+def test_claude_queue_s_shapes(farm: Farm) -> None:
+    with Queue(farm.url, hostname="pi-1") as queue:
+        before = datetime.now().replace(microsecond=0)  # noqa: DTZ005 - as claude-queue writes times
+        job = queue.submit_task("Check the disk", "pi-2", {"priority": "high"})
+        other = queue.submit_task("x")
+        queue.submit("not one of theirs", role="cook")
+        queue.submit(kind="ping")
+        task, _ = queue.get_pending_tasks()
+        assert before <= datetime.fromisoformat(task.pop("timestamp")) < before + timedelta(minutes=1)
+        assert task == {
+            "id": job, "command": "Check the disk", "from_host": "pi-1", "target_host": "pi-2", "status": "pending",
+            "metadata": {"priority": "high"},
+        }  # fmt: skip
+        (task,) = queue.get_pending_tasks(for_host="pi-1")
+        assert (task["id"], task["target_host"]) == (other, None)
+        assert queue.claim_task(job)
+        assert queue.claim_task(other)
+        assert queue.submit_result(job, "res", status="failed", error="no disk")
+        assert queue.submit_result(other, "fine")
+        assert queue.get_task_status(job) == "failed"  # and stays it: claude-queue tries nothing again
+        found = queue.get_result(job, wait=True, timeout=5)
+        assert found
+        assert before <= datetime.fromisoformat(found.pop("completed_at")) < before + timedelta(minutes=1)
+        assert found == {
+            "task_id": job, "result": "res", "status": "failed", "error": "no disk", "completed_by": "pi-1",
+        }  # fmt: skip
+        assert (queue.get_result(other) or {})["completed_by"] == "pi-1"
 
 
 async def test_the_same_on_an_event_loop(farm: Farm) -> None:
