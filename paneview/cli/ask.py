@@ -40,7 +40,7 @@ def ask(call: Call) -> int:
     args = {
         "text": text,
         "workflow": call.text("workflow") or "default",
-        "cwd": os.path.abspath(call.text("directory") or os.getcwd()),
+        "cwd": os.path.abspath(call.text("working-dir") or os.getcwd()),
         "budget_usd": _number(call, "budget"),
         "by": _me(),
     }

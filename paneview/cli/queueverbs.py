@@ -255,6 +255,7 @@ QUEUE_VERBS = (
         options=(
             Option("--role", "ROLE", "of the worker; may be given more than once", repeats=True),
             Option("--concurrency", "N", "of the worker"),
+            Option("--interval", "SECONDS", "of the worker: look that often where nothing rings"),
             Option("--user", "NAME", "run as this user (default: you)"),
             _BROKER,
         ),

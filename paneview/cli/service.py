@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from paneview.cli.errors import CliError, UsageError
 from paneview.cli.output import print_json
-from paneview.cli.queue import place_of
+from paneview.cli.queue import place_of, seconds
 
 if TYPE_CHECKING:
     from paneview.cli.parser import Call
@@ -59,6 +59,8 @@ def _worker(call: Call, where: QueuePlace) -> str:
         argv += ["--role", role]
     if count := call.count("concurrency"):
         argv += ["--concurrency", str(count)]
+    if seconds(call, "interval"):
+        argv += ["--interval", call.text("interval") or ""]
     if where.file:
         argv += ["--file", str(where.file)]
     broker = call.text("broker")

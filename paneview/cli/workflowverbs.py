@@ -19,7 +19,12 @@ WORKFLOW_VERBS = (
             Option("--wait", None, "wait for the end and print the result (the default)"),
             Option("--no-wait", None, "print the workflow's id and return"),
             Option("--timeout", "TIME", "how long to wait (default 600); the workflow goes on after it"),
-            Option("-d --directory", "FOLDER", "where to work (default: this folder)", complete="file"),
+            Option(
+                "-d --directory --working-dir",
+                "FOLDER",
+                "where to work (default: this folder)",
+                complete="file",
+            ),
             Option("-v --verbose", None, "tell more, and not only on a terminal"),
             Option("--workflow", "NAME", "which workflow of the file (default: default)"),
             Option("--budget", "USD", "begin no further step once it has cost so much"),

@@ -97,6 +97,15 @@ def test_a_workflow_from_asking_to_its_result(live: Path) -> None:
     assert again["phases"][0]["attempt"] == 2
 
 
+def test_where_to_work_by_either_name(live: Path) -> None:
+    (live / "part").mkdir()
+    for option in ("--working-dir", "--directory", "-d"):
+        begun = ask(live, "ask", "--workflow", "two", "--no-wait", option, "part", "x")["workflow"]
+        whole = ask(live, "workflow", "status", begun["id"])["workflow"]
+        assert str(live / "part") in str(whole), option
+        ask(live, "workflow", "cancel", begun["id"])
+
+
 def test_waiting_shows_each_phase_and_prints_the_result(live: Path) -> None:
     done = apart("ask", "-v", "--workflow", "quick", "go", cwd=live)
     assert (done.status, done.out) == (0, "did one\n"), done.err

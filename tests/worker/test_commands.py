@@ -239,6 +239,12 @@ def test_a_service_is_a_unit_that_systemd_takes(farm: Farm, what: str) -> None:
     assert (checked.returncode, checked.stderr) == (0, "")
 
 
+def test_a_service_looks_as_often_as_claude_queue_s(farm: Farm) -> None:
+    unit = ask(farm, "service", "worker", "--interval", "5")["unit"]
+    assert "worker --interval 5\n" in unit
+    assert farm.cli("service", "worker", "--interval", "0").status == 2
+
+
 def test_they_work_with_no_project_and_no_setting(farm: Farm) -> None:
     job = farm.cli("submit", "x", "--json", PANEVIEW_BROKER="").json["id"]
     done = farm.cli("worker", "--once", "--command", "cat", "--json", PANEVIEW_BROKER="")
