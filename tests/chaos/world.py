@@ -95,10 +95,10 @@ class World:
             text=True,
         )
 
-    def cli(self, *args: str) -> dict[str, Any]:
+    def cli(self, *args: str, patience: float = PATIENCE) -> dict[str, Any]:
         """Run a paneview command that has to work; its answer."""
         process = self.spawn(*args)
-        out, err = process.communicate(timeout=PATIENCE)
+        out, err = process.communicate(timeout=patience)
         assert process.returncode == 0, f"paneview {' '.join(args)}: {process.returncode}: {out}{err}"
         answer: dict[str, Any] = json.loads(out)
         return answer
@@ -118,7 +118,8 @@ class World:
 
     def log(self, name: str, last: int = 10_000_000) -> list[str]:
         """The last stored lines of a task, without their times."""
-        lines = self.cli("logs", name, "-n", str(last))["lines"]
+        # On a slow machine the long chaos leaves a million lines behind.
+        lines = self.cli("logs", name, "-n", str(last), patience=5 * PATIENCE)["lines"]
         return [line.split(" ", 1)[1] for line in lines]
 
     def exits(self, name: str) -> list[dict[str, Any]]:
