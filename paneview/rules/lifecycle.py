@@ -94,8 +94,8 @@ def step(  # noqa: C901, PLR0911, PLR0912 - a table: one line an input
             return _dependencies_met(state)
         case Spawned(run):
             return _spawned(state, now, policy, run)
-        case SpawnFailed(reason, retry):
-            return _spawn_failed(state, now, policy, chance, reason, retry=retry)
+        case SpawnFailed():
+            return _spawn_failed(state, now, policy, chance, event)
         case Exited(exit_):
             return _ended(state, now, policy, chance, exit_)
         case Lost(reason, exit_):
@@ -208,11 +208,11 @@ def _spawned(state: TaskState, now: float, policy: Policy, run: int) -> Outcome:
     return Outcome(running, (Emit("task_started", state.cause, {"restart": state.attempt}),))
 
 
-def _spawn_failed(
-    state: TaskState, now: float, policy: Policy, chance: float, reason: str, *, retry: bool
-) -> Outcome:
-    emit = Emit("spawn_failed", reason)
+def _spawn_failed(state: TaskState, now: float, policy: Policy, chance: float, why: SpawnFailed) -> Outcome:
+    reason, emit = why.reason, Emit("spawn_failed", why.reason)
     if state.phase is Phase.STOPPING:
+        if why.withdrawn:
+            emit = Emit(_ended_as(state), state.reason, {"phase": Phase.STARTING.value})
         if state.then is Then.START:
             return Outcome(
                 _wait(state, now, state.reason).state, (emit, Emit("task_restarted", state.reason))
@@ -220,7 +220,7 @@ def _spawn_failed(
         return Outcome(_rest(state, Phase.STOPPED, now, state.reason), (emit,))
     if state.phase is not Phase.STARTING:
         return Outcome(state)
-    if not retry or policy.restart == "no":
+    if not why.retry or policy.restart == "no":
         told = (emit, Emit("task_failed", reason))
         return Outcome(_rest(replace(state, ended_at=now), Phase.FAILED, now, reason), told)
     decided = _retry(replace(state, ended_at=now), now, policy, chance, reason)
@@ -279,9 +279,8 @@ def _retry(state: TaskState, now: float, policy: Policy, chance: float, why: str
 def _stop_begun(state: TaskState, now: float, policy: Policy) -> Outcome:
     if state.phase is not Phase.STOPPING or state.stage is not Stage.HOOKS:
         return Outcome(state)
-    return Outcome(
-        replace(state, stage=Stage.INTERRUPT, due=now + policy.stop_grace), (Signal(Stage.INTERRUPT),)
-    )
+    begun = replace(state, stage=Stage.INTERRUPT, due=now + policy.stop_grace)
+    return Outcome(begun, (Signal(Stage.INTERRUPT),))
 
 
 def _stop_refused(state: TaskState, now: float, policy: Policy, reason: str) -> Outcome:
@@ -305,6 +304,10 @@ def _root_gone(state: TaskState, now: float, policy: Policy) -> Outcome:
     return _escalate(state, now, policy)
 
 
+def _ended_as(state: TaskState) -> str:
+    return "task_killed" if state.killed else "task_stopped"
+
+
 def _tree_gone(state: TaskState, now: float, policy: Policy, chance: float, exit_: Exit) -> Outcome:
     if state.phase is not Phase.STOPPING:
         return Outcome(state)
@@ -316,10 +319,8 @@ def _tree_gone(state: TaskState, now: float, policy: Policy, chance: float, exit
     }
     match state.then:
         case Then.STOP:
-            kind = "task_killed" if state.killed else "task_stopped"
-            return Outcome(
-                _rest(ended, Phase.STOPPED, now, state.reason), (Emit(kind, state.reason, detail),)
-            )
+            told = Emit(_ended_as(state), state.reason, detail)
+            return Outcome(_rest(ended, Phase.STOPPED, now, state.reason), (told,))
         case Then.START:
             told = Emit("task_stopped", state.reason, detail)
             waiting = _wait(ended, now, state.reason)

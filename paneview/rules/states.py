@@ -154,10 +154,14 @@ class Spawned(Struct, frozen=True):
 
 
 class SpawnFailed(Struct, frozen=True):
-    """No process came to be. ``retry`` False: trying again would not help (a hook said no)."""
+    """No process came to be. ``retry`` False: trying again would not help (a hook said no).
+
+    ``withdrawn``: it was to stop before there was one, so the launch was given up.
+    """
 
     reason: str
     retry: bool = True
+    withdrawn: bool = False
 
 
 class Exited(Struct, frozen=True):

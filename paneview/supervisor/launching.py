@@ -6,6 +6,7 @@ checked before, and told in words.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -28,12 +29,16 @@ from paneview.tmux.spawn import PaneInfo, SpawnSpec
 class LaunchError(Exception):
     """No run came to be. ``retry``: whether the same may succeed later by itself.
 
+    ``withdrawn``: it was given up by `Launcher.withdraw`.
     ``unborn`` is the run whose process tmux may have been making as it died: it has to be looked for.
     """
 
-    def __init__(self, reason: str, *, retry: bool, unborn: Live | None = None) -> None:
+    def __init__(
+        self, reason: str, *, retry: bool, unborn: Live | None = None, withdrawn: bool = False
+    ) -> None:
         super().__init__(reason)
         self.retry = retry
+        self.withdrawn = withdrawn
         self.unborn = unborn
 
 
@@ -66,17 +71,13 @@ class Launcher:
         self._hooks = hooks
         self._ports = ports
         self._clock = clock
+        self._preparing: dict[str, asyncio.Task[None]] = {}
 
     async def launch(self, task: Task, run: int, pane_id: str | None) -> tuple[Live, RunRow]:
         """Start ``task`` as ``run``, in its old pane if that still exists. Raises LaunchError."""
         if not task.cwd.is_dir():
             raise LaunchError(f"the folder {task.cwd} does not exist", retry=True)
-        try:
-            await self._hooks.before("before_start", task, run)
-            if task.port is not None:
-                await self._ports.clear(task.name, run, task.port)
-        except (HookFailed, PortRefused) as error:
-            raise LaunchError(str(error), retry=False) from error
+        await self._prepare(task, run)
         try:
             pane = await self._spawn(task, run, pane_id)
         except (TmuxError, OSError) as error:
@@ -84,6 +85,32 @@ class Launcher:
             raise LaunchError(f"tmux could not start it: {error}", retry=True, unborn=unborn) from error
         live = self.live(run, pane)
         return live, self.row(task.name, live)
+
+    def withdraw(self, task: str) -> None:
+        """Give up a launch of this task as long as it only prepares: its hooks are ended, however long they take."""
+        if preparing := self._preparing.get(task):
+            preparing.cancel()
+
+    async def _prepare(self, task: Task, run: int) -> None:
+        """Run the hooks and clear the port, as a task of its own that can be withdrawn. Raises LaunchError."""
+        preparing = asyncio.get_running_loop().create_task(self._make_way(task, run))
+        self._preparing[task.name] = preparing
+        try:
+            await preparing
+        except (HookFailed, PortRefused) as error:
+            raise LaunchError(str(error), retry=False) from error
+        except asyncio.CancelledError:
+            launching = asyncio.current_task()
+            if launching and launching.cancelling():  # the supervisor ends, and lets go of everything
+                raise
+            raise LaunchError("it was to stop", retry=False, withdrawn=True) from None
+        finally:
+            del self._preparing[task.name]
+
+    async def _make_way(self, task: Task, run: int) -> None:
+        await self._hooks.before("before_start", task, run)
+        if task.port is not None:
+            await self._ports.clear(task.name, run, task.port)
 
     def live(self, run: int, pane: PaneInfo) -> Live:
         """The grip on a run in this pane."""

@@ -149,6 +149,8 @@ class Unit:
         for effect in outcome.effects:
             if not isinstance(effect, Emit):
                 self._start(self._do(effect, durable))
+        if self.state.phase is Phase.STOPPING:
+            self._services.launcher.withdraw(self.name)
         self._follow_up()
         self._changed(self)
         self._waiters.wake()
@@ -266,6 +268,9 @@ class Unit:
     async def _launch(self, durable: Durable) -> None:
         await durable  # also for hours: nobody would know later whose process this is
         await self._services.strays.gone(self.name)
+        if self.state.phase is Phase.STOPPING:
+            self.feed(SpawnFailed("it was to stop", withdrawn=True))
+            return
         run = self._services.journal.new_run()
         pane = self.row.pane_id if self.row else None
         task = self.task  # which may be another one when the hooks are through
@@ -277,7 +282,7 @@ class Unit:
             self._services.logs.finish(run)
             if error.unborn:
                 await self._services.ender.sweep_unborn(error.unborn)
-            self.feed(SpawnFailed(str(error), error.retry))
+            self.feed(SpawnFailed(str(error), error.retry, error.withdrawn))
             return
         self.row = row = replace(row, cause=self.state.cause)
         self._take(live)

@@ -235,6 +235,22 @@ class TestStop:
             "task_restarted",
         ]
 
+    @pytest.mark.parametrize(
+        ("asked", "phase", "told"),
+        [
+            ([Stop("user")], Phase.STOPPED, ["task_stopped"]),
+            ([Stop("user"), Stop("user", kill=True)], Phase.STOPPED, ["task_killed"]),
+            ([Stop("user"), Start("user")], Phase.WAITING, ["task_stopped", "task_restarted"]),
+        ],
+    )
+    def test_a_launch_that_is_withdrawn_ends_as_it_was_asked_to(self, asked, phase, told):
+        state = replace(TaskState(), phase=Phase.STARTING, run=7, exit=CRASH, ended_at=1.0)
+        for event in (*asked, SpawnFailed("it was to stop", withdrawn=True)):
+            state, effects = step(state, event, 5.0, Policy())
+        assert (state.phase, state.stage, state.due) == (phase, None, None)
+        assert (state.run, state.exit, state.ended_at) == (7, CRASH, 1.0), "nothing has run since"
+        assert [effect.kind for effect in effects if isinstance(effect, Emit)] == told
+
     def test_restart_ends_then_starts(self):
         world = running()
         world.feed(Restart("user"))

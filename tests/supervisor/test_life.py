@@ -331,6 +331,32 @@ def test_hooks_run_in_order_and_their_output_is_in_the_log(project):
     assert refused["run"] is None
 
 
+@pytest.mark.parametrize(("ask", "told"), [("stop", "task_stopped"), ("kill", "task_killed")])
+def test_what_is_to_stop_waits_for_no_hook_before_its_start(project, ask, told):
+    p = project("""
+        [tasks.t]
+        command = "exec sleep 600"
+        hooks.timeout = 30
+        hooks.before_start = "sleep 601 & echo $! > pids; echo $$ >> pids; mv pids hooked; wait"
+        """).serve()
+    hooked = p.folder / "hooked"
+    wait_until(hooked.exists)
+    assert p.call(ask, tasks=["t"])["results"][0]["ok"]
+    assert (p.task("t")["state"], p.task("t")["run"]) == ("stopped", None)
+    assert not any(alive(int(pid)) for pid in hooked.read_text().split())
+    hooked.unlink()
+    with ThreadPoolExecutor(1) as pool:
+        pool.submit(p.call, "start", tasks=["t"])
+        wait_until(hooked.exists)
+        p.call("down")
+    assert p.process.wait(20) == 0
+    assert not any(alive(int(pid)) for pid in hooked.read_text().split())
+    p.serve()
+    kinds = [event["event"] for event in p.events(task="t")]
+    assert told in kinds
+    assert not {"spawn_failed", "task_started"} & set(kinds)
+
+
 def test_a_task_that_ends_while_a_hook_refuses_its_stop_is_stopped(project, sandbox):
     p = project("""
         [tasks.t]
