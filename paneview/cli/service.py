@@ -1,4 +1,9 @@
-"""``service``: a systemd unit for a worker or for a project's supervisor."""
+"""``service``: a systemd unit for a worker or for a project's supervisor.
+
+A service has next to nothing of a shell's environment. What says where its state, its tmux server and its queue are
+is written into the unit, so that it means the same ones as the shell it was made in. Passwords are not: anyone may
+read a unit.
+"""
 
 from __future__ import annotations
 
@@ -7,15 +12,21 @@ import pwd
 import shlex
 import shutil
 import sys
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 from paneview.cli.errors import CliError, UsageError
-from paneview.cli.output import print_json
+from paneview.cli.output import complain, print_json
 from paneview.cli.queue import place_of, seconds
+from paneview.config import queue
 
 if TYPE_CHECKING:
     from paneview.cli.parser import Call
     from paneview.config.queue import QueuePlace
+
+_PLACES = ("PANEVIEW_HOME", "XDG_STATE_HOME", "PANEVIEW_TMUX_SOCKET", "TMUX_TMPDIR")
+_PASSWORD = "PANEVIEW_REDIS_PASSWORD"  # noqa: S105 - the variable's name
 
 _UNIT = """\
 [Unit]
@@ -28,7 +39,7 @@ Type=exec
 User={user}
 WorkingDirectory={folder}
 {environment}ExecStart={command}
-Restart={restart}
+Restart=on-failure
 RestartSec=5
 KillMode={kill}
 TimeoutStopSec=90
@@ -48,8 +59,11 @@ def service(call: Call) -> int:
     name = f"paneview-{what}.service"
     if call.json:
         print_json({"ok": True, "name": name, "unit": unit})
-    else:
-        print(unit, end="")
+        return 0
+    print(unit, end="")
+    for line in unit.splitlines():
+        if line.startswith("# "):  # the unit may go straight into a file
+            complain(line.removeprefix("# "))
     return 0
 
 
@@ -66,7 +80,7 @@ def _worker(call: Call, where: QueuePlace) -> str:
     broker = call.text("broker")
     environment = {"PANEVIEW_BROKER": broker} if broker else {}
     roles = ", ".join(call.texts("role")) or "worker"
-    return _unit(call, f"paneview worker ({roles})", argv, environment, where)
+    return _unit(call, "worker", f"paneview worker ({roles})", argv, environment, where)
 
 
 def _supervisor(call: Call, where: QueuePlace) -> str:
@@ -74,28 +88,33 @@ def _supervisor(call: Call, where: QueuePlace) -> str:
         raise CliError(f"no paneview.toml in {os.getcwd()} or a folder above it", 2, code="config")
     argv = [*_program(), "--serve", "--file", str(where.file)]
     # Its tasks live in tmux and go on without it: the next one takes them over.
-    return _unit(
-        call, f"paneview supervisor of {where.file}", argv, {}, where, kill="process", restart="on-failure"
-    )
+    return _unit(call, "supervisor", f"paneview supervisor of {where.file}", argv, {}, where, kill="process")
 
 
 def _unit(
     call: Call,
+    what: str,
     description: str,
     argv: list[str],
     environment: dict[str, str],
     where: QueuePlace,
     *,
     kill: str = "mixed",
-    restart: str = "on-failure",
 ) -> str:
     folder = where.file.parent if where.file else os.getcwd()
     # A service's path is short, and neither tmux nor an agent need be on it.
-    environment = {"PATH": os.environ.get("PATH", os.defpath), **environment}
-    for name in ("PANEVIEW_HOME", "PANEVIEW_TMUX_SOCKET"):
-        if value := os.environ.get(name):
-            environment[name] = value
-    lines = "".join(f"Environment={_quoted(f'{name}={value}')}\n" for name, value in environment.items())
+    environment = {"PATH": os.environ.get("PATH", os.defpath), **_passed_on({**os.environ, **environment})}
+    secret = [name for name, value in environment.items() if _holds_password(name, value)]
+    lines = "".join(
+        f"Environment={_quoted(f'{name}={value}')}\n"
+        for name, value in environment.items()
+        if name not in secret
+    )
+    if secret:
+        file = f"/etc/paneview-{what}.env"
+        needed = ", ".join(f"{name}=…" for name in secret)
+        lines += f"# a password is not written here; in {file}, for root alone (mode 600), write: {needed}\n"
+        lines += f"EnvironmentFile={file}\n"
     return _UNIT.format(
         description=_plain(description),
         user=call.text("user") or pwd.getpwuid(os.getuid()).pw_name,
@@ -104,9 +123,23 @@ def _unit(
         command=" ".join(
             _quoted(word).replace("$", "$$") for word in argv
         ),  # variables, but not in Environment
-        restart=restart,
         kill=kill,
     )
+
+
+def _passed_on(environ: Mapping[str, str]) -> dict[str, str]:
+    """What a service needs of this environment: where things are, and each setting of the queue."""
+    settings = (next(filter(environ.get, queue.variables(name)), "") for name in queue.NAMES)
+    return {name: environ[name] for name in (*_PLACES, *settings, _PASSWORD) if environ.get(name)}
+
+
+def _holds_password(name: str, value: str) -> bool:
+    if name == _PASSWORD:
+        return True
+    try:
+        return "://" in value and urlsplit(value).password is not None
+    except ValueError:  # of brackets, as passwords have them
+        return True
 
 
 def _program() -> list[str]:

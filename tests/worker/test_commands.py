@@ -245,6 +245,51 @@ def test_a_service_looks_as_often_as_claude_queue_s(farm: Farm) -> None:
     assert farm.cli("service", "worker", "--interval", "0").status == 2
 
 
+@pytest.mark.parametrize("what", ["worker", "supervisor"])
+def test_a_service_means_the_same_places_and_the_same_queue(farm: Farm, what: str) -> None:
+    (farm.folder / "paneview.toml").write_text('name = "x"\n')
+    given = {
+        "XDG_STATE_HOME": "/srv/state",
+        "TMUX_TMPDIR": "/srv/tmux",
+        "PANEVIEW_LEASE": "90",
+        "PANEBUS_HOST": "old",
+        "PANEVIEW_HOST": "here",
+        "PANEVIEW_BROKER": "redis://queue:6379/1",
+        "UNRELATED": "1",
+    }
+    unit = run("service", what, cwd=farm.folder, env=given).out
+    expected = {
+        f"{name}={value}" for name, value in given.items() if name not in {"UNRELATED", "PANEBUS_HOST"}
+    }
+    lines = {
+        line.removeprefix("Environment=") for line in unit.splitlines() if line.startswith("Environment=")
+    }
+    assert expected <= lines
+    assert not any(line.startswith(("UNRELATED", "PANEBUS_HOST")) for line in lines)
+    assert "EnvironmentFile" not in unit
+
+
+@pytest.mark.parametrize(
+    ("given", "name"),
+    [
+        ({"PANEVIEW_BROKER": "redis://me:hush@queue/1"}, "PANEVIEW_BROKER"),
+        ({"PANEVIEW_BROKER": "", "PANEVIEW_REDIS_URL": "rediss://:hush@queue"}, "PANEVIEW_REDIS_URL"),
+        ({"PANEVIEW_REDIS_PASSWORD": "hush"}, "PANEVIEW_REDIS_PASSWORD"),
+    ],
+)
+def test_a_password_is_in_no_service_and_its_place_is_told(
+    farm: Farm, given: dict[str, str], name: str
+) -> None:
+    done = run("service", "worker", "--role", "r", cwd=farm.folder, env=given)
+    assert done.status == 0
+    assert "hush" not in done.out + done.err
+    assert "\nEnvironmentFile=/etc/paneview-worker.env\n" in done.out
+    assert f"/etc/paneview-worker.env, for root alone (mode 600), write: {name}=…" in done.err
+    flag = run("service", "worker", "--broker", "redis://:hush@queue", "--json", cwd=farm.folder)
+    assert "hush" not in flag.json["unit"]
+    assert "write: PANEVIEW_BROKER=…" in flag.json["unit"]
+
+
 def test_they_work_with_no_project_and_no_setting(farm: Farm) -> None:
     job = farm.cli("submit", "x", "--json", PANEVIEW_BROKER="").json["id"]
     done = farm.cli("worker", "--once", "--command", "cat", "--json", PANEVIEW_BROKER="")
