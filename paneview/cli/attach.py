@@ -68,5 +68,7 @@ def _session(here: place.Place, task: str) -> tuple[str, str | None]:
 
         project = load_project(Path(here.file), os.environ)
         if task not in project.tasks:
-            raise CliError(f"Task {task!r} not found in config") from None
+            replicas = [one.name for one in project.tasks.values() if one.base_name == task]
+            hint = f"it has replicas: {', '.join(replicas[:3])}" if replicas else None
+            raise CliError(f"Task {task!r} not found in config", hint=hint) from None
         return project.name, project.tmux.socket

@@ -190,7 +190,8 @@ class Requests:
         if args["tasks"] is None:
             names = [*self._supervisor.units, *left]
         else:
-            names = [name if name in left else self._supervisor.unit(name).name for name in args["tasks"]]
+            known = self._supervisor.named(name for name in args["tasks"] if name not in left)
+            names = [*(name for name in args["tasks"] if name in left), *known]
         try:
             await self._reading.clean(names if args["tasks"] is not None else None)
         except StoreError as error:
@@ -238,7 +239,7 @@ class Requests:
     def _names(self, args: Args) -> list[str]:
         if args["tasks"] is None:
             return list(self._supervisor.units)
-        return [self._supervisor.unit(name).name for name in args["tasks"]]
+        return self._supervisor.named(args["tasks"])
 
     def _started(
         self,

@@ -23,14 +23,17 @@ from paneview.rules.states import (
 )
 from paneview.supervisor.unit import Services, Unit
 
+_SOME = 3  # replicas that a message names
 Refused = dict[str, str]  # tasks whose stop a hook refused, and why: their runs go on
 
 
 class UnknownTask(LookupError):  # noqa: N818 - what it is
-    """A name that is no task of this project."""
+    """A name that is no task of this project, or stands for several replicas where one is meant."""
 
-    def __init__(self, name: str) -> None:
-        super().__init__(f"Task {name!r} not found in config")
+    def __init__(self, name: str, replicas: Sequence[str] = ()) -> None:
+        some = ", ".join(replicas[:_SOME]) + (", …" if len(replicas) > _SOME else "")
+        several = f"Task {name!r} has replicas: name one of them ({some})"
+        super().__init__(several if replicas else f"Task {name!r} not found in config")
         self.name = name
 
 
@@ -59,7 +62,16 @@ class Supervisor:
         try:
             return self.units[name]
         except KeyError:
-            raise UnknownTask(name) from None
+            raise UnknownTask(name, self._replicas(name)) from None
+
+    def named(self, names: Iterable[str]) -> list[str]:
+        """The tasks of these names, each once; that of a task with replicas means them all. Raises UnknownTask."""
+        found = (name for each in names for name in self._replicas(each) or [self.unit(each).name])
+        return list(dict.fromkeys(found))
+
+    def _replicas(self, base: str) -> list[str]:
+        units = self.units.values()
+        return [unit.name for unit in units if unit.task.replica is not None and unit.task.base_name == base]
 
     @property
     def states(self) -> dict[str, TaskState]:
@@ -81,7 +93,7 @@ class Supervisor:
             own = self.project.auto_start
             wanted = [task.name for task in tasks if own and task.auto_start and not task.schedule]
         else:
-            wanted = [self.unit(name).name for name in names]
+            wanted = self.named(names)
         if not deps:
             return [name for name in graph.order(self.graph) if name in set(wanted)]
         return graph.also_started(wanted, self.graph, self.states)

@@ -199,6 +199,32 @@ def test_what_scale_has_set_never_keeps_the_next_supervisor_from_the_file(projec
     assert p.process.wait(20) == 0
 
 
+def test_the_name_of_a_task_with_replicas_means_them_all(project):
+    p = project("""
+        auto_start = false
+        [tasks.w]
+        command = "exec sleep 600"
+        replicas = 2
+        [tasks.x]
+        command = "exec sleep 600"
+        """).serve()
+
+    def done(do: str, *tasks: str) -> list[str]:
+        return [result["task"] for result in p.call(do, tasks=tasks)["results"]]
+
+    assert done("start", "w") == ["w.1", "w.2"]
+    assert done("restart", "w", "w.1") == ["w.1", "w.2"]
+    assert done("stop", "x", "w") == ["x", "w.1", "w.2"]
+    assert done("kill", "w") == ["w.1", "w.2"]
+    assert done("logs_clean", "w") == ["w.1", "w.2"]
+    for do in ("inspect", "log_info"):
+        with pytest.raises(ControlError, match=r"'w' has replicas: name one of them \(w.1, w.2\)"):
+            p.call(do, task="w")
+    p.call("scale", task="w", replicas=4)
+    with pytest.raises(ControlError, match=r"\(w.1, w.2, w.3, …\)"):
+        p.call("inspect", task="w")
+
+
 def test_health_failing_restarts_with_the_reason(project):
     p = project("""
         [tasks.t]
