@@ -42,8 +42,13 @@ class Request(NamedTuple):
     client: str | None
 
 
+def _is_integer(value: object) -> bool:
+    """One that SQLite takes."""
+    return isinstance(value, int) and not isinstance(value, bool) and -(1 << 63) <= value < 1 << 63
+
+
 def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    return _is_integer(value) or (isinstance(value, float) and math.isfinite(value))
 
 
 def _is_strings(value: object) -> bool:
@@ -54,16 +59,10 @@ KINDS: dict[str, tuple[str, Callable[[Any], bool]]] = {
     "text": ("a string", lambda value: isinstance(value, str)),
     "names": ("a list of strings", _is_strings),
     "flag": ("true or false", lambda value: isinstance(value, bool)),
-    "integer": ("an integer", lambda value: isinstance(value, int) and not isinstance(value, bool)),
-    "count": (
-        "an integer of 0 or more",
-        lambda value: isinstance(value, int) and not isinstance(value, bool) and value >= 0,
-    ),
-    "number": ("a number", _is_number),
-    "port": (
-        "a port from 1 to 65535",
-        lambda value: isinstance(value, int) and not isinstance(value, bool) and 0 < value < 65536,
-    ),
+    "integer": ("an integer of 64 bits", _is_integer),
+    "count": ("an integer of 0 or more and 64 bits", lambda value: _is_integer(value) and value >= 0),
+    "number": ("a number, an integer one of 64 bits", _is_number),
+    "port": ("a port from 1 to 65535", lambda value: _is_integer(value) and 0 < value < 65536),
     "json": ("any JSON value", lambda _: True),
     "direction": ('"back" or "forward"', lambda value: value in {"back", "forward"}),
 }

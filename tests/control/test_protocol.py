@@ -90,6 +90,10 @@ def test_defaults_are_filled_in_and_null_counts_as_left_out() -> None:
         ({"do": "events", "args": {"limit": -1}}, "0 or more"),
         ({"do": "events", "args": {"limit": True}}, "0 or more"),
         ({"do": "events", "args": {"since": "5m"}}, "a number"),
+        ({"do": "events", "args": {"since": 10**400}}, "64 bits"),
+        ({"do": "events", "args": {"after": 1 << 63}}, "64 bits"),
+        ({"do": "events", "args": {"after": -(1 << 63) - 1}}, "64 bits"),
+        ({"do": "events", "args": {"limit": 1 << 63}}, "64 bits"),
         ({"do": "log_find", "args": {"task": "a", "pattern": "b", "direction": "up"}}, '"forward"'),
     ],
 )

@@ -263,6 +263,22 @@ def test_unknown_names_and_a_missing_folder_are_told(project):
     assert p.task("t")["state"] == "failed"
 
 
+def test_the_largest_numbers_that_may_be_asked_with(project):
+    p = project("[queue]\n[tasks.t]\ncommand = 'echo one; exec sleep 600'\n").serve()
+    p.call("job_dispatch", target="someone", kind="k")
+    p.wait("t", lambda t: t["log_end"] == 1)
+    most, least = (1 << 63) - 1, -(1 << 63)
+    assert p.call("events", limit=most, after=least, since=least, until=most)["count"]
+    assert not p.call("events", limit=most, after=most, since=most, until=least)["count"]
+    for start in (least, most):
+        p.call("log_lines", task="t", first=start, count=most)
+        p.call("log_find", task="t", pattern="one", start=start, limit=most)
+        p.call("log_find", task="t", pattern="one", start=start, limit=most, direction="forward")
+    assert p.call("jobs", limit=most)["count"] == 1
+    assert p.call("jobs", limit=most, offset=most)["count"] == 0
+    assert p.call("workflows", limit=most, offset=most)["count"] == 0
+
+
 def test_concurrent_starts_spawn_once(project):
     p = project("""
         auto_start = false
