@@ -50,7 +50,7 @@ async def test_a_defect_while_reading_is_told_as_an_event(
     def broken(*_args: object, **_more: object) -> None:
         raise RuntimeError("a defect")
 
-    monkeypatch.setattr(reload, "load_project", broken)
+    monkeypatch.setattr(reload, "load_scaled", broken)
     noted: list[tuple[str, str]] = []
     journal: Any = SimpleNamespace(note=lambda kind, cause, **_more: noted.append((kind, cause)))
     supervisor: Any = SimpleNamespace(project=SimpleNamespace(file=tmp_path / "paneview.toml"))
