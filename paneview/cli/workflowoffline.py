@@ -8,6 +8,7 @@ from paneview.cli.errors import CliError
 from paneview.cli.queue import me, opened
 from paneview.rules.workflow import Workflow, happenings
 from paneview.workflow import reading, views
+from paneview.workflow.logins import let_in
 from paneview.workflow.shelf import Shelf
 
 if TYPE_CHECKING:
@@ -30,7 +31,9 @@ def answer(call: Call, do: str, args: dict[str, Any]) -> dict[str, Any]:
                 return reading.diff(flow)
             except reading.NothingToSee as error:
                 raise CliError(str(error)) from error
-        _, after = shelf.change(flow.id, _event(flow, do, args))
+        event = _event(flow, do, args)
+        let_in(broker, flow, event)
+        _, after = shelf.change(flow.id, event)
         if after == flow:
             raise CliError(f"{flow.id} is {flow.status.value}: that changes nothing", code="state")
         return {"workflow": views.summary(after)}

@@ -41,6 +41,7 @@ from paneview.worker.joining import connect
 from paneview.workflow import reading, views
 from paneview.workflow.engine import Engine
 from paneview.workflow.home import Home
+from paneview.workflow.logins import let_in
 from paneview.workflow.orchestrator import Orchestrator
 from paneview.workflow.shelf import UnknownWorkflowError
 
@@ -258,7 +259,9 @@ class WorkflowDesk:
             name = args.get("phase")
             if flow.home == engine.home.name and engine.leader is None:
                 engine.lead()
-            after = engine.tell(flow.id, event(None if name is None else _phase(flow, name)))
+            happening = event(None if name is None else _phase(flow, name))
+            let_in(engine.broker, flow, happening)
+            after = engine.tell(flow.id, happening)
             return after, after != flow
 
         after, changed = await self._call(act)

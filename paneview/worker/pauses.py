@@ -13,7 +13,7 @@ from __future__ import annotations
 import random
 import time
 import uuid
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -25,10 +25,11 @@ if TYPE_CHECKING:
     from paneview.broker import Broker
     from paneview.broker.model import Json, Leadership
 
-SCOPE, WAITING, LIMITS = "runner", "runner-waits", "runner-limits"
+SCOPE, WAITING, LIMITS, LOGINS = "runner", "runner-waits", "runner-limits", "runner-logins"
 UNKNOWN_RESET = 60.0  # seconds of a first pause whose end nobody told
 SHORTEST = 0.5  # seconds of a first pause, whatever its end
 LONGEST_GUESS = 1800.0  # seconds to which these two grow, twice as long with each limit in a row
+KEEP_LOGINS = 30 * 86400.0  # seconds for which it is known what runner a job wanted a login for
 IN_A_ROW = 3600.0  # seconds after a pause in which another limit is the next one in a row
 LONGEST_WAIT = 3600.0  # seconds that a job is put away at a time
 SEAT_TTL = 60.0  # seconds
@@ -77,6 +78,8 @@ def pause(broker: Broker, runner: str, outcome: RunOutcome, *, job: str, host: s
         until = now + _length(outcome.reset_at, now, before)
         if known is None:  # other runs under way meet the same limit
             broker.flags.set(LIMITS, runner, {"count": before + 1}, until - now + IN_A_ROW)
+    else:
+        broker.flags.set(LOGINS, job, {"runner": runner}, KEEP_LOGINS)
     made = Pause(runner, outcome.status.value, outcome.error, now, until, host)
     value = {"status": made.status, "reason": made.reason, "since": now, "until": until, "host": host}
     if known is None or known.until is not None:  # what a person is to end does not end by itself
@@ -125,6 +128,18 @@ def resume(broker: Broker, runner: str) -> tuple[bool, list[str]]:
     if there:
         broker.events.note("runner_resumed", detail={"runner": runner, "jobs": len(released)})
     return there, released
+
+
+def logged_in(broker: Broker, jobs: Iterable[str]) -> None:
+    """End the pauses of the runners for which these jobs wanted a login. Raises BrokerError."""
+    known, pauses = broker.flags.all(LOGINS), paused(broker)
+    for job in jobs:
+        if (flag := known.get(job)) is None:
+            continue
+        found = pauses.pop(str(flag.get("runner")), None)
+        if found is not None and found.until is None:
+            resume(broker, found.runner)
+        broker.flags.clear(LOGINS, job)
 
 
 class Seat:

@@ -235,6 +235,9 @@ class Engine:
         with _one_flow(name):
             if event.kind == "job_claimed":
                 self.tell(name, happenings.Claimed(phase, attempt))
+            elif event.kind == "job_released":
+                reason = str(event.detail.get("reason") or "") if event.detail.get("delay") else ""
+                self.tell(name, happenings.HandedBack(phase, attempt, self.home.masker.text(reason)))
             else:
                 self._collect(flow, happenings.Run(phase, attempt))
 
@@ -301,7 +304,7 @@ def _one_flow(name: str) -> Iterator[None]:
         logger.exception("workflow %s: it could not be taken on", name)
 
 
-_OF_JOBS = ("job_claimed", "job_done", "job_dead", "job_cancelled")
+_OF_JOBS = ("job_claimed", "job_released", "job_done", "job_dead", "job_cancelled")
 _DOERS: dict[type, Callable[..., None]] = {
     happenings.Run: Engine._run,
     happenings.Withdraw: Engine._withdraw,

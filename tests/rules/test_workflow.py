@@ -161,6 +161,24 @@ def test_a_rate_limit_spends_no_retry_and_waits_for_its_end() -> None:
     assert play.flow.status is Status.WAITING
 
 
+def test_a_run_that_is_handed_back_waits_and_says_why() -> None:
+    play = Play(Plan("x", (PhasePlan("a", "r"),)))
+    play.tell(h.Claimed(0, 1))
+    assert play.tell(h.HandedBack(0, 1, "its runner is paused")) == frozenset()
+    phase = play.phase("a")
+    assert (phase.status, phase.reason, phase.started_at) == (
+        PhaseStatus.QUEUED,
+        "its runner is paused",
+        None,
+    )
+    assert due(play.flow) == {h.Run(0, 1)}
+    play.tell(h.Claimed(0, 1))
+    assert (play.phase("a").status, play.phase("a").reason) == (PhaseStatus.RUNNING, "")
+    play.ran("a")
+    play.tell(h.HandedBack(0, 1, "too late"))
+    assert play.flow.status is Status.DONE
+
+
 def test_approval_and_rejection() -> None:
     plan = Plan("x", (PhasePlan("a", "r", approve="always"), PhasePlan("b", "r", needs=("a",))))
     play = Play(plan)
@@ -425,6 +443,7 @@ EVENTS = st.one_of(
     st.just(h.Begun()),
     st.builds(h.Prepared, st.sampled_from(["", "no"])),
     st.builds(h.Claimed, st.integers(0, 4), st.integers(0, 3)),
+    st.builds(h.HandedBack, st.integers(0, 4), st.integers(0, 3), st.sampled_from(["", "paused"])),
     st.builds(
         h.Ran,
         st.integers(0, 4),

@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,9 @@ import pytest
 
 from paneview.agents.model import RunOutcome, RunStatus
 from paneview.broker import JobState, Target
-from paneview.worker.pauses import SCOPE, pause, unlimited
+from paneview.rules.workflow import Phase, PhasePlan, PhaseStatus, Plan, Status, begin
+from paneview.worker.pauses import SCOPE, pause, paused, unlimited
+from paneview.workflow.shelf import Shelf
 from tests.harness import Sandbox, alive, wait_until
 from tests.worker.support import Farm
 
@@ -196,6 +199,19 @@ def test_a_limit_is_waited_for_though_its_end_cannot_be(farm: Farm) -> None:
     )
     day = time.strftime("%Y-%m-%d ", time.localtime(time.time() + 3 * 86400))
     assert f"paused until {day}" in farm.cli("runner", "list").out
+
+
+def test_without_a_supervisor_a_workflow_that_goes_on_has_its_runner_go_on(farm: Farm) -> None:
+    """Only the one whose login it waited for."""
+    (farm.folder / "paneview.toml").write_text("")
+    plan = Plan("x", (PhasePlan("a", "worker"),))
+    waits = Phase(PhaseStatus.WAITING_PERSON, attempt=1, outcome="auth")
+    flow = begin("w1", plan, "x", cwd="/", home="h", by="me", now=time.time())
+    Shelf(farm.broker).add(replace(flow, status=Status.WAITING, phases=(waits,)))
+    for runner, job in (("mine", "w1-0-1"), ("other", "w2-0-1")):
+        pause(farm.broker, runner, RunOutcome(RunStatus.AUTH), job=job, host="h")
+    assert farm.cli("workflow", "resume", "w1").status == 0
+    assert list(paused(farm.broker)) == ["other"]
 
 
 def test_no_more_runs_at_once_than_may_be(agents: Agents) -> None:

@@ -44,6 +44,8 @@ brief.runner = "brief"
 mute.runner = "mute"
 idle.runner = "idle"
 slow = { runner = "slow", permissions = "edit" }
+[workflows.one]
+phases = [{ name = "work", role = "worker", prompt = "{{task}}" }]
 [workers.agents]
 role = ["planner", "worker", "brief", "mute", "idle", "slow"]
 concurrency = 3
@@ -203,6 +205,29 @@ def test_a_login_pauses_the_runner_until_somebody_resumes_it(stage: Stage) -> No
     assert [stage.outcome(job).text for job in waits] == ["0", "1"]
     assert (stage.told("runner_paused"), stage.told("runner_resumed")) == (1, 1)
     assert stage.cli("runner", "resume", "demo").status == 1
+
+
+@pytest.mark.parametrize("verb", ["resume", "approve"])
+def test_who_lets_a_phase_go_on_that_waits_for_a_login_has_logged_in(stage: Stage, verb: str) -> None:
+    """Another workflow, whose job is put away meanwhile, tells what it waits for."""
+
+    def ask(text: str) -> str:
+        return str(stage.cli("ask", "--no-wait", "--workflow", "one", "--json", text).json["workflow"]["id"])
+
+    def flow(name: str) -> Any:
+        return stage.cli("workflow", "status", name, "--json").json["workflow"]
+
+    first = ask("demo: first login fail auth\ndemo: result in")
+    wait_until(lambda: flow(first)["status"] == "waiting")
+    second = ask("demo: result waited")
+    phase = wait_until(lambda: found if (found := flow(second)["phases"][0])["reason"] else None)
+    assert (phase["status"], phase["reason"][:22]) == ("queued", "runner demo is paused:")
+    assert stage.cli("workflow", verb, first).status == 0
+    for name in (first, second):
+        wait_until(lambda name=name: flow(name)["status"] == "done")  # type: ignore[misc]
+        assert flow(name)["phases"][0]["reason"] == ""
+    assert not paused(stage.broker)
+    assert stage.told("runner_resumed") == 1
 
 
 def test_a_cancelled_and_a_lost_run_leave_nothing(stage: Stage) -> None:

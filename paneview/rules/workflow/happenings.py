@@ -33,6 +33,16 @@ class Claimed:
 
 
 @dataclass(frozen=True, slots=True)
+class HandedBack:
+    """The worker does not have the run any more: it waits in the queue again."""
+
+    phase: int
+    attempt: int
+    reason: str = ""
+    """Why it is put away for a while, if it is."""
+
+
+@dataclass(frozen=True, slots=True)
 class Ran:
     """A run is over. ``status`` is one of the runner's words; an unknown one counts as failed."""
 
@@ -128,6 +138,7 @@ Happening = (
     Begun
     | Prepared
     | Claimed
+    | HandedBack
     | Ran
     | Verified
     | Closed

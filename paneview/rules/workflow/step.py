@@ -87,7 +87,15 @@ def _claimed(flow: Workflow, event: h.Claimed, now: float) -> Workflow:
     phase = _current(flow, event.phase, event.attempt, PhaseStatus.QUEUED)
     if phase is None:
         return flow
-    return put(flow, event.phase, replace(phase, status=PhaseStatus.RUNNING, started_at=now))
+    return put(flow, event.phase, replace(phase, status=PhaseStatus.RUNNING, reason="", started_at=now))
+
+
+def _handed_back(flow: Workflow, event: h.HandedBack, _now: float) -> Workflow:
+    phase = _current(flow, event.phase, event.attempt, PhaseStatus.QUEUED, PhaseStatus.RUNNING)
+    if phase is None:
+        return flow
+    waits = replace(phase, status=PhaseStatus.QUEUED, reason=event.reason, started_at=None)
+    return put(flow, event.phase, waits)
 
 
 def _current(flow: Workflow, number: int, attempt: int, *statuses: PhaseStatus) -> Phase | None:
@@ -308,6 +316,7 @@ _HANDLERS: dict[type, Callable[[Workflow, Any, float], Workflow]] = {
     h.Begun: _begun,
     h.Prepared: _prepared,
     h.Claimed: _claimed,
+    h.HandedBack: _handed_back,
     h.Ran: _ran,
     h.Verified: _verified,
     h.Closed: _closed,
