@@ -45,7 +45,7 @@ def ask(call: Call) -> int:
         "by": _me(),
     }
     limit = _seconds(call)
-    here = place.find(call)
+    here = place.find(call, hint=place.FOR_WORKFLOWS)
     watch = Watch(_connected(here), here)
     try:
         if not call.flag("no-wait"):

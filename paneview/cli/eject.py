@@ -22,7 +22,7 @@ _FILES = re.compile(r'^(prompt_file|output_schema) = "([^"]+)"', re.MULTILINE)
 
 def eject(call: Call) -> int:
     """Write the prompts beside the file, and the table into it. What is there is never replaced."""
-    file = Path(place.find(call).file)
+    file = Path(place.find(call, hint=place.FOR_WORKFLOWS).file)
     load_project(file, os.environ)
     before = file.read_bytes()
     if re.search(rb"^\s*\[\[?workflows\.(default|\"default\")[.\]]", before, re.MULTILINE):

@@ -7,6 +7,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from paneview.cli import place
+from paneview.cli.errors import CliError
 from paneview.cli.output import clean, colourful, paint, print_json
 from paneview.cli.panebus import own_kinds, with_alias
 from paneview.cli.times import optional_when, stamp
@@ -35,7 +36,16 @@ def events(call: Call) -> int:
         from paneview.cli.queueevents import queue_events  # noqa: PLC0415 - another source
 
         return queue_events(call)
-    here = place.find(call)
+    try:
+        here = place.find(call)
+    except CliError:
+        from paneview.cli.queue import is_alone  # noqa: PLC0415 - without a project
+
+        if not is_alone(call):
+            raise
+        from paneview.cli.queueevents import queue_events  # noqa: PLC0415
+
+        return queue_events(call)
     limit = call.count("lines")
     kinds = own_kinds(call.texts("kind"))
     since = optional_when(call.text("since"), "--since")

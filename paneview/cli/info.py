@@ -6,6 +6,7 @@ Nothing heavy is imported for it.
 from __future__ import annotations
 
 from paneview.cli import place
+from paneview.cli.errors import CliError
 from paneview.cli.output import print_json, print_result
 from paneview.control.errors import Disconnected, NoSupervisor
 
@@ -17,8 +18,16 @@ if TYPE_CHECKING:
 
 
 def status(call: Call) -> int:
-    """Show every task; from the store, with ``"running": false``, when no supervisor runs."""
-    here = place.find(call)
+    """Show every task; from the store, with ``"running": false``, when no supervisor runs.
+
+    Without a project, but with a queue that the environment names, how that does.
+    """
+    try:
+        here = place.find(call)
+    except CliError as error:
+        from paneview.cli.queuestatus import status_alone  # noqa: PLC0415
+
+        return status_alone(call, error)
     try:
         if call.json:
             # The result is handed on as it came: reading and writing it again would take longer than all the
@@ -28,8 +37,9 @@ def status(call: Call) -> int:
         found = here.ask("status")
     except (NoSupervisor, Disconnected):  # the latter died as it was asked
         from paneview.cli.offline import stored_status  # noqa: PLC0415
+        from paneview.cli.queuestatus import summary  # noqa: PLC0415
 
-        found = stored_status(here.file, here.folder)
+        found = {**stored_status(here.file, here.folder), "queue": summary(here.file)}
     if call.json:
         print_json({"ok": True, **found})
     else:

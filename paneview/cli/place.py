@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 # Seconds for what a supervisor answers out of its memory. Starts and stops take as long as they take.
 QUICK = 15.0
+# What to do where there is no project, for what only a project can have.
+FOR_WORKFLOWS = "workflows are a project's, whose supervisor carries them on: 'paneview init' makes one here"
 
 
 class Place:
@@ -62,17 +64,18 @@ class Place:
             return connection.call_text(do)
 
 
-def find(call: Call, named: str | None = None) -> Place:
+def find(call: Call, named: str | None = None, hint: str | None = None) -> Place:
     """The project of ``--file``, else of `named`, else of $PANEVIEW_FILE, else found from this folder upward.
 
-    Raises CliError when there is no such file.
+    Raises CliError when there is no such file; `hint` is what to do where there is none at all.
     """
     given = call.text("file") or named or os.environ.get("PANEVIEW_FILE")
     if not given:
         if found := locate.find_file(os.getcwd()):
             return Place(found)
         message = f"no paneview.toml or taskmux.toml in {os.getcwd()} or a folder above it"
-        raise CliError(message, USAGE, "name one with --file, or go to the project's folder", code="config")
+        hint = hint or "name one with --file, or go to the project's folder"
+        raise CliError(message, USAGE, hint, code="config")
     path = os.path.abspath(given)
     if os.path.isdir(path):
         for name in locate.FILE_NAMES:

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from paneview.cli.errors import CliError, UsageError
-from paneview.config.queue import QueuePlace, find_queue
+from paneview.config.queue import QueuePlace, QueueSettings, find_queue
 from paneview.worker.joining import connect_to
 
 if TYPE_CHECKING:
@@ -29,6 +29,14 @@ def place_of(call: Call) -> QueuePlace:
     if file and not os.path.exists(file):
         raise CliError(f"{file}: no such file", 2, code="config")
     return find_queue({"broker": call.text("broker"), "host": None}, file)
+
+
+def is_alone(call: Call) -> bool:
+    """Whether there is a queue that the environment names, and no project: as PaneBus is used."""
+    if call.text("file") or os.environ.get("PANEVIEW_FILE"):
+        return False
+    where = place_of(call)
+    return where.file is None and where.settings.broker != QueueSettings().broker
 
 
 @contextmanager

@@ -114,7 +114,7 @@ class Status(Success):
     supervisor: Supervisor | None
     tasks: list[Task]
     queue: QueueSummary | None = None
-    """Null where the project has no queue, or no supervisor runs."""
+    """Null where the project has no queue. Without a project the queue is all there is: session and file are empty."""
 
 
 class TaskHealth(Shape):

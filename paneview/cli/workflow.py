@@ -128,7 +128,7 @@ def diff(call: Call, words: list[str]) -> int:
 
 def watch(call: Call, words: list[str]) -> int:
     """Tell every change until Ctrl-C, or until one workflow is over."""
-    here = place.find(call)
+    here = place.find(call, hint=place.FOR_WORKFLOWS)
     seen = Watch(here.connect(), here)
     try:
         seen.subscribe()
@@ -174,11 +174,17 @@ def _one_and_phase(words: list[str], what: str) -> tuple[str, str | None]:
 
 def _ask(call: Call, do: str, args: dict[str, Any]) -> dict[str, Any]:
     try:
-        return place.find(call).ask(do, args, timeout=60.0)
+        return place.find(call, hint=place.FOR_WORKFLOWS).ask(do, args, timeout=60.0)
     except NoSupervisor:
-        from paneview.cli.workflowoffline import answer  # noqa: PLC0415 - opens the queue
+        pass
+    except CliError:
+        from paneview.cli.queue import is_alone  # noqa: PLC0415 - without a project
 
-        return answer(call, do, args)
+        if not is_alone(call):
+            raise
+    from paneview.cli.workflowoffline import answer  # noqa: PLC0415 - opens the queue
+
+    return answer(call, do, args)
 
 
 def _act(call: Call, do: str, args: dict[str, Any]) -> int:

@@ -32,7 +32,7 @@ MARK, ROLE = "@paneview_workflow", "@paneview_role"
 
 def workflow_setup(call: Call) -> int:
     """Start the session, unless it is there, and go into it."""
-    here = place.find(call)
+    here = place.find(call, hint=place.FOR_WORKFLOWS)
     launch.check_version()
     project = load_project(Path(here.file), os.environ)
     name = call.text("session") or f"{project.name}-workflow"
@@ -57,7 +57,7 @@ def workflow_setup(call: Call) -> int:
 
 def workflow_teardown(call: Call) -> int:
     """End the session and its workers; workflows under way wait for the next ones."""
-    here = place.find(call)
+    here = place.find(call, hint=place.FOR_WORKFLOWS)
     project = load_project(Path(here.file), os.environ)
     name = call.words[0] if call.words else f"{project.name}-workflow"
     if not _is_ours(project, name, paths.project_key(project.file)):

@@ -21,7 +21,7 @@ from paneview.broker import (
 )
 from paneview.control.errors import ControlError
 from paneview.rules.states import Start
-from paneview.supervisor.overview import nothing, overview
+from paneview.supervisor.overview import brief, nothing, overview
 from paneview.supervisor.queuelink import QueueLink
 from paneview.supervisor.queueparts import queue_in_use
 from paneview.worker import fates
@@ -113,10 +113,7 @@ class QueueDesk:
         """A few numbers for `status`, which waits only for a moment; None: the project has no queue."""
         if not self.in_use:
             return None
-        found = await self._look_briefly()
-        keys = ("broker", "problem", "waiting", "running", "dead", "oldest_age_s", "quarantined")
-        alive = sum(worker["alive"] for worker in found["workers"])
-        return {**{key: found[key] for key in keys}, "workers": alive}
+        return brief(await self._look_briefly())
 
     async def _look_briefly(self) -> Reply:
         if problem := self.known_problem():

@@ -54,6 +54,13 @@ def overview(broker: Broker, dead: int | None = None) -> dict[str, Any]:
     }
 
 
+def brief(found: dict[str, Any]) -> dict[str, Any]:
+    """The few numbers of an `overview` that `status` tells."""
+    keys = ("broker", "problem", "waiting", "running", "dead", "oldest_age_s", "quarantined")
+    alive = sum(worker["alive"] for worker in found["workers"])
+    return {**{key: found[key] for key in keys}, "workers": alive}
+
+
 def nothing(settings: QueueSettings) -> dict[str, Any]:
     """The same of a queue that is not in use, or not known yet."""
     return {

@@ -10,6 +10,7 @@ import pytest
 
 from paneview.broker import Target
 from paneview.cli.queueshapes import QUEUE_SHAPES, Fates, Jobs, ResultShape, WorkerEvent
+from paneview.cli.shapes import SHAPES
 from tests.cli.support import check_shape, run
 from tests.worker.support import told
 
@@ -288,6 +289,52 @@ def test_a_password_is_in_no_service_and_its_place_is_told(
     flag = run("service", "worker", "--broker", "redis://:hush@queue", "--json", cwd=farm.folder)
     assert "hush" not in flag.json["unit"]
     assert "write: PANEVIEW_BROKER=…" in flag.json["unit"]
+
+
+def test_status_and_events_of_a_queue_without_a_project(farm: Farm) -> None:
+    """As PaneBus is used: with nothing but its URL in the environment."""
+    env = {"PANEVIEW_BROKER": "", "PANEBUS_REDIS_URL": farm.url}
+    farm.ready("--role", "cook", "--name", "chef")
+    farm.submit(target=Target(host="nowhere"))
+    farm.broker.workers.quarantine("lost", "it died too often")
+    found = farm.cli("status", "--json", **env).json
+    check_shape(SHAPES["status"], found)
+    queue = found["queue"]
+    assert (queue["waiting"], queue["workers"], list(queue["quarantined"])) == (1, 1, ["lost"])
+    assert (found["running"], found["tasks"], found["supervisor"]) == (False, [], None)
+    said = farm.cli("status", **env).out
+    assert "1 waiting, 0 running" in said
+    assert "lost is quarantined" in said
+    events = farm.cli("events", "--json", "--count", "50", **env).json
+    check_shape(SHAPES["events"], events)
+    assert {"worker_started", "worker_quarantined"} <= {one["event"] for one in events["events"]}
+    listed = farm.cli("workflows", "--json", **env).json
+    check_shape(SHAPES["workflows"], listed)
+    assert listed["workflows"] == []
+    assert farm.cli("workflow-status", "none-1", "--json", **env).json["code"] == "queue"
+    for words in (("ask", "x"), ("workflow-setup", "--no-attach"), ("workflow-teardown",)):
+        refused = farm.cli(*words, "--json", **env)
+        assert (refused.status, refused.json["code"]) == (2, "config")
+        assert "'paneview init' makes one" in refused.json["hint"]
+    nothing = {"PANEVIEW_BROKER": ""}
+    for verb in ("status", "events", "workflows"):
+        assert "no paneview.toml" in farm.cli(verb, **nothing).err
+
+
+def test_status_of_a_project_that_nobody_supervises_tells_its_queue(farm: Farm) -> None:
+    folder = farm.folder / "project"
+    folder.mkdir()
+    file = folder / "paneview.toml"
+    file.write_text('name = "x"\n')
+    assert run("status", "--json", cwd=folder).json["queue"] is None
+    file.write_text(f'name = "x"\n[queue]\nbroker = "{farm.url}"\n')
+    farm.submit()
+    found = run("status", "--json", cwd=folder).json
+    check_shape(SHAPES["status"], found)
+    assert found["queue"]["waiting"] == 1
+    assert "1 waiting, 0 running" in run("status", cwd=folder).out
+    file.write_text('name = "x"\n[queue]\nbroker = "sqlite:///dev/null/queue.db"\n')
+    assert "the queue is away" in run("status", cwd=folder).out
 
 
 def test_they_work_with_no_project_and_no_setting(farm: Farm) -> None:

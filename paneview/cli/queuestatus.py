@@ -1,0 +1,49 @@
+"""How the queue does, for ``status`` where no supervisor can tell."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any
+
+from paneview.broker import BrokerError
+from paneview.cli.output import clean, print_json
+from paneview.cli.people import print_queue
+from paneview.cli.queue import is_alone, opened
+from paneview.config.queue import find_queue
+from paneview.supervisor.overview import brief, nothing, overview
+from paneview.worker.joining import connect_to
+
+if TYPE_CHECKING:
+    from paneview.cli.errors import CliError
+    from paneview.cli.parser import Call
+
+_NO_PROJECT = {
+    "session": "", "running": False, "active_tasks": 0, "file": "", "supervisor": None, "tasks": [],
+}  # fmt: skip
+
+
+def summary(file: str) -> dict[str, Any] | None:
+    """What a supervisor of this project would tell of its queue; None: it has none. Raises ConfigError."""
+    where = find_queue({}, file)
+    if not where.in_use:
+        return None
+    try:
+        with connect_to(where) as broker:
+            return brief(overview(broker))
+    except BrokerError as error:
+        return brief({**nothing(where.settings), "problem": str(error)})
+
+
+def status_alone(call: Call, error: CliError) -> int:
+    """``status`` without a project, in its shape. Raises BrokerError, or ``error`` where there is no queue, either."""
+    if not is_alone(call):
+        raise error
+    with opened(call) as broker:
+        queue = brief(overview(broker))
+    if call.json:
+        print_json({"ok": True, **_NO_PROJECT, "queue": queue})
+    else:
+        more = "'paneview workers' and 'paneview jobs' tell more of this:"
+        print(f"no project in {clean(os.getcwd())}; {more}")
+        print_queue(queue)
+    return 0
