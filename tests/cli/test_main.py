@@ -109,6 +109,13 @@ async def test_a_failure_of_the_supervisor_keeps_its_keys(project: Path) -> None
     assert people.err == "paneview: Task 'ghost' not found in config\n"
 
 
+def test_attach_names_the_replicas_of_a_task_while_nobody_supervises(project: Path) -> None:
+    (project / "paneview.toml").write_text('[tasks.web]\ncommand = "true"\nreplicas = 2\n')
+    done = run("attach", "web", "--json", cwd=project)
+    assert done.status == 1
+    assert done.json["hint"] == "it has replicas: web.1, web.2"
+
+
 async def test_an_answer_that_does_not_come_is_told(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     async with serving(socket_of(project)) as (server, handler):
         asking = asyncio.create_task(arun("restart", "--json", cwd=project))

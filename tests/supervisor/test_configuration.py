@@ -426,6 +426,21 @@ def test_a_port_that_another_project_s_supervisor_listens_on_is_left_alone(proje
     assert other.call("hello")["pid"] == other.process.pid
 
 
+def test_a_port_that_a_service_manager_listens_on_is_left_alone(project, sandbox):
+    port = free_port()
+    code = f"import socket, time; s = socket.create_server(('127.0.0.1', {port})); time.sleep(600)"
+    program = sandbox.root / "systemd-like"
+    program.symlink_to(os.path.realpath(sys.executable))  # its name is that of the file it was started by
+    with subprocess.Popen([program, "-c", code]) as manager:
+        try:
+            wait_until(lambda: can_connect(port))
+            p = project(f"[tasks.web]\ncommand = 'exec sleep 600'\nport = {port}\n").serve()
+            assert "a service manager, which is left alone" in p.wait("web", "failed")["reason"]
+            assert manager.poll() is None
+        finally:
+            manager.kill()
+
+
 def test_a_schedule_does_not_start_with_the_project_and_says_when(project):
     p = project("""
         [tasks.nightly]
