@@ -200,6 +200,10 @@ class Watchdog:
         if record.boot != proc.boot_id() or not record.place.is_there:
             self._gone(path, record, "its pane is gone")  # what has its id now is somebody else's
             return
+        others = (one for one in records.read_all().values() if one.place == record.place)
+        if other := next((one for one in others if one.alive), None):  # started there by hand
+            self._gone(path, record, f"{other.name} (pid {other.pid}) is in its pane")
+            return
         # Out of sight first, so that nobody takes it for another death.
         note = path.with_suffix(".again")
         path.rename(note)

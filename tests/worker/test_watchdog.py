@@ -228,6 +228,21 @@ def test_what_somebody_else_has_started_in_the_pane_stays(farm: Farm, panes: Pan
     assert panes.shows(data["pane"]) == "sh"
 
 
+def test_one_that_a_person_has_started_again_is_left_alone(farm: Farm, panes: Panes) -> None:
+    """In the same pane, by hand, while no watchdog looked."""
+    pane, pid = panes.worker("--name", "w"), panes.pid("w")
+    assert pid
+    os.kill(pid, signal.SIGKILL)
+    wait_until(lambda: not alive(pid))
+    panes.sandbox.tmux("send-keys", "-t", pane, shlex.join([*COMMAND, "worker", "--name", "w"]), "Enter")
+    second = wait_until(lambda: panes.pid("w"))
+    wait_until(lambda: len(list(records.folder().glob("*.json"))) == 2)
+    dog = watchdog(farm)
+    wait_until(lambda: {"respawned", "gone"} & {line["event"] for line in told(farm.said(dog))})
+    assert "is in its pane" in farm.said(dog)
+    assert panes.pid("w") == second
+
+
 def test_it_goes_to_the_server_that_its_worker_was_in(farm: Farm, panes: Panes) -> None:
     """Also where the variable names another, in which somebody's program has a pane of the same id."""
     pane, pid = panes.worker("--name", "w"), panes.pid("w")
