@@ -71,7 +71,7 @@ def pytest_configure(config: pytest.Config) -> None:
             signal.signal(number, signal.default_int_handler if number == signal.SIGINT else lambda *_: None)
     gc.disable()
     # On a machine that others use, too, no example is too slow.
-    settings.register_profile("shared", suppress_health_check=[HealthCheck.too_slow])
+    settings.register_profile("shared", deadline=None, suppress_health_check=[HealthCheck.too_slow])
     settings.load_profile("shared")
 
 

@@ -17,6 +17,18 @@ if TYPE_CHECKING:
     from paneview.cli.parser import Call
 
 
+def _queue(file: str) -> dict[str, Any] | None:
+    """How the project's queue does, which hardly ever has to be looked at; None: it has none."""
+    from paneview.config.queue import find_queue  # noqa: PLC0415
+
+    where = find_queue({}, file)
+    if not where.in_use:
+        return None
+    from paneview.cli.queuestatus import summary  # noqa: PLC0415
+
+    return summary(where)
+
+
 def status(call: Call) -> int:
     """Show every task; from the store, with ``"running": false``, when no supervisor runs.
 
@@ -37,9 +49,8 @@ def status(call: Call) -> int:
         found = here.ask("status")
     except (NoSupervisor, Disconnected):  # the latter died as it was asked
         from paneview.cli.offline import stored_status  # noqa: PLC0415
-        from paneview.cli.queuestatus import summary  # noqa: PLC0415
 
-        found = {**stored_status(here.file, here.folder), "queue": summary(here.file)}
+        found = {**stored_status(here.file, here.folder), "queue": _queue(here.file)}
     if call.json:
         print_json({"ok": True, **found})
     else:

@@ -9,24 +9,21 @@ from paneview.broker import BrokerError
 from paneview.cli.output import clean, print_json
 from paneview.cli.people import print_queue
 from paneview.cli.queue import is_alone, opened
-from paneview.config.queue import find_queue
 from paneview.supervisor.overview import brief, nothing, overview
 from paneview.worker.joining import connect_to
 
 if TYPE_CHECKING:
     from paneview.cli.errors import CliError
     from paneview.cli.parser import Call
+    from paneview.config.queue import QueuePlace
 
 _NO_PROJECT = {
     "session": "", "running": False, "active_tasks": 0, "file": "", "supervisor": None, "tasks": [],
 }  # fmt: skip
 
 
-def summary(file: str) -> dict[str, Any] | None:
-    """What a supervisor of this project would tell of its queue; None: it has none. Raises ConfigError."""
-    where = find_queue({}, file)
-    if not where.in_use:
-        return None
+def summary(where: QueuePlace) -> dict[str, Any]:
+    """What a supervisor would tell of this queue."""
     try:
         with connect_to(where) as broker:
             return brief(overview(broker))
