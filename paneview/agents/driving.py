@@ -18,10 +18,10 @@ from typing import Any
 
 from paneview import proc
 from paneview.agents import folder as place
-from paneview.agents.failures import classify, reset_time
+from paneview.agents.failures import classify, is_session_gone, reset_time
 from paneview.agents.fitting import NoJson, find_json, misfits
 from paneview.agents.model import RunOutcome, RunRequest, RunStatus, Tokens
-from paneview.agents.parsing import Parser
+from paneview.agents.parsing import Parser, last_words
 from paneview.agents.presets import preset_of, reader_of
 from paneview.agents.process import Process
 from paneview.agents.redact import Redactor, secrets_of
@@ -87,7 +87,7 @@ class _Run:
 
     def attempts(self, started: Started | OSError) -> RunOutcome:
         """All processes of the run; what came of the last, with what all of them used."""
-        outcome = self._attempt(started)
+        outcome = self._attempt(started, self._request.resume)
         while outcome.status in AGAIN and self._may_go_on(outcome):
             self._resumed += 1
             words = _WORDS[outcome.status].format(error=outcome.error)
@@ -95,7 +95,7 @@ class _Run:
             place.write(self._folder / place.PROMPT, f"{words} {GO_ON}\n")
             request = replace(self._request, resume=outcome.session)
             argv = self._preset.argv(self._runner, request)
-            again = self._attempt(self._start(argv))
+            again = self._attempt(self._start(argv), outcome.session)
             outcome = _together(outcome, again)
         return outcome
 
@@ -115,7 +115,7 @@ class _Run:
         except OSError as error:
             return error
 
-    def _attempt(self, started: Started | OSError) -> RunOutcome:
+    def _attempt(self, started: Started | OSError, session: str) -> RunOutcome:
         if isinstance(started, OSError):
             words = f"{self._runner.name} cannot be started: {started.strerror or started}"
             return RunOutcome(RunStatus.FAILED, error=words)
@@ -124,12 +124,15 @@ class _Run:
         process = Process(
             started, parser, self._book, marker=self._marker, told=self._told, note=partial(self._note, agent)
         )
-        self._note(agent, self._request.resume)
+        self._note(agent, session)
         self._mask_prompt()
         watch = process.run(self._limits, self._ends_at, self._request.budget_usd)
         if self._preset.LOG:
             self._read_log(parser)
         outcome = parser.end(process.code, process.errors)
+        if session and outcome.status is RunStatus.FAILED and not outcome.text:
+            gone = is_session_gone(f"{outcome.error}\n{last_words(process.errors)}")
+            outcome = replace(outcome, session="", session_gone=True) if gone else outcome
         return self._judge(outcome, watch, process.complaint, concluded=parser.concluded)
 
     def _read_log(self, parser: Parser) -> None:
@@ -195,7 +198,7 @@ def fitted(outcome: RunOutcome, schema: Mapping[str, Any]) -> RunOutcome:
 
 def _together(first: RunOutcome, then: RunOutcome) -> RunOutcome:
     """The second process's outcome with what both used; of what nobody told, the other's part is known at least."""
-    session = then.session or first.session
+    session = "" if then.session_gone else then.session or first.session
     same = session == first.session
     tokens = Tokens(
         _sum(first.tokens.input, then.tokens.input),

@@ -43,6 +43,17 @@ def classify(message: str, http: int | None = None) -> RunStatus:
     return RunStatus.RATE_LIMITED if _RATE.search(message) else RunStatus.FAILED
 
 
+_GONE = re.compile(
+    r"no conversation found with session|no rollout found for thread|error resuming session|session not found",
+    re.IGNORECASE,
+)
+
+
+def is_session_gone(message: str) -> bool:
+    """Whether a program says that there is no such session to go on with."""
+    return _GONE.search(message) is not None
+
+
 _EPOCH = re.compile(r"(?<!\d)(1[5-9]\d{8}|2\d{9})(?:\d{3})?(?!\d)")
 _IN = re.compile(
     r"(?:again|retry|resets?|wait|available)[^.\d]{0,20}?((?:\d+(?:\.\d+)?\s*[a-z]+[,\s]*(?:and\s+)?){1,4})",

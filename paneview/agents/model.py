@@ -110,6 +110,8 @@ class RunOutcome:
     """The transcript and its kin, relative to the run's folder."""
     session_tokens: Tokens | None = None
     """What its session has used, with all earlier runs in it, where the program tells no more than that."""
+    session_gone: bool = False
+    """The session that it was to go on with is not there any more: only a new one can do the work."""
 
     @property
     def ok(self) -> bool:

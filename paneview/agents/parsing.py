@@ -25,7 +25,9 @@ MOST_TEXT = 1_000_000  # characters that are kept of a result
 LAST_WORDS = (
     5  # lines in which a program tells why it ends: the message, and what it prints of an error object
 )
-_FRAME = re.compile(r"\s+at ")  # a line of the stack that programs in JavaScript print
+_FRAME = re.compile(
+    r"\s+(?:at|\d+:) |Stack backtrace:$"
+)  # a line of the stack that JavaScript or Rust prints
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +98,7 @@ class Parser:
 
     def judge(self, code: int | None, errors: str) -> tuple[RunStatus, str]:
         """Status and reason of a run without an end of its own."""
-        last = last_line(errors)
+        last = last_line(last_words(errors))
         if code == 0:
             return RunStatus.NO_RESULT, "it ended without a result" + (f": {last}" if last else "")
         return self.why(errors), f"{how(code)}" + (f": {last}" if last else "")

@@ -154,6 +154,7 @@ def _ran(
         data=masker.json(outcome.data),
         error=masker.text(outcome.error),
         session=outcome.session,
+        session_gone=outcome.session_gone,
         denials=tuple(dict.fromkeys(denial.tool for denial in outcome.denials)),
         resumed=outcome.resumed > 0,
         reset_at=outcome.reset_at,

@@ -160,6 +160,19 @@ def test_it_answers_and_goes_on_in_its_session(real: Real) -> None:
     assert any("$(touch owned)" in body and "And again." in body for body in real.stub.prompts)
 
 
+MADE_UP = {
+    "claude": "01234567-89ab-4def-8123-456789abcdef",
+    "codex": "01234567-89ab-7def-8123-456789abcdef",
+    "gemini": "01234567-89ab-4def-8123-456789abcdef",
+    "opencode": "ses_0123456789abcdefghijABCDEF",
+}
+
+
+def test_a_session_that_is_not_there(real: Real) -> None:
+    outcome = real.do(resume=MADE_UP[real.runner.name])
+    assert (outcome.status, outcome.session, outcome.session_gone) == (RunStatus.FAILED, "", True)
+
+
 def test_a_key_that_is_refused(real: Real) -> None:
     real.stub.status = 401
     assert real.do().status is RunStatus.AUTH

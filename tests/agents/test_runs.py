@@ -9,6 +9,8 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
+
 from paneview.agents.attending import Attendance
 from paneview.agents.model import RunOutcome, RunRequest, RunStatus, Tokens
 from paneview.config.roles import Runner
@@ -94,6 +96,24 @@ def test_what_a_session_tells_of_all_its_turns_is_counted_once(sandbox: Sandbox)
     outcome = run.again().run(str)
     assert (outcome.status, outcome.resumed) == (RunStatus.OK, 1)
     assert outcome.tokens == outcome.session_tokens == Tokens(100, 20, 200)
+
+
+GONE = {
+    "claude": "No conversation found with session ID: s1",
+    "codex": "Error: thread/resume: thread/resume failed: no rollout found for thread id s1 (code -32600)\n"
+    "Stack backtrace:\n   0: <unknown>\n   1: <unknown>",
+    "gemini": 'Error resuming session: Invalid session identifier "s1".',
+    "opencode": "\x1b[91m\x1b[1mError: \x1b[0mSession not found",
+}
+
+
+@pytest.mark.parametrize("name", GONE)
+def test_a_session_that_is_gone_is_told(sandbox: Sandbox, name: str) -> None:
+    run = Run(sandbox, "sh", "-c", 'printf "%s\\n" "$WORDS" >&2; exit 1', preset=name, parser=name)
+    run.request = replace(run.request, env={**os.environ, "WORDS": GONE[name]}, resume="s1")
+    outcome = run.again().run(str)
+    assert (outcome.status, outcome.session, outcome.session_gone) == (RunStatus.FAILED, "", True)
+    assert GONE[name].splitlines()[0] in outcome.error
 
 
 AIDER = """

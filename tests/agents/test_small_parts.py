@@ -207,6 +207,7 @@ def test_an_outcome_survives_json() -> None:
         1,
         ("a",),
         Tokens(3, 4, 5),
+        True,
     )
     assert RunOutcome.from_json(json.loads(json.dumps(outcome.to_json()))) == outcome
     assert RunOutcome.from_json({"status": "ok", "of a later version": 1}) == RunOutcome(RunStatus.OK)

@@ -130,6 +130,18 @@ def test_a_failed_verification_resumes_the_session_with_its_tail() -> None:
     assert "'make test' ended with 1" in play.flow.reason
 
 
+def test_a_session_that_is_gone_is_replaced_without_spending_a_retry() -> None:
+    play = Play(Plan("x", (PhasePlan("a", "r", retries=1, verify="make"),)))
+    play.ran("a", session="s1", session_spent=Spent(input=5), spent=Spent(input=5))
+    play.verified("a", 1, "E  assert 1 == 2")
+    assert play.ran("a", "failed", error="no such session", session_gone=True) == {h.Run(0, 3)}
+    phase = play.phase("a")
+    assert (phase.session, phase.session_spent, phase.failures) == ("", None, 1)
+    assert phase.feedback.endswith("E  assert 1 == 2")
+    play.ran("a", "failed", error="no such session", session_gone=True)  # as nobody can say twice
+    assert play.flow.status is Status.FAILED
+
+
 def test_json_that_is_missing_is_a_failure() -> None:
     play = Play()
     play.ran("review", text="no JSON here")
@@ -413,6 +425,8 @@ def answer(data: st.DataObject, play: Play, effect: h.Effect) -> h.Happening | N
         denials=data.draw(st.sampled_from([(), ("Bash",)])),
         lines=data.draw(st.sampled_from([None, 3, 30])),
         uncounted=data.draw(st.sampled_from(["", "", "git is gone"])),
+        session=data.draw(st.sampled_from(["", "s1"])),
+        session_gone=data.draw(st.sampled_from([False, False, True])),
         spent=Spent(cost_usd=data.draw(st.sampled_from([0.0, 0.3])), priced=1),
     )
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from paneview.agents.model import Tokens
+from paneview.agents.model import RunOutcome, RunStatus, Tokens
 from paneview.broker import JobFilter
 from paneview.rules.workflow import happenings
 from paneview.workflow.views import result, summary, whole
@@ -112,6 +112,28 @@ def test_tokens_that_a_session_tells_again_are_counted_once(tmp_path: Path) -> N
         assert flow.status == "done", flow.reason
         assert [run.spent.tokens for run in flow.phases[1].history] == [110, 75]
         assert flow.spent.tokens == 185
+
+
+def test_a_session_that_is_gone_is_told_everything_anew(tmp_path: Path) -> None:
+    with stage(tmp_path, THREE) as play:
+
+        def act(payload: dict[str, Any]) -> Any:
+            if payload["resume"]:
+                return RunOutcome(RunStatus.FAILED, error="no such session", session_gone=True)
+            if "ended with 1" in payload["prompt"]:
+                (play.root / "done.txt").touch()
+            return ok(data={"n": 1})
+
+        play.agent = act
+        one = play.orchestrate()
+        play.work("reviewer", "worker")
+        flow = play.until(one, play.ask(one))
+        assert flow.status == "done", flow.reason
+        assert flow.phases[1].failures == 1
+        _, _, again, anew, _ = play.seen
+        assert (again["resume"], anew["resume"]) == ("s1", "")
+        assert again["prompt"].startswith("The work is not done yet.")
+        assert anew["prompt"].startswith("Do ")
 
 
 def test_cancel_ends_the_run_and_retry_does_it_again(play: Stage) -> None:

@@ -53,6 +53,8 @@ class Ran:
     data: Json = None
     error: str = ""
     session: str = ""
+    session_gone: bool = False
+    """There is no such session any more as it was to go on with."""
     denials: tuple[str, ...] = ()
     resumed: bool = False
     """The worker has taken it up again by itself when it fell silent."""

@@ -129,8 +129,13 @@ def _ran(flow: Workflow, event: h.Ran, now: float) -> Workflow:
         history=(*phase.history, PastRun(event.attempt, event.status, spent))[-MOST_PAST:],
         not_before=None,
     )
+    was_to_go_on = event.session_gone and bool(phase.session)
+    if event.session_gone:
+        phase = replace(phase, session="", session_spent=None)
     if flow.status is Status.CANCELLING:
         phase = replace(phase, status=PhaseStatus.CANCELLED, ended_at=now)
+    elif was_to_go_on:  # not its work has failed: what it was told stands, and a new session is told it, too
+        phase = replace(phase, status=PhaseStatus.PENDING, reason=f"in a new session: {event.error}")
     else:
         phase = _after_run(flow, phase, event, now)
     return settle(put(flow, event.phase, phase), now)
