@@ -42,6 +42,7 @@ IN_PANE = """trap : INT; "$@"; trap - INT; exec "${SHELL:-/bin/sh}" """
 PATIENCE = (
     2.0  # seconds that others may keep us from writing: a stopped one is found before anybody else gives up
 )
+LATE = 3.0  # seconds after a worker's death in which something that it was just starting may turn up
 NEW_WORKERS = 1.0  # seconds between looks for workers that were started since
 
 
@@ -59,6 +60,9 @@ class Watchdog:
         self._brokers: dict[str, Broker] = {}
         self._respawns: defaultdict[str, list[float]] = defaultdict(list)
         self._buried: set[str] = set()
+        self._sweeping: dict[
+            str, float
+        ] = {}  # the dead, and until when (monotonic) something of them may turn up
         self._alarm, self._bell = os.pipe()
         self._ended = False
         self._lock: int | None = None
@@ -84,7 +88,9 @@ class Watchdog:
                 due = time.monotonic() + self._interval
                 for url in {self._settings.broker, *(record.broker for record in found.values())}:
                     self._guarded(url, self._check)
+            self._sweep_again()
             self._sleep(alive)
+        self._sweep_again()
         for broker in self._brokers.values():
             broker.close()
         self._console.tell("ended", "ended")
@@ -193,8 +199,16 @@ class Watchdog:
         jobs = broker.release_owner(record.id, "its process died")
         broker.workers.leave(record.id, "its process died")
         sweep(record.id)
+        self._sweeping[record.id] = time.monotonic() + LATE
         words = f"{record.name} (pid {record.pid}) died" + (f"; {len(jobs)} jobs returned" if jobs else "")
         self._console.tell("died", words, level="WARNING", name=record.name, worker=record.id)
+
+    def _sweep_again(self) -> None:
+        """A program that was just being started when its worker was killed gets its mark a moment later."""
+        for worker, until in list(self._sweeping.items()):
+            sweep(worker)
+            if time.monotonic() > until:
+                del self._sweeping[worker]
 
     def _respawn(self, broker: Broker, path: Path, record: Record) -> None:
         if record.boot != proc.boot_id() or not record.place.is_there:
