@@ -46,7 +46,14 @@ def test_T11_logs_outlive_everything_and_lose_nothing(place: Place) -> None:
         """)
     wait_until(lambda: len(place.log("count")) > 20)
     big = place.folder / "logs/big.log"
-    wait_until(lambda: big.exists() and big.read_text().endswith(" 199999\n"))
+
+    def is_whole() -> bool:
+        try:
+            return big.read_text().endswith(" 199999\n")
+        except FileNotFoundError:  # not yet, or it is just being rotated
+            return False
+
+    wait_until(is_whole)
     wait_until(lambda: sum(map(len, place.log("big"))) < 400_000)
     # Beyond: also while the supervisor is dead, no line is lost and none is there twice.
     place.kill_supervisor()
