@@ -18,8 +18,9 @@ from pathlib import Path
 from paneview.tmux.guard import ExitStatus, read_exit_file
 from paneview.tmux.spawn import PaneInfo
 
-# Seconds after the first look; then whatever is known must do.
+# Seconds after the first look; then whatever is known must do. Where nothing is, a busy tmux gets a little longer.
 NUDGES = (0.0, 0.0015, 0.004, 0.010, 0.030, 0.100, 0.3, 1.0)
+LATER = (2.0, 4.0)
 UNKNOWN = ExitStatus(None)
 
 
@@ -32,7 +33,10 @@ async def exit_status(
     hang-up, a moment after the process that tmux knew.
     """
     last, pane = 0.0, None
-    for delay in NUDGES:
+    for delay in (*NUDGES, *LATER):
+        if delay in LATER and (known := read_exit_file(exit_file) or (told(pane) if pane else None)):
+            # Something holds the terminal open, so the pane never looks dead; how it ended is known all the same.
+            return known
         await asyncio.sleep(delay - last)
         last = delay
         pane = await look()
@@ -44,7 +48,6 @@ async def exit_status(
             return status
         if pane:
             nudge(server_pid)
-    # Something holds the terminal open, so the pane never looks dead; how its process ended is known all the same.
     return read_exit_file(exit_file) or (told(pane) if pane else None) or UNKNOWN
 
 

@@ -29,10 +29,11 @@ from paneview.broker import (
     UnknownJobError,
     Verdict,
 )
+from paneview.broker.directory.foreign import task_result
 from paneview.broker.model import Json
 from paneview.config.queue import find_queue
 from paneview.worker.joining import connect_to
-from paneview.worker.views import WORDS, is_task, job_json, task_json, task_result_json
+from paneview.worker.views import WORDS, is_task, job_json, task_json
 
 if TYPE_CHECKING:
     from paneview.broker import Broker, Job, Lease, Result
@@ -171,7 +172,7 @@ class Queue:
             found = self._result(task_id, wait, timeout)
         except UnknownJobError:
             return None
-        return None if found is None else task_result_json(found)
+        return None if found is None else task_result(found)
 
     get_task_status = status
     cleanup_old_tasks = clean

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import json
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from paneview.broker.directory.foreign import local_time
 from paneview.broker.targets import Target
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from paneview.broker import Event, Job, LaneStats, Result, WorkerView
+    from paneview.broker import Event, Job, LaneStats, WorkerView
 
 WORDS = {
     "queued": "pending", "delayed": "pending", "blocked": "pending", "leased": "in_progress", "done": "completed",
@@ -67,27 +67,10 @@ def task_json(job: Job) -> dict[str, Any]:
         "command": what_of(job),
         "from_host": job.submitted_by.rpartition("@")[2],  # a command line submits as user@host
         "target_host": job.target.host or None,
-        "timestamp": _local(job.submitted_at),
+        "timestamp": local_time(job.submitted_at),
         "status": WORDS[job.state.value],
         "metadata": dict(job.meta),
     }
-
-
-def task_result_json(result: Result) -> dict[str, Any]:
-    """A result as claude-queue has it."""
-    return {
-        "task_id": result.job,
-        "result": result.output,
-        "status": "completed" if result.status == "ok" else "failed",
-        "error": result.error,
-        "completed_by": result.host or result.worker,
-        "completed_at": _local(result.finished_at),
-    }
-
-
-def _local(seconds: float) -> str:
-    """As claude-queue writes times: local, without a zone."""
-    return datetime.fromtimestamp(seconds, UTC).astimezone().replace(tzinfo=None).isoformat()
 
 
 def job_brief(job: Job) -> dict[str, Any]:

@@ -11,7 +11,6 @@ import subprocess
 from contextlib import closing, suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any
-from unittest.mock import MagicMock
 
 import psutil
 import pytest
@@ -440,15 +439,30 @@ def test_the_screen_tells_why_it_cannot_start(live: Path, sandbox: Sandbox) -> N
     assert "is not this project's" in (live / "errors").read_text()
 
 
+class SaysItEnds:
+    """The connection of a supervisor that agrees to end, and does not: no real one can be had to do that."""
+
+    def __init__(self, pid: int) -> None:
+        self.pid = pid
+
+    def __enter__(self) -> SaysItEnds:
+        return self
+
+    def __exit__(self, *_error: object) -> None: ...
+
+    def call(self, _do: str, *_args: object) -> dict[str, int]:
+        return {"pid": self.pid}
+
+    def wait_closed(self) -> None: ...
+
+
 def test_down_tells_the_truth_of_a_supervisor_that_does_not_end(
     project: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(lifecycle, "LAST_WORDS", 0.1)
     lingering = subprocess.Popen(["sleep", "600"])
     try:
-        connection = MagicMock()
-        connection.__enter__.return_value.call.return_value = {"pid": lingering.pid}
-        monkeypatch.setattr(Place, "connect", lambda *_: connection)
+        monkeypatch.setattr(Place, "connect", lambda *_: SaysItEnds(lingering.pid))
         done = run("down", cwd=project)
         assert (done.status, done.out) == (1, "")
         assert f"(process {lingering.pid}) has not ended" in done.err

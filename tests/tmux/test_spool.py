@@ -3,11 +3,10 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-from pathlib import Path
 
 import pytest
 
-from paneview.proc import ProcessTable
+from paneview.proc import ProcessTable, command_line
 from paneview.proc.row import Row
 from paneview.tmux import spawn
 from paneview.tmux.errors import TmuxError
@@ -100,4 +99,4 @@ async def test_output_before_the_servers_death_is_kept(bench: Bench) -> None:
 
 
 def _is_writer(row: Row, bench: Bench) -> bool:
-    return row.name == "split" and str(bench.folder) in Path(f"/proc/{row.pid}/cmdline").read_text()
+    return row.name == "split" and str(bench.folder) in " ".join(command_line(row.pid))

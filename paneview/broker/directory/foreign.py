@@ -28,7 +28,7 @@ UNFINISHED = 5.0  # seconds that a file may take to be written
 _PREFIX, _SUFFIX = "task_", ".json"
 
 
-def _local(seconds: float) -> str:
+def local_time(seconds: float) -> str:
     """As claude-queue writes times: local, without a zone."""
     return datetime.fromtimestamp(seconds, UTC).astimezone().replace(tzinfo=None).isoformat()
 
@@ -43,29 +43,32 @@ def mirror(desk: Desk, spec: Spec, status: str) -> None:
         "command": str(spec.payload.get("text", "")),
         "from_host": spec.submitted_by or HOST,
         "target_host": f"{MARK}:{target.host or spec.lane}",
-        "timestamp": _local(spec.submitted / 1e6),
+        "timestamp": local_time(spec.submitted / 1e6),
         "status": status,
         "metadata": spec.meta,
         MARK: {"lane": spec.lane},
     }
     if status not in ("pending", "in_progress"):
-        task["completed_at"] = _local(desk.scratch.tick() / 1e6)
+        task["completed_at"] = local_time(desk.scratch.tick() / 1e6)
     with suppress(OSError):
         desk.scratch.replace(f"{desk.layout.tasks}/{_PREFIX}{spec.id}{_SUFFIX}", task, durable=False)
 
 
-def result_file(result: Result, follow_ups: Sequence[str] = ()) -> dict[str, Any]:
-    """A result as claude-queue has it, and ours within; the ids of the jobs that came with it."""
+def task_result(result: Result) -> dict[str, Any]:
+    """A result as claude-queue has it."""
     return {
         "task_id": result.job,
         "result": result.output,
         "status": "completed" if result.status == "ok" else "failed",
         "error": result.error,
         "completed_by": result.host or result.worker,
-        "completed_at": _local(result.finished_at),
-        MARK: result.as_json(),
-        "follow_ups": list(follow_ups),
+        "completed_at": local_time(result.finished_at),
     }
+
+
+def result_file(result: Result, follow_ups: Sequence[str] = ()) -> dict[str, Any]:
+    """A result as claude-queue has it, and ours within; the ids of the jobs that came with it."""
+    return {**task_result(result), MARK: result.as_json(), "follow_ups": list(follow_ups)}
 
 
 def read_result(path: str) -> Result | None:
