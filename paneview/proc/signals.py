@@ -39,10 +39,15 @@ def interrupt(pane: ProcessId, number: int = signal.SIGINT) -> bool:
 
     Sent by the kernel's own notion of the foreground, so it neither depends on what the terminal's keys are
     set to nor is swallowed by tmux's copy mode. False if there is no such group any more.
+
+    Who has just been forked may not lead a session yet. It is still in the tmux server's then, and so is its group: an
+    interrupt to that would end the server with every session in it. Nothing is sent, since nobody is there to hear it.
     """
     row = backend.read(pane.pid)
     if row is None or row.start != pane.start or row.dead:
         return False
+    if row.session != row.pid:
+        return True
     # Without a terminal of its own, the group that the process leads is the nearest thing.
     group = row.foreground if row.foreground > 1 else row.group
     if group <= 1 or group == os.getpgrp():

@@ -20,7 +20,7 @@ from paneview.config.errors import ConfigError
 from paneview.config.models import Project
 from paneview.config.secrets import Masker
 from paneview.control.server import ControlServer
-from paneview.rules.states import Lost, Phase, Restart, Start, TaskState
+from paneview.rules.states import Phase, Restart, Start, TaskState
 from paneview.store.database import StoreError
 from paneview.store.ingest import LogIngest
 from paneview.store.rows import Loaded
@@ -307,8 +307,7 @@ class Host:
         await self.ender.sweep(live)
         unit = self.supervisor.units.get(name)
         if unit is not None and unit.live is live:
-            unit.let_go(live)
-            unit.feed(Lost("the tmux server ended"))
+            unit.lose("the tmux server ended")
 
     def _logs_grew(self, heads: Mapping[str, int]) -> None:
         self.picture.heads(heads)

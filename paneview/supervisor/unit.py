@@ -27,6 +27,7 @@ from paneview.rules.states import (
     Exited,
     Input,
     Launch,
+    Lost,
     Outcome,
     Phase,
     Policy,
@@ -368,6 +369,12 @@ class Unit:
                 self.name, live.run, "leftovers_ended", "the task had ended", processes=swept
             )
         self.feed(Exited(exit_))
+
+    def lose(self, reason: str) -> None:
+        """The run is over, and not by its own doing. Whoever waits for its end already tells of it."""
+        if self.live is not None and self._going is None:
+            self.let_go(self.live)
+            self.feed(Lost(reason))
 
     def let_go(self, live: Live) -> None:
         """The run is over: nothing of it is left."""

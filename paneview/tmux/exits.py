@@ -18,7 +18,7 @@ from pathlib import Path
 from paneview.tmux.guard import ExitStatus, read_exit_file
 from paneview.tmux.spawn import PaneInfo
 
-# Seconds after the first look; then whatever is known must do. Where nothing is, a busy tmux gets a little longer.
+# Seconds after the first look; then whatever is known must do. Where nothing is, a tmux that is busy gets a little longer.
 NUDGES = (0.0, 0.0015, 0.004, 0.010, 0.030, 0.100, 0.3, 1.0)
 LATER = (2.0, 4.0)
 UNKNOWN = ExitStatus(None)
@@ -34,9 +34,8 @@ async def exit_status(
     """
     last, pane = 0.0, None
     for delay in (*NUDGES, *LATER):
-        if delay in LATER and (known := read_exit_file(exit_file) or (told(pane) if pane else None)):
-            # Something holds the terminal open, so the pane never looks dead; how it ended is known all the same.
-            return known
+        if delay in LATER and (pane is None or told(pane) or read_exit_file(exit_file)):
+            break  # with no pane; or something holds the terminal open, and how it ended is known all the same
         await asyncio.sleep(delay - last)
         last = delay
         pane = await look()

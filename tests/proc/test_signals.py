@@ -4,6 +4,7 @@ import asyncio
 import os
 import pty
 import signal
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -138,3 +139,15 @@ def test_interrupt_without_terminal_takes_the_group(run: Run) -> None:
     assert interrupt(identity(process))
     assert process.wait() == -signal.SIGINT
     assert not interrupt(ProcessId(process.pid, 1))
+
+
+def test_interrupt_spares_the_server_whose_fork_leads_no_session_yet(run: Run, tmp_path: Path) -> None:
+    """tmux makes a pane's session only after the fork: until then the fork's group is the server's own."""
+    server = run("sleep 60 & echo $! >$OUT; wait", OUT=str(tmp_path / "pid"))
+    fork = identify(pid_from(tmp_path / "pid"))
+    assert fork
+    assert ProcessTable.read().rows[fork.pid].group == server.pid
+    assert interrupt(fork)
+    with pytest.raises(subprocess.TimeoutExpired):
+        server.wait(0.2)
+    assert is_alive(fork)

@@ -157,6 +157,27 @@ def test_both_killed_at_once(project, sandbox):
     assert p.events("task_lost")
 
 
+def test_a_tmux_server_that_dies_before_it_tells_an_end_has_no_say_in_the_next(project, sandbox):
+    p = project('[tasks.a]\ncommand = "exec sleep 600"\nstop_grace_period = 600').serve()
+    first, server = p.wait("a", "running"), sandbox.tmux_server_pid()
+    guard = int(sandbox.tmux("display-message", "-p", "-t", first["pane_id"], "#{pane_pid}"))
+    os.kill(server, signal.SIGSTOP)
+    kill = threading.Thread(target=p.call, args=("kill",), kwargs={"tasks": ["a"]})
+    kill.start()
+    wait_until(lambda: not alive(guard))
+    os.kill(server, signal.SIGKILL)
+    kill.join(20)
+    p.call("start", tasks=["a"])
+    p.wait("a", "running")
+    p.call("stop", tasks=["a"])
+    ends = [
+        (e["event"], e["run"] - first["run"], e["detail"]["exit_code"], e["detail"]["stage"])
+        for e in p.events(None, "a")
+        if e["event"] in ("task_killed", "task_stopped")
+    ]
+    assert ends == [("task_killed", 0, None, "kill"), ("task_stopped", 1, 130, "terminate")]
+
+
 def test_a_pane_of_an_earlier_tmux_server_is_not_taken_for_another_tasks(project):
     """Each server numbers its panes from the beginning: the number that a task's pane had is another's by now."""
     rows = {name: f'[tasks.{name}]\ncommand = "exec sleep 600"\n' for name in "abcd"}
