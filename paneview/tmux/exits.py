@@ -18,7 +18,7 @@ from pathlib import Path
 from paneview.tmux.guard import ExitStatus, read_exit_file
 from paneview.tmux.spawn import PaneInfo
 
-# Seconds after the first look; then whatever is known must do. Where nothing is, a tmux that is busy gets a little longer.
+# Seconds after the first look; then whatever is known must do. Where nothing is, a busy tmux gets a little longer.
 NUDGES = (0.0, 0.0015, 0.004, 0.010, 0.030, 0.100, 0.3, 1.0)
 LATER = (2.0, 4.0)
 UNKNOWN = ExitStatus(None)
