@@ -22,6 +22,7 @@ import h11
 from paneview.health.result import MAX_OUTPUT, ProbeFailed, ProbeResult
 from paneview.health.specs import DEFAULT_PORTS, HttpProbe, is_loopback
 from paneview.health.tcp import connect, place
+from paneview.proc import SCARCE
 
 if TYPE_CHECKING:
     import ssl
@@ -33,12 +34,14 @@ _contexts: dict[bool, ssl.SSLContext] = {}
 
 
 async def probe_http(spec: HttpProbe) -> ProbeResult:
-    """Ask, and judge the answer. Raises ProbeFailed."""
+    """Ask, and judge the answer. Raises ProbeFailed, OSError where nothing can be asked for now."""
     try:
         status, body = await _get(spec)
     except h11.RemoteProtocolError as error:
         raise ProbeFailed(f"no proper HTTP answer from {spec.url}: {error}") from error
     except OSError as error:
+        if error.errno in SCARCE:
+            raise
         raise ProbeFailed(f"{spec.url} hung up: {_reason(error)}") from error
     output = body[:MAX_OUTPUT].decode("utf-8", "replace")
     detail = f"HTTP {status} from {spec.url}"

@@ -17,6 +17,8 @@ class ProbeResult(Struct, frozen=True):
     """The last of what the probe printed, or the beginning of the answer; `MAX_OUTPUT` bytes at most."""
     duration: float = 0.0
     """Seconds."""
+    asked: bool = True
+    """False: there were no means to ask, which says nothing about the task."""
 
 
 class ProbeFailed(Exception):  # noqa: N818 - an outcome that ends a probe early, not an error of ours

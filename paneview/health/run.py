@@ -12,6 +12,7 @@ from msgspec.structs import replace
 from paneview.health.result import ProbeFailed, ProbeResult, seconds
 from paneview.health.specs import HttpProbe, ProbeSpec, ShellProbe, TcpProbe
 from paneview.health.tcp import answer_at_once, place, probe_tcp
+from paneview.proc import SCARCE
 
 
 async def run_probe(spec: ProbeSpec, *, env: Mapping[str, str], cwd: Path, marker: str) -> ProbeResult:
@@ -33,6 +34,10 @@ async def run_probe(spec: ProbeSpec, *, env: Mapping[str, str], cwd: Path, marke
         result = ProbeResult(False, str(failure), failure.output)
     except TimeoutError:
         result = ProbeResult(False, f"no answer within {seconds(spec.timeout)}{_from(spec)}")
+    except OSError as error:
+        if error.errno not in SCARCE:
+            raise
+        result = ProbeResult(False, f"it cannot be asked: {error.strerror}", asked=False)
     return replace(result, duration=time.monotonic() - began)
 
 

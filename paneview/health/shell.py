@@ -37,10 +37,12 @@ class Finished(Struct, frozen=True):
 
 
 async def probe_shell(spec: ShellProbe, env: Mapping[str, str], cwd: Path, marker: str) -> ProbeResult:
-    """Run the command; healthy when it exits with 0. Raises ProbeFailed."""
+    """Run the command; healthy when it exits with 0. Raises ProbeFailed, OSError where it can't be run for now."""
     try:
         finished = await run_command(spec.command, env=env, cwd=cwd, marker=marker, limit=spec.timeout)
     except OSError as error:
+        if error.errno in proc.SCARCE:
+            raise
         raise ProbeFailed(f"the command could not be run in {cwd}: {error.strerror}") from error
     output = finished.output.decode("utf-8", "replace")
     if finished.code == 0:

@@ -19,6 +19,7 @@ import socket
 
 from paneview.health.result import ProbeFailed, ProbeResult
 from paneview.health.specs import TcpProbe
+from paneview.proc import SCARCE
 
 Address = tuple[socket.AddressFamily, tuple[object, ...]]
 
@@ -40,7 +41,9 @@ def answer_at_once(spec: TcpProbe) -> ProbeResult | None:
     for family, address in _loopback(spec.host, spec.port):
         try:
             connection, code = _begin(family, address)
-        except OSError:  # no IPv6 in this kernel, or no descriptor left
+        except OSError as error:  # no IPv6 in this kernel, or no descriptor left
+            if error.errno in SCARCE:
+                return None
             continue
         connection.close()
         if code is None:
@@ -70,11 +73,13 @@ def place(host: str, port: int) -> str:
 
 
 async def connect(host: str, port: int) -> socket.socket:
-    """A connected, non-blocking socket. Raises ProbeFailed."""
+    """A connected, non-blocking socket. Raises ProbeFailed, OSError where none can be had for now."""
     attempt = _Attempt(await _addresses(host, port))
     try:
         return await attempt.outcome
     except OSError as error:
+        if error.errno in SCARCE:
+            raise
         raise ProbeFailed(_words(error, place(host, port))) from error
     except asyncio.CancelledError:
         attempt.hang_up()
@@ -146,10 +151,11 @@ class _Attempt:
     def _check_all_failed(self) -> None:
         if self.pending or self.outcome.done():
             return
-        # Of several, the refusal tells more than "no such address", which only says that there is no IPv6
-        # here.
+        # Where one could not be asked, the others' word is not all. Else the refusal tells more than "no such address",
+        # which only says that there is no IPv6 here.
+        unasked = [error for error in self.errors if error.errno in SCARCE]
         refusals = [error for error in self.errors if error.errno == errno.ECONNREFUSED]
-        self.outcome.set_exception((refusals or self.errors)[0])
+        self.outcome.set_exception((unasked or refusals or self.errors)[0])
 
     def hang_up(self) -> None:
         """Close what was connected in the instant that nobody wanted it any more."""

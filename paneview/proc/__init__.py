@@ -13,8 +13,10 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from paneview.proc.backend import keep_spare
 from paneview.proc.ids import ProcessId, boot_id, command_line, identify, is_alive, started_at
 from paneview.proc.sample import Sampler, Usage
+from paneview.proc.scarce import SCARCE
 from paneview.proc.signals import interrupt, send
 from paneview.proc.table import AGENT, MARKER, ProcessTable, marker
 
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
 __all__ = [
     "AGENT",
     "MARKER",
+    "SCARCE",
     "ExitWatch",
     "ProcessId",
     "ProcessTable",
@@ -35,6 +38,7 @@ __all__ = [
     "identify",
     "interrupt",
     "is_alive",
+    "keep_spare",
     "kill_until_gone",
     "marker",
     "send",

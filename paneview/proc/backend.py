@@ -12,3 +12,8 @@ else:
     from paneview.proc.portable import PortableBackend as _Backend
 
 backend: Backend = _Backend()
+
+
+def keep_spare() -> None:
+    """Have looks at processes work also when no descriptor is left. For whoever acts on a process's being gone."""
+    backend.keep_spare()

@@ -1,12 +1,23 @@
-"""Processes read from ``/proc``: 10 µs each, where psutil needs about 100."""
+"""Processes read from ``/proc``: 10 µs each, where psutil needs about 100.
+
+A look needs a descriptor for a moment. Who cannot be looked at for want of one must not count as gone, or a supervisor
+would start beside each task another one: `keep_spare` keeps one back for that, and without it OSError is raised.
+"""
 
 from __future__ import annotations
 
 import os
+import threading
 import time
+from collections.abc import Callable
+from contextlib import suppress
 from functools import cache
+from typing import TypeVar
 
 from paneview.proc.row import Row
+from paneview.proc.scarce import SCARCE
+
+T = TypeVar("T")
 
 _PAGE = os.sysconf("SC_PAGE_SIZE") if hasattr(os, "sysconf") else 4096
 _TICKS = os.sysconf("SC_CLK_TCK") if hasattr(os, "sysconf") else 100
@@ -17,12 +28,56 @@ _FORKED = 0x40  # the kernel's flag PF_FORKNOEXEC
 _READ_SIZE = 1 << 16
 
 
+class _Spare:
+    """A descriptor that is kept back for looks at processes."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._wanted = False
+        self._descriptor: int | None = None
+
+    def keep(self) -> None:
+        """Have one from now on."""
+        with self._lock:
+            self._wanted = True
+            self._fill()
+
+    def lend(self, look: Callable[[], T]) -> T:
+        """Let ``look`` have it, which gives it back. Raises OSError where there is none."""
+        with self._lock:
+            if self._descriptor is not None:
+                os.close(self._descriptor)
+                self._descriptor = None
+            try:
+                return look()
+            finally:
+                self._fill()
+
+    def _fill(self) -> None:
+        if self._wanted and self._descriptor is None:
+            with suppress(OSError):  # another thread was faster; the next look tries again
+                self._descriptor = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
+
+
+_spare = _Spare()
+
+
 class LinuxBackend:
     """`Backend` over ``/proc``."""
 
+    def keep_spare(self) -> None:
+        """Keep a descriptor back."""
+        _spare.keep()
+
     def pids(self) -> list[int]:
         """The ids of all processes."""
-        return [int(name) for name in os.listdir("/proc") if name[0] in "123456789"]
+        try:
+            names = os.listdir("/proc")
+        except OSError as error:
+            if error.errno not in SCARCE:
+                raise
+            names = _spare.lend(lambda: os.listdir("/proc"))
+        return [int(name) for name in names if name[0] in "123456789"]
 
     def read(self, pid: int) -> Row | None:
         """The process of this id, None if there is none."""
@@ -89,8 +144,22 @@ def _read_file(path: str, *, once: bool = False) -> bytes | None:
     """The file's content; None if it is gone or not readable. ``once``: it fits into one read."""
     try:
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    except OSError:
+    except OSError as error:
+        return _spare.lend(lambda: _read_plainly(path)) if error.errno in SCARCE else None
+    return _read_all(fd, once=once)
+
+
+def _read_plainly(path: str) -> bytes | None:
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError as error:
+        if error.errno in SCARCE:
+            raise
         return None
+    return _read_all(fd)
+
+
+def _read_all(fd: int, *, once: bool = False) -> bytes | None:
     try:
         data = os.read(fd, _READ_SIZE)
         while not once and (more := os.read(fd, _READ_SIZE)):

@@ -18,6 +18,9 @@ _YOUNG = 2.0  # seconds in which a process has made its exec, if it ever does
 class PortableBackend:
     """`Backend` over psutil."""
 
+    def keep_spare(self) -> None:
+        """The kernel is asked without a descriptor here."""
+
     def pids(self) -> list[int]:
         """The ids of all processes."""
         return psutil.pids()

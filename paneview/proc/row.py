@@ -35,6 +35,10 @@ class Row(NamedTuple):
 class Backend(Protocol):
     """Where rows come from: one implementation for Linux, one for every other system."""
 
+    def keep_spare(self) -> None:
+        """Keep back what a look needs, so that one is possible when this process has no descriptor left."""
+        ...
+
     def pids(self) -> Iterable[int]:
         """The ids of all processes."""
         ...

@@ -10,11 +10,13 @@ from __future__ import annotations
 import asyncio
 import logging
 import signal
-from collections.abc import Callable
-from functools import partial
+from collections.abc import Awaitable, Callable
+from functools import partial, wraps
+from typing import ParamSpec, TypeVar
 
 from paneview import proc
 from paneview.proc import ProcessId, ProcessTable
+from paneview.proc.gone import wait_gone  # now: loading it later would need a descriptor
 from paneview.rules.restart import Exit
 from paneview.rules.states import Stage
 from paneview.supervisor.live import Live
@@ -25,6 +27,10 @@ from paneview.tmux.session import TmuxSession
 
 logger = logging.getLogger(__name__)
 
+P = ParamSpec("P")
+T = TypeVar("T")
+
+AGAIN = 1.0  # seconds
 DYING = 0.001  # seconds before the first look: a process that was just signalled is gone by then
 # Seconds in which what is dying with a run is no left-over; at the end of each step the guard's own helper is ended.
 STEPS = (0.004, 0.01, 0.036)
@@ -32,6 +38,23 @@ BIRTH = (0.02, 0.1)  # seconds from a fork to its exec: two looks, since a busy 
 # Seconds between interrupts of a run whose command has not been started yet.
 UNHEARD = (0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0)
 SWEEP_GRACE = 0.5  # seconds that left-overs of a run which ended by itself get after SIGTERM
+
+
+def _patient(deed: Callable[P, Awaitable[T]]) -> Callable[P, Awaitable[T]]:
+    """``deed``, begun again for as long as descriptors or memory are lacking: a run's end is never left untold."""
+
+    @wraps(deed)
+    async def again(*args: P.args, **kwargs: P.kwargs) -> T:
+        while True:
+            try:
+                return await deed(*args, **kwargs)
+            except OSError as error:
+                if error.errno not in proc.SCARCE:
+                    raise
+                logger.warning("the end of a run waits: %s", error)
+            await asyncio.sleep(AGAIN)
+
+    return again
 
 
 class Ender:
@@ -64,6 +87,7 @@ class Ender:
         """Processes as they are told, each as ``pid name``."""
         return _names(processes)
 
+    @_patient
     async def send(self, live: Live, stage: Stage, stop_signal: str) -> None:
         """Send what this stage of a stop asks for."""
         match stage:
@@ -93,9 +117,10 @@ class Ender:
                 break
         return True
 
+    @_patient
     async def wait_gone(self, live: Live, within: float | None = None) -> bool:
         """Wait until no process of the run is left; False after ``within`` seconds."""
-        return await proc.wait_gone(partial(members, live), within, self._watch)
+        return await wait_gone(partial(members, live), within, self._watch)
 
     async def sweep(self, live: Live) -> list[str]:
         """End what a run left behind that ended by itself; gives the left-overs as ``pid name``."""
@@ -124,6 +149,7 @@ class Ender:
             await asyncio.sleep(pause)
             await self.sweep(live)
 
+    @_patient
     async def exit_of(self, live: Live) -> Exit:
         """How the run's command ended, as tmux or its guard saw it. Raises TmuxGone with its server gone.
 
@@ -132,6 +158,7 @@ class Ender:
         session = self._terminal.session
         return _known(live, session, await _status(live, session))
 
+    @_patient
     async def end_of(self, live: Live) -> tuple[list[str], Exit]:
         """`sweep` and `exit_of` of a run that ended by itself, at once."""
         session = self._terminal.session

@@ -28,6 +28,7 @@ from paneview.store.state import StateStore
 from paneview.supervisor.adopting import Adopter
 from paneview.supervisor.asking import Asker
 from paneview.supervisor.clock import Clock
+from paneview.supervisor.descriptors import make_room
 from paneview.supervisor.ending import Ender
 from paneview.supervisor.hooks import Hooks, inherited
 from paneview.supervisor.journal import SESSION, Journal
@@ -316,6 +317,7 @@ class Host:
 
     def _applied(self, project: Project, scaled: ScaledTasks) -> None:
         self.project = project
+        make_room(len(project.tasks))
         self._hooks.project = project.hooks
         self.picture.masker = Masker(project.secret_patterns, project.secret_values)
         self.queue.follow(project)

@@ -18,6 +18,7 @@ SIZE = 2 * 1024 * 1024  # bytes of supervisor.log; one older file is kept
 WAITING = 10_000  # records for a place that does not take them; more are dropped
 GATHER = 0.5  # seconds from the first of some records until they are written, if none of them is a warning
 LAST_WORDS = 1.0  # seconds to write the rest at the end
+SAME = 10.0  # seconds in which asyncio says the same thing once
 
 
 class Background(logging.Handler):
@@ -73,10 +74,30 @@ class Background(logging.Handler):
             self._target.handle(self._waiting.popleft())
 
 
+class Repeats(logging.Filter):
+    """Drops what was said just before.
+
+    Without a descriptor left, asyncio says for each look at a socket a hundred times that it cannot accept.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._said, self._until = "", 0.0
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Whether to let it through."""
+        now, words = time.monotonic(), record.getMessage()
+        if words == self._said and now < self._until:
+            return False
+        self._said, self._until = words, now + SAME
+        return True
+
+
 def set_up(file: Path) -> None:
     """Log to this file and to standard output from now on.
 
-    What no line of it shows is not looked up for each record, as Python's guide to logging advises.
+    What no line of it shows is not looked up for each record, as Python's guide to logging advises. A place that does
+    not take a record is not told of on the other.
     """
     logging._srcfile = None
     logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
@@ -90,3 +111,5 @@ def set_up(file: Path) -> None:
     to_screen.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%H:%M:%S"))
     logging.basicConfig(level=logging.INFO, handlers=[Background(to_file), Background(to_screen)])
     logging.captureWarnings(True)
+    logging.raiseExceptions = False
+    logging.getLogger("asyncio").addFilter(Repeats())

@@ -27,6 +27,7 @@ from paneview.config.models import Project
 from paneview.control.socketfile import UnsafeSocket
 from paneview.store.database import StoreError
 from paneview.supervisor import logfile
+from paneview.supervisor.descriptors import make_room
 from paneview.supervisor.host import Host, Options
 from paneview.tmux.errors import TmuxError
 
@@ -56,6 +57,8 @@ def serve(file: Path, *, env_from: Path | None = None, start_all: bool = True) -
         return OK
     logfile.set_up(paths.supervisor_log(folder))
     _remove_leavings(folder)
+    make_room(len(project.tasks))
+    proc.keep_spare()
     debug = bool(os.environ.get("PANEVIEW_DEBUG"))
     try:
         return asyncio.run(_serve(project, environ, folder, Options(start_all), debug=debug), debug=debug)

@@ -339,10 +339,11 @@ class Unit:
             if live is not self.live:
                 return
             self.probe_note = result.detail
-            self.probes_failed = 0 if result.ok else self.probes_failed + 1
             pause = self._services.prober.pause.get(self.name)
             self.next_probe_at = None if pause is None else self._services.clock.wall() + pause
-            self.feed(Probed(result.ok, result.detail))
+            if result.asked:
+                self.probes_failed = 0 if result.ok else self.probes_failed + 1
+                self.feed(Probed(result.ok, result.detail))
 
     # The run
 

@@ -27,3 +27,7 @@ class SessionTaken(TmuxError):  # noqa: N818 - named for what happened
 
 class TmuxGone(TmuxError):  # noqa: N818 - named for what happened
     """The tmux server, our session or our connection to them has ended."""
+
+
+class TmuxSilent(TmuxError):  # noqa: N818 - named for what happened
+    """The tmux server does not answer: whether it has what was asked for is not known."""

@@ -15,6 +15,7 @@ import signal
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
+from paneview.proc import SCARCE
 from paneview.tmux.guard import ExitStatus, read_exit_file
 from paneview.tmux.spawn import PaneInfo
 
@@ -30,24 +31,35 @@ async def exit_status(
     """The status of an ended process. ``look`` asks tmux for its pane, None if that is gone.
 
     With the pane gone the guard's file is all there is; the guard writes it when the task has died of the
-    hang-up, a moment after the process that tmux knew.
+    hang-up, a moment after the process that tmux knew. Raises OSError where only that file can tell, and it cannot be
+    opened.
     """
     last, pane = 0.0, None
     for delay in (*NUDGES, *LATER):
-        if delay in LATER and (pane is None or told(pane) or read_exit_file(exit_file)):
+        if delay in LATER and (pane is None or told(pane) or _written(exit_file)):
             break  # with no pane; or something holds the terminal open, and how it ended is known all the same
         await asyncio.sleep(delay - last)
         last = delay
         pane = await look()
         if pane and pane.dead and (status := told(pane)):
             return status
-        if (pane is None or pane.dead) and (status := read_exit_file(exit_file)):
+        if (pane is None or pane.dead) and (status := _written(exit_file)):
             if pane:
                 nudge(server_pid)  # for the pane itself, which otherwise never shows that it is dead
             return status
         if pane:
             nudge(server_pid)
     return read_exit_file(exit_file) or (told(pane) if pane else None) or UNKNOWN
+
+
+def _written(exit_file: Path) -> ExitStatus | None:
+    """What the guard wrote, None also if it cannot be read now; tmux may know it as well."""
+    try:
+        return read_exit_file(exit_file)
+    except OSError as error:
+        if error.errno not in SCARCE:
+            raise
+        return None
 
 
 def told(pane: PaneInfo) -> ExitStatus | None:

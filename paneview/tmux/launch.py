@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from paneview.tmux.errors import SessionTaken, TmuxError, TmuxMissing, TmuxTooOld
+from paneview.tmux.errors import SessionTaken, TmuxError, TmuxMissing, TmuxSilent, TmuxTooOld
 from paneview.tmux.quote import command, literal_format
 from paneview.tmux.server import tmux_argv, tmux_env
 
@@ -96,7 +96,7 @@ def check_version() -> str:
 def run_tmux(socket: str | None, *arguments: str, script: str | None = None) -> str:
     """The output of one tmux command, or a ``script`` of them for ``source-file -``.
 
-    Raises TmuxError with tmux's own words, TmuxMissing.
+    Raises TmuxError with tmux's own words, TmuxMissing, TmuxSilent.
     """
     try:
         done = subprocess.run(
@@ -110,6 +110,10 @@ def run_tmux(socket: str | None, *arguments: str, script: str | None = None) -> 
         )
     except FileNotFoundError:
         raise TmuxMissing(f"tmux {MINIMUM} or newer is needed, found none: {_INSTALL}") from None
+    except subprocess.TimeoutExpired:
+        raise TmuxSilent(
+            f"the tmux server has not answered for {_TIMEOUT} s: it is stopped or overloaded"
+        ) from None
     output = done.stdout.decode("utf-8", "replace").rstrip("\n")
     if done.returncode:
         # Errors of a sourced script begin with its name and line, which mean nothing to the reader.
@@ -130,7 +134,7 @@ def find_session(name: str, socket: str | None, project_key: str) -> SessionRef 
             "-F",
             "#{session_id} #{pid} #{session_name}\t#{" + PROJECT_OPTION + "}",
         )
-    except TmuxMissing:
+    except (TmuxMissing, TmuxSilent):
         raise
     except TmuxError:  # no server, or a server with no session
         return None
@@ -200,6 +204,8 @@ def start_window(
         try:
             run_tmux(socket, "source-file", "-", script=f"{line} ; {_window_options(end)}\n")
             break
+        except TmuxSilent:
+            raise
         except TmuxError:
             # It may have been about to end, with its last window: then it is made anew.
             if attempt == _ATTEMPTS or find_session(name, socket, project_key) == ref:
@@ -214,6 +220,8 @@ def stale_variables(socket: str | None, environ: Mapping[str, str]) -> list[str]
     """
     try:
         listing = run_tmux(socket, "show-environment", "-g")
+    except TmuxSilent:
+        raise
     except TmuxError:
         return []
     return parse_stale(listing, environ)

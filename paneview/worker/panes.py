@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from subprocess import TimeoutExpired
 
 from paneview import proc
 from paneview.proc import ProcessId
@@ -64,6 +63,6 @@ class Pane:
         ask = (*exactly(self.socket), "display-message", "-p", "-t", self.id, _WHO)
         try:
             words = run_tmux(None, *ask).split()
-        except (TmuxError, TimeoutExpired):
+        except TmuxError:
             return None
         return (int(words[0]), int(words[1])) if len(words) == 2 and all(map(str.isdecimal, words)) else None

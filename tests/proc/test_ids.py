@@ -1,7 +1,11 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 import time
+
+import pytest
 
 from paneview.proc import ProcessId, boot_id, identify, is_alive, started_at
 from paneview.proc.row import Backend
@@ -40,3 +44,29 @@ def test_boot_id_names_the_boot(source: Backend) -> None:
     here = identify(os.getpid())
     assert here
     assert started_at(here) < time.time()
+
+
+EXHAUSTED = """
+import os, resource, sys
+from paneview.proc import ProcessTable, identify, is_alive, keep_spare
+me = identify(os.getpid())
+if sys.argv[1] == "spare":
+    keep_spare()
+resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))
+try:
+    while True:
+        os.dup(0)
+except OSError:
+    pass
+try:
+    print(is_alive(me), me.pid in ProcessTable.read().rows, is_alive(me))
+except OSError as error:
+    print(error.strerror)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="nothing is opened elsewhere")
+@pytest.mark.parametrize(("spare", "told"), [("spare", "True True True\n"), ("", "Too many open files\n")])
+def test_who_cannot_be_looked_at_is_not_gone(spare: str, told: str) -> None:
+    argv = [sys.executable, "-c", EXHAUSTED, spare]
+    assert subprocess.run(argv, capture_output=True, text=True, check=True).stdout == told

@@ -50,3 +50,19 @@ def test_what_gathers_is_written_after_a_while(
     monkeypatch.setattr(logfile, "GATHER", 0.01)
     logger.info("one")
     wait_until(lambda: file.read_text() == "one\n")
+
+
+def test_what_is_said_again_and_again_is_told_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[str] = []
+    logger = logging.Logger("test")  # noqa: LOG001 - one that nobody else has
+    logger.addFilter(logfile.Repeats())
+    handler = logging.Handler()
+    handler.emit = lambda record: told.append(record.getMessage())  # type: ignore[method-assign]
+    logger.addHandler(handler)
+    for word in ("full", "full", "empty", "full", "full"):
+        logger.error("it is %s", word)
+    assert told == ["it is full", "it is empty", "it is full"]
+    monkeypatch.setattr(logfile, "SAME", 0.0)
+    logger.error("it is %s", "over")
+    logger.error("it is %s", "over")
+    assert told[3:] == ["it is over", "it is over"]

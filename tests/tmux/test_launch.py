@@ -3,6 +3,7 @@ from __future__ import annotations
 import os
 import pty
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -11,7 +12,7 @@ import pytest
 from libtmux import Server
 
 from paneview.tmux import launch
-from paneview.tmux.errors import SessionTaken, TmuxError, TmuxMissing, TmuxTooOld
+from paneview.tmux.errors import SessionTaken, TmuxError, TmuxMissing, TmuxSilent, TmuxTooOld
 from tests.harness import Sandbox, wait_until
 from tests.tmux.conftest import HUB, NAME, Bench
 
@@ -264,3 +265,16 @@ def test_a_session_that_ends_just_then_is_made_anew(
     assert again.created
     assert again.server_pid != first.server_pid
     assert ended.exists()
+
+
+def test_a_server_that_does_not_answer_is_not_taken_for_none(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(launch, "_TIMEOUT", 0.3)
+    pid = bench.session.server_id.pid
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        with pytest.raises(TmuxSilent, match=r"the tmux server has not answered for 0\.3 s"):
+            launch.find_session(NAME, None, KEY)
+    finally:
+        os.kill(pid, signal.SIGCONT)

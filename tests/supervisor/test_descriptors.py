@@ -1,0 +1,93 @@
+"""Without a descriptor left, nobody is taken for gone or for ill, and what runs can be stopped."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import psutil
+import pytest
+
+from paneview.config import paths
+from paneview.control.blocking import Connection
+from tests.harness import alive, wait_until
+from tests.supervisor.project import Project
+
+TASKS = """
+    [tasks.web]
+    command = "exec sleep 611"
+    health_check = "true"
+    health_interval = 0.1
+    health_retries = 1
+    restart_policy = "always"
+    [tasks.slow]
+    command = "exec sleep 612"
+    health_check = "false"
+    health_interval = 0.1
+    [tasks.api]
+    command = "exec sleep 613"
+"""
+
+
+@contextmanager
+def no_descriptors(project: Project) -> Iterator[None]:
+    """For the time of a block, the supervisor can open nothing more."""
+    assert project.process
+    supervisor = psutil.Process(project.process.pid)
+    before = supervisor.rlimit(psutil.RLIMIT_NOFILE)
+    taken = {int(name) for name in os.listdir(f"/proc/{supervisor.pid}/fd")}
+    first_free = next(number for number in range(len(taken) + 1) if number not in taken)
+    supervisor.rlimit(psutil.RLIMIT_NOFILE, (first_free, before[1]))
+    try:
+        yield
+    finally:
+        supervisor.rlimit(psutil.RLIMIT_NOFILE, before)
+
+
+def test_who_cannot_be_asked_is_not_ill_and_who_cannot_be_looked_at_is_not_gone(
+    project: Callable[[str], Project],
+) -> None:
+    one = project(TASKS).serve()
+    web, api = one.wait("web", lambda task: task["health"] == "healthy"), one.wait("api", "running")
+    with Connection(str(paths.control_socket(one.state_dir)), timeout=20) as connection:
+
+        def slow() -> dict[str, object]:
+            return next(task for task in connection.call("status")["tasks"] if task["name"] == "slow")
+
+        with no_descriptors(one):
+            wait_until(lambda: "Too many open files" in str(slow()["reason"]))
+            later = time.time() + 1  # then the other was to be asked several times
+            wait_until(lambda: time.time() > later)
+            connection.call("stop", {"tasks": ["api"]})
+            assert not alive(api["pid"])
+    assert (one.task("web")["health"], one.task("web")["run"]) == ("healthy", web["run"])
+    assert one.task("api")["exit_code"] == 130
+    assert not {"task_unhealthy", "internal_error"} & {event["event"] for event in one.events()}
+
+
+ROOM = """
+import logging, resource, sys
+from paneview.supervisor.descriptors import make_room
+logging.basicConfig(stream=sys.stdout, format="%(message)s")
+soft, hard, tasks = map(int, sys.argv[1:])
+resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+make_room(tasks)
+print(resource.getrlimit(resource.RLIMIT_NOFILE)[0])
+"""
+
+
+@pytest.mark.parametrize(
+    ("soft", "hard", "tasks", "told"),
+    [
+        (256, 4096, 10, "256\n"),
+        (256, 4096, 200, "928\n"),
+        (256, 512, 200, "200 tasks may need 928 open files, and 512 are allowed: raise `ulimit -n`\n512\n"),
+    ],
+)
+def test_as_many_as_the_tasks_may_need(soft: int, hard: int, tasks: int, told: str) -> None:
+    argv = [sys.executable, "-c", ROOM, str(soft), str(hard), str(tasks)]
+    assert subprocess.run(argv, capture_output=True, text=True, check=True).stdout == told
