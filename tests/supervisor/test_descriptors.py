@@ -34,16 +34,23 @@ TASKS = """
 
 
 @contextmanager
-def no_descriptors(project: Project) -> Iterator[None]:
-    """For the time of a block, the supervisor can open nothing more."""
+def no_descriptors(project: Project) -> Iterator[Callable[[], None]]:
+    """For the time of a block, the supervisor can open nothing more.
+
+    What it gives takes away what has become free since: a probe that was under way has given back its own.
+    """
     assert project.process
     supervisor = psutil.Process(project.process.pid)
     before = supervisor.rlimit(psutil.RLIMIT_NOFILE)
-    taken = {int(name) for name in os.listdir(f"/proc/{supervisor.pid}/fd")}
-    first_free = next(number for number in range(len(taken) + 1) if number not in taken)
-    supervisor.rlimit(psutil.RLIMIT_NOFILE, (first_free, before[1]))
+
+    def tighten() -> None:
+        taken = {int(name) for name in os.listdir(f"/proc/{supervisor.pid}/fd")}
+        first_free = next(number for number in range(len(taken) + 1) if number not in taken)
+        supervisor.rlimit(psutil.RLIMIT_NOFILE, (first_free, before[1]))
+
+    tighten()
     try:
-        yield
+        yield tighten
     finally:
         supervisor.rlimit(psutil.RLIMIT_NOFILE, before)
 
@@ -53,17 +60,21 @@ def test_who_cannot_be_asked_is_not_ill_and_who_cannot_be_looked_at_is_not_gone(
 ) -> None:
     one = project(TASKS).serve()
     web, api = one.wait("web", lambda task: task["health"] == "healthy"), one.wait("api", "running")
-    with Connection(str(paths.control_socket(one.state_dir)), timeout=20) as connection:
+    with (
+        Connection(str(paths.control_socket(one.state_dir)), timeout=20) as connection,
+        no_descriptors(one) as tighten,
+    ):
 
-        def slow() -> dict[str, object]:
-            return next(task for task in connection.call("status")["tasks"] if task["name"] == "slow")
+        def is_told() -> bool:
+            tighten()
+            tasks = connection.call("status")["tasks"]
+            return "Too many open files" in next(task["reason"] for task in tasks if task["name"] == "slow")
 
-        with no_descriptors(one):
-            wait_until(lambda: "Too many open files" in str(slow()["reason"]))
-            later = time.time() + 1  # then the other was to be asked several times
-            wait_until(lambda: time.time() > later)
-            connection.call("stop", {"tasks": ["api"]})
-            assert not alive(api["pid"])
+        wait_until(is_told)
+        later = time.time() + 1  # then the other was to be asked several times
+        wait_until(lambda: time.time() > later)
+        connection.call("stop", {"tasks": ["api"]})
+        assert not alive(api["pid"])
     assert (one.task("web")["health"], one.task("web")["run"]) == ("healthy", web["run"])
     assert one.task("api")["exit_code"] == 130
     assert not {"task_unhealthy", "internal_error"} & {event["event"] for event in one.events()}
