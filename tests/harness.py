@@ -102,6 +102,18 @@ def can_connect(port: int, host: str = "127.0.0.1") -> bool:
         return probe.connect_ex((host, port)) == 0
 
 
+NO_DESCRIPTORS = """
+import os, resource
+resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))
+try:
+    while True:
+        os.dup(0)
+except OSError:
+    pass
+"""
+"""For a program of a test's own: from here on it can open nothing."""
+
+
 def alive(pid: int) -> bool:
     """Whether a process of this id exists and is no zombie."""
     try:

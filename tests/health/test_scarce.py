@@ -7,8 +7,10 @@ import sys
 
 import pytest
 
+from tests.harness import NO_DESCRIPTORS
+
 ASK = """
-import asyncio, os, resource, sys
+import asyncio, sys
 from pathlib import Path
 from paneview.health import http, run_probe, shell  # loaded before there is nothing left to load them with
 from paneview.health.specs import HttpProbe, ShellProbe, TcpProbe
@@ -19,12 +21,7 @@ spec = {
 }[sys.argv[1]]
 
 async def main():
-    resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))
-    try:
-        while True:
-            os.dup(0)
-    except OSError:
-        pass
+    exec(sys.argv[2])
     result = await run_probe(spec, env={}, cwd=Path("/"), marker="scarce-probe")
     print(result.ok, result.asked, result.detail)
 
@@ -34,5 +31,7 @@ asyncio.run(main())
 
 @pytest.mark.parametrize("kind", ["shell", "http", "tcp"])
 def test_nobody_is_ill_for_want_of_descriptors(kind: str) -> None:
-    done = subprocess.run([sys.executable, "-c", ASK, kind], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", ASK, kind, NO_DESCRIPTORS], capture_output=True, text=True, check=False
+    )
     assert done.stdout == "False False it cannot be asked: Too many open files\n", done.stderr

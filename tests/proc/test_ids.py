@@ -9,7 +9,7 @@ import pytest
 
 from paneview.proc import ProcessId, boot_id, identify, is_alive, started_at
 from paneview.proc.row import Backend
-from tests.harness import wait_until
+from tests.harness import NO_DESCRIPTORS, wait_until
 from tests.proc.conftest import Run, identity
 
 
@@ -46,18 +46,13 @@ def test_boot_id_names_the_boot(source: Backend) -> None:
     assert started_at(here) < time.time()
 
 
-EXHAUSTED = """
-import os, resource, sys
+LOOK = f"""
+import os, sys
 from paneview.proc import ProcessTable, identify, is_alive, keep_spare
 me = identify(os.getpid())
 if sys.argv[1] == "spare":
     keep_spare()
-resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))
-try:
-    while True:
-        os.dup(0)
-except OSError:
-    pass
+{NO_DESCRIPTORS}
 try:
     print(is_alive(me), me.pid in ProcessTable.read().rows, is_alive(me))
 except OSError as error:
@@ -68,5 +63,5 @@ except OSError as error:
 @pytest.mark.skipif(sys.platform != "linux", reason="nothing is opened elsewhere")
 @pytest.mark.parametrize(("spare", "told"), [("spare", "True True True\n"), ("", "Too many open files\n")])
 def test_who_cannot_be_looked_at_is_not_gone(spare: str, told: str) -> None:
-    argv = [sys.executable, "-c", EXHAUSTED, spare]
+    argv = [sys.executable, "-c", LOOK, spare]
     assert subprocess.run(argv, capture_output=True, text=True, check=True).stdout == told
