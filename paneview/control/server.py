@@ -16,6 +16,7 @@ from itertools import chain
 from typing import TYPE_CHECKING, Any, Protocol
 
 from paneview.control import socketfile
+from paneview.control.acceptor import Acceptor
 from paneview.control.errors import ControlError
 from paneview.control.outbox import MAX_EVENT_BYTES, MAX_EVENTS, Outbox
 from paneview.control.protocol import encode, encode_fragment
@@ -86,7 +87,7 @@ class ControlServer:
         self._sessions: dict[Session, asyncio.Task[None]] = {}
         self._guests: set[Subscriber] = set()
         self.heard: Callable[[frozenset[str]], None] = lambda _topics: None
-        self._server: asyncio.Server | None = None
+        self._acceptor: Acceptor | None = None
         self._retired = False
         self._inode = 0
 
@@ -94,7 +95,7 @@ class ControlServer:
         """Listen. Raises UnsafeSocket or OSError (see `socketfile.listen`)."""
         listener = socketfile.listen(self.path)
         self._inode = self.path.lstat().st_ino
-        self._server = await asyncio.start_unix_server(self._connected, sock=listener)
+        self._acceptor = Acceptor(listener, self._connected)
 
     def retire(self) -> None:
         """Take nothing new from now on: what is asked is refused as ``closing``, to be asked of the next supervisor.
@@ -102,10 +103,10 @@ class ControlServer:
         Requests in flight and what is published go on until `close`.
         """
         self._retired = True
-        if self._server:
-            self._server.close()
+        if self._acceptor:
+            self._acceptor.close()
             socketfile.remove(self.path, self._inode)
-            self._server = None
+            self._acceptor = None
 
     async def close(self, reason: str, grace: float = 1.0) -> None:
         """Stop listening, give requests in flight `grace` seconds, say good-bye to every client, and close.

@@ -1,7 +1,7 @@
 """Processes read from ``/proc``: 10 µs each, where psutil needs about 100.
 
 A look needs a descriptor for a moment. Who cannot be looked at for want of one must not count as gone, or a supervisor
-would start beside each task another one: `keep_spare` keeps one back for that, and without it OSError is raised.
+would start beside each task another one: `keep_spare` keeps some back for that, and without it OSError is raised.
 """
 
 from __future__ import annotations
@@ -26,37 +26,42 @@ _FORKED = 0x40  # the kernel's flag PF_FORKNOEXEC
 # An environment may be as large as the stack limit allows; the marker is added last or first, so read all
 # of it.
 _READ_SIZE = 1 << 16
+_SPARE = 3  # what one look gives up, another thread may take before that look does
 
 
 class _Spare:
-    """A descriptor that is kept back for looks at processes."""
+    """Descriptors that are kept back for looks at processes."""
 
     def __init__(self) -> None:
         self._lock = allocate_lock()
-        self._wanted = False
-        self._descriptor: int | None = None
+        self._wanted = 0
+        self._kept: list[int] = []
 
     def keep(self) -> None:
-        """Have one from now on."""
+        """Have some from now on."""
         with self._lock:
-            self._wanted = True
+            self._wanted = _SPARE
             self._fill()
 
     def lend(self, look: Callable[[], T]) -> T:
-        """Let ``look`` have it, which gives it back. Raises OSError where there is none."""
+        """Let ``look`` have one, which gives it back. Raises OSError where there is none."""
         with self._lock:
-            if self._descriptor is not None:
-                os.close(self._descriptor)
-                self._descriptor = None
             try:
+                while self._kept:
+                    os.close(self._kept.pop())
+                    try:
+                        return look()
+                    except OSError as error:
+                        if error.errno not in SCARCE:
+                            raise
                 return look()
             finally:
                 self._fill()
 
     def _fill(self) -> None:
-        if self._wanted and self._descriptor is None:
-            with suppress(OSError):  # another thread was faster; the next look tries again
-                self._descriptor = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
+        with suppress(OSError):  # the next look tries again
+            while len(self._kept) < self._wanted:
+                self._kept.append(os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC))
 
 
 _spare = _Spare()
@@ -66,7 +71,7 @@ class LinuxBackend:
     """`Backend` over ``/proc``."""
 
     def keep_spare(self) -> None:
-        """Keep a descriptor back."""
+        """Keep a few descriptors back."""
         _spare.keep()
 
     def pids(self) -> list[int]:

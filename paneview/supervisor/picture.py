@@ -18,6 +18,7 @@ from msgspec.structs import asdict
 from paneview import __version__
 from paneview.config.secrets import Masker
 from paneview.proc import ProcessId, ProcessTable, Sampler, Usage
+from paneview.store.rows import RunRow
 from paneview.store.state import StateStore
 from paneview.supervisor.clock import Clock
 from paneview.supervisor.journal import Journal
@@ -29,6 +30,7 @@ from paneview.supervisor.views import task_view, why
 SAMPLE_EVERY = 2.0  # seconds, while somebody looks
 SAMPLE_AT_REST = 4.0  # the same while nothing does anything
 SAMPLE_SOON = 0.2  # after somebody has begun to look: first the screen
+INSPECTED_RUNS = 20  # the latest
 AT_REST = 3  # samples without a difference, after which that is so
 REMEMBER_EVERY = 5.0  # seconds between looks at process trees while nobody does
 
@@ -168,11 +170,11 @@ class Picture:
 
     async def inspect(self, unit: Unit) -> dict[str, Any]:
         """Everything about one task: definition, history, probe, processes. Secrets are masked."""
+        stored = await self._store.runs(unit.name, INSPECTED_RUNS)
         view = self._views([unit.name])[0]
         definition = to_builtins(unit.task, enc_hook=os.fspath)
         del definition["written"]  # of no use to anybody else
         definition["env"] = self.masker.env(unit.task.env)
-        runs = await self._store.runs(unit.name, 20)
         probe = self._prober.last.get(unit.name)
         table = ProcessTable.recent()
         tree = table.tree(unit.live.root.pid) if unit.live and unit.live.root else []
@@ -180,7 +182,7 @@ class Picture:
             log_file=str(unit.task.log_file) if unit.task.log_file else None,
             health_check=unit.task.health_check,
             definition=definition,
-            runs=[asdict(run) for run in runs],
+            runs=[asdict(run) for run in _with_latest(stored, unit.row)],
             probe=asdict(probe) if probe else None,
             tree=[
                 {"pid": row.pid, "ppid": row.ppid, "name": row.name, "rss_bytes": row.rss_bytes}
@@ -247,3 +249,10 @@ def _differs(before: Usage | None, after: Usage) -> bool:
         abs(before.cpu_percent - after.cpu_percent) >= 0.1
         or abs(before.rss_bytes - after.rss_bytes) >= 1 << 17
     )
+
+
+def _with_latest(stored: list[RunRow], latest: RunRow | None) -> list[RunRow]:
+    """The stored runs, newest first, with the latest as it is now: what became of it may not be on disk yet."""
+    if latest is None:
+        return stored
+    return [latest, *(run for run in stored if run.id != latest.id)][:INSPECTED_RUNS]

@@ -174,6 +174,7 @@ class Requests:
 
     async def log_info(self, args: Args, _client: ClientInfo) -> Reply:
         """Where a task's log begins and ends."""
+        await self._journal.durable()
         return await self._reading.info(self._log(args["task"]))
 
     async def log_lines(self, args: Args, _client: ClientInfo) -> Reply:

@@ -7,14 +7,17 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from socket import create_connection
 
 import psutil
 import pytest
 
 from paneview.config import paths
+from paneview.control.acceptor import RESERVE, RETRY
 from paneview.control.blocking import Connection
-from tests.harness import alive, wait_until
+from tests.harness import alive, free_port, wait_until
 from tests.supervisor.project import Project
 
 TASKS = """
@@ -35,7 +38,7 @@ TASKS = """
 
 @contextmanager
 def no_descriptors(project: Project) -> Iterator[Callable[[], None]]:
-    """For the time of a block, the supervisor can open nothing more.
+    """For the time of a block, the supervisor can open nothing more, and use nothing of what it keeps back for clients.
 
     What it gives takes away what has become free since: a probe that was under way has given back its own.
     """
@@ -44,7 +47,7 @@ def no_descriptors(project: Project) -> Iterator[Callable[[], None]]:
     before = supervisor.rlimit(psutil.RLIMIT_NOFILE)
 
     def tighten() -> None:
-        taken = {int(name) for name in os.listdir(f"/proc/{supervisor.pid}/fd")}
+        taken = descriptors(supervisor)
         first_free = next(number for number in range(len(taken) + 1) if number not in taken)
         supervisor.rlimit(psutil.RLIMIT_NOFILE, (first_free, before[1]))
 
@@ -55,29 +58,86 @@ def no_descriptors(project: Project) -> Iterator[Callable[[], None]]:
         supervisor.rlimit(psutil.RLIMIT_NOFILE, before)
 
 
+def descriptors(process: psutil.Process) -> set[int]:
+    """The numbers of its open files."""
+    return {int(name) for name in os.listdir(f"/proc/{process.pid}/fd")}
+
+
+def kept_back(process: psutil.Process) -> int:
+    """How many of them stand for others that may be needed, or for its standard input."""
+    links = [Path(f"/proc/{process.pid}/fd/{number}") for number in descriptors(process)]
+    return sum(link.is_symlink() and os.readlink(link) == os.devnull for link in links)
+
+
+def rest(seconds: float) -> None:
+    """Time in which something would happen that must not."""
+    until = time.monotonic() + seconds
+    wait_until(lambda: time.monotonic() > until)
+
+
+@contextmanager
+def connected(project: Project) -> Iterator[Connection]:
+    """A client that is served already."""
+    with Connection(str(paths.control_socket(project.state_dir)), timeout=20) as client:
+        client.call("status")
+        yield client
+
+
 def test_who_cannot_be_asked_is_not_ill_and_who_cannot_be_looked_at_is_not_gone(
     project: Callable[[str], Project],
 ) -> None:
     one = project(TASKS).serve()
     web, api = one.wait("web", lambda task: task["health"] == "healthy"), one.wait("api", "running")
-    with (
-        Connection(str(paths.control_socket(one.state_dir)), timeout=20) as connection,
-        no_descriptors(one) as tighten,
-    ):
+    with connected(one) as client, no_descriptors(one) as tighten:
 
         def is_told() -> bool:
             tighten()
-            tasks = connection.call("status")["tasks"]
+            tasks = client.call("status")["tasks"]
             return "Too many open files" in next(task["reason"] for task in tasks if task["name"] == "slow")
 
         wait_until(is_told)
-        later = time.time() + 1  # then the other was to be asked several times
-        wait_until(lambda: time.time() > later)
-        connection.call("stop", {"tasks": ["api"]})
+        rest(1)  # then the other was to be asked several times
+        client.call("stop", {"tasks": ["api"]})
         assert not alive(api["pid"])
     assert (one.task("web")["health"], one.task("web")["run"]) == ("healthy", web["run"])
     assert one.task("api")["exit_code"] == 130
     assert not {"task_unhealthy", "internal_error"} & {event["event"] for event in one.events()}
+
+
+def test_a_few_are_served_all_the_same_and_who_has_to_wait_holds_up_nobody(
+    project: Callable[[str], Project],
+) -> None:
+    one = project("tasks.api.command = 'exec sleep 613'\n").serve()
+    one.wait("api", "running")
+    assert one.process
+    supervisor = psutil.Process(one.process.pid)
+    room, for_others = max(descriptors(supervisor)) + 1, kept_back(supervisor) - RESERVE
+    supervisor.rlimit(psutil.RLIMIT_NOFILE, (room, room))
+    with ExitStack() as open_:
+        served = []
+        while len(descriptors(supervisor)) < room or kept_back(supervisor) > for_others:
+            served.append(open_.enter_context(connected(one)))
+        assert len(served) >= RESERVE
+        socket = str(paths.control_socket(one.state_dir))
+        waiting = [open_.enter_context(Connection(socket, timeout=20)) for _ in range(3)]
+        rest(3 * RETRY)
+        for client in served:
+            assert client.call("status")["running"]
+        for left, client in zip(served, waiting, strict=False):
+            left.close()
+            assert client.call("status")["running"]
+    one.call("stop", tasks=["api"])
+
+
+def test_browsers_that_have_to_wait_hold_up_nobody(project: Callable[[str], Project]) -> None:
+    one = project(TASKS).serve()
+    port = free_port()
+    one.call("websocket", port=port)
+    with connected(one) as client, no_descriptors(one), ExitStack() as open_:
+        for _ in range(3):
+            open_.enter_context(create_connection(("127.0.0.1", port), 20))
+        rest(4)
+        assert client.call("status")["running"]
 
 
 ROOM = """

@@ -55,10 +55,12 @@ def kinds(project: Project) -> list[str]:
 def test_what_runs_can_be_ended_and_it_is_told_that_this_is_not_recorded(two: Project) -> None:
     web, api = two.task("web")["pid"], two.task("api")["pid"]
     with no_room(two):
-        for do, pid, name in (("kill", web, "web"), ("stop", api, "api")):
+        for do, pid, name, by in (("kill", web, "web", 9), ("stop", api, "api", 2)):
             reply = two.call(do, tasks=[name])
             assert "state.db" in reply["unrecorded"]
             assert not alive(pid)
+            seen = two.call("inspect", task=name)  # its run says the same, though its row is not on disk
+            assert [seen["exit_code"], seen["runs"][0]["signal"]] == [128 + by, by]
         assert {two.task(name)["state"] for name in ("web", "api")} == {"stopped"}
     wait_until(lambda: "store_restored" in kinds(two))
     assert {"store_failed", "task_killed", "task_stopped"} <= set(kinds(two))

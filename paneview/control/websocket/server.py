@@ -54,6 +54,7 @@ class WebSocketServer:
                 await serve(
                     self._connected,
                     sock=listener,
+                    backlog=1,  # so often asyncio tries where no descriptor is left (see `acceptor`)
                     process_request=self._let_in,
                     compression=None,  # on the loopback interface it only costs
                     ping_interval=None,  # see `client`
@@ -65,6 +66,7 @@ class WebSocketServer:
                     logger=_quiet,
                 )
             )
+            listener.listen(BACKLOG)
         self._telling = asyncio.create_task(self._tell_health())
 
     async def close(self, reason: str, *, cancel: bool) -> None:
