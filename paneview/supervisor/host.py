@@ -33,7 +33,7 @@ from paneview.supervisor.ending import Ender
 from paneview.supervisor.hooks import Hooks, inherited
 from paneview.supervisor.journal import SESSION, Journal
 from paneview.supervisor.launching import Launcher, Places
-from paneview.supervisor.live import Live
+from paneview.supervisor.outages import Outages
 from paneview.supervisor.picture import Picture
 from paneview.supervisor.ports import Ports
 from paneview.supervisor.probing import Prober
@@ -75,7 +75,6 @@ class Host:
         self._ended: asyncio.Future[str] = self._loop.create_future()
         self._background: list[asyncio.Task[None]] = []
         self._took_down = self._closing = False
-        self._lost: dict[str, Live] = {}
 
     async def open(self) -> None:
         """Take charge. Raises TmuxError and its kin, StoreError, UnsafeSocket, OSError; then nothing is open."""
@@ -181,8 +180,8 @@ class Host:
 
     async def _begin(self, loaded: Loaded) -> None:
         await self.terminal.open()
-        self.terminal.lost = self._tmux_lost
-        self.terminal.restored = self._tmux_restored
+        outages = Outages(self.supervisor, self.terminal, self.ender, self.journal)
+        self.terminal.lost, self.terminal.restored = outages.begin, outages.end
         self.logs.start(self._logs_grew)
         states = {name: TaskState.from_dict(data) for name, data in loaded.tasks.items() if name != SESSION}
         self.supervisor.load(states)
@@ -290,25 +289,6 @@ class Host:
         await self.terminal.close()
 
     # What happens around tasks
-
-    async def _tmux_lost(self, reason: str) -> None:
-        self.journal.note("tmux_lost", reason)
-        units = self.supervisor.units.items()
-        self._lost = {name: unit.live for name, unit in units if unit.live is not None}
-        for live in self._lost.values():
-            live.lost = True
-
-    async def _tmux_restored(self) -> None:
-        self.journal.note("tmux_restored", "the session was opened anew")
-        lost, self._lost = self._lost, {}
-        await asyncio.gather(*(self._settle_lost(name, live) for name, live in lost.items()))
-
-    async def _settle_lost(self, name: str, live: Live) -> None:
-        """A run whose terminal is gone: whatever it exited with, it was not its own doing."""
-        await self.ender.sweep(live)
-        unit = self.supervisor.units.get(name)
-        if unit is not None and unit.live is live:
-            unit.lose("the tmux server ended")
 
     def _logs_grew(self, heads: Mapping[str, int]) -> None:
         self.picture.heads(heads)

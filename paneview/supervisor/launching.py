@@ -161,6 +161,14 @@ class Launcher:
             self._terminal.forget_pane(pane_id)
             await session.remove_window(window_id)
 
+    async def clear_unborn(self, task: str, run: int) -> None:
+        """Close the window of a run that failed to start if tmux has made one, and could not say so any more."""
+        session = await self._terminal.ready()
+        with suppress(TmuxError):  # then it went with the server, or is found by the next supervisor
+            for pane in await session.panes():
+                if pane.run == run and not self._terminal.has_pane(pane.pane_id, task):
+                    await session.remove_window(pane.window_id)
+
     async def _spawn(self, task: Task, run: int, pane_id: str | None) -> PaneInfo:
         session = await self._terminal.ready()
         spec = SpawnSpec(
@@ -177,6 +185,8 @@ class Launcher:
         if pane_id and self._terminal.has_pane(pane_id, task.name):
             try:
                 return await session.respawn(pane_id, spec)
+            except TmuxGone:
+                raise
             except TmuxError:
                 self._terminal.forget_pane(pane_id)  # closed by a person meanwhile: it gets a new window
         pane = await session.spawn(spec)

@@ -1,4 +1,4 @@
-"""The project's tmux session, kept alive: opened, watched, and opened anew when its server dies.
+"""The project's tmux session, kept alive: opened, watched, and opened anew when the connection to it ends.
 
 ``ready`` is how others reach it: while tmux is gone they wait there instead of failing.
 """
@@ -12,6 +12,7 @@ from pathlib import Path
 
 from msgspec import Struct
 
+from paneview.proc import ProcessId
 from paneview.tmux.errors import TmuxError
 from paneview.tmux.session import TmuxSession
 
@@ -53,14 +54,7 @@ class Terminal:
 
     async def open(self) -> TmuxSession:
         """Open or join the session. Raises TmuxError and its kin."""
-        spec = self._spec
-        session = await TmuxSession.open(
-            spec.name, spec.socket, spec.key, environ=spec.environ, cwd=spec.cwd, hub=spec.hub
-        )
-        session.on_gone = self._gone
-        self._session = session
-        self._ready.set()
-        return session
+        return self._take(await self._connect())
 
     async def ready(self) -> TmuxSession:
         """The session, as soon as there is one."""
@@ -100,24 +94,49 @@ class Terminal:
         if self._session:
             await self._session.destroy()
 
+    async def _connect(self) -> TmuxSession:
+        spec = self._spec
+        return await TmuxSession.open(
+            spec.name, spec.socket, spec.key, environ=spec.environ, cwd=spec.cwd, hub=spec.hub
+        )
+
+    def _take(self, session: TmuxSession) -> TmuxSession:
+        session.on_gone = self._gone
+        self._session = session
+        self._ready.set()
+        return session
+
     def _gone(self, reason: str) -> None:
         if self._closing or not self._ready.is_set():
             return
         self._ready.clear()
-        self._panes.clear()
         self._reopening = asyncio.get_running_loop().create_task(self._reopen(reason))
 
     async def _reopen(self, reason: str) -> None:
         if self.lost:
             await self.lost(reason)
+        before = self.session.server_id
         wait = FIRST_WAIT
         while True:
             try:
-                await self.open()
+                session = await self._connect()
+                self._panes = await self._still_there(session, before)
                 break
             except (TmuxError, OSError) as error:
                 logger.warning("tmux cannot be opened again: %s", error)
                 await asyncio.sleep(wait)
                 wait = min(wait * 2, LONGEST_WAIT)
+        self._take(session)
         if self.restored:
             await self.restored()
+
+    async def _still_there(self, session: TmuxSession, before: ProcessId) -> dict[str, str]:
+        """Which of the panes we knew the server still has; another server has none of them."""
+        if session.server_id != before:
+            return {}
+        try:
+            panes = await session.panes()
+        except TmuxError:
+            await session.close()
+            raise
+        return {pane.pane_id: pane.task for pane in panes if self.has_pane(pane.pane_id, pane.task)}

@@ -11,7 +11,7 @@ import asyncio
 import logging
 import random
 from collections.abc import Callable, Coroutine
-from typing import Any
+from typing import Any, Literal
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -89,6 +89,12 @@ def policy_of(task: Task) -> Policy:
         respawn_limit=task.respawn_limit,
         respawn_window=task.respawn_window,
     )
+
+
+def _ended(row: RunRow, state: TaskState, now: float) -> RunRow:
+    """The row of a run that is over, as the state says."""
+    reason = state.reason or describe(state.exit)
+    return replace(row, ended_at=now, exit_code=state.exit.code, signal=state.exit.signal, end_reason=reason)
 
 
 class Unit:
@@ -205,18 +211,11 @@ class Unit:
 
     def _record(self, outcome: Outcome, row: RunRow | None) -> Durable:
         self.state = outcome.state
+        over = self.state.ended_at and not self.state.phase.active
         if row is not None:
             self.row = row
-        elif (
-            self.row and self.row.ended_at is None and outcome.state.ended_at and not self.state.phase.active
-        ):
-            row = self.row = replace(
-                self.row,
-                ended_at=self._services.clock.wall(),
-                exit_code=self.state.exit.code,
-                signal=self.state.exit.signal,
-                end_reason=self.state.reason or describe(self.state.exit),
-            )
+        elif over and self.row and self.row.ended_at is None:
+            row = self.row = _ended(self.row, self.state, self._services.clock.wall())
         emits = [effect for effect in outcome.effects if isinstance(effect, Emit)]
         return self._services.journal.put(task=self.name, state=self.state, run=row, events=emits)
 
@@ -284,6 +283,8 @@ class Unit:
             if error.unborn:
                 await self._services.ender.sweep_unborn(error.unborn)
             self.feed(SpawnFailed(str(error), error.retry, error.withdrawn))
+            if error.unborn:
+                await self._services.launcher.clear_unborn(self.name, run)
             return
         self.row = row = replace(row, cause=self.state.cause)
         self._take(live)
@@ -291,8 +292,7 @@ class Unit:
         edited = task is not self.task and task.definition_key() != self.task.definition_key()
         if edited and self.state.phase is Phase.RUNNING:
             self.feed(Restart("file change"))  # it meant nothing before there was a run
-        if error_text := await self._services.hooks.after("after_start", task, run):
-            self._services.journal.note_task(self.name, run, "hook_failed", error_text, hook="after_start")
+        await self._hook("after_start", task, run)
 
     async def _before_stop(self, durable: Durable) -> None:
         live = self.live
@@ -325,11 +325,12 @@ class Unit:
             self.let_go(live)
         finally:
             self._going = None
-        if error_text := await self._services.hooks.after("after_stop", self.task, live.run):
-            self._services.journal.note_task(
-                self.name, live.run, "hook_failed", error_text, hook="after_stop"
-            )
+        await self._hook("after_stop", self.task, live.run)
         self.feed(TreeGone(exit_, began=live.heard is not False or exit_ != Exit()))
+
+    async def _hook(self, moment: Literal["after_start", "after_stop"], task: Task, run: int) -> None:
+        if error_text := await self._services.hooks.after(moment, task, run):
+            self._services.journal.note_task(self.name, run, "hook_failed", error_text, hook=moment)
 
     async def _probe(self) -> None:
         live = self.live
@@ -376,6 +377,14 @@ class Unit:
         if self.live is not None and self._going is None:
             self.let_go(self.live)
             self.feed(Lost(reason))
+
+    def keep(self) -> None:
+        """The run's terminal is there after all; what ended while that was not known did so by itself."""
+        if self.live is not None:
+            self.live.lost = False
+            if self.state.phase is not Phase.STOPPING:
+                self._services.ender.unwatch(self.live)
+                self._take(self.live)
 
     def let_go(self, live: Live) -> None:
         """The run is over: nothing of it is left."""

@@ -1,0 +1,105 @@
+"""Whatever ends the connection to tmux, a run goes on as long as its terminal is there."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.harness import Sandbox, alive, wait_until
+from tests.supervisor.project import Project
+
+TASKS = """
+    [tasks.web]
+    command = "n=0; while :; do n=$((n+1)); echo line $n; sleep 0.05; done"
+    restart_policy = "always"
+    [tasks.job]
+    command = "until test -e go; do sleep 0.02; done; exit 3"
+    restart_policy = "no"
+    [tasks.old]
+    command = "echo done"
+"""
+
+
+@pytest.fixture
+def one(project: Callable[[str], Project]) -> Project:
+    found = project(TASKS).serve()
+    for name, state in (("web", "running"), ("job", "running"), ("old", "done")):
+        found.wait(name, state)
+    return found
+
+
+def connection(sandbox: Sandbox) -> int:
+    """The process of the supervisor's connection to tmux."""
+    return int(sandbox.tmux("list-clients", "-F", "#{client_pid}"))
+
+
+def outages(project: Project) -> int:
+    return len(project.events("tmux_restored"))
+
+
+def numbers(project: Project) -> list[int]:
+    return [int(text.split()[1]) for text in project.lines("web")]
+
+
+def by_detaching_all(sandbox: Sandbox) -> None:
+    sandbox.tmux("detach-client", "-s", "proj")
+
+
+def by_killing_it(sandbox: Sandbox) -> None:
+    os.kill(connection(sandbox), signal.SIGKILL)
+
+
+@pytest.mark.parametrize("end", [by_detaching_all, by_killing_it])
+def test_runs_outlive_the_connection(one: Project, sandbox: Sandbox, end: Callable[[Sandbox], None]) -> None:
+    before = {name: one.task(name) for name in ("web", "job", "old")}
+    for count in (1, 2):
+        end(sandbox)
+        wait_until(lambda count=count: outages(one) == count)
+    for name, was in before.items():
+        now = one.task(name)
+        same = ("state", "pid", "run", "pane_id", "restarts")
+        assert [now[key] for key in same] == [was[key] for key in same]
+    assert not one.events("task_lost")
+    # Their panes are theirs as before: they can be looked at, stopped, and started in again.
+    end_of_log = len(one.lines("web"))
+    wait_until(lambda: len(one.lines("web")) > end_of_log + 5)
+    assert numbers(one) == list(range(1, len(one.lines("web")) + 1))
+    assert "line" in one.call("capture", task="web")["text"]
+    one.call("restart", tasks=["web", "old"])
+    assert one.wait("web", "running")["pane_id"] == before["web"]["pane_id"]
+    assert one.wait("old", "done")["pane_id"] == before["old"]["pane_id"]
+    (one.folder / "go").touch()
+    assert one.wait("job", "failed")["exit_code"] == 3
+
+
+def test_what_ends_meanwhile_has_ended_by_itself(one: Project, sandbox: Sandbox) -> None:
+    job, client = one.task("job"), connection(sandbox)
+    socket = Path(sandbox.tmux_socket)
+    aside = socket.rename(socket.with_suffix(".aside"))
+    socket.mkdir()  # there is no other connection as long as this is in the way
+    try:
+        os.kill(client, signal.SIGKILL)
+        wait_until(lambda: one.events("tmux_lost"))
+        (one.folder / "go").touch()
+        wait_until(lambda: not alive(job["pid"]))
+    finally:
+        socket.rmdir()
+        aside.rename(socket)
+    assert one.wait("job", "failed")["exit_code"] == 3
+    assert one.task("web")["restarts"] == 0
+    assert not one.events("task_lost")
+
+
+def test_a_session_that_is_closed_takes_its_runs_along(one: Project, sandbox: Sandbox) -> None:
+    sandbox.tmux("new-session", "-d", "-s", "mine", "sleep 600")
+    before = one.task("web")
+    sandbox.tmux("kill-session", "-t", "=proj")
+    now = one.wait("web", lambda task: task["state"] == "running" and task["run"] != before["run"])
+    assert not alive(before["pid"])
+    assert alive(now["pid"])
+    assert [event["cause"] for event in one.events("task_lost", "web")] == ["its tmux session was closed"]
+    assert sandbox.tmux("list-sessions", "-F", "#{session_name}").split() == ["mine", "proj"]
