@@ -93,9 +93,19 @@ class ControlServer:
 
     async def start(self) -> None:
         """Listen. Raises UnsafeSocket or OSError (see `socketfile.listen`)."""
-        listener = socketfile.listen(self.path)
-        self._inode = self.path.lstat().st_ino
-        self._acceptor = Acceptor(listener, self._connected)
+        self._listen()
+
+    def listen_again(self) -> None:
+        """Listen anew if the socket's file was taken away: clients that are connected notice nothing.
+
+        Raises as `start`.
+        """
+        if self._retired or self.path.exists():
+            return
+        if self._acceptor:
+            self._acceptor.close()
+            self._acceptor = None
+        self._listen()
 
     def retire(self) -> None:
         """Take nothing new from now on: what is asked is refused as ``closing``, to be asked of the next supervisor.
@@ -216,6 +226,11 @@ class ControlServer:
             for session in hearing:
                 session.outbox.put_workflow(name, line)
                 session.wake()
+
+    def _listen(self) -> None:
+        listener = socketfile.listen(self.path)
+        self._inode = self.path.lstat().st_ino
+        self._acceptor = Acceptor(listener, self._connected)
 
     def _has_heard(self, topics: frozenset[str]) -> None:
         self.heard(topics)

@@ -11,6 +11,7 @@ starting             nothing newer                   it was never spawned: launc
 running, stopping    its pane is dead                it ended meanwhile: its exit is handled by its policy
 running, stopping    no pane                         lost, with the server or the machine: handled by its policy
 at rest, waiting     whatever                        nothing to adopt; a live pane is a stray, and is ended
+nothing              its pane is alive               the record was lost, and the task was not: it runs
 no such task         a pane                          a stray, too: its task was removed from the file
 ===================  ==============================  ========================================================
 """
@@ -18,6 +19,7 @@ no such task         a pane                          a stray, too: its task was 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Collection
 
 from msgspec.structs import replace
 
@@ -36,6 +38,8 @@ from paneview.supervisor.terminal import Terminal
 from paneview.supervisor.unit import Unit
 from paneview.tmux.guard import read_exit_file
 from paneview.tmux.spawn import PaneInfo
+
+UNRECORDED = "it was found running, and nothing was recorded of it"
 
 
 class Adopter:
@@ -59,8 +63,13 @@ class Adopter:
         self._places = places
         self._strays = strays
 
-    async def adopt(self, supervisor: Supervisor, rows: dict[int, RunRow]) -> list[str]:
-        """Adopt all that is alive, and settle what is not; the names of the tasks that were found running."""
+    async def adopt(
+        self, supervisor: Supervisor, rows: dict[int, RunRow], recorded: Collection[str]
+    ) -> list[str]:
+        """Adopt all that is alive, and settle what is not; the names of the tasks that were found running.
+
+        ``rows`` and the names ``recorded`` are what the store knows of runs and of tasks.
+        """
         panes = await self._terminal.session.panes()
         latest = self._latest(panes)
         alive: list[str] = []
@@ -74,6 +83,8 @@ class Adopter:
                 unit.state = replace(unit.state, phase=Phase.WAITING)
                 unit.row = rows.get(unit.state.run or -1)
                 continue
+            if pane and name not in recorded and self._is_ours(pane, row):
+                unit.state = replace(unit.state, phase=Phase.STARTING, cause=UNRECORDED)
             if not unit.state.phase.active:
                 unit.row = rows.get(unit.state.run or -1)
                 if pane and not pane.dead:

@@ -25,6 +25,7 @@ from paneview.store.database import StoreError
 from paneview.store.ingest import LogIngest
 from paneview.store.rows import Loaded
 from paneview.store.state import StateStore
+from paneview.supervisor import footing
 from paneview.supervisor.adopting import Adopter
 from paneview.supervisor.asking import Asker
 from paneview.supervisor.clock import Clock
@@ -58,6 +59,7 @@ class Options(Struct, frozen=True):
     """How a supervisor was asked to begin."""
 
     start_all: bool = True  # start what starts by itself, if this is a fresh session
+    lock: int | None = None  # the descriptor of the project's lock, as long as which is there we go on
 
 
 class Host:
@@ -189,7 +191,7 @@ class Host:
         if loaded.moved_aside:
             self.journal.note("store_damaged", f"state.db was damaged and set aside as {loaded.moved_aside}")
         self.journal.note("supervisor_started", "took over" if took_over else "fresh", version=__version__)
-        alive = await self._adopter.adopt(self.supervisor, loaded.runs)
+        alive = await self._adopter.adopt(self.supervisor, loaded.runs, states)
         if took_over or alive:
             self.journal.note("supervisor_adopted", f"{len(alive)} tasks were running", tasks=alive)
         ended = {run.id: run.task for run in await self.store.runs(limit=10_000)}
@@ -215,6 +217,7 @@ class Host:
             self._watch_file(),
             self._schedules.run(),
             self.web.follow(self.project.websocket),
+            self._keep_footing(),
         ):
             self._background.append(asyncio.get_running_loop().create_task(work))
 
@@ -315,6 +318,11 @@ class Host:
 
     async def _watch_file(self) -> None:
         await watch_file(lambda: self.project.file, lambda: self._reloader.reload("file change"))
+
+    async def _keep_footing(self) -> None:
+        if self._options.lock is not None:
+            await footing.lost(paths.lock_file(self.folder), self._options.lock, self.server)
+            self.end(footing.LOST, took_down=False)
 
     def _store_trouble(self, message: str | None) -> None:
         """Called on whatever thread has met it. Clients hear of it now, the store as soon as it can."""

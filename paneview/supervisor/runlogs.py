@@ -95,15 +95,28 @@ class RunLogs:
 
     async def keep_pipes(self) -> None:
         """Look after the pipes for ever."""
+        first = True
         while True:
-            await asyncio.sleep(LOOK_EVERY)
             try:
                 session = await self._terminal.ready()
-                for pane in await session.panes():
-                    if pane.run in self._attached and not pane.dead and not pane.piped:
+                panes = [
+                    pane for pane in await session.panes() if pane.run in self._attached and not pane.dead
+                ]
+                # What was cleared away is looked for among all processes, so only before our time.
+                lost = self._writing_nowhere(session, panes) if first else set()
+                first = False
+                for pane in panes:
+                    if not pane.piped or pane.run in lost:
                         await self._mend(session, pane)
             except TmuxError as error:
                 logger.warning("the panes' pipes cannot be looked at: %s", error)
+            await asyncio.sleep(LOOK_EVERY)
+
+    def _writing_nowhere(self, session: TmuxSession, panes: Iterable[PaneInfo]) -> set[int]:
+        """The runs whose output goes to a file that somebody has removed."""
+        known = spool.files(self._places.spool)
+        runs = {self._places.spool_prefix(pane.run): pane.run for pane in panes if pane.run not in known}
+        return {runs[prefix] for prefix in session.writing_nowhere(runs)} if runs else set()
 
     def _know(self, run: int, task: Task) -> None:
         self._attached[run] = task.name
@@ -128,7 +141,7 @@ class RunLogs:
         attach = spool.next_attach(self._places.spool, pane.run)
         await session.attach_pipe(pane.pane_id, spool.prefix(self._places.spool, pane.run, attach))
         self._journal.note_task(
-            pane.task, pane.run, "log_gap", "the pane's log writer had ended; lines are missing here"
+            pane.task, pane.run, "log_gap", "what the pane's output went to is gone; lines are missing here"
         )
 
 

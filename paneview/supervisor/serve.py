@@ -26,7 +26,7 @@ from paneview.config.load import load_project
 from paneview.config.models import Project
 from paneview.control.socketfile import UnsafeSocket
 from paneview.store.database import StoreError
-from paneview.supervisor import logfile
+from paneview.supervisor import footing, logfile
 from paneview.supervisor.descriptors import make_room
 from paneview.supervisor.host import Host, Options
 from paneview.tmux.errors import TmuxError
@@ -37,6 +37,7 @@ ENDING = 15.0  # seconds a supervisor may take to end or to begin answering
 SLOW = 0.05  # seconds: what blocks the loop longer is reported with PANEVIEW_DEBUG=1
 
 OK, FAILED, BAD_CONFIG = 0, 1, 2
+AGAIN = -1  # no exit status: this process becomes the next supervisor
 
 
 def serve(file: Path, *, env_from: Path | None = None, start_all: bool = True) -> int:
@@ -61,10 +62,16 @@ def serve(file: Path, *, env_from: Path | None = None, start_all: bool = True) -
     proc.keep_spare()
     debug = bool(os.environ.get("PANEVIEW_DEBUG"))
     try:
-        return asyncio.run(_serve(project, environ, folder, Options(start_all), debug=debug), debug=debug)
+        status = asyncio.run(
+            _serve(project, environ, folder, Options(start_all, lock), debug=debug), debug=debug
+        )
     finally:
         logging.shutdown()  # whoever started us reads our last words there
         os.close(lock)
+    if status == AGAIN:
+        again = ("-m", "paneview", "--serve", "--idle", "--file", os.fspath(project.file))
+        os.execv(sys.executable, (sys.executable, "-P", *again))  # noqa: S606 - no shell takes part
+    return status
 
 
 async def _serve(
@@ -83,8 +90,13 @@ async def _serve(
         logger.error("cannot supervise %s: %s", project.file, error)
         return FAILED
     reason = await host.run()
-    await host.close(reason)
-    return OK
+    try:
+        await host.close(reason)
+    except Exception:
+        if reason != footing.LOST:
+            raise
+        logger.exception("not everything could be closed")  # it has lost its files
+    return AGAIN if reason == footing.LOST else OK
 
 
 def _end(host: Host, number: signal.Signals) -> None:

@@ -150,17 +150,27 @@ class TmuxSession:
 
         What a writer has not read yet is lost, so only once all the run's output has arrived.
         """
+        send(signal.SIGTERM, [writer for writer, _ in self._writers_to(spool_prefixes)])
+
+    def writing_nowhere(self, spool_prefixes: Collection[Path]) -> set[Path]:
+        """Those of these whose writer has a file open that was removed: what it goes on to write there nobody finds."""
+        return {
+            prefix for writer, prefix in self._writers_to(spool_prefixes) if _has_removed_file(writer.pid)
+        }
+
+    def _writers_to(self, spool_prefixes: Collection[Path]) -> list[tuple[ProcessId, Path]]:
         server, rows = self.server_id.pid, ProcessTable.recent().rows.values()
         writers = [
             ProcessId(row.pid, row.start) for row in rows if row.ppid == server and row.name in _WRITERS
         ]
         # What each writes to is read once: the writers of all other tasks are looked at, too.
         self._writers = {one: self._writers.get(one) or _written_by(one.pid) for one in writers}
-        ended = tuple(str(prefix) for prefix in spool_prefixes)
-        send(
-            signal.SIGTERM,
-            [one for one, file in self._writers.items() if any(prefix in file for prefix in ended)],
-        )
+        return [
+            (one, prefix)
+            for one, file in self._writers.items()
+            for prefix in spool_prefixes
+            if str(prefix) in file
+        ]
 
     async def capture(self, pane_id: str, lines: int | None = None, *, escapes: bool = True) -> str:
         """What the pane shows, wrapped lines joined, below the last ``lines`` of its history (None: all)."""
@@ -273,6 +283,15 @@ def _not_ours(pane_id: str) -> PaneInfo:
 def _written_by(pid: int) -> str:
     """What a writer writes to: its last argument, empty if it is gone."""
     return "".join(command_line(pid)[-1:])
+
+
+def _has_removed_file(pid: int) -> bool:
+    """Whether it has a file open that has no name any more; only Linux tells."""
+    folder = f"/proc/{pid}/fd"
+    try:
+        return any(os.readlink(f"{folder}/{number}").endswith(" (deleted)") for number in os.listdir(folder))
+    except OSError:
+        return False
 
 
 def _find_split() -> str | None:

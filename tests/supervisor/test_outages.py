@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import signal
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 
@@ -37,6 +37,13 @@ def connection(sandbox: Sandbox) -> int:
     return int(sandbox.tmux("list-clients", "-F", "#{client_pid}"))
 
 
+def exchange(one: str | os.PathLike[str], other: str | os.PathLike[str]) -> None:
+    """Exchange two names, and leave no moment in which there is nothing of either."""
+    names = os.fsencode(one), os.fsencode(other)
+    here, flags = -100, 2  # AT_FDCWD, RENAME_EXCHANGE
+    assert ctypes.CDLL(None).renameat2(here, names[0], here, names[1], flags) == 0
+
+
 def outages(project: Project) -> int:
     return len(project.events("tmux_restored"))
 
@@ -65,9 +72,10 @@ def test_runs_outlive_the_connection(one: Project, sandbox: Sandbox, end: Callab
         assert [now[key] for key in same] == [was[key] for key in same]
     assert not one.events("task_lost")
     # Their panes are theirs as before: they can be looked at, stopped, and started in again.
-    end_of_log = len(one.lines("web"))
-    wait_until(lambda: len(one.lines("web")) > end_of_log + 5)
-    assert numbers(one) == list(range(1, len(one.lines("web")) + 1))
+    end_of_log = len(numbers(one))
+    wait_until(lambda: len(numbers(one)) > end_of_log + 5)
+    seen = numbers(one)
+    assert seen == list(range(1, len(seen) + 1))
     assert "line" in one.call("capture", task="web")["text"]
     one.call("restart", tasks=["web", "old"])
     assert one.wait("web", "running")["pane_id"] == before["web"]["pane_id"]
@@ -78,17 +86,16 @@ def test_runs_outlive_the_connection(one: Project, sandbox: Sandbox, end: Callab
 
 def test_what_ends_meanwhile_has_ended_by_itself(one: Project, sandbox: Sandbox) -> None:
     job, client = one.task("job"), connection(sandbox)
-    socket = Path(sandbox.tmux_socket)
-    aside = socket.rename(socket.with_suffix(".aside"))
-    socket.mkdir()  # there is no other connection as long as this is in the way
+    folder = sandbox.root / "in-the-way"  # of any other connection
+    folder.mkdir()
+    exchange(folder, sandbox.tmux_socket)
     try:
         os.kill(client, signal.SIGKILL)
         wait_until(lambda: one.events("tmux_lost"))
         (one.folder / "go").touch()
         wait_until(lambda: not alive(job["pid"]))
     finally:
-        socket.rmdir()
-        aside.rename(socket)
+        exchange(folder, sandbox.tmux_socket)
     assert one.wait("job", "failed")["exit_code"] == 3
     assert one.task("web")["restarts"] == 0
     assert not one.events("task_lost")

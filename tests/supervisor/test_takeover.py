@@ -464,12 +464,13 @@ def test_a_stray_goes_by_what_the_file_said_last(database):
     assert not (p.folder / "flushed").exists()
 
 
-def test_a_run_whose_state_was_lost_is_over_before_there_is_another(database):
+def test_a_run_whose_state_was_lost_goes_on(database):
     p = database
     pid = int((p.folder / "up").read_text())
     for file in p.state_dir.glob("state.db*"):
         file.unlink()
     p.serve()
-    p.wait("db", "running")
-    assert not alive(pid)
+    assert p.wait("db", "running")["pid"] == pid
+    assert not p.events("stray_ended")
+    p.call("stop", tasks=["db"])
     assert (p.folder / "flushed").exists()

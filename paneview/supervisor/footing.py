@@ -1,0 +1,40 @@
+"""The state folder of a running supervisor, which somebody may clear away.
+
+Without its socket nobody reaches it, so it listens again. Without its lock there may be a second one beside it, and
+what it stores goes to files that nobody will find: it ends, and another one begins in its place, which finds the tasks
+by their panes. What was recorded is gone, and the tasks go on.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+from pathlib import Path
+
+from paneview.control.server import ControlServer
+from paneview.control.socketfile import UnsafeSocket
+
+LOST = "its state folder was removed; another supervisor takes its place"
+LOOK_EVERY = 1.0  # seconds
+
+logger = logging.getLogger(__name__)
+
+
+async def lost(lock: Path, descriptor: int, server: ControlServer) -> None:
+    """Return when the lock's file is no longer the one that we hold; until then see to it that the socket is there."""
+    held = os.fstat(descriptor)
+    while is_there(lock, held):
+        try:
+            server.listen_again()
+        except (UnsafeSocket, OSError) as error:
+            logger.warning("nobody can connect: %s", error)
+        await asyncio.sleep(LOOK_EVERY)
+
+
+def is_there(lock: Path, held: os.stat_result) -> bool:
+    """Whether this file is the one that is held."""
+    try:
+        return os.path.samestat(os.stat(lock), held)
+    except OSError as error:
+        return not isinstance(error, FileNotFoundError | NotADirectoryError)
