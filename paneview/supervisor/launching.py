@@ -154,20 +154,20 @@ class Launcher:
         with suppress(TmuxError):  # gone with its pane: there is nothing to be found again
             await session.define(pane_id, definition)
 
-    async def clear_away(self, task: str, window_id: str, pane_id: str) -> None:
-        """Close a task's window that is no longer needed."""
+    async def clear_away(self, task: str, pane_id: str) -> None:
+        """Close a task's pane that is no longer needed."""
         session = await self._terminal.ready()
         if self._terminal.has_pane(pane_id, task):
             self._terminal.forget_pane(pane_id)
-            await session.remove_window(window_id)
+            await session.remove_pane(pane_id)
 
     async def clear_unborn(self, task: str, run: int) -> None:
-        """Close the window of a run that failed to start if tmux has made one, and could not say so any more."""
+        """Close the pane of a run that failed to start if tmux has made one, and could not say so any more."""
         session = await self._terminal.ready()
         with suppress(TmuxError):  # then it went with the server, or is found by the next supervisor
             for pane in await session.panes():
                 if pane.run == run and not self._terminal.has_pane(pane.pane_id, task):
-                    await session.remove_window(pane.window_id)
+                    await session.remove_pane(pane.pane_id)
 
     async def _spawn(self, task: Task, run: int, pane_id: str | None) -> PaneInfo:
         session = await self._terminal.ready()

@@ -86,7 +86,7 @@ class Strays:
                         )
                     )
             session = await self._terminal.ready()
-            await session.remove_window(pane.window_id)
+            await session.remove_pane(pane.pane_id)
         except TmuxError as error:
             logger.warning("%s: its window went by itself: %s", pane.task, error)
         self._terminal.forget_pane(pane.pane_id)

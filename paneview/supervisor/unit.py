@@ -187,9 +187,9 @@ class Unit:
             self._start(self._signal(stage, recorded))
 
     async def clear_away(self) -> None:
-        """Close the window of a task that runs no more."""
-        if self.row and self.row.window_id and self.row.pane_id:
-            await self._services.launcher.clear_away(self.name, self.row.window_id, self.row.pane_id)
+        """Close the pane of a task that runs no more."""
+        if self.row and self.row.pane_id:
+            await self._services.launcher.clear_away(self.name, self.row.pane_id)
 
     def resume(self) -> None:
         """Set the timers that an earlier supervisor had set."""

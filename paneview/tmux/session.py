@@ -88,7 +88,7 @@ class TmuxSession:
             answers = await self._send(*group)
         except TmuxError as error:
             if error.replies and not isinstance(error, TmuxGone):
-                await self.remove_window(spawn.parse_spawned(error.replies[0], spec).window_id)
+                await self.remove_pane(spawn.parse_spawned(error.replies[0], spec).pane_id)
             raise
         return spawn.parse_spawned(answers[0], spec)
 
@@ -104,9 +104,13 @@ class TmuxSession:
         return spawn.parse_pane(answers[-1]) or _not_ours(pane_id)
 
     async def panes(self) -> list[PaneInfo]:
-        """The panes of all tasks, dead ones too, in one round trip."""
-        (listing,) = await self._send(command("list-panes", "-s", "-t", self.session_id, "-F", PANE_FORMAT))
-        return [pane for line in listing.split("\n") if line and (pane := parse_pane(line))]
+        """The panes of all tasks, dead ones too, in one round trip; also those in windows that a person has moved."""
+        (listing,) = await self._send(command("list-panes", "-a", "-F", PANE_FORMAT))
+        panes = [pane for line in listing.split("\n") if line and (pane := parse_pane(line))]
+        return [pane for pane in panes if self._is_ours(pane)]
+
+    def _is_ours(self, pane: PaneInfo) -> bool:
+        return pane.project == self._project_key or (not pane.project and pane.session_id == self.session_id)
 
     async def pane(self, pane_id: str) -> PaneInfo | None:
         """One task's pane, None if it is gone."""
@@ -204,14 +208,14 @@ class TmuxSession:
         """Note beside a pane what its run goes by now."""
         await self._send(spawn.define(pane_id, definition))
 
-    async def remove_window(self, window_id: str) -> None:
-        """Remove a window, whatever lives in it; nothing happens if it is gone already."""
+    async def remove_pane(self, pane_id: str) -> None:
+        """Remove a pane, whatever lives in it, and its window if nothing else is in that; it may be gone already."""
         try:
-            await self._send(command("kill-window", "-t", window_id))
+            await self._send(command("kill-pane", "-t", pane_id))
         except TmuxGone:
             raise
         except TmuxError as error:
-            if "can't find window" not in str(error):
+            if "can't find pane" not in str(error):
                 raise
 
     async def close(self) -> None:
@@ -220,9 +224,12 @@ class TmuxSession:
             await self._client.close()
 
     async def destroy(self) -> None:
-        """End the session with every window in it. ``on_gone`` is not called."""
+        """End the session with every window in it, and our panes elsewhere. ``on_gone`` is not called."""
         self.on_gone = None
         with contextlib.suppress(TmuxGone):
+            for pane in await self.panes():
+                if pane.session_id != self.session_id:
+                    await self.remove_pane(pane.pane_id)
             await self._send(command("kill-session", "-t", self.session_id))
         await self.close()
 

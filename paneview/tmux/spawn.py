@@ -28,6 +28,7 @@ _FIELDS = [
     "pane_id",
     "window_id",
     "pane_pid",
+    "session_id",
     "pane_dead",
     "pane_pipe",
     "@paneview_run",
@@ -82,6 +83,10 @@ class PaneInfo:
     """How many pipes this run has had."""
     definition: str = ""
     """As its `SpawnSpec` said; empty in a pane of an older version."""
+    session_id: str = field(default="", compare=False)
+    """Whose window it stands in now: a person may move it into a session of theirs."""
+    project: str = field(default="", compare=False)
+    """The key of the project that started its run; empty in a pane of an older version."""
 
 
 def check_spec(spec: SpawnSpec) -> None:
@@ -107,7 +112,7 @@ def spawn_group(session_id: str, spec: SpawnSpec, marker: str, split: str | None
         *(command("set-option", "-w", "-t", end, option, "off") for option in _SIZES),
         *(command("set-option", "-q", "-w", "-t", end, hook, "") for hook in _HOOKS),
         command("set-option", "-p", "-t", end, "@paneview_task", spec.task),
-        *_run_group(end, spec, split),
+        *_run_group(end, spec, marker, split),
     ]
 
 
@@ -115,7 +120,7 @@ def respawn_group(pane_id: str, spec: SpawnSpec, marker: str, split: str | None)
     """The commands that start ``spec`` in an existing pane of ours."""
     return [
         command("respawn-pane", "-k", "-t", pane_id, *_what(spec, marker)),
-        *_run_group(pane_id, spec, split),
+        *_run_group(pane_id, spec, marker, split),
         command("display-message", "-p", "-t", pane_id, PANE_FORMAT),
     ]
 
@@ -136,9 +141,10 @@ def define(target: str, definition: str) -> str:
 
 def parse_pane(line: str) -> PaneInfo | None:
     """One line of `PANE_FORMAT`; None for a pane that is not a task's."""
-    pane, window, pid, dead, pipe, run, pipes, status, signal, definition, task = line.split(
+    pane, window, pid, session, dead, pipe, marker, pipes, status, signal, definition, task = line.split(
         "\t", len(_FIELDS) - 1
     )
+    project, _, run = marker.rpartition("-")
     if not task or not run.isdecimal():
         return None
     return PaneInfo(
@@ -153,6 +159,8 @@ def parse_pane(line: str) -> PaneInfo | None:
         piped=pipe == "1",
         pipes=int(pipes) if pipes.isdecimal() else 1,
         definition=definition,
+        session_id=session,
+        project=project,
     )
 
 
@@ -169,10 +177,10 @@ def parse_spawned(line: str, spec: SpawnSpec) -> PaneInfo:
     )
 
 
-def _run_group(target: str, spec: SpawnSpec, split: str | None) -> list[str]:
+def _run_group(target: str, spec: SpawnSpec, marker: str, split: str | None) -> list[str]:
     return [
         *pipe_group(target, spec.spool_prefix, 1, split),
-        command("set-option", "-p", "-t", target, "@paneview_run", str(spec.run)),
+        command("set-option", "-p", "-t", target, "@paneview_run", marker),
         define(target, spec.definition),
     ]
 

@@ -101,6 +101,27 @@ def test_what_ends_meanwhile_has_ended_by_itself(one: Project, sandbox: Sandbox)
     assert not one.events("task_lost")
 
 
+def test_a_window_that_a_person_has_moved_is_the_tasks_all_the_same(one: Project, sandbox: Sandbox) -> None:
+    sandbox.tmux("new-session", "-d", "-s", "mine", "sleep 600")
+    web, job = one.task("web"), one.task("job")
+    sandbox.tmux("move-window", "-s", web["window_id"], "-t", "mine:")
+    sandbox.tmux("join-pane", "-s", job["pane_id"], "-t", "mine:0")
+    by_detaching_all(sandbox)
+    wait_until(lambda: outages(one) == 1)
+    one.kill_supervisor()
+    one.serve()
+    assert [one.task(name)["pid"] for name in ("web", "job")] == [web["pid"], job["pid"]]
+    one.call("restart", tasks=["web"])
+    assert one.wait("web", "running")["pane_id"] == web["pane_id"]
+    (one.folder / "go").touch()
+    assert one.wait("job", "failed")["exit_code"] == 3
+    one.call("down")
+    assert one.process
+    one.process.wait(20)
+    left = sandbox.tmux("list-panes", "-a", "-F", "#{session_name} #{pane_current_command}")
+    assert left == "mine sleep"
+
+
 def test_a_session_that_is_closed_takes_its_runs_along(one: Project, sandbox: Sandbox) -> None:
     sandbox.tmux("new-session", "-d", "-s", "mine", "sleep 600")
     before = one.task("web")

@@ -172,7 +172,7 @@ async def test_the_hang_up_reaches_the_task_and_the_code_is_kept(shell: str, ben
     """A window that the user closes ends what runs in it; the guard still tells how."""
     pane = await bench.spawn("trap 'exit 9' HUP; echo ready; while :; do sleep 0.05; done")
     await bench.logged(1, "ready")
-    await bench.session.remove_window(pane.window_id)
+    await bench.session.remove_pane(pane.pane_id)
     assert await bench.ended(pane) == ExitStatus(9)
 
 

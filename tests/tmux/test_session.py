@@ -148,8 +148,8 @@ async def test_a_pane_carries_what_its_run_goes_by(sandbox: Sandbox, bench: Benc
 
 async def test_respawn_of_a_pane_that_is_gone(bench: Bench) -> None:
     pane = await bench.spawn("exec sleep 1000")
-    await bench.session.remove_window(pane.window_id)
-    await bench.session.remove_window(pane.window_id)
+    await bench.session.remove_pane(pane.pane_id)
+    await bench.session.remove_pane(pane.pane_id)
     with pytest.raises(TmuxError, match="gone"):
         await bench.session.respawn(pane.pane_id, bench.spec("true"))
     assert await bench.session.pane(pane.pane_id) is None
@@ -226,7 +226,7 @@ async def test_nasty_configuration(
         assert "hello\n" in await bench.logged(run, "hello\n")
     again = await bench.session.respawn(quick[0].pane_id, bench.spec("echo again; exit 4"))
     assert (await bench.ended(again)).code == 4
-    await bench.session.remove_window(quick[1].window_id)
+    await bench.session.remove_pane(quick[1].pane_id)
     assert len(await bench.session.panes()) == 5
     # Nobody is attached any more, and the session stays.
     await bench.session.close()

@@ -23,7 +23,7 @@ async def test_nothing_of_a_first_burst_is_lost(bench: Bench) -> None:
         await asyncio.gather(*(bench.ended(pane) for pane in panes))
         for pane in panes:
             assert await bench.logged(pane.run, "\n2000\n") == LINES
-            await bench.session.remove_window(pane.window_id)
+            await bench.session.remove_pane(pane.pane_id)
 
 
 async def test_a_last_line_without_an_end_and_odd_bytes(bench: Bench) -> None:
