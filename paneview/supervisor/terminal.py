@@ -136,7 +136,7 @@ class Terminal:
             return {}
         try:
             panes = await session.panes()
-        except TmuxError:
+        except BaseException:  # also when cancelled: nobody else would close it
             await session.close()
             raise
         return {pane.pane_id: pane.task for pane in panes if self.has_pane(pane.pane_id, pane.task)}
