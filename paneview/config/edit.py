@@ -28,6 +28,7 @@ import tomli_w
 
 from paneview.config.errors import ConfigError, Problem
 from paneview.config.load import parse_project, parse_toml
+from paneview.config.reading import read_file
 from paneview.config.scan import Document, Statement, scan
 from paneview.config.validate import Path as KeyPath
 from paneview.config.validate import nearest
@@ -74,7 +75,7 @@ def remove_task(path: Path, name: str, environ: Mapping[str, str] | None = None)
 
 def task_text(path: Path, name: str) -> str:
     """What the file says about a task or worker, as it stands there. Raises ConfigError, OSError."""
-    text, _ = parse_toml(Path(path).read_bytes(), path)
+    text, _ = parse_toml(read_file(path), path)
     return _definition(path, scan(text), name)[0]
 
 
@@ -126,7 +127,7 @@ def _edit(
     target = Path(os.path.realpath(path))
     with _lock(target.parent):
         try:
-            text, data = parse_toml(target.read_bytes(), path)
+            text, data = parse_toml(read_file(target), path)
         except FileNotFoundError as error:
             raise ConfigError(
                 Problem(str(path), None, None, "does not exist", "'paneview init' writes it")

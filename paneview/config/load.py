@@ -21,6 +21,7 @@ from paneview.config.models import Project, ProjectTable, Task
 from paneview.config.names import NAME_LENGTH
 from paneview.config.nesting import DEEPEST, is_too_deep, too_deep_at
 from paneview.config.paths import default_name
+from paneview.config.reading import read_file
 from paneview.config.relations import check_dependencies, check_sharing, expand_dependencies
 from paneview.config.resolve import Context, check_commands, resolve_environment, resolve_task
 from paneview.config.roles import Agents
@@ -45,7 +46,7 @@ def load_project(
     Raises ConfigError with every mistake found.
     """
     try:
-        content = path.read_bytes()
+        content = read_file(path)
     except OSError as error:
         raise ConfigError(Problem(str(path), None, None, f"can't be read: {error.strerror}")) from error
     return parse_project(content, path, environ, replicas=replicas)
@@ -75,7 +76,7 @@ def load_agents(path: Path, environ: Mapping[str, str]) -> tuple[Agents, tuple[s
     Raises ConfigError.
     """
     try:
-        content = path.read_bytes()
+        content = read_file(path)
     except OSError as error:
         raise ConfigError(Problem(str(path), None, None, f"can't be read: {error.strerror}")) from error
     text, data = parse_toml(content, path)

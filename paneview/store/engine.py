@@ -164,17 +164,15 @@ class IngestEngine:
         """Resolve `done` when everything of the run is stored."""
         if run in self._streams:
             self._drained.setdefault(run, []).append(done)
-        else:
+        elif done.set_running_or_notify_cancel():
             done.set_result(None)
 
     def recover(self, runs: Mapping[int, str]) -> None:
-        """Take in what the spool holds of runs that nobody attached; they are over."""
+        """Take in what the spool holds of these runs; they are over. Some may be known from the database already."""
         for run in sorted(spool.files(self._folder)):
             if run in runs:
-                fresh = run not in self._streams
                 self.attach(Attachment(run, runs[run]))
-                if fresh:
-                    self.finish(run)
+                self.finish(run)
 
     def set_limits(self, task: str, limits: LogLimits) -> None:
         """Keep this much of the task from now on."""

@@ -164,7 +164,8 @@ class LogIngest:
             except (sqlite3.Error, OSError) as error:
                 done.set_exception(StoreError(f"cannot write {self._path}: {error}"))
             else:
-                done.set_result(None)
+                if done.set_running_or_notify_cancel():
+                    done.set_result(None)
 
         self._do(clean, done)
         return done

@@ -1,8 +1,8 @@
 """The state folder of a running supervisor, which somebody may clear away.
 
 Without its socket nobody reaches it, so it listens again. Without its lock there may be a second one beside it, and
-what it stores goes to files that nobody will find: it ends, and another one begins in its place, which finds the tasks
-by their panes. What was recorded is gone, and the tasks go on.
+without its databases what it stores goes to files that nobody will find: it ends, and another one begins in its place,
+which finds the tasks by their panes. What was recorded there is gone, and the tasks go on.
 """
 
 from __future__ import annotations
@@ -10,21 +10,30 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 from paneview.control.server import ControlServer
 from paneview.control.socketfile import UnsafeSocket
 
-LOST = "its state folder was removed; another supervisor takes its place"
+LOST = "its state was removed; another supervisor takes its place"
 LOOK_EVERY = 1.0  # seconds
 
 logger = logging.getLogger(__name__)
 
 
-async def lost(lock: Path, descriptor: int, server: ControlServer) -> None:
-    """Return when the lock's file is no longer the one that we hold; until then see to it that the socket is there."""
+async def lost(lock: Path, descriptor: int, others: Sequence[Path], server: ControlServer) -> None:
+    """Return when the lock's file is no longer the one that we hold, or one of the ``others`` is gone for good.
+
+    Until then see to it that the socket is there.
+    """
     held = os.fstat(descriptor)
+    missing: set[Path] = set()
     while is_there(lock, held):
+        # Not at the first look: a database that is damaged is set aside, and begun anew.
+        before, missing = missing, {path for path in others if not path.exists()}
+        if before & missing:
+            return
         try:
             server.listen_again()
         except (UnsafeSocket, OSError) as error:

@@ -321,7 +321,10 @@ class Host:
 
     async def _keep_footing(self) -> None:
         if self._options.lock is not None:
-            await footing.lost(paths.lock_file(self.folder), self._options.lock, self.server)
+            state = paths.state_db(self.folder), paths.logs_db(self.folder)
+            folders = paths.spool_dir(self.folder), paths.exits_dir(self.folder)
+            lock = paths.lock_file(self.folder)
+            await footing.lost(lock, self._options.lock, (*state, *folders), self.server)
             self.end(footing.LOST, took_down=False)
 
     def _store_trouble(self, message: str | None) -> None:

@@ -254,16 +254,18 @@ class Requests:
         ``before``: the tasks that were to get one, as they were. ``refused``: those that kept the one they had.
         """
         states = self._supervisor.states
-        waiting = [name for name in names if states[name].phase is Phase.WAITING]
+        there = [name for name in names if name in states]
+        gone = dict.fromkeys(set(names) - set(there), "it was removed meanwhile")
+        waiting = [name for name in there if states[name].phase is Phase.WAITING]
         failed = {
             name: states[name].reason
-            for name in names
+            for name in there
             if name in before
             and states[name].phase in (Phase.FAILED, Phase.BACKOFF)
             and states[name].reason
             and states[name].run == before[name].run
         }
-        reply = _results(action, names, {**failed, **refused})
+        reply = _results(action, names, {**failed, **refused, **gone})
         reply.update(session=self._supervisor.project.name, action=action, tasks=names)
         if waiting:
             held = {name: graph.unmet(name, self._supervisor.graph, states) for name in waiting}

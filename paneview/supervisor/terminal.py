@@ -89,8 +89,10 @@ class Terminal:
             await self._session.close()
 
     async def destroy(self) -> None:
-        """End the session with all its windows."""
+        """End the session with all its windows, also one that is just being made anew."""
         self._closing = True
+        if self._reopening:
+            await asyncio.wait({self._reopening}, timeout=LONGEST_WAIT)
         if self._session:
             await self._session.destroy()
 
@@ -123,11 +125,13 @@ class Terminal:
                 self._panes = await self._still_there(session, before)
                 break
             except (TmuxError, OSError) as error:
+                if self._closing:
+                    return
                 logger.warning("tmux cannot be opened again: %s", error)
                 await asyncio.sleep(wait)
                 wait = min(wait * 2, LONGEST_WAIT)
         self._take(session)
-        if self.restored:
+        if self.restored and not self._closing:
             await self.restored()
 
     async def _still_there(self, session: TmuxSession, before: ProcessId) -> dict[str, str]:

@@ -44,6 +44,9 @@ _OPTIONS = {
 _HOOKS = [
     "session-created",
     "session-window-changed",
+    "client-attached",
+    "client-detached",
+    "client-session-changed",
     "window-linked",
     "window-unlinked",
     "after-new-session",

@@ -11,8 +11,10 @@ import tomli_w
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from paneview.config.edit import task_text
 from paneview.config.errors import ConfigError, Problem
 from paneview.config.load import load_project, parse_project
+from paneview.config.reading import LARGEST
 from tests.config.support import lines, problems, write
 
 TASK = '[tasks.web]\ncommand = "x"\n'
@@ -274,6 +276,23 @@ def test_a_broker_that_is_no_url(tmp_path: Path, password: str) -> None:
 def test_unreadable_file(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="can't be read: No such file or directory"):
         load_project(tmp_path / "paneview.toml", {})
+
+
+def test_what_is_no_file_keeps_nobody_waiting(tmp_path: Path) -> None:
+    fifo, endless, huge = tmp_path / "fifo.toml", tmp_path / "endless.toml", tmp_path / "huge.toml"
+    os.mkfifo(fifo)
+    endless.symlink_to("/dev/zero")
+    huge.touch()
+    os.truncate(huge, LARGEST + 1)
+    for path, told in (
+        (fifo, "not a regular file"),
+        (endless, "not a regular file"),
+        (huge, "larger than 16 MB"),
+    ):
+        with pytest.raises(ConfigError, match=told):
+            load_project(path, {})
+        with pytest.raises(OSError, match=told):
+            task_text(path, "web")
 
 
 def test_mistakes_in_an_env_file_are_told_there(tmp_path: Path) -> None:

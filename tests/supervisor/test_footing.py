@@ -10,6 +10,7 @@ import pytest
 
 from paneview.config import paths
 from paneview.control.blocking import Connection
+from paneview.control.errors import ControlError, NoSupervisor
 from paneview.supervisor import footing
 from tests.harness import alive, wait_until
 from tests.supervisor.project import Project
@@ -82,6 +83,30 @@ def test_without_its_folder_another_takes_its_place_and_the_tasks_go_on(one: Pro
     assert one.process
     assert one.process.wait(20) == 0
     assert not any(alive(pid) for pid in before.values())
+
+
+@pytest.mark.parametrize("part", ["state.db", "logs.db", "spool", "exits"])
+def test_without_a_part_of_it_another_takes_its_place_too(one: Project, part: str) -> None:
+    one.call("stop", tasks=["quiet"])
+    before = one.task("web")["pid"]
+    started = one.events("supervisor_started")
+    for path in one.state_dir.glob(f"{part}*"):
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+    def has_begun_anew() -> bool:
+        try:
+            events = one.events("supervisor_started")
+        except (ControlError, NoSupervisor):
+            return False
+        return bool(events) and events[-1]["ts"] > started[-1]["ts"]
+
+    wait_until(has_begun_anew)
+    assert one.task("web")["pid"] == before
+    assert (one.task("quiet")["state"] == "stopped") == (part != "state.db")
+    one.call("restart", tasks=["web"])
+    assert one.wait("web", "running")["pid"] != before
+    lines = len(one.lines("web"))
+    wait_until(lambda: len(one.lines("web")) > lines + 5)
 
 
 def test_a_record_that_was_lost_costs_no_task(one: Project) -> None:

@@ -6,6 +6,7 @@ import os
 import random
 import signal
 import sys
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 
@@ -313,6 +314,68 @@ def test_down_stops_all_and_takes_the_session_away(project, sandbox):
     assert sandbox.tmux("list-sessions", check=False) == ""
     p.serve()
     assert p.wait("t", "running"), "the next start is a fresh one"
+
+
+@pytest.mark.parametrize("pause", [0.02, 0.06])
+def test_down_leaves_no_session_that_was_just_being_made_anew(project, sandbox, pause):
+    p = project("""
+        [tasks.t]
+        command = "trap '' INT; sleep 0.3"
+        restart_policy = "always"
+        [tasks.u]
+        command = "sleep 600"
+        """).serve()
+    p.wait("u", "running")
+    down = threading.Thread(target=p.call, args=("down",))
+    down.start()
+    until = time.monotonic() + pause
+    wait_until(lambda: time.monotonic() > until)
+    sandbox.tmux("kill-session", "-t", "=proj", check=False)
+    down.join(20)
+    assert p.process.wait(20) == 0
+    assert sandbox.tmux("list-sessions", check=False) == ""
+
+
+def test_the_output_of_earlier_runs_is_kept_once(project):
+    p = project("""
+        [tasks.t]
+        command = "echo one; exec sleep 600"
+        """).serve()
+    wait_until(lambda: p.lines("t") == ["one"])
+    p.call("down")
+    p.process.wait(20)
+    (p.state_dir / "spool" / "1.000000").touch()  # as one that ends at once leaves it
+    p.serve()
+    p.wait("t", "running")
+    wait_until(lambda: p.lines("t") == ["one", "one"])
+    wait_until(lambda: not list((p.state_dir / "spool").glob("1.*")))
+
+
+def test_a_replica_that_is_removed_while_it_starts_is_told(project):
+    p = project("""
+        [tasks.w]
+        command = "exec sleep 600"
+        replicas = 3
+        auto_start = false
+        hooks.before_start = "until test -e go; do sleep 0.02; done"
+        """).serve()
+    told = []
+
+    def start():
+        try:
+            p.call("start", tasks=["w"])
+        except ControlError as error:
+            told.append((error.code, error.message))
+
+    starting = threading.Thread(target=start)
+    starting.start()
+    p.wait("w.3", "starting")
+    p.call("scale", task="w", replicas=1)
+    (p.folder / "go").touch()
+    starting.join(20)
+    ((code, message),) = told
+    assert code == "failed"
+    assert sorted(message.split("; ")) == [f"w.{n}: it was removed meanwhile" for n in (2, 3)]
 
 
 def test_hooks_run_in_order_and_their_output_is_in_the_log(project):

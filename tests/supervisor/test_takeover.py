@@ -121,6 +121,7 @@ def test_a_stop_that_was_under_way_is_finished(project):
     p.wait("t", "running")
     threading.Thread(target=_ignore_errors, args=(p, "t"), daemon=True).start()
     p.wait("t", "stopping")
+    p.events()  # from here on it is on disk
     p.kill_supervisor()
     p.serve()
     assert p.wait("t", "stopped")["manual_stop"]
