@@ -95,7 +95,7 @@ class RunLogs:
 
     async def keep_pipes(self) -> None:
         """Look after the pipes for ever."""
-        first = True
+        first, unwritten = True, set[int]()
         while True:
             try:
                 session = await self._terminal.ready()
@@ -105,6 +105,9 @@ class RunLogs:
                 # What was cleared away is looked for among all processes, so only before our time.
                 lost = self._writing_nowhere(session, panes) if first else set()
                 first = False
+                # Twice, since one that has just begun may not be seen yet.
+                before, unwritten = unwritten, self._unwritten(session, panes)
+                lost |= before & unwritten
                 for pane in panes:
                     if not pane.piped or pane.run in lost:
                         await self._mend(session, pane)
@@ -117,6 +120,11 @@ class RunLogs:
         known = spool.files(self._places.spool)
         runs = {self._places.spool_prefix(pane.run): pane.run for pane in panes if pane.run not in known}
         return {runs[prefix] for prefix in session.writing_nowhere(runs)} if runs else set()
+
+    def _unwritten(self, session: TmuxSession, panes: Iterable[PaneInfo]) -> set[int]:
+        """The runs whose output nobody writes down."""
+        runs = {self._places.spool_prefix(pane.run): pane.run for pane in panes}
+        return {runs[prefix] for prefix in session.without_writer(runs)} if runs else set()
 
     def _know(self, run: int, task: Task) -> None:
         self._attached[run] = task.name

@@ -162,6 +162,12 @@ class TmuxSession:
             prefix for writer, prefix in self._writers_to(spool_prefixes) if _has_removed_file(writer.pid)
         }
 
+    def without_writer(self, spool_prefixes: Collection[Path]) -> set[Path]:
+        """Those of these that nobody writes to, whatever tmux says: a person may have given the pane another pipe."""
+        if self._split is None:
+            return set()  # cat's arguments do not tell what it writes to
+        return set(spool_prefixes) - {prefix for _, prefix in self._writers_to(spool_prefixes)}
+
     def _writers_to(self, spool_prefixes: Collection[Path]) -> list[tuple[ProcessId, Path]]:
         server, rows = self.server_id.pid, ProcessTable.recent().rows.values()
         writers = [
@@ -169,12 +175,9 @@ class TmuxSession:
         ]
         # What each writes to is read once: the writers of all other tasks are looked at, too.
         self._writers = {one: self._writers.get(one) or _written_by(one.pid) for one in writers}
-        return [
-            (one, prefix)
-            for one, file in self._writers.items()
-            for prefix in spool_prefixes
-            if str(prefix) in file
-        ]
+        names = {prefix.name: prefix for prefix in spool_prefixes}
+        found = [(one, file, names.get(_name_in(file))) for one, file in self._writers.items()]
+        return [(one, prefix) for one, file, prefix in found if prefix and str(prefix) in file]
 
     async def capture(self, pane_id: str, lines: int | None = None, *, escapes: bool = True) -> str:
         """What the pane shows, wrapped lines joined, below the last ``lines`` of its history (None: all)."""
@@ -290,6 +293,11 @@ def _not_ours(pane_id: str) -> PaneInfo:
 def _written_by(pid: int) -> str:
     """What a writer writes to: its last argument, empty if it is gone."""
     return "".join(command_line(pid)[-1:])
+
+
+def _name_in(file: str) -> str:
+    """What the name of a run's spool files begins with: "12." of all its attachments."""
+    return file.rpartition("/")[2].partition(".")[0] + "."
 
 
 def _has_removed_file(pid: int) -> bool:

@@ -122,6 +122,18 @@ def test_a_window_that_a_person_has_moved_is_the_tasks_all_the_same(one: Project
     assert left == "mine sleep"
 
 
+@pytest.mark.parametrize("theirs", [(), ("exec cat > theirs",)], ids=["none", "their own"])
+def test_the_log_goes_on_after_a_person_took_the_pipe(
+    one: Project, sandbox: Sandbox, theirs: tuple[str, ...]
+) -> None:
+    one.call("stop", tasks=["job"])
+    sandbox.tmux("pipe-pane", "-t", one.task("web")["pane_id"], *theirs)
+    wait_until(lambda: one.events("log_gap", "web"), 30)
+    lines = len(one.lines("web"))
+    wait_until(lambda: len(one.lines("web")) > lines + 5)
+    assert one.task("web")["restarts"] == 0
+
+
 def test_a_session_that_is_closed_takes_its_runs_along(one: Project, sandbox: Sandbox) -> None:
     sandbox.tmux("new-session", "-d", "-s", "mine", "sleep 600")
     before = one.task("web")
