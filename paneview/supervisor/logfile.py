@@ -77,7 +77,7 @@ class Background(logging.Handler):
 class Repeats(logging.Filter):
     """Drops what was said just before.
 
-    Without a descriptor left, asyncio says for each look at a socket a hundred times that it cannot accept.
+    Without a descriptor left, asyncio says every second, with a trace, that a WebSocket's client cannot be let in.
     """
 
     def __init__(self) -> None:

@@ -163,7 +163,7 @@ class ControlClient:
                 self._lost("the tmux session is gone")
             self._session = session
         elif line.startswith(b"%exit"):
-            self._lost("tmux has ended the connection")
+            self._lost("our client was detached, or its session is gone")
 
     def _block(self, ok: bool, ours: bool, text: str) -> None:
         if not ours:  # the reply to our own start, or what a hook prints
