@@ -22,6 +22,7 @@ T = TypeVar("T")
 _PAGE = os.sysconf("SC_PAGE_SIZE") if hasattr(os, "sysconf") else 4096
 _TICKS = os.sysconf("SC_CLK_TCK") if hasattr(os, "sysconf") else 100
 _MANY_IDS = 30_000  # the kernel's default is 32,768
+_PTYS = range(136, 144)  # major numbers of the devices below /dev/pts
 _FORKED = 0x40  # the kernel's flag PF_FORKNOEXEC
 # An environment may be as large as the stack limit allows; the marker is added last or first, so read all
 # of it.
@@ -115,6 +116,14 @@ class LinuxBackend:
         """The arguments it was started with, its program first; nothing if it is gone or not ours to see."""
         data = _read_file(f"/proc/{pid}/cmdline") or b""
         return [os.fsdecode(part) for part in data.removesuffix(b"\0").split(b"\0")] if data else []
+
+    def terminal(self, pid: int) -> str | None:
+        """The terminal that its session holds, if it is one that programs make as tmux does; None without one."""
+        _, _, tail = (_read_file(f"/proc/{pid}/stat", once=True) or b"").rpartition(b") ")
+        device = int(tail.split(None, 5)[4]) if tail else 0
+        if os.major(device) not in _PTYS:
+            return None
+        return f"/dev/pts/{(os.major(device) - _PTYS.start) * 256 + os.minor(device)}"
 
     def forks(self) -> int | None:
         """The kernel's count of all processes and threads it made; None where ids are so few that they soon return."""

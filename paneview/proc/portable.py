@@ -63,6 +63,13 @@ class PortableBackend:
         except (psutil.Error, OSError):
             return []
 
+    def terminal(self, pid: int) -> str | None:
+        """The path of the terminal that its session holds; None without one."""
+        try:
+            return psutil.Process(pid).terminal()
+        except (psutil.Error, OSError):
+            return None
+
     def forks(self) -> None:
         """Not told."""
 

@@ -55,6 +55,10 @@ class Backend(Protocol):
         """The arguments it was started with, its program first; nothing if it is gone or not ours to see."""
         ...
 
+    def terminal(self, pid: int) -> str | None:
+        """The path of the terminal that its session holds; None without one."""
+        ...
+
     def forks(self) -> int | None:
         """How many processes this boot has made so far; None where the system does not tell, or has few ids to give."""
         ...

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import signal
+import termios
 from collections.abc import Iterable
+from contextlib import suppress
 
 from paneview.proc.backend import backend
 from paneview.proc.ids import ProcessId, is_alive
@@ -42,6 +44,8 @@ def interrupt(pane: ProcessId, number: int = signal.SIGINT) -> bool:
 
     Who has just been forked may not lead a session yet. It is still in the tmux server's then, and so is its group: an
     interrupt to that would end the server with every session in it. Nothing is sent, since nobody is there to hear it.
+
+    As Ctrl-C does, it lets a terminal go on that Ctrl-S holds, or a program could never write its farewell.
     """
     row = backend.read(pane.pid)
     if row is None or row.start != pane.start or row.dead:
@@ -52,8 +56,22 @@ def interrupt(pane: ProcessId, number: int = signal.SIGINT) -> bool:
     group = row.foreground if row.foreground > 1 else row.group
     if group <= 1 or group == os.getpgrp():
         return False
+    _let_go_on(pane.pid)
     try:
         os.killpg(group, number)
     except (ProcessLookupError, PermissionError):
         return False
     return True
+
+
+def _let_go_on(pid: int) -> None:
+    """End what Ctrl-S did to the terminal of this process. Only who holds a terminal may let it go: so hold it first."""
+    path = backend.terminal(pid)
+    with suppress(OSError, termios.error):
+        if path is not None:
+            fd = os.open(path, os.O_WRONLY | os.O_NOCTTY | os.O_NONBLOCK)
+            try:
+                termios.tcflow(fd, termios.TCOOFF)
+                termios.tcflow(fd, termios.TCOON)
+            finally:
+                os.close(fd)

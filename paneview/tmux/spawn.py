@@ -20,6 +20,8 @@ from paneview.tmux.quote import command, literal_format, literal_job
 # Files of one run are numbered from 0; a pipe that was attached again begins at the next multiple.
 PIPE_NUMBERS = 1000
 _PART = "16m"
+# Linux hands a program no longer argument or variable, its NUL included (MAX_ARG_STRLEN in execve(2)).
+_LONGEST = 32 * os.sysconf("SC_PAGE_SIZE")
 _SIZES = ("automatic-rename", "allow-rename")
 # A user's hooks for the deaths and names of windows would act on ours (`set-hook -g pane-died kill-pane`).
 _HOOKS = ("pane-died", "pane-exited", "window-renamed", "window-layout-changed")
@@ -90,7 +92,7 @@ class PaneInfo:
 
 
 def check_spec(spec: SpawnSpec) -> None:
-    """Raise TmuxError where tmux would silently take another folder or lose the output."""
+    """Raise TmuxError where tmux would silently take another folder, start nothing or lose the output."""
     # Asked for every run, and of the system itself: by way of Path it takes three times as long.
     if not os.path.isdir(spec.cwd):
         raise TmuxError(f"the working folder does not exist: {spec.cwd}")
@@ -99,6 +101,19 @@ def check_spec(spec: SpawnSpec) -> None:
     for folder in (spec.spool_prefix.parent, spec.exit_file.parent):
         if not os.path.isdir(folder):
             raise TmuxError(f"the folder does not exist: {folder}")
+    for what, text in (
+        ("the command", f"exec {spec.command}"),
+        *((f"${key}", f"{key}={spec.env[key]}") for key in spec.env),
+    ):
+        _check_length(what, text)
+
+
+def _check_length(what: str, text: str) -> None:
+    if len(text) * 4 >= _LONGEST and (size := len(os.fsencode(text)) + 1) > _LONGEST:
+        raise TmuxError(
+            f"{what} is too long for the system: {size} bytes, where a program is given at most {_LONGEST}; "
+            "put it into a file"
+        )
 
 
 def spawn_group(session_id: str, spec: SpawnSpec, marker: str, split: str | None) -> list[str]:

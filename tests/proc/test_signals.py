@@ -3,6 +3,7 @@ from __future__ import annotations
 import asyncio
 import os
 import pty
+import select
 import signal
 import subprocess
 import sys
@@ -128,6 +129,32 @@ def test_interrupt_reaches_the_foreground_group(number: signal.Signals, tmp_path
         send(signal.SIGKILL, ProcessTable.read().members(identify(pid), "", pid))
         os.close(terminal)
         os.waitpid(pid, 0)
+
+
+def test_interrupt_lets_a_terminal_go_on_that_is_held(tmp_path: Path) -> None:
+    """After Ctrl-S a program waits in its next write, and who says farewell on Ctrl-C would wait for ever."""
+    pid, terminal = pty.fork()
+    if pid == 0:
+        farewell = "trap 'echo farewell; exit 7' INT; echo up; while :; do sleep 0.01; done"
+        os.execv("/bin/sh", ["sh", "-c", farewell])
+    try:
+        seen = b""
+        while b"up" not in seen:
+            seen += os.read(terminal, 1024)
+        os.write(terminal, b"\x13")
+        program = identify(pid)
+        assert program
+        assert interrupt(program)
+        while b"farewell" not in seen:
+            assert select.select([terminal], [], [], 10)[0]
+            seen += os.read(terminal, 1024)
+        assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 7
+        pid = 0
+    finally:
+        if pid:
+            os.kill(pid, signal.SIGKILL)
+            os.waitpid(pid, 0)
+        os.close(terminal)
 
 
 def _sleeping(leader: int) -> list[int]:

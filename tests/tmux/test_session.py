@@ -78,6 +78,20 @@ async def test_large_environments_and_commands(bench: Bench) -> None:
     assert await bench.logged(2, "\n") == "100001\n"
 
 
+async def test_what_no_program_can_be_given_is_refused_with_its_reason(bench: Bench) -> None:
+    """The system would fail the start, and all that could be told of it is an exit code of 1."""
+    longest = 32 * os.sysconf("SC_PAGE_SIZE") - 1  # bytes beside the NUL
+    room = longest - len("exec printf %.4s ")
+    await bench.spawn(f"printf %.4s {'ü' * (room // 2)}")
+    assert await bench.logged(1, "üü") == "üü"
+    await bench.spawn("echo ${#LONG}", env={"LONG": "x" * (longest - len("LONG="))})
+    assert await bench.logged(2, "\n") == f"{longest - len('LONG=')}\n"
+    with pytest.raises(TmuxError, match=f"the command is too long for the system: {longest + 2} bytes"):
+        await bench.spawn(f"printf %.4s {'x' * (room + 1)}")
+    with pytest.raises(TmuxError, match=r"\$LONG is too long for the system"):
+        await bench.spawn("true", env={"LONG": "x" * (longest + 1 - len("LONG="))})
+
+
 async def test_a_wrong_folder_is_refused(bench: Bench, folder: Path) -> None:
     with pytest.raises(TmuxError, match="does not exist"):
         await bench.spawn("true", cwd=folder / "missing")
