@@ -65,7 +65,7 @@ def interrupt(pane: ProcessId, number: int = signal.SIGINT) -> bool:
 
 
 def _let_go_on(pid: int) -> None:
-    """End what Ctrl-S did to the terminal of this process. Only who holds a terminal may let it go: so hold it first."""
+    """End what Ctrl-S did to this process's terminal. Only who holds it may let it go: so it is held first."""
     path = backend.terminal(pid)
     with suppress(OSError, termios.error):
         if path is not None:
