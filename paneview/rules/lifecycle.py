@@ -1,4 +1,4 @@
-"""The life cycle of a task: every change of a task's state is decided in this file and nowhere else.
+"""The life cycle of a task: every change of a task's state is decided here, or in `stopping`, and nowhere else.
 
 ``step`` takes a state, an input and the time, and gives the next state and what has to be done about it. The
 shell around it (`paneview.supervisor`) does that and feeds what comes of it back in as further inputs.
@@ -22,11 +22,11 @@ from __future__ import annotations
 
 from msgspec.structs import replace
 
+from paneview.rules import stopping
 from paneview.rules.respawns import count_respawn, counted, forget_old_restarts, gives_up, released
 from paneview.rules.restart import HEALTHY_RESETS_AFTER, Exit, delay, describe, wants_restart
 from paneview.rules.states import (
     UNKNOWN_EXIT,
-    BeginStop,
     DependenciesMet,
     Emit,
     Exited,
@@ -38,13 +38,12 @@ from paneview.rules.states import (
     Phase,
     Policy,
     Probed,
+    Redefined,
     Restart,
     RootGone,
     SessionEnded,
-    Signal,
     Spawned,
     SpawnFailed,
-    Stage,
     Start,
     Stop,
     StopBegun,
@@ -54,11 +53,6 @@ from paneview.rules.states import (
     Tick,
     TreeGone,
 )
-
-# From SIGTERM to SIGKILL a task gets its grace period again, but no more than this (seconds).
-MAX_TERM_GRACE = 3.0
-# SIGKILL is repeated at this interval until nothing is left: a process may fork while it is being killed.
-KILL_AGAIN = 0.5
 
 
 def deadline(state: TaskState) -> float | None:
@@ -101,17 +95,19 @@ def step(  # noqa: C901, PLR0911, PLR0912 - a table: one line an input
         case Lost(reason, exit_):
             return _lost(state, now, policy, chance, reason, exit_)
         case StopBegun():
-            return _stop_begun(state, now, policy)
+            return stopping.begun(state, now, policy)
         case StopRefused(reason):
-            return _stop_refused(state, now, policy, reason)
+            return stopping.refused(state, now, policy, reason)
         case RootGone():
-            return _root_gone(state, now, policy)
+            return stopping.root_gone(state, now, policy)
         case TreeGone(exit_, began):
             if not began:
                 state = replace(state, reason=f"{state.reason} before it began")
             return _tree_gone(state, now, policy, chance, exit_)
         case Probed(ok, detail):
             return _probed(state, now, policy, ok, detail)
+        case Redefined():
+            return _redefined(state, now, policy)
         case Tick():
             return _tick(state, now, policy)
         case SessionEnded():
@@ -124,15 +120,15 @@ def _start(state: TaskState, now: float, by: str) -> Outcome:
         case Phase.WAITING | Phase.STARTING | Phase.RUNNING:
             return Outcome(replace(state, manual_stop=False))
         case Phase.STOPPING:
-            return Outcome(replace(fresh, then=Then.START))
+            return Outcome(stopping.start_after(fresh, f"started by {by}"))
         case _:
             return _wait(fresh, now, f"started by {by}", by)
 
 
 def _wait(state: TaskState, now: float, cause: str, by: str = "supervisor") -> Outcome:
     waiting = replace(
-        state, phase=Phase.WAITING, due=None, stage=None, then=Then.STOP, killed=False, reason="",
-        waiting_since=now, ready=False, health=Health.NONE, failures=0, healthy_since=None, cause=cause,
+        state, phase=Phase.WAITING, due=None, stage=None, then=Then.STOP, then_cause="", killed=False,
+        reason="", waiting_since=now, ready=False, health=Health.NONE, failures=0, healthy_since=None, cause=cause,
     )  # fmt: skip
     return Outcome(waiting, (Emit("task_waiting", cause, by=by),))
 
@@ -140,48 +136,38 @@ def _wait(state: TaskState, now: float, cause: str, by: str = "supervisor") -> O
 def _restart(state: TaskState, now: float, by: str) -> Outcome:
     if state.phase is Phase.RUNNING:
         fresh = released(state)
-        return _begin_stop(fresh, f"restarted by {by}", by, Then.START)
+        return stopping.begin(fresh, f"restarted by {by}", by, Then.START)
     if state.phase is Phase.STARTING:
         return Outcome(replace(state, manual_stop=False))
+    if state.phase is Phase.STOPPING:
+        return Outcome(stopping.start_after(released(state), f"restarted by {by}"))
     return _start(state, now, by)
 
 
 def _stop(state: TaskState, now: float, by: str, kill: bool) -> Outcome:
     marked = replace(state, manual_stop=True, then=Then.STOP, killed=kill)
-    verb = "killed" if kill else "stopped"
+    reason = f"{'killed' if kill else 'stopped'} by {by}"
     match state.phase:
         case Phase.IDLE | Phase.DONE | Phase.FAILED | Phase.STOPPED:
             return Outcome(marked)
         case Phase.WAITING | Phase.BACKOFF:
-            emit = Emit("task_stopped", f"{verb} by {by}", {"phase": state.phase.value}, by)
-            return Outcome(_rest(marked, Phase.STOPPED, now, f"{verb} by {by}"), (emit,))
+            emit = Emit("task_stopped", reason, {"phase": state.phase.value}, by, of_run=False)
+            return Outcome(_rest(marked, Phase.STOPPED, now, reason), (emit,))
         case Phase.STARTING:
-            # The launch is under way; its answer finds the wish to stop.
-            reason = f"{verb} by {by}"
-            stage = Stage.KILL if kill else Stage.INTERRUPT
-            return Outcome(replace(marked, phase=Phase.STOPPING, stage=stage, due=None, reason=reason))
-        case Phase.STOPPING if not kill or state.stage is Stage.KILL:
-            return Outcome(marked)
+            return stopping.while_launching(marked, reason, by)
+        case Phase.STOPPING:
+            return stopping.once_more(state, now, reason, by, kill)
         case _ if kill:
-            emit = Emit("task_stopping", f"killed by {by}", {"signal": "SIGKILL"}, by)
-            killing = replace(marked, phase=Phase.STOPPING, stage=Stage.KILL, reason=f"killed by {by}")
-            return Outcome(replace(killing, due=now + KILL_AGAIN), (emit, Signal(Stage.KILL)))
+            return stopping.kill(marked, now, reason, by)
         case _:
-            return _begin_stop(marked, f"stopped by {by}", by, Then.STOP)
-
-
-def _begin_stop(state: TaskState, cause: str, by: str, then: Then) -> Outcome:
-    stopping = replace(
-        state, phase=Phase.STOPPING, stage=Stage.HOOKS, due=None, then=then, reason=cause, root_gone=False
-    )
-    return Outcome(stopping, (Emit("task_stopping", cause, by=by), BeginStop()))
+            return stopping.begin(marked, reason, by, Then.STOP)
 
 
 def _rest(state: TaskState, phase: Phase, now: float, reason: str) -> TaskState:
     """The state of a task that has come to rest: nothing runs, nothing is due."""
     return replace(
-        state, phase=phase, due=None, stage=None, then=Then.STOP, ready=False, health=Health.NONE, failures=0,
-        healthy_since=None, waiting_since=None, reason=reason, ended_at=state.ended_at or now,
+        state, phase=phase, due=None, stage=None, then=Then.STOP, then_cause="", ready=False, health=Health.NONE,
+        failures=0, healthy_since=None, waiting_since=None, reason=reason, ended_at=state.ended_at or now,
     )  # fmt: skip
 
 
@@ -192,12 +178,8 @@ def _dependencies_met(state: TaskState) -> Outcome:
 
 
 def _spawned(state: TaskState, now: float, policy: Policy, run: int) -> Outcome:
-    if state.phase is Phase.STOPPING and state.stage in (Stage.INTERRUPT, Stage.KILL) and state.due is None:
-        # It was told to stop while it was being launched.
-        stage = state.stage
-        due = now + (KILL_AGAIN if stage is Stage.KILL else policy.stop_grace)
-        stopping = replace(state, run=run, started_at=now, ended_at=None, exit=UNKNOWN_EXIT, due=due)
-        return Outcome(stopping, (Emit("task_started", state.cause, {"then": "stopped"}), Signal(stage)))
+    if stopping.before_launch(state):
+        return stopping.launched(state, now, policy, run)
     if state.phase is not Phase.STARTING:
         return Outcome(state)
     running = replace(
@@ -209,19 +191,19 @@ def _spawned(state: TaskState, now: float, policy: Policy, run: int) -> Outcome:
 
 
 def _spawn_failed(state: TaskState, now: float, policy: Policy, chance: float, why: SpawnFailed) -> Outcome:
-    reason, emit = why.reason, Emit("spawn_failed", why.reason)
+    reason, emit = why.reason, Emit("spawn_failed", why.reason, of_run=False)
     if state.phase is Phase.STOPPING:
         if why.withdrawn:
-            emit = Emit(_ended_as(state), state.reason, {"phase": Phase.STARTING.value})
+            detail = {"phase": Phase.STARTING.value}
+            emit = Emit(stopping.ended_as(state), state.reason, detail, of_run=False)
         if state.then is Then.START:
-            return Outcome(
-                _wait(state, now, state.reason).state, (emit, Emit("task_restarted", state.reason))
-            )
+            cause = state.then_cause or state.reason
+            return Outcome(_wait(state, now, cause).state, (emit, Emit("task_restarted", cause)))
         return Outcome(_rest(state, Phase.STOPPED, now, state.reason), (emit,))
     if state.phase is not Phase.STARTING:
         return Outcome(state)
     if not why.retry or policy.restart == "no":
-        told = (emit, Emit("task_failed", reason))
+        told = (emit, Emit("task_failed", reason, of_run=False))
         return Outcome(_rest(replace(state, ended_at=now), Phase.FAILED, now, reason), told)
     decided = _retry(replace(state, ended_at=now), now, policy, chance, reason)
     return Outcome(decided.state, (emit, *decided.effects))
@@ -276,38 +258,6 @@ def _retry(state: TaskState, now: float, policy: Policy, chance: float, why: str
     return Outcome(replace(resting, due=now + wait), (*effects, Emit("restart_scheduled", why, detail)))
 
 
-def _stop_begun(state: TaskState, now: float, policy: Policy) -> Outcome:
-    if state.phase is not Phase.STOPPING or state.stage is not Stage.HOOKS:
-        return Outcome(state)
-    begun = replace(state, stage=Stage.INTERRUPT, due=now + policy.stop_grace)
-    return Outcome(begun, (Signal(Stage.INTERRUPT),))
-
-
-def _stop_refused(state: TaskState, now: float, policy: Policy, reason: str) -> Outcome:
-    if state.phase is not Phase.STOPPING or state.stage is not Stage.HOOKS:
-        return Outcome(state)
-    if state.root_gone:  # there is nobody left to go on
-        begun = _stop_begun(state, now, policy)
-        return Outcome(begun.state, (Emit("hook_failed", reason), *begun.effects))
-    running = replace(
-        state, phase=Phase.RUNNING, stage=None, then=Then.STOP, manual_stop=False, reason=reason, due=None
-    )
-    return Outcome(running, (Emit("hook_failed", reason),))
-
-
-def _root_gone(state: TaskState, now: float, policy: Policy) -> Outcome:
-    """Whoever is left never saw the interrupt (it has a session of its own): no use in waiting out the grace."""
-    if state.phase is Phase.STOPPING and state.stage is Stage.HOOKS:
-        return Outcome(replace(state, root_gone=True))
-    if state.phase is not Phase.STOPPING or state.stage is not Stage.INTERRUPT or state.due is None:
-        return Outcome(state)
-    return _escalate(state, now, policy)
-
-
-def _ended_as(state: TaskState) -> str:
-    return "task_killed" if state.killed else "task_stopped"
-
-
 def _tree_gone(state: TaskState, now: float, policy: Policy, chance: float, exit_: Exit) -> Outcome:
     if state.phase is not Phase.STOPPING:
         return Outcome(state)
@@ -319,12 +269,12 @@ def _tree_gone(state: TaskState, now: float, policy: Policy, chance: float, exit
     }
     match state.then:
         case Then.STOP:
-            told = Emit(_ended_as(state), state.reason, detail)
+            told = Emit(stopping.ended_as(state), state.reason, detail)
             return Outcome(_rest(ended, Phase.STOPPED, now, state.reason), (told,))
         case Then.START:
             told = Emit("task_stopped", state.reason, detail)
-            waiting = _wait(ended, now, state.reason)
-            return Outcome(waiting.state, (told, Emit("task_restarted", state.reason)))
+            cause = state.then_cause or state.reason
+            return Outcome(_wait(ended, now, cause).state, (told, Emit("task_restarted", cause)))
         case Then.RETRY:
             decided = _retry(ended, now, policy, chance, state.reason)
             return Outcome(decided.state, (Emit("task_stopped", state.reason, detail), *decided.effects))
@@ -367,8 +317,26 @@ def _sick(state: TaskState, policy: Policy, why: str) -> Outcome:
     told = () if state.health is Health.UNHEALTHY else (Emit("task_unhealthy", why),)
     if policy.restart == "no":
         return Outcome(sick, told)
-    stopping = _begin_stop(sick, why, "supervisor", Then.RETRY)
-    return Outcome(stopping.state, (*told, *stopping.effects))
+    ending = stopping.begin(sick, why, "supervisor", Then.RETRY)
+    return Outcome(ending.state, (*told, *ending.effects))
+
+
+def _redefined(state: TaskState, now: float, policy: Policy) -> Outcome:
+    """What a probe or a policy that is no more has made of it would else stay so for good."""
+    if state.phase is Phase.BACKOFF and policy.restart == "no":
+        failed = f"{state.reason}, restart policy is 'no'"
+        return Outcome(_rest(state, Phase.FAILED, now, failed), (Emit("task_failed", failed),))
+    if state.phase is not Phase.RUNNING or policy.probed or (state.ready and state.health is Health.NONE):
+        return Outcome(state)
+    since = now if state.healthy_since is None else state.healthy_since
+    alive = replace(state, health=Health.NONE, ready=True, failures=0, healthy_since=since, reason="")
+    kind = "task_healthy" if state.ready else "task_ready"
+    told = (
+        ()
+        if state.ready and state.health is Health.HEALTHY
+        else (Emit(kind, "it has no health check any more"),)
+    )
+    return Outcome(alive, told)
 
 
 def _tick(state: TaskState, now: float, policy: Policy) -> Outcome:
@@ -380,14 +348,7 @@ def _tick(state: TaskState, now: float, policy: Policy) -> Outcome:
     if state.phase is Phase.BACKOFF:
         detail = counted(state, policy)
         return Outcome(_wait(state, now, state.reason).state, (Emit("auto_restart", state.reason, detail),))
-    return _escalate(state, now, policy)
-
-
-def _escalate(state: TaskState, now: float, policy: Policy) -> Outcome:
-    if state.stage is Stage.INTERRUPT:
-        due = now + min(policy.stop_grace, MAX_TERM_GRACE)
-        return Outcome(replace(state, stage=Stage.TERMINATE, due=due), (Signal(Stage.TERMINATE),))
-    return Outcome(replace(state, stage=Stage.KILL, due=now + KILL_AGAIN), (Signal(Stage.KILL),))
+    return stopping.escalate(state, now, policy)
 
 
 def _session_ended(state: TaskState) -> Outcome:

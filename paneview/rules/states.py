@@ -102,6 +102,7 @@ class TaskState(Struct, frozen=True):
     due: float | None = None  # when the back-off or the stage of a stop ends
     stage: Stage | None = None
     then: Then = Then.STOP
+    then_cause: str = ""  # why it is started after its stop, if not for the stop's own reason
     killed: bool = False  # the stop under way was a kill
     root_gone: bool = False  # its first process has ended while the hooks before the stop ran
     reason: str = ""  # why it is where it is, for people
@@ -205,6 +206,10 @@ class Probed(Struct, frozen=True):
     detail: str = ""
 
 
+class Redefined(Struct, frozen=True):
+    """Its definition is another one: what it owes to the earlier one is put right."""
+
+
 class Tick(Struct, frozen=True):
     """Time has passed; `deadline` says when one is due."""
 
@@ -227,6 +232,7 @@ Input = (
     | RootGone
     | TreeGone
     | Probed
+    | Redefined
     | Tick
     | SessionEnded
 )
@@ -255,6 +261,8 @@ class Emit(Struct, frozen=True):
     cause: str = ""
     detail: dict[str, Any] = {}
     by: str = "supervisor"
+    of_run: bool = True
+    """False: it belongs to no run, so least of all to the one before."""
 
 
 Effect = Launch | BeginStop | Signal | Emit

@@ -93,7 +93,7 @@ class Journal:
     ) -> Durable:
         """Record one change; the returned awaitable is done when it is durable."""
         number = run.id if run else state.run if state else None
-        rows = [self._row(task, number, emit) for emit in events]
+        rows = [self._row(task, number if emit.of_run else None, emit) for emit in events]
         tasks = {task: state.to_dict()} if task is not None and state is not None else {}
         return self._commit(Change(tasks=tasks, runs=[run] if run else [], events=rows))
 

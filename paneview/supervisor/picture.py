@@ -217,7 +217,7 @@ class Picture:
         now = self._clock.now()
         units = self._supervisor.units
         states = self._supervisor.states
-        notes = {name: unit.probe_note for name, unit in units.items()}
+        notes = {name: unit.probes.note for name, unit in units.items()}
         views = []
         for name in names:
             unit = units[name]

@@ -9,6 +9,8 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Protocol
 
+from msgspec import Struct
+
 from paneview.config.models import Task
 from paneview.health import Listening, LogMatcher, ProbeResult, ProbeSpec, run_probe
 
@@ -17,6 +19,24 @@ SHARE = 0.05  # of the time waited so far: the interval until the task is ready,
 
 # Seconds between probes at least, where nothing can answer before somebody listens, and that is noticed otherwise.
 UNASKED = 0.2
+
+
+class Probes(Struct):
+    """What is told of a run's probes."""
+
+    note: str = ""
+    """What the last one said."""
+    failed: int = 0
+    """In a row."""
+    next_at: float | None = None
+    """Epoch seconds; None where the next one is not to be waited for."""
+
+    def heard(self, result: ProbeResult, pause: float | None, now: float) -> None:
+        """One more has ended; the next comes ``pause`` seconds from ``now``."""
+        self.note = result.detail
+        self.next_at = None if pause is None else now + pause
+        if result.asked:
+            self.failed = 0 if result.ok else self.failed + 1
 
 
 class Log(Protocol):
@@ -45,6 +65,11 @@ class Prober:
         for task in heads:
             if event := self._grown.get(task):
                 event.set()
+
+    def forget(self, task: str) -> None:
+        """This task has no probe any more."""
+        self.last.pop(task, None)
+        self.pause.pop(task, None)
 
     async def probe(self, task: Task, run: int, ready: Callable[[], bool]) -> AsyncIterator[ProbeResult]:
         """Probe for ever; the caller ends it by cancelling."""

@@ -12,8 +12,8 @@ import logging
 
 from msgspec.structs import replace
 
-from paneview.rules.lifecycle import KILL_AGAIN, MAX_TERM_GRACE
 from paneview.rules.states import Policy, Stage
+from paneview.rules.stopping import KILL_AGAIN, MAX_TERM_GRACE
 from paneview.store.rows import RunRow
 from paneview.supervisor.ending import Ender
 from paneview.supervisor.journal import Journal

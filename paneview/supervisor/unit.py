@@ -30,8 +30,8 @@ from paneview.rules.states import (
     Lost,
     Outcome,
     Phase,
-    Policy,
     Probed,
+    Redefined,
     Restart,
     RootGone,
     Signal,
@@ -52,7 +52,8 @@ from paneview.supervisor.journal import Durable, Journal
 from paneview.supervisor.launching import Launcher, LaunchError
 from paneview.supervisor.live import Live
 from paneview.supervisor.origin import outdated, renewed
-from paneview.supervisor.probing import Prober
+from paneview.supervisor.policy import policy_of
+from paneview.supervisor.probing import Prober, Probes
 from paneview.supervisor.runlogs import RunLogs
 from paneview.supervisor.strays import Strays
 from paneview.supervisor.waiters import Waiters
@@ -75,22 +76,6 @@ class Services(Struct, frozen=True):
     strays: Strays
 
 
-def policy_of(task: Task) -> Policy:
-    """The part of a task's definition that the rules go by."""
-    return Policy(
-        restart=task.restart_policy,
-        max_restarts=task.most_restarts,
-        backoff=task.restart_backoff,
-        probed=any((task.health_check, task.health_url, task.health_tcp, task.health_log)),
-        probed_once=task.health_log is not None,
-        health_interval=task.health_interval,
-        health_retries=task.health_retries,
-        stop_grace=task.stop_grace_period,
-        respawn_limit=task.respawn_limit,
-        respawn_window=task.respawn_window,
-    )
-
-
 def _ended(row: RunRow, state: TaskState, now: float) -> RunRow:
     """The row of a run that is over, as the state says."""
     reason = state.reason or describe(state.exit)
@@ -108,9 +93,7 @@ class Unit:
         self.state = state
         self.live: Live | None = None
         self.row: RunRow | None = None
-        self.probe_note = ""  # what the last probe said
-        self.probes_failed = 0  # in a row, of this run
-        self.next_probe_at: float | None = None
+        self.probes = Probes()
         self.question = ""  # what its run waits to be told; see `asking`
         self._services = services
         self._changed = changed
@@ -131,9 +114,12 @@ class Unit:
             return
         self.task = task
         self.policy = policy_of(task)
+        if not self.policy.probed:
+            self._services.prober.forget(self.name)
+            self.probes = Probes()
         self.note_definition()
         self._stop_probing()
-        self._follow_up()
+        self.resume()
 
     def note_definition(self) -> None:
         """Beside its run's pane, keep up to date what it goes by, as far as that needs no other process."""
@@ -192,7 +178,8 @@ class Unit:
             await self._services.launcher.clear_away(self.name, self.row.pane_id)
 
     def resume(self) -> None:
-        """Set the timers that an earlier supervisor had set."""
+        """Go on where an earlier supervisor, or an earlier definition, left off."""
+        self.feed(Redefined())
         self._follow_up()
 
     async def close(self) -> None:
@@ -335,15 +322,12 @@ class Unit:
     async def _probe(self) -> None:
         live = self.live
         assert live is not None
-        self.probes_failed, self.next_probe_at = 0, None
+        self.probes = Probes(self.probes.note)
         async for result in self._services.prober.probe(self.task, live.run, lambda: self.state.ready):
             if live is not self.live:
                 return
-            self.probe_note = result.detail
-            pause = self._services.prober.pause.get(self.name)
-            self.next_probe_at = None if pause is None else self._services.clock.wall() + pause
+            self.probes.heard(result, self._services.prober.pause.get(self.name), self._services.clock.wall())
             if result.asked:
-                self.probes_failed = 0 if result.ok else self.probes_failed + 1
                 self.feed(Probed(result.ok, result.detail))
 
     # The run

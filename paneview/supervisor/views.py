@@ -23,15 +23,15 @@ def task_view(unit: Unit, now: float, usage: Usage | None, log_end: int, why: st
     alive = state.phase in (Phase.RUNNING, Phase.STOPPING) and unit.live is not None
     window = (unit.live and unit.live.window_id) or (unit.row and unit.row.window_id) or None
     pane = (unit.live and unit.live.pane_id) or (unit.row and unit.row.pane_id) or None
-    failing = alive and unit.probes_failed > 0
+    failing = alive and unit.probes.failed > 0
     return {
         "name": task.name,
         "state": state.phase.value,
         "health": state.health.value,
         "ready": state.ready,
         "reason": why,
-        "probe_failures": unit.probes_failed if alive else 0,
-        "next_probe_at": unit.next_probe_at if failing else None,
+        "probe_failures": unit.probes.failed if alive else 0,
+        "next_probe_at": unit.probes.next_at if failing else None,
         "needs_input": (unit.question or None) if alive else None,
         "pid": unit.live.command_pid() if alive and unit.live else None,
         "exit_code": state.exit.code,
@@ -81,9 +81,9 @@ def why(  # noqa: PLR0911 - one line a state
             most = "" if unit.policy.max_restarts is None else f" of {unit.policy.max_restarts}"
             return f"{state.reason}; restart {state.attempt}{most} in {left:.1f} s"
         case Phase.RUNNING if state.health is Health.STARTING:
-            return f"not ready yet{': ' + unit.probe_note if unit.probe_note else ''}"
+            return f"not ready yet{': ' + unit.probes.note if unit.probes.note else ''}"
         case Phase.RUNNING if state.failures and state.health is not Health.UNHEALTHY:
-            return f"probe failed {state.failures} of {unit.policy.health_retries}: {unit.probe_note}"
+            return f"probe failed {state.failures} of {unit.policy.health_retries}: {unit.probes.note}"
         case Phase.STOPPING:
             stage = f" ({state.stage.value})" if state.stage else ""
             return f"{state.reason}{stage}"

@@ -17,6 +17,7 @@ from paneview.rules.states import (
     Phase,
     Policy,
     Probed,
+    Redefined,
     Restart,
     SessionEnded,
     Spawned,
@@ -251,6 +252,70 @@ class TestStop:
         assert (state.run, state.exit, state.ended_at) == (7, CRASH, 1.0), "nothing has run since"
         assert [effect.kind for effect in effects if isinstance(effect, Emit)] == told
 
+    @pytest.mark.parametrize("kill", [False, True])
+    def test_a_run_that_is_stopped_in_any_way_while_it_is_launched_has_a_start_and_an_end(self, kill):
+        """A kill after the stop used to wait for no launch: its run was never told as started."""
+        world = World(launch_takes=1.0)
+        world.feed(Start("user"))
+        world.settle()
+        world.feed(Stop("user"))
+        world.feed(Stop("another", kill=kill))
+        world.advance(60)
+        assert (world.state.phase, world.state.run) == (Phase.STOPPED, 1)
+        assert world.state.reason == ("killed by another" if kill else "stopped by user")
+        assert world.signals[0] == (1_001.0, Stage.KILL if kill else Stage.INTERRUPT)
+        assert len(world.times("task_started")) == 1
+        world.check_history()
+
+    @pytest.mark.parametrize(
+        ("wishes", "ended", "next_cause"),
+        [
+            ([Restart("a"), Stop("b")], "stopped by b", None),
+            ([Restart("a"), Stop("b", kill=True)], "killed by b", None),
+            ([Stop("a"), Stop("b")], "stopped by a", None),
+            ([Stop("a"), Start("b")], "stopped by a", "started by b"),
+            ([Stop("a"), Restart("b"), Start("c")], "stopped by a", "restarted by b"),
+            ([Restart("a"), Start("b")], "restarted by a", "restarted by a"),
+            ([Stop("a"), Start("b"), Stop("c")], "stopped by c", None),
+        ],
+    )
+    def test_each_wish_that_changes_what_comes_of_a_stop_is_told_as_its_cause(
+        self, wishes, ended, next_cause
+    ):
+        world = running(stop_grace=2.0)
+        world.heeds = frozenset()
+        for wish in wishes:
+            world.feed(wish)
+            world.settle()
+        world.advance(60)
+        end = next(emit for emit in world.told if emit.kind in ("task_stopped", "task_killed"))
+        assert end.cause == ended
+        assert world.state.phase is (Phase.RUNNING if next_cause else Phase.STOPPED)
+        if next_cause:
+            assert [emit.cause for emit in world.told if emit.kind == "task_started"][1:] == [next_cause]
+        else:
+            assert world.state.reason == ended
+            assert [emit.cause for emit in world.told if emit.kind == "task_stopping"][-1] == ended
+
+    def test_a_person_who_stops_what_is_ended_for_its_health_is_the_cause(self):
+        world = running(probed=True, health_retries=1)
+        world.hooks_take = 1.0
+        world.feed(Probed(ok=True))
+        world.feed(Probed(ok=False, detail="500"))
+        world.feed(Stop("user"))
+        world.advance(10)
+        assert (world.state.phase, world.state.reason) == (Phase.STOPPED, "stopped by user")
+
+    def test_what_happens_between_two_runs_is_told_of_neither(self):
+        """Else the one before would seem to have ended twice."""
+        world = running(backoff=2.0)
+        for _ in range(2):
+            world.exit(CRASH)
+            world.settle()
+        world.feed(Stop("user"))
+        assert [emit.of_run for emit in world.told if emit.kind == "task_stopped"] == [False]
+        world.check_history()
+
     def test_restart_ends_then_starts(self):
         world = running()
         world.feed(Restart("user"))
@@ -343,6 +408,39 @@ class TestHealth:
 
 
 class TestRobustness:
+    @pytest.mark.parametrize(
+        ("answers", "told"),
+        [
+            ([], ["task_ready"]),
+            ([True], []),
+            ([True, False], ["task_healthy"]),
+        ],
+    )
+    def test_without_its_check_a_run_is_as_one_that_never_had_any(self, answers, told):
+        world = running(probed=True, health_retries=1, restart="no")
+        for ok in answers:
+            world.feed(Probed(ok=ok, detail="500"))
+        del world.told[:]
+        world.policy = replace(world.policy, probed=False)
+        world.feed(Redefined())
+        state = world.state
+        assert (state.ready, state.health, state.failures, state.reason) == (True, Health.NONE, 0, "")
+        assert [emit.kind for emit in world.told] == told
+        world.feed(Redefined())
+        assert [emit.kind for emit in world.told] == told, "once"
+
+    def test_a_restart_that_the_policy_allows_no_more_does_not_come(self):
+        world = running(backoff=2.0)
+        for _ in range(2):
+            world.exit(CRASH)
+            world.settle()
+        world.policy = replace(world.policy, restart="no")
+        world.feed(Redefined())
+        assert world.state.phase is Phase.FAILED
+        assert world.state.reason == "exit code 3, restart policy is 'no'"
+        world.advance(1_000)
+        assert world.runs == 2
+
     def test_a_run_whose_command_was_never_started_says_so(self):
         stopping = TaskState(phase=Phase.STOPPING, reason="stopped by user")
         state, effects = step(stopping, TreeGone(began=False), 1.0, Policy())
@@ -405,6 +503,15 @@ class History(RuleBasedStateMachine):
     def hooks(self, take: float, refuse: bool) -> None:
         self.world.hooks_take, self.world.hooks_refuse = take, refuse
 
+    @rule(take=st.sampled_from([0.0, 0.25]))
+    def launches(self, take: float) -> None:
+        self.world.launch_takes = take
+
+    @rule(policy=policies)
+    def redefine(self, policy: Policy) -> None:
+        self.world.policy = policy
+        self.world.feed(Redefined())
+
     @rule(met=st.booleans())
     def dependencies(self, met: bool) -> None:
         self.world.dependencies_met = met
@@ -443,9 +550,10 @@ class History(RuleBasedStateMachine):
         world.hooks_refuse = False
         world.advance(1.0)  # the hooks that still run had another mind
         world.feed(Stop("user"))
-        world.advance(world.hooks_take + 2 * world.policy.stop_grace + 4.0)
+        world.advance(world.launch_takes + world.hooks_take + 2 * 5.0 + 4.0)
         assert world.state.phase in (Phase.IDLE, Phase.STOPPED, Phase.DONE, Phase.FAILED)
         assert world.alive is None
+        world.check_history()
 
 
 TestHistory = History.TestCase

@@ -30,6 +30,8 @@ from paneview.rules.states import (
     TreeGone,
 )
 
+ENDS = ("task_exited", "task_stopped", "task_killed", "task_lost")
+
 
 @dataclass
 class World:
@@ -39,6 +41,7 @@ class World:
     # What a process heeds; a task that ignores SIGINT and SIGTERM ends by SIGKILL only.
     heeds: frozenset[Stage] = frozenset(Stage)
     spawn_fails: Callable[[int], bool] = lambda _run: False
+    launch_takes: float = 0.0
     # The hooks before a stop: how long they take, and whether they refuse it.
     hooks_take: float = 0.0
     hooks_refuse: bool = False
@@ -48,6 +51,7 @@ class World:
     runs: int = 0
     dependencies_met: bool = True
     log: list[tuple[float, str]] = field(default_factory=list)
+    told: list[Emit] = field(default_factory=list)
     signals: list[tuple[float, Stage]] = field(default_factory=list)
     refused: bool = False  # the last stop that was asked for
     _died: Exit | None = None  # how a process ended that nobody waited for yet
@@ -67,6 +71,7 @@ class World:
             match effect:
                 case Emit(kind):
                     self.log.append((self.now, kind))
+                    self.told.append(effect)
                 case Launch():
                     self._launch()
                 case BeginStop():
@@ -120,10 +125,18 @@ class World:
         """When events of this kind were told."""
         return [at for at, told in self.log if told == kind]
 
+    def check_history(self) -> None:
+        """Each run was started once and has ended once, in turns; the last may still be alive."""
+        of_runs = [emit.kind for emit in self.told if emit.of_run and emit.kind in (*ENDS, "task_started")]
+        starts, ends = of_runs[::2], of_runs[1::2]
+        assert set(starts) <= {"task_started"}, of_runs
+        assert set(ends) <= set(ENDS), of_runs
+        assert len(starts) - len(ends) == (self.alive is not None), of_runs
+
     def check(self) -> None:
         """What must hold after every step."""
         state = self.state
-        assert state.attempt <= self.policy.max_restarts
+        assert state.attempt <= max(4, self.policy.max_restarts or 0)
         if state.phase in (Phase.IDLE, Phase.WAITING, Phase.BACKOFF, Phase.DONE, Phase.FAILED, Phase.STOPPED):
             assert self.alive is None, f"{state.phase} with a process alive"
             assert not state.ready
@@ -140,10 +153,10 @@ class World:
         self.runs += 1
         self._died = None
         if self.spawn_fails(self.runs):
-            self.later(0.0, SpawnFailed("no such folder"))
+            self.later(self.launch_takes, SpawnFailed("no such folder"))
             return
         self.alive = self.runs
-        self.later(0.0, Spawned(self.runs))
+        self.later(self.launch_takes, Spawned(self.runs))
 
     def _signal(self, stage: Stage) -> None:
         self.signals.append((self.now, stage))

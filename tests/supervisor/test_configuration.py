@@ -328,6 +328,39 @@ def test_a_dependent_is_told_when_its_dependency_takes_too_long(project):
     assert "slow is not ready (exit code 1)" in p.task("t")["reason"]
 
 
+@pytest.mark.parametrize("alive", [True, False], ids=["reload", "next supervisor"])
+def test_what_a_check_or_a_policy_has_made_of_a_task_ends_with_it(project, alive):
+    """A task without a check is ready as soon as it runs, and one that is not to be restarted is not."""
+    text = """
+        [tasks.web]
+        command = "exec sleep 600"
+        {}
+        [tasks.app]
+        command = "exec sleep 601"
+        depends_on = ["web"]
+        [tasks.falls]
+        command = "exit 3"
+        restart_backoff = 50
+        restart_policy = "{}"
+        """
+    p = project(text.format('health_check = "false"', "on-failure")).serve()
+    pid = p.wait("web", lambda t: t["state"] == "running" and "exit code 1" in p.task("app")["reason"])["pid"]
+    fallen = p.wait("falls", "backoff")["run"]
+    if not alive:
+        p.kill_supervisor()
+    p.write(text.format("", "no"))
+    if alive:
+        p.call("reload")
+    else:
+        p.serve()
+    p.wait("app", "running")
+    web = p.task("web")
+    assert (web["pid"], web["health"], web["ready"], web["reason"]) == (pid, "none", True, "")
+    assert p.call("inspect", task="web")["probe"] is None
+    falls = p.wait("falls", "failed")
+    assert (falls["run"], falls["reason"]) == (fallen, "exit code 3, restart policy is 'no'")
+
+
 def test_a_port_taken_by_our_own_stray_is_cleared_and_told(project, sandbox):
     port = free_port()
     code = f"import socket, time; s = socket.create_server(('127.0.0.1', {port})); time.sleep(600)"

@@ -1,0 +1,135 @@
+"""How a run is ended: the part of `paneview.rules.lifecycle` for the phase *stopping*.
+
+::
+
+    hooks ──they are through──▶ interrupt ──grace──▶ terminate ──grace──▶ kill, again and again
+      │                            ▲
+      └──one says no──▶ running    └── a launch is under way: nothing is due before it has a process
+
+What comes after it is the last wish of a person (`TaskState.then`), and a stop is told with the cause of whoever
+changed what comes after it.
+"""
+
+from __future__ import annotations
+
+from msgspec.structs import replace
+
+from paneview.rules.states import (
+    UNKNOWN_EXIT,
+    BeginStop,
+    Emit,
+    Outcome,
+    Phase,
+    Policy,
+    Signal,
+    Stage,
+    TaskState,
+    Then,
+)
+
+# From SIGTERM to SIGKILL a task gets its grace period again, but no more than this (seconds).
+MAX_TERM_GRACE = 3.0
+# SIGKILL is repeated at this interval until nothing is left: a process may fork while it is being killed.
+KILL_AGAIN = 0.5
+
+
+def begin(state: TaskState, cause: str, by: str, then: Then) -> Outcome:
+    """End the run, after its hooks."""
+    ending = replace(
+        state, phase=Phase.STOPPING, stage=Stage.HOOKS, due=None, then=then, then_cause="", reason=cause,
+        root_gone=False,
+    )  # fmt: skip
+    return Outcome(ending, (Emit("task_stopping", cause, by=by), BeginStop()))
+
+
+def kill(state: TaskState, now: float, cause: str, by: str) -> Outcome:
+    """End the run at once; one that is only being launched, as soon as there is one."""
+    told = Emit("task_stopping", cause, {"signal": "SIGKILL"}, by)
+    ending = replace(state, phase=Phase.STOPPING, stage=Stage.KILL, reason=cause)
+    if before_launch(state):
+        return Outcome(ending, (replace(told, of_run=False),))
+    return Outcome(replace(ending, due=now + KILL_AGAIN), (told, Signal(Stage.KILL)))
+
+
+def while_launching(state: TaskState, cause: str, by: str) -> Outcome:
+    """End the run that is being launched: the answer of the launch finds the wish."""
+    stage = Stage.KILL if state.killed else Stage.INTERRUPT
+    ending = replace(state, phase=Phase.STOPPING, stage=stage, due=None, reason=cause)
+    return Outcome(ending, (Emit("task_stopping", cause, {"phase": "starting"}, by, of_run=False),))
+
+
+def once_more(state: TaskState, now: float, cause: str, by: str, kill_it: bool) -> Outcome:
+    """Somebody stops or kills what is already being ended: it stays down, whatever was to come after it."""
+    marked = replace(state, manual_stop=True, then=Then.STOP, then_cause="", killed=state.killed or kill_it)
+    if kill_it and state.stage is not Stage.KILL:
+        return kill(marked, now, cause, by)
+    if state.then is Then.STOP and marked.killed == state.killed:
+        return Outcome(marked)
+    return Outcome(replace(marked, reason=cause), (Emit("task_stopping", cause, by=by),))
+
+
+def start_after(state: TaskState, cause: str) -> TaskState:
+    """Somebody wants a run after the one that is being ended; who asked first is the cause of it."""
+    if state.then is Then.START:
+        return state
+    return replace(state, then=Then.START, then_cause=cause)
+
+
+def before_launch(state: TaskState) -> bool:
+    """Whether it was told to stop while it was being launched, and there is no answer of the launch yet."""
+    return (
+        state.phase is Phase.STOPPING and state.stage in (Stage.INTERRUPT, Stage.KILL) and state.due is None
+    )
+
+
+def launched(state: TaskState, now: float, policy: Policy, run: int) -> Outcome:
+    """There is the process that was to be stopped before it came to be."""
+    stage = Stage.KILL if state.stage is Stage.KILL else Stage.INTERRUPT
+    due = now + (KILL_AGAIN if stage is Stage.KILL else policy.stop_grace)
+    ending = replace(state, run=run, started_at=now, ended_at=None, exit=UNKNOWN_EXIT, due=due)
+    return Outcome(ending, (Emit("task_started", state.cause, {"then": "stopped"}), Signal(stage)))
+
+
+def begun(state: TaskState, now: float, policy: Policy) -> Outcome:
+    """The hooks before the stop are through."""
+    if state.phase is not Phase.STOPPING or state.stage is not Stage.HOOKS:
+        return Outcome(state)
+    return Outcome(
+        replace(state, stage=Stage.INTERRUPT, due=now + policy.stop_grace), (Signal(Stage.INTERRUPT),)
+    )
+
+
+def refused(state: TaskState, now: float, policy: Policy, reason: str) -> Outcome:
+    """One of the hooks before the stop said no."""
+    if state.phase is not Phase.STOPPING or state.stage is not Stage.HOOKS:
+        return Outcome(state)
+    if state.root_gone:  # there is nobody left to go on
+        through = begun(state, now, policy)
+        return Outcome(through.state, (Emit("hook_failed", reason), *through.effects))
+    running = replace(
+        state, phase=Phase.RUNNING, stage=None, then=Then.STOP, then_cause="", manual_stop=False, reason=reason,
+        due=None,
+    )  # fmt: skip
+    return Outcome(running, (Emit("hook_failed", reason),))
+
+
+def root_gone(state: TaskState, now: float, policy: Policy) -> Outcome:
+    """Whoever is left never saw the interrupt (it has a session of its own): no use in waiting out the grace."""
+    if state.phase is Phase.STOPPING and state.stage is Stage.HOOKS:
+        return Outcome(replace(state, root_gone=True))
+    if state.phase is not Phase.STOPPING or state.stage is not Stage.INTERRUPT or state.due is None:
+        return Outcome(state)
+    return escalate(state, now, policy)
+
+
+def escalate(state: TaskState, now: float, policy: Policy) -> Outcome:
+    """The next stage."""
+    if state.stage is Stage.INTERRUPT:
+        due = now + min(policy.stop_grace, MAX_TERM_GRACE)
+        return Outcome(replace(state, stage=Stage.TERMINATE, due=due), (Signal(Stage.TERMINATE),))
+    return Outcome(replace(state, stage=Stage.KILL, due=now + KILL_AGAIN), (Signal(Stage.KILL),))
+
+
+def ended_as(state: TaskState) -> str:
+    """The kind of event that tells the end."""
+    return "task_killed" if state.killed else "task_stopped"

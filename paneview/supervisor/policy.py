@@ -1,0 +1,22 @@
+"""From a task's definition to what the rules go by."""
+
+from __future__ import annotations
+
+from paneview.config.models import Task
+from paneview.rules.states import Policy
+
+
+def policy_of(task: Task) -> Policy:
+    """The part of a task's definition that the rules go by."""
+    return Policy(
+        restart=task.restart_policy,
+        max_restarts=task.most_restarts,
+        backoff=task.restart_backoff,
+        probed=any((task.health_check, task.health_url, task.health_tcp, task.health_log)),
+        probed_once=task.health_log is not None,
+        health_interval=task.health_interval,
+        health_retries=task.health_retries,
+        stop_grace=task.stop_grace_period,
+        respawn_limit=task.respawn_limit,
+        respawn_window=task.respawn_window,
+    )
