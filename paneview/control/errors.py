@@ -15,8 +15,9 @@ class ControlError(Exception):
     reply.
 
     Codes in use: ``bad_request`` (the request itself is wrong), ``unknown_request``, ``not_found`` (no such
-    task), ``config`` (the configuration file is wrong), ``failed``, ``too_large``, ``closing`` (the
-    supervisor is ending), ``internal`` (a defect), and on the client's side ``disconnected`` and ``timeout``.
+    task), ``config`` (the configuration file is wrong), ``failed``, ``too_large``, ``going_down`` (nothing starts
+    any more), ``closing`` (the supervisor is ending), ``internal`` (a defect), and on the client's side
+    ``disconnected`` and ``timeout``.
     """
 
     def __init__(self, message: str, code: str = "failed", **extra: Any) -> None:

@@ -220,6 +220,7 @@ class QueueDesk:
             unit = units.get(name)
             ours = unit is not None and unit.state.quarantined
             if unit is not None and ours:
+                self._supervisor.check_stays()
                 unit.feed(Start(client.actor))
             try:
                 marked = await self.call(lambda broker, name=name: broker.workers.unquarantine(name))  # type: ignore[misc]

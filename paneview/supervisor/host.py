@@ -140,7 +140,9 @@ class Host:
         masker = Masker(project.secret_patterns, project.secret_values)
         self.picture = Picture(self.supervisor, self.store, journal, clock, prober, masker)
         journal.mask = self.picture.mask
-        self._schedules = Schedules(lambda: list(self.supervisor.units.values()), journal)
+        self._schedules = Schedules(
+            lambda: list(self.supervisor.units.values()), journal, lambda: self.supervisor.going_down
+        )
         self.picture.next_runs = self._schedules.next
         self._reloader = Reloader(self.supervisor, journal, self._raw_environ, self._scaled, self._applied)
         self._adopter = Adopter(
@@ -317,7 +319,11 @@ class Host:
         return self.journal.put_session(session)
 
     async def _watch_file(self) -> None:
-        await watch_file(lambda: self.project.file, lambda: self._reloader.reload("file change"))
+        await watch_file(lambda: self.project.file, self._file_changed)
+
+    async def _file_changed(self) -> None:
+        await self.supervisor.stays()  # else whoever starts the project next reads the file
+        await self._reloader.reload("file change")
 
     async def _keep_footing(self) -> None:
         if self._options.lock is not None:

@@ -144,6 +144,8 @@ class QueueKeeper:
 
     def released(self, marks: set[str]) -> None:
         """Quarantined workers whose mark somebody took away start again."""
+        if self._supervisor.going_down:
+            return
         for name, unit in self._supervisor.units.items():
             if unit.state.quarantined and name in self._seen and name not in marks:
                 unit.feed(Start("unquarantine"))

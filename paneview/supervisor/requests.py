@@ -65,6 +65,7 @@ class Requests:
             elif do in PANE_HANDLERS:
                 reply = await self._panes.handle(do, args, client)
             elif do in _LAUNCH:
+                self._supervisor.check_stays()
                 reply = await self._unless_stuck(HANDLERS[do](self, args, client))
             else:
                 reply = await HANDLERS[do](self, args, client)
@@ -225,9 +226,8 @@ class Requests:
     async def down(self, _args: Args, client: ClientInfo) -> Reply:
         """Stop everything and end the supervisor; answered before it goes. It stays while a hook refuses a stop."""
         running = [name for name, unit in self._supervisor.units.items() if unit.state.phase.active]
-        if refused := await self._supervisor.stop(list(self._supervisor.units), client.actor):
+        if refused := await self._supervisor.down(client.actor):
             raise _not_down(refused)
-        await self._supervisor.services.strays.gone()
         self._journal.note_session("session_stopped", running, client.actor)
         self._supervisor.end_session()
         asyncio.get_running_loop().call_soon(self._end, f"taken down by {client.actor}")

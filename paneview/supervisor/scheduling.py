@@ -15,6 +15,7 @@ from contextlib import suppress
 from paneview.config.schedule import next_time
 from paneview.rules.states import Phase, Start
 from paneview.supervisor.journal import Journal
+from paneview.supervisor.supervisor import GOING_DOWN
 from paneview.supervisor.unit import Unit
 
 LONGEST_SLEEP = 60.0  # seconds: the wall clock may be set meanwhile
@@ -23,11 +24,20 @@ _BUSY = frozenset({Phase.WAITING, Phase.STARTING, Phase.RUNNING, Phase.STOPPING,
 
 
 class Schedules:
-    """Starts scheduled tasks at their times. ``units`` gives the units there are now."""
+    """Starts scheduled tasks at their times. ``units`` gives the units there are now.
 
-    def __init__(self, units: Callable[[], list[Unit]], journal: Journal) -> None:
+    ``going_down``: whether the project is just being taken down, so that nothing is to start.
+    """
+
+    def __init__(
+        self,
+        units: Callable[[], list[Unit]],
+        journal: Journal,
+        going_down: Callable[[], bool] = lambda: False,
+    ) -> None:
         self._units = units
         self._journal = journal
+        self._going_down = going_down
         self._changed = asyncio.Event()
         self.next: dict[str, float] = {}  # task -> epoch seconds of its next run
 
@@ -66,11 +76,13 @@ class Schedules:
                 continue
             del self.next[unit.name]
             if unit.state.phase in _BUSY:
-                self._journal.note_task(
-                    unit.name,
-                    unit.state.run,
-                    "schedule_skipped",
-                    f"still {unit.state.phase} at its next time",
-                )
-            elif not unit.state.manual_stop:
+                self._skip(unit, f"still {unit.state.phase} at its next time")
+            elif unit.state.manual_stop:
+                continue
+            elif self._going_down():
+                self._skip(unit, GOING_DOWN)
+            else:
                 unit.feed(Start("schedule"))
+
+    def _skip(self, unit: Unit, why: str) -> None:
+        self._journal.note_task(unit.name, unit.state.run, "schedule_skipped", why)

@@ -10,6 +10,7 @@ import os
 from collections.abc import Callable, Iterable, Sequence
 
 from paneview.config.models import Project, Task
+from paneview.control.errors import ControlError
 from paneview.rules import graph
 from paneview.rules.graph import Graph
 from paneview.rules.pacing import Pace, turn
@@ -23,6 +24,7 @@ from paneview.rules.states import (
 )
 from paneview.supervisor.unit import Services, Unit
 
+GOING_DOWN = "the project is going down"
 _SOME = 3  # replicas that a message names
 Refused = dict[str, str]  # tasks whose stop a hook refused, and why: their runs go on
 
@@ -50,6 +52,9 @@ class Supervisor:
         self._late: dict[str, asyncio.TimerHandle] = {}  # waiting tasks that are to be told off once
         self._turns: dict[str, asyncio.TimerHandle] = {}  # waiting tasks that lack nothing but their turn
         self._pace = Pace(_cores())
+        self._downs = 0  # who is just taking the project down
+        self._stays = asyncio.Event()  # set: nobody is
+        self._stays.set()
 
     def load(self, states: dict[str, TaskState]) -> None:
         """Make a unit for every task of the project, with the state it had."""
@@ -99,12 +104,17 @@ class Supervisor:
         return graph.also_started(wanted, self.graph, self.states)
 
     async def start(self, names: Iterable[str], by: str) -> None:
-        """Start these tasks; returns when each runs, waits for a dependency, or has failed."""
+        """Start these tasks; returns when each runs, waits for a dependency, or has failed. Raises ControlError."""
+        names = list(names)
+        if names:
+            self.check_stays()
         await self._ask(names, lambda unit: unit.feed(Start(by)), self._has_launched)
 
     async def restart(self, names: Iterable[str], by: str) -> Refused:
         """Give each of these tasks a new run; returns as `start` does, with those whose run could not be ended."""
         names = list(names)
+        if names:
+            self.check_stays()
         before = {name: self.unit(name).state.run for name in names}
         came_to = await self._ask(names, lambda unit: unit.feed(Restart(by)), self._has_launched)
         return {
@@ -138,6 +148,39 @@ class Supervisor:
                 stopping[name] = asyncio.ensure_future(stop_one(name))
         await asyncio.gather(*stopping.values())
         return refused
+
+    async def down(self, by: str) -> Refused:
+        """Stop everything, also what still comes meanwhile; nothing starts any more, unless a stop was refused."""
+        self._downs += 1
+        self._stays.clear()
+        through = False
+        try:
+            refused = await self.stop(list(self.units), by)
+            # A start or a change of the file that was under way has brought more.
+            while not refused and (left := [name for name, unit in self.units.items() if not at_rest(unit)]):
+                refused = await self.stop(left, by)
+            if not refused:
+                await self.services.strays.gone()
+                through = True
+        finally:
+            self._downs -= not through
+            if not self._downs:
+                self._stays.set()
+        return refused
+
+    @property
+    def going_down(self) -> bool:
+        """Whether somebody is just taking the project down."""
+        return not self._stays.is_set()
+
+    def check_stays(self) -> None:
+        """Raise ControlError while the project is being taken down: what started now would outlive it."""
+        if self.going_down:
+            raise ControlError(f"{GOING_DOWN}; try again when `paneview down` is through", "going_down")
+
+    async def stays(self) -> None:
+        """Wait until nobody is taking the project down, which is for ever unless that fails."""
+        await self._stays.wait()
 
     def end_session(self) -> None:
         """The project was taken down: forget marks and counters, so that the next start is a fresh one."""

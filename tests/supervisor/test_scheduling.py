@@ -99,3 +99,16 @@ def test_a_schedule_that_was_taken_out_of_the_file_is_forgotten():
     unit.task.schedule = None
     schedules._arm(1_800_000_001.0)
     assert not schedules.next
+
+
+def test_no_run_while_the_project_goes_down_and_those_after_it_failed_to():
+    unit, notes, going_down = Unit(), Notes(), [True]
+    schedules = Schedules(lambda: [unit], notes, lambda: going_down[0])  # type: ignore[list-item,return-value,arg-type]
+    schedules._arm(1_800_000_000.0)
+    due = schedules.next["nightly"]
+    schedules._fire(due)
+    assert (unit.fed, notes.kinds) == ([], ["schedule_skipped"])
+    going_down[0] = False
+    schedules._arm(due)
+    schedules._fire(schedules.next["nightly"])
+    assert unit.fed == [Start("schedule")]

@@ -1,0 +1,123 @@
+"""Taking a project down while others start, change and stop its tasks: nothing outlives it, nobody is told untruths."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any
+
+import pytest
+
+from paneview.control.errors import ControlError
+from tests.supervisor.project import Project, Reply
+
+# Its run ends with the signal; its stop lasts until there is a file "go".
+SLOW = """
+    [tasks.slow]
+    command = "exec sleep 611"
+    hooks.after_stop = "until test -e go; do sleep 0.02; done"
+"""
+# Its stop is refused, as soon as there is a file "go".
+REFUSES = """
+    [tasks.slow]
+    command = "exec sleep 611"
+    hooks.before_stop = "until test -e go; do sleep 0.02; done; exit 1"
+"""
+MORE = """
+    [tasks.byhand]
+    command = "exec sleep 612"
+    auto_start = false
+    [tasks.many]
+    command = "exec sleep 613"
+    auto_start = false
+    replicas = 2
+"""
+NEW = """
+    [tasks.new]
+    command = "exec sleep 614"
+"""
+
+Ask = Callable[..., "Future[Reply]"]
+
+
+@pytest.fixture
+def beside() -> Iterator[Callable[[Project], Ask]]:
+    """Requests of a project that are answered while others are asked."""
+    pool, projects = ThreadPoolExecutor(4), []
+
+    def make(project: Project) -> Ask:
+        projects.append(project)
+
+        def ask(do: str, **args: Any) -> Future[Reply]:
+            return pool.submit(project.call, do, **args)
+
+        return ask
+
+    yield make
+    for project in projects:
+        project.close()  # also of a request that would never be answered
+    pool.shutdown()
+
+
+def go(p: Project) -> None:
+    """Let go on whatever waits."""
+    (p.folder / "go").touch()
+
+
+def test_nothing_starts_while_the_project_goes_down(project, beside):
+    p = project(SLOW + MORE).serve()
+    p.wait("slow", "running")
+    down = beside(p)("down")
+    p.wait("slow", "stopping")
+    p.write(SLOW + MORE + NEW)
+    asked: list[tuple[str, Reply]] = [
+        ("start", {"tasks": ["byhand"]}),
+        ("start", {}),
+        ("restart", {"tasks": ["byhand"]}),
+        ("scale", {"task": "many", "replicas": 3}),
+        ("reload", {}),
+    ]
+    for do, args in asked:
+        with pytest.raises(ControlError, match="the project is going down") as error:
+            p.call(do, **args)
+        assert error.value.code == "going_down"
+    go(p)
+    assert down.result(20)["tasks"] == ["slow"]
+    assert p.process.wait(20) == 0
+
+
+def test_a_change_under_way_starts_nothing_in_a_project_that_goes_down(project, beside):
+    """Seen before: the reload had its turn when `down` had stopped all there was, and what it started was left."""
+    p = project(SLOW + MORE).serve()
+    p.wait("slow", "running")
+    p.call("start", tasks=["byhand"])
+    p.write(NEW)
+    ask = beside(p)
+    reload = ask("reload")
+    p.wait("slow", "stopping")
+    down = ask("down")
+    p.wait("byhand", "stopped")
+    go(p)
+    with pytest.raises(ControlError, match="the project is going down"):
+        reload.result(20)
+    down.result(20)
+    assert p.process.wait(20) == 0
+    p.serve()
+    assert p.wait("new", "running")["run"] == 3
+
+
+def test_a_down_that_is_refused_lets_starts_in_again(project, beside):
+    p = project(REFUSES + MORE).serve()
+    p.wait("slow", "running")
+    down = beside(p)("down")
+    p.wait("slow", "stopping")
+    p.write(REFUSES + MORE + NEW)
+    with pytest.raises(ControlError, match="the project is going down"):
+        p.call("start", tasks=["byhand"])
+    go(p)
+    with pytest.raises(ControlError, match="a stop was refused"):
+        down.result(20)
+    p.wait_for_task("new")  # the file's change has waited
+    p.wait("new", "running")
+    assert p.call("start", tasks=["byhand"])["results"][0]["ok"]
+    p.call("kill", tasks=["slow"])
