@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 
 from paneview.config.models import Project, Task
 from paneview.control.errors import ControlError
@@ -128,16 +128,19 @@ class Supervisor:
         await self._ask(names, lambda unit: unit.feed(Stop(by, kill=True)), _stop_is_over)
 
     async def stop(self, names: Iterable[str], by: str) -> Refused:
-        """Stop these tasks, dependents before what they depend on; returns when the last process is gone."""
+        """Stop these tasks, dependents before what they depend on; returns when the last process is gone.
+
+        A task that was removed meanwhile is stopped.
+        """
         wanted = set(names)
         stopping: dict[str, asyncio.Task[None]] = {}
         refused: Refused = {}
 
-        async def stop_one(name: str) -> None:
-            first = [stopping[other] for other in self._dependents[name] if other in wanted]
+        async def stop_one(name: str, first: Collection[asyncio.Task[None]]) -> None:
             if first:
                 await asyncio.wait(first)
-            unit = self.unit(name)
+            if (unit := self.units.get(name)) is None:
+                return
             unit.feed(Stop(by))
             state = await unit.until(_stop_is_over)
             if state.phase is Phase.RUNNING:
@@ -145,7 +148,8 @@ class Supervisor:
 
         for name in reversed(graph.order(self.graph)):
             if name in wanted:
-                stopping[name] = asyncio.ensure_future(stop_one(name))
+                first = [stopping[other] for other in self._dependents[name] if other in wanted]
+                stopping[name] = asyncio.ensure_future(stop_one(name, first))
         await asyncio.gather(*stopping.values())
         return refused
 
@@ -270,10 +274,10 @@ class Supervisor:
     async def remove(self, name: str) -> None:
         """Let go of a task that runs no more; `reshape` must follow."""
         unit = self.units.pop(name)
-        await unit.close()
+        self._regraph()  # before anybody else has a turn: the graph knows no task that is none
         if timer := self._late.pop(name, None):
             timer.cancel()
-        self._regraph()
+        await unit.close()
 
     def reshape(self, project: Project) -> None:
         """Take the project's new order and graph; its units must be there already."""

@@ -121,3 +121,41 @@ def test_a_down_that_is_refused_lets_starts_in_again(project, beside):
     p.wait("new", "running")
     assert p.call("start", tasks=["byhand"])["results"][0]["ok"]
     p.call("kill", tasks=["slow"])
+
+
+HELD = "hooks.after_stop = 'until test -e {}; do sleep 0.02; done'"
+FIRST = f"""
+    [tasks.a]
+    command = "exec sleep 615"
+    {HELD.format("a.go")}
+    [tasks.b]
+    command = "exec sleep 616"
+    depends_on = ["a"]
+    {HELD.format("go")}
+"""
+WITHOUT = f"""
+    [tasks.b]
+    command = "exec sleep 616"
+    {HELD.format("go")}
+"""
+
+
+@pytest.mark.parametrize("do", ["stop", "down"])
+def test_what_leaves_the_file_while_it_is_to_stop_is_stopped(project, beside, do):
+    p = project(FIRST).serve()
+    p.wait("b", "running")
+    ask = beside(p)
+    p.write(WITHOUT)
+    reload = ask("reload")
+    p.wait("a", "stopping")
+    stop = ask(do, **({"tasks": ["a", "b"]} if do == "stop" else {}))
+    p.wait("b", "stopping")
+    (p.folder / "a.go").touch()
+    assert reload.result(20)["removed"] == ["a"]
+    go(p)
+    reply = stop.result(20)
+    assert [one["ok"] for one in reply.get("results", [])] == ([True, True] if do == "stop" else [])
+    if do == "down":
+        assert p.process.wait(20) == 0
+    else:
+        assert p.task("b")["state"] == "stopped"
