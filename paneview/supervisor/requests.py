@@ -257,20 +257,26 @@ class Requests:
         there = [name for name in names if name in states]
         gone = dict.fromkeys(set(names) - set(there), "it was removed meanwhile")
         waiting = [name for name in there if states[name].phase is Phase.WAITING]
-        failed = {
-            name: states[name].reason
-            for name in there
-            if name in before
-            and states[name].phase in (Phase.FAILED, Phase.BACKOFF)
-            and states[name].reason
-            and states[name].run == before[name].run
-        }
+        runless = [name for name in there if name in before and states[name].run == before[name].run]
+        failed = {name: why for name in runless if (why := self._why_not(name))}
         reply = _results(action, names, {**failed, **refused, **gone})
         reply.update(session=self._supervisor.project.name, action=action, tasks=names)
         if waiting:
             held = {name: graph.unmet(name, self._supervisor.graph, states) for name in waiting}
             reply["waiting"] = {name: [one.task for one in unmet] for name, unmet in held.items()}
         return reply
+
+    def _why_not(self, name: str) -> str:
+        """Why a task that was to start has no new run; empty if it gets one yet."""
+        state = self._supervisor.unit(name).state
+        match state.phase:
+            case Phase.FAILED | Phase.BACKOFF:
+                return state.reason
+            case Phase.STOPPED | Phase.IDLE:  # idle: with the project, which has gone down since
+                by = self._supervisor.stopped_by.get(name)
+                return "it was stopped meanwhile" + (f", by {by}" if by else "")
+            case _:
+                return ""
 
 
 def _results(action: str, names: list[str], failed: dict[str, str]) -> Reply:

@@ -52,6 +52,7 @@ class Supervisor:
         self._late: dict[str, asyncio.TimerHandle] = {}  # waiting tasks that are to be told off once
         self._turns: dict[str, asyncio.TimerHandle] = {}  # waiting tasks that lack nothing but their turn
         self._pace = Pace(_cores())
+        self.stopped_by: dict[str, str] = {}  # task → who last asked for its end
         self._downs = 0  # who is just taking the project down
         self._stays = asyncio.Event()  # set: nobody is
         self._stays.set()
@@ -125,7 +126,7 @@ class Supervisor:
 
     async def kill(self, names: Iterable[str], by: str) -> None:
         """SIGKILL to these tasks; returns when the last of their processes is gone."""
-        await self._ask(names, lambda unit: unit.feed(Stop(by, kill=True)), _stop_is_over)
+        await self._ask(names, lambda unit: self._stop(unit, by, kill=True), _stop_is_over)
 
     async def stop(self, names: Iterable[str], by: str) -> Refused:
         """Stop these tasks, dependents before what they depend on; returns when the last process is gone.
@@ -141,7 +142,7 @@ class Supervisor:
                 await asyncio.wait(first)
             if (unit := self.units.get(name)) is None:
                 return
-            unit.feed(Stop(by))
+            self._stop(unit, by)
             state = await unit.until(_stop_is_over)
             if state.phase is Phase.RUNNING:
                 refused[name] = state.reason
@@ -152,6 +153,10 @@ class Supervisor:
                 stopping[name] = asyncio.ensure_future(stop_one(name, first))
         await asyncio.gather(*stopping.values())
         return refused
+
+    def _stop(self, unit: Unit, by: str, *, kill: bool = False) -> None:
+        self.stopped_by[unit.name] = by
+        unit.feed(Stop(by, kill))
 
     async def down(self, by: str) -> Refused:
         """Stop everything, also what still comes meanwhile; nothing starts any more, unless a stop was refused."""

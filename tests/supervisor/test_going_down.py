@@ -159,3 +159,83 @@ def test_what_leaves_the_file_while_it_is_to_stop_is_stopped(project, beside, do
         assert p.process.wait(20) == 0
     else:
         assert p.task("b")["state"] == "stopped"
+
+
+STARTS_LATE = """
+    [tasks.late]
+    command = "exec sleep 617"
+    auto_start = false
+    hooks.before_start = "until test -e go; do sleep 0.02; done"
+"""
+
+
+def failure(asked: Future[Reply]) -> Reply:
+    """The one result of a request that failed."""
+    with pytest.raises(ControlError) as error:
+        asked.result(20)
+    assert error.value.code == "failed"
+    (result,) = error.value.extra["results"]
+    return result
+
+
+@pytest.mark.parametrize(("do", "done"), [("stop", "stopped"), ("kill", "killed")])
+def test_a_start_of_what_was_stopped_before_it_ran_has_failed(project, beside, do, done):
+    p = project(STARTS_LATE).serve()
+    start = beside(p)("start", tasks=["late"])
+    p.wait("late", "starting")
+    stop = beside(p)(do, tasks=["late"])
+    p.wait("late", "stopped")
+    assert stop.result(20)["results"][0]["ok"]
+    (event,) = p.events(f"task_{done}", "late")
+    told = failure(start)
+    assert (told["ok"], told["action"], told["task"]) == (False, "started", "late")
+    assert told["error"] == f"it was stopped meanwhile, by {event['cause'].partition(' by ')[2]}"
+    assert p.task("late")["run"] is None
+
+
+def test_a_restart_of_what_was_stopped_before_it_ran_again_has_failed(project, beside):
+    p = project(SLOW).serve()
+    run = p.wait("slow", "running")["run"]
+    ask = beside(p)
+    restart = ask("restart", tasks=["slow"])
+    p.wait("slow", "stopping")
+    stop = ask("stop", tasks=["slow"])
+    p.wait("slow", lambda slow: slow["manual_stop"])
+    go(p)
+    assert "it was stopped meanwhile, by user:" in failure(restart)["error"]
+    assert stop.result(20)["results"][0]["ok"]
+    assert (p.task("slow")["state"], p.task("slow")["run"]) == ("stopped", run)
+
+
+def test_a_start_that_the_end_of_the_project_overtakes_has_failed(project, beside):
+    p = project(STARTS_LATE + SLOW).serve()
+    p.wait("slow", "running")
+    ask = beside(p)
+    start = ask("start", tasks=["late"])
+    p.wait("late", "starting")
+    down = ask("down")
+    assert "it was stopped meanwhile, by user:" in failure(start)["error"]
+    go(p)
+    down.result(20)
+
+
+def test_what_ran_was_started_however_soon_it_was_stopped_or_done(project, beside):
+    p = project("""
+        [tasks.once]
+        command = "true"
+        restart_policy = "no"
+        auto_start = false
+        [tasks.brief]
+        command = "exec sleep 618"
+        auto_start = false
+        [tasks.late]
+        command = "exec sleep 619"
+        auto_start = false
+        hooks.before_start = "until test -e go; do sleep 0.02; done"
+        """).serve()
+    start = beside(p)("start", tasks=["once", "brief", "late"])
+    p.wait("brief", "running")
+    p.wait("once", "done")
+    p.call("stop", tasks=["brief"])
+    go(p)
+    assert [one["ok"] for one in start.result(20)["results"]] == [True, True, True]
