@@ -104,7 +104,7 @@ def reload(call: Call) -> int:
 def down(call: Call) -> int:
     """Stop everything, the supervisor included; returns when it is gone.
 
-    What a killed supervisor left running is stopped, too, by another one that is started for it.
+    What a killed supervisor left is stopped and removed, too, by another one that is started for it.
     """
     here = place.find(call)
     try:
@@ -129,13 +129,32 @@ def down(call: Call) -> int:
 
 
 def _take_charge_of_what_is_left(here: place.Place, nobody: NoSupervisor) -> None:
-    """Start a supervisor for tasks that go on without one; if there are none, nobody is needed: raise that."""
+    """Start a supervisor for tasks or a session that are left without one; where nothing is left, raise `nobody`.
+
+    Also for the session alone: it knows which panes are ours, and that the project's next start is a fresh one.
+    """
     from paneview.cli.launch import start_supervisor  # noqa: PLC0415
     from paneview.cli.offline import stored_status  # noqa: PLC0415
 
-    if not stored_status(here.file, here.folder)["active_tasks"]:
+    if not stored_status(here.file, here.folder)["active_tasks"] and not _has_session(here):
         raise nobody
     start_supervisor(here, idle=True)
+
+
+def _has_session(here: place.Place) -> bool:
+    """Whether the project's tmux session is there."""
+    from pathlib import Path  # noqa: PLC0415
+
+    from paneview.config import paths  # noqa: PLC0415
+    from paneview.config.load import load_project  # noqa: PLC0415
+    from paneview.tmux.errors import SessionTaken, TmuxMissing  # noqa: PLC0415
+    from paneview.tmux.launch import find_session  # noqa: PLC0415
+
+    project = load_project(Path(here.file), os.environ)
+    try:
+        return find_session(project.name, project.tmux.socket, paths.project_key(project.file)) is not None
+    except (SessionTaken, TmuxMissing):
+        return False
 
 
 def _watch(pid: int) -> Callable[[], bool]:

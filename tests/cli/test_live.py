@@ -340,6 +340,24 @@ def test_what_a_killed_supervisor_left_can_be_taken_down(live: Path) -> None:
     assert run("down", cwd=live).status == 3
 
 
+def test_the_session_that_a_killed_supervisor_left_is_taken_down_though_nothing_runs(
+    live: Path, sandbox: Sandbox
+) -> None:
+    supervise(live)
+    ask(live, "start", "db")
+    ask(live, "stop")
+    pid = ask(live, "status")["supervisor"]["pid"]
+    os.kill(pid, signal.SIGKILL)
+    wait_until(lambda: not alive(pid))
+    sandbox.tmux("new-session", "-d", "-s", "another")
+    assert "demo" in sandbox.tmux("list-sessions", "-F", "#{session_name}").split()
+    assert ask(live, "down")["ok"]
+    assert sandbox.tmux("list-sessions", "-F", "#{session_name}") == "another"
+    sandbox.tmux("rename-session", "-t", "=another", "demo")
+    assert run("down", cwd=live).status == 3
+    assert sandbox.tmux("list-sessions", "-F", "#{session_name}") == "demo", "it is not ours"
+
+
 def gone_pid() -> int:
     with subprocess.Popen(["true"]) as process:
         return process.pid
