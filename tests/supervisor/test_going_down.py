@@ -9,6 +9,8 @@ from typing import Any
 import pytest
 
 from paneview.control.errors import ControlError
+from paneview.rules.states import Phase, Stop, TaskState
+from paneview.supervisor.supervisor import Supervisor
 from tests.supervisor.project import Project, Reply
 
 # Its run ends with the signal; its stop lasts until there is a file "go".
@@ -121,6 +123,42 @@ def test_a_down_that_is_refused_lets_starts_in_again(project, beside):
     p.wait("new", "running")
     assert p.call("start", tasks=["byhand"])["results"][0]["ok"]
     p.call("kill", tasks=["slow"])
+
+
+class Unit:
+    """As much of a unit and its surroundings as a stop sees: it ends at once, and ``then`` follows."""
+
+    def __init__(self, phase: Phase, then: Callable[[], None] = lambda: None) -> None:
+        self.state = TaskState(phase=phase)
+        self.then = then
+        self.depends_on: tuple[str, ...] = ()
+        self.task = self.strays = self
+
+    def feed(self, event: Stop) -> None:
+        if self.state.phase.active:
+            self.state = TaskState(phase=Phase.STOPPED, reason=event.by)
+            self.then()
+
+    async def until(self, _settled: object) -> TaskState:
+        return self.state
+
+    async def gone(self) -> None: ...
+
+
+async def test_what_runs_again_against_all_expectation_is_stopped_again():
+    late = Unit(Phase.IDLE)
+
+    def slip_in() -> None:
+        late.state = TaskState(phase=Phase.RUNNING)
+
+    first = Unit(Phase.RUNNING, slip_in)
+    late.name, first.name = "late", "first"
+    supervisor = Supervisor(None, first)
+    supervisor.units = {"first": first, "late": late}  # which are stopped from the last to the first
+    supervisor._regraph()
+    assert await supervisor.down("me") == {}
+    assert late.state == first.state == TaskState(phase=Phase.STOPPED, reason="me")
+    assert supervisor.going_down, "it is about to end"
 
 
 HELD = "hooks.after_stop = 'until test -e {}; do sleep 0.02; done'"
