@@ -47,10 +47,12 @@ def state_home() -> str:
 def project_key(file: str | os.PathLike[str]) -> str:
     """A short hash that tells this configuration file, with this state home, from every other on the machine.
 
-    The home is part of it: two supervisors with one file and two homes must never take the processes of one for
-    left-overs of the other.
+    The file is where it stands: its folder's links are followed, its own is not. A link that is pointed elsewhere, or
+    gives way to a file, is the same project, whose supervisor goes on. The home is part of it: two supervisors with
+    one file and two homes must never take the processes of one for left-overs of the other.
     """
-    place = os.path.realpath(file) + "\0" + os.path.realpath(state_home())
+    folder, name = os.path.split(os.path.abspath(file))
+    place = os.path.join(os.path.realpath(folder), name) + "\0" + os.path.realpath(state_home())
     return str(sha256(os.fsencode(place)).hexdigest()[:KEY_LENGTH])
 
 

@@ -14,6 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from paneview.config import paths
 from paneview.config.discover import find_file
 from paneview.config.envfile import read_env_file
 from paneview.config.errors import ConfigError
@@ -174,6 +175,18 @@ class TestDiscovery:
         (tmp_path / "paneview.toml").symlink_to("real.toml")
         monkeypatch.chdir(tmp_path)
         assert find_file(Path()) == tmp_path / "paneview.toml"
+
+    def test_a_project_is_its_folder_and_the_file_s_name_wherever_that_points(self, tmp_path: Path) -> None:
+        real, other = tmp_path / "real.toml", tmp_path / "way-in"
+        other.symlink_to(tmp_path)
+        link = tmp_path / "paneview.toml"
+        link.symlink_to(real)
+        key = paths.project_key(link)
+        assert paths.project_key(other / link.name) == key
+        assert paths.project_key(real) != key
+        link.unlink()
+        link.touch()
+        assert paths.project_key(link) == key
 
 
 class TestSecrets:

@@ -74,6 +74,32 @@ def test_a_change_of_the_file_is_noticed_and_a_comment_restarts_nothing(project)
     assert {name: p.task(name)["run"] for name in runs} == runs
 
 
+def test_a_file_that_is_a_link_stays_the_same_project_wherever_it_points(project):
+    p = project(THREE)
+    (p.folder / "one.toml").write_text(p.file.read_text())
+    (p.folder / "two.toml").write_text(p.file.read_text().replace("601", "611"))
+    (p.folder / "renamed.toml").write_text(p.file.read_text().replace('"proj"', '"other"'))
+    _relink(p.file, "one.toml")
+    p.serve()
+    pid = p.wait("edited", "running")["pid"]
+    _relink(p.file, "two.toml")
+    wait_until(lambda: "611" in p.task("edited")["command"])  # it is noticed as any other change
+    assert p.wait("edited", "running")["pid"] != pid
+    _relink(p.file, "renamed.toml")
+    with pytest.raises(ControlError, match="name and .tmux. cannot change"):
+        p.call("reload")
+    assert p.call("hello")["session"] == "proj", "and it is still found"
+    p.file.unlink()
+    p.write(THREE)  # as `sed -i` does: a file in the link's place
+    assert p.call("reload")["changed"] == ["edited"]
+
+
+def _relink(link, target):
+    draft = link.with_name("draft")
+    draft.symlink_to(target)
+    draft.rename(link)
+
+
 def test_what_is_changed_while_the_hooks_before_a_start_run_is_what_runs(project):
     text = """
         [tasks.t]
