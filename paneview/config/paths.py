@@ -2,7 +2,8 @@
 
 The folder is ``<state home>/<name>-<key>``; the key is a short hash of the real path of the file's folder and the
 file's name in it, so two checkouts of one project never meet, and the folder is found again without reading the file
-(its name may have changed since). `locate` does the work with plain strings; it is what the command line's fast path imports.
+(its name may have changed since). `locate` does the work with plain strings; it is what the command line's fast path
+imports.
 """
 
 from __future__ import annotations

@@ -110,3 +110,22 @@ def also_started(names: Iterable[str], graph: Graph, states: Mapping[str, TaskSt
             and not states[other].phase.active
         )
     return [name for name in order(graph) if name in wanted]
+
+
+_CAN_BEGIN = frozenset({Phase.IDLE, Phase.STOPPED, Phase.FAILED})
+
+
+def brought_along(names: Iterable[str], graph: Graph, states: Mapping[str, TaskState]) -> list[str]:
+    """What has to start beside ``names``, since they would wait for it for ever, dependencies first.
+
+    What a person keeps stopped is left so, and what only that depends on.
+    """
+    asked = set(names)
+    free = {
+        name: tuple(need for need in needs if _can_begin(states[need[0]])) for name, needs in graph.items()
+    }
+    return [name for name in also_started(asked, free, states) if name not in asked]
+
+
+def _can_begin(state: TaskState) -> bool:
+    return state.phase in _CAN_BEGIN and not state.manual_stop

@@ -20,6 +20,7 @@ from paneview.config.errors import ConfigError
 from paneview.config.models import Project
 from paneview.config.secrets import Masker
 from paneview.control.server import ControlServer
+from paneview.rules import graph
 from paneview.rules.states import Phase, Restart, Start, TaskState
 from paneview.store.database import StoreError
 from paneview.store.ingest import LogIngest
@@ -230,9 +231,11 @@ class Host:
         names = self.supervisor.start_names(None, deps=True)
         if fresh:
             self.journal.note_session("session_started", names, "supervisor")
+        else:
+            names = [name for name in names if name not in states]
+            names += graph.brought_along(names, self.supervisor.graph, self.supervisor.states)
         for name in names:
-            if fresh or name not in states:
-                self.supervisor.unit(name).feed(Start("supervisor"))
+            self.supervisor.unit(name).feed(Start("supervisor"))
 
     def _replace_outdated(self) -> None:
         """A file that was changed while no supervisor lived is taken over as it is at any other time."""

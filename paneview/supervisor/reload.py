@@ -1,7 +1,8 @@
 """Changing the project while it runs: reading its file again, and running another number of replicas.
 
 A file that does not load changes nothing, and is told. Of one that loads, only tasks whose process would be another
-one (command, folder, environment) get a new run; everything else takes effect on the run that is there.
+one (command, folder, environment) get a new run; everything else takes effect on the run that is there. What begins
+brings along what it depends on, as any start does, but for what a person keeps stopped.
 
 A hook may refuse the stop that a change asks for. Then that run goes on and the task stays known, also one that the
 file no longer has; all else is applied, and the next reload tries again.
@@ -19,10 +20,12 @@ from paneview.config.edit import replace_task, task_text
 from paneview.config.errors import ConfigError, Problem
 from paneview.config.models import MOST_REPLICAS, Project, Task
 from paneview.control.errors import ControlError
+from paneview.rules import graph
 from paneview.rules.states import Emit, Phase
 from paneview.supervisor.journal import Journal
 from paneview.supervisor.scaling import ScaledTasks, load_scaled, outvoted
 from paneview.supervisor.supervisor import Refused, Supervisor, at_rest
+from paneview.supervisor.unit import Unit
 
 Reply = dict[str, Any]
 
@@ -140,6 +143,9 @@ class Reloader:
             self._journal.note("config_reloaded", "; ".join(words) or "settings changed", by=by, **summary)
         restarting = [name for name in changed if supervisor.units[name].state.phase in _RUNS]
         starting = [name for name in added if new.auto_start and _starts_itself(new.tasks[name])]
+        waiting = [name for name in same if _waits_for_others(supervisor.units[name], old.tasks[name])]
+        beginning = [*restarting, *starting, *waiting]
+        starting += graph.brought_along(beginning, supervisor.graph, supervisor.states)
         unmoved, _ = await asyncio.gather(supervisor.restart(restarting, by), supervisor.start(starting, by))
         for name, why in (refused | unmoved).items():
             self._journal.note_task(name, supervisor.units[name].state.run, "change_refused", why)
@@ -177,6 +183,11 @@ def _all_done(reply: Reply) -> Reply:
     ]
     message = f"{told}. `paneview kill {' '.join(refused)}` ends it, then `paneview reload` again"
     raise ControlError(message, "failed", results=results)
+
+
+def _waits_for_others(unit: Unit, before: Task) -> bool:
+    """Whether it is to start, or to start again, and needs other tasks for that than it did."""
+    return unit.state.phase in (Phase.WAITING, Phase.BACKOFF) and unit.task.depends_on != before.depends_on
 
 
 def _starts_itself(task: Task) -> bool:

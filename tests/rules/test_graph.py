@@ -50,6 +50,23 @@ def test_a_start_pulls_in_exactly_what_is_missing(needs, data):
             assert covered or graph.satisfied(states[other], condition)
 
 
+def test_an_edit_brings_along_what_is_missing_but_for_what_a_person_keeps_stopped():
+    needs: graph.Graph = {
+        "app": (("db", "healthy"), ("cache", "healthy")), "db": (("disk", "started"),), "disk": (), "cache": ()
+    }  # fmt: skip
+    kept = TaskState(phase=Phase.STOPPED, manual_stop=True)
+    backoff = TaskState(phase=Phase.BACKOFF, attempt=1)
+    for db, cache, along in (
+        (IDLE, IDLE, {"db", "disk", "cache"}),
+        (FAILED, READY, {"db", "disk"}),
+        (kept, FAILED, {"cache"}),
+        (TaskState(manual_stop=True), RUNNING, set()),
+        (backoff, DONE, set()),
+    ):
+        states = {"app": IDLE, "disk": IDLE, "db": db, "cache": cache}
+        assert set(graph.brought_along(["app"], needs, states)) == along
+
+
 def test_conditions():
     for state, started, healthy, completed in (
         (IDLE, False, False, False),

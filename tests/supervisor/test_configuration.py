@@ -74,6 +74,65 @@ def test_a_change_of_the_file_is_noticed_and_a_comment_restarts_nothing(project)
     assert {name: p.task(name)["run"] for name in runs} == runs
 
 
+BY_HAND = """
+    [tasks.db]
+    command = "exec sleep 600"
+    auto_start = false
+    [tasks.prepare]
+    command = "exec sleep 601"
+    auto_start = false
+    [tasks.edited]
+    command = "exec sleep 602"
+"""
+
+
+def test_what_an_edit_starts_brings_along_what_it_depends_on(project):
+    p = project(BY_HAND).serve()
+    before = p.wait("edited", "running")["run"]
+    added = '[tasks.app]\ncommand = "exec sleep 603"\ndepends_on = ["db"]\n'
+    p.write(BY_HAND + added)
+    assert p.call("reload")["added"] == ["app"]
+    p.wait("app", "running")
+    assert p.task("db")["state"] == "running"
+    assert p.task("prepare")["state"] == "idle"
+    p.write(BY_HAND.replace("602", '612"\ndepends_on = ["prepare"]#') + added)
+    p.call("reload")
+    assert p.wait("edited", "running")["run"] > before
+    assert p.task("prepare")["state"] == "running"
+
+
+def test_what_waits_and_needs_another_task_after_an_edit_has_that_started(project):
+    waits = '[tasks.app]\ncommand = "exec sleep 603"\ndepends_on = ["{}"]\n'
+    p = project(BY_HAND + waits.format("db")).serve()
+    p.wait("app", "running")
+    p.call("stop", tasks=["app", "db"])
+    p.call("start", tasks=["app"], deps=False)
+    assert p.task("app")["state"] == "waiting"
+    p.write(BY_HAND + waits.format("prepare"))
+    p.call("reload")
+    p.wait("app", "running")
+    assert p.task("db")["state"] == "stopped"
+
+
+def test_an_edit_starts_nothing_that_a_person_keeps_stopped(project):
+    p = project(BY_HAND).serve()
+    p.call("start", tasks=["db"], deps=True)
+    p.call("stop", tasks=["db"])
+    p.write(BY_HAND + '[tasks.app]\ncommand = "exec sleep 603"\ndepends_on = ["db"]\n')
+    p.call("reload")
+    assert (p.task("app")["state"], p.task("app")["reason"]) == ("waiting", "waits: db is stopped")
+    assert p.task("db")["state"] == "stopped"
+
+
+def test_what_the_file_gained_meanwhile_brings_along_what_it_depends_on(project):
+    p = project(BY_HAND).serve()
+    p.wait("edited", "running")
+    p.end_supervisor()
+    p.write(BY_HAND + '[tasks.app]\ncommand = "exec sleep 603"\ndepends_on = ["db"]\n')
+    p.serve().wait("app", "running")
+    assert (p.task("db")["state"], p.task("prepare")["state"]) == ("running", "idle")
+
+
 def test_a_file_that_is_a_link_stays_the_same_project_wherever_it_points(project):
     p = project(THREE)
     (p.folder / "one.toml").write_text(p.file.read_text())
@@ -86,7 +145,7 @@ def test_a_file_that_is_a_link_stays_the_same_project_wherever_it_points(project
     wait_until(lambda: "611" in p.task("edited")["command"])  # it is noticed as any other change
     assert p.wait("edited", "running")["pid"] != pid
     _relink(p.file, "renamed.toml")
-    with pytest.raises(ControlError, match="name and .tmux. cannot change"):
+    with pytest.raises(ControlError, match=r"name and \[tmux\] cannot change"):
         p.call("reload")
     assert p.call("hello")["session"] == "proj", "and it is still found"
     p.file.unlink()
