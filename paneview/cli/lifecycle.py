@@ -93,7 +93,7 @@ def reload(call: Call) -> int:
         print_json({"ok": True, "action": "reloaded", **reply})
         return 0
     changes = [
-        f"{what}: {', '.join(clean(name) for name in names)}"
+        f"{what.replace('_', ' ')}: {', '.join(clean(name) for name in names)}"
         for what, names in reply.items()
         if isinstance(names, list) and names
     ]

@@ -226,6 +226,11 @@ class Changed(Success):
     added: list[str]
     removed: list[str]
     changed: list[str]
+    """Tasks whose process is another one now: command, folder or environment."""
+    settings: list[str]
+    """Other tasks of which anything else is said now; it holds for the runs that are there."""
+    project_settings: list[str]
+    """Keys and tables of the file that say something else of the project as a whole."""
     restarted: list[str]
 
 

@@ -16,6 +16,7 @@ from typing import Any
 
 from msgspec.structs import replace
 
+from paneview.config.changes import project_settings, treated_otherwise
 from paneview.config.edit import replace_task, task_text
 from paneview.config.errors import ConfigError, Problem
 from paneview.config.models import MOST_REPLICAS, Project, Task
@@ -137,10 +138,13 @@ class Reloader:
             supervisor.add(new.tasks[name])
         supervisor.reshape(new)
         self._applied(new, self._scaled)
-        summary = {"added": added, "removed": removed, "changed": changed}
-        if added or removed or old != new:
-            words = [f"{kind}: {', '.join(names)}" for kind, names in summary.items() if names]
-            self._journal.note("config_reloaded", "; ".join(words) or "settings changed", by=by, **summary)
+        adjusted = [name for name in treated_otherwise(old.tasks, new.tasks) if name not in changed]
+        about = {"settings": adjusted, "project_settings": project_settings(old, new)}
+        summary = {"added": added, "removed": removed, "changed": changed, **about}
+        if words := [
+            f"{kind.replace('_', ' ')}: {', '.join(names)}" for kind, names in summary.items() if names
+        ]:
+            self._journal.note("config_reloaded", "; ".join(words), by=by, **summary)
         restarting = [name for name in changed if supervisor.units[name].state.phase in _RUNS]
         starting = [name for name in added if new.auto_start and _starts_itself(new.tasks[name])]
         waiting = [name for name in same if _waits_for_others(supervisor.units[name], old.tasks[name])]

@@ -151,6 +151,16 @@ def test_every_command_prints_its_shape(live: Path) -> None:
     typed("stop", status=3)
 
 
+def test_a_reload_names_what_has_other_settings(live: Path) -> None:
+    supervise(live)
+    file = live / "paneview.toml"
+    file.write_text(file.read_text().replace("auto_start = false", "auto_start = false\nrestart_backoff = 1"))
+    assert run("reload", cwd=live).out == "reloaded; settings: job\n"
+    file.write_text("auto_start = false\n" + file.read_text() + '[hooks]\nafter_stop = "true"\n')
+    assert ask(live, "reload")["project_settings"] == ["auto_start", "hooks"]
+    assert run("reload", cwd=live).out == "reloaded; nothing changed\n"
+
+
 def test_failures_print_their_shape(live: Path) -> None:
     supervise(live)
     ask(live, "daemon")

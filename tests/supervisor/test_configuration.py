@@ -74,6 +74,36 @@ def test_a_change_of_the_file_is_noticed_and_a_comment_restarts_nothing(project)
     assert {name: p.task(name)["run"] for name in runs} == runs
 
 
+SETTINGS = """
+    [tasks.db]
+    command = "exec sleep 600"
+    replicas = {}
+    {}
+    [tasks.app]
+    command = "exec sleep 601"
+    depends_on = ["db"]
+"""
+
+
+def test_an_edit_of_settings_alone_is_told_by_what_it_concerns(project):
+    p = project(SETTINGS.format(1, "")).serve()
+    pid = p.wait("app", "running")["pid"]
+    p.write(SETTINGS.format(2, "") + "\n    [queue]\n    max_attempts = 4\n")
+    reply = p.call("reload")
+    assert (reply["added"], reply["settings"], reply["project_settings"]) == (["db.2"], [], ["queue"])
+    for edit in ('restart_policy = "always"', "restart_backoff = 1", 'health_check = "true"', "port = 65001"):
+        p.write(SETTINGS.format(2, edit))
+        reply = p.call("reload")
+        assert (reply["settings"], reply["changed"], reply["restarted"]) == (["db.1", "db.2"], [], [])
+        assert p.events("config_reloaded")[-1]["cause"].startswith("settings: db.1, db.2")
+    p.write(SETTINGS.format(2, edit).replace('["db"]', "[]"))
+    assert p.call("reload")["settings"] == ["app"]
+    told = len(p.events("config_reloaded"))
+    assert p.call("reload")["settings"] == []
+    assert len(p.events("config_reloaded")) == told
+    assert p.task("app")["pid"] == pid
+
+
 BY_HAND = """
     [tasks.db]
     command = "exec sleep 600"

@@ -1,0 +1,38 @@
+"""What an edit of the file changed besides processes: the tasks it treats otherwise, and the project's own settings.
+
+In the words of the file, for those who are told of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from msgspec.structs import fields, replace
+
+from paneview.config.models import Project, Task
+
+_NOT_SETTINGS = {"name", "file", "root", "tasks", "agents", "secret_values"}
+_IN_THE_FILE = {"has_queue": "queue", "secret_patterns": "secrets"}
+
+
+def treated_otherwise(old: Mapping[str, Task], new: Mapping[str, Task]) -> list[str]:
+    """The tasks of both about which the file says something else now, whatever that is."""
+    return [name for name in new if name in old and _said(old, name) != _said(new, name)]
+
+
+def _said(tasks: Mapping[str, Task], name: str) -> Task:
+    """The task with what it depends on as it is written: another number of replicas is no change of that."""
+    task = tasks[name]
+    needs = [replace(need, task=tasks[need.task].base_name) for need in task.depends_on]
+    return replace(task, depends_on=tuple(dict.fromkeys(needs)), written="")
+
+
+def project_settings(old: Project, new: Project) -> list[str]:
+    """The settings of the project as a whole that differ: keys and tables of the file."""
+    pairs = [
+        (_IN_THE_FILE.get(field.name, field.name), getattr(old, field.name), getattr(new, field.name))
+        for field in fields(Project)
+        if field.name not in _NOT_SETTINGS
+    ]
+    pairs += [(name, getattr(old.agents, name), getattr(new.agents, name)) for name in ("runners", "roles")]
+    return list(dict.fromkeys(name for name, before, now in pairs if before != now))
