@@ -91,7 +91,12 @@ def test_an_edit_of_settings_alone_is_told_by_what_it_concerns(project):
     p.write(SETTINGS.format(2, "") + "\n    [queue]\n    max_attempts = 4\n")
     reply = p.call("reload")
     assert (reply["added"], reply["settings"], reply["project_settings"]) == (["db.2"], [], ["queue"])
-    for edit in ('restart_policy = "always"', "restart_backoff = 1", 'health_check = "true"', "port = 65001"):
+    for edit in (
+        'restart_policy = "always"',
+        "restart_backoff = 1",
+        'health_check = "true"',
+        "stop_grace_period = 3",
+    ):
         p.write(SETTINGS.format(2, edit))
         reply = p.call("reload")
         assert (reply["settings"], reply["changed"], reply["restarted"]) == (["db.1", "db.2"], [], [])
