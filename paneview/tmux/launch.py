@@ -16,7 +16,7 @@ from pathlib import Path
 
 from paneview.tmux.errors import SessionTaken, TmuxError, TmuxMissing, TmuxSilent, TmuxTooOld
 from paneview.tmux.quote import command, literal_format
-from paneview.tmux.server import tmux_argv, tmux_env
+from paneview.tmux.server import socket_source, tmux_argv, tmux_env
 
 MINIMUM = "3.2a"
 HUB_WINDOW = "paneview"
@@ -24,6 +24,8 @@ WIDTH, HEIGHT = 200, 50
 PROJECT_OPTION = "@paneview_project"
 _INSTALL = "apt-get install tmux / brew install tmux"
 _TIMEOUT = 30  # seconds; a tmux process takes 3 ms
+_CREATED = "#{session_id} #{pid} #{window_id} #{pane_id}"
+_UNMADE = re.compile(r"error creating (.+) \((.+)\)$", re.MULTILINE)
 _ATTEMPTS = 3  # to open a window in a session that is there
 # Ours to set in each pane, or tmux's own, or true only of the terminal that the caller sits at.
 PRIVATE = frozenset(
@@ -118,9 +120,15 @@ def run_tmux(socket: str | None, *arguments: str, script: str | None = None) -> 
             f"the tmux server has not answered for {_TIMEOUT} s: it is stopped or overloaded"
         ) from None
     output = done.stdout.decode("utf-8", "replace").rstrip("\n")
+    told = done.stderr.decode("utf-8", "replace").strip()
+    # That it has no server, and can start none, tmux only says: its status is 0.
+    if unmade := _UNMADE.match(told):
+        raise TmuxError(
+            f"tmux cannot make its socket {unmade[1]}, which {socket_source(socket)}: {unmade[2]}"
+        )
     if done.returncode:
         # Errors of a sourced script begin with its name and line, which mean nothing to the reader.
-        text = re.sub(r"^-:\d+: ", "", done.stderr.decode("utf-8", "replace").strip() or output)
+        text = re.sub(r"^-:\d+: ", "", told or output)
         raise TmuxError(text.replace("\n", "; ") or f"tmux exited with {done.returncode}", [output])
     return output
 
@@ -177,7 +185,12 @@ def ensure_session(
         if "duplicate session" in str(error) and (found := find_session(name, socket, project_key)):
             return found
         raise
-    session_id, pid, window_id, pane_id = answer.split("\n", 1)[0].split()
+    words = answer.split("\n", 1)[0].split()
+    if len(words) != len(_CREATED.split()):
+        raise TmuxError(
+            f"tmux did not tell of the session '{name}' that it was to make: {answer or 'no word'}"
+        )
+    session_id, pid, window_id, pane_id = words
     # Whatever else is in a session this young was put there by hooks of the user's.
     run_tmux(socket, "kill-window", "-a", "-t", window_id, ";", "kill-pane", "-a", "-t", pane_id)
     return SessionRef(session_id, int(pid), created=True)
@@ -278,7 +291,7 @@ def _creation(
     hub: Sequence[str],
     stale: Sequence[str],
 ) -> str:
-    make = ["new-session", "-d", "-P", "-F", "#{session_id} #{pid} #{window_id} #{pane_id}"]
+    make = ["new-session", "-d", "-P", "-F", _CREATED]
     make += [
         "-s",
         name,

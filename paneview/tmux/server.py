@@ -23,6 +23,13 @@ def tmux_argv(socket: str | None, *arguments: str) -> list[str]:
     return ["tmux", "-u", "-S" if "/" in chosen else "-L", chosen, *arguments]
 
 
+def socket_source(socket: str | None) -> str:
+    """Who says which socket it is, as the end of a sentence."""
+    if os.environ.get(SOCKET_VARIABLE):
+        return f"{SOCKET_VARIABLE} names"
+    return "[tmux] socket in the file names" if socket else "is tmux's own choice (TMUX_TMPDIR moves it)"
+
+
 def exactly(path: str) -> tuple[str, str]:
     """First ``arguments`` for `tmux_argv` that lead to the server at this socket, whatever it has chosen: for a pane of
     which that server was noted. tmux takes the last socket that it is given.

@@ -167,6 +167,23 @@ def test_refusals_are_one_line(tmux_socket: str, folder: Path) -> None:
     assert str(caught.value) == "unknown command: no-such-command"
 
 
+@pytest.mark.parametrize(("by", "names"), [("env", "PANEVIEW_TMUX_SOCKET"), ("file", r"\[tmux\] socket")])
+def test_a_socket_that_cannot_be_made_is_told(
+    by: str, names: str, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    socket = str(folder / "missing" / "s")
+    if by == "env":
+        monkeypatch.setenv("PANEVIEW_TMUX_SOCKET", socket)
+    else:
+        monkeypatch.delenv("PANEVIEW_TMUX_SOCKET", raising=False)
+    assert launch.find_session(NAME, socket, KEY) is None
+    wanted = f"{socket}, which {names}.*: No such file or directory$"
+    with pytest.raises(TmuxError, match=wanted):
+        launch.start_window(NAME, HUB, socket=socket, project_key=KEY, environ=os.environ, cwd=folder)
+    with pytest.raises(TmuxError, match=wanted):
+        launch.run_tmux(socket, "new-session", "-d")
+
+
 def test_variables_of_the_server_are_hidden(sandbox: Sandbox, tmux_socket: str, folder: Path) -> None:
     """The server keeps the environment of whoever started it, perhaps another project's."""
     environ = {**os.environ, "STALE": "x\nMORE=y", "COLUMNS": "33"}
