@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from paneview.agents.model import RunOutcome, RunStatus, Tokens
@@ -372,6 +372,7 @@ VALUES = st.recursive(
 EVENTS = st.dictionaries(KEYS, VALUES, max_size=8).map(json.dumps)
 
 
+@settings(max_examples=60)
 @given(
     lines=st.lists(EVENTS | st.text(max_size=60), max_size=12),
     code=st.none() | st.integers(-64, 255),

@@ -212,7 +212,7 @@ def test_following_shows_a_prompt_once_and_then_what_follows_it(project: Path, s
 
 
 def test_a_flood_is_followed_without_loss(project: Path, store: Store) -> None:
-    count = 30_000
+    count = 15_000
     store.write(1, "web", b"old\n")
     with subprocess.Popen(
         [*COMMAND, "logs", "web", "-f"], cwd=project, stdout=subprocess.PIPE, text=True
@@ -237,6 +237,6 @@ def test_memory_does_not_grow_with_the_result(project: Path, store: Store) -> No
 
     store.write(1, "web", b"x\n")
     few = kilobytes()
-    store.write(2, "web", b"".join(b"%d %s\n" % (number, b"x" * 190) for number in range(80_000)))  # 16 MB
+    store.write(2, "web", b"".join(b"%d %s\n" % (number, b"x" * 190) for number in range(50_000)))  # 10 MB
     assert kilobytes() < few + 8_000
     assert kilobytes("--json") < few + 8_000

@@ -160,7 +160,7 @@ def test_processes_that_come_and_go_meanwhile(source: Backend) -> None:
     for thread in threads:
         thread.start()
     try:
-        for _ in range(20):
+        for _ in range(8):
             table = ProcessTable.read(source)
             assert os.getpid() in table.rows
             table.marked("none-")

@@ -193,6 +193,7 @@ def test_kills_leave_each_line_once(logs_db: Path, spool: Path, tmp_path: Path) 
             while time.monotonic() < deadline:
                 pipe.write(b"".join(b"%d\n" % n for n in range(number, number + 40)))
                 number += 40
+                time.sleep(0.0005)  # more lines would show nothing more
             os.kill(child.pid, signal.SIGKILL)
             child.wait()
             child.stdout.close()
