@@ -82,8 +82,8 @@ class Storing:
             self._writer.add(task, stream.run, NOTE, told.encode(), When.at(wall))
         taken = stream.take(stream.read(stop), everything=everything or over)
         finished = over and not taken.more and not taken.rest
-        if taken.data:
-            self._writer.add(task, stream.run, stream.segment, taken.data, stream.when(len(taken.data), wall))
+        for data, when in stream.times(taken.data, wall) if taken.data else ():
+            self._writer.add(task, stream.run, stream.segment, data, when)
         if finished or (taken.key, taken.offset) != (stream.key, stream.offset):
             self._writer.set_position(stream.run, taken.key, taken.offset, taken.segment, finished=finished)
         return Step(stream, taken, finished)

@@ -196,17 +196,24 @@ class Stream(Struct):
         stored = data if size == len(data) else data[:size]
         return Taken(stored, key, offset, self.segment + gap, rest, more, more or block.cut)
 
-    def when(self, size: int, wall: float) -> When:
-        """The times of the next `size` bytes."""
-        if self.backlog is not None:
-            share = self.backlog.take(size)
-            if self.backlog.remaining <= 0:
-                self.backlog = None
-            return share
-        marks = [mark for mark in self.marks if mark[0] < size]
-        if self.seen < size:
+    def times(self, data: bytes, wall: float) -> list[tuple[bytes, When]]:
+        """The next bytes in stretches, each with its times: a backlog's lines, and what came after it."""
+        if self.backlog is None:
+            return [(data, self._marked(0, len(data), wall))]
+        last = self.backlog.remaining - 1
+        size = len(data) if last >= len(data) else data.find(b"\n", max(last, 0)) + 1 or len(data)
+        stretches = [(data[:size], self.backlog.take(size))]
+        if self.backlog.remaining <= 0:
+            self.backlog = None
+        if size < len(data):
+            stretches.append((data[size:], self._marked(size, len(data), wall)))
+        return stretches
+
+    def _marked(self, begin: int, end: int, wall: float) -> When:
+        marks = [mark for mark in self.marks if mark[0] < end]
+        if self.seen < end:
             marks.append((self.seen, wall))
-        return When(tuple(marks))
+        return When(tuple(marks)).piece(begin, end, end)
 
     def stored(self, taken: Taken, now: float, wall: float) -> None:
         """The taken bytes are durable: move on, and drop files that hold nothing else."""

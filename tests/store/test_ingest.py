@@ -236,6 +236,23 @@ def test_bytes_behind_a_finished_run_are_taken_in_by_the_next_start(
     assert not list(spool.iterdir())
 
 
+def test_what_comes_right_after_a_backlog_has_its_own_time(
+    ingest: LogIngest, reader: LogReader, spool: Path
+) -> None:
+    heads: list[Heads] = []
+    ingest.on_progress(lambda ends: heads.append(dict(ends)))
+    with Pipe(spool, 1) as pipe:
+        pipe.write(b"before it was attached\n")
+        ingest.attach(1, "web", EVERYTHING)
+        wait_until(lambda: heads == [{"web": 1}])
+        begin = time.time()
+        wait_until(lambda: time.time() > begin + 0.1)
+        pipe.write(b"a tenth later\n")
+        wait_until(lambda: stored(reader, 2))
+    first, second = read_all(reader, "web")
+    assert first.ts <= begin < begin + 0.09 < second.ts
+
+
 def test_times_of_what_came_meanwhile_are_bracketed(logs_db: Path, spool: Path, reader: LogReader) -> None:
     ingest = LogIngest(logs_db, spool)
     ingest.start()
