@@ -3,7 +3,7 @@
 Lines are read from the store, as those of the past are, so nothing is lost or shown twice between the two, and
 restarts and rotations are nothing special. What says that there is something to read is the supervisor (its ``heads``
 push), or the spool folder while none runs; both are hints only, and a look every quarter of a second makes up for a
-missed one.
+missed one. When a line came that is not stored yet, the supervisor knows best, and is asked.
 
 A line that has no newline yet, such as a prompt, is shown once it has stayed the same for a moment; when it goes on
 later, what was added is shown.
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 LOOK_EVERY = 0.25  # seconds
 SETTLED = 0.3  # seconds after which a line without newline is shown
 RECONNECT_EVERY = 1.0
+MOST_TIMED = 1_000  # lines of one task whose times are asked for; more in one look are a flood
 BATCH = 5_000  # lines of one task at a time
 
 
@@ -129,6 +130,31 @@ class Hints:
         elif self._watch:
             self._watch.changed()
 
+    def timed(self, lines: list[Line]) -> list[Line]:
+        """The lines with the times that the supervisor knows, for those that can be told but roughly from here."""
+        rough: dict[str, int] = {}  # by task, the first such line
+        last: dict[str, int] = {}
+        for line in lines:
+            last[line.task] = line.number
+            if line.approx:
+                rough.setdefault(line.task, line.number)
+        if not rough:
+            return lines
+        known = {}
+        self._connect()
+        for task, first in rough.items() if self._connection else ():
+            count = last[task] + 1 - first
+            if count > MOST_TIMED:
+                continue
+            try:
+                asked = {"task": task, "first": first, "count": count}
+                for told in self._here.ask("log_lines", asked, timeout=LOOK_EVERY)["lines"]:
+                    known[task, told["run"], told["n"]] = told["ts"], told["approx"]
+            except (NoSupervisor, ControlError):
+                break
+        found = ((line, known.get(line[:3])) for line in lines)
+        return [line._replace(ts=better[0], approx=better[1]) if better else line for line, better in found]
+
     def close(self) -> None:
         """Stop listening."""
         for source in (self._connection, self._watch):
@@ -149,6 +175,16 @@ class Hints:
                 self._watch = watch_folder(self._spool)
 
 
+def _in_turn(lines: list[Line]) -> list[Line]:
+    """In the order of time, and those of one task in their own: the clocks of two lines may differ by a hair."""
+    newest: dict[str, float] = {}
+    turns = []
+    for line in lines:
+        newest[line.task] = max(newest.get(line.task, line.ts), line.ts)
+        turns.append(newest[line.task])
+    return [line for _, line in sorted(zip(turns, lines, strict=True), key=lambda pair: pair[0])]
+
+
 def follow(
     here: Place, folder: Path, reader: LogReader, tails: dict[str, Tail], *, every: bool
 ) -> Iterator[list[Line]]:
@@ -159,10 +195,9 @@ def follow(
             if every:
                 tails.update({name: Tail(reader, name, 0) for name in reader.tasks() if name not in tails})
             now = time.monotonic()
-            lines = [line for tail in tails.values() for line in tail.read(now)]
-            lines.sort(key=lambda line: line.ts)
+            lines = hints.timed([line for tail in tails.values() for line in tail.read(now)])
             if lines:
-                yield lines
+                yield _in_turn(lines)
             if not any(tail.behind for tail in tails.values()):
                 hints.wait()
     finally:

@@ -16,6 +16,7 @@ from msgspec import Struct
 from paneview.store import log_schema, spool
 from paneview.store.closing import look_for_writers
 from paneview.store.database import connect, move_aside, prepare
+from paneview.store.known import KnownTimes
 from paneview.store.limits import LogLimits
 from paneview.store.spool import Key
 from paneview.store.storing import Step, Storing
@@ -50,6 +51,7 @@ class IngestEngine:
         self._grown: set[str] = set()  # tasks with news
         # Ends that changed, or whose last line grew; the thread takes them away.
         self.heads: dict[str, int] = {}
+        self.known: dict[int, KnownTimes | None] = {}  # by run; read by any thread
         self.unfinished: set[str] = set()  # tasks whose last line has no newline yet; read by any thread
 
     # Opening and closing
@@ -243,6 +245,7 @@ class IngestEngine:
         for stream in self._streams.values():
             if stream.dirty and (rush or stream.next_look <= now) and stream.look(now, wall):
                 self._grown.add(stream.task)
+                self.known[stream.run] = stream.known()
         if rush or any(state.is_due(now) for state in self._tasks.values()):
             horizon = NEVER if rush else now + GATHER
             self._store([state for state in self._tasks.values() if state.is_due(horizon)], now, horizon)
@@ -307,7 +310,9 @@ class IngestEngine:
         if len(taken.data) + taken.rest > stream.seen:
             self._grown.add(stream.task)
         stream.stored(taken, now, wall)
+        self.known[stream.run] = stream.known()
         if step.finished:
+            self.known.pop(stream.run, None)
             stream.files.remove_before(stream.key, inclusive=True)
             stream.files.close()
             del self._streams[stream.run]

@@ -28,6 +28,7 @@ from pathlib import Path
 from paneview.store import spool
 from paneview.store.database import StoreError, is_damaged
 from paneview.store.engine import Attachment, IngestEngine
+from paneview.store.known import KnownTimes
 from paneview.store.limits import LogLimits
 from paneview.store.watch import Watch, watch_folder
 
@@ -106,6 +107,10 @@ class LogIngest:
     def unfinished(self, task: str) -> bool:
         """Whether the task's output, as far as it was told, stops inside a line: at a prompt, or for a moment."""
         return task in self._engine.unfinished
+
+    def known_times(self, run: int) -> KnownTimes | None:
+        """When the run's bytes came that are not stored yet; None if that is not known."""
+        return self._engine.known.get(run)
 
     def attach(self, run: int, task: str, limits: LogLimits | None = None) -> None:
         """Take this run's output for the task. A run that is known goes on where it was.

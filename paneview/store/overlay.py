@@ -4,24 +4,30 @@ The numbering follows the ingest's own rules, so a line keeps its number when it
 database. Nothing is written. While no supervisor runs the spool only grows, so what was indexed stays
 indexed and a look costs only what is new.
 
-Bytes have the time of the file's last change when they were first seen. A line without newline, which may wait here
-for long, is a chunk of its own and keeps that time while it grows: as the ingest will store it with the time at which
-it began.
+When bytes came is known where the ingest is a thread of the same process and has seen them (`Known`). Else they came
+after what is stored, or after an earlier look, and up to the file's last change, which is the time of the newest line
+only: unless that is a moment, the times of the others are bracketed. A line without newline, which may wait here for
+long, is a chunk of its own and keeps the time at which it was first seen while it grows: as the ingest will store it
+with the time at which it began.
 """
 
 from __future__ import annotations
 
 import time
+from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
 
 from msgspec import Struct
 
 from paneview.store.chunks import cut
+from paneview.store.known import Known, KnownTimes, nobody_knows
 from paneview.store.spool import Block, Key, RunFiles
 
 BLOCK = 256 * 1024
-FRESH = 1.0  # seconds; bytes younger than this have a time as good as the clock's
+FRESH = 1.0  # seconds; of older bytes not even the last line's time is known
+MOMENT = 0.05  # seconds; lines that came within that have one time
+WAITS = 0.6  # seconds that bytes lie here at most while they are being stored
 
 
 class Stand(NamedTuple):
@@ -31,6 +37,7 @@ class Stand(NamedTuple):
     part: int
     holder: tuple[int, int] | None  # run and segment that wrote the unfinished line
     runs: tuple[tuple[int, Key, int, int], ...]  # run, file, offset, segment
+    since: float | None = None  # when the last of what is stored came
 
 
 class Loose(NamedTuple):
@@ -40,12 +47,22 @@ class Loose(NamedTuple):
     first: int
     part: int
     lines: int
+    begin: float  # and `ts`: when its first and last line came; the same where it is not `approx`
     ts: float
     approx: bool
     size: int
     key: Key
     offset: int
     segment: int
+
+
+class _Part(NamedTuple):
+    """Lines with one time, or with a bracket."""
+
+    data: bytes
+    begin: float
+    ts: float
+    approx: bool = False
 
 
 class _Walk(Struct):
@@ -56,13 +73,16 @@ class _Walk(Struct):
     holder: tuple[int, int] | None
     at: dict[int, tuple[Key, int]] = {}  # by run
     segments: dict[int, int] = {}  # by run
+    taken: dict[int, int] = {}  # by run, bytes behind the stand
+    looked: dict[int, float] = {}  # by run: what is not indexed came after that
 
 
 class Overlay:
     """The unstored output of one task."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, known: Known = nobody_knows) -> None:
         self._folder = folder
+        self._known = known
         self._files: dict[int, RunFiles] = {}
         self._stand: Stand | None = None
         self._walk = _Walk(0, 0, None)
@@ -79,6 +99,7 @@ class Overlay:
             self._walk.line, self._walk.part = last.first, last.part
             self._walk.at[last.run] = (last.key, last.offset)
             self._walk.segments[last.run] = last.segment
+            self._walk.taken[last.run] -= last.size
         for run, *_ in stand.runs:
             self._index(run)
 
@@ -115,10 +136,13 @@ class Overlay:
         self._walk = _Walk(stand.next, stand.part, stand.holder)
         self._walk.at = {run: (key, offset) for run, key, offset, _ in stand.runs}
         self._walk.segments = {run: segment for run, _, _, segment in stand.runs}
+        self._walk.taken = dict.fromkeys(self._walk.at, 0)
+        if stand.since is not None:
+            self._walk.looked = dict.fromkeys(self._walk.at, stand.since)
         self.chunks = []
 
     def _index(self, run: int) -> None:
-        files = self._files[run]
+        files, now = self._files[run], time.time()
         while True:
             key, offset = self._walk.at[run]
             block = files.read(key, offset, BLOCK)
@@ -127,6 +151,7 @@ class Overlay:
                 self._walk.at[run] = block.following, 0
                 self._walk.segments[run] += 1
             elif block.at_end:
+                self._walk.looked[run] = now
                 return
             elif not taken:
                 return  # cannot be: a block without newline is longer than a chunk
@@ -140,33 +165,75 @@ class Overlay:
             self._walk.line, self._walk.part = self._walk.line + 1, 0
         self._walk.holder = holder
         modified = self._files[run].modified(block.end[0]) or time.time()
-        for part, ts in self._timed(data, modified, at_end=block.at_end):
-            approx = len(part) > 1 and b"\n" in part and ts == modified and time.time() - ts > FRESH
-            for body in cut(part):
+        for part in self._timed(run, data, modified, at_end=block.at_end):
+            for body in cut(part.data):
                 if not (block.at_end or body.endswith(b"\n") or taken + len(body) < len(data)):
                     break  # the beginning of a line whose rest was not read yet
                 place = (*block.position(taken), holder[1])
                 lines = body.count(b"\n")
                 walk = self._walk
-                self.chunks.append(Loose(run, walk.line, walk.part, lines, ts, approx, len(body), *place))
+                self.chunks.append(Loose(run, walk.line, walk.part, lines, *part[1:], len(body), *place))
                 taken += len(body)
                 walk.line += lines
                 walk.part = (0 if lines else walk.part) + len(body) - 1 - body.rfind(b"\n")
         if self._walk.part and not self._goes_on():
             self._begun = self._walk.line, modified
         self._walk.at[run] = block.position(taken)
+        self._walk.taken[run] += taken
         return taken
 
-    def _timed(self, data: bytes, modified: float, *, at_end: bool) -> list[tuple[bytes, float]]:
+    def _timed(self, run: int, data: bytes, modified: float, *, at_end: bool) -> list[_Part]:
         """The bytes with their times: the rest of the line that goes on, whole lines, the beginning of the last."""
-        first = last = 0
-        times = [modified] * 3
+        first, begun = 0, modified
         if self._begun is not None and self._goes_on():
-            first, times[0] = data.find(b"\n") + 1 or len(data), self._begun[1]
+            first, begun = data.find(b"\n") + 1 or len(data), self._begun[1]
         last = max(first, data.rfind(b"\n") + 1) if at_end else len(data)
-        parts = (data[:first], data[first:last], data[last:])
-        return [(part, ts) for part, ts in zip(parts, times, strict=True) if part]
+        parts = [_Part(data[:first], begun, begun), *self._lines(run, data, first, last, modified, at_end)]
+        return [part for part in (*parts, _Part(data[last:], modified, modified)) if part.data]
+
+    def _lines(
+        self, run: int, data: bytes, first: int, last: int, modified: float, at_end: bool
+    ) -> list[_Part]:
+        """Whole lines by the times that the ingest knows, and the rest by what can be told from here."""
+        after = self._walk.looked.get(run)
+        parts = []
+        base = self._walk.taken[run]
+        known = self._known_times(run)
+        for (begin, ts), (end, _) in pairwise((*known.marks, (known.seen, 0.0))):
+            to = min(_line_from(data, end - base), last)
+            if begin - base < last and to > first:
+                parts.append(_Part(data[first:to], ts, ts))
+                first, after = to, ts
+        return parts + _bracketed(data[first:last], after, modified, at_end=at_end)
+
+    def _known_times(self, run: int) -> KnownTimes:
+        """What the ingest knows of the bytes behind our stand: nothing if its own is another one."""
+        known = self._known(run)
+        runs = self._stand.runs if self._stand else ()
+        at = next(((key, offset) for other, key, offset, _ in runs if other == run), None)
+        return known if known and known.at == at else KnownTimes(((0, 0), 0), (), 0)
 
     def _goes_on(self) -> bool:
         """Whether the walk stands in the line that was unfinished at an earlier look."""
         return self._begun is not None and self._begun[0] == self._walk.line
+
+
+def _line_from(data: bytes, offset: int) -> int:
+    """Where the first line begins that begins there or behind it."""
+    if offset <= 0 or data[offset - 1 : offset] == b"\n":
+        return max(offset, 0)
+    return data.find(b"\n", offset) + 1 or len(data)
+
+
+def _bracketed(data: bytes, after: float | None, modified: float, *, at_end: bool) -> list[_Part]:
+    """Lines that came after that time and until the file's last change: at the end, the last one is that change."""
+    if time.time() - modified > FRESH:
+        return [_Part(data, modified, modified, approx=True)]
+    if after is not None and modified - after <= MOMENT:
+        if after - modified <= MOMENT:  # files have a coarser clock
+            modified = max(after, modified)
+        return [_Part(data, modified, modified)]
+    last = data.rfind(b"\n", 0, -1) + 1 if at_end else len(data)
+    # What follows so soon goes on; what comes after a pause mostly comes at once.
+    begin = after if after is not None and modified - after <= WAITS else modified
+    return [_Part(data[:last], begin, modified, approx=True), _Part(data[last:], modified, modified)]

@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 from msgspec import Struct
 
 from paneview.store.database import StoreError, connect_read_only
+from paneview.store.known import Known, nobody_knows
 from paneview.store.pieces import Piece
 from paneview.store.snapshot import TaskLines
 
@@ -50,9 +51,10 @@ class LogReader:
     All methods raise `StoreError` if the database cannot be read.
     """
 
-    def __init__(self, path: Path, spool_dir: Path) -> None:
+    def __init__(self, path: Path, spool_dir: Path, known: Known = nobody_knows) -> None:
         self._path = path
         self._folder = spool_dir
+        self._known = known
         self._db: sqlite3.Connection | None = None
         self._inode: tuple[int, int] | None = None
         self._lines: dict[str, TaskLines] = {}
@@ -108,7 +110,7 @@ class LogReader:
             row = self._rows("SELECT id FROM task WHERE name = ?", (task,))
             if not row:
                 return None
-            lines = self._lines[task] = TaskLines(database, self._folder, row[0][0])
+            lines = self._lines[task] = TaskLines(database, self._folder, row[0][0], self._known)
         return lines
 
     def close(self) -> None:

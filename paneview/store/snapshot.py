@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import NamedTuple, TypeVar
 
 from paneview.store.database import StoreError
+from paneview.store.known import Known, nobody_knows
 from paneview.store.overlay import Loose, Overlay, Stand
 from paneview.store.pieces import Piece, Row, assemble
 
@@ -42,11 +43,13 @@ EVER = Span()
 class TaskLines:
     """The lines of one task. Shares its owner's connection. Without a folder the spool is not looked at."""
 
-    def __init__(self, database: sqlite3.Connection, folder: Path | None, task: int) -> None:
+    def __init__(
+        self, database: sqlite3.Connection, folder: Path | None, task: int, known: Known = nobody_knows
+    ) -> None:
         self._db = database
         self._task = task
         self._folder = folder
-        self._overlay = Overlay(folder or Path())
+        self._overlay = Overlay(folder or Path(), known)
 
     def close(self) -> None:
         """Close the spool files."""
@@ -120,7 +123,11 @@ class TaskLines:
         stands = tuple(
             (number, (turn, file), offset, part_of) for number, turn, file, offset, part_of in runs
         )
-        return first, Stand(following, part, (run, segment) if part else None, stands)
+        since = self._db.execute(
+            "SELECT last_ts FROM chunk WHERE task = ? ORDER BY first DESC, part DESC LIMIT 1", (self._task,)
+        ).fetchone()
+        held = (run, segment) if part else None
+        return first, Stand(following, part, held, stands, since[0] if since else None)
 
     def _unfinished(self) -> list[tuple[int, int, int, int, int]]:
         return self._db.execute(
@@ -192,14 +199,14 @@ class TaskLines:
         loose = self._overlay.chunks
         at = max(bisect_right(loose, position, key=_position) - 1, 0)
         for chunk in loose[at:]:
-            if span.since <= chunk.ts <= span.until:
+            if span.since <= chunk.ts and chunk.begin <= span.until:
                 yield self._row(chunk)
 
     def _rows_before(self, line: int, count: int, span: Span) -> Iterator[Row]:
         loose = self._overlay.chunks
         at = bisect_left(loose, line, key=_line)
         for chunk in reversed(loose[max(at - count, 0) : at]):
-            if span.since <= chunk.ts <= span.until:
+            if span.since <= chunk.ts and chunk.begin <= span.until:
                 yield self._row(chunk)
         if at < count:
             yield from map(
@@ -234,7 +241,7 @@ class TaskLines:
         body = self._overlay.body(chunk)
         if body is None:
             raise Moved
-        times = (chunk.ts, chunk.ts, int(chunk.approx), None)
+        times = (chunk.begin, chunk.ts, int(chunk.approx), None)
         return Row(chunk.run, chunk.first, chunk.part, chunk.lines, *times, body)
 
 

@@ -21,6 +21,7 @@ from pathlib import Path
 from msgspec import Struct
 
 from paneview.store.chunks import CHUNK, full_chunks
+from paneview.store.known import KnownTimes
 from paneview.store.spool import Block, Key, RunFiles, files
 from paneview.store.writer import RunState, When
 
@@ -168,6 +169,18 @@ class Stream(Struct):
         elif self.seen_lines:
             self.store_by = min(self.store_by, now + DELAY)
         return grown
+
+    def known(self) -> KnownTimes | None:
+        """What is known of the times of the bytes that are not stored yet."""
+        at = self.key, self.offset
+        if self.backlog is None:
+            return KnownTimes(at, tuple(self.marks), self.seen)
+        if self.backlog.approx:
+            return None
+        size = self.backlog.remaining
+        following = [(size, ts) for offset, ts in self.marks if offset <= size][-1:]
+        following += [mark for mark in self.marks if mark[0] > size]
+        return KnownTimes(at, ((0, self.backlog.lower), *following), self.seen)
 
     # Storing
 

@@ -17,6 +17,7 @@ from paneview.control.errors import ControlError
 from paneview.store.clean import clean
 from paneview.store.database import StoreError
 from paneview.store.ingest import LogIngest
+from paneview.store.known import Known
 from paneview.store.match import Query
 from paneview.store.reader import Line, LogReader
 from paneview.store.rows import RunRow
@@ -40,8 +41,8 @@ class LogReading:
     def __init__(self, folder: Path, ingest: LogIngest, store: StateStore) -> None:
         self._ingest = ingest
         self._store = store
-        self._pages = _Thread(folder, "log pages")
-        self._searches = _Thread(folder, "log searches")
+        self._pages = _Thread(folder, ingest.known_times, "log pages")
+        self._searches = _Thread(folder, ingest.known_times, "log searches")
 
     async def info(self, task: str) -> Reply:
         """Where the log begins and ends, and which lines belong to which run; a merged log has no runs."""
@@ -97,8 +98,8 @@ class LogReading:
 class _Thread:
     """One thread with a reader of its own."""
 
-    def __init__(self, folder: Path, name: str) -> None:
-        self._reader = LogReader(paths.logs_db(folder), paths.spool_dir(folder))
+    def __init__(self, folder: Path, known: Known, name: str) -> None:
+        self._reader = LogReader(paths.logs_db(folder), paths.spool_dir(folder), known)
         self._executor = ThreadPoolExecutor(1, thread_name_prefix=name)
 
     async def run(self, work: Callable[[LogReader], T]) -> T:
@@ -133,8 +134,13 @@ def _lines(reader: LogReader, task: str, first: int, count: int) -> Reply:
     if first < 0:
         first = max(begin, end + first)
     lines = reader.lines(task, first, count, max_bytes=LONGEST_LINE)
-    # The last line, and what came since the look at where the log ends, may still grow.
-    shown = [_line(line, unsettled=line.number >= end - 1) for line in lines]
+    # The last line, and what came since the look at where the log ends, may still grow; a time may get exact.
+    source = reader.lines_of(task) if any(line.approx for line in lines) else None
+    stored = source.whole_lines()[1] if source else end
+    shown = [
+        _line(line, unsettled=line.number >= end - 1 or (line.approx and line.number >= stored))
+        for line in lines
+    ]
     return {"first": begin, "end": end, "lines": shown}
 
 

@@ -8,6 +8,7 @@ import shlex
 import signal
 import sqlite3
 import subprocess
+import time
 from contextlib import closing, suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -149,6 +150,30 @@ def test_every_command_prints_its_shape(live: Path) -> None:
     assert typed("events")["events"][-1]["event"] == "supervisor_stopped"
     assert typed("logs")["task"] is None
     typed("stop", status=3)
+
+
+def test_following_tells_the_times_that_the_supervisor_knows(live: Path) -> None:
+    burst = "echo ready; until [ -e go ]; do sleep 0.01; done; printf 'one\\ntwo\\nthree\\n'; exec sleep 600"
+    (live / "paneview.toml").write_text(f"[tasks.burst]\ncommand = {json.dumps(burst)}\n")
+    ask(live, "start")
+    following = subprocess.Popen(
+        [*COMMAND, "logs", "burst", "-f", "--json"], cwd=live, stdout=subprocess.PIPE, text=True
+    )
+    assert following.stdout
+    try:
+        assert "ready" in following.stdout.readline()
+        begin = time.monotonic()
+        wait_until(lambda: time.monotonic() > begin + 0.12)  # less than until the next look
+        (live / "go").touch()
+        lines = [json.loads(following.stdout.readline()) for _ in range(3)]
+    finally:
+        following.terminate()
+        following.communicate()
+    assert [(line["text"], line["approx"]) for line in lines] == [
+        ("one", False),
+        ("two", False),
+        ("three", False),
+    ]
 
 
 def test_a_reload_names_what_has_other_settings(live: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -74,6 +75,54 @@ def test_an_unfinished_line_keeps_the_time_at_which_it_was_first_seen(
         pipe.write(b"more ")
         os.utime(path_of(spool, 1, (0, 0)), (6, 6))
         assert seen()[-1] == (5, b"five more ")
+
+
+def test_only_a_moment_s_lines_in_the_spool_have_an_exact_time(
+    logs_db: Path, spool: Path, reader: LogReader
+) -> None:
+    stored_by_one_life(logs_db, spool)
+
+    def written(data: bytes, later: float) -> float:
+        pipe.write(data)
+        moment = time.time() + later
+        os.utime(path_of(spool, 1, (0, 0)), (moment, moment))
+        return moment
+
+    with Pipe(spool, 1) as pipe:
+        written(b"stored\n", 0)
+        stored_by_one_life(logs_db, spool)
+        stored = reader.tail("web", 1)[0]
+        changed = written(b"some time\nlater\nthe last\n", 0.3)
+        first, second, last = reader.tail("web", 3)
+        assert (first.approx, second.approx, last.approx) == (True, True, False)
+        assert stored.ts - 0.01 <= first.ts <= second.ts <= last.ts
+        assert abs(last.ts - changed) < 1e-3
+        written(b"a line\nand one at once\n", 0.01)
+        assert [line.approx for line in reader.tail("web", 5)] == [True, True, False, False, False]
+
+
+def test_beside_the_ingest_what_is_not_stored_has_the_times_that_will_be(
+    logs_db: Path, spool: Path, reader: LogReader
+) -> None:
+    ingest = LogIngest(logs_db, spool)
+    ingest.start()
+    beside = LogReader(logs_db, spool, ingest.known_times)
+    ingest.announce(1, "web", EVERYTHING)
+    with Pipe(spool, 1) as pipe:
+        for number in range(3):
+            begin = time.time()
+            pipe.write(b"one\ntwo\nthr" if number == 1 else b"ee\n" if number else b"zero\nnil\n")
+            wait_until(lambda: (ingest.known_times(1) or (0, 0, 0))[2] == len(pipe.written))
+            wait_until(lambda begin=begin: time.time() > begin + 0.07)
+        seen, told = read_all(beside, "web"), read_all(reader, "web")
+        assert beside.lines_of("web").whole_lines()[1] == 0, "nothing is stored yet"
+    ingest.stop()
+    stored = read_all(reader, "web")
+    beside.close()
+    assert [line.approx for line in seen] == [False] * 5
+    assert [line.approx for line in told] == [True] * 4 + [False], "another process cannot know"
+    assert [line.ts for line in seen] == pytest.approx([line.ts for line in stored], abs=0.002)
+    assert seen[0].ts == seen[1].ts < seen[2].ts - 0.05
 
 
 def test_several_runs_in_the_spool_are_read_in_order(logs_db: Path, spool: Path, reader: LogReader) -> None:
