@@ -6,7 +6,6 @@ two of them. What a lease or a delay is judged by stays inside the broker.
 
 from __future__ import annotations
 
-import json
 import re
 import time
 import uuid
@@ -14,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from paneview.broker.errors import BadJobError, BrokerError
+from paneview.broker.errors import BadJobError
 from paneview.broker.targets import ANY, Target
 from paneview.rules.jobs import Backoff, JobState, Verdict
 
@@ -23,7 +22,7 @@ Json = Any
 
 MAX_PRIORITY = 999
 MAX_LABEL = 200  # characters of a kind, key, group or submitter
-_ENCODER = json.JSONEncoder(allow_nan=False, separators=(",", ":"))
+MOST_SECONDS = 1e9  # some 31 years: of a delay, of an attempt
 
 
 def new_id() -> str:
@@ -39,14 +38,6 @@ def valid_id(job: str) -> bool:
 def as_text(value: str) -> str:
     """Text that every store can hold: no half of a surrogate pair."""
     return value.encode("utf-8", "replace").decode()
-
-
-def to_json(what: str, value: Json) -> str:
-    """JSON text, short, in ASCII. Raises `BrokerError` for what is none."""
-    try:
-        return _ENCODER.encode(value)
-    except (TypeError, ValueError) as error:
-        raise BrokerError(f"{what} cannot be written as JSON: {error}") from error
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,8 +90,12 @@ class NewJob:
                 raise BadJobError(f"{what} is to be {MAX_LABEL} printable characters at most")
         if not -MAX_PRIORITY <= self.priority <= MAX_PRIORITY:
             raise BadJobError(f"priority {self.priority} is not between -{MAX_PRIORITY} and {MAX_PRIORITY}")
-        if not 0 <= self.delay < 1e9 or (self.timeout is not None and not 0 < self.timeout < 1e9):
-            raise BadJobError("delay and timeout are seconds, not negative")
+        if not 0 <= self.delay <= MOST_SECONDS:
+            raise BadJobError(f"a delay of {self.delay:.15g} s is not between 0 and {MOST_SECONDS:.15g}")
+        if self.timeout is not None and not 0 < self.timeout <= MOST_SECONDS:
+            raise BadJobError(
+                f"a timeout of {self.timeout:.15g} s is not above 0 and up to {MOST_SECONDS:.15g}"
+            )
         if self.max_attempts is not None and not 1 <= self.max_attempts <= 1000:
             raise BadJobError(f"max_attempts {self.max_attempts} is not between 1 and 1000")
 

@@ -37,7 +37,17 @@ def test_a_payload_comes_back_as_it_was(broker: Broker, payload: object) -> None
     assert lease.job.meta == {"given": payload}
 
 
-@pytest.mark.parametrize("payload", [object(), math.nan, {1, 2}, b"bytes"])
+def nested(levels: int) -> list[object]:
+    """A list in a list in a list."""
+    found: list[object] = []
+    for _ in range(levels - 1):
+        found = [found]
+    return found
+
+
+@pytest.mark.parametrize(
+    "payload", [object(), math.nan, {1, 2}, b"bytes", nested(5000), {"a": [1, *nested(950)]}, (nested(300),)]
+)
 def test_what_is_no_json_is_refused(broker: Broker, payload: object) -> None:
     with pytest.raises(BrokerError, match="JSON"):
         submit(broker, payload=payload)
@@ -144,6 +154,21 @@ def test_a_target_that_cannot_be_is_refused(fields: dict[str, str]) -> None:
 def test_a_job_that_cannot_be_is_refused(fields: dict[str, object]) -> None:
     with pytest.raises(BrokerError):
         NewJob(**fields)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("fields", "words"),
+    [
+        ({"delay": 99_999_999_999.0}, "a delay of 99999999999 s is not between 0 and 1000000000"),
+        ({"delay": math.nan}, "a delay of nan s is not between 0"),
+        ({"timeout": 1e10}, "a timeout of 10000000000 s is not above 0 and up to 1000000000"),
+        ({"timeout": 0.0}, "a timeout of 0 s is not above 0"),
+    ],
+)
+def test_how_long_a_job_may_wait_and_take_is_told(fields: dict[str, float], words: str) -> None:
+    with pytest.raises(BrokerError, match=words):
+        NewJob(**fields)  # type: ignore[arg-type]
+    assert NewJob(delay=1e9, timeout=1e9)
 
 
 @pytest.mark.parametrize(

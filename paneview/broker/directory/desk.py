@@ -40,6 +40,10 @@ class Spec:
     group: str = ""
     submitted_by: str = ""
 
+    def as_json(self) -> dict[str, Any]:
+        """What is written."""
+        return {name: getattr(self, name) for name in self.__slots__}
+
     @property
     def due(self) -> int:
         """Not before that, server's time in µs; 0: at once."""

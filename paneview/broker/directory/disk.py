@@ -13,7 +13,8 @@ from contextlib import contextmanager, suppress
 from typing import Any
 
 from paneview.broker.errors import BrokerError, UnavailableError
-from paneview.broker.model import Json, to_json
+from paneview.broker.jsontext import to_json
+from paneview.broker.model import Json
 
 HOST = socket.gethostname()
 GONE = (errno.ENOENT, errno.ESTALE)  # an NFS handle whose file another host has removed

@@ -10,7 +10,6 @@ import os
 import uuid
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import asdict
 
 from paneview.broker.directory import ending
 from paneview.broker.directory.desk import WAITING, Desk, Spec, new_spec
@@ -33,7 +32,7 @@ def submit(desk: Desk, jobs: Sequence[NewJob]) -> tuple[Submitted, ...]:
         return send(desk, batch, jobs)
     spec = _spec(desk, jobs[0])
     path = f"{desk.layout.entry(spec.id)}{uuid.uuid4().hex}.json"
-    write(path, asdict(spec), new=True)
+    write(path, spec.as_json(), new=True)
     return (complete(desk, path) or _by_another(desk, spec),)
 
 
@@ -78,7 +77,7 @@ def stage(desk: Desk, batch: str, jobs: Sequence[NewJob]) -> None:
     folder = f"{desk.layout.own}/stage/{batch}"
     os.makedirs(folder, exist_ok=True)
     for number, job in enumerate(jobs):
-        write(f"{folder}/{number:06d}.{job.id}.json", asdict(_spec(desk, job)))
+        write(f"{folder}/{number:06d}.{job.id}.json", _spec(desk, job).as_json())
     sync(folder)
 
 

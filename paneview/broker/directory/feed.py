@@ -18,7 +18,8 @@ from datetime import datetime
 
 from paneview.broker.directory.disk import GONE, HOST, explained, names
 from paneview.broker.interface import Feed
-from paneview.broker.model import Event, EventPage, Json, to_json
+from paneview.broker.jsontext import to_json
+from paneview.broker.model import Event, EventPage, Json
 from paneview.broker.waiting import Bells
 
 _LINE = re.compile(r"(\S+) - (\w+) job=(\S*) worker=(\S*) (\{.*\})")

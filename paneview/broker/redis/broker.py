@@ -11,6 +11,7 @@ from typing import Any
 
 from paneview.broker.errors import QueueFullError, StaleLeaderError, UnknownJobError
 from paneview.broker.interface import Broker
+from paneview.broker.jsontext import to_json
 from paneview.broker.model import (
     Cancelled,
     Claim,
@@ -28,7 +29,6 @@ from paneview.broker.model import (
     Settings,
     Submitted,
     as_text,
-    to_json,
 )
 from paneview.broker.redis import codec, reading
 from paneview.broker.redis.bell import ListBell

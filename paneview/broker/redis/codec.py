@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any, cast
 
-from paneview.broker.model import Attempt, Claim, Job, Lease, NewJob, Result, Settings, to_json
+from paneview.broker.jsontext import to_json
+from paneview.broker.model import Attempt, Claim, Job, Lease, NewJob, Result, Settings
 from paneview.broker.targets import Target
 from paneview.rules.jobs import JobState
 

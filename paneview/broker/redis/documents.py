@@ -9,7 +9,8 @@ from typing import Any
 
 from paneview.broker.documents import ConflictError, Document, Documents
 from paneview.broker.errors import StaleLeaderError
-from paneview.broker.model import Json, Leadership, to_json
+from paneview.broker.jsontext import to_json
+from paneview.broker.model import Json, Leadership
 from paneview.broker.redis.link import Link
 
 

@@ -8,7 +8,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from paneview.broker.interface import Feed
-from paneview.broker.model import Event, EventPage, Json, to_json
+from paneview.broker.jsontext import to_json
+from paneview.broker.model import Event, EventPage, Json
 from paneview.broker.redis.link import Link
 from paneview.broker.waiting import Bells
 

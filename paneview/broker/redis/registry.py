@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from dataclasses import asdict
 
 from paneview.broker.interface import QUARANTINE, Flags, Registry
-from paneview.broker.model import Json, Worker, WorkerView, to_json
+from paneview.broker.jsontext import to_json
+from paneview.broker.model import Json, Worker, WorkerView
 from paneview.broker.redis.codec import fields
 from paneview.broker.redis.feed import RedisFeed
 from paneview.broker.redis.link import Link

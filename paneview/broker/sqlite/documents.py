@@ -6,7 +6,8 @@ import json
 from collections.abc import Mapping
 
 from paneview.broker.documents import ConflictError, Document, Documents
-from paneview.broker.model import Json, Leadership, to_json
+from paneview.broker.jsontext import to_json
+from paneview.broker.model import Json, Leadership
 from paneview.broker.sqlite.database import Database
 from paneview.broker.sqlite.feed import note
 from paneview.broker.sqlite.keeping import check_leader

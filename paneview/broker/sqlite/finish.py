@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Sequence
 
+from paneview.broker.jsontext import to_json
 from paneview.broker.model import (
     Attempt,
     Lease,
@@ -13,7 +14,6 @@ from paneview.broker.model import (
     Result,
     Settings,
     Submitted,
-    to_json,
 )
 from paneview.broker.sqlite.database import Step
 from paneview.broker.sqlite.feed import note

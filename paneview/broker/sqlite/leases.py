@@ -6,7 +6,8 @@ from functools import lru_cache
 from typing import Any, NamedTuple
 
 from paneview.broker.errors import UnknownJobError
-from paneview.broker.model import Attempt, Claim, Hold, Lease, Result, to_json
+from paneview.broker.jsontext import to_json
+from paneview.broker.model import Attempt, Claim, Hold, Lease, Result
 from paneview.broker.sqlite.database import Database, Step
 from paneview.broker.sqlite.feed import note
 from paneview.broker.sqlite.rows import SELECTED, with_error

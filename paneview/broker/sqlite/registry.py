@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from dataclasses import asdict
 
 from paneview.broker.interface import QUARANTINE, Flags, Registry
-from paneview.broker.model import Json, Worker, WorkerView, to_json
+from paneview.broker.jsontext import to_json
+from paneview.broker.model import Json, Worker, WorkerView
 from paneview.broker.sqlite.beats import Beats
 from paneview.broker.sqlite.boot import since_boot
 from paneview.broker.sqlite.database import Database

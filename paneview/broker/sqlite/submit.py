@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from paneview.broker.errors import QueueFullError
-from paneview.broker.model import NewJob, Result, Settings, Submitted, to_json
+from paneview.broker.jsontext import to_json
+from paneview.broker.model import NewJob, Result, Settings, Submitted
 from paneview.broker.sqlite.database import Step
 from paneview.broker.sqlite.feed import note
 from paneview.broker.waiting import job_topic
