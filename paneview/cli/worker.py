@@ -13,6 +13,7 @@ from paneview.cli.queue import place_of, seconds
 from paneview.worker import Handlers, Setup, Worker, records
 from paneview.worker.console import Console
 from paneview.worker.joining import connect_to
+from paneview.worker.parting import no_quiet_end
 from paneview.worker.phases import roles_here
 from paneview.worker.setup import DEFAULT_COMMAND, DEFAULT_ROLE
 
@@ -28,6 +29,11 @@ def worker(call: Call) -> int:
     where = place_of(call)
     setup = _setup(call, where)
     console = Console(as_json=call.json, level=where.settings.log_level)
+    with no_quiet_end(console):
+        return _run(call, where, setup, console)
+
+
+def _run(call: Call, where: QueuePlace, setup: Setup, console: Console) -> int:
     handlers = Handlers()
     classes = handlers.load(call.texts("handlers"))
     own = [one for one in classes if issubclass(one, Worker) and one is not Worker]

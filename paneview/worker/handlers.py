@@ -85,7 +85,7 @@ class Handlers:
         for point in entry_points(group=GROUP):
             try:
                 place = point.load()
-            except Exception as error:
+            except (Exception, SystemExit) as error:
                 raise HandlerError(f"entry point {point.name} of {GROUP}: {_words(error)}") from error
             marked = getattr(place, _KINDS, ())
             for kind in marked:
@@ -120,9 +120,9 @@ def _import(name: str) -> Any:
         sys.path.insert(0, here)
     try:
         return importlib.import_module(name)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise HandlerError(f"module {name} cannot be imported: {_words(error)}") from error
 
 
-def _words(error: Exception) -> str:
+def _words(error: BaseException) -> str:
     return f"{type(error).__name__}: {error}"

@@ -60,7 +60,7 @@ class Slot(threading.Thread):
         self.current: Running | None = None
         self.over = False
         self.broken = False
-        """It ended since the queue cannot be used."""
+        """It did not end by itself: the queue cannot be used, or there is a defect."""
 
     def run(self) -> None:
         """Work until the crew stops or, if only once, nothing more is to be had."""
@@ -77,6 +77,10 @@ class Slot(threading.Thread):
             self.broken = True
             self._console.tell("error", str(error), level="ERROR")
             self._crew.stop("the queue cannot be used")
+        except BaseException:  # noqa: BLE001 - a defect: told at once, for with one slot less nobody would know
+            self.broken = True
+            traceback.print_exc()
+            self._crew.stop("a slot broke")
         finally:
             self.over = True
             self._crew.ring()
@@ -115,7 +119,7 @@ class Slot(threading.Thread):
             return wish
         except Failure as error:
             failed = Outcome("error", error=str(error), retry=error.retry, retry_in=error.retry_in)
-        except (Exception, SystemExit) as error:  # noqa: BLE001 - a handler's error is its job's result
+        except BaseException as error:  # noqa: BLE001 - whatever a handler raises here is its job's result, and only that
             trace = traceback.format_exception(error, limit=-8)
             for line in "".join(trace).splitlines():
                 self._console.output(command.id, line)
@@ -149,9 +153,11 @@ class Slot(threading.Thread):
         except BrokerError as error:
             if outcome.status != "ok":
                 raise
-            # What cannot be written: no JSON, or too large.
-            refused = Outcome("error", error=f"its result was refused: {error}", retry=False, host=self._host)
-            return self._steady(lambda: self._broker.finish(lease, refused, claim=claim))
+            why = str(error)  # it cannot be written: no JSON, or too large
+        except Exception as error:  # noqa: BLE001 - a handler may have said anything, such as a delay that is no number
+            why = "".join(traceback.format_exception_only(error)).strip()
+        refused = Outcome("error", error=f"its result was refused: {why}", retry=False, host=self._host)
+        return self._steady(lambda: self._broker.finish(lease, refused, claim=claim))
 
     def _hand_back(self, lease: Lease, reason: str = "its worker ends", delay: float = 0.0) -> None:
         if self._steady(lambda: self._broker.release(lease, delay=delay, reason=reason)):

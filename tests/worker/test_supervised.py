@@ -156,6 +156,24 @@ def test_one_that_is_stopped_while_it_writes_is_killed_and_nobody_else(project: 
         assert len(one.events("worker_hung")) == 1
 
 
+def test_a_job_that_ends_its_worker_s_process_costs_no_worker(project: Make) -> None:
+    one = project(
+        FILE.replace("replicas = 2", 'replicas = 1\nhandlers = ["mine"]'),
+        {
+            "mine.py": "import os\nfrom paneview.worker import handler\n"
+            "@handler('gone')\ndef gone(command): os._exit(0)\n"
+        },
+    )
+    with queue_of(one) as broker:
+        wait_until(lambda: live(broker) == {"helper.1"})
+        gone = broker.submit(NewJob("gone", max_attempts=1)).id
+        wait_until(lambda: broker.need(gone).state == "dead", 30)
+        assert broker.need(gone).errors[0].error == "its process died"
+        assert broker.wait_result(broker.submit(NewJob("ping")).id, 20).status == "ok"  # type: ignore[union-attr]
+        assert one.events("task_exited")[0]["detail"]["exit_code"] == 1
+        assert one.task("helper.1")["state"] == "running"
+
+
 def test_a_shutdown_stays_down(project: Make) -> None:
     one = project(FILE.replace("replicas = 2", "replicas = 1"))
     with queue_of(one) as broker:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from tests.worker.support import Farm
 
 HANDLERS = """
-import asyncio, time
+import asyncio, os, time
 from paneview.worker import Failure, handler
 
 @handler("double")
@@ -51,6 +51,31 @@ def deaf(command):
 @handler("odd")
 def odd(command):
     return object()
+
+@handler("deep")
+def deep(command):
+    found = []
+    for _ in range(5000):
+        found = [found]
+    return found
+
+@handler("end")
+def end(command):
+    raise {"ctrl-c": KeyboardInterrupt, "exit": SystemExit, "generator": GeneratorExit}[command.payload](3)
+
+@handler("later-please")
+def later_please(command):
+    raise Failure("not now", retry_in="soon")
+
+@handler("gone")
+def gone(command):
+    os._exit(command.payload)
+
+@handler("child")
+def child(command):
+    if (pid := os.fork()) == 0:
+        os._exit(0)
+    return os.waitpid(pid, 0)[1]
 """
 
 
@@ -85,6 +110,49 @@ def test_own_kinds_by_decorator(farm: Farm) -> None:
     assert "refused" in odd.errors[0].error
     unknown = farm.over(farm.submit("knit"))
     assert "no handler for 'knit'" in unknown.errors[0].error
+
+
+def test_no_job_ends_its_worker(farm: Farm) -> None:
+    farm.handlers(HANDLERS)
+    process = farm.ready("--handlers", "mine")
+    deep = farm.over(farm.submit("deep"))
+    assert (deep.state, deep.attempts) == ("dead", 1)
+    assert deep.errors[0].error.startswith(
+        "its result was refused: the result cannot be written as JSON: it is n"
+    )
+    for kind, error in (
+        ("ctrl-c", "KeyboardInterrupt: 3"),
+        ("exit", "SystemExit: 3"),
+        ("generator", "GeneratorExit: 3"),
+    ):
+        found = farm.over(farm.submit("end", kind, max_attempts=1))
+        assert (found.state, found.errors[0].error) == ("dead", error)
+    later = farm.over(farm.submit("later-please"))
+    assert later.state == "dead"
+    assert later.errors[0].error.startswith("its result was refused: TypeError: ")
+    assert farm.over(farm.submit("child")).result.output == 0  # type: ignore[union-attr]
+    assert process.poll() is None
+    assert farm.end(process)[0] == 0
+
+
+@pytest.mark.parametrize("status", [0, 7])
+def test_an_end_by_a_handler_is_no_good_end(farm: Farm, status: int) -> None:
+    farm.handlers(HANDLERS)
+    process = farm.ready("--handlers", "mine")
+    farm.submit("gone", status)
+    assert process.wait(20) == (status or 1)
+
+
+def test_a_worker_with_a_broken_slot_ends_and_says_so(farm: Farm) -> None:
+    farm.handlers(
+        HANDLERS + "from paneview.worker.slot import Slot\n"
+        "def broken(*args): raise RuntimeError('a defect of ours')\n"
+        "Slot._conclude = broken\n"
+    )
+    process = farm.ready("--handlers", "mine", "--concurrency", "2")
+    farm.submit("double", {"n": 1})
+    assert process.wait(20) == 1
+    assert "a defect of ours" in farm.said(process)
 
 
 def test_a_subclass_decides_for_itself(farm: Farm) -> None:
@@ -231,5 +299,9 @@ def test_it_says_what_is_wrong_with_its_handlers(farm: Farm) -> None:
     farm.handlers("x = 1", "empty")
     assert "cannot be imported: RuntimeError: broken" in farm.cli("worker", "--handlers", "mine").err
     assert "no function with @handler" in farm.cli("worker", "--handlers", "empty").err
+    farm.handlers("raise SystemExit(0)", "quits")
+    done = farm.cli("worker", "--handlers", "quits")
+    assert done.status == 1
+    assert "cannot be imported: SystemExit: 0" in done.err
     assert farm.cli("worker", "--concurrency", "0").status == 2
     assert farm.cli("worker", "--role", "a b").status == 2
