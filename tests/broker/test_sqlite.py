@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 import resource
+import shutil
 import sqlite3
 import subprocess
 import sys
@@ -238,6 +239,85 @@ def test_a_damaged_file_is_told_and_left_alone(path: Path) -> None:
     with pytest.raises(BrokerError, match=r"queue\.db cannot be used: file is not a database"):
         SqliteBroker(path, SETTINGS)
     assert path.read_bytes() == before
+
+
+def take_away(path: Path) -> None:
+    """As a person would."""
+    for file in path.parent.glob("queue.db*"):
+        if file.is_file():
+            file.unlink()
+
+
+def test_a_file_that_was_removed_is_begun_anew_by_all_who_hold_it(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(database, "LOOK", 0.05)
+    with SqliteBroker(path, SETTINGS) as one, SqliteBroker(path, SETTINGS) as other:
+        worker = Worker("w1")
+        one.workers.register(worker)
+        lost, _ = submit(one), submit(one)
+        lease = take(one)
+        cursor = one.events.tail().cursor
+        waiting = Later(lambda: other.claim(want("w2", lanes=("r:late",)), 30))
+        wait_until(lambda: one._database.rows("SELECT * FROM bells"))
+        take_away(path)
+        wait_until(lambda: one.stats() == [])
+        wait_until(lambda: other._database.rows("SELECT * FROM bells"))  # hung up anew by who waits
+        assert one.renew([lease]) == ["lost"]
+        assert one.finish(lease, Outcome()).verdict == "stale"
+        assert one.job(lost) is None
+        assert not one.workers.beat("w1")
+        began = time.monotonic()
+        late = submit(one, target=Target(role="late"))
+        assert [lease.id for lease in waiting.result()] == [late]
+        assert time.monotonic() - began < SETTINGS.look / 2, "its bell was rung"
+        assert one.events.read(cursor).events[-1].job == late
+        with SqliteBroker(path, SETTINGS) as third:
+            assert state(third, late) == "leased"
+    assert len([fd for fd in os.listdir("/proc/self/fd") if str(path) in _held(fd)]) == 0
+    with opened(SqliteLab(path.parent)) as lab:
+        assert state(lab.open(), late) == "leased", "who let go of the old file left the new one's log alone"
+
+
+def _held(descriptor: str) -> str:
+    try:
+        return os.readlink(f"/proc/self/fd/{descriptor}")
+    except OSError:
+        return ""
+
+
+def test_another_file_in_its_place_is_taken(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(database, "LOOK", 0.05)
+    with SqliteBroker(path.parent.parent / "other" / "queue.db", SETTINGS) as other:
+        wanted = submit(other)
+    with SqliteBroker(path, SETTINGS) as one:
+        submit(one)
+        take_away(path)
+        (path.parent.parent / "other" / "queue.db").rename(path)
+        wait_until(lambda: one.job(wanted))
+        assert take(one).id == wanted
+
+
+def test_a_folder_that_was_removed_is_told_until_it_is_there_again(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(database, "LOOK", 0.05)
+    with SqliteBroker(path, SETTINGS) as one:
+        submit(one)
+        shutil.rmtree(path.parent)
+
+        def told() -> bool:
+            try:
+                one.stats()
+            except UnavailableError as error:
+                return "is gone, and its folder with it" in str(error)
+            return False
+
+        wait_until(told)
+        assert told(), "again and again"
+        path.parent.mkdir()
+        assert one.stats() == []
+        submit(one)
 
 
 def test_a_newer_file_is_told_and_left_alone(path: Path) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import psutil
 import pytest
 
-from paneview.broker import Target
+from paneview.broker import NewJob, Target, open_broker
 from tests.harness import wait_until
 from tests.worker.support import alive_with
 
@@ -258,6 +258,26 @@ def test_a_killed_worker_s_job_is_done_by_another(farm: Farm) -> None:
     assert farm.broker.release_owner(owner, "killed") == [job]
     farm.ready("--handlers", "mine")
     assert farm.running(job).token == token + 1
+
+
+def test_a_worker_goes_on_in_a_queue_that_is_begun_anew(farm: Farm) -> None:
+    farm.handlers(HANDLERS)
+    process = farm.ready("--handlers", "mine")
+    farm.running(farm.submit("patient"))
+    for file in farm.folder.glob("queue.db*"):
+        if file.is_file():
+            file.unlink()
+    with open_broker(farm.url) as new:
+        job = new.submit(NewJob("double", {"n": 3})).id
+        wait_until(lambda: new.need(job).state.final)
+        assert new.result(job).output == {"twice": 6}  # type: ignore[union-attr]
+        wait_until(lambda: [view.worker.pid for view in new.workers.all(alive_only=True)] == [process.pid])
+    status, lines = farm.end(process)
+    assert status == 0
+    assert [line["event"] for line in lines if line["event"] in ("returned", "done", "failed")] == [
+        "returned",
+        "done",
+    ]
 
 
 def test_leases_are_renewed_however_busy_the_handler_is(farm: Farm) -> None:

@@ -30,7 +30,7 @@ class SocketBell:
         self.called_off = False
         self._database = database
         self._topics = topics
-        self._hangs = False
+        self._hung = 0  # in which of the database's files, as it counts them
         self._path = _place(database.path) / f"{uuid.uuid4().hex[:12]}"
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         try:
@@ -48,9 +48,13 @@ class SocketBell:
             with self._database.write(ASIDE) as step:
                 for topic in dict.fromkeys(self._topics):
                     step.sql("INSERT INTO bells VALUES (?, ?)", (topic, str(self._path)))
+                self._hung = self._database.opened
         except UnavailableError:
             return
-        self._hangs = True
+
+    @property
+    def _hangs(self) -> bool:
+        return self._hung == self._database.opened
 
     def wait(self, timeout: float) -> None:
         """Sleep until it rings."""

@@ -1,4 +1,8 @@
-"""The file, its gate and its transactions. One connection per broker object, one thread at a time."""
+"""The file, its gate and its transactions. One connection per broker object, one thread at a time.
+
+A file that was removed, or has another in its place, lives on for those who hold it, and they would go on with it for
+ever, alone. So each looks now and then whether the file that it holds is the one in the place, and opens that if not.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +11,7 @@ import sqlite3
 import threading
 import time
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -30,6 +34,7 @@ CLOSING = 1.0  # seconds that they may delay our end
 ASIDE = 0.2  # seconds for what can as well be left undone
 _EVENT = "INSERT INTO events (ts, kind, job, worker, detail) VALUES (?, ?, ?, ?, ?)"
 BUSY = 1.0  # seconds of one wait inside SQLite
+LOOK = 1.0  # seconds between two looks whether the file is still the same
 _creating = threading.Lock()
 
 
@@ -71,41 +76,81 @@ class Database:
         self._told_rows = 0
         self._next_checkpoint = CHECKPOINT_BYTES
         self._wal = f"{path}-wal"
+        self._durable = durable
+        self._file: tuple[int, int] | None = None
+        self._next_look = 0.0  # monotonic
+        self.opened = 0
+        """How often: what stood in an earlier file is gone."""
         try:
             path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        except OSError as error:
+            raise BrokerError(f"cannot open the queue {path}: {error.strerror}") from error
+        self._open()
+
+    def _open(self) -> None:
+        path = self.path
+        try:
             self._gate = Gate(path)
         except OSError as error:
             raise BrokerError(f"cannot open the queue {path}: {error.strerror}") from error
         try:
             try:
-                self._connection = _connect(path, durable=durable)
-                self._make_ready()
+                _see_to_it(path)
+                self._file = _identity(
+                    path
+                )  # before it is opened: of two that follow each other, the earlier
+                connection = _connect(path, durable=self._durable)
+                self._make_ready(connection)
             except sqlite3.Error as error:
                 raise self._explained(error) from error
         except BaseException:
             self._gate.close()
             raise
+        self._connection = connection
+        self._told_rows, self._next_checkpoint = 0, CHECKPOINT_BYTES
+        self._next_look = time.monotonic() + LOOK
+        self.opened += 1
         # Also at the interpreter's exit: a connection that closes by itself would checkpoint outside the gate.
-        self.close = weakref.finalize(self, _close, self._connection, self._gate)
+        self.close = weakref.finalize(self, _close, connection, self._gate)
 
-    def _make_ready(self) -> None:
+    def _make_ready(self, connection: sqlite3.Connection) -> None:
         """Tables, and what a reboot means. Mostly there is nothing to do, and then nobody is waited for."""
         try:
-            if not _is_ready(self._connection):
-                self._enter(time.monotonic() + self.patience)
+            if not _is_ready(connection):
+                if not self._gate.enter(time.monotonic() + self.patience):
+                    raise self._blocked()
                 try:
-                    _set_up(self.path, self._connection)
+                    _set_up(self.path, connection)
                 finally:
-                    self._leave()
+                    self._gate.leave()
         except BaseException:
-            self._connection.close()
+            connection.close()
             raise
+
+    def _follow(self) -> None:
+        """Open the file again if it is another one by now. Only while we are the one who writes."""
+        if time.monotonic() < self._next_look:
+            return
+        if _identity(self.path) == self._file or not self.close.alive:
+            self._next_look = time.monotonic() + LOOK
+            return
+        with self._lock:
+            let_go, gate, file = self.close, self._gate, self._file
+            if not self.path.parent.is_dir():  # a folder that somebody removed is not ours to make again
+                raise UnavailableError(f"the queue {self.path} is gone, and its folder with it")
+            try:
+                self._open()
+            except BaseException:
+                self._gate, self._file = gate, file
+                raise
+        let_go()  # SQLite sees that its file is another one, and leaves the new one's log alone
 
     def _enter(self, until: float) -> None:
         """Be the only writer. Raises `UnavailableError` if that is not possible before ``until``."""
         if not self._writing.acquire(timeout=max(0.0, until - time.monotonic())):
             raise self._blocked()
         try:
+            self._follow()
             if not self._gate.enter(until):
                 raise self._blocked()
         except BaseException:  # also a Ctrl-C: whoever is not inside keeps nobody out
@@ -174,7 +219,10 @@ class Database:
         changes = self._connection.total_changes
         rows = self._gate.tally(changes - self._told_rows)
         self._told_rows = changes
-        too_long = os.stat(self._wal).st_size >= self._next_checkpoint
+        try:
+            too_long = os.stat(self._wal).st_size >= self._next_checkpoint
+        except FileNotFoundError:  # removed: see `_follow`
+            return
         if not too_long and rows < CHECKPOINT_ROWS:
             return
         mode = "TRUNCATE" if too_long else "RESTART"
@@ -198,6 +246,11 @@ class Database:
     def rows(self, statement: str, *values: Any) -> list[Any]:
         """Everything that a query finds. No writer is waited for, not even one that is stopped."""
         try:
+            if time.monotonic() >= self._next_look and self._writing.acquire(blocking=False):
+                try:  # else the one who writes will look
+                    self._follow()
+                finally:
+                    self._writing.release()
             with self._lock:
                 return self._connection.execute(statement, values).fetchall()
         except sqlite3.ProgrammingError:
@@ -218,7 +271,7 @@ class Database:
             return UnavailableError(f"the queue {self.path} cannot be written now: {error}")
         return BrokerError(f"the queue {self.path} cannot be used: {error}")
 
-    close: Callable[[], object]
+    close: weakref.finalize[[sqlite3.Connection, Gate], Database]
     """Close the connection, inside the gate if that is to be had. Also when the object goes or the program ends."""
 
 
@@ -248,8 +301,16 @@ def _close(connection: sqlite3.Connection, gate: Gate) -> None:
         gate.close()  # lets go of the lock
 
 
+def _identity(path: Path) -> tuple[int, int] | None:
+    """Which file it is that lies there; None: there is none to be seen."""
+    try:
+        found = os.stat(path)
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
+
+
 def _connect(path: Path, *, durable: bool) -> sqlite3.Connection:
-    _see_to_it(path)
     connection = connect(path)
     try:
         connection.execute(f"PRAGMA busy_timeout = {1000 * BUSY:.0f}")
