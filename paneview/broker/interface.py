@@ -256,6 +256,10 @@ class Broker(ABC):
     def stats(self) -> list[LaneStats]:
         """Every lane that holds anything."""
 
+    def check(self) -> None:
+        """Raises `BrokerError` if somebody who came anew could not use it, although we still can."""
+        return
+
     # Dead letters, and what is over
 
     def dead(self, limit: int = 100) -> list[Job]:

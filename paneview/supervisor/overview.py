@@ -18,6 +18,7 @@ MOST_GONE = 50  # workers that left and are still told of
 
 def overview(broker: Broker, dead: int | None = None) -> dict[str, Any]:
     """The queue as it is now; ``dead``: how many dead letters, if that is known. Raises BrokerError; blocking."""
+    broker.check()
     lanes = [lane_json(lane) for lane in broker.stats()]
     quarantined = broker.workers.quarantined()
     views = broker.workers.all()

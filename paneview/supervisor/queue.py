@@ -253,6 +253,7 @@ class _Thread(threading.Thread):
             if not self._ended.is_set() and time.monotonic() >= self._next_round:
                 # Not at each turn: the next dead worker's jobs are not to wait for another round.
                 self._next_round = time.monotonic() + LOOK
+                self._broker.check()
                 self._look_for_silent(self._broker)
                 Reaper(self._broker, self._me, LEADERSHIP).turn()
                 self._call(self._keeper.released, set(self._broker.workers.quarantined()))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -155,6 +156,29 @@ def test_a_queue_that_is_away_is_told_and_holds_nobody_up(project: Make) -> None
     with pytest.raises(ControlError, match="does not answer") as refused:
         one.call("job_dispatch", target="any", kind="ping")
     assert refused.value.code == "queue"
+
+
+def test_a_damaged_queue_is_told_also_by_who_holds_it(served: Project) -> None:
+    with queue_of(served) as broker:
+        broker.submit_many([NewJob("ping", target=Target(role="cook")) for _ in range(20)])
+        wait_until(lambda: served.call("status")["queue"]["waiting"] == 20)
+        for name, size in (("queue.db", 12_288), ("queue.db-wal", 20_480)):
+            with (served.state_dir / name).open("r+b") as file:
+                file.write(os.urandom(size))
+        damaged = "queue.db cannot be used: "  # and why, as SQLite finds: malformed, or no database at all
+        assert damaged in wait_until(lambda: served.call("queue")["problem"])
+        with listening(served) as wait_for:
+            assert damaged in wait_for(lambda queue: queue["problem"])["problem"]
+        (told,) = wait_until(lambda: served.events("queue_lost"))
+        assert damaged in str(told)
+        assert damaged in served.call("status")["queue"]["problem"]
+        for file in served.state_dir.glob("queue.db*"):
+            if file.is_file():
+                file.unlink()
+        wait_until(lambda: served.events("queue_restored"))
+        wait_until(lambda: served.call("status")["queue"]["problem"] is None)
+        served.call("job_dispatch", target="any", kind="ping")
+        assert served.call("status")["queue"]["waiting"] == 1
 
 
 def test_a_quarantined_worker_is_released(project: Make) -> None:

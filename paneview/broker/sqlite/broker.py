@@ -138,6 +138,10 @@ class SqliteBroker(Broker):
         """Every lane that holds anything."""
         return reading.stats(self._database)
 
+    def check(self) -> None:
+        """Whether the file still is a queue."""
+        self._database.check()
+
     def retry(self, jobs: Iterable[str] | None = None) -> list[str]:
         """Queue dead letters again."""
         with self._database.write() as step:

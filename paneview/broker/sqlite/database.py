@@ -21,7 +21,7 @@ from paneview.broker.sqlite.bellpush import push
 from paneview.broker.sqlite.boot import since_boot, this_boot
 from paneview.broker.sqlite.gate import Gate
 from paneview.broker.sqlite.schema import MIGRATIONS
-from paneview.store.database import PRIVATE, connect
+from paneview.store.database import PRIVATE, connect, read_only_uri
 
 # The log is copied into the database after so many changed rows, of all processes, which is some 30 MB of jobs, and
 # then written over: bytes that are there are written faster than a file grows. Long rows may make it longer than that:
@@ -262,6 +262,19 @@ class Database:
         """The first row, None if there is none."""
         found = self.rows(statement, *values)
         return found[0] if found else None
+
+    def check(self) -> None:
+        """Look with new eyes: what a connection knows already hides from it that the file was written over."""
+        if _identity(self.path) != self._file:
+            return  # see `_follow`
+        try:
+            fresh = sqlite3.connect(read_only_uri(self.path), uri=True, timeout=BUSY, isolation_level=None)
+            try:
+                _is_ready(fresh)
+            finally:
+                fresh.close()
+        except sqlite3.Error as error:
+            raise self._explained(error) from error
 
     def _explained(self, error: sqlite3.Error) -> BrokerError:
         """What SQLite's complaint means here."""
