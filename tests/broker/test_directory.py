@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import resource
+import socket
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -358,6 +359,18 @@ class TestFollowUps:
         assert {each.id for each in settle(lab).jobs(JobFilter())} == {id_, first.id}
 
 
+def a_socket(path: Path) -> None:
+    """One that nobody listens on any more; a path as long as this has no room in an address."""
+    with socket.socket(socket.AF_UNIX) as made:
+        made.bind("strange")
+    os.rename("strange", path)
+
+
+def a_link(path: Path) -> None:
+    """It leads nowhere."""
+    path.symlink_to("nowhere")
+
+
 class TestStrangers:
     def aside(self, lab: DirectoryLab) -> list[str]:
         return sorted(os.listdir(lab.path / "paneview" / "aside"))
@@ -386,6 +399,70 @@ class TestStrangers:
         broker.stats()
         broker.jobs(JobFilter())
         broker.reap()
+
+    @pytest.mark.parametrize("make", [os.mkdir, os.mkfifo, a_socket, a_link])
+    def test_so_is_what_is_no_file_at_all(
+        self, lab: DirectoryLab, make: Callable[[Path], object], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        broker = lab.open()
+        monkeypatch.chdir(lab.path)
+        own = lab.path / "paneview"
+        name = f"{0:020d}_{1764870164}_abc.0.0.json"
+        due, leased = f"{1:016d}_{name}", f"{name.removesuffix('.json')}.1000.1-ab.w9.json"
+        strange = [
+            own / "ready" / "any" / name,
+            own / "delayed" / "any" / due,
+            own / "blocked" / "any" / due,
+            own / "leased" / leased,
+            own / "results" / "1764870164_abc.0.done.json",
+            own / "results" / "nothing",
+            lab.path / "tasks" / "task_1764870164_abc.json",
+        ]
+        others = [
+            own / "entry" / "1764870164_abc.json",
+            own / "outbox" / "many-1",
+            own / "stage" / "many-2",
+            own / "workers" / "w9.json",
+            own / "gone" / "w8.json",
+            own / "flags" / "x" / "y.json",
+            own / "tmp" / "x",
+            own / "leaders" / "reaper.bak",
+            own / "done" / "17648701",
+            own / "dead" / "17648701" / name,
+            own / "needs" / "x" / "y",
+            own / "docs" / "x" / "y.00000001.json",
+            lab.path / "logs" / "pi_20251204.log",
+        ]
+        id_ = submit(broker)
+        for path in (*strange, *others):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            make(path)
+            os.utime(path, (time.time() - 60,) * 2, follow_symlinks=False)
+        (lease,) = broker.claim(want(n=5))
+        assert lease.id == id_
+        assert broker.claim(want()) == []
+        assert broker.lead("reaper", "me", 60)
+        broker.reap()
+        broker.clean(0)
+        assert broker.workers.all() == []
+        assert [job.id for job in broker.jobs(JobFilter())] == [id_]
+        assert broker.stats()[0].leased == 1
+        told = {
+            event.detail["file"] for event in broker.events.read().events if event.kind == "file_set_aside"
+        }
+        gone = {str(path) for path in strange if not os.path.lexists(path)}
+        if make is a_link:  # which leads nowhere: as good as gone where it is looked at first
+            assert gone
+        else:
+            assert gone == {str(path) for path in strange}
+        assert told >= gone
+        assert broker.finish(lease, Outcome()).verdict == "accepted"
+
+    def test_a_file_in_the_place_of_a_lane_is_no_lane(self, lab: DirectoryLab) -> None:
+        broker = lab.open()
+        id_ = submit(broker, target=Target(role="cook"))
+        (lab.path / "paneview" / "ready" / "any").write_text("mine")
+        assert [lease.id for lease in broker.claim(want(lanes=("any", "r:cook")))] == [id_]
 
     def test_a_log_line_of_somebody_else_is_an_event_too(self, lab: DirectoryLab) -> None:
         broker = lab.open()

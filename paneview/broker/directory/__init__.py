@@ -26,5 +26,6 @@ that was touched just now. Before a lease is called lost its file is opened, whi
 and the probe is read first: whatever happens between the two looks makes the lease younger, never older.
 
 **Waking**: inotify where the writer is on this host; it does not see other hosts' writes, so there is a look every
-``interval`` seconds. Files nobody knows, or only half written, are moved to ``paneview/aside`` and told as an event.
+``interval`` seconds. Files nobody knows, or only half written, and folders, FIFOs and the like where a file belongs are
+moved to ``paneview/aside`` and told as an event.
 """

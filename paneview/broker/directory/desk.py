@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 import time
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import unquote
 
-from paneview.broker.directory.disk import Scratch, move, names, read_json, touched
+from paneview.broker.directory.disk import Scratch, is_file, move, names, read_json, touched
 from paneview.broker.directory.feed import DirectoryFeed
 from paneview.broker.directory.layout import FOLDER, Layout, Spot, order_of, read_name
 from paneview.broker.model import MAX_PRIORITY, Attempt, Job, NewJob, Result, Settings
@@ -150,10 +151,18 @@ class Desk:
         return next(others, None)  # readdressed
 
     def set_aside(self, path: str, reason: str) -> None:
-        """Take a foreign or broken file out of the way, and tell."""
+        """Take what is foreign or broken out of the way, and tell. What we may not move stays, and is passed over."""
         name = os.path.basename(path)
-        if os.path.isfile(path) and move(path, f"{self.layout.own}/aside/{name}.{time.time_ns()}"):
-            self.feed.tell("file_set_aside", detail={"file": path, "reason": reason})
+        with suppress(PermissionError):  # a folder of somebody else
+            if os.path.lexists(path) and move(path, f"{self.layout.own}/aside/{name}.{time.time_ns()}"):
+                self.feed.tell("file_set_aside", detail={"file": path, "reason": reason})
+
+    def is_file(self, path: str) -> bool:
+        """Whether there is a file; a folder, a FIFO and the like under a job's name are set aside."""
+        found = is_file(path)
+        if found is False:
+            self.set_aside(path, "it is no regular file")
+        return bool(found)
 
     def attempts(self, job: str) -> tuple[Attempt, ...]:
         """The failures of a job, in order."""

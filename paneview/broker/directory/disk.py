@@ -6,6 +6,7 @@ import errno
 import json
 import os
 import socket
+import stat
 import time
 import uuid
 from collections.abc import Iterator
@@ -18,6 +19,7 @@ from paneview.broker.model import Json
 
 HOST = socket.gethostname()
 GONE = (errno.ENOENT, errno.ESTALE)  # an NFS handle whose file another host has removed
+NO_FILE = (errno.ENXIO, errno.ELOOP)  # a socket, a link to itself
 _REMEMBER_CLOCK = 5.0  # seconds
 AHEAD = 1_000_000_000  # ns: what a file may be ahead of the clock before that counts as set back
 
@@ -87,14 +89,38 @@ def link(source: str, target: str) -> bool:
 
 
 def remove(path: str) -> bool:
-    """Unlink; whether it was there."""
+    """Unlink; whether it was there. A folder, which nobody of us made in a file's place, stays."""
     try:
         os.unlink(path)
     except OSError as error:
-        if error.errno not in GONE:
+        if error.errno not in GONE and not os.path.isdir(path):
             raise
         return False
     return True
+
+
+def is_file(path: str) -> bool | None:
+    """Whether it is a regular file; None if it is gone."""
+    try:
+        return stat.S_ISREG(os.lstat(path).st_mode)
+    except OSError as error:
+        if error.errno in GONE:
+            return None
+        raise
+
+
+def open_file(path: str) -> int | None:
+    """A descriptor for reading; None if it is gone or no regular file. Waits for nobody at the other end of a FIFO."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    except OSError as error:
+        if error.errno in GONE or error.errno in NO_FILE:
+            return None
+        raise
+    if stat.S_ISREG(os.fstat(descriptor).st_mode):
+        return descriptor
+    os.close(descriptor)
+    return None
 
 
 def names(folder: str) -> list[str]:
@@ -108,9 +134,11 @@ def names(folder: str) -> list[str]:
 
 
 def read(path: str) -> bytes | None:
-    """A file's content; None if it is gone."""
+    """A file's content; None if it is gone, or no file."""
     try:
-        with open(path, "rb") as file:
+        if (descriptor := open_file(path)) is None:
+            return None
+        with open(descriptor, "rb") as file:
             return file.read()
     except OSError as error:
         if error.errno in GONE:
@@ -261,10 +289,12 @@ def _touched_ns(path: str) -> int | None:
     the same moment, made into seconds in two ways, differs in the last digit, and the later one may seem the earlier.
     """
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     except OSError as error:
         if error.errno in GONE:
             return None
+        if error.errno in NO_FILE:
+            return os.lstat(path).st_mtime_ns
         raise
     try:
         return os.fstat(descriptor).st_mtime_ns

@@ -90,7 +90,7 @@ def publish(desk: Desk, over: Spot) -> None:
     """Give a result the name that its readers know, if whoever moved the job did not come to that."""
     folder, prefix = os.path.split(desk.layout.brought(over.id, over.token, over.state))
     for name in names(folder):
-        if name.startswith(prefix):
+        if name.startswith(prefix) and desk.is_file(f"{folder}/{name}"):
             link(f"{folder}/{name}", desk.layout.result(over.id))  # never over another one
             remove(f"{folder}/{name}")
     remove(desk.layout.wish(over.id))

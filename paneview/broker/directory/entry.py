@@ -169,7 +169,8 @@ def _taken(desk: Desk, spec: Spec, path: str) -> str | None:
         found = read_json(by_key)
         if found and os.path.exists(desk.layout.by_id(found["id"])):
             return str(found["id"])
-        remove(by_key)  # of a job that was cleaned away
+        if desk.is_file(by_key):
+            remove(by_key)  # of a job that was cleaned away
     return None
 
 

@@ -16,7 +16,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from datetime import datetime
 
-from paneview.broker.directory.disk import GONE, HOST, explained, names
+from paneview.broker.directory.disk import GONE, HOST, explained, names, open_file
 from paneview.broker.interface import Feed
 from paneview.broker.jsontext import to_json
 from paneview.broker.model import Event, EventPage, Json
@@ -55,7 +55,9 @@ class DirectoryFeed(Feed):
         holder = "".join(worker.split())
         line = f"{moment} - {kind} job={job} worker={holder} {to_json('an event', dict(detail))}\n"
         path = f"{self._folder}/{HOST}_{time.strftime('%Y%m%d', time.localtime(now))}.log"
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o666)
+        descriptor = os.open(
+            path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NONBLOCK, 0o666
+        )
         try:
             os.write(descriptor, line.encode("utf-8", "replace"))
         finally:
@@ -102,7 +104,9 @@ class DirectoryFeed(Feed):
         """Whole lines from a place on: time (never less than the one before), file, where it ends, event."""
         latest = 0.0
         try:
-            with open(f"{self._folder}/{name}", "rb") as file:
+            if (descriptor := open_file(f"{self._folder}/{name}")) is None:
+                return
+            with open(descriptor, "rb") as file:
                 file.seek(start)
                 at = start
                 for line in file:

@@ -15,7 +15,7 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from paneview.broker.directory.disk import GONE, HOST, names, read, read_json
+from paneview.broker.directory.disk import GONE, HOST, names, read_json
 from paneview.broker.errors import BrokerError
 from paneview.broker.model import NewJob, Result, valid_id
 from paneview.broker.targets import ANY, Target
@@ -118,7 +118,7 @@ class Importer:
             return None
         task = read_json(path)
         if task is None:
-            if desk.scratch.now() - status.st_mtime > UNFINISHED and read(path) is not None:
+            if desk.scratch.now() - status.st_mtime > UNFINISHED:
                 desk.set_aside(path, "it is not the whole file of a task")
             return None
         if MARK in task or task.get("status") != "pending":

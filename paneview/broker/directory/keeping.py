@@ -37,6 +37,8 @@ def promote(desk: Desk) -> float | None:
         if spot.due > now:
             following.append(spot.due)
             continue
+        if not desk.is_file(desk.layout.path(spot)):
+            continue
         move(desk.layout.path(spot), desk.layout.path(spot.moved(JobState.QUEUED, lane=spot.lane)))
     return (min(following) - now) / 1e6 if following else None
 
@@ -49,7 +51,7 @@ def expire(desk: Desk) -> tuple[list[str], float | None]:
     for spot in desk.leased():
         path, seconds = desk.layout.path(spot), spot.lease_ms / 1000
         renewed = touched(path)
-        if renewed is None:
+        if renewed is None or not desk.is_file(path):
             continue
         if not overdue(now, renewed, seconds):
             following.append(renewed + seconds - now)
@@ -77,7 +79,8 @@ def repair(desk: Desk) -> None:
             if abandoned(desk, f"{own}/{folder}/{name}", ABANDONED):
                 complete(name)
     for spot in desk.waiting(JobState.BLOCKED):
-        ending.settle(desk, spot.id)
+        if desk.is_file(desk.layout.path(spot)):
+            ending.settle(desk, spot.id)
     for need in names(f"{own}/needs"):
         _waits_no_more(desk, f"{own}/needs/{need}")
 
@@ -116,13 +119,18 @@ def _waits_no_more(desk: Desk, folder: str) -> None:
 
 def _brought(desk: Desk, name: str) -> None:
     """A result without its final name: accepted or not?"""
-    job, token, state, *_ = name.split(".")
+    path = f"{desk.layout.own}/results/{name}"
+    job, token, state, *_ = (*name.split("."), "", "")
+    if not state:
+        desk.set_aside(path, "its name is none of ours")
+    if not state or not desk.is_file(path):
+        return
     spot = desk.find(job)
     if spot is not None and str(spot.token) == token and spot.state.value == state:
         ending.publish(desk, spot)
         ending.after_over(desk, job)
     elif spot is None or str(spot.token) != token or spot.state in FINAL:
-        remove(f"{desk.layout.own}/results/{name}")
+        remove(path)
 
 
 def sweep(desk: Desk) -> None:
@@ -168,7 +176,8 @@ def lead(desk: Desk, name: str, owner: str, ttl: float) -> Leadership | None:
 def _epoch(desk: Desk, name: str) -> int:
     prefix = f"{quoted(name)}."
     found = [entry for entry in names(f"{desk.layout.own}/leaders") if entry.startswith(prefix)]
-    return max((int(entry[len(prefix) :].partition(".")[0]) for entry in found), default=0)
+    epochs = [entry[len(prefix) :].partition(".")[0] for entry in found]
+    return max((int(epoch) for epoch in epochs if epoch.isdecimal()), default=0)
 
 
 def resign(desk: Desk, leader: Leadership) -> None:

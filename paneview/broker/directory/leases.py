@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import heapq
 import os
 import random
@@ -62,7 +63,7 @@ def _list(folder: str) -> list[str]:
     try:
         return [name for name in os.listdir(folder) if not name.startswith(".")]
     except OSError as error:
-        if error.errno in GONE:
+        if error.errno in GONE or error.errno == errno.ENOTDIR:
             return []
         raise
 
@@ -82,6 +83,8 @@ def take(desk: Desk, spot: Spot, want: Claim) -> Lease | None:
     """This job; None: somebody else was quicker."""
     path = desk.layout.path(spot)
     seconds = desk.settings.lease if want.seconds is None else want.seconds
+    if not desk.is_file(path):
+        return None
     try:
         os.utime(path)  # before the move, or the reaper would find an old lease
     except OSError as error:
