@@ -25,9 +25,10 @@ from textual.widgets import Input, LoadingIndicator
 from textual.worker import WorkerFailed
 
 from paneview.control.errors import ControlError
-from paneview.tui import flownews, terminal, timers
+from paneview.tui import flownews, leaving, terminal, timers
 from paneview.tui import theme as themes
 from paneview.tui.askhistory import Asked
+from paneview.tui.background import in_background
 from paneview.tui.doing import Doing
 from paneview.tui.inturn import InTurn
 from paneview.tui.keys import key
@@ -313,17 +314,7 @@ class PaneviewApp(App[int], inherit_bindings=False):
             )
             self.exit(0)
         elif answer == "s":
-            self.run_worker(self._stop_all())
-
-    async def _stop_all(self) -> None:
-        try:
-            with self.doing.under_way("stopping all tasks"):
-                await self.link.call("down", timeout=None)
-        except ControlError as error:
-            if error.code != "disconnected":
-                self.tell(f"stop all: {error.message}", failed=True)
-                return
-        self.exit(0)
+            in_background(self, leaving.stop_all, self)
 
     async def _connect(self) -> None:
         if self._start is not None:

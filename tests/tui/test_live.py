@@ -154,6 +154,55 @@ def test_stopping_everything_on_the_way_out(sandbox: Sandbox, folder: Path) -> N
     wait_until(lambda: not supervisors(sandbox))
 
 
+STUBBORN = """\
+name = "demo"
+
+[tasks.talk]
+command = "exec sleep 1000"
+
+[tasks.stubborn]
+command = "trap '' INT TERM; while :; do sleep 0.2; done"
+stop_grace_period = 2
+"""
+
+
+def test_stopping_everything_is_gone_on_with_though_the_supervisor_is_killed_over_it(
+    sandbox: Sandbox, folder: Path
+) -> None:
+    (folder / "paneview.toml").write_text(STUBBORN)
+    pane = Pane(sandbox, folder)
+    pane.wait_for("stubborn ● running", "2 ok")
+    tasks = {row["name"]: row["pid"] for row in run("status", "--json", cwd=folder).json["tasks"]}
+    pane.type("q")
+    pane.wait_for("Stop all")
+    pane.type("s")
+    pane.wait_for("stopping")
+    (supervisor,) = supervisors(sandbox)
+    os.kill(supervisor, signal.SIGKILL)
+    pane.wait_for("the supervisor ended before all was stopped", "left with 0")
+    assert not alive(tasks["stubborn"])
+    assert not supervisors(sandbox)
+
+
+def test_a_stop_of_everything_that_nobody_can_end_leaves_the_screen_open(
+    sandbox: Sandbox, folder: Path
+) -> None:
+    """The supervisor is killed, and the file is wrong by now: no other one can take charge of the task."""
+    (folder / "paneview.toml").write_text(STUBBORN)
+    pane = Pane(sandbox, folder)
+    pane.wait_for("stubborn ● running", "2 ok")
+    pane.type("q")
+    pane.wait_for("Stop all")
+    pane.type("s")
+    pane.wait_for("stopping")
+    (folder / "paneview.toml").write_text("[tasks")
+    (supervisor,) = supervisors(sandbox)
+    os.kill(supervisor, signal.SIGKILL)
+    pane.wait_for("the supervisor ended before all was stopped", "stubborn ◑")
+    assert "left with" not in pane.text()
+    (folder / "paneview.toml").write_text(STUBBORN)
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
 def test_a_signal_ends_the_screen_cleanly_and_nothing_else(
     sandbox: Sandbox, folder: Path, number: signal.Signals
