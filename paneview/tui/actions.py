@@ -5,15 +5,15 @@ Nothing on the screen changes because a key was pressed; it changes when the sup
 
 from __future__ import annotations
 
-import asyncio
-import sys
 import time
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from textual.app import SuspendNotSupported
+
 from paneview.control.errors import ControlError
-from paneview.tui import terminal, words
+from paneview.tui import commandline, terminal, words
+from paneview.tui.files import here
 from paneview.tui.picture import Picture
 from paneview.tui.text import clean
 
@@ -63,8 +63,12 @@ async def visit(app: PaneviewApp, name: str) -> None:
     """Go into the task's tmux window; back here when it is left. The command line knows how."""
     if app.is_headless or app.picture.file is None:
         return
-    command = [sys.executable, "-P", "-m", "paneview", "attach", name, "--back", "--file", app.picture.file]
-    status, said = await terminal.run(app, command, told=True)
+    command = commandline.words_of("attach", name, "--back", "--file", app.picture.file)
+    try:
+        status, said = await terminal.run(app, command, told=True)
+    except (OSError, SuspendNotSupported) as error:
+        app.tell(f"attach {name}: {error}", failed=True)
+        return
     if status:
         app.tell(clean(said.decode("utf-8", "replace").strip()) or f"attach {name}: failed", failed=True)
 
@@ -73,19 +77,19 @@ async def export(app: PaneviewApp, options: Sequence[str]) -> None:
     """Events and output of a span of time into a file in the current folder, by the command line's `export`."""
     if app.picture.file is None:
         return
-    file = Path.cwd() / f"{app.picture.session}-{time.strftime('%Y%m%d-%H%M%S')}.jsonl"
-    given = [] if {"-o", "--output"} & set(options) else ["--output", str(file)]
-    command = [sys.executable, "-P", "-m", "paneview", "export", *options, *given, "--file", app.picture.file]
-    process = await asyncio.create_subprocess_exec(
-        *command,
-        stdin=asyncio.subprocess.DEVNULL,
-        stdout=asyncio.subprocess.DEVNULL,
-        stderr=asyncio.subprocess.PIPE,
-    )
+    given: list[str] = []
+    if not any(word.startswith("-o") or word.partition("=")[0] == "--output" for word in options):
+        try:
+            file = here(f"{app.picture.session}-{time.strftime('%Y%m%d-%H%M%S')}.jsonl")
+        except OSError as error:
+            told = f"export: {error.strerror}: {error.filename}"
+            app.tell(f"{told}; :export --output FILE names another place", failed=True)
+            return
+        given = ["--output", str(file)]
     with app.doing.under_way("export"):
-        _, said = await process.communicate()
-    if process.returncode:
-        app.tell(clean(said.decode("utf-8", "replace").strip()) or "export failed", failed=True)
+        done = await commandline.run("export", [*options, *given, "--file", app.picture.file])
+    if done.status:
+        app.tell(done.said or "export failed", failed=True)
     else:
         app.tell(f"exported to {given[-1] if given else 'the file named'}")
 

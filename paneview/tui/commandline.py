@@ -38,4 +38,8 @@ async def run(verb: str, words: Sequence[str]) -> Done:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
         return Done(_CANNOT_RUN, f"{verb}: {clean(reason)}")
     _, said = await process.communicate()
-    return Done(process.returncode or 0, clean(said.decode("utf-8", "replace").strip()).removeprefix("paneview: "))
+    return Done(process.returncode or 0, _words(said))
+
+
+def _words(said: bytes) -> str:
+    return clean(said.decode("utf-8", "replace").strip()).removeprefix("paneview: ")

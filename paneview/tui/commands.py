@@ -29,6 +29,9 @@ if TYPE_CHECKING:
     from paneview.tui.app import PaneviewApp
 
 
+DIGITS = 12  # of a number that is typed; Python reads no more than some thousands
+
+
 class Command(NamedTuple):
     """A command: what it does, what it takes (``tasks``, ``task``, ``order``, ``theme``, ``text`` or nothing).
 
@@ -120,6 +123,8 @@ def _theme(app: PaneviewApp, words: list[str]) -> None:
 def _scale(app: PaneviewApp, words: list[str]) -> None:
     if len(words) != 2 or not words[1].isdecimal():
         app.tell("scale TASK NUMBER", failed=True)
+    elif len(words[1]) > DIGITS:
+        app.tell(f"scale TASK NUMBER, of at most {DIGITS} digits", failed=True)
     else:
         app.run_worker(scale(app, words[0], int(words[1])))
 

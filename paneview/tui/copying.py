@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 from paneview.control.errors import ControlError
 from paneview.control.model import LineView
 from paneview.tui import sgr, words
+from paneview.tui.files import here
 from paneview.tui.logfeed import LogFeed
 
 if TYPE_CHECKING:
@@ -49,7 +50,14 @@ async def copy_lines(app: PaneviewApp, feed: LogFeed, numbers: Sequence[int], *,
 
 async def to_clipboard(app: PaneviewApp, text: str) -> str:
     """Put the text on the clipboard; returns how."""
-    if os.environ.get("TMUX"):
+    if os.environ.get("TMUX") and await _to_tmux(text):
+        return "to tmux and the clipboard"
+    app.copy_to_clipboard(text)
+    return "by the terminal (OSC 52)"
+
+
+async def _to_tmux(text: str) -> bool:
+    try:
         process = await asyncio.create_subprocess_exec(
             "tmux",
             "load-buffer",
@@ -59,11 +67,10 @@ async def to_clipboard(app: PaneviewApp, text: str) -> str:
             stdout=asyncio.subprocess.DEVNULL,
             stderr=asyncio.subprocess.DEVNULL,
         )
-        await process.communicate(text.encode("utf-8", "replace"))
-        if process.returncode == 0:
-            return "to tmux and the clipboard"
-    app.copy_to_clipboard(text)
-    return "by the terminal (OSC 52)"
+    except OSError:  # it is not to be found from here
+        return False
+    await process.communicate(text.encode("utf-8", "replace"))
+    return process.returncode == 0
 
 
 def _plain(line: LineView) -> str:
@@ -74,7 +81,7 @@ def _plain(line: LineView) -> str:
 
 async def _save(app: PaneviewApp, feed: LogFeed, numbers: Sequence[int]) -> Path:
     stem = re.sub(r"[^\w.-]", "_", feed.task)
-    path = Path.cwd() / f"{stem}-{time.strftime('%Y%m%d-%H%M%S')}.log"
+    path = here(f"{stem}-{time.strftime('%Y%m%d-%H%M%S')}.log")
     with (
         app.doing.under_way(f"saving {stem}") as far,
         path.open("x", encoding="utf-8", errors="replace") as file,

@@ -1,14 +1,28 @@
-"""The files of a folder, for completing their names: what git knows and does not ignore, else what lies there."""
+"""The files of a folder, for completing their names: what git knows and does not ignore, else what lies there.
+
+And where a new one is written.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 from pathlib import Path
 
 MOST = 20_000  # names
 LONGEST = 10.0  # s that git may take
 _LEFT_OUT = frozenset({"node_modules", "__pycache__", "venv", "target", "dist"})
+
+
+def here(name: str) -> Path:
+    """A file of this name in the current folder. Raises FileNotFoundError, for people, where that folder is gone."""
+    try:
+        return Path.cwd() / name
+    except FileNotFoundError:
+        known = os.environ.get("PWD", ".")
+        told = "the folder that paneview was started in is gone"
+        raise FileNotFoundError(errno.ENOENT, told, known) from None
 
 
 async def files_of(folder: Path) -> list[str]:
