@@ -17,6 +17,7 @@ from rich.style import Style
 
 # One line that is longer than this is cut for display: nobody scrolls there, and copying still gives it all.
 LONGEST = 8192
+DIGITS = 9  # of a code: thousands of them are no number to Python, and of none that is known
 
 _SGR = re.compile(r"\x1b\[([0-9;:]*)m")
 _SEQUENCE = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|[\]PX^_][^\x07\x1b]*(?:\x07|\x1b\\)?|[ -/]*[0-~])")
@@ -104,7 +105,8 @@ def style_of(state: State, base: Style) -> Style:
 @lru_cache(4096)
 def advance(state: State, parameters: str) -> State:
     """The state after ``ESC [ parameters m``; what is unknown changes nothing."""
-    codes = iter([int(code or 0) for code in parameters.replace(":2::", ":2:").replace(":", ";").split(";")])
+    given = parameters.replace(":2::", ":2:").replace(":", ";").split(";")
+    codes = iter([int(code[:DIGITS] or 0) for code in given])
     for code in codes:
         if code == 0:
             state = RESET

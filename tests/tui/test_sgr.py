@@ -35,6 +35,7 @@ def shown(text: str) -> list[tuple[str, str | None, bool]]:
         ("\x1b[mx", [("x", "#ffffff", False)]),
         ("a\x1b[31m\x1b[32mb", [("a", "#ffffff", False), ("b", "color(2)", False)]),
         ("\x1b[38;9mx", [("x", "#ffffff", False)]),
+        pytest.param(f"\x1b[91m\x1b[{'1' * 5000}mx", [("x", "color(9)", False)], id="digits"),
     ],
 )
 def test_colours(text: str, parts: list[tuple[str, str, bool]]) -> None:
