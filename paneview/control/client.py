@@ -100,10 +100,14 @@ class ControlClient:
         if self._writer is None or not self.connected:
             raise Disconnected(self.reason or "not connected")
         number = next(self._numbers)
+        try:
+            line = encode({"id": number, "do": do, "client": self.name, "args": args})
+        except (ValueError, RecursionError) as error:  # no JSON has infinity, nor a tower of brackets
+            raise ControlError(f"{do}: this cannot be sent: {error}", "bad_request") from None
         future: asyncio.Future[dict[str, Any]] = asyncio.get_running_loop().create_future()
         self._waiting[number] = future
         try:
-            self._writer.write(encode({"id": number, "do": do, "client": self.name, "args": args}))
+            self._writer.write(line)
             async with asyncio.timeout(timeout):
                 return await future
         except TimeoutError:

@@ -95,18 +95,26 @@ def _role(line: str) -> str:
 
 async def in_editor(app: PaneviewApp, name: str, text: str) -> str | None:
     """The text as the user's editor left it, in a file of this name; None, and told, if that could not be."""
+    try:
+        with tempfile.TemporaryDirectory(prefix="paneview-") as folder:
+            file = Path(folder) / name.replace("/", "_")
+            file.write_text(text, encoding="utf-8", newline="")
+            return file.read_bytes().decode("utf-8", "replace") if await _edited(app, file) else None
+    except OSError as error:
+        app.tell(f"{name}: no file to edit: {error}", failed=True)
+        return None
+
+
+async def _edited(app: PaneviewApp, file: Path) -> bool:
+    """Whether the user's editor has ended well; told if not."""
     from textual.app import SuspendNotSupported
 
-    with tempfile.TemporaryDirectory(prefix="paneview-") as folder:
-        file = Path(folder) / name.replace("/", "_")
-        file.write_text(text, encoding="utf-8", newline="")
-        try:
-            command = editor()
-            status, _ = await terminal.run(app, [*command, str(file)])
-            if status:
-                app.tell(f"{command[0]} ended with {status}: nothing was changed", failed=True)
-                return None
-            return file.read_bytes().decode("utf-8", "replace")
-        except (OSError, ValueError, SuspendNotSupported) as error:
-            app.tell(f"no editor: {error}; $EDITOR names another", failed=True)
-            return None
+    try:
+        command = editor()
+        status, _ = await terminal.run(app, [*command, str(file)])
+    except (OSError, ValueError, SuspendNotSupported) as error:
+        app.tell(f"no editor: {error}; $EDITOR names another", failed=True)
+        return False
+    if status:
+        app.tell(f"{command[0]} ended with {status}: nothing was changed", failed=True)
+    return not status

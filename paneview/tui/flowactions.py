@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from paneview.tui.screens.base import MainScreen
 
 WORDS = 50  # cells of what was asked
+MOST_DOLLARS = 1e9
 
 
 async def tell(app: PaneviewApp, do: str, flow: FlowView, **args: Any) -> None:
@@ -60,7 +61,9 @@ async def _more_budget(screen: MainScreen, flow: FlowView) -> None:
         try:
             budget = float(text.strip().lstrip("$"))
         except ValueError:
-            app.tell(f"budget: {clean(text)!r} is no number of dollars", failed=True)
+            budget = 0.0
+        if not 0 < budget < MOST_DOLLARS:  # nor NaN
+            app.tell(f"budget: {clean(cut(text, WORDS))!r} is no number of dollars", failed=True)
             return
         in_background(app, tell, app, "workflow_resume", flow, budget_usd=budget)
 

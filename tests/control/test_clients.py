@@ -54,6 +54,21 @@ async def test_an_error_reply_is_raised_where_it_was_asked(path: Path) -> None:
         await client.close()
 
 
+async def test_what_is_no_json_is_refused_where_it_is_asked(path: Path) -> None:
+    tower: list[Any] = []
+    for _ in range(100_000):
+        tower = [tower]
+    async with serving(path):
+        client = ControlClient(path)
+        await client.connect()
+        for value in (float("nan"), 10**5000, tower):
+            with pytest.raises(ControlError, match="inspect: this cannot be sent") as caught:
+                await client.call("inspect", task=value)
+            assert caught.value.code == "bad_request"
+        assert await client.call("status") == STATUS
+        await client.close()
+
+
 async def test_a_call_can_give_up_waiting_and_the_connection_stays_good(path: Path) -> None:
     async with serving(path) as (_, handler):
         client = ControlClient(path)

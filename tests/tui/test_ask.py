@@ -6,6 +6,7 @@ import asyncio
 import os
 import stat
 from pathlib import Path
+from typing import cast
 
 import pytest
 from textual.pilot import Pilot
@@ -52,6 +53,28 @@ def sent(
 ) -> dict[str, object]:
     by = os.environ.get("USER") or os.environ.get("LOGNAME") or "user"
     return {"text": text, "workflow": workflow, "cwd": cwd, "budget_usd": budget, "by": by}
+
+
+@pytest.mark.parametrize("typed", ["a\0b", "~a\0b", "x" * 200_000], ids=["null", "home", "long"])
+async def test_a_folder_that_cannot_be_is_none(shop: Path, typed: str) -> None:
+    async with running(team()) as pilot:
+        screen = await form(pilot, shop)
+        screen._field("folder").value = typed
+        await pilot.press("@")
+        await eventually(lambda: screen._files == [])
+
+
+async def test_before_a_project_is_known_no_file_is_offered(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    async with running(team()) as pilot:
+        pilot.app.picture.file = None  # type: ignore[attr-defined]
+        await pilot.press("a", "@")
+        await shows(pilot, "tab ", where=NOTE)
+        assert not cast("AskForm", pilot.app.screen)._files
 
 
 async def test_several_lines_a_workflow_a_folder_and_a_budget(shop: Path) -> None:

@@ -9,6 +9,7 @@ import pytest
 from textual import events
 from textual.pilot import Pilot
 
+from paneview.tui.matching import pattern
 from tests.harness import eventually
 from tests.tui.running import running, toasts
 from tests.tui.scenes import shop
@@ -101,3 +102,27 @@ async def test_copying_where_tmux_is_not_to_be_found_goes_by_the_terminal(
         monkeypatch.setenv("PATH", str(tmp_path))
         await pilot.press("tab", "y")
         await told(pilot, "copied by the terminal")
+
+
+@pytest.mark.parametrize(
+    "typed",
+    ["", "a(b|c)", "[", f"a{{{'9' * 30}}}", f"a{{{'9' * 5000}}}", "(" * 3000],
+    ids=["nothing", "expression", "wrong", "count", "digits", "tower"],
+)
+def test_what_filters_a_table_is_an_expression_or_else_the_text_itself(typed: str) -> None:
+    found = pattern(typed)
+    assert (found is None) == (not typed)
+    if found is not None:
+        assert found.search("x AB" if typed == "a(b|c)" else f"x {typed} y")
+
+
+@pytest.mark.parametrize("screen", ["events", "queue", "workflows"])
+async def test_a_filter_that_no_machine_can_take_is_taken_literally(screen: str) -> None:
+    async with running(shop()) as pilot:
+        await do(pilot, screen)
+        await pilot.pause()
+        await pilot.press("slash")
+        await paste(pilot, f"a{{{'9' * 30}}}")
+        await pilot.press("enter")
+        await pilot.pause()
+        assert pilot.app.is_running

@@ -162,8 +162,12 @@ async def test_a_spent_budget_is_raised() -> None:
     supervisor = team()
     async with running(supervisor) as pilot:
         await opened(pilot, BUDGET)
-        await pilot.press("A", *"free", "enter")
-        await eventually(lambda: "budget: 'free' is no number of dollars" in toasts(pilot))
+        for typed in ("free", "nan", "inf", "-1"):
+            await pilot.press("A", *typed, "enter")
+            await eventually(
+                lambda typed=typed: f"budget: {typed!r} is no number of dollars" in toasts(pilot)
+            )
+        assert not supervisor.requests("workflow_resume")
         await pilot.press("A", *"$2.5", "enter")
         await asked(supervisor, "workflow_resume", {"id": BUDGET, "budget_usd": 2.5})
         await shows(pilot, "◆ 1 needs input")

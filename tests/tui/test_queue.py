@@ -321,7 +321,17 @@ def test_payloads(kind: str, typed: str, value: object) -> None:
     assert read_payload(kind, typed) == value
 
 
-@pytest.mark.parametrize(("kind", "typed"), [("own", "hello"), ("prompt", '{"text": '), ("own", "{'a': 1}")])
+@pytest.mark.parametrize(
+    ("kind", "typed"),
+    [
+        ("own", "hello"),
+        ("prompt", '{"text": '),
+        ("own", "{'a': 1}"),
+        ("own", '{"n": NaN}'),
+        pytest.param("own", "[" * 100_000, id="tower"),
+        pytest.param("own", "1" * 5000, id="digits"),
+    ],
+)
 def test_what_is_no_payload(kind: str, typed: str) -> None:
     with pytest.raises(ValueError, match="the payload is no JSON"):
         read_payload(kind, typed)

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import tempfile
+from pathlib import Path
+
 import pytest
 from textual import events
 from textual.pilot import Pilot
 
 from paneview.control.errors import ControlError
-from paneview.tui.editing import agreement, difference, editor
+from paneview.tui.app import PaneviewApp
+from paneview.tui.editing import agreement, difference, editor, in_editor
 from paneview.tui.screens.typing import PaneView
 from paneview.tui.typing import Stroke, requests, stroke
 from tests.harness import eventually
@@ -218,6 +222,16 @@ def test_the_difference_before_a_change() -> None:
     assert difference(was, was.replace('"x"', '"y"')) == [
         " [tasks.a]", '-command = "x"', '+command = "y"', " port = 1",
     ]  # fmt: skip
+
+
+async def test_a_text_that_cannot_be_written_for_the_editor_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "full"))
+    async with running(shop()) as pilot:
+        assert isinstance(pilot.app, PaneviewApp)
+        assert await in_editor(pilot.app, "web.toml", "port = 3\n") is None
+        await eventually(lambda: any("web.toml: no file to edit" in toast for toast in toasts(pilot)))
 
 
 def test_the_editor() -> None:

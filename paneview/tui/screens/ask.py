@@ -225,8 +225,9 @@ class AskForm(ModalScreen[str]):
 
     async def _learn_files(self) -> None:
         """The files of the folder that is typed, and the folders of the project."""
-        root = Path(self.pv.picture.file).parent if self.pv.picture.file else Path.cwd()
-        folder = root / self._place()
+        if self.pv.picture.file is None:  # nothing was heard of the project yet
+            return
+        folder = Path(self.pv.picture.file).parent / self._place()
         if folder == self._folder:
             return
         first, self._folder = self._folder is None, folder
@@ -236,7 +237,7 @@ class AskForm(ModalScreen[str]):
 
     def _place(self) -> str:
         """The folder that is typed; a relative one begins at the project's."""
-        return os.path.expanduser(self._field("folder").value.strip())
+        return os.path.expanduser(self._field("folder").value.strip().replace("\0", ""))
 
     def _offer(self, at: askwords.Token) -> list[str]:
         return askwords.offered(at, self._targets, self._files)

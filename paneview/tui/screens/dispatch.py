@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar, cast
+from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, cast
 
 from textual import on
 from textual.app import ComposeResult
@@ -57,13 +57,21 @@ def read_payload(kind: str, text: str) -> Any:
     if not text:
         return None
     try:
-        return json.loads(text)
+        return json.loads(text, parse_constant=_refused)
+    except RecursionError:
+        raise ValueError(
+            "the payload is no JSON that anybody reads: too many brackets in each other"
+        ) from None
     except ValueError as error:
         if kind == "prompt" and text[0] not in '{["':
             return {"text": text}
         where = f", column {error.colno}" if isinstance(error, json.JSONDecodeError) else ""
         words = error.msg if isinstance(error, json.JSONDecodeError) else str(error)
         raise ValueError(f"the payload is no JSON: {words}{where}") from None
+
+
+def _refused(name: str) -> NoReturn:
+    raise ValueError(f"it has no {name}")
 
 
 class Field(InOrder, Input):

@@ -16,6 +16,7 @@ from paneview.control.model import EventView
 from paneview.tui.canvas import PLAIN, Canvas, line, spread
 from paneview.tui.happenings import happening
 from paneview.tui.keys import key
+from paneview.tui.matching import pattern
 from paneview.tui.picture import Change
 from paneview.tui.question import Question
 from paneview.tui.screens.base import MainScreen
@@ -43,10 +44,7 @@ class EventList(Listing):
     def set_filter(self, text: str) -> None:
         """Show only events that match; one that is no regular expression is taken literally."""
         self.filter = text
-        try:
-            self._pattern = re.compile(text, re.IGNORECASE) if text else None
-        except re.error:
-            self._pattern = re.compile(re.escape(text), re.IGNORECASE)
+        self._pattern = pattern(text)
         self.update()
 
     def update(self) -> None:

@@ -14,6 +14,7 @@ from paneview.control.queuemodel import JobView
 from paneview.tui.canvas import PLAIN, Piece, line
 from paneview.tui.columns import Column, fitting, row, titles
 from paneview.tui.keys import key
+from paneview.tui.matching import pattern
 from paneview.tui.queuewords import job_age, job_look, tries
 from paneview.tui.text import clean
 from paneview.tui.widgets.listing import CURSOR, Listing
@@ -73,10 +74,7 @@ class JobTable(Listing):
     def set_filter(self, text: str) -> None:
         """Show only what matches; an empty text shows all. What is no regular expression is taken literally."""
         self.filter, body = text, text.removeprefix("!")
-        try:
-            self._pattern = re.compile(body, re.IGNORECASE) if body else None
-        except re.error:
-            self._pattern = re.compile(re.escape(body), re.IGNORECASE)
+        self._pattern = pattern(body)
         self.update(self.jobs)
 
     def paint(self, width: int, height: int) -> list[Strip]:
