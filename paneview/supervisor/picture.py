@@ -31,6 +31,7 @@ SAMPLE_EVERY = 2.0  # seconds, while somebody looks
 SAMPLE_AT_REST = 4.0  # the same while nothing does anything
 SAMPLE_SOON = 0.2  # after somebody has begun to look: first the screen
 INSPECTED_RUNS = 20  # the latest
+SEEN_BYTES = 1 << 17  # of memory, more or less, that a person would see
 AT_REST = 3  # samples without a difference, after which that is so
 REMEMBER_EVERY = 5.0  # seconds between looks at process trees while nobody does
 
@@ -75,6 +76,8 @@ class Picture:
         self.masker = masker
         self._sampler = Sampler()
         self._usage: dict[str, Usage] = {}
+        self._roots: dict[str, ProcessId] = {}  # of the runs whose usage that is
+        self._without_pid: set[str] = set()  # shown running before their command had begun
         self._told: dict[str, Usage | None] = {}  # to those who look, however often was sampled since
         self._sampled = 0.0
         self._began = clock.now()
@@ -128,9 +131,9 @@ class Picture:
         live = {
             unit.name: unit.live for unit in units if unit.live is not None and unit.live.root is not None
         }
-        roots = {name: one.root for name, one in live.items() if one.root is not None}
+        self._roots = {name: one.root for name, one in live.items() if one.root is not None}
         table = ProcessTable.recent()
-        self._usage = self._sampler.sample(roots, table)
+        self._usage = self._sampler.sample(self._roots, table)
         for one in live.values():
             assert one.root is not None
             one.known.update(ProcessId(row.pid, row.start) for row in table.tree(one.root.pid))
@@ -161,12 +164,25 @@ class Picture:
                 await asyncio.sleep(SAMPLE_SOON)
 
     def _tell_usage(self) -> bool:
-        """Show what uses more or less than was told; whether anything does."""
+        """Show what uses more or less than was told, or has begun since; whether anything does."""
         found = {name: usage for name, usage in self._usage.items() if _differs(self._told.get(name), usage)}
         self._told.update(found)
-        for name in found:
+        names = found.keys() | self._begun_since()
+        for name in names:
             self.changed(name)
-        return bool(found)
+        return bool(names)
+
+    def _begun_since(self) -> set[str]:
+        """Tasks that were shown without the pid that is known by now. Their usage alone may tell no difference."""
+        units = self._supervisor.units
+        self._without_pid &= units.keys()
+        live = {name: units[name].live for name in self._without_pid}
+        return {name for name, one in live.items() if one is not None and one.command_pid() is not None}
+
+    def _usage_of(self, unit: Unit) -> Usage | None:
+        """What its run uses; that of the run before is nothing to show."""
+        same = unit.live is not None and unit.live.root == self._roots.get(unit.name)
+        return self._usage.get(unit.name) if same else None
 
     async def inspect(self, unit: Unit) -> dict[str, Any]:
         """Everything about one task: definition, history, probe, processes. Secrets are masked."""
@@ -222,7 +238,11 @@ class Picture:
         for name in names:
             unit = units[name]
             words = why(unit, self._supervisor.graph, states, notes, now)
-            view = task_view(unit, now, self._usage.get(name), self.log_end(name), words)
+            view = task_view(unit, now, self._usage_of(unit), self.log_end(name), words)
+            if view["running"] and view["pid"] is None:
+                self._without_pid.add(name)
+            else:
+                self._without_pid.discard(name)
             if name in self.next_runs and not view["running"]:
                 view["next_start_at"] = self.next_runs[name]
             view["command"] = self.masker.text(view["command"])
@@ -237,7 +257,7 @@ class Picture:
         names = [name for name in self._supervisor.units if name in dirty]
         if self.audience and names:
             for name in names:  # a new run has none yet, and that is what is told now
-                self._told[name] = self._usage.get(name)
+                self._told[name] = self._usage_of(self._supervisor.units[name])
             self.audience.publish_tasks(self._views(names))
 
 
@@ -247,7 +267,7 @@ def _differs(before: Usage | None, after: Usage) -> bool:
         return True
     return (
         abs(before.cpu_percent - after.cpu_percent) >= 0.1
-        or abs(before.rss_bytes - after.rss_bytes) >= 1 << 17
+        or abs(before.rss_bytes - after.rss_bytes) >= SEEN_BYTES
     )
 
 

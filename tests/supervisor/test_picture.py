@@ -1,0 +1,148 @@
+"""What is shown of a run that has just begun: its own figures, and its pid as soon as there is one."""
+
+from __future__ import annotations
+
+import asyncio
+import subprocess
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+from msgspec.structs import replace
+
+from paneview.config.load import load_project
+from paneview.config.secrets import Masker
+from paneview.proc import identify
+from paneview.rules.states import Phase
+from paneview.supervisor import picture as pictures
+from paneview.supervisor.clock import Clock
+from paneview.supervisor.live import Live
+from paneview.supervisor.picture import Picture
+from paneview.supervisor.supervisor import Supervisor
+from tests.harness import eventually, wait_until
+
+# As a guard of tmux's pane: what it is to run is two processes below it. It begins with a line from here.
+GUARD = ["sh", "-c", "read go; sh -c 'sleep 1000; true'; true"]
+
+
+class Audience:
+    """Whoever looks: the task objects that were pushed, the latest of all."""
+
+    def __init__(self) -> None:
+        self.looking = 1
+        self.shown: dict[str, Any] = {}
+
+    def subscribers(self, topic: str) -> int:
+        return self.looking if topic == "state" else 0
+
+    def publish_tasks(self, tasks: Iterable[Mapping[str, Any]], removed: Sequence[str] = ()) -> None:
+        self.shown.update({task["name"]: task for task in tasks})
+
+    def publish_snapshot(self) -> None:
+        raise NotImplementedError
+
+    def publish_heads(self, heads: Mapping[str, int]) -> None:
+        raise NotImplementedError
+
+
+class Run:
+    """A run whose command has not begun."""
+
+    def __init__(self, number: int) -> None:
+        self.guard = subprocess.Popen(GUARD, stdin=subprocess.PIPE)
+        root = identify(self.guard.pid)
+        self.live = Live(number, "%1", "@1", root, "", Path("exit"), Path("spool"))
+        self._process = psutil.Process(self.guard.pid)
+
+    def go(self) -> int:
+        """Begin; the command's pid."""
+        assert self.guard.stdin
+        self.guard.stdin.write(b"go\n")
+        self.guard.stdin.flush()
+        return wait_until(self._command)
+
+    def _command(self) -> int | None:
+        found = self._process.children(recursive=True)
+        return found[1].pid if len(found) == 2 and found[1].name() == "sleep" else None
+
+    def end(self) -> None:
+        with suppress(psutil.NoSuchProcess):
+            for child in self._process.children(recursive=True):
+                child.kill()
+        self.guard.kill()
+        self.guard.communicate()
+
+
+@pytest.fixture
+def runs() -> Iterator[list[Run]]:
+    made = [Run(1), Run(2)]
+    yield made
+    for one in made:
+        one.end()
+
+
+@asynccontextmanager
+async def shown(tmp_path: Path, run: Run) -> AsyncIterator[tuple[Supervisor, Picture, Audience]]:
+    """A task with this run, and somebody who looks and was told its pid."""
+    file = tmp_path / "paneview.toml"
+    file.write_text('[tasks.web]\ncommand = "sleep 1000; true"\n')
+    nobody: Any = None
+    supervisor = Supervisor(load_project(file, {}), nobody)
+    supervisor.load({})
+    picture = Picture(supervisor, nobody, nobody, Clock(), nobody, Masker((), ()))
+    picture.audience = audience = Audience()
+    begin(supervisor, run)
+    pid = run.go()
+    sampling = asyncio.create_task(picture.keep_sampling())
+    try:
+        picture.changed("web")
+        await eventually(lambda: "web" in audience.shown and audience.shown["web"]["rss_bytes"] is not None)
+        assert audience.shown["web"]["pid"] == pid
+        yield supervisor, picture, audience
+    finally:
+        sampling.cancel()
+        await asyncio.gather(sampling, return_exceptions=True)
+
+
+def begin(supervisor: Supervisor, run: Run) -> None:
+    unit = supervisor.units["web"]
+    unit.live = run.live
+    unit.state = replace(unit.state, phase=Phase.RUNNING, run=run.live.run)
+
+
+@pytest.fixture(autouse=True)
+def often(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("SAMPLE_EVERY", "SAMPLE_AT_REST", "REMEMBER_EVERY"):
+        monkeypatch.setattr(pictures, name, 0.2)
+    # Shells differ by some pages from run to run: here no two runs do.
+    monkeypatch.setattr(pictures, "SEEN_BYTES", 1 << 30)
+
+
+async def test_a_run_that_was_shown_before_its_command_began_is_shown_again_with_its_pid(
+    tmp_path: Path, runs: list[Run]
+) -> None:
+    async with shown(tmp_path, runs[0]) as (supervisor, picture, audience):
+        begin(supervisor, runs[1])
+        picture.changed("web")
+        await asyncio.sleep(0)
+        assert (audience.shown["web"]["run"], audience.shown["web"]["pid"]) == (2, None)
+        assert audience.shown["web"]["rss_bytes"] is None, "that was the run before"
+        pid = runs[1].go()  # before anybody samples
+        await eventually(lambda: audience.shown["web"]["pid"] == pid)
+
+
+async def test_who_begins_to_look_before_a_command_has_begun_is_shown_its_pid_later(
+    tmp_path: Path, runs: list[Run]
+) -> None:
+    async with shown(tmp_path, runs[0]) as (supervisor, picture, audience):
+        audience.looking = 0
+        begin(supervisor, runs[1])
+        picture.changed("web")  # nobody is told
+        audience.looking = 1
+        (task,) = picture.status()["tasks"]
+        assert (task["run"], task["pid"]) == (2, None)
+        pid = runs[1].go()
+        await eventually(lambda: audience.shown["web"]["pid"] == pid)
