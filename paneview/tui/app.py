@@ -45,6 +45,7 @@ from paneview.tui.widgets.header import Header
 
 TOAST = 3.0  # s that a success stays
 TROUBLE = 8.0  # s that a failure stays
+MOST_TOLD = 800  # characters of a toast: the screen stays to be seen
 # The screens above the fleet, each loaded when it is first shown.
 SCREENS = {
     "logs": ("logs", "LogsScreen"),
@@ -186,7 +187,9 @@ class PaneviewApp(App[int], inherit_bindings=False):
         self.post_message(Notify(passing))
 
     def tell(self, message: str, *, failed: bool = False) -> None:
-        """A toast. The message is data: nothing in it is markup."""
+        """A toast. The message is data: nothing in it is markup, and of a long paste the beginning is told."""
+        if len(message) > MOST_TOLD:
+            message = f"{message[:MOST_TOLD]}…"
         self.notify(
             message,
             severity="error" if failed else "information",

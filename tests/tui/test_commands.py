@@ -11,7 +11,7 @@ from textual.pilot import Pilot
 
 from paneview.tui.matching import pattern
 from tests.harness import eventually
-from tests.tui.running import running, toasts
+from tests.tui.running import running, text, toasts
 from tests.tui.scenes import shop
 from tests.tui.scripted import Supervisor, task
 
@@ -77,6 +77,14 @@ async def test_what_is_too_long_for_the_system_is_told(
     async with running(shop()) as pilot:
         await do(pilot, f"export --since {'9' * 200_000}")
         await told(pilot, "export: Argument list too long")
+
+
+async def test_what_is_told_of_a_long_paste_leaves_the_screen_to_be_seen() -> None:
+    async with running(shop()) as pilot:
+        await do(pilot, "z" * 200_000)
+        await told(pilot, "no command :zzz", "…")
+        assert len(toasts(pilot)[-1]) < 1000
+        assert "importer" in text(pilot)
 
 
 @pytest.mark.parametrize("digits", [13, 5000])
