@@ -18,11 +18,13 @@ import signal
 import sys
 import termios
 import threading
+import time
 from codecs import getincrementaldecoder
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from functools import cache
 from queue import Full
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from textual._xterm_parser import XTermParser
 from textual.drivers.linux_driver import LinuxDriver
@@ -40,6 +42,10 @@ LEAVING = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
 TYPED = (signal.SIGINT, signal.SIGQUIT)  # by keys, to all that a terminal has in the foreground
 # Seconds after the terminal is back in which a typed signal is for who had it: the loop learns of it after it was sent.
 STILL_THEIRS = 0.2
+# The mouse, pastes, focus and all keys told as usual; the cursor; the shell's screen.
+LAST_WORDS = (
+    b"\x1b[?1000l\x1b[?1003l\x1b[?1015l\x1b[?1006l\x1b[?2004l\x1b[?1004l\x1b[<u\x1b[?25h\x1b[?1049l\r\n"
+)
 
 
 class Terminal(LinuxDriver):
@@ -49,6 +55,8 @@ class Terminal(LinuxDriver):
     """The terminal did not take the last words: leave without flushing."""
     lent = False
     """Another program has the terminal."""
+    taken: ClassVar[Terminal | None] = None
+    """The one that has taken the terminal and not restored it yet."""
 
     def __init__(self, app: App[Any], **settings: Any) -> None:
         super().__init__(app, **settings)
@@ -75,6 +83,7 @@ class Terminal(LinuxDriver):
     def start_application_mode(self) -> None:
         """Take the terminal. Of these words none may be missing, or the screen is drawn where the shell was."""
         self._behind = False
+        Terminal.taken = self
         with self._not_dropped():
             super().start_application_mode()  # type: ignore[no-untyped-call]
 
@@ -82,6 +91,18 @@ class Terminal(LinuxDriver):
         """Restore the terminal. These words are not dropped, but not waited for without end either."""
         with self._not_dropped():
             super().stop_application_mode()
+        Terminal.taken = None
+
+    def let_go(self) -> None:
+        """Restore the terminal as far as that is done at once, past the writer's thread."""
+        if self._file is None:
+            return
+        with suppress(termios.error, OSError, ValueError):
+            if self.attrs_before is not None:
+                termios.tcsetattr(self.fileno, termios.TCSANOW, self.attrs_before)
+            output = self._file.fileno()
+            if select.select([], [output], [], 0)[1]:
+                os.write(output, LAST_WORDS)
 
     def close(self) -> None:
         """End the writer's thread, unless it hangs in a terminal that does not read."""
@@ -151,17 +172,20 @@ class Terminal(LinuxDriver):
 
 
 def on_leaving_signals(leave: Callable[[int], None]) -> None:
-    """Call ``leave`` with the exit status when a signal asks the program to end; end it anyway if that hangs."""
+    """Call ``leave`` with the exit status when a signal asks the program to end; end it anyway if that hangs.
 
-    def take(number: int) -> None:
-        watchdog = threading.Timer(PATIENCE + 1, _break_out, [128 + number])
-        watchdog.daemon = True
-        watchdog.start()
-        leave(128 + number)
+    Also if the loop hangs, which then never calls: the signal's own handler runs within whatever the loop is at.
+    """
+    watchdog = _watchdog()
+
+    def arm(number: int, _frame: object) -> None:
+        os.write(watchdog, bytes([number]))  # nothing else: this may come amid anything
 
     loop = asyncio.get_running_loop()
     for number in LEAVING:
-        loop.add_signal_handler(number, take, number)
+        loop.add_signal_handler(number, leave, 128 + number)
+        signal.signal(number, arm)  # instead of one that does nothing: the loop is told by other means
+        signal.siginterrupt(number, False)
 
 
 async def run(app: App[Any], argv: Sequence[str], *, told: bool = False) -> tuple[int, bytes]:
@@ -257,5 +281,20 @@ def saved_mode() -> Callable[[], None]:
     return restore
 
 
-def _break_out(status: int) -> None:
-    os._exit(status)
+@cache
+def _watchdog() -> int:
+    """Where to write the number of the signal that asks the program to end. A while later it ends, whatever happens.
+
+    What waits for it is a thread that is there before: a program that hangs might not be able to start one.
+    """
+    told, tell = os.pipe()
+
+    def watch() -> None:
+        number = os.read(told, 1)[0]
+        time.sleep(PATIENCE + 1)
+        if Terminal.taken is not None:
+            Terminal.taken.let_go()
+        os._exit(128 + number)
+
+    threading.Thread(target=watch, name="watchdog", daemon=True).start()
+    return tell

@@ -171,6 +171,48 @@ def test_ctrl_c_at_the_editors_very_end_is_for_the_editor_too(sandbox: Sandbox, 
     pane.wait_for("left with 130")
 
 
+HUNG = """\
+import os, sys, time
+from textual.app import App
+from textual.widgets import Static
+from paneview.tui import terminal
+
+terminal.PATIENCE = 0.1
+
+class Hung(App):
+    def compose(self):
+        yield Static("it hangs now")
+
+    def on_mount(self):
+        terminal.on_leaving_signals(self.exit)
+        self.set_timer(0.3, self.hang)
+
+    def hang(self):
+        print(os.getpid(), file=open("pid", "w"), flush=True)
+        while True:
+            %s
+
+sys.exit(Hung(driver_class=terminal.Terminal).run())
+"""
+
+
+@pytest.mark.parametrize("at", ["pass", "time.sleep(1000)"])
+def test_a_screen_that_hangs_ends_when_it_is_asked_to(sandbox: Sandbox, tmux_socket: str, at: str) -> None:
+    (sandbox.root / "hung.py").write_text(HUNG % at)
+    pane = Pane(
+        sandbox, sandbox.root, command=f"{sys.executable} hung.py; echo left with $?; exec sleep 1000"
+    )
+    wait_until(lambda: (sandbox.root / "pid").exists() and (sandbox.root / "pid").read_text().endswith("\n"))
+    assert pane.flag("alternate_on") == "1"
+    os.kill(int((sandbox.root / "pid").read_text()), signal.SIGTERM)
+    pane.wait_for("left with 143")
+    assert (pane.flag("alternate_on"), pane.flag("cursor_flag"), pane.flag("mouse_any_flag")) == (
+        "0",
+        "1",
+        "0",
+    )
+
+
 def test_what_happens_while_the_editor_is_open_does_not_spoil_the_screen(
     sandbox: Sandbox, folder: Path, editor: Path
 ) -> None:
