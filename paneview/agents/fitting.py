@@ -10,7 +10,10 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Iterator, Mapping
+from functools import lru_cache
 from typing import Any
+
+from paneview.patterns import Pattern, PatternError
 
 Schema = Mapping[str, Any]
 DEEPEST = 60  # levels; no result of sense has more
@@ -170,11 +173,16 @@ def _size(value: Any, keyword: str) -> float | None:
     return value if isinstance(value, int | float) and not isinstance(value, bool) else None
 
 
+@lru_cache(64)
+def _sought(pattern: str) -> Pattern:
+    return Pattern(pattern)
+
+
 def _pattern(value: Any, schema: Schema, path: str, _: int) -> Iterator[str]:
     try:
-        if isinstance(value, str) and not re.search(schema["pattern"], value):
+        if isinstance(value, str) and _sought(schema["pattern"]).find(value) < 0:
             yield f"{path} does not match {schema['pattern']!r}"
-    except (re.error, TypeError):  # a pattern of another kind of regular expression says nothing
+    except (PatternError, TypeError):  # a pattern of another kind of regular expression says nothing
         return
 
 

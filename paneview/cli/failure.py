@@ -11,6 +11,7 @@ from paneview.control.errors import ControlError, NoSupervisor
 _ELSEWHERE = (
     ("paneview.tmux.errors", "TmuxError", "tmux", FAILED),
     ("paneview.store.database", "StoreError", "store", FAILED),
+    ("paneview.patterns", "PatternError", "pattern", USAGE),
     ("paneview.broker.errors", "BadJobError", "queue", USAGE),
     ("paneview.broker.errors", "BadUrlError", "queue", USAGE),
     ("paneview.broker.errors", "BrokerError", "queue", FAILED),

@@ -94,35 +94,35 @@ class StreamPrinter(Printer):
 class DocumentPrinter(Printer):
     """One JSON object with all lines, twice: as text, and as objects.
 
-    It is written as it comes; the objects wait in a temporary file, not in memory, until the texts are through.
+    Both wait in temporary files, not in memory, until all has gone well: what fails midway is one object, too, and no
+    part of another one.
     """
 
     def __init__(self, task: str | None) -> None:
         self._task = task
+        self._texts = tempfile.TemporaryFile("w+", encoding="ascii")  # noqa: SIM115 - closed in __exit__
         self._entries = tempfile.TemporaryFile("w+", encoding="ascii")  # noqa: SIM115 - closed in __exit__
         self._separator = ""
 
-    def __enter__(self) -> Self:
-        """Write the beginning."""
-        sys.stdout.write(f'{{"ok": true, "task": {json.dumps(self._task)}, "lines": [')
-        return self
-
     def show(self, lines: Iterable[Line]) -> None:
-        """Print these lines now."""
+        """Keep these lines for the end."""
         for line in lines:
             found = entry(line)
             name = "" if self._task else f"{line.task} | "
             text = f"{time_of(line)} {name}{found['text']}"
-            sys.stdout.write(self._separator + json.dumps(text))
+            self._texts.write(self._separator + json.dumps(text))
             self._entries.write(self._separator + json.dumps(found))
             self._separator = ", "
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Write the objects, and the end; after an error, neither."""
-        with self._entries:
+        """Print it; after an error, nothing."""
+        with self._texts, self._entries:
             if kind is None:
+                sys.stdout.write(f'{{"ok": true, "task": {json.dumps(self._task)}, "lines": [')
+                self._texts.seek(0)
+                shutil.copyfileobj(self._texts, sys.stdout)
                 sys.stdout.write('], "entries": [')
                 self._entries.seek(0)
                 shutil.copyfileobj(self._entries, sys.stdout)

@@ -21,7 +21,7 @@ from paneview.cli.logprint import printer
 from paneview.cli.times import optional_when
 from paneview.config import paths
 from paneview.control.errors import NoSupervisor
-from paneview.store.database import StoreError
+from paneview.patterns import PatternError
 from paneview.store.match import Query
 from paneview.store.reader import Line, LogReader
 from paneview.store.search import Search, scan
@@ -101,7 +101,7 @@ def _wanted(call: Call) -> Wanted:
     if pattern is not None:
         try:
             query = Query(pattern, regex=call.flag("regex"), ignore_case=call.flag("ignore-case"))
-        except StoreError as error:
+        except PatternError as error:
             raise UsageError(str(error)) from error
     since = optional_when(call.text("since"), "--since")
     until = optional_when(call.text("until"), "--until")
@@ -183,7 +183,7 @@ class _Filter:
     """Picks from new lines those of a query, with context, as `scan` does from stored ones."""
 
     def __init__(self, wanted: Wanted) -> None:
-        self._query = wanted.query
+        self._matches = None if wanted.query is None else wanted.query.matcher()
         self._before: dict[str, deque[Line]] = {}
         self._room = wanted.before
         self._after = wanted.after
@@ -193,7 +193,7 @@ class _Filter:
         """The lines to show."""
         for line in lines:
             waiting = self._before.setdefault(line.task, deque(maxlen=self._room))
-            if self._query is None or self._query.matches(line.raw):
+            if self._matches is None or self._matches(line.raw):
                 yield from waiting
                 waiting.clear()
                 self._left[line.task] = self._after

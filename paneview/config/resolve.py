@@ -15,6 +15,7 @@ from pathlib import Path as FilePath
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
+from paneview import patterns
 from paneview.config.errors import ConfigError, Problem
 from paneview.config.fields import given
 from paneview.config.interpolate import InterpolationError, interpolate, undefined_in_command, unset
@@ -260,9 +261,9 @@ def _probe(
 
 def _regex(pattern: str) -> None:
     try:
-        re.compile(pattern)
-    except re.error as error:
-        raise ValueError(f"{pattern!r} is not a regular expression: {error}") from error
+        patterns.check(pattern)
+    except patterns.PatternError as error:
+        raise ValueError(str(error)) from error
 
 
 def check_url(url: str) -> None:

@@ -11,9 +11,9 @@ elsewhere they are.
 from __future__ import annotations
 
 import asyncio
-import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import lru_cache
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
@@ -22,6 +22,7 @@ import h11
 from paneview.health.result import MAX_OUTPUT, ProbeFailed, ProbeResult
 from paneview.health.specs import DEFAULT_PORTS, HttpProbe, is_loopback
 from paneview.health.tcp import connect, place
+from paneview.patterns import Pattern, PatternError
 from paneview.proc import SCARCE
 
 if TYPE_CHECKING:
@@ -47,9 +48,20 @@ async def probe_http(spec: HttpProbe) -> ProbeResult:
     detail = f"HTTP {status} from {spec.url}"
     if not any(low <= status <= high for low, high in spec.statuses):
         raise ProbeFailed(detail, output)
-    if spec.body is not None and not re.search(spec.body, body.decode("utf-8", "replace"), re.MULTILINE):
-        raise ProbeFailed(f"{detail}, but its body does not contain {spec.body!r}", output)
+    if spec.body is not None:
+        try:
+            # A pattern may take its time; the loop goes on meanwhile.
+            at = await asyncio.to_thread(_sought(spec.body).find, body.decode("utf-8", "replace"))
+        except PatternError as error:
+            raise ProbeFailed(f"{detail}, but health_body {spec.body!r}: {error}", output) from error
+        if at < 0:
+            raise ProbeFailed(f"{detail}, but its body does not contain {spec.body!r}", output)
     return ProbeResult(True, detail, output)
+
+
+@lru_cache(64)
+def _sought(pattern: str) -> Pattern:
+    return Pattern(pattern, multiline=True)
 
 
 async def _get(spec: HttpProbe) -> tuple[int, bytes]:

@@ -5,26 +5,39 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
+from paneview.patterns import Pattern, PatternError
+
 # Colours, cursor movements, titles: a pattern is written against what a person reads.
 _ESCAPES = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|[ -/]*[0-~])")
 MAX_LINE = 64 * 1024  # characters of a line that are looked at
+LIMIT = 0.1  # seconds for one line
+TRIES = 10  # lines of a run that may take longer; then no more is looked at
 
 
 class LogMatcher:
-    """Looks through the lines of one run; once it has matched it stays so. Raises re.error for a bad
-    pattern."""
+    """Looks through the lines of one run; once it has matched it stays so. Raises PatternError for a bad
+    pattern. A line on which the pattern takes too long does not match."""
 
     def __init__(self, pattern: str) -> None:
-        self._pattern = re.compile(pattern)
+        self._pattern = Pattern(pattern, limit=LIMIT, tries=TRIES)
         self.matched: str | None = None
         """The line that matched, without its escapes."""
+        self.trouble = ""
+        """Why lines were left out, if some were."""
 
     def feed(self, lines: Iterable[str | bytes]) -> bool:
         """Whether one of these lines, or an earlier one, matches. A line that is still being written may be
         fed again."""
         if self.matched is None:
-            self.matched = next(filter(self._pattern.search, map(_plain, lines)), None)
+            self.matched = next(filter(self._matches, map(_plain, lines)), None)
         return self.matched is not None
+
+    def _matches(self, line: str) -> bool:
+        try:
+            return self._pattern.find(line) >= 0
+        except PatternError as error:
+            self.trouble = str(error)
+            return False
 
 
 def _plain(line: str | bytes) -> str:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -41,6 +41,14 @@ _FRAME = " \t│|╭╮╰╯─"
 _AGENTS = re.compile(r"(?:^|[\s/;&|(])(?:claude|codex|gemini|opencode|aider)(?:$|[\s;&|)])")
 
 
+class Sought(Protocol):
+    """A pattern that a line may match."""
+
+    def search(self, line: str, /) -> object:
+        """What says that it does; None if it does not."""
+        ...
+
+
 class Screen(NamedTuple):
     """What a pane shows: its lines, and the line that the cursor is on."""
 
@@ -48,10 +56,9 @@ class Screen(NamedTuple):
     cursor: int
 
 
-def compiled(patterns: Iterable[str] | None) -> tuple[re.Pattern[str], ...]:
-    """The patterns of a task, those of everyone where it has none of its own."""
-    given = DEFAULT_PATTERNS if patterns is None else patterns
-    return tuple(re.compile(pattern, re.IGNORECASE) for pattern in given)
+def compiled(patterns: Iterable[str] = DEFAULT_PATTERNS) -> tuple[Sought, ...]:
+    """Patterns that are known to be harmless, as those of everyone are."""
+    return tuple(re.compile(pattern, re.IGNORECASE) for pattern in patterns)
 
 
 def may_be_agent(command: str) -> bool:
@@ -59,9 +66,7 @@ def may_be_agent(command: str) -> bool:
     return bool(_AGENTS.search(command))
 
 
-def question(
-    screen: Screen, patterns: Sequence[re.Pattern[str]], *, menus: bool = True, asked: str = ""
-) -> str:
+def question(screen: Screen, patterns: Sequence[Sought], *, menus: bool = True, asked: str = "") -> str:
     """What the screen asks, on one line; empty if it asks nothing.
 
     ``asked``: what it asked when last looked at, which it still does while an answer is being typed behind it.

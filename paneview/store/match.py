@@ -7,22 +7,28 @@ most chunks of a search cost 50 µs and make no object, and one that lacks a let
 A regular expression runs over the chunk's text in the same way, and the line it hits is tried again by
 itself: a match must not reach over a newline. An expression that may match a line alone but not within a
 longer text (anchors of the whole text, looking around, possessive repeats) is tried line by line from the
-beginning.
+beginning. So is one that runs out of time in a chunk, from that chunk on: it may try to go through all of it
+from each place. Where a line takes it too long, the search ends with `TooSlow`; so does one whose lines never take
+quite so long, but together without end.
 """
 
 from __future__ import annotations
 
 import re
+import time
 from array import array
 from collections.abc import Callable
 
 from msgspec import Struct
 
+from paneview.patterns import Pattern, TooSlow
 from paneview.store.clean import plain
-from paneview.store.database import StoreError
 from paneview.store.pieces import Piece
 
 MANY = 50
+AT_ONCE = 8  # lines tried between looks at the clock
+LONG = 0.1  # seconds that a piece may take, tried line by line; what is slower counts
+MOST_LONG = 2.0  # seconds of all such pieces of a search together
 NONE = array("q")
 _SGR = re.compile(rb"\x1b\[[0-9;:]*m")
 _PART = re.compile(r"\\.|\[\^?\]?(?:\\.|[^\]\\])*\]|\{[^}]*\}|.", re.DOTALL)
@@ -33,7 +39,7 @@ Finder = Callable[[Piece], "array[int]"]  # the numbers of the lines that match,
 
 
 class Query(Struct, frozen=True):
-    """What to look for in the visible text of a line. Raises `StoreError` for a bad expression."""
+    """What to look for in the visible text of a line. Raises `PatternError` for a bad expression."""
 
     pattern: str
     regex: bool = False
@@ -42,19 +48,15 @@ class Query(Struct, frozen=True):
     def __post_init__(self) -> None:
         self.expression()
 
-    def expression(self) -> re.Pattern[str]:
+    def expression(self) -> Pattern:
         """The query as an expression for one line."""
-        try:
-            return re.compile(
-                self.pattern if self.regex else re.escape(self.pattern),
-                re.MULTILINE | (re.IGNORECASE if self.ignore_case else 0),
-            )
-        except re.error as error:
-            raise StoreError(f"bad regular expression {self.pattern!r}: {error}") from error
+        text = self.pattern if self.regex else re.escape(self.pattern)
+        return Pattern(text, ignore_case=self.ignore_case, multiline=True)
 
-    def matches(self, raw: bytes) -> bool:
-        """Whether this line matches."""
-        return self.expression().search(plain(raw)) is not None
+    def matcher(self) -> Callable[[bytes], bool]:
+        """The function that says whether a line matches. It raises `TooSlow`."""
+        expression = self.expression()
+        return lambda raw: expression.find(plain(raw)) >= 0
 
 
 def finder(query: Query) -> Finder:
@@ -84,18 +86,17 @@ def _may_hold(piece: Piece, letters: list[tuple[bytes, bytes]]) -> bool:
 
 
 def _expression(query: Query) -> Finder:
-    expression = query.expression()
-    search = _alone if query.regex and _ALONE.search(query.pattern) else _within
     literal = required_literal(query.pattern) if query.regex else ""
     if query.ignore_case:
         literal = literal.lower() if literal.isascii() else ""
     needle = literal.encode()
+    lines = _Lines(query)
 
     def find(piece: Piece) -> array[int]:
         body = visible(piece)
         if needle and needle not in (body.lower() if query.ignore_case else body):
             return array("q")
-        return search(expression, piece, body.translate(None, b"\r").decode("utf-8", "replace"))
+        return lines.found_in(piece, body.translate(None, b"\r").decode("utf-8", "replace"))
 
     return find
 
@@ -158,25 +159,53 @@ def _literal(needle: bytes, piece: Piece, body: bytes) -> array[int]:
     return numbers
 
 
-def _within(expression: re.Pattern[str], piece: Piece, text: str) -> array[int]:
-    numbers = array("q")
-    number, counted, at = piece.first, 0, 0
-    while (found := expression.search(text, at)) is not None:
-        begin = text.rfind("\n", 0, found.start()) + 1
-        end = text.find("\n", found.start())
-        end = len(text) if end < 0 else end
-        number += text.count("\n", counted, begin)
-        counted, at = begin, end + 1
-        if number >= piece.end:
-            break  # behind the last newline
-        if expression.search(text[begin:end]):
-            numbers.append(number)
-        if at > len(text):
-            break
-    return numbers
+class _Lines:
+    """Finds the lines of one query, piece by piece."""
 
+    def __init__(self, query: Query) -> None:
+        self._expression = query.expression()
+        self._one_by_one = query.regex and _ALONE.search(query.pattern) is not None
+        self._long = 0.0
 
-def _alone(expression: re.Pattern[str], piece: Piece, text: str) -> array[int]:
-    lines = text.split("\n")
-    count = piece.end - piece.first
-    return array("q", [piece.first + at for at, line in enumerate(lines[:count]) if expression.search(line)])
+    def found_in(self, piece: Piece, text: str) -> array[int]:
+        """The numbers of the lines that match."""
+        if not self._one_by_one:
+            try:
+                return self._within(piece, text)
+            except TooSlow:
+                self._one_by_one = True
+        return self._alone(piece, text)
+
+    def _within(self, piece: Piece, text: str) -> array[int]:
+        find, until = self._expression.find, time.thread_time() + self._expression.limit
+        numbers = array("q")
+        number, counted, at = piece.first, 0, 0
+        while (found := find(text, at)) >= 0:
+            begin = text.rfind("\n", 0, found) + 1
+            end = text.find("\n", found)
+            end = len(text) if end < 0 else end
+            number += text.count("\n", counted, begin)
+            counted, at = begin, end + 1
+            if number >= piece.end:
+                break  # behind the last newline
+            if find(text[begin:end]) >= 0:
+                numbers.append(number)
+            if at > len(text):
+                break
+            if time.thread_time() > until:
+                raise TooSlow
+        return numbers
+
+    def _alone(self, piece: Piece, text: str) -> array[int]:
+        find, numbers = self._expression.find, array("q")
+        lines = text.split("\n")[: piece.end - piece.first]
+        began, took = time.thread_time(), 0.0
+        for at in range(0, len(lines), AT_ONCE):
+            some = lines[at : at + AT_ONCE]
+            numbers.extend(piece.first + number for number, line in enumerate(some, at) if find(line) >= 0)
+            took = time.thread_time() - began
+            if took > LONG and self._long + took > MOST_LONG:
+                raise TooSlow
+        if took > LONG:
+            self._long += took
+        return numbers

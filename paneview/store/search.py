@@ -43,7 +43,7 @@ def scan(reader: LogReader, tasks: Sequence[str], search: Search) -> Iterator[Li
     """The lines of the search, merged by time; context has `match` False and stands beside its match.
 
     Newest first, context comes in that order too. Lines that arrive meanwhile are not looked at.
-    Raises `StoreError` if the logs cannot be read.
+    Raises `StoreError` if the logs cannot be read, `TooSlow` from the query.
     """
     find = finder(search.query) if search.query and search.query.pattern else None
     most = max(MOST_CHUNKS // max(len(tasks), 1), 1)
@@ -150,6 +150,7 @@ def _with_context(reader: LogReader, search: Search, query: Query, matches: Iter
         return last is None or (number < last if back else number > last)
 
     step = -1 if back else 1
+    matches_too = query.matcher()
     for match in matches:
         task = match.task
         for line in reversed(context(task, match.number, lead, -step)):
@@ -159,7 +160,7 @@ def _with_context(reader: LogReader, search: Search, query: Query, matches: Iter
         yield match
         shown[task] = match.number
         for line in context(task, match.number, trail, step):
-            if query.matches(line.raw):
+            if matches_too(line.raw):
                 break
             yield line._replace(match=False)
             shown[task] = line.number

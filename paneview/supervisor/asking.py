@@ -15,6 +15,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
+from paneview.patterns import Pattern, PatternError
 from paneview.proc import ProcessTable
 from paneview.rules.asking import (
     Answered,
@@ -26,6 +27,7 @@ from paneview.rules.asking import (
     Look,
     Saw,
     Screen,
+    Sought,
     compiled,
     may_be_agent,
     question,
@@ -43,6 +45,7 @@ from paneview.tmux.errors import TmuxError
 logger = logging.getLogger(__name__)
 
 _ESCAPES = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|[()][0-9A-B]|[=>78])")
+PATIENCE = 0.1  # seconds for each pattern of the configuration, at each look
 _AGENT_STATES = {"busy": False, "idle": False, "waiting": True}
 
 
@@ -52,6 +55,24 @@ class _Watched(NamedTuple):
     live: Live
     state: Asking
     timer: asyncio.TimerHandle | None = None
+
+
+class _Own:
+    """A pattern from the configuration. Where it takes too long it does not match, which is noted once."""
+
+    def __init__(self, text: str) -> None:
+        self._pattern = Pattern(text, ignore_case=True, limit=PATIENCE)
+        self._noted = False
+
+    def search(self, line: str, /) -> object:
+        """Something if the line matches."""
+        try:
+            return True if self._pattern.find(line) >= 0 else None
+        except PatternError as error:
+            if not self._noted:
+                logger.warning("input pattern %r: %s", self._pattern.text, error)
+            self._noted = True
+            return None
 
 
 class Asker:
@@ -73,7 +94,8 @@ class Asker:
         self._clock = clock
         self._environ = environ
         self._watched: dict[str, _Watched] = {}
-        self._patterns: dict[tuple[str, ...] | None, tuple[re.Pattern[str], ...]] = {}
+        self._usual = compiled()
+        self._patterns: dict[str, Sought] = {}
         self._looks: set[asyncio.Task[None]] = set()
 
     def grown(self, names: Iterable[str]) -> None:
@@ -161,12 +183,15 @@ class Asker:
     async def _screen(self, unit: Unit, live: Live) -> Saw:
         session = await self._terminal.ready_with(live.pane_id, unit.name)
         lines, _, row = await session.screen(live.pane_id)
-        own = unit.task.input_patterns
-        key = None if own is None else tuple(own)
-        if key not in self._patterns:
-            self._patterns[key] = compiled(own)
         shown = Screen([_ESCAPES.sub("", line) for line in lines], row)
-        return Saw(question(shown, self._patterns[key], menus=own is None, asked=unit.question))
+        if (own := unit.task.input_patterns) is None:
+            return Saw(question(shown, self._usual, asked=unit.question))
+        for text in own:
+            if text not in self._patterns:
+                self._patterns[text] = _Own(text)
+        sought = [self._patterns[text] for text in own]
+        # A pattern may take its time; the loop goes on meanwhile.
+        return Saw(await asyncio.to_thread(question, shown, sought, menus=False, asked=unit.question))
 
     async def _agent(self, unit: Unit, live: Live) -> Saw | None:
         """What the agent says of itself; None if it says nothing."""

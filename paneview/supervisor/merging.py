@@ -74,8 +74,8 @@ class Merged:
         begin, end = self.bounds
         start = (end - 1 if back else begin) if start is None else max(begin, min(start, end - 1))
         if not back and end - start <= NEAR_END:
-            near = self.lines(start, end - start, LINE_KEPT)
-            matching = [one.number for one in near if query.matches(one.line.raw)]
+            near, matches = self.lines(start, end - start, LINE_KEPT), query.matcher()
+            matching = [one.number for one in near if matches(one.line.raw)]
             return matching[:limit], matching[limit] if len(matching) > limit else None
         found = self.lines(start, 1, 0)
         if not found:

@@ -112,14 +112,16 @@ class Prober:
         while True:
             grown.clear()
             lines, first, last = await self._log.new_lines(task.name, run, first)
-            if matcher.feed(lines):
+            # A pattern may take its time; the loop goes on meanwhile.
+            if await asyncio.to_thread(matcher.feed, lines):
                 yield ProbeResult(True, f"log: {matcher.matched}")
                 return
             known = last if known is None else known
             if first < known:
                 continue  # there is more than one look can take in
             known = None
-            yield ProbeResult(False, f"no line has matched {task.health_log!r} yet")
+            trouble = f" ({matcher.trouble})" if matcher.trouble else ""
+            yield ProbeResult(False, f"no line has matched {task.health_log!r} yet{trouble}")
             if first < last:
                 continue
             try:

@@ -14,8 +14,8 @@ from typing import Any, TypeVar
 
 from paneview.config import paths
 from paneview.control.errors import ControlError
+from paneview.patterns import PatternError
 from paneview.store.clean import clean
-from paneview.store.database import StoreError
 from paneview.store.ingest import LogIngest
 from paneview.store.known import Known
 from paneview.store.match import Query
@@ -61,17 +61,21 @@ class LogReading:
         return await self._pages.run(lambda reader: _lines(reader, task, first, min(count, MOST_LINES)))
 
     async def find(self, task: str, args: Mapping[str, Any]) -> Reply:
-        """Numbers of matching lines from ``start`` on in one direction. Raises ControlError for a bad pattern."""
+        """Numbers of matching lines from ``start`` on in one direction.
+
+        Raises ControlError for a pattern that is wrong or takes too long.
+        """
+        limit = min(args["limit"], MOST_HITS)
+        tasks = task.split(MERGES)
         try:
             query = Query(args["pattern"], regex=args["regex"], ignore_case=args["ignore_case"])
-        except StoreError as error:
+            if len(tasks) > 1:
+                return await self._searches.run(
+                    lambda reader: merged_find(reader, tasks, query, args, min(limit, MOST_MERGED_HITS))
+                )
+            return await self._searches.run(lambda reader: _find(reader, task, query, args, limit))
+        except PatternError as error:
             raise ControlError(str(error), "bad_request") from error
-        limit = min(args["limit"], MOST_HITS)
-        if len(tasks := task.split(MERGES)) > 1:
-            return await self._searches.run(
-                lambda reader: merged_find(reader, tasks, query, args, min(limit, MOST_MERGED_HITS))
-            )
-        return await self._searches.run(lambda reader: _find(reader, task, query, args, limit))
 
     async def new_lines(self, task: str, run: int, first: int) -> tuple[list[bytes], int, int]:
         """Some of the run's lines from number ``first`` on, the number to go on from, and that of the last line.

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable
-from typing import NamedTuple
 
 from paneview.control.flowmodel import FlowView
 from paneview.control.model import TaskView
 from paneview.tui import flowwords
+from paneview.tui.rowfilter import RowFilter
 from paneview.tui.words import CHANGING, NEEDS_PERSON, condition, look, rank
 
 
@@ -30,40 +30,17 @@ ORDERS: dict[str, Callable[[TaskView], object]] = {
 }
 
 
-class TaskFilter(NamedTuple):
-    """A regular expression over name, group, state and command; ``!`` before it keeps what does not match."""
-
-    text: str = ""
-    pattern: re.Pattern[str] | None = None
-    inverted: bool = False
-
-    @classmethod
-    def parse(cls, text: str) -> TaskFilter:
-        """What was typed; one that is no regular expression is taken literally."""
-        inverted = text.startswith("!")
-        body = text[1:] if inverted else text
-        if not body:
-            return cls(text)
-        try:
-            pattern = re.compile(body, re.IGNORECASE)
-        except re.error:
-            pattern = re.compile(re.escape(body), re.IGNORECASE)
-        return cls(text, pattern, inverted)
-
-    def keeps(self, task: TaskView) -> bool:
-        """Whether this task is shown."""
-        if self.pattern is None:
-            return True
-        fields = (task.name, task.group or "", look(task).word, task.command)
-        return any(self.pattern.search(field) for field in fields) != self.inverted
+def texts(task: TaskView) -> Iterable[str]:
+    """What a filter looks at."""
+    return task.name, task.group or "", look(task).word, task.command
 
 
-def arrange(tasks: Iterable[TaskView], order: str, only_failing: bool, wanted: TaskFilter) -> list[str]:
+def arrange(tasks: Iterable[TaskView], order: str, only_failing: bool, wanted: RowFilter) -> list[str]:
     """The names of the tasks to show."""
     shown = [
         task
-        for task in tasks
-        if wanted.keeps(task) and (not only_failing or condition(task) in NEEDS_PERSON | {"backoff"})
+        for task in wanted.choose(tasks, texts)
+        if not only_failing or condition(task) in NEEDS_PERSON | {"backoff"}
     ]
     return [task.name for task in sorted(shown, key=ORDERS[order])]  # type: ignore[arg-type]
 

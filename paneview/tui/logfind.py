@@ -14,7 +14,9 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from paneview.control.errors import ControlError
+from paneview.patterns import Pattern, PatternError
 from paneview.tui.logfeed import LogFeed
+from paneview.tui.rowfilter import QUICK
 from paneview.tui.viewport import Hits
 
 BATCH = 2000
@@ -24,12 +26,15 @@ _SPECIAL = re.compile(r"[\\.^$*+?{}\[\]|()]")
 
 
 class Query(NamedTuple):
-    """What is looked for. Lower case finds both cases; without special characters the search is literal, and fast."""
+    """What is looked for. Lower case finds both cases; without special characters the search is literal, and fast.
+
+    The pattern is for what the screen shows; once it has taken too long there, nothing more is marked.
+    """
 
     text: str
     regex: bool
     ignore_case: bool
-    pattern: re.Pattern[str]
+    pattern: Pattern
 
     @classmethod
     def parse(cls, text: str) -> Query:
@@ -37,9 +42,11 @@ class Query(NamedTuple):
         ignore_case = text == text.lower()
         regex = bool(_SPECIAL.search(text))
         try:
-            pattern = re.compile(text if regex else re.escape(text), re.IGNORECASE if ignore_case else 0)
-        except re.error as error:
-            raise ValueError(f"not a regular expression: {error}") from None
+            pattern = Pattern(
+                text if regex else re.escape(text), ignore_case=ignore_case, limit=QUICK, tries=1
+            )
+        except PatternError as error:
+            raise ValueError(str(error)) from None
         return cls(text, regex, ignore_case, pattern)
 
     def args(self) -> dict[str, Any]:
@@ -113,11 +120,12 @@ class Finder:
         if self.complete and not count:
             return "no match"
         total = f"{count:,}" + ("" if self.complete else "+")
+        unmarked = ", too slow to be marked" if self.query.pattern.given_up else ""
         if self.at is None:
-            return f"{total} matches"
+            return f"{total} matches{unmarked}"
         # Counted from the newest, which is where the search began: 1 is the last line that matches.
         number = count - bisect_left(self.hits.numbers, self.at)
-        return f"{number:,} of {total}{self.wrapped}"
+        return f"{number:,} of {total}{self.wrapped}{unmarked}"
 
     async def _step(self, direction: str, start: int, then: Callable[[int], None]) -> None:
         try:

@@ -95,8 +95,19 @@ def test_searching(project: Path, store: Store) -> None:
     assert [text or "--" for text in both] == ["line 3", "line 4", "--", "line 14", "line 15"]
     bad = run("logs", *web, "(", "--regex", "--json", cwd=project)
     assert (bad.status, bad.json["ok"]) == (2, False)
-    assert "bad regular expression" in bad.json["error"]
+    assert "is not a regular expression" in bad.json["error"]
     assert run("logs", "-i", cwd=project).status == 2
+
+
+@pytest.mark.parametrize("pattern", ["(a|a)+$", "a{99999999999999999999}", "(" * 1500 + "a" + ")" * 1500])
+@pytest.mark.parametrize("count", [[], ["-n", "3"]])
+def test_a_pattern_that_cannot_be_sought_is_told(
+    project: Path, store: Store, pattern: str, count: list[str]
+) -> None:
+    store.write(1, "web", b"aaa\n" * 5 + b"a" * 44 + b"!\n" + b"b\n" * 5)
+    bad = run("logs", "web", "-g", pattern, "--regex", "--json", *count, cwd=project)
+    assert (bad.status, bad.json["ok"]) == (2, False)
+    assert "pattern takes too long" in bad.json["error"] or "not a regular expression" in bad.json["error"]
 
 
 def test_json_has_the_lines_as_text_and_as_objects(project: Path, store: Store) -> None:

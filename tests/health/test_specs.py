@@ -1,12 +1,13 @@
 from __future__ import annotations
 
-import re
+import time
 from pathlib import Path
 
 import pytest
 
 from paneview.config.load import parse_project
 from paneview.health import HttpProbe, LogMatcher, ProbeSpec, ShellProbe, TcpProbe
+from paneview.patterns import TOO_SLOW, PatternError
 
 
 @pytest.mark.parametrize(
@@ -51,5 +52,17 @@ class TestLogMatcher:
         assert not LogMatcher("y").feed([b"x" * 2**20 + b"y"])
 
     def test_bad_pattern(self) -> None:
-        with pytest.raises(re.error):
+        with pytest.raises(PatternError):
             LogMatcher("(")
+
+    def test_a_line_that_takes_too_long_is_left_out(self) -> None:
+        matcher = LogMatcher("^(a|a)+$")
+        assert not matcher.feed(["a" * 44 + "!"])
+        assert matcher.trouble == TOO_SLOW
+        assert matcher.feed(["a" * 44 + "!", "aaaa"])
+        assert matcher.matched == "aaaa"
+
+    def test_not_many_lines_may_take_too_long(self) -> None:
+        began = time.thread_time()
+        assert not LogMatcher("^(a|a)+$").feed(["a" * 44 + "!"] * 5000)
+        assert time.thread_time() - began < 4

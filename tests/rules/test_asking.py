@@ -25,7 +25,7 @@ from paneview.rules.asking import (
     step,
 )
 
-USUAL = compiled(None)
+USUAL = compiled()
 
 
 def asked(*lines: str, cursor: int | None = None) -> str:

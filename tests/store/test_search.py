@@ -14,8 +14,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from paneview.store.clean import plain
-from paneview.store.database import StoreError
+from paneview.patterns import PatternError, TooSlow
+from paneview.store import match
 from paneview.store.match import Query, required_literal
 from paneview.store.reader import Line
 from paneview.store.search import Search, find_lines, scan
@@ -78,7 +78,7 @@ def expected(filled: Filled, search: Search) -> list[Line]:
         for line in read_all(filled.reader, task):
             if not search.span.since <= line.ts < search.span.until:
                 continue
-            if search.query is None or search.query.expression().search(plain(line.raw)):
+            if search.query is None or search.query.matcher()(line.raw):
                 found.append(line)
     found.sort(key=lambda line: line.ts, reverse=search.newest_first)
     return found
@@ -225,9 +225,43 @@ def test_a_match_contains_what_is_required(pattern: str, text: str) -> None:
 
 
 def test_a_bad_expression_is_a_clear_error() -> None:
-    with pytest.raises(StoreError, match=r"bad regular expression '\('"):
+    with pytest.raises(PatternError, match=r"^'\(' is not a regular expression: missing \)"):
         Query("(", regex=True)
-    assert Query("(").matches(b"a (b)")
+    assert Query("(").matcher()(b"a (b)")
+
+
+HANGS = b"a" * 44 + b"!\n"
+
+
+@pytest.mark.parametrize("pattern", ["(a|a)+$", r"\A(a|aa)+$"])
+@pytest.mark.parametrize("newest_first", [False, True])
+def test_a_pattern_that_takes_too_long_on_a_line_ends_the_search(
+    filled: Filled, pattern: str, newest_first: bool
+) -> None:
+    filled.write("web", b"".join(b"%d\n" % number for number in range(500)) + HANGS + b"aaa\n")
+    with pytest.raises(TooSlow):
+        list(scan(filled.reader, ["web"], Search(Query(pattern, regex=True), newest_first=newest_first)))
+
+
+def test_a_pattern_that_takes_too_long_on_many_lines_but_not_on_one_is_sought_line_by_line(
+    filled: Filled,
+) -> None:
+    """It goes on over a newline, and there is no end to the ways in which it may."""
+    filled.write("web", b"word;\n" + b"some words\n" * 2_000 + b"a last word;\n")
+    query = Query(r"(\w+\s*)+;", regex=True)
+    assert find_lines(filled.reader, "web", Search(query)) == ([0, 2_001], None)
+
+
+def test_lines_that_do_not_quite_take_too_long_are_not_gone_through_without_end(
+    filled: Filled, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(match, "MOST_LONG", 0.3)
+    line = b"a" * 17 + b"!\n"
+    filled.write("web", line * 20_000)
+    query = Query(r"\A(a|a)+$", regex=True)
+    assert query.matcher()(line) is False
+    with pytest.raises(TooSlow):
+        find_lines(filled.reader, "web", Search(query))
 
 
 def test_unknown_tasks_have_no_lines(filled: Filled) -> None:

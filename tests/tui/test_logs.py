@@ -10,6 +10,7 @@ from textual import events
 from textual.pilot import Pilot
 
 from paneview.control.errors import ControlError
+from paneview.patterns import TOO_SLOW
 from paneview.tui.widgets.logrule import named
 from paneview.tui.widgets.logwindow import FLOOD_FRAME
 from tests.harness import eventually
@@ -232,6 +233,28 @@ async def test_a_wrong_pattern_is_told() -> None:
         await pilot.press("tab", "slash", "(", "enter")
         await eventually(lambda: toasts(pilot))
         assert "not a regular expression" in toasts(pilot)[0]
+
+
+@pytest.mark.parametrize("pattern", ["a{99999999999999999999}", "(" * 1500 + "a" + ")" * 1500])
+async def test_a_pattern_that_cannot_be_is_told(pattern: str) -> None:
+    async with running(logging()) as pilot:
+        await pilot.press("tab")
+        await search(pilot, pattern)
+        await eventually(lambda: toasts(pilot))
+        assert "not a regular expression" in toasts(pilot)[0]
+
+
+async def test_a_pattern_without_an_end_takes_no_key_away() -> None:
+    supervisor = logging(["a" * 44 + "!" for _ in range(COUNT)])
+    supervisor.answers["log_find"] = {"hits": [7], "next": None}
+    async with running(supervisor) as pilot:
+        await pilot.press("tab", "slash", *"(a|a)+$", "enter")
+        await eventually(lambda: ", too slow to be marked" in text(pilot, "#log"))
+        supervisor.answers["log_find"] = ControlError(TOO_SLOW, "bad_request")
+        await search(pilot, "(a|aa)+$")
+        await eventually(lambda: TOO_SLOW[:40] in text(pilot, "#log"))
+        await pilot.press("escape", "G")
+        await eventually(lambda: "following" in text(pilot, "#log"))
 
 
 async def test_nothing_found() -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterator
 from typing import ClassVar
 
@@ -16,9 +15,9 @@ from paneview.control.model import EventView
 from paneview.tui.canvas import PLAIN, Canvas, line, spread
 from paneview.tui.happenings import happening
 from paneview.tui.keys import key
-from paneview.tui.matching import pattern
 from paneview.tui.picture import Change
 from paneview.tui.question import Question
+from paneview.tui.rowfilter import RowFilter
 from paneview.tui.screens.base import MainScreen
 from paneview.tui.text import clean, cut, wrap
 from paneview.tui.widgets.header import Header
@@ -32,9 +31,14 @@ class EventList(Listing):
     def __init__(self, *, id: str | None = None) -> None:  # noqa: A002
         super().__init__(id=id, empty=self._why_empty)
         self.filter = ""
-        self._pattern: re.Pattern[str] | None = None
+        self._rows = RowFilter()
         self.events: dict[str, EventView] = {}
         self._before: dict[str, EventView | None] = {}
+
+    @property
+    def told(self) -> str:
+        """The filter as it is shown."""
+        return self._rows.told
 
     @property
     def event(self) -> EventView | None:
@@ -43,14 +47,13 @@ class EventList(Listing):
 
     def set_filter(self, text: str) -> None:
         """Show only events that match; one that is no regular expression is taken literally."""
-        self.filter = text
-        self._pattern = pattern(text)
+        self.filter, self._rows = text, RowFilter(text, inverts=False)
         self.update()
 
     def update(self) -> None:
         """Show the picture's events."""
         at_end = not self.keys or self.cursor == self.keys[-1]
-        shown = [event for event in self.pv.picture.events if self._keeps(event)]
+        shown = self._rows.choose(self.pv.picture.events, _texts)
         self.events = {str(event.id): event for event in shown}
         self._before = {str(event.id): before for event, before in with_previous(shown)}
         keys = list(self.events)
@@ -71,12 +74,11 @@ class EventList(Listing):
     def _why_empty(self) -> str:
         if not self.filter:
             return "Nothing has happened yet"
-        return f"No event matches {clean(self.filter)}. Esc clears the filter"
+        return f"No event matches {self.told}. Esc clears the filter"
 
-    def _keeps(self, event: EventView) -> bool:
-        return self._pattern is None or bool(
-            self._pattern.search(f"{event.task} {event.kind} {happening(event).text}")
-        )
+
+def _texts(event: EventView) -> tuple[str]:
+    return (f"{event.task} {event.kind} {happening(event).text}",)
 
 
 class EventText(Canvas):
@@ -133,7 +135,7 @@ class EventsScreen(MainScreen):
     def on_mount(self) -> None:
         """The header tells of a filter."""
         header, listed = self.query_one(Header), self.listed
-        header.note = lambda: f"/{clean(listed.filter)}" if listed.filter else ""
+        header.note = lambda: f"/{listed.told}" if listed.filter else ""
 
     @property
     def listed(self) -> EventList:

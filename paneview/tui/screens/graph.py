@@ -12,11 +12,12 @@ from textual.strip import Strip
 from textual.widget import Widget
 
 from paneview.tui import words
-from paneview.tui.arrange import TaskFilter
+from paneview.tui.arrange import texts
 from paneview.tui.canvas import PLAIN, Piece, line
 from paneview.tui.keys import key
 from paneview.tui.picture import Change
 from paneview.tui.question import Question
+from paneview.tui.rowfilter import RowFilter
 from paneview.tui.screens.base import MainScreen
 from paneview.tui.text import cells, clean, cut, fit
 from paneview.tui.tree import Branch, branches
@@ -39,7 +40,7 @@ class Tree(Listing):
 
     def __init__(self, *, id: str | None = None) -> None:  # noqa: A002
         super().__init__(id=id, empty=self._why_empty)
-        self.filter = TaskFilter()
+        self.filter = RowFilter()
         self._folded: set[tuple[str, ...]] = set()
         self._branches: dict[str, Branch] = {}
 
@@ -48,7 +49,7 @@ class Tree(Listing):
             return "starting…"
         if not self.pv.picture.tasks:
             return NO_TASKS
-        return f"No task matches {clean(self.filter.text)}. Esc clears the filter"
+        return f"No task matches {self.filter.told}. Esc clears the filter"
 
     @property
     def task_name(self) -> str | None:
@@ -60,8 +61,9 @@ class Tree(Listing):
         """Show the picture as it is now."""
         tasks = self.pv.picture.tasks
         found = branches(tasks, self._folded)
-        if self.filter.pattern is not None:
-            found = [one for one in found if one.name in tasks and self.filter.keeps(tasks[one.name])]
+        if self.filter.text:
+            kept = {task.name for task in self.filter.choose(tasks.values(), texts)}
+            found = [one for one in found if one.name in kept]
         self._branches = {"\0".join(branch.path): branch for branch in found}
         self.set_keys(list(self._branches))
 
@@ -133,7 +135,7 @@ class GraphScreen(MainScreen):
     def on_mount(self) -> None:
         """Begin at the task that is selected elsewhere; the header tells of a filter."""
         header = self.query_one(Header)
-        header.note = lambda: f"/{clean(self.tree_view.filter.text)}" if self.tree_view.filter.text else ""
+        header.note = lambda: f"/{self.tree_view.filter.told}" if self.tree_view.filter.text else ""
         self.tree_view.update()
         if self.pv.selected is not None:
             self.tree_view.show(self.pv.selected)
@@ -189,6 +191,6 @@ class GraphScreen(MainScreen):
             super().action_back()
 
     def _filter(self, text: str) -> None:
-        self.tree_view.filter = TaskFilter.parse(text)
+        self.tree_view.filter = RowFilter(text)
         self.tree_view.update()
         self.query_one(Header).redraw()

@@ -334,7 +334,7 @@ class QueueScreen(MainScreen):
         return rules.workers(width, self.pv.inks, self.pv.picture.queue)
 
     def _paint_jobs_rule(self, width: int, height: int) -> list[Strip]:
-        return rules.jobs(width, self.pv.inks, self.pv.picture.queue, self.jobs.question, self.table.filter)
+        return rules.jobs(width, self.pv.inks, self.pv.picture.queue, self.jobs.question, self.table.told)
 
     def _why_no_jobs(self) -> str:
-        return rules.why_no_jobs(self.pv.picture.queue, self.jobs, self.table.filter)
+        return rules.why_no_jobs(self.pv.picture.queue, self.jobs, self.table.told)

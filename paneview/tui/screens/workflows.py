@@ -239,7 +239,7 @@ class WorkflowsScreen(FlowKeys):
         if table.only_active:
             left.append(("only active ", inks.accent))
         if table.filter:
-            left.append((f"/{clean(table.filter)} ", inks.attention))
+            left.append((f"/{table.told} ", inks.attention))
         right: list[Piece] = [(" f active  / filter ──", inks.dim)]
         room = max(0, width - sum(cells(text) for text, _ in [*left, *right]) - 5)
         if flow is not None and (matter := words.matter(flow)):
@@ -256,7 +256,7 @@ class WorkflowsScreen(FlowKeys):
         if not picture.flows_known:
             return "loading…"
         if self.table.filter:
-            return f"No workflow matches {clean(self.table.filter)}. Esc clears the filter"
+            return f"No workflow matches {self.table.told}. Esc clears the filter"
         if self.table.only_active and picture.flows:
             return "No workflow is under way. f shows all, a asks for one"
         return "No workflows yet. a asks: a sentence becomes a workflow done by agents"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable
 from typing import ClassVar
 
@@ -15,7 +14,7 @@ from paneview.tui import flowwords as words
 from paneview.tui.canvas import PLAIN, Piece, line
 from paneview.tui.columns import Column, fitting, row, titles
 from paneview.tui.keys import key
-from paneview.tui.matching import pattern
+from paneview.tui.rowfilter import RowFilter
 from paneview.tui.text import clean
 from paneview.tui.widgets.listing import CURSOR, Listing
 
@@ -60,8 +59,13 @@ class FlowTable(Listing):
         self.flows: dict[str, FlowView] = {}
         self.filter = ""
         self.only_active = False
-        self._pattern: re.Pattern[str] | None = None
+        self._rows = RowFilter()
         self._columns: list[Column] = []
+
+    @property
+    def told(self) -> str:
+        """The filter as it is shown."""
+        return self._rows.told
 
     @property
     def selected(self) -> FlowView | None:
@@ -72,13 +76,13 @@ class FlowTable(Listing):
         """Show these."""
         ordered = sorted(flows, key=words.rank)
         self.flows = {flow.id: flow for flow in ordered}
-        self.set_keys([flow.id for flow in ordered if self._keeps(flow)])
+        wanted = [flow for flow in ordered if not (self.only_active and flow.over)]
+        self.set_keys([flow.id for flow in self._rows.choose(wanted, _texts)])
         self.redraw()
 
     def set_filter(self, text: str) -> None:
         """Show only what matches; an empty text shows all. What is no regular expression is taken literally."""
-        self.filter, body = text, text.removeprefix("!")
-        self._pattern = pattern(body)
+        self.filter, self._rows = text, RowFilter(text)
         self.update(self.flows.values())
 
     def paint(self, width: int, height: int) -> list[Strip]:
@@ -123,20 +127,9 @@ class FlowTable(Listing):
             pieces.append(("…", self.inks.dim))
         return [*pieces, (" " * (MOST_GLYPHS - len(pieces)), self.inks.dim)]
 
-    def _keeps(self, flow: FlowView) -> bool:
-        if self.only_active and flow.over:
-            return False
-        if self._pattern is None:
-            return True
-        fields = (
-            flow.id,
-            flow.workflow,
-            flow.task,
-            words.flow_look(flow).word,
-            flow.reason,
-            flow.branch or "",
-        )
-        return any(self._pattern.search(one) for one in fields) != self.filter.startswith("!")
+
+def _texts(flow: FlowView) -> tuple[str, ...]:
+    return flow.id, flow.workflow, flow.task, words.flow_look(flow).word, flow.reason, flow.branch or ""
 
 
 class PhaseTable(Listing):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from typing import ClassVar
 
@@ -14,8 +13,8 @@ from paneview.control.queuemodel import JobView
 from paneview.tui.canvas import PLAIN, Piece, line
 from paneview.tui.columns import Column, fitting, row, titles
 from paneview.tui.keys import key
-from paneview.tui.matching import pattern
 from paneview.tui.queuewords import job_age, job_look, tries
+from paneview.tui.rowfilter import RowFilter
 from paneview.tui.text import clean
 from paneview.tui.widgets.listing import CURSOR, Listing
 
@@ -51,8 +50,13 @@ class JobTable(Listing):
         self.jobs: dict[str, JobView] = {}
         self.filter = ""
         self.marked: set[str] = set()
-        self._pattern: re.Pattern[str] | None = None
+        self._rows = RowFilter()
         self._columns: list[Column] = []
+
+    @property
+    def told(self) -> str:
+        """The filter as it is shown."""
+        return self._rows.told
 
     @property
     def selected(self) -> JobView | None:
@@ -68,13 +72,12 @@ class JobTable(Listing):
         """Show these."""
         self.jobs = jobs
         self.marked &= jobs.keys()
-        self.set_keys([name for name, job in jobs.items() if self._keeps(job)])
+        self.set_keys([name for name, _ in self._rows.choose(jobs.items(), lambda pair: _texts(pair[1]))])
         self.redraw()
 
     def set_filter(self, text: str) -> None:
         """Show only what matches; an empty text shows all. What is no regular expression is taken literally."""
-        self.filter, body = text, text.removeprefix("!")
-        self._pattern = pattern(body)
+        self.filter, self._rows = text, RowFilter(text)
         self.update(self.jobs)
 
     def paint(self, width: int, height: int) -> list[Strip]:
@@ -125,8 +128,6 @@ class JobTable(Listing):
         self.marked = set() if shown <= self.marked else self.marked | shown
         self.redraw()
 
-    def _keeps(self, job: JobView) -> bool:
-        if self._pattern is None:
-            return True
-        words = (job.id, job.kind, job.target, job_look(job).word, job.what, job.error, job.submitted_by)
-        return any(self._pattern.search(word) for word in words) != self.filter.startswith("!")
+
+def _texts(job: JobView) -> tuple[str, ...]:
+    return job.id, job.kind, job.target, job_look(job).word, job.what, job.error, job.submitted_by

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import time
 from typing import NamedTuple
 
@@ -12,6 +11,7 @@ from rich.style import Style
 from textual.strip import Strip
 
 from paneview.control.model import LineView
+from paneview.patterns import Pattern, PatternError
 from paneview.tui import sgr, words
 from paneview.tui.canvas import Piece, line, spread
 from paneview.tui.logfeed import RunMark
@@ -29,7 +29,7 @@ class Shape(NamedTuple):
     width: int
     wrap: bool
     stamps: str
-    pattern: re.Pattern[str] | None
+    pattern: Pattern | None
     inks: Inks
     tasks: tuple[str, ...] = ()
     """Those of a merged log."""
@@ -158,11 +158,14 @@ def _strip(plain: str, spans: list[tuple[int, int, Style]], start: int, end: int
 
 
 def _highlight(
-    spans: list[tuple[int, int, Style]], plain: str, pattern: re.Pattern[str], ink: Style
+    spans: list[tuple[int, int, Style]], plain: str, pattern: Pattern, ink: Style
 ) -> list[tuple[int, int, Style]]:
-    """The spans with every match in ``ink``."""
+    """The spans with every match in ``ink``; as they are where it takes too long to find them."""
     out: list[tuple[int, int, Style]] = []
-    found = [match.span() for match in pattern.finditer(plain) if match.end() > match.start()]
+    try:
+        found = [(start, end) for start, end in pattern.spans(plain) if end > start]
+    except PatternError:
+        return spans
     if not found:
         return spans
     for low, high, style in spans:

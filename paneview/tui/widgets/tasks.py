@@ -19,10 +19,11 @@ from textual.strip import Strip
 
 from paneview.control.model import TaskView
 from paneview.tui import words
-from paneview.tui.arrange import ORDERS, TaskFilter, arrange
+from paneview.tui.arrange import ORDERS, arrange
 from paneview.tui.canvas import PLAIN, Piece, line, spread
 from paneview.tui.keys import key, key_for
 from paneview.tui.picture import Change
+from paneview.tui.rowfilter import RowFilter
 from paneview.tui.text import cells, clean, cut, fit
 from paneview.tui.widgets.listing import CURSOR, Listing
 
@@ -94,7 +95,7 @@ class TaskTable(Listing):
         super().__init__(id=id, empty=self._why_empty)
         self.order = "urgency"
         self.only_failing = False
-        self.filter = TaskFilter()
+        self.filter = RowFilter()
         self.marked: set[str] = set()
         self._plan = Plan(LEAST_NAME, (), 0)
         self._rows: dict[str, tuple[object, Strip]] = {}
@@ -110,7 +111,7 @@ class TaskTable(Listing):
     def note(self) -> str:
         """What keeps the table from showing all tasks in the usual order, and how many are marked."""
         parts = [
-            f"/{clean(self.filter.text)}" if self.filter.text else "",
+            f"/{self.filter.told}" if self.filter.text else "",
             "only failing" if self.only_failing else "",
             f"by {self.order}" if self.order != "urgency" else "",
             f"{len(self.marked)} marked" if self.marked else "",
@@ -144,7 +145,7 @@ class TaskTable(Listing):
 
     def set_filter(self, text: str) -> None:
         """Show only what matches; an empty text shows all."""
-        self.filter = TaskFilter.parse(text)
+        self.filter = RowFilter(text)
         self.update()
 
     def paint(self, width: int, height: int) -> list[Strip]:
@@ -281,7 +282,7 @@ class TaskTable(Listing):
             return words.NO_TASKS
         if self.only_failing:
             return "Nothing fails. f shows all tasks"
-        return f"No task matches {clean(self.filter.text)}. Esc clears the filter"
+        return f"No task matches {self.filter.told}. Esc clears the filter"
 
 
 _CELLS: dict[str, Callable[[TaskView, float], str]] = {

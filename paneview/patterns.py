@@ -1,0 +1,178 @@
+"""Regular expressions that a user writes: one kind of error for a wrong one, and no search without an end.
+
+Python's `re` says what an expression is and how it is written, but must not search for it: a repeat within a repeat
+may take it longer than the universe is old, and meanwhile nothing else in the process runs, no thread and no signal's
+handler. `regex` gives up after a time and lets others run meanwhile. Where it would read an expression otherwise than
+`re` does, it gets it so that both mean the same. It is imported with the first search that needs it: a text without
+repeats, groups and classes is sought by `re`, in a time that only grows with the text.
+
+Time is the processor's, as `regex` counts it, so a search does not run out of it because the machine is busy.
+"""
+
+from __future__ import annotations
+
+import re
+import warnings
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import regex
+
+LIMIT = 0.25  # seconds of one search
+MOST_REPEATS = 100_000  # of one part, those of what it lies in multiplied: `regex` writes them out one by one
+TOO_SLOW = "the pattern takes too long on this text; simplify it"
+_LONGEST_PLAIN = 200  # characters
+_PLAIN = re.compile(r"(?:[^\\()\[\]{}*+?]|\\(?:[^\w]|[bBdDsSwWAZnrt]))*")
+_TOKEN = re.compile(r"\\.|\[\^?\]?(?:\\.|[^\]\\])*\]|\{(\d*)(?:(,)(\d*))?\}|.", re.DOTALL)
+
+
+class PatternError(Exception):
+    """Not a regular expression, or one that cannot be sought; the message is for people."""
+
+
+class TooSlow(PatternError):  # noqa: N818 - what happened
+    """A search ran out of time."""
+
+    def __init__(self) -> None:
+        super().__init__(TOO_SLOW)
+
+
+class Pattern:
+    """A regular expression, ready to be sought. Raises `PatternError` for what is none.
+
+    Each search raises `TooSlow` after ``limit`` seconds. After ``tries`` of them, if given, every other one does so at
+    once. It raises `PatternError` for what takes more memory than it may.
+    """
+
+    def __init__(
+        self,
+        text: str,
+        *,
+        ignore_case: bool = False,
+        multiline: bool = False,
+        limit: float = LIMIT,
+        tries: int | None = None,
+    ) -> None:
+        self.text = text
+        self.limit = limit
+        self._tries = tries
+        self._flags = (re.IGNORECASE if ignore_case else 0) | (re.MULTILINE if multiline else 0)
+        plain = _compiled(text, self._flags)
+        harmless = len(text) <= _LONGEST_PLAIN and _PLAIN.fullmatch(text)
+        self._plain = plain if harmless else None
+        self._bounded: regex.Pattern[str] | None = None
+
+    @property
+    def given_up(self) -> bool:
+        """It has run out of time too often to be tried again."""
+        return self._tries == 0
+
+    def find(self, text: str, at: int = 0) -> int:
+        """Where its first match from there on begins; -1 if there is none."""
+        if self._plain is not None:
+            plain = self._plain.search(text, at)
+            return -1 if plain is None else plain.start()
+        engine = self._engine()
+        try:
+            found = engine.search(text, at, timeout=self.limit, concurrent=True)
+        except (TimeoutError, MemoryError):
+            raise self._too_slow() from None
+        return -1 if found is None else found.start()
+
+    def spans(self, text: str) -> list[tuple[int, int]]:
+        """Where all its matches begin and end."""
+        if self._plain is not None:
+            return [found.span() for found in self._plain.finditer(text)]
+        engine = self._engine()
+        try:
+            return [found.span() for found in engine.finditer(text, timeout=self.limit, concurrent=True)]
+        except (TimeoutError, MemoryError):
+            raise self._too_slow() from None
+
+    def _engine(self) -> regex.Pattern[str]:
+        if self.given_up:
+            raise TooSlow
+        if self._bounded is None:
+            import regex  # noqa: PLC0415
+
+            try:
+                self._bounded = regex.compile(_as_regex_reads_it(self.text), self._flags | regex.VERSION0)
+            except (regex.error, ValueError, RecursionError, MemoryError) as error:
+                raise _wrong(self.text, error) from None
+        return self._bounded
+
+    def _too_slow(self) -> TooSlow:
+        if self._tries:
+            self._tries -= 1
+        return TooSlow()
+
+
+def literal(text: str, *, ignore_case: bool = False, limit: float = LIMIT) -> Pattern:
+    """The pattern of this very text."""
+    return Pattern(re.escape(text), ignore_case=ignore_case, limit=limit)
+
+
+def check(text: str) -> None:
+    """Raise `PatternError` unless this is a regular expression."""
+    _compiled(text, 0)
+
+
+def _compiled(text: str, flags: int) -> re.Pattern[str]:
+    try:
+        with warnings.catch_warnings():
+            # What may mean something else in a Python to come would be told on the standard error.
+            warnings.simplefilter("ignore", FutureWarning)
+            found = re.compile(text, flags)
+    except (re.error, ValueError, OverflowError, RecursionError, MemoryError) as error:
+        raise _wrong(text, error) from None
+    if _repeats(text) > MOST_REPEATS:
+        raise _wrong(text, OverflowError())
+    return found
+
+
+def _wrong(text: str, error: BaseException) -> PatternError:
+    if isinstance(error, RecursionError):
+        told = "too many groups lie within each other"
+    elif isinstance(error, re.error):
+        told = str(error)
+    elif isinstance(error, OverflowError):
+        told = f"written out, with all its repeats, it is longer than {MOST_REPEATS:,} parts"
+    else:
+        told = "it is too large" if isinstance(error, MemoryError) else str(error)
+    return PatternError(f"{_shown(text)} is not a regular expression: {told}")
+
+
+def _shown(text: str) -> str:
+    return repr(text if len(text) <= _LONGEST_PLAIN else f"{text[:_LONGEST_PLAIN]}…")
+
+
+def _repeats(text: str) -> int:
+    """How many parts it has at least when its counted repeats are written out."""
+    around: list[int] = []  # what stands before each of the groups that are open
+    total = last = 0
+    for token in _TOKEN.finditer(text):
+        counts = [int(count) for count in (token[1], token[3]) if count]
+        if token[0] == "(":
+            around.append(total)
+            total = last = 0
+        elif token[0] == ")" and around:
+            last = total
+            total += around.pop()
+        elif counts:
+            total += last * (max(counts) - 1)
+            last *= max(counts)
+        else:
+            last = 1
+            total += 1
+    return total
+
+
+def _as_regex_reads_it(text: str) -> str:
+    """The same expression where a brace means no more than it does to `re`: `regex` has other uses for it."""
+
+    def read(token: re.Match[str]) -> str:
+        if token[0] in ("{", "{}"):
+            return f"\\{token[0]}"
+        return "*" if token[0] == "{,}" else token[0]
+
+    return _TOKEN.sub(read, text)

@@ -1,0 +1,50 @@
+"""What is typed to choose rows of a table: a regular expression, tried on every row while it is typed.
+
+One that is none yet is taken literally, for the time being. So is one that takes too long: the screen must go on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import TypeVar
+
+from paneview.patterns import Pattern, PatternError, literal
+from paneview.tui.text import clean
+
+QUICK = 0.02  # seconds that a search on the screen's own loop may take
+T = TypeVar("T")
+
+
+class RowFilter:
+    """A regular expression over the texts of a row; if it ``inverts``, ``!`` before it keeps what does not match."""
+
+    def __init__(self, text: str = "", *, inverts: bool = True) -> None:
+        self.text = text
+        self._inverted = inverts and text.startswith("!")
+        self._body = text[1:] if self._inverted else text
+        self._too_slow = False
+        try:
+            self._pattern = Pattern(self._body, ignore_case=True, limit=QUICK)
+        except PatternError:
+            self._pattern = literal(self._body, ignore_case=True)
+
+    @property
+    def told(self) -> str:
+        """The filter as it is shown, and what became of it."""
+        return clean(self.text) + (" (takes too long: taken literally)" if self._too_slow else "")
+
+    def choose(self, rows: Iterable[T], texts: Callable[[T], Iterable[str]]) -> list[T]:
+        """The rows to show, given what is written in a row."""
+        rows = list(rows)
+        if not self._body:
+            return rows
+        try:
+            return [
+                row
+                for row in rows
+                if any(self._pattern.find(text) >= 0 for text in texts(row)) != self._inverted
+            ]
+        except PatternError:
+            self._too_slow = True
+            self._pattern = literal(self._body, ignore_case=True)
+            return self.choose(rows, texts)
