@@ -9,7 +9,7 @@ import pytest
 from textual import events
 from textual.pilot import Pilot
 
-from paneview.tui.matching import pattern
+from paneview.tui.rowfilter import RowFilter
 from tests.harness import eventually
 from tests.tui.running import running, text, toasts
 from tests.tui.scenes import shop
@@ -118,10 +118,8 @@ async def test_copying_where_tmux_is_not_to_be_found_goes_by_the_terminal(
     ids=["nothing", "expression", "wrong", "count", "digits", "tower"],
 )
 def test_what_filters_a_table_is_an_expression_or_else_the_text_itself(typed: str) -> None:
-    found = pattern(typed)
-    assert (found is None) == (not typed)
-    if found is not None:
-        assert found.search("x AB" if typed == "a(b|c)" else f"x {typed} y")
+    rows = ["x AB" if typed == "a(b|c)" else f"x {typed} y", "another"]
+    assert RowFilter(typed).choose(rows, lambda row: [row]) == (rows[:1] if typed else rows)
 
 
 @pytest.mark.parametrize("screen", ["events", "queue", "workflows"])
