@@ -165,8 +165,13 @@ def show(
         event = push.get("event")
         if not isinstance(event, dict) or event["id"] <= after:
             continue
-        if task in {None, event.get("task")} and (not kinds or event["event"] in kinds):
+        if _is_of(event.get("task"), task) and (not kinds or event["event"] in kinds):
             print_each([with_alias(event)], as_json=as_json)
+
+
+def _is_of(name: str | None, wanted: str | None) -> bool:
+    """Whether an event of this task was asked for; a task with replicas means them all."""
+    return wanted in {None, name} or (name or "").rpartition(".")[0] == wanted
 
 
 def print_each(found: Iterable[dict[str, Any]], *, as_json: bool = False) -> None:

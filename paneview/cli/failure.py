@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 
 from paneview.cli.errors import FAILED, NO_SUPERVISOR, USAGE, CliError
@@ -42,6 +43,20 @@ def _of_the_system(error: Exception) -> CliError | None:
         wrong = error.object[error.start : error.end]
         return CliError(f"what was given is not UTF-8 text: {wrong!r}", USAGE, code="bad_request")
     if isinstance(error, OSError) and not isinstance(error, BrokenPipeError):
+        if error.filename is None and _is_nowhere():
+            gone = os.environ.get("PWD", "")
+            hint = "go to another one, or to the new one of that name"
+            return CliError(
+                f"the current folder no longer exists: {gone}".rstrip(": "), hint=hint, code="system"
+            )
         place = f"{error.filename}: " if error.filename else ""
         return CliError(f"{place}{error.strerror or error}", code="system")
     return None
+
+
+def _is_nowhere() -> bool:
+    try:
+        os.getcwd()
+    except FileNotFoundError:
+        return True
+    return False

@@ -72,7 +72,24 @@ class EventFilter(Struct, frozen=True):
 
 
 def select_events(wanted: EventFilter) -> Statement:
-    """The statement for these events, as one that walks an index and stops at the limit."""
+    """The statement for these events, as one that walks an index and stops at the limit.
+
+    The name of a task without a dot means its replicas, too.
+    """
+    if wanted.task is None:
+        return _walk(wanted)
+    one, values = _walk(wanted, "", ("task = ?", wanted.task))
+    if "." in wanted.task:
+        return one, values
+    # One by one: with an OR the index would give no order, and the whole past be sorted.
+    base = "task > ? AND task < ?", f"{wanted.task}.", f"{wanted.task}/"  # what follows a dot
+    replicas, more = _walk(wanted, "INDEXED BY event_of_task", base)
+    order = "DESC" if wanted.after_id is None else "ASC"
+    text = f"SELECT * FROM ({one}) UNION ALL SELECT * FROM ({replicas}) ORDER BY id {order} LIMIT ?"  # noqa: S608 - values are bound
+    return text, [*values, *more, wanted.limit]
+
+
+def _walk(wanted: EventFilter, index: str = "", *first: tuple[str, *tuple[str, ...]]) -> Statement:
     where: list[str] = []
     values: list[Any] = []
 
@@ -80,8 +97,8 @@ def select_events(wanted: EventFilter) -> Statement:
         where.append(condition)
         values.extend(given)
 
-    if wanted.task is not None:
-        need("task = ?", wanted.task)
+    for condition, *given in first:
+        need(condition, *given)
     if wanted.kinds is not None:
         need(f"kind IN ({', '.join('?' * len(wanted.kinds))})", *wanted.kinds)
     if wanted.since is not None:
@@ -94,7 +111,7 @@ def select_events(wanted: EventFilter) -> Statement:
         need("id > ?", wanted.after_id)
     order = "DESC" if wanted.after_id is None else "ASC"
     clause = f"WHERE {' AND '.join(where)}" if where else ""
-    text = f"SELECT {EVENT_COLUMNS} FROM event {clause} ORDER BY id {order} LIMIT ?"  # noqa: S608 - values are bound
+    text = f"SELECT {EVENT_COLUMNS} FROM event {index} {clause} ORDER BY id {order} LIMIT ?"  # noqa: S608 - values are bound
     return text, [*values, wanted.limit]
 
 

@@ -416,6 +416,23 @@ def test_following_events_until_the_supervisor_ends(live: Path) -> None:
         assert process.returncode == 0
 
 
+def test_events_of_a_task_with_replicas(live: Path) -> None:
+    file = live / "paneview.toml"
+    file.write_text(file.read_text().replace("[tasks.job]", "[tasks.job]\nreplicas = 2"))
+    supervise(live)
+    command = [*COMMAND, "events", "-f", "--json", "--task", "job"]
+    with subprocess.Popen(command, cwd=live, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        ask(live, "start", "job", "--no-deps")
+        heard = set()
+        while heard != {"job.1", "job.2"}:
+            heard.add(json.loads(process.stdout.readline())["task"])
+        process.terminate()
+    for _ in ("with a supervisor", "without one"):
+        assert {event["task"] for event in ask(live, "events", "--task", "job")["events"]} == heard
+        run("down", cwd=live)
+
+
 def test_a_long_past_is_told_whole_with_and_without_a_supervisor(live: Path) -> None:
     supervise(live)
     ask(live, "start", "db")

@@ -7,6 +7,7 @@ import json
 import os
 import pty
 import re
+import shlex
 import subprocess
 from typing import TYPE_CHECKING
 
@@ -15,7 +16,7 @@ import pytest
 from paneview import __version__
 from paneview.cli.usage import WIDTH, help_lines
 from paneview.cli.verbs import OPEN, PARSER
-from tests.cli.support import COMMAND, apart, arun, run
+from tests.cli.support import COMMAND, apart, arun, environment, run
 from tests.cli.test_fast import socket_of
 from tests.control.support import serving
 from tests.harness import eventually
@@ -63,6 +64,18 @@ def test_a_failure_has_its_status_and_is_told_where_it_belongs(
     if status and line:
         assert people.out == ""
         assert words in answer["error"] + answer.get("hint", "")
+
+
+@pytest.mark.parametrize("line", ["status", "logs", "check", "init", "start"])
+def test_a_folder_that_is_gone_is_what_is_told(tmp_path: Path, line: str) -> None:
+    gone = tmp_path / "gone"
+    words = shlex.join([*COMMAND, line])
+    done = subprocess.run(
+        ["/bin/sh", "-c", f"mkdir {gone} && cd {gone} && rmdir {gone} && {words}"],
+        env=environment(), capture_output=True, text=True, timeout=45, check=False,
+    )  # fmt: skip
+    assert (done.returncode, done.stdout) == (1, "")
+    assert f"the current folder no longer exists: {gone}" in done.stderr
 
 
 def test_every_mistake_in_the_file_is_told(project: Path) -> None:

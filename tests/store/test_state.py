@@ -132,6 +132,17 @@ async def test_events_by_task_kind_time_and_id(store: StateStore) -> None:
     )
 
 
+async def test_events_of_a_task_with_replicas_are_those_of_all(store: StateStore) -> None:
+    names = ["web", "web.1", "web.2", "web2", "web-x", "we", None]
+    rows = [event(n, names[n % 7], ts=1000.0 + n) for n in range(1, 71)]
+    await store.put(Change(events=rows))
+    mine = [row for row in rows if row.task in {"web", "web.1", "web.2"}]
+    assert await store.events(task="web") == mine
+    assert await store.events(task="web", limit=4) == mine[-4:]
+    assert await store.events(task="web", after_id=20, limit=4) == [row for row in mine if row.id > 20][:4]
+    assert await store.events(task="web.1") == [row for row in rows if row.task == "web.1"]
+
+
 async def test_a_clock_that_stepped_back_hides_no_event(store: StateStore) -> None:
     rows = [event(n, ts=ts) for n, ts in enumerate([100.0, 200.0, 50.0, 60.0, 300.0], 1)]
     await store.put(Change(events=rows))
