@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from paneview import patterns
@@ -29,11 +29,15 @@ FREEZING = ["(a|a)+$", "(a|aa)+$", "^(?:a|aa|aaa)*$", "(?=(a|a)+$)"]
 TOO_MANY = "a{99999999999999999999}"
 TOO_DEEP = "(" * 1500 + "a" + ")" * 1500
 NESTED = "(((a{1000}){1000}){1000})"
+HIDDEN = "(?#[)((a{1000}){1000})]"
+REMARKED = "(?x)#[\n((a{1000}){1000})#]"
 WRONG = {
     "(": "missing ), unterminated subpattern at position 0",
     TOO_MANY: "longer than 100,000 parts",
     "a{" + "9" * 5000 + "}": "Exceeds the limit",
     TOO_DEEP: "too many groups lie within each other",
+    HIDDEN: "longer than 100,000 parts",
+    REMARKED: "longer than 100,000 parts",
     NESTED: "longer than 100,000 parts",
     "a{4294967294}": "longer than 100,000 parts",
     r"\q": r"bad escape \q at position 0",
@@ -41,7 +45,7 @@ WRONG = {
 
 
 def in_a_file(folder: Path, setting: str, text: str) -> None:
-    quoted = text.replace("\\", "\\\\")
+    quoted = text.replace("\\", "\\\\").replace("\n", "\\n")
     (folder / "paneview.toml").write_text(
         f'name = "demo"\n[tasks.t]\ncommand = "true"\n{setting.format(quoted)}\n'
     )
@@ -124,11 +128,50 @@ def test_what_ran_out_of_time_as_often_as_it_may_is_not_tried_again() -> None:
 
 
 PARTS = st.sampled_from(
-    r"a b c \d \w \s \b . ^ $ [ab] [^a] [a-c] (a) (b|c) (?:ab) (?=a) (?!b) (?<=a) (?<!b) { } {1} {i} {e} {} {,} {1,2}"
+    r"a b c \d \w \s \b . ^ $ [ab] [^a] [a-c] (a) (b|c) (?:ab) (?=a) (?!b) (?<=a) (?<!b) { } {1} {i} {e} {} {,}"
     r" {,2} {2,} * + ? *? +? *+ | ( ) [ ] - \1 \Z \A \n (?i) (?P<x>a) (?P=x) (?(1)a|b) []a] é (?>a+) (?i:A) && || --"
-    r" {d} {s<=1} \{ \}".split(" ")
+    r" {1,2} (?#[) {d} {s<=1} \{ \}".split(" ")
 )
 TEXTS = st.text(alphabet="abcABé1 \n{}ie-|&ds<=,", min_size=1, max_size=12)
+
+
+@pytest.mark.parametrize(
+    ("text", "shortest"),
+    [
+        ("ready", 100_000), (r"127.0.0.1", 100_000), ("^a|b$", 1000), (r"took \d+ ms", 1000), ("(GET|POST) /api", 1000),
+        ("error.*timeout", 1000), ("a+?b", 1000), ("(?<!x)[0-9]+", 100), (r"(\d+)-(\d+)", 100),
+    ],
+)  # fmt: skip
+def test_short_texts_are_sought_by_re(text: str, shortest: int) -> None:
+    assert Pattern(text)._reach >= shortest
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "(a+)+$", "(a|b)*", "(a){2,}", "(a)?", "(?:a+)+?", "(?>a)+", "(?x)(a+) +", "(?ix:(a+) +)", "(a+)(?#why)+",
+        "(?#[)(a+)+]",
+    ],
+)  # fmt: skip
+def test_what_repeats_a_group_is_never_sought_by_re(text: str) -> None:
+    assert Pattern(text)._reach < 0
+
+
+SLOW_PARTS = st.sampled_from(
+    "a a+ a* a? .* .*? a{2,} [ab]+ (a+) (a|a) (?=a*) \\1 (?:a*a*) a|a $ b ! (?!a+b)".split()
+)
+
+
+@settings(max_examples=30, deadline=None)
+@given(text=st.lists(SLOW_PARTS, min_size=1, max_size=8).map(lambda parts: "(a)" + "".join(parts)))
+def test_whatever_re_seeks_it_is_through_in_time(text: str) -> None:
+    try:
+        pattern = Pattern(text)
+    except PatternError:
+        return
+    began = time.thread_time()
+    pattern._plain.search("a" * min(pattern._reach, 100_000))
+    assert time.thread_time() - began < 4 * patterns.LIMIT
 
 
 @given(
@@ -146,7 +189,7 @@ def test_it_means_what_it_means_to_re(text: str, line: str, ignore_case: bool, m
     except (re.error, OverflowError):
         return
     pattern = Pattern(text, ignore_case=ignore_case, multiline=multiline)
-    pattern._plain = None  # what is plain is sought by `re` itself
+    pattern._reach = -1  # else a short text is sought by `re` itself
     assert pattern.spans(line) == [found.span() for found in expected.finditer(line)]
     first = expected.search(line)
     assert pattern.find(line) == (-1 if first is None else first.start())
