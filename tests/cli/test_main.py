@@ -90,6 +90,17 @@ def test_every_mistake_in_the_file_is_told(project: Path) -> None:
     assert run("status", cwd=project).status == 2
 
 
+@pytest.mark.parametrize("verb", ["check", "down", "start", "status"])
+@pytest.mark.parametrize("pattern", ["(", "a{99999999999999999999}", "(" * 1500 + "a" + ")" * 1500])
+def test_a_pattern_that_cannot_be_is_a_mistake_in_the_file(project: Path, verb: str, pattern: str) -> None:
+    file = project / "paneview.toml"
+    file.write_text(f'name = "demo"\n[tasks.t]\ncommand = "true"\nhealth_log = "{pattern}"\n')
+    done = run(verb, "--json", cwd=project)
+    (problem,) = done.json["problems"]
+    assert (done.status, problem["line"], problem["column"]) == (2, 4, 14)
+    assert "is not a regular expression" in problem["message"]
+
+
 def test_no_file_anywhere(tmp_path: Path) -> None:
     done = run("status", cwd=tmp_path)
     assert done.status == 2
