@@ -28,6 +28,7 @@ _SHOWN = 200  # characters of a wrong pattern that are told
 _TOKEN = re.compile(
     r"\(\?#[^)]*\)|\\N\{[^}]*\}|\\.|\[\^?\]?(?:\\.|[^\]\\])*\]|\{(\d*)(?:(,)(\d*))?\}|.", re.DOTALL
 )
+_BRACKET = re.compile(r"\\.|\[", re.DOTALL)
 _WITH_REMARKS = re.compile(
     r"\(\?[a-zA-Z]*x"
 )  # `#` begins one, and blanks mean nothing: its parts are not so plain to see
@@ -159,6 +160,8 @@ def _repeats(text: str) -> int:
     around: list[int] = []  # what stands before each of the groups that are open
     total = last = 0
     for token in _TOKEN.finditer(text):
+        if token[0].startswith("(?#"):  # a comment
+            continue
         counts = [int(count) for count in (token[1], token[3]) if count]
         if token[0] == "(":
             around.append(total)
@@ -199,6 +202,8 @@ def _as_regex_reads_it(text: str) -> str:
     def read(token: re.Match[str]) -> str:
         if token[0] in ("{", "{}"):
             return f"\\{token[0]}"
+        if token[0].startswith("[") and len(token[0]) > 1:  # not [[:digit:]]
+            return "[" + _BRACKET.sub(lambda one: one[0] if len(one[0]) > 1 else "\\[", token[0][1:])
         return "*" if token[0] == "{,}" else token[0]
 
     return _TOKEN.sub(read, text)

@@ -29,6 +29,7 @@ FREEZING = ["(a|a)+$", "(a|aa)+$", "^(?:a|aa|aaa)*$", "(?=(a|a)+$)"]
 TOO_MANY = "a{99999999999999999999}"
 TOO_DEEP = "(" * 1500 + "a" + ")" * 1500
 NESTED = "(((a{1000}){1000}){1000})"
+WITH_A_REMARK = "(?:a{1000})(?#z){90000}"
 HIDDEN = "(?#[)((a{1000}){1000})]"
 REMARKED = "(?x)#[\n((a{1000}){1000})#]"
 WRONG = {
@@ -37,6 +38,7 @@ WRONG = {
     "a{" + "9" * 5000 + "}": "Exceeds the limit",
     TOO_DEEP: "too many groups lie within each other",
     HIDDEN: "longer than 100,000 parts",
+    WITH_A_REMARK: "longer than 100,000 parts",
     REMARKED: "longer than 100,000 parts",
     NESTED: "longer than 100,000 parts",
     "a{4294967294}": "longer than 100,000 parts",
@@ -87,6 +89,29 @@ def test_rows_are_chosen_by_the_very_text_where_it_is_no_pattern_that_can_be_sou
     assert kept.choose(rows, lambda row: [row]) == rows[1:]
     assert ("takes too long" in kept.told) == (text in FREEZING)
     assert RowFilter(f"!{text}").choose(rows, lambda row: [row]) == rows[:1]
+
+
+def test_all_rows_together_have_a_limit() -> None:
+    """Each takes less than one search may, and there are hundreds of them at each key."""
+    kept, rows = RowFilter("(a|aa)+$"), ["a" * 18 + "!"] * 500
+    began = time.thread_time()
+    assert kept.choose(rows, lambda row: [row]) == []
+    assert "takes too long" in kept.told
+    assert time.thread_time() - began < 1
+
+
+@pytest.mark.parametrize("text", ["id=[[:digit:]]+", "[[:x:]]+", r"[\[:alpha:]]", "[^[:space:]]+]"])
+def test_a_class_means_the_same_in_short_and_in_long_texts(text: str) -> None:
+    for seen in ("id=7 ok", "id=:]]]", "x", "[a]]"):
+        long = seen + " " * 30_000
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)
+            plain = re.search(text, long)
+        assert (
+            Pattern(text).find(long)
+            == Pattern(f"(?:{text})+?").find(long)
+            == (plain.start() if plain else -1)
+        )
 
 
 @pytest.mark.parametrize("text", FREEZING)

@@ -23,7 +23,11 @@ def treated_otherwise(old: Mapping[str, Task], new: Mapping[str, Task]) -> list[
 def _said(tasks: Mapping[str, Task], name: str) -> Task:
     """The task with what it depends on as it is written: another number of replicas is no change of that."""
     task = tasks[name]
-    needs = [replace(need, task=tasks[need.task].base_name) for need in task.depends_on]
+    # What a task needs that is kept only because a hook refused its removal may be gone.
+    needs = [
+        replace(need, task=tasks[need.task].base_name) if need.task in tasks else need
+        for need in task.depends_on
+    ]
     return replace(task, depends_on=tuple(dict.fromkeys(needs)), written="")
 
 

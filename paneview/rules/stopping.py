@@ -65,7 +65,8 @@ def once_more(state: TaskState, now: float, cause: str, by: str, kill_it: bool) 
         return kill(marked, now, cause, by)
     if state.then is Then.STOP and marked.killed == state.killed:
         return Outcome(marked)
-    return Outcome(replace(marked, reason=cause), (Emit("task_stopping", cause, by=by),))
+    told = Emit("task_stopping", cause, by=by, of_run=not before_launch(state))
+    return Outcome(replace(marked, reason=cause), (told,))
 
 
 def start_after(state: TaskState, cause: str) -> TaskState:

@@ -220,7 +220,11 @@ class QueueDesk:
             unit = units.get(name)
             ours = unit is not None and unit.state.quarantined
             if unit is not None and ours:
-                self._supervisor.check_stays()
+                try:
+                    self._supervisor.check_stays()
+                except ControlError as refused:
+                    results.append({"ok": False, "id": name, "action": "none", "error": str(refused)})
+                    continue
                 unit.feed(Start(client.actor))
             try:
                 marked = await self.call(lambda broker, name=name: broker.workers.unquarantine(name))  # type: ignore[misc]

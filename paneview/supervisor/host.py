@@ -19,6 +19,7 @@ from paneview.config import paths
 from paneview.config.errors import ConfigError
 from paneview.config.models import Project
 from paneview.config.secrets import Masker
+from paneview.control.errors import ControlError
 from paneview.control.server import ControlServer
 from paneview.rules import graph
 from paneview.rules.states import Phase, Restart, Start, TaskState
@@ -325,8 +326,15 @@ class Host:
         await watch_file(lambda: self.project.file, self._file_changed)
 
     async def _file_changed(self) -> None:
-        await self.supervisor.stays()  # else whoever starts the project next reads the file
-        await self._reloader.reload("file change")
+        while True:
+            await self.supervisor.stays()  # else whoever starts the project next reads the file
+            try:
+                await self._reloader.reload("file change")
+            except ControlError as error:
+                if error.code != "going_down":  # which began while the change was being applied
+                    raise
+            else:
+                return
 
     async def _keep_footing(self) -> None:
         if self._options.lock is not None:

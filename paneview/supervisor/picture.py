@@ -241,8 +241,6 @@ class Picture:
             view = task_view(unit, now, self._usage_of(unit), self.log_end(name), words)
             if view["running"] and view["pid"] is None:
                 self._without_pid.add(name)
-            else:
-                self._without_pid.discard(name)
             if name in self.next_runs and not view["running"]:
                 view["next_start_at"] = self.next_runs[name]
             view["command"] = self.masker.text(view["command"])
@@ -258,6 +256,7 @@ class Picture:
         if self.audience and names:
             for name in names:  # a new run has none yet, and that is what is told now
                 self._told[name] = self._usage_of(self._supervisor.units[name])
+            self._without_pid.difference_update(names)
             self.audience.publish_tasks(self._views(names))
 
 

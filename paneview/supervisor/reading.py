@@ -137,10 +137,12 @@ def _lines(reader: LogReader, task: str, first: int, count: int) -> Reply:
     begin, end = reader.bounds(task)
     if first < 0:
         first = max(begin, end + first)
+    source = reader.lines_of(task)
+    stored = (
+        source.whole_lines()[1] if source else end
+    )  # before the lines: what is stored in between may get exact
     lines = reader.lines(task, first, count, max_bytes=LONGEST_LINE)
     # The last line, and what came since the look at where the log ends, may still grow; a time may get exact.
-    source = reader.lines_of(task) if any(line.approx for line in lines) else None
-    stored = source.whole_lines()[1] if source else end
     shown = [
         _line(line, unsettled=line.number >= end - 1 or (line.approx and line.number >= stored))
         for line in lines

@@ -47,6 +47,7 @@ class Reloader:
         self._environ = environ
         self._scaled = scaled
         self._applied = applied
+        self._owed: set[str] = set()  # added tasks whose start somebody's `down` forestalled
         self._lock = asyncio.Lock()
 
     async def reload(self, by: str) -> Reply:
@@ -132,8 +133,9 @@ class Reloader:
             kept = {name: supervisor.units[name].task for name in refused}
             secrets = new.secret_values | old.secret_values  # theirs, too, are still not to be shown
             new = replace(new, tasks={**new.tasks, **kept}, secret_values=secrets)
+        restarting = [name for name in changed if supervisor.units[name].state.phase in _RUNS]
         for name in same:
-            supervisor.units[name].redefine(new.tasks[name])
+            supervisor.units[name].redefine(new.tasks[name], anew=name in restarting)
         for name in added:
             supervisor.add(new.tasks[name])
         supervisor.reshape(new)
@@ -145,12 +147,16 @@ class Reloader:
             f"{kind.replace('_', ' ')}: {', '.join(names)}" for kind, names in summary.items() if names
         ]:
             self._journal.note("config_reloaded", "; ".join(words), by=by, **summary)
-        restarting = [name for name in changed if supervisor.units[name].state.phase in _RUNS]
-        starting = [name for name in added if new.auto_start and _starts_itself(new.tasks[name])]
+        owed = [
+            name for name in same if name in self._owed and supervisor.units[name].state.phase is Phase.IDLE
+        ]
+        starting = [name for name in (*owed, *added) if new.auto_start and _starts_itself(new.tasks[name])]
         waiting = [name for name in same if _waits_for_others(supervisor.units[name], old.tasks[name])]
         beginning = [*restarting, *starting, *waiting]
         starting += graph.brought_along(beginning, supervisor.graph, supervisor.states)
+        self._owed = set(starting)
         unmoved, _ = await asyncio.gather(supervisor.restart(restarting, by), supervisor.start(starting, by))
+        self._owed.clear()
         for name, why in (refused | unmoved).items():
             self._journal.note_task(name, supervisor.units[name].state.run, "change_refused", why)
         restarted = [name for name in restarting if name not in unmoved]

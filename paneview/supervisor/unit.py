@@ -108,8 +108,8 @@ class Unit:
         """The task's name."""
         return self.task.name
 
-    def redefine(self, task: Task) -> None:
-        """Take a new definition; the current run goes on under the old one as far as its process goes."""
+    def redefine(self, task: Task, *, anew: bool = False) -> None:
+        """Take a new definition; the run goes on under the old one as far as its process goes, or is made ``anew``."""
         if task == self.task:
             return
         self.task = task
@@ -119,7 +119,7 @@ class Unit:
             self.probes = Probes()
         self.note_definition()
         self._stop_probing()
-        self.resume()
+        (self._follow_up if anew else self.resume)()
 
     def note_definition(self) -> None:
         """Beside its run's pane, keep up to date what it goes by, as far as that needs no other process."""

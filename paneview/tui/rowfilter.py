@@ -5,13 +5,15 @@ One that is none yet is taken literally, for the time being. So is one that take
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable
 from typing import TypeVar
 
-from paneview.patterns import Pattern, PatternError, literal
+from paneview.patterns import Pattern, PatternError, TooSlow, literal
 from paneview.tui.text import clean
 
 QUICK = 0.02  # seconds that a search on the screen's own loop may take
+MOST = 0.1  # and that of all rows
 T = TypeVar("T")
 
 
@@ -22,11 +24,11 @@ class RowFilter:
         self.text = text
         self._inverted = inverts and text.startswith("!")
         self._body = text[1:] if self._inverted else text
-        self._too_slow = False
+        self._too_slow = self._literal = False
         try:
             self._pattern = Pattern(self._body, ignore_case=True, limit=QUICK)
         except PatternError:
-            self._pattern = literal(self._body, ignore_case=True)
+            self._take_literally()
 
     @property
     def told(self) -> str:
@@ -39,12 +41,20 @@ class RowFilter:
         if not self._body:
             return rows
         try:
-            return [
-                row
-                for row in rows
-                if any(self._pattern.find(text) >= 0 for text in texts(row)) != self._inverted
-            ]
+            return self._chosen(rows, texts)
         except PatternError:
             self._too_slow = True
-            self._pattern = literal(self._body, ignore_case=True)
-            return self.choose(rows, texts)
+            self._take_literally()
+            return self._chosen(rows, texts)
+
+    def _take_literally(self) -> None:
+        self._literal, self._pattern = True, literal(self._body, ignore_case=True)
+
+    def _chosen(self, rows: list[T], texts: Callable[[T], Iterable[str]]) -> list[T]:
+        until, chosen = time.thread_time() + MOST, []
+        for row in rows:
+            if any(self._pattern.find(text) >= 0 for text in texts(row)) != self._inverted:
+                chosen.append(row)
+            if not self._literal and time.thread_time() > until:
+                raise TooSlow
+        return chosen

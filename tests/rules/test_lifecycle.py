@@ -297,6 +297,17 @@ class TestStop:
             assert world.state.reason == ended
             assert [emit.cause for emit in world.told if emit.kind == "task_stopping"][-1] == ended
 
+    def test_what_is_stopped_again_while_it_is_launched_is_told_of_no_run(self):
+        world = running(restart="no")
+        world.exit(SUCCESS)
+        world.launch_takes = 1.0
+        world.feed(Start("user"))
+        world.settle()
+        for wish in (Stop("a"), Start("b"), Stop("c")):
+            world.feed(wish)
+        told = [(emit.cause, emit.of_run) for emit in world.told if emit.kind == "task_stopping"]
+        assert told == [("stopped by a", False), ("stopped by c", False)]
+
     def test_a_person_who_stops_what_is_ended_for_its_health_is_the_cause(self):
         world = running(probed=True, health_retries=1)
         world.hooks_take = 1.0

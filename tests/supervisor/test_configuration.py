@@ -481,6 +481,47 @@ def test_what_a_check_or_a_policy_has_made_of_a_task_ends_with_it(project, alive
     assert (falls["run"], falls["reason"]) == (fallen, "exit code 3, restart policy is 'no'")
 
 
+def test_what_is_kept_against_the_file_may_need_what_is_gone(project):
+    p = project("""
+        [tasks.keep]
+        command = "exec sleep 600"
+        [tasks.gone]
+        command = "exec sleep 601"
+        [tasks.stays]
+        command = "exec sleep 602"
+        depends_on = ["gone"]
+        hooks.before_stop = "exit 1"
+        """).serve()
+    p.wait("stays", "running")
+    p.write("""
+        [tasks.keep]
+        command = "exec sleep 610"
+        [tasks.new]
+        command = "exec sleep 603"
+        """)
+    with pytest.raises(ControlError, match="stays") as error:
+        p.call("reload")
+    assert error.value.code == "failed"
+    p.wait("new", "running")
+    assert p.task("keep")["command"] == "exec sleep 610"
+    p.call("kill", tasks=["stays"])
+
+
+def test_a_task_that_waits_for_its_restart_and_is_mended_is_started_whatever_its_policy(project):
+    text = """
+        [tasks.t]
+        command = "{}"
+        restart_policy = "{}"
+        restart_backoff = 50
+        """
+    p = project(text.format("exit 3", "always")).serve()
+    p.wait("t", "backoff")
+    p.write(text.format("exec sleep 600", "no"))
+    assert p.call("reload")["restarted"] == ["t"]
+    assert p.wait("t", "running")
+    assert not p.events("task_failed", "t")
+
+
 def test_a_port_taken_by_our_own_stray_is_cleared_and_told(project, sandbox):
     port = free_port()
     code = f"import socket, time; s = socket.create_server(('127.0.0.1', {port})); time.sleep(600)"

@@ -11,6 +11,7 @@ import pytest
 from paneview.control.errors import ControlError
 from paneview.rules.states import Phase, Stop, TaskState
 from paneview.supervisor.supervisor import Supervisor
+from tests.harness import wait_until
 from tests.supervisor.project import Project, Reply
 
 # Its run ends with the signal; its stop lasts until there is a file "go".
@@ -106,6 +107,30 @@ def test_a_change_under_way_starts_nothing_in_a_project_that_goes_down(project, 
     assert p.process.wait(20) == 0
     p.serve()
     assert p.wait("new", "running")["run"] == 3
+
+
+def test_a_change_under_way_goes_on_when_the_down_that_came_between_is_refused(project, beside):
+    going = """
+        [tasks.going]
+        command = "exec sleep 615"
+        hooks.after_stop = "until test -e gone; do sleep 0.02; done"
+    """
+    kept = '[tasks.kept]\ncommand = "exec sleep {}"\n'
+    p = project(REFUSES + going + kept.format(616)).serve()
+    p.wait("going", "running")
+    p.wait("slow", "running")
+    p.write(REFUSES + NEW + kept.format(617))  # which is noticed by itself
+    p.wait("going", "stopping")
+    down = beside(p)("down")
+    p.wait("slow", "stopping")
+    (p.folder / "gone").touch()
+    wait_until(lambda: p.events("config_reloaded"))
+    assert p.task("new")["state"] == "idle"
+    go(p)
+    with pytest.raises(ControlError, match="a stop was refused"):
+        down.result(20)
+    p.wait("new", "running")
+    p.call("kill", tasks=["slow"])
 
 
 def test_a_down_that_is_refused_lets_starts_in_again(project, beside):

@@ -146,3 +146,16 @@ async def test_who_begins_to_look_before_a_command_has_begun_is_shown_its_pid_la
         assert (task["run"], task["pid"]) == (2, None)
         pid = runs[1].go()
         await eventually(lambda: audience.shown["web"]["pid"] == pid)
+
+
+async def test_who_asks_for_the_status_meanwhile_takes_the_pid_from_nobody(
+    tmp_path: Path, runs: list[Run]
+) -> None:
+    async with shown(tmp_path, runs[0]) as (supervisor, picture, audience):
+        begin(supervisor, runs[1])
+        picture.changed("web")
+        await asyncio.sleep(0)
+        assert audience.shown["web"]["pid"] is None
+        pid = runs[1].go()
+        assert picture.status()["tasks"][0]["pid"] == pid
+        await eventually(lambda: audience.shown["web"]["pid"] == pid)
