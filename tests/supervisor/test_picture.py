@@ -152,10 +152,11 @@ async def test_who_asks_for_the_status_meanwhile_takes_the_pid_from_nobody(
     tmp_path: Path, runs: list[Run]
 ) -> None:
     async with shown(tmp_path, runs[0]) as (supervisor, picture, audience):
+        audience.looking = 0
         begin(supervisor, runs[1])
-        picture.changed("web")
-        await asyncio.sleep(0)
-        assert audience.shown["web"]["pid"] is None
+        picture.changed("web")  # nobody is told
+        audience.looking = 1
+        assert picture.status()["tasks"][0]["pid"] is None
         pid = runs[1].go()
         assert picture.status()["tasks"][0]["pid"] == pid
         await eventually(lambda: audience.shown["web"]["pid"] == pid)
