@@ -6,7 +6,7 @@ import heapq
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from paneview.rules import lifecycle
+from paneview.rules import lifecycle, stopping
 from paneview.rules.restart import Exit
 from paneview.rules.states import (
     BeginStop,
@@ -115,6 +115,8 @@ class World:
         self.alive = None
         if self.state.phase is not Phase.STOPPING:
             self.feed(Exited(exit_))
+        elif stopping.before_launch(self.state):
+            self._died = exit_  # the shell waits for the end when the launch is answered
         elif self.state.stage is Stage.HOOKS:
             self._died = exit_  # the shell looks at how it ended when it has something to signal
             self.feed(RootGone())
