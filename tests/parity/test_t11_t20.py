@@ -118,6 +118,7 @@ def test_T12_logs_interleaved_followed_and_searched(place: Place) -> None:
     assert len(texts("a", "--since", "5m")) == 5
     ends = place.ask("logs", "a")["entries"]
     assert texts("a", "--until", f"{ends[0]['ts'] - 1:.3f}") == []
+    wait_until(lambda: not any(entry["approx"] for entry in place.ask("logs", "a")["entries"]))  # stored
     stamp = place.ask("logs", "a")["lines"][0].split(" ")[0]
     assert texts("a", "--since", stamp)[0] == "one"
     with place.following("logs", "a", "-f", "-n", "1") as follower:
