@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Literal
 
 from paneview.broker import Job, Lease
-from paneview.broker.model import Json
+from paneview.broker.model import MOST_SECONDS, Json
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -21,11 +21,13 @@ class Failure(Exception):  # noqa: N818 - what people of the field call it
     """A handler failed, and knows more about it than an exception tells.
 
     ``retry`` False: trying again is pointless. ``retry_in``: seconds before the next attempt; None: the queue's
-    growing delay.
+    growing delay. Raises ValueError for a delay that no job may have: that is what the handler failed with, then.
     """
 
     def __init__(self, message: str, *, retry: bool = True, retry_in: float | None = None) -> None:
         super().__init__(message)
+        if retry_in is not None and not retry_in <= MOST_SECONDS:  # nor is NaN
+            raise ValueError(f"{message}; and retry_in is no delay of at most {MOST_SECONDS:g} s: {retry_in}")
         self.retry = retry
         self.retry_in = retry_in
 

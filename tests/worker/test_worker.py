@@ -65,7 +65,7 @@ def end(command):
 
 @handler("later-please")
 def later_please(command):
-    raise Failure("not now", retry_in="soon")
+    raise Failure("not now", retry_in=float("inf") if command.payload == "inf" else command.payload)
 
 @handler("gone")
 def gone(command):
@@ -127,9 +127,9 @@ def test_no_job_ends_its_worker(farm: Farm) -> None:
     ):
         found = farm.over(farm.submit("end", kind, max_attempts=1))
         assert (found.state, found.errors[0].error) == ("dead", error)
-    later = farm.over(farm.submit("later-please"))
-    assert later.state == "dead"
-    assert later.errors[0].error.startswith("its result was refused: TypeError: ")
+    for delay, error in (("soon", "TypeError: "), ("inf", "ValueError: not now; and retry_in is no delay")):
+        later = farm.over(farm.submit("later-please", delay, max_attempts=1))
+        assert (later.state, later.errors[0].error[: len(error)]) == ("dead", error)
     assert farm.over(farm.submit("child")).result.output == 0  # type: ignore[union-attr]
     assert process.poll() is None
     assert farm.end(process)[0] == 0
