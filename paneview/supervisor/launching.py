@@ -7,7 +7,8 @@ checked before, and told in words.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+import os
+from collections.abc import Collection, Mapping
 from contextlib import suppress
 from pathlib import Path
 
@@ -58,8 +59,17 @@ class Places(Struct, frozen=True):
         return self.spool / f"{run}."
 
     def exit_file(self, run: int) -> Path:
-        """Where a run's guard writes the exit code."""
+        """Where a run's guard writes the exit code. It stays until the run's end is recorded and the task runs anew."""
         return self.exits / str(run)
+
+    def clear_exits(self, needed: Collection[int]) -> None:
+        """Remove what guards wrote for any other run than these. May take a while where thousands are left."""
+        names = {str(run) for run in needed}
+        with os.scandir(self.exits) as found:
+            for entry in found:
+                if entry.name not in names:
+                    with suppress(OSError):  # gone meanwhile, or nothing of ours
+                        os.unlink(entry.path)
 
 
 class Launcher:
@@ -73,13 +83,15 @@ class Launcher:
         self._clock = clock
         self._preparing: dict[str, asyncio.Task[None]] = {}
 
-    async def launch(self, task: Task, run: int, pane_id: str | None) -> tuple[Live, RunRow]:
-        """Start ``task`` as ``run``, in its old pane if that still exists. Raises LaunchError."""
+    async def launch(self, task: Task, run: int, before: RunRow | None) -> tuple[Live, RunRow]:
+        """Start ``task`` as ``run``, in the pane of the run ``before`` if that still exists. Raises LaunchError."""
         if not task.cwd.is_dir():
             raise LaunchError(f"the folder {task.cwd} does not exist", retry=True)
         await self._prepare(task, run)
         try:
-            pane = await self._spawn(task, run, pane_id)
+            if before is not None and before.ended_at is not None:
+                self._places.exit_file(before.id).unlink(missing_ok=True)
+            pane = await self._spawn(task, run, before.pane_id if before else None)
         except (TmuxError, OSError) as error:
             unborn = self._live(run) if isinstance(error, TmuxGone) else None
             raise LaunchError(f"tmux could not start it: {error}", retry=True, unborn=unborn) from error

@@ -259,12 +259,11 @@ class Unit:
             self.feed(SpawnFailed("it was to stop", withdrawn=True))
             return
         run = self._services.journal.new_run()
-        pane = self.row.pane_id if self.row else None
         task = self.task  # which may be another one when the hooks are through
         # Before there is anything to read, so all its times are exact.
         self._services.logs.announce(run, task)
         try:
-            live, row = await self._services.launcher.launch(task, run, pane)
+            live, row = await self._services.launcher.launch(task, run, self.row)
         except LaunchError as error:
             self._services.logs.finish(run)
             if error.unborn:

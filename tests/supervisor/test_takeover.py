@@ -13,6 +13,7 @@ import time
 import psutil
 import pytest
 
+from paneview.config import paths
 from paneview.control.errors import ControlError
 from tests.cli.support import run
 from tests.harness import alive, wait_until
@@ -68,6 +69,25 @@ def test_the_log_of_a_task_that_has_ended_keeps_its_limits(project):
     p.serve()
     wait_until(lambda: p.call("log_info", task="t")["first"] > 100_000)
     assert p.task("t")["run"] == 1
+
+
+def test_exit_codes_are_kept_as_long_as_somebody_may_ask(project):
+    p = project("""
+        [tasks.t]
+        command = "exit 3"
+        restart_policy = "always"
+        restart_backoff = 0
+        max_restarts = 4
+        """).serve()
+    last = p.wait("t", "failed")["run"]
+    assert last == 5
+    exits = paths.exits_dir(p.state_dir)
+    assert [file.name for file in exits.iterdir()] == [str(last)]
+    p.kill_supervisor()
+    (exits / str(last + 1)).write_text("0\n")  # of a run that a lost record knew of: the next has its number
+    p.serve()
+    assert [file.name for file in exits.iterdir()] == [str(last)]
+    assert p.task("t")["exit_code"] == 3
 
 
 def test_what_died_meanwhile_is_noticed_with_its_true_exit(project):
