@@ -29,9 +29,8 @@ _TOKEN = re.compile(
     r"\(\?#[^)]*\)|\\N\{[^}]*\}|\\.|\[\^?\]?(?:\\.|[^\]\\])*\]|\{(\d*)(?:(,)(\d*))?\}|.", re.DOTALL
 )
 _BRACKET = re.compile(r"\\.|\[", re.DOTALL)
-_WITH_REMARKS = re.compile(
-    r"\(\?[a-zA-Z]*x"
-)  # `#` begins one, and blanks mean nothing: its parts are not so plain to see
+# The verbose flag: `#` begins a remark and blanks mean nothing, so the parts cannot be told apart as below.
+_WITH_REMARKS = re.compile(r"\(\?[a-zA-Z]*x")
 
 
 class PatternError(Exception):

@@ -22,12 +22,9 @@ Event = Mapping[str, Any]
 Kind = Literal["text", "tool", "result", "retry", "warning", "raw"]
 LONGEST = 400  # characters of a tool call that are shown
 MOST_TEXT = 1_000_000  # characters that are kept of a result
-LAST_WORDS = (
-    5  # lines in which a program tells why it ends: the message, and what it prints of an error object
-)
-_FRAME = re.compile(
-    r"\s+(?:at|\d+:) |Stack backtrace:$"
-)  # a line of the stack that JavaScript or Rust prints
+# Lines in which a program says why it ends: the message, and what it prints of an error object.
+LAST_WORDS = 5
+_FRAME = re.compile(r"\s+(?:at|\d+:) |Stack backtrace:$")  # of a stack, as JavaScript and Rust print it
 
 
 @dataclass(frozen=True, slots=True)

@@ -81,7 +81,7 @@ class WebSocketSettings(Model, frozen=True, kw_only=True):
 
 
 class SecretSettings(Model, frozen=True, kw_only=True):
-    """Which values are never shown."""
+    """Which values are masked in `inspect`, events and exports. A log is shown as the task wrote it."""
 
     patterns: tuple[NotBlank, ...] = ("*TOKEN*", "*SECRET*", "*PASSWORD*", "*KEY*")
     """Values of environment variables whose name matches one of these (`*` and `?`, capitals do not matter)
@@ -253,7 +253,7 @@ class ProjectTable(Model, frozen=True, kw_only=True):
     websocket: WebSocketSettings | None = None
     """The WebSocket API; off without this table."""
     secrets: SecretSettings = SecretSettings()
-    """Which values are never shown."""
+    """Which values are masked in `inspect`, events and exports. A log is shown as the task wrote it."""
     queue: QueueTable = QueueTable()
     """The queue of jobs."""
     tasks: dict[TaskName, TaskTable] = {}
@@ -340,6 +340,6 @@ class Project(Model, frozen=True, kw_only=True):
     """Every workflow by name, the default one too."""
     secret_patterns: tuple[str, ...]
     secret_values: frozenset[str]
-    """The values themselves, to be masked wherever text is shown; see `secrets.Masker`."""
+    """The values themselves; see `secrets.Masker`."""
     tasks: dict[str, Task]
     """By full name, in the order of the file."""

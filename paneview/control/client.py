@@ -29,8 +29,8 @@ class ControlClient:
     """A client of the supervisor that listens at `path`.
 
     `name` is how this client appears in events. `on_push` gets every push (``snapshot``, ``tasks``,
-    ``event``, ``heads``, ``log``, ``bye``, ``cut``); `on_disconnect` gets the reason, once per connection
-    that ended by itself. Both are plain functions, called on the event loop.
+    ``event``, ``heads``, ``queue``, ``workflow``, ``bye``, ``cut``); `on_disconnect` gets the reason, once per
+    connection that ended by itself. Both are plain functions, called on the event loop.
     """
 
     def __init__(

@@ -11,13 +11,13 @@ if TYPE_CHECKING:
 
 
 class ControlError(Exception):
-    """A request was refused or failed: one line for people, a code for programs, and further keys of the
-    reply.
+    """A request was refused or failed: one line for people, a code for programs, and further keys of the reply.
 
     Codes in use: ``bad_request`` (the request itself is wrong), ``unknown_request``, ``not_found`` (no such
-    task), ``config`` (the configuration file is wrong), ``failed``, ``too_large``, ``going_down`` (nothing starts
-    any more), ``closing`` (the supervisor is ending), ``internal`` (a defect), and on the client's side
-    ``disconnected`` and ``timeout``.
+    task), ``config`` (the configuration file is wrong), ``failed``, ``state`` (not in the state it is in), ``queue``
+    (the queue cannot be reached), ``store`` (nothing can be recorded), ``too_large``, ``unauthorized`` (the
+    WebSocket's token), ``going_down`` (nothing starts any more), ``closing`` (the supervisor is ending), ``internal``
+    (a defect), and on the client's side ``disconnected``, ``cut`` and ``timeout``.
     """
 
     def __init__(self, message: str, code: str = "failed", **extra: Any) -> None:

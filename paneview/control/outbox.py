@@ -67,10 +67,7 @@ class Outbox:
         self.reply_bytes += len(line)
 
     def put_event(self, line: bytes) -> bool:
-        """Queue a line that may not be dropped. False.
-
-        It went past the bound and the client has to be cut off.
-        """
+        """Queue a line that may not be dropped. False: that went past the bound, and the client has to be cut off."""
         self.events += 1
         self.event_bytes += len(line)
         if self.events > self._max_events or self.event_bytes > self._max_event_bytes:

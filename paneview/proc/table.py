@@ -238,10 +238,8 @@ class ProcessTable:
     def _is_same_session(self, session: int, root: ProcessId | None, known: Collection[ProcessId]) -> bool:
         """False if the session's number now belongs to a leader that is not the one we knew."""
         leader = self.rows.get(session)
-        if (
-            leader is None
-        ):  # a session outlives its leader, and the kernel keeps the number taken while it does
-            return True
+        if leader is None:
+            return True  # a session outlives its leader, and the kernel keeps the number taken while it does
         named = [p for p in (root, *known) if p and p.pid == session]
         return not named or any(p.start == leader.start for p in named)
 

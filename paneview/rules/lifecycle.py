@@ -322,7 +322,7 @@ def _sick(state: TaskState, policy: Policy, why: str) -> Outcome:
 
 
 def _redefined(state: TaskState, now: float, policy: Policy) -> Outcome:
-    """What a probe or a policy that is no more has made of it would else stay so for good."""
+    """Undo what a probe or a policy that was taken out of the file has left in the state; nothing else would."""
     if state.phase is Phase.BACKOFF and policy.restart == "no":
         failed = f"{state.reason}, restart policy is 'no'"
         return Outcome(_rest(state, Phase.FAILED, now, failed), (Emit("task_failed", failed),))

@@ -65,7 +65,7 @@ def concluded(watch: Watch, limits: Limits, now: float) -> Watch:
 
 
 def stop(watch: Watch, why: Why, now: float) -> Watch:
-    """End it; only the first reason counts, and none is none."""
+    """End it. The first reason counts; an empty one changes nothing."""
     return watch if watch.why or not why else replace(watch, why=why, next_at=now)
 
 

@@ -210,9 +210,8 @@ class LogIngest:
             step()
         except (sqlite3.Error, StoreError, OSError) as error:
             self._after_failure(error)
-        except (
-            Exception
-        ) as error:  # a defect of ours must not end the thread: the rest of the logs depends on it
+        except Exception as error:
+            # A defect of ours must not end the thread: all other logs depend on it.
             LOG.exception("log ingest")
             self._after_failure(error)
 

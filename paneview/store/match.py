@@ -2,7 +2,7 @@
 
 A literal is sought in the chunk's raw bytes (some GB/s); only a chunk with control bytes is cleaned first,
 because colours and redraws may stand between the letters, and letters inside an escape are no match. So
-most chunks of a search cost 50 µs and make no object, and one that lacks a letter of what is sought next to nothing.
+most chunks of a search cost 50 µs and make no object; one that lacks a letter of the literal costs next to nothing.
 
 A regular expression runs over the chunk's text in the same way, and the line it hits is tried again by
 itself: a match must not reach over a newline. An expression that may match a line alone but not within a

@@ -5,9 +5,9 @@ transaction is done goes into the next one. Order is kept, so what is durable is
 put. At rest a change is durable half a millisecond later; under load hundreds share one commit.
 
 A second, read-only connection (aiosqlite) serves the queries, so a long look at the events never delays a write. While
-the disk is full nothing is dropped: the changes stay queued (the newest state of each task and run, and the
-events), are tried again every second, and `on_trouble` is told. A row that can never be written is left out, and
-logged. A database found damaged while running is moved aside and begun anew.
+the disk is full the changes stay queued (the newest state of each task and run, and the newest `MAX_QUEUED_EVENTS`
+events), are tried again every second, and `on_trouble` is told. What can never be written is left out, and logged. A
+database found damaged while running is moved aside and begun anew.
 """
 
 from __future__ import annotations
@@ -115,10 +115,8 @@ class StateStore:
     async def _ask(self, statement: schema.Statement) -> Iterable[Any]:
         try:
             return await self._reader.execute_fetchall(*statement)
-        except (
-            sqlite3.Error,
-            ValueError,
-        ) as error:  # ValueError: it is closed, since it has to be begun anew
+        except (sqlite3.Error, ValueError) as error:
+            # ValueError: the connection is closed, because the database is just being begun anew.
             raise StoreError(f"cannot read {self._path}: {error}") from error
 
     async def close(self) -> None:
@@ -175,6 +173,8 @@ class StateStore:
                 await self._after_failure(error)
             else:
                 self._tell_trouble(None)
+                if batch.dropped:
+                    logger.error("store: the oldest %d events were given up meanwhile", batch.dropped)
                 for done in batch.waiting:
                     if not done.done():
                         done.set_result(None)

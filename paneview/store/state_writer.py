@@ -42,6 +42,8 @@ class Batch(Struct):
     runs: dict[int, tuple[Any, ...]] = {}
     events: list[tuple[Any, ...]] = []
     waiting: list[asyncio.Future[None]] = []
+    dropped: int = 0
+    """How many events were too many to wait."""
 
     def add(self, change: Change, done: asyncio.Future[None]) -> None:
         """Have a change written with this transaction; ``done`` is what its maker waits for."""
@@ -57,6 +59,7 @@ class Batch(Struct):
         self.tasks.update(later.tasks)
         self.runs.update(later.runs)
         self.events.extend(later.events)
+        self.dropped += later.dropped + max(0, len(self.events) - MAX_QUEUED_EVENTS)
         del self.events[:-MAX_QUEUED_EVENTS]
         self.waiting.extend(later.waiting)
 

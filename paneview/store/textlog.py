@@ -146,9 +146,8 @@ def _open_file(path: Path) -> BinaryIO:
 
     A pipe would hold up all that is stored until somebody reads it, and a device would be renamed at the next rotation.
     """
-    flags = (
-        os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NONBLOCK
-    )  # what comes to be there meanwhile may be a pipe
+    # Without blocking: a pipe may have been put there since we looked.
+    flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NONBLOCK
     file = open(os.open(path, flags, PRIVATE), "ab")  # noqa: SIM115 - kept open
     if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
         file.close()

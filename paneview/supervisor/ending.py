@@ -153,7 +153,7 @@ class Ender:
     async def exit_of(self, live: Live) -> Exit:
         """How the run's command ended, as tmux or its guard saw it. Raises TmuxGone with its server gone.
 
-        There may be another by then, which knows nothing of it: who dies slowly of a hang-up does so with any code.
+        There may be another by then, which knows nothing of it. A command that the hang-up ends may report any code.
         """
         session = self._terminal.session
         return _known(live, session, await _status(live, session))

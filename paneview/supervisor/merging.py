@@ -6,7 +6,7 @@ logs grow and while their oldest lines are given up, and a window on any place o
 the index of times.
 
 Only the newest lines have to settle first: what is not stored yet has no time of its own, so its place among the
-others' lines is a guess for half a second.
+others' lines is a guess for `SETTLES` seconds.
 """
 
 from __future__ import annotations

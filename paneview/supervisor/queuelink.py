@@ -21,7 +21,7 @@ MOVED = "the queue's settings have just changed: ask again"
 
 
 class QueueLink:
-    """``moved`` is called when the queue is another one than before."""
+    """``moved`` is called whenever the queue is opened, replaced by another one, or closed."""
 
     def __init__(self, folder: Path, moved: Callable[[], object]) -> None:
         self._folder = folder

@@ -36,7 +36,7 @@ T = TypeVar("T")
 
 
 class LogReading:
-    """Answers questions about logs. ``masker`` hides secrets in what is shown."""
+    """Answers questions about logs."""
 
     def __init__(self, folder: Path, ingest: LogIngest, store: StateStore) -> None:
         self._ingest = ingest
@@ -138,9 +138,8 @@ def _lines(reader: LogReader, task: str, first: int, count: int) -> Reply:
     if first < 0:
         first = max(begin, end + first)
     source = reader.lines_of(task)
-    stored = (
-        source.whole_lines()[1] if source else end
-    )  # before the lines: what is stored in between may get exact
+    # Before the lines are read: those that are stored in between may get exact times yet.
+    stored = source.whole_lines()[1] if source else end
     lines = reader.lines(task, first, count, max_bytes=LONGEST_LINE)
     # The last line, and what came since the look at where the log ends, may still grow; a time may get exact.
     shown = [

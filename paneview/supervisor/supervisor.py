@@ -49,7 +49,7 @@ class Supervisor:
         self.graph: Graph = {}
         self.changed: Callable[[str], None] = lambda _name: None
         self._dependents: dict[str, frozenset[str]] = {}
-        self._late: dict[str, asyncio.TimerHandle] = {}  # waiting tasks that are to be told off once
+        self._late: dict[str, asyncio.TimerHandle] = {}  # tasks that wait: when an event says so
         self._turns: dict[str, asyncio.TimerHandle] = {}  # waiting tasks that lack nothing but their turn
         self._pace = Pace(_cores())
         self.stopped_by: dict[str, str] = {}  # task → who last asked for its end
@@ -241,7 +241,7 @@ class Supervisor:
                 self.units[other].reconsider()
 
     def _watch_wait(self, unit: Unit) -> None:
-        """A task that waits longer than its dependencies may take to get ready is told off, once per wait."""
+        """Once per wait, an event says of a task that it waits longer than its dependencies may take to get ready."""
         waiting = unit.state.phase is Phase.WAITING
         if waiting and unit.name not in self._late:
             limits = [self.units[other].task.ready_timeout for other, _ in self.graph[unit.name]]

@@ -224,26 +224,26 @@ class WorkflowDesk:
             raise ControlError(str(error), "failed") from error
 
     async def approve(self, args: Args, client: ClientInfo) -> Reply:
-        """Yes."""
+        """Approve a phase, or every one that waits for it."""
         return await self._tell(
             args, lambda phase: happenings.Approved(phase, client.actor), "nothing of it waits"
         )
 
     async def reject(self, args: Args, client: ClientInfo) -> Reply:
-        """No."""
+        """Reject a phase, or every one that waits for approval."""
         why = args["why"]
         return await self._tell(
             args, lambda phase: happenings.Rejected(phase, why, client.actor), "nothing of it waits"
         )
 
     async def resume(self, args: Args, _client: ClientInfo) -> Reply:
-        """It may go on."""
+        """Let a workflow go on that has stopped, with a higher budget if one is given."""
         usd, tokens = args["budget_usd"], args["budget_tokens"]
         event = happenings.Resumed(None if usd is None else _positive("budget_usd", usd), tokens or None)
         return await self._tell(args, lambda _phase: event, "there is nothing to resume")
 
     async def cancel(self, args: Args, client: ClientInfo) -> Reply:
-        """It is not wanted any more."""
+        """Cancel a workflow: its agents are ended, what they changed stays."""
         why = args["why"] or f"cancelled by {client.actor}"
         return await self._tell(args, lambda _phase: happenings.CancelAsked(why), "it is over")
 

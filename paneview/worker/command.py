@@ -52,9 +52,8 @@ class Command:
         """End the worker once its jobs are done; the argument says why."""
         self._reason: Reason | None = None
         self._lock = threading.Lock()
-        self._ended: threading.Event | None = (
-            None  # made for who waits: most jobs are over before anybody does
-        )
+        # Made for whoever waits: most jobs are over before anybody does.
+        self._ended: threading.Event | None = None
         self._callbacks: list[Callable[[], None]] = []
 
     @property

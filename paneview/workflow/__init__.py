@@ -10,5 +10,5 @@ Each workflow has a *home*: the host and project where it was asked for, since i
 the supervisors of one home one advances its workflows, elected by the broker and fenced; the others may still take
 what people ask for (approve, cancel) and write it down: the elected one hears of it.
 
-Nothing polls: the broker's events tell when a job is claimed or over; a look every few seconds finds what was missed.
+The broker's events say when a job is claimed or over; a look every few seconds finds what was missed.
 """

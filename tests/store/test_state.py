@@ -245,6 +245,23 @@ async def test_a_full_disk_is_told_and_waited_for(path: Path) -> None:
     await store.close()
 
 
+async def test_events_that_a_full_disk_kept_waiting_for_too_long_are_counted(
+    path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("paneview.store.state_writer.MAX_QUEUED_EVENTS", 10)
+    store = await StateStore.open(path)
+    await store.put(Change(events=[event(1)]))
+    store._writer.connection.execute("PRAGMA max_page_count = 1")
+    failing = store.put(Change(events=[event(n, kind="x" * 1000) for n in range(2, 20)]))
+    await eventually(lambda: bool(store.trouble))
+    store._writer.connection.execute("PRAGMA max_page_count = 100000")
+    await failing
+    kept = [1, *range(10, 20)]
+    assert sorted(found.id for found in await store.events()) == kept
+    assert f"the oldest {19 - len(kept)} events were given up" in caplog.text
+    await store.close()
+
+
 async def test_a_damaged_one_is_begun_anew_as_soon_as_there_is_room(path: Path) -> None:
     told: list[str | None] = []
     store = await StateStore.open(path, on_trouble=told.append)

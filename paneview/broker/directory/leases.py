@@ -234,9 +234,8 @@ def _failed(desk: Desk, lease: Lease, spot: Spot, outcome: Outcome, result: Resu
     )
     error = outcome.error or "failed"
     attempt = Attempt(lease.attempt, lease.token, lease.owner, error, result.finished_at)
-    first = desk.note_attempt(
-        lease.id, attempt
-    )  # before the move: a dead letter keeps every error, whatever happens
+    # Before the move: a dead letter keeps every error, whatever happens.
+    first = desk.note_attempt(lease.id, attempt)
     if after.state is JobState.DEAD:
         moved = ending.end(desk, spot, after.state, result)
     else:

@@ -96,9 +96,8 @@ class Database:
         try:
             try:
                 _see_to_it(path)
-                self._file = _identity(
-                    path
-                )  # before it is opened: of two that follow each other, the earlier
+                # Before it is opened: if the file is replaced in between, that is noticed.
+                self._file = _identity(path)
                 connection = _connect(path, durable=self._durable)
                 self._make_ready(connection)
             except sqlite3.Error as error:

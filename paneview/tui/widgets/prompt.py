@@ -105,9 +105,8 @@ class Prompt(Horizontal):
         if self._timer is not None:
             self._timer.stop()
         if self._before is not None and self._before.is_attached:
-            self.screen.set_focus(
-                self._before
-            )  # at once: a focus that waits would lose to the removal's own choice
+            # At once: a call to `focus` waits, and would lose to what the removal chooses.
+            self.screen.set_focus(self._before)
         self.remove()
         if isinstance(self.screen, MainScreen):
             self.screen.asked()
