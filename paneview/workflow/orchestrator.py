@@ -20,7 +20,7 @@ logger = logging.getLogger(__name__)
 LOOK = LEAD / 4  # seconds between two looks round while there is something to advance
 IDLE = 5.0  # seconds between two looks whether another process has put one down
 PAUSE = 1.0  # seconds after a call that failed
-TIDY = 600  # looks between two tidyings
+TIDY = 3600.0  # seconds between two tidyings
 
 
 class Orchestrator(threading.Thread):
@@ -35,7 +35,7 @@ class Orchestrator(threading.Thread):
         self._ended = threading.Event()
         self._ready = threading.Lock()
         self._engine: Engine | None = None
-        self._looks = 0
+        self._tidy_at = 0.0  # monotonic
 
     def engine(self) -> Engine:
         """The engine, from any thread; opens the broker if it was not. Raises BrokerError."""
@@ -79,6 +79,7 @@ class Orchestrator(threading.Thread):
         next_look = 0.0
         while not self._ended.is_set():
             if time.monotonic() >= next_look:
+                self._tidy(engine)  # also now: one that waits for a person may be active for months
                 if not engine.active():
                     return
                 soon = engine.look_round() if engine.lead() else None
@@ -89,9 +90,9 @@ class Orchestrator(threading.Thread):
                 engine.hear(event)
 
     def _tidy(self, engine: Engine) -> None:
-        if self._looks % TIDY == 0:
+        if time.monotonic() >= self._tidy_at:
+            self._tidy_at = time.monotonic() + TIDY
             engine.tidy()
-        self._looks += 1
 
     def end(self) -> None:
         """End; what runs here (verifications) is ended, too, and begun again by the next one."""

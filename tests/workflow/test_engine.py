@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import threading
+import time
+from dataclasses import replace
 from pathlib import Path
 from textwrap import dedent
 from typing import Any
@@ -11,7 +13,9 @@ import pytest
 
 from paneview.agents.model import RunOutcome, RunStatus, Tokens
 from paneview.broker import JobFilter
-from paneview.rules.workflow import happenings
+from paneview.rules.workflow import Status, happenings
+from paneview.workflow import orchestrator
+from paneview.workflow.engine import KEEP
 from paneview.workflow.views import result, summary, whole
 from tests.broker.servers import RedisServer, redis_server
 from tests.harness import wait_until
@@ -224,6 +228,24 @@ def test_people_are_asked(tmp_path: Path) -> None:
         one.engine().tell(name, happenings.Resumed(budget_usd=1.0))
         flow = play.until(one, name)
         assert flow.status == "done"
+
+
+def test_old_ones_are_forgotten_also_while_another_waits_for_a_person(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(orchestrator, "TIDY", 0.1)
+    monkeypatch.setattr(orchestrator, "LOOK", 0.1)
+    plan = """
+        [workflows.x]
+        phases = [{ name = "a", role = "worker", prompt = "a", approve = "always" }]
+    """
+    with stage(tmp_path, plan) as play:
+        one = play.orchestrate()
+        waits = play.until(one, play.ask(one), "waiting")
+        shelf = one.engine().shelf
+        shelf.add(replace(waits, id="recent", status=Status.DONE, ended_at=time.time()))
+        shelf.add(replace(waits, id="old", status=Status.DONE, ended_at=time.time() - KEEP - 60))
+        wait_until(lambda: {flow.id for flow in shelf.all()} == {waits.id, "recent"})
 
 
 @pytest.mark.parametrize("ending", ["sleep 300", "trap 'exit 143' TERM; sleep 300 & wait"])
