@@ -254,16 +254,27 @@ def sweep(marker: str) -> None:
 
 
 def prune(state: Path, days: float, now: float) -> int:
-    """Remove the folders of runs that ended so long ago; how many. Raises OSError."""
+    """Remove the folders of runs that ended so long ago, or were given up then; how many."""
     count = 0
-    with suppress(FileNotFoundError):
+    with suppress(OSError):  # what cannot be looked at stays
         for folder in place.runs_dir(state).iterdir():
-            outcome = folder / place.OUTCOME
-            with suppress(FileNotFoundError):
-                if outcome.stat().st_mtime < now - days * 86400:
+            with suppress(OSError):
+                if _ended(folder) < now - days * 86400 and not _is_in_use(folder):
                     shutil.rmtree(folder, ignore_errors=True)
                     count += 1
     return count
+
+
+def _ended(folder: Path) -> float:
+    """When its run ended, epoch seconds; of one without an outcome, when a file last came into the folder."""
+    try:
+        return (folder / place.OUTCOME).stat().st_mtime
+    except FileNotFoundError:
+        return folder.stat().st_mtime
+
+
+def _is_in_use(folder: Path) -> bool:
+    return any(place.is_locked(folder / name) for name in (place.ATTENDED, place.RUNNING))
 
 
 def _size(file: Path) -> int:

@@ -32,6 +32,7 @@ from paneview.worker.prompt import allowed, inherited
 from paneview.worker.setup import Identity, Setup
 
 KEEP = 30.0  # days that the folder of a run is kept
+PRUNE_EVERY = 86_400.0  # seconds between two looks for older ones: a worker may live for months
 SEAT_WAIT = 15.0  # seconds that a job waits for a seat in the worker's hands
 SEAT_LOOK = 0.25  # seconds between two looks
 SEAT_AGAIN = (2.0, 6.0)  # seconds for which it is put away then
@@ -117,7 +118,7 @@ class Phases:
         self._read_at: float | None = None
         self._agents = Agents(built_in_runners(), built_in_roles())
         self._patterns: tuple[str, ...] = PATTERNS
-        self._pruned = False
+        self._prune_at = 0.0  # monotonic
 
     def __call__(self, command: Command) -> Json | Outcome:
         """Have an agent do the phase. Raises `Failure`, `HandBack`."""
@@ -132,7 +133,9 @@ class Phases:
             outcome = self._run(command, runner, request, seat)
         finally:
             seat.leave()
-        return self._bring(command, runner, request, outcome)
+        brought = self._bring(command, runner, request, outcome)
+        self._prune()
+        return brought
 
     def load(self) -> None:
         """Read the file, if it has changed since. Raises ConfigError."""
@@ -210,7 +213,6 @@ class Phases:
     # During
 
     def _run(self, command: Command, runner: Runner, request: RunRequest, seat: Seat) -> RunOutcome:
-        self._prune()
         command.say(
             f"{runner.name} as {request.env['PANEVIEW_ROLE']}, {_RIGHTS[request.permissions]}, in {request.cwd}"
         )
@@ -250,12 +252,13 @@ class Phases:
             return False
         return job.state is not JobState.LEASED or job.owner in here
 
-    def _prune(self) -> None:
-        if not self._pruned:
-            self._pruned = True
-            prune(self._setup.state, KEEP, time.time())
-
     # After
+
+    def _prune(self) -> None:
+        """At the end: what an earlier attempt of this very job has left may be that old."""
+        if time.monotonic() >= self._prune_at:
+            self._prune_at = time.monotonic() + PRUNE_EVERY
+            prune(self._setup.state, KEEP, time.time())
 
     def _bring(
         self, command: Command, runner: Runner, request: RunRequest, outcome: RunOutcome

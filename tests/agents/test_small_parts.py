@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
+import time
 from datetime import datetime
 from pathlib import Path
 from zoneinfo import ZoneInfo
@@ -14,6 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from paneview.agents import folder as place
+from paneview.agents.attending import prune
 from paneview.agents.failures import classify, reset_time
 from paneview.agents.fitting import NoJson, example, find_json, misfits
 from paneview.agents.model import Denial, RunOutcome, RunRequest, RunStatus, Tokens
@@ -250,6 +253,26 @@ def test_files_are_whole_and_private(tmp_path: Path) -> None:
     assert place.read_json(folder / "x.json") is None
     with pytest.raises(ValueError, match="no id of a run"):
         place.run_folder(tmp_path, "../x")
+
+
+def test_folders_of_old_runs_are_removed_and_those_in_use_stay(tmp_path: Path) -> None:
+    now, held = time.time(), []
+    for name in ("ended", "given-up", "attended", "running", "yesterday", "longer"):
+        folder = place.make(place.run_folder(tmp_path, name))
+        if name in ("ended", "longer"):
+            place.write_json(folder / place.OUTCOME, {})
+        if name in ("attended", "running"):
+            held.append(place.lock(folder / f"{name}.lock"))
+        if name != "yesterday":
+            os.utime(folder / place.OUTCOME if name == "ended" else folder, (now, now - 31 * 86_400))
+    (place.runs_dir(tmp_path) / ".DS_Store").touch()
+    assert prune(tmp_path, 30, now) == 2
+    left = {folder.name for folder in place.runs_dir(tmp_path).iterdir()}
+    assert left == {"attended", "running", "yesterday", "longer", ".DS_Store"}
+    assert prune(tmp_path / "nowhere", 30, now) == 0
+    for lock in held:
+        assert lock is not None
+        os.close(lock)
 
 
 def test_what_is_loaded_beside_each_agent_is_little() -> None:

@@ -12,10 +12,13 @@ from typing import Any
 
 import pytest
 
+from paneview.agents import folder as place
 from paneview.agents.model import RunOutcome, RunStatus
-from paneview.broker import JobState, Target
+from paneview.broker import Claim, JobState, NewJob, Target, lanes_of, open_broker
 from paneview.rules.workflow import Phase, PhasePlan, PhaseStatus, Plan, Status, begin
+from paneview.worker import Command, Setup, phases
 from paneview.worker.pauses import SCOPE, pause, paused, unlimited
+from paneview.worker.setup import Identity
 from paneview.workflow.shelf import Shelf
 from tests.harness import Sandbox, alive, wait_until
 from tests.worker.support import Farm
@@ -310,6 +313,24 @@ def test_a_worker_whose_terminal_is_gone_leaves_its_agent_at_work(agents: Agents
     agents.farm.ready(*ROLES)
     assert agents.outcome(job).text == "still the first"
     assert agents.lines("started") == ["x"]
+
+
+def test_a_worker_looks_for_old_runs_again_and_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(phases, "PRUNE_EVERY", 0.0)
+    setup = Setup(state=tmp_path, environ={})
+    with open_broker(f"sqlite:///{tmp_path}/queue.db") as broker:
+        do = phases.Phases(setup, Identity.of(setup), lambda: broker, str)
+        for turn in ("first", "second"):
+            old = place.make(place.run_folder(tmp_path, turn))
+            os.utime(old, (0, 0))
+            job = broker.submit(NewJob("phase", {"prompt": "x"})).id
+            mine = place.make(place.run_folder(tmp_path, job))  # somebody has done it, and was killed
+            place.write_json(mine / place.OUTCOME, RunOutcome(RunStatus.OK, "done").to_json())
+            os.utime(mine / place.OUTCOME, (0, 0))
+            (lease,) = broker.claim(Claim("w1", lanes_of("w1", (), "", ())))
+            brought = do(Command(lease, lambda _line: None, lambda _why: None))
+            assert brought["text"] == "done"
+            assert not old.exists()
 
 
 def test_roles_that_may_not_be_taken_here(farm: Farm) -> None:
