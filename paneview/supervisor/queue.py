@@ -45,7 +45,7 @@ PATIENCE = (
 )
 PAUSE = 1.0  # seconds after a call that failed
 LEADERSHIP = LOOK * 5
-Action = Callable[["Broker"], None]
+Action = Callable[["Broker"], object]
 
 
 class QueueKeeper:
@@ -116,7 +116,10 @@ class QueueKeeper:
         if quarantined != self._marked.get(name, False):
             self._marked[name] = quarantined
             self._seen.discard(name)
-            self._thread.tell(lambda broker: self._mark(broker, name, reason))
+            if quarantined:
+                self._thread.tell(lambda broker: self._mark(broker, name, reason))
+            else:
+                self._thread.tell(lambda broker: broker.workers.unquarantine(name))
 
     def _tell_respawn(self, thread: _Thread, unit: Unit) -> None:
         """All who share the queue hear that a worker was brought back, as a watchdog tells it."""
@@ -128,9 +131,6 @@ class QueueKeeper:
 
     def _mark(self, broker: Broker, name: str, reason: str) -> None:
         """On the thread: tell all who share the queue."""
-        if not self._marked[name]:
-            broker.workers.unquarantine(name)
-            return
         broker.workers.quarantine(name, reason)
         self._loop.call_soon_threadsafe(self._seen.add, name)
 
@@ -247,9 +247,7 @@ class _Thread(threading.Thread):
                 self._look_for_silent(
                     self._broker
                 )  # only reads: who is silent may be what keeps us from writing
-            while self._undone:  # before all else: a job of a dead worker waits
-                self._undone[0](self._broker)
-                del self._undone[0]
+            self._act(self._broker)  # before all else: a job of a dead worker waits
             if not self._ended.is_set() and time.monotonic() >= self._next_round:
                 # Not at each turn: the next dead worker's jobs are not to wait for another round.
                 self._next_round = time.monotonic() + LOOK
@@ -263,8 +261,25 @@ class _Thread(threading.Thread):
             if isinstance(error, UnavailableError) and error.stopped is not None:
                 self._call(self._keeper.stopped, error.stopped)
             return False
+        except Exception as error:  # without this thread no dead worker's jobs go back, and nobody would know
+            self._next_round = 0.0
+            problem = f"defect: {error!r}"
+            if problem != self._problem:
+                logger.exception("queue: a turn failed")
+            self._say(problem)
+            return False
         self._say(None)
         return True
+
+    def _act(self, broker: Broker) -> None:
+        """Do what was told. What the queue does not take now is done when it does; what is a defect is left out."""
+        while self._undone:
+            action = self._undone.pop(0)
+            try:
+                action(broker)
+            except BrokerError:
+                self._undone.insert(0, action)
+                raise
 
     def _look_for_silent(self, broker: Broker) -> None:
         here = self.settings.here

@@ -60,8 +60,8 @@ class Keeper(threading.Thread):
             except UnavailableError as error:
                 self._tell(False, str(error))
                 self._crew.keeper_sleeps(PAUSE)
-            except BrokerError as error:
-                self._tell(False, str(error))
+            except Exception as error:  # noqa: BLE001 - whatever it is: without this thread every lease runs out
+                self._tell(False, str(error) if isinstance(error, BrokerError) else f"defect: {error!r}")
                 self._reconnect()
                 self._crew.keeper_sleeps(PAUSE)
             else:

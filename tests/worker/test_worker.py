@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import signal
+import sqlite3
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import psutil
 import pytest
 
-from paneview.broker import NewJob, Target, open_broker
+from paneview.broker import Broker, NewJob, Target, Worker, open_broker
+from paneview.worker.crew import Crew
+from paneview.worker.keeper import Keeper
 from tests.harness import wait_until
 from tests.worker.support import alive_with
 
@@ -295,6 +299,25 @@ def test_leases_are_renewed_however_busy_the_handler_is(farm: Farm) -> None:
     assert (found.token, found.errors[0].error) == (1, "not done within 2.5 s")
     for one in (process, other):
         assert farm.end(one)[0] == 0
+
+
+def test_a_defect_does_not_end_who_keeps_the_leases(tmp_path: Path) -> None:
+    told: list[tuple[bool, str]] = []
+
+    def connect() -> Broker:
+        if not told:
+            raise sqlite3.ProgrammingError("a mistake of ours")
+        return open_broker(f"sqlite:///{tmp_path}/queue.db")
+
+    crew = Crew(1.0)
+    keeper = Keeper(crew, connect, Worker("w1"), 0.05, lambda *heard: told.append(heard))
+    keeper.start()
+    wait_until(lambda: (True, "") in told)
+    crew.close()
+    keeper.join()
+    assert told[0] == (False, "defect: ProgrammingError('a mistake of ours')")
+    with open_broker(f"sqlite:///{tmp_path}/queue.db") as broker:
+        assert [view.worker.id for view in broker.workers.all()] == ["w1"]
 
 
 def test_a_stopped_worker_loses_its_job_and_does_no_harm(farm: Farm) -> None:
