@@ -328,11 +328,16 @@ class Worker:
     ttl: float = 60.0
     """Seconds without a heartbeat after which it counts as lost."""
     meta: Mapping[str, Json] = field(default_factory=dict)
+    start: int = 0
+    """When its process was started, as `paneview.proc.ProcessId` has it: the kernel hands numbers out again."""
+    boot: str = ""
+    """The boot of its host in which that counts; empty: an earlier version's, which told neither."""
 
     @classmethod
     def from_json(cls, fields: dict[str, Json]) -> Worker:
-        """What `dataclasses.asdict` and JSON have made of one."""
-        return cls(**{**fields, "roles": tuple(fields["roles"])})
+        """What `dataclasses.asdict` and JSON have made of one; what later versions add is passed over."""
+        known = {name: value for name, value in fields.items() if name in cls.__slots__}
+        return cls(**{**known, "roles": tuple(fields["roles"])})
 
     def heirs(self) -> tuple[str, ...]:
         """The lanes that take over what was addressed to it, the first is taken."""

@@ -31,7 +31,7 @@ from paneview.worker.joining import connect
 from paneview.worker.reaping import Reaper
 
 if TYPE_CHECKING:
-    from paneview.broker import Broker, WorkerView
+    from paneview.broker import Broker, Worker, WorkerView
     from paneview.config.models import Project
     from paneview.supervisor.journal import Journal
     from paneview.supervisor.supervisor import Supervisor
@@ -153,7 +153,8 @@ class QueueKeeper:
     def hung(self, views: list[WorkerView]) -> None:
         """Workers of ours that run but send no heartbeats are killed; their restart policy does the rest."""
         for view in views:
-            if unit := self._supervisor.units.get(view.worker.name):
+            unit = self._supervisor.units.get(view.worker.name)
+            if unit is not None and _runs(view.worker):
                 self._end_hung(unit, view.worker.pid, f"no heartbeat for {view.beat_age:.0f} s")
 
     def stopped(self, pid: int) -> None:
@@ -282,10 +283,9 @@ class _Thread(threading.Thread):
                 raise
 
     def _look_for_silent(self, broker: Broker) -> None:
-        here = self.settings.here
         silent = [
             view
-            for view in broker.workers.all(host=here)
+            for view in _workers_here(broker, self.settings.here)
             if not view.alive and view.beat_age >= view.worker.ttl and view.worker.id not in self._hung
         ]
         self._hung |= {view.worker.id for view in silent}
@@ -307,8 +307,22 @@ def release_dead(broker: Broker, name: str, host: str) -> None:
 
     Those who were silent before they died (hung, then killed) count as gone already, and hold their jobs all the same.
     """
-    for view in broker.workers.all(host=host):
+    for view in _workers_here(broker, host):
         left = (view.alive or view.jobs) and view.worker.name == name
-        if left and proc.identify(view.worker.pid) is None:
+        if left and not _runs(view.worker):
             broker.release_owner(view.worker.id, "its process died")
             broker.workers.leave(view.worker.id, "its process died")
+
+
+def _workers_here(broker: Broker, host: str) -> list[WorkerView]:
+    """The workers that this host's processes can tell about; what an earlier version registered says no boot.
+
+    One of another boot has ended with it, or is on another host of the same name: its lease tells which.
+    """
+    return [view for view in broker.workers.all(host=host) if view.worker.boot in ("", proc.boot_id())]
+
+
+def _runs(worker: Worker) -> bool:
+    """Whether its process does: that very one, and not a later one of the same number."""
+    found = proc.identify(worker.pid)
+    return found is not None and (not worker.boot or found.start == worker.start)

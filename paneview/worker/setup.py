@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from paneview import proc
 from paneview.broker import Claim, Worker, lanes_of
 from paneview.broker.targets import check_name
 from paneview.config.paths import state_home
@@ -87,11 +88,14 @@ class Identity:
 
     def registration(self, setup: Setup, kinds: Sequence[str] = ()) -> Worker:
         """As the queue is to know it, with the kinds of jobs that it has handlers for."""
+        process = proc.identify(os.getpid())
         return Worker(
             id=self.id,
             name=self.name,
             host=self.host,
             pid=os.getpid(),
+            start=process.start if process else 0,
+            boot=proc.boot_id() if process else "",
             roles=setup.roles,
             pane=self.pane,
             concurrency=setup.concurrency,

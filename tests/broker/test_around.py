@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import asdict, replace
 
 import pytest
 
@@ -46,6 +47,26 @@ class TestWorkers:
         assert found.started_at > 1_500_000_000
         assert [view.worker.id for view in broker.workers.all(role="plan")] == ["a1"]
         assert [view.worker.id for view in broker.workers.all(host="pi")] == ["a1"]
+
+    def test_what_other_versions_have_registered_is_read(
+        self, broker: Broker, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        worker = Worker("a1", "web", "pi", 4711, ("review",), start=17, boot="b")
+        earlier = {name: value for name, value in asdict(worker).items() if name not in ("start", "boot")}
+        for fields, read in (
+            (earlier, replace(worker, start=0, boot="")),
+            (asdict(worker) | {"later": 1}, worker),
+        ):
+            for kind in ("sqlite", "redis", "directory"):
+                monkeypatch.setattr(
+                    f"paneview.broker.{kind}.registry.asdict", lambda _, fields=fields: fields
+                )
+            broker.workers.register(worker)
+            assert broker.workers.beat("a1")
+            assert [view.worker for view in broker.workers.all()] == [read]
+            broker.reap()
+            broker.workers.leave("a1")
+            broker.reap()
 
     def test_one_that_falls_silent_is_lost_and_may_come_back(self, lab: Lab) -> None:
         broker = lab.open()

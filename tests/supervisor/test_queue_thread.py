@@ -1,18 +1,27 @@
-"""The supervisor's thread that looks after the queue: nothing ends it but its own end."""
+"""The supervisor's side of the queue, in the test's own process: what ends it, and whom it takes for dead or hung."""
 
 from __future__ import annotations
 
+import os
+import signal
 import sqlite3
+import subprocess
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
-from paneview.broker import open_broker
+from paneview import proc
+from paneview.broker import Worker, WorkerView, open_broker
 from paneview.config.load import load_project
 from paneview.rules.states import Phase
 from paneview.supervisor import queue
-from paneview.supervisor.queue import QueueKeeper
+from paneview.supervisor.queue import QueueKeeper, release_dead
+from paneview.worker import Setup
+from paneview.worker.setup import Identity
 from tests.harness import eventually
 
 
@@ -41,3 +50,61 @@ async def test_a_defect_is_told_and_what_else_is_to_be_done_is_done(
     assert told[1][0] == "queue_restored"
     assert keeper.problem is None
     await keeper.close()
+
+
+def registered(pid: int, **more: Any) -> Worker:
+    return Worker(f"w{pid}", "cook", "pi", pid, **more)
+
+
+def test_a_worker_is_dead_when_its_very_process_is(tmp_path: Path) -> None:
+    me, boot, gone = os.getpid(), proc.boot_id(), subprocess.Popen(["true"])
+    gone.wait()
+    mine = proc.identify(me)
+    assert mine is not None
+    dead = {
+        "number-again": registered(me, start=mine.start - 1, boot=boot),
+        "gone": registered(gone.pid, start=1, boot=boot),
+        "earlier-version": registered(gone.pid),
+    }
+    left = {
+        "runs": registered(me, start=mine.start, boot=boot),
+        "runs-in-earlier-version": registered(me),
+        "of-another-host-of-this-name": registered(gone.pid, start=1, boot="another"),
+        "of-another-host": replace(registered(gone.pid), host="far"),
+    }
+    with open_broker("sqlite:", project_dir=tmp_path) as broker:
+        for name, worker in (dead | left).items():
+            broker.workers.register(replace(worker, id=name))
+        release_dead(broker, "cook", "pi")
+        assert {view.worker.id for view in broker.workers.all(alive_only=True)} == left.keys()
+
+
+def test_a_worker_registers_the_process_that_it_is() -> None:
+    setup = Setup(environ={})
+    worker = Identity.of(setup).registration(setup)
+    assert proc.is_alive(proc.ProcessId(worker.pid, worker.start))
+    assert (worker.pid, worker.boot) == (os.getpid(), proc.boot_id())
+
+
+@pytest.fixture
+def sleeper() -> Iterator[subprocess.Popen[bytes]]:
+    with subprocess.Popen(["sleep", "60"]) as process:
+        yield process
+        process.kill()
+
+
+async def test_only_the_hung_worker_s_very_process_is_killed(
+    tmp_path: Path, sleeper: subprocess.Popen[bytes]
+) -> None:
+    root = proc.identify(sleeper.pid)
+    assert root is not None
+    unit = SimpleNamespace(name="cook", live=SimpleNamespace(root=root, run=1))
+    told: list[int] = []
+    journal = SimpleNamespace(note_task=lambda *_, pid: told.append(pid))
+    keeper = QueueKeeper(SimpleNamespace(units={"cook": unit}), journal, tmp_path)  # type: ignore[arg-type]
+    for start in (root.start - 1, root.start):
+        assert not told
+        worker = registered(sleeper.pid, start=start, boot=proc.boot_id())
+        keeper.hung([WorkerView(worker, 0.0, 99.0, alive=False, jobs=(), quarantined=False)])
+    assert told == [sleeper.pid]
+    await eventually(lambda: sleeper.poll() == -signal.SIGKILL)
