@@ -146,11 +146,16 @@ class QueueParts:
         return await asyncio.shield(self._loading)
 
     async def _load(self) -> _Parts:
-        await asyncio.to_thread(lambda: [import_module(f"paneview.supervisor.{name}") for name in _MODULES])
-        if self._parts is None:  # else the file has gained a queue meanwhile
-            self._parts = self._make()
-            self.follow(self._supervisor.project)
-        return self._parts
+        try:
+            await asyncio.to_thread(
+                lambda: [import_module(f"paneview.supervisor.{name}") for name in _MODULES]
+            )
+            if self._parts is None:  # else the file has gained a queue meanwhile
+                self._parts = self._make()
+                self.follow(self._supervisor.project)
+            return self._parts
+        finally:
+            self._loading = None  # who asks after a failure, such as for want of a descriptor, tries again
 
     def _make(self) -> _Parts:
         from paneview.supervisor.desk import QueueDesk  # noqa: PLC0415 - see above, as the next three

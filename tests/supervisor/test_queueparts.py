@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import errno
 import subprocess
 import sys
 from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
 
+import pytest
+
+from paneview.config.load import load_project
 from paneview.supervisor import desk, queueparts, workflows
 from tests.supervisor.project import Project
 from tests.supervisor.test_queue_requests import listening
@@ -33,3 +39,21 @@ def test_a_queue_that_comes_into_use_later_is_looked_after(project: Callable[[st
         assert heard(lambda queue: queue["in_use"])["waiting"] == 1
     assert ours.call("status")["queue"]["waiting"] == 1
     assert ours.call("workflows")["count"] == 0
+
+
+async def test_a_failure_to_load_is_over_when_somebody_asks_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def scarce(_name: str) -> None:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    (tmp_path / "paneview.toml").write_text('[tasks.web]\ncommand = "true"\n')
+    supervisor = SimpleNamespace(project=load_project(tmp_path / "paneview.toml", {}), units={})
+    parts = queueparts.QueueParts(supervisor, None, SimpleNamespace(), tmp_path, {})  # type: ignore[arg-type]
+    with monkeypatch.context() as trouble:
+        trouble.setattr(queueparts, "import_module", scarce)
+        with pytest.raises(OSError, match="Too many"):
+            await parts.handle("queue", {}, None)  # type: ignore[arg-type]
+    assert (await parts.handle("queue", {}, None))["in_use"] is False  # type: ignore[arg-type]
+    await parts.stop()
+    await parts.close()
