@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Mapping
-from typing import Any
 
 from paneview.config.secrets import MASK, SHORTEST_INHERITED, Masker, is_secret
 
@@ -44,22 +43,12 @@ def secrets_of(env: Mapping[str, str], patterns: Iterable[str] = PATTERNS) -> se
     }
 
 
-class Redactor:
-    """Masks secrets in text and in JSON."""
+class Redactor(Masker):
+    """A masker that also finds values as JSON writes them, and what has the shape of a token."""
 
     def __init__(self, values: Iterable[str] = ()) -> None:
-        self._masker = Masker((), {form for value in values for form in (value, json.dumps(value)[1:-1])})
+        super().__init__((), {form for value in values for form in (value, json.dumps(value)[1:-1])})
 
     def text(self, text: str) -> str:
         """The text without secrets."""
-        return _SHAPES.sub(MASK, self._masker.text(text))
-
-    def json(self, value: Any) -> Any:
-        """The value without secrets, keys of objects included."""
-        if isinstance(value, str):
-            return self.text(value)
-        if isinstance(value, dict):
-            return {self.text(key): self.json(item) for key, item in value.items()}
-        if isinstance(value, list | tuple):
-            return [self.json(item) for item in value]
-        return value
+        return _SHAPES.sub(MASK, super().text(text))

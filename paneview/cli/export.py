@@ -80,4 +80,4 @@ def _records(
     state = None
     if paths.state_db(folder).exists():
         state = stack.enter_context(SyncStateReader(paths.state_db(folder)))
-    return records(state, logs, selection, form=form, redact=masker.text)
+    return records(state, logs, selection, form=form, masker=masker)

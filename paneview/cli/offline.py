@@ -27,7 +27,7 @@ from paneview.tmux.guard import command_pid
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from paneview.config.models import Project, Task
+    from paneview.config.models import Task
     from paneview.store.rows import RunRow
 
 _NO_SUPERVISOR = "no supervisor is running"
@@ -133,7 +133,8 @@ def stored_events(file: str, folder: str | None, wanted: Mapping[str, Any]) -> l
         if paths.state_db(Path(folder)).exists():
             raise
         return []
-    return [event_json(row, project) for row in rows]
+    masker = Masker(project.secret_patterns, project.secret_values)
+    return [row.masked(masker).to_json(project.name) for row in rows]
 
 
 def clean_logs(folder: str | None, tasks: list[str] | None) -> list[str]:
@@ -163,20 +164,3 @@ def clean_logs(folder: str | None, tasks: list[str] | None) -> list[str]:
     finally:
         os.close(descriptor)
     return names
-
-
-def event_json(row: Any, project: Project) -> dict[str, Any]:
-    """One stored event as an event object, secrets masked."""
-    masker = Masker(project.secret_patterns, project.secret_values)
-    masked: dict[str, Any] = _mask(row.to_json(project.name), masker)
-    return masked
-
-
-def _mask(value: Any, masker: Masker) -> Any:
-    if isinstance(value, str):
-        return masker.text(value)
-    if isinstance(value, dict):
-        return {key: _mask(inner, masker) for key, inner in value.items()}
-    if isinstance(value, list | tuple):
-        return [_mask(inner, masker) for inner in value]
-    return value

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from fnmatch import fnmatchcase
+from typing import Any
 
 MASK = "********"
 # A shorter value would be found in the middle of innocent words, and masking it would hide nothing.
@@ -47,7 +48,7 @@ def _forms(value: str) -> list[str]:
 
 
 class Masker:
-    """Replaces secret values in text and in environments."""
+    """Replaces secret values in text, in JSON and in environments."""
 
     def __init__(self, patterns: Iterable[str], values: Iterable[str]) -> None:
         self._patterns = tuple(patterns)
@@ -57,6 +58,20 @@ class Masker:
     def text(self, text: str) -> str:
         """`text` with each secret value masked."""
         return self._values.sub(MASK, text) if self._values else text
+
+    def json(self, value: Any) -> Any:
+        """A JSON value with all its texts masked, at any depth, keys of objects included."""
+        if isinstance(value, str):
+            return self.text(value)
+        if isinstance(value, Mapping):
+            return {self.json(key): self.json(inner) for key, inner in value.items()}
+        if isinstance(value, list | tuple):
+            return [self.json(inner) for inner in value]
+        return value
+
+    def values(self, fields: Mapping[str, Any]) -> dict[str, Any]:
+        """The same of an object of ours: whoever reads it finds its keys as they are documented."""
+        return {key: self.json(value) for key, value in fields.items()}
 
     def env(self, env: Mapping[str, str]) -> dict[str, str]:
         """`env` with the values of secret names masked, and secret values in the others."""

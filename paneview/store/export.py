@@ -11,11 +11,12 @@ from __future__ import annotations
 
 import heapq
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, Literal
 
 from msgspec import Struct
 
+from paneview.config.secrets import Masker
 from paneview.store.clean import iso_time, plain
 from paneview.store.reader import Line, LogReader
 from paneview.store.rows import EventRow
@@ -24,9 +25,9 @@ from paneview.store.snapshot import EVER, Span
 from paneview.store.state_reader import SyncStateReader
 from paneview.store.state_schema import EventFilter
 
-Redact = Callable[[str], str]
 Form = Literal["jsonl", "text"]
 MAX_BYTES = 64 * 1024  # of a line
+_NO_SECRETS = Masker((), ())
 
 
 class Selection(Struct, frozen=True):
@@ -44,11 +45,11 @@ def export(
     selection: Selection,
     *,
     form: Form = "jsonl",
-    redact: Redact = str,
+    masker: Masker = _NO_SECRETS,
 ) -> Iterator[str]:
     """The records of the selection, oldest first, each one line without its newline.
 
-    `redact` is given every text before it goes out: log lines, causes, and the strings inside details.
+    What `masker` hides goes out nowhere: neither in log lines nor in causes and details of events.
     Raises `StoreError` if the databases cannot be read.
     """
     streams: list[Iterator[EventRow | Line]] = []
@@ -59,7 +60,7 @@ def export(
         streams.append(scan(logs, tasks, Search(span=selection.span, max_bytes=MAX_BYTES)))
     show = _as_json if form == "jsonl" else _as_text
     for record in heapq.merge(*streams, key=_ts):
-        yield show(record, redact)
+        yield show(record, masker)
 
 
 def _ts(record: EventRow | Line) -> float:
@@ -76,17 +77,7 @@ def _events(state: SyncStateReader, selection: Selection) -> Iterator[EventRow]:
             yield event
 
 
-def _redacted(value: Any, redact: Redact) -> Any:
-    if isinstance(value, str):
-        return redact(value)
-    if isinstance(value, Mapping):
-        return {key: _redacted(item, redact) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_redacted(item, redact) for item in value]
-    return value
-
-
-def _as_json(record: EventRow | Line, redact: Redact) -> str:
+def _as_json(record: EventRow | Line, masker: Masker) -> str:
     if isinstance(record, Line):
         found: dict[str, Any] = {
             "type": "log",
@@ -94,13 +85,14 @@ def _as_json(record: EventRow | Line, redact: Redact) -> str:
             "task": record.task,
             "run": record.run,
             "line": record.number,
-            "text": redact(plain(record.raw)),
+            "text": masker.text(plain(record.raw)),
         }
         if record.approx:
             found["approx"] = True
         if record.cut:
             found["cut"] = record.cut
     else:
+        record = record.masked(masker)
         found = {
             "type": "event",
             "ts": iso_time(record.ts),
@@ -108,20 +100,20 @@ def _as_json(record: EventRow | Line, redact: Redact) -> str:
             "event": record.kind,
             "task": record.task,
             "run": record.run,
-            "cause": _redacted(record.cause, redact),
+            "cause": record.cause,
             "actor": record.actor,
-            "detail": _redacted(record.detail, redact),
+            "detail": record.detail,
         }
     return json.dumps(found, ensure_ascii=False, separators=(",", ":"))
 
 
-def _as_text(record: EventRow | Line, redact: Redact) -> str:
+def _as_text(record: EventRow | Line, masker: Masker) -> str:
     when = iso_time(record.ts)
     if isinstance(record, Line):
         mark = "~" if record.approx else " "
         more = f" … {record.cut} more bytes" if record.cut else ""
-        return f"{when}{mark}{record.task} | {redact(plain(record.raw))}{more}"
-    detail = _redacted(record.detail, redact)
-    parts = [f"* {record.kind}", record.task, _redacted(record.cause, redact)]
-    parts += [f"{key}={json.dumps(item, ensure_ascii=False)}" for key, item in detail.items()]
+        return f"{when}{mark}{record.task} | {masker.text(plain(record.raw))}{more}"
+    record = record.masked(masker)
+    parts = [f"* {record.kind}", record.task, record.cause]
+    parts += [f"{key}={json.dumps(item, ensure_ascii=False)}" for key, item in record.detail.items()]
     return f"{when} {' '.join(part for part in parts if part)}"

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct
+from msgspec.structs import replace
+
+if TYPE_CHECKING:
+    from paneview.config.secrets import Masker
 
 
 class RunRow(Struct, frozen=True):
@@ -40,6 +44,10 @@ class EventRow(Struct, frozen=True):
     cause: str | None = None  # what led to it
     actor: str | None = None  # who: "user:<client>", "supervisor", …
     detail: Mapping[str, Any] = {}
+
+    def masked(self, masker: Masker) -> EventRow:
+        """The same event without secrets."""
+        return replace(self, cause=masker.json(self.cause), detail=masker.json(self.detail))
 
     def to_json(self, session: str) -> dict[str, Any]:
         """The event as clients see it; one that is of several tasks has them at the top, as taskmux had."""

@@ -187,7 +187,7 @@ class Picture:
     async def inspect(self, unit: Unit) -> dict[str, Any]:
         """Everything about one task: definition, history, probe, processes. Secrets are masked."""
         stored = await self._store.runs(unit.name, INSPECTED_RUNS)
-        view = self._views([unit.name])[0]
+        view = self.masker.values(self._views([unit.name])[0])
         definition = to_builtins(unit.task, enc_hook=os.fspath)
         del definition["written"]  # of no use to anybody else
         definition["env"] = self.masker.env(unit.task.env)
@@ -195,19 +195,18 @@ class Picture:
         table = ProcessTable.recent()
         tree = table.tree(unit.live.root.pid) if unit.live and unit.live.root else []
         view.update(
-            log_file=str(unit.task.log_file) if unit.task.log_file else None,
-            health_check=unit.task.health_check,
-            definition=definition,
-            runs=[asdict(run) for run in _with_latest(stored, unit.row)],
-            probe=asdict(probe) if probe else None,
+            log_file=self.mask(str(unit.task.log_file)) if unit.task.log_file else None,
+            health_check=self.mask(unit.task.health_check),
+            definition=self.masker.values(definition),
+            runs=[self.masker.values(asdict(run)) for run in _with_latest(stored, unit.row)],
+            probe=self.masker.values(asdict(probe)) if probe else None,
             tree=[
-                {"pid": row.pid, "ppid": row.ppid, "name": row.name, "rss_bytes": row.rss_bytes}
+                {"pid": row.pid, "ppid": row.ppid, "name": self.mask(row.name), "rss_bytes": row.rss_bytes}
                 for row in tree
             ],
-            state_detail=unit.state.to_dict(),
+            state_detail=self.masker.values(unit.state.to_dict()),
         )
-        masked: dict[str, Any] = self.mask(view)
-        return masked
+        return view
 
     async def events(self, args: Mapping[str, Any]) -> list[dict[str, Any]]:
         """Recorded events, oldest first."""
@@ -219,15 +218,7 @@ class Picture:
 
     def mask(self, value: Any) -> Any:
         """A JSON value with every secret in its strings masked."""
-        match value:
-            case str():
-                return self.masker.text(value)
-            case dict():
-                return {key: self.mask(inner) for key, inner in value.items()}
-            case list() | tuple():
-                return [self.mask(inner) for inner in value]
-            case _:
-                return value
+        return self.masker.json(value)
 
     def _views(self, names: Iterable[str]) -> list[dict[str, Any]]:
         now = self._clock.now()
@@ -245,7 +236,7 @@ class Picture:
                 view["next_start_at"] = self.next_runs[name]
             view["command"] = self.masker.text(view["command"])
             view["reason"] = self.masker.text(view["reason"])
-            view["needs_input"] = self.mask(view["needs_input"])
+            view["needs_input"] = self.masker.json(view["needs_input"])
             views.append(view)
         return views
 

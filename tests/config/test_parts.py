@@ -223,6 +223,12 @@ class TestSecrets:
         ]  # fmt: skip
         assert masker.text(f"<{key}>") == f"<{MASK}>"
 
+    def test_json_is_masked_at_any_depth_and_of_an_object_of_ours_the_values(self) -> None:
+        masker = Masker((), ["hunter2"])
+        found = {"hunter2": [{"a": ("hunter2!", 1, None)}, True]}
+        assert masker.json(found) == {MASK: [{"a": [f"{MASK}!", 1, None]}, True]}
+        assert masker.values(found) == {"hunter2": [{"a": [f"{MASK}!", 1, None]}, True]}
+
 
 class TestSchema:
     def test_every_key_is_there_with_a_description(self) -> None:
