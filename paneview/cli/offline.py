@@ -11,6 +11,8 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from msgspec.structs import replace
+
 from paneview.cli.errors import CliError
 from paneview.config import paths
 from paneview.config.load import load_project
@@ -22,6 +24,7 @@ from paneview.store.ingest import LogIngest
 from paneview.store.reader import LogReader
 from paneview.store.state_reader import SyncStateReader
 from paneview.store.state_schema import EventFilter
+from paneview.supervisor.views import Facts, task_view
 from paneview.tmux.guard import command_pid
 
 if TYPE_CHECKING:
@@ -61,49 +64,20 @@ def stored_status(file: str, folder: str | None) -> dict[str, Any]:
 
 def _view(task: Task, state: TaskState, run: RunRow | None, masker: Masker) -> dict[str, Any]:
     process = _process(run) if state.phase.active else None
-    phase, reason = state.phase.value, state.reason
+    reason = state.reason
     if state.phase.active and process is None:
-        phase, reason = Phase.FAILED.value, f"it ended while {_NO_SUPERVISOR}"
+        state = replace(state, phase=Phase.FAILED, ready=False)
+        reason = f"it ended while {_NO_SUPERVISOR}"
     elif state.phase in _PENDING:
         reason = f"{state.reason}; {_NO_SUPERVISOR}" if state.reason else _NO_SUPERVISOR
-    return {
-        "name": task.name,
-        "state": phase,
-        "health": state.health.value,
-        "ready": state.ready and process is not None,
-        "reason": reason,
-        "probe_failures": 0,
-        "next_probe_at": None,
-        "needs_input": None,
-        "pid": command_pid(process.pid) if process else None,
-        "exit_code": state.exit.code,
-        "signal": state.exit.signal,
-        "restarts": state.attempt,
-        "restarts_total": state.restarts,
-        "run": state.run,
-        "uptime_s": None,
-        "started_at": state.started_at,
-        "ended_at": state.ended_at,
-        "next_start_at": None,
-        "manual_stop": state.manual_stop,
-        "cpu_percent": None,
-        "rss_bytes": None,
-        "processes": None,
-        "command": masker.text(task.command),
-        "description": task.description,
-        "group": task.group,
-        "log_end": None,
-        "running": process is not None,
-        "healthy": False,
-        "auto_start": task.auto_start,
-        "port": task.port,
-        "restart_policy": task.restart_policy,
-        "max_restarts": task.most_restarts,
-        "cwd": str(task.cwd),
-        "depends_on": [dependency.task for dependency in task.depends_on],
-        "window_id": run.window_id if run else None,
-        "pane_id": run.pane_id if run else None,
-    }
+    facts = Facts(
+        reason,
+        running=process is not None,
+        pid=command_pid(process.pid) if process else None,
+        window_id=run.window_id if run else None,
+        pane_id=run.pane_id if run else None,
+    )
+    return task_view(task, state, facts, masker)
 
 
 def _process(run: RunRow | None) -> ProcessId | None:

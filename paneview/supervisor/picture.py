@@ -25,7 +25,7 @@ from paneview.supervisor.journal import Journal
 from paneview.supervisor.probing import Prober
 from paneview.supervisor.supervisor import Supervisor
 from paneview.supervisor.unit import Unit
-from paneview.supervisor.views import task_view, why
+from paneview.supervisor.views import facts_of, task_view, why
 
 SAMPLE_EVERY = 2.0  # seconds, while somebody looks
 SAMPLE_AT_REST = 4.0  # the same while nothing does anything
@@ -229,15 +229,11 @@ class Picture:
         for name in names:
             unit = units[name]
             words = why(unit, self._supervisor.graph, states, notes, now)
-            view = task_view(unit, now, self._usage_of(unit), self.log_end(name), words)
-            if view["running"] and view["pid"] is None:
+            usage, log_end = self._usage_of(unit), self.log_end(name)
+            facts = facts_of(unit, now, words, usage, log_end, self.next_runs.get(name))
+            if facts.running and facts.pid is None:
                 self._without_pid.add(name)
-            if name in self.next_runs and not view["running"]:
-                view["next_start_at"] = self.next_runs[name]
-            view["command"] = self.masker.text(view["command"])
-            view["reason"] = self.masker.text(view["reason"])
-            view["needs_input"] = self.masker.json(view["needs_input"])
-            views.append(view)
+            views.append(task_view(unit.task, unit.state, facts, self.masker))
         return views
 
     def _flush(self) -> None:

@@ -1,8 +1,13 @@
-"""Tasks as clients see them: one JSON object per task, the same for the screen, the command line and the API."""
+"""Tasks as clients see them: one JSON object per task, the same for the screen, the command line and the API.
+
+Also while no supervisor runs: the command line then makes it of what the last one has stored, which is less.
+"""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct
 
 from paneview.rules import graph
 from paneview.rules.restart import describe
@@ -11,57 +16,102 @@ from paneview.rules.states import Health, Phase
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from paneview.config.models import Task
+    from paneview.config.secrets import Masker
     from paneview.proc import Usage
     from paneview.rules.graph import Graph
     from paneview.rules.states import TaskState
     from paneview.supervisor.unit import Unit
 
 
-def task_view(unit: Unit, now: float, usage: Usage | None, log_end: int, why: str) -> dict[str, Any]:
-    """The status object of one task. Times are epoch seconds, durations seconds, memory bytes."""
-    state, task = unit.state, unit.task
-    alive = state.phase in (Phase.RUNNING, Phase.STOPPING) and unit.live is not None
-    window = (unit.live and unit.live.window_id) or (unit.row and unit.row.window_id) or None
-    pane = (unit.live and unit.live.pane_id) or (unit.row and unit.row.pane_id) or None
-    failing = alive and unit.probes.failed > 0
+class Facts(Struct, frozen=True):
+    """What is told of a task beside its definition and its state. The defaults: nothing of it runs, nobody looks."""
+
+    reason: str = ""
+    running: bool = False
+    healthy: bool = False
+    pid: int | None = None
+    uptime_s: float | None = None
+    probe_failures: int = 0
+    next_probe_at: float | None = None
+    needs_input: str | None = None
+    next_start_at: float | None = None
+    cpu_percent: float | None = None
+    rss_bytes: int | None = None
+    processes: int | None = None
+    log_end: int | None = None
+    window_id: str | None = None
+    pane_id: str | None = None
+
+
+def task_view(task: Task, state: TaskState, facts: Facts, masker: Masker) -> dict[str, Any]:
+    """The status object of one task, without secrets. Times are epoch seconds, durations seconds, memory bytes."""
     return {
         "name": task.name,
         "state": state.phase.value,
         "health": state.health.value,
         "ready": state.ready,
-        "reason": why,
-        "probe_failures": unit.probes.failed if alive else 0,
-        "next_probe_at": unit.probes.next_at if failing else None,
-        "needs_input": (unit.question or None) if alive else None,
-        "pid": unit.live.command_pid() if alive and unit.live else None,
+        "reason": masker.text(facts.reason),
+        "probe_failures": facts.probe_failures,
+        "next_probe_at": facts.next_probe_at,
+        "needs_input": masker.json(facts.needs_input),
+        "pid": facts.pid,
         "exit_code": state.exit.code,
         "signal": state.exit.signal,
         "restarts": state.attempt,
         "restarts_total": state.restarts,
         "run": state.run,
-        "uptime_s": round(now - state.started_at, 3) if alive and state.started_at else None,
+        "uptime_s": facts.uptime_s,
         "started_at": state.started_at,
-        "ended_at": None if alive else state.ended_at,
-        "next_start_at": state.due if state.phase is Phase.BACKOFF else None,
+        "ended_at": None if facts.running else state.ended_at,
+        "next_start_at": facts.next_start_at,
         "manual_stop": state.manual_stop,
-        "cpu_percent": usage.cpu_percent if alive and usage else (0.0 if alive else None),
-        "rss_bytes": usage.rss_bytes if alive and usage else None,
-        "processes": usage.processes if alive and usage else (1 if alive else 0),
-        "command": task.command,
+        "cpu_percent": facts.cpu_percent,
+        "rss_bytes": facts.rss_bytes,
+        "processes": facts.processes,
+        "command": masker.text(task.command),
         "description": task.description,
         "group": task.group,
-        "log_end": log_end,
-        "running": alive,
-        "healthy": alive and state.ready and state.health is not Health.UNHEALTHY,
+        "log_end": facts.log_end,
+        "running": facts.running,
+        "healthy": facts.healthy,
         "auto_start": task.auto_start,
         "port": task.port,
         "restart_policy": task.restart_policy,
         "max_restarts": task.most_restarts,
         "cwd": str(task.cwd),
         "depends_on": [dependency.task for dependency in task.depends_on],
-        "window_id": window,
-        "pane_id": pane,
+        "window_id": facts.window_id,
+        "pane_id": facts.pane_id,
     }
+
+
+def facts_of(
+    unit: Unit, now: float, why: str, usage: Usage | None, log_end: int, next_run: float | None
+) -> Facts:
+    """What its supervisor tells of a task; ``why`` it is as it is, and when a schedule starts it next."""
+    state, live = unit.state, unit.live
+    window = (live and live.window_id) or (unit.row and unit.row.window_id) or None
+    pane = (live and live.pane_id) or (unit.row and unit.row.pane_id) or None
+    if live is None or state.phase not in (Phase.RUNNING, Phase.STOPPING):
+        due = next_run or (state.due if state.phase is Phase.BACKOFF else None)
+        return Facts(why, next_start_at=due, processes=0, log_end=log_end, window_id=window, pane_id=pane)
+    return Facts(
+        why,
+        running=True,
+        healthy=state.ready and state.health is not Health.UNHEALTHY,
+        pid=live.command_pid(),
+        uptime_s=round(now - state.started_at, 3) if state.started_at else None,
+        probe_failures=unit.probes.failed,
+        next_probe_at=unit.probes.next_at if unit.probes.failed else None,
+        needs_input=unit.question or None,
+        cpu_percent=usage.cpu_percent if usage else 0.0,
+        rss_bytes=usage.rss_bytes if usage else None,
+        processes=usage.processes if usage else 1,
+        log_end=log_end,
+        window_id=window,
+        pane_id=pane,
+    )
 
 
 def why(  # noqa: PLR0911 - one line a state

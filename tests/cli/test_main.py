@@ -14,9 +14,16 @@ from typing import TYPE_CHECKING
 import pytest
 
 from paneview import __version__
+from paneview.cli.shapes import SHAPES
 from paneview.cli.usage import WIDTH, help_lines
 from paneview.cli.verbs import OPEN, PARSER
-from tests.cli.support import COMMAND, apart, arun, environment, run
+from paneview.config import paths
+from paneview.config.secrets import MASK
+from paneview.rules.states import Phase, TaskState
+from paneview.store.rows import Change
+from paneview.store.state import StateStore
+from tests.cli.conftest import FILE
+from tests.cli.support import COMMAND, apart, arun, check_shape, environment, run
 from tests.cli.test_fast import socket_of
 from tests.control.support import serving
 from tests.harness import eventually
@@ -120,6 +127,21 @@ def test_without_a_supervisor_status_tells_what_the_file_says(project: Path) -> 
     people = run("status", cwd=project)
     assert "no supervisor is running" in people.out
     assert "○ idle" in people.out
+
+
+async def test_what_the_last_supervisor_left_is_told_as_it_would_tell_it_itself(project: Path) -> None:
+    file = project / "paneview.toml"
+    file.write_text(FILE.replace('"sleep 1000"', '"sleep 1000"\nenv = { DB_PASSWORD = "hunter22" }', 1))
+    why = "quarantined after 5 respawns in 300 s: refused hunter22"
+    state = TaskState(phase=Phase.FAILED, run=7, restarts=5, reason=why, quarantined=True)
+    store = await StateStore.open(paths.state_db(paths.make_project_dir(file, "demo")))
+    await store.put(Change(tasks={"db": state.to_dict()}))
+    await store.close()
+    found = run("status", "--json", cwd=project).json
+    check_shape(SHAPES["status"], found)
+    db = found["tasks"][0]
+    assert (db["state"], db["run"], db["restarts_total"], db["running"]) == ("failed", 7, 5, False)
+    assert db["reason"] == why.replace("hunter22", MASK)
 
 
 async def test_a_failure_of_the_supervisor_keeps_its_keys(project: Path) -> None:
