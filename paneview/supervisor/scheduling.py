@@ -1,26 +1,25 @@
-"""Tasks with a ``schedule``: one run at each of its times, and none while the last is still running.
+"""Tasks with a ``schedule``: looks at the clock on the wall when `rules.schedule` says, and starts whose time has come.
 
-A time that passes while no supervisor lives is not made up for. Cron times are wall-clock times, so the timer looks
-at the wall clock: when it is set, the next time is worked out anew within a minute. What a changed file says counts
-from the moment it is applied.
+A time that passes while no supervisor lives is not made up for. Cron times are wall-clock times, so when the clock is
+set the next time is worked out anew within a minute. What a changed file says counts from the moment it is applied.
 """
 
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections.abc import Callable
 from contextlib import suppress
 
 from paneview.config.schedule import next_time
-from paneview.rules.states import Phase, Start
+from paneview.rules.schedule import Due, Scheduled, step
+from paneview.rules.states import Start
 from paneview.supervisor.journal import Journal
 from paneview.supervisor.supervisor import GOING_DOWN
 from paneview.supervisor.unit import Unit
 
-LONGEST_SLEEP = 60.0  # seconds: the wall clock may be set meanwhile
-
-_BUSY = frozenset({Phase.WAITING, Phase.STARTING, Phase.RUNNING, Phase.STOPPING, Phase.BACKOFF})
+logger = logging.getLogger(__name__)
 
 
 class Schedules:
@@ -39,50 +38,54 @@ class Schedules:
         self._journal = journal
         self._going_down = going_down
         self._changed = asyncio.Event()
+        self._due: dict[str, Due] = {}
+        self._unknown: set[str] = set()  # tasks of which was told that their next time cannot be worked out
         self.next: dict[str, float] = {}  # task -> epoch seconds of its next run
 
     async def run(self) -> None:
         """Keep the schedules for ever."""
         while True:
-            now = time.time()
-            self._arm(now)
-            soonest = min(self.next.values(), default=now + LONGEST_SLEEP)
             self._changed.clear()
+            wait = self._look()
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._changed.wait(), min(max(soonest - now, 0.0), LONGEST_SLEEP))
-            self._fire(time.time())
+                await asyncio.wait_for(self._changed.wait(), wait)
 
     def changed(self) -> None:
         """The units are others now, or have other schedules: their times count from now on."""
-        self._arm(time.time())  # here, since the next of them may come before the loop has its turn
+        self._look()  # here, since the next of them may come before the loop has its turn
         self._changed.set()
 
-    def _arm(self, now: float) -> None:
-        scheduled = {unit.name: unit.task.schedule for unit in self._units() if unit.task.schedule}
-        for name in [name for name in self.next if name not in scheduled]:
-            del self.next[name]
-        for name, expression in scheduled.items():
-            known, due = self.next.get(name), next_time(expression, now)
-            if due is None or due <= now:  # a time that has passed would be armed and fired without a pause
-                continue
-            # Far ahead: the clock was set back, or the expression is another one now.
-            if known is None or known > now:
-                self.next[name] = due
+    def _look(self) -> float:
+        """Do what is to be done now; the seconds until the next look."""
+        now = time.time()
+        units = {unit.name: unit for unit in self._units()}
+        tasks = {
+            name: Scheduled(
+                expression, self._following(unit, expression, now), unit.state.phase, unit.state.manual_stop
+            )
+            for name, unit in units.items()
+            if (expression := unit.task.schedule)
+        }
+        turns = step(self._due, tasks, now, GOING_DOWN if self._going_down() else "")
+        self._due = turns.due
+        self.next.clear()
+        self.next.update({name: due.at for name, due in turns.due.items()})
+        for name, why in turns.skipped.items():
+            self._journal.note_task(name, units[name].state.run, "schedule_skipped", why)
+        for name in turns.starts:
+            units[name].feed(Start("schedule"))
+        return turns.wait
 
-    def _fire(self, now: float) -> None:
-        for unit in self._units():
-            due = self.next.get(unit.name)
-            if due is None or due > now:
-                continue
-            del self.next[unit.name]
-            if unit.state.phase in _BUSY:
-                self._skip(unit, f"still {unit.state.phase} at its next time")
-            elif unit.state.manual_stop:
-                continue
-            elif self._going_down():
-                self._skip(unit, GOING_DOWN)
-            else:
-                unit.feed(Start("schedule"))
-
-    def _skip(self, unit: Unit, why: str) -> None:
-        self._journal.note_task(unit.name, unit.state.run, "schedule_skipped", why)
+    def _following(self, unit: Unit, expression: str, now: float) -> float | None:
+        """The first time after now. A defect here keeps no other task from its turn; it is told once."""
+        try:
+            following = next_time(expression, now)
+        except Exception as error:
+            if unit.name not in self._unknown:
+                self._unknown.add(unit.name)
+                logger.exception("%s: no next time of %r", unit.name, expression)
+                words = f"the next time of {expression!r} cannot be worked out: {error!r}"
+                self._journal.note_task(unit.name, None, "internal_error", words)
+            return None
+        self._unknown.discard(unit.name)
+        return following

@@ -53,16 +53,19 @@ async def test_one_that_is_gone_already(run: Run, watch: ExitWatch) -> None:
 
 
 async def test_unwatched_is_not_told(run: Run, watch: ExitWatch) -> None:
-    process = run("exec sleep 60")
+    alone, shared = run("exec sleep 60"), run("exec sleep 60")
     ended: list[ProcessId] = []
-    watch.watch(identity(process), ended.append)
-    watch.unwatch(identity(process), ended.append)
-    with pytest.raises(TimeoutError):
-        async with asyncio.timeout(0.05):
-            await watch.wait(identity(process))
-    process.kill()
-    process.wait()
-    await asyncio.sleep(0.05)
+    for process in (alone, shared):
+        watch.watch(identity(process), ended.append)
+    told = asyncio.create_task(watch.wait(identity(shared)))
+    await asyncio.sleep(0)
+    for process in (alone, shared):
+        watch.unwatch(identity(process), ended.append)
+    for process in (alone, shared):
+        process.kill()
+        process.wait()
+    async with asyncio.timeout(10):
+        await told  # after whoever began to watch before
     assert not ended
 
 

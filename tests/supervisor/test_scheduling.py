@@ -1,114 +1,130 @@
-"""Schedules over virtual time: one run at each time, none beside another, none after a manual stop."""
+"""The loop that keeps schedules. What it does when is decided by `rules.schedule`, and tested there."""
 
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass, field
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import pytest_asyncio
 
-from paneview.rules.states import Phase, Start, TaskState
+from paneview.config.load import load_project
+from paneview.rules.states import Phase
+from paneview.store.state import StateStore
 from paneview.supervisor import scheduling
+from paneview.supervisor.clock import Clock
+from paneview.supervisor.journal import Journal
 from paneview.supervisor.scheduling import Schedules
+from paneview.supervisor.supervisor import Supervisor
+from paneview.supervisor.unit import Services
 from tests.harness import eventually
 
-MINUTE = 60.0
+# Who is started waits for db, which nobody starts: so no process is needed to see it.
+PROJECT = """
+[tasks.db]
+command = "true"
+
+[tasks.nightly]
+command = "true"
+schedule = "* * * * *"
+depends_on = ["db"]
+
+[tasks.odd]
+command = "true"
+schedule = "@daily"
+depends_on = ["db"]
+"""
+SOON = 0.05  # seconds
 
 
-@dataclass
-class Task:
-    name: str = "nightly"
-    schedule: str | None = "* * * * *"
+class Place:
+    """A supervisor's units, and what is told of them."""
+
+    def __init__(self, folder: Path, store: StateStore) -> None:
+        file = folder / "paneview.toml"
+        file.write_text(PROJECT)
+        clock, nobody = Clock(), None
+        self.events: list[dict[str, Any]] = []
+        self.journal = Journal(store, clock, "shop", 1, 1)
+        self.journal.publisher = SimpleNamespace(publish_event=self.events.append)
+        services = Services(clock, self.journal, *[nobody] * 6)
+        self.supervisor = Supervisor(load_project(file, {}), services)
+        self.supervisor.load({})
+
+    def phase(self, task: str) -> Phase:
+        return self.supervisor.units[task].state.phase
+
+    def told(self, kind: str) -> list[str]:
+        return [event["task"] for event in self.events if event["event"] == kind]
 
 
-@dataclass
-class Unit:
-    """As much of a unit as a schedule sees."""
-
-    task: Task = field(default_factory=Task)
-    state: TaskState = field(default_factory=TaskState)
-    fed: list[Any] = field(default_factory=list)
-    name: str = "nightly"
-
-    def feed(self, event: Any) -> None:
-        self.fed.append(event)
+@pytest_asyncio.fixture
+async def place(tmp_path: Path) -> AsyncIterator[Place]:
+    store = await StateStore.open(tmp_path / "state.db")
+    made = Place(tmp_path, store)
+    yield made
+    await made.supervisor.close()
+    await store.close()
 
 
-class Notes:
-    def __init__(self) -> None:
-        self.kinds: list[str] = []
-
-    def note_task(self, task: str, run: int | None, kind: str, cause: str = "", **detail: Any) -> None:
-        self.kinds.append(kind)
-
-
-def test_one_run_at_each_time_and_no_overlap():
-    unit, notes = Unit(), Notes()
-    schedules = Schedules(lambda: [unit], notes)  # type: ignore[list-item,return-value,arg-type]
-    now = 1_800_000_000.0
-    for _ in range(3):
-        schedules._arm(now)
-        due = schedules.next["nightly"]
-        assert now < due <= now + MINUTE
-        schedules._fire(due - 0.001)
-        schedules._fire(due)
-        now = due
-    assert unit.fed == [Start("schedule")] * 3
-    unit.state = TaskState(phase=Phase.RUNNING, run=1)
-    schedules._arm(now)
-    schedules._fire(schedules.next["nightly"])
-    assert len(unit.fed) == 3
-    assert notes.kinds == ["schedule_skipped"]
-    unit.state = TaskState(phase=Phase.STOPPED, manual_stop=True)
-    schedules._arm(now + MINUTE)
-    schedules._fire(schedules.next["nightly"])
-    assert len(unit.fed) == 3
-
-
-def test_a_time_that_has_passed_is_never_armed(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(scheduling, "next_time", lambda _expression, after: after - 1800)
-    unit = Unit()
-    schedules = Schedules(lambda: [unit], Notes())  # type: ignore[list-item,return-value,arg-type]
-    schedules._arm(1_800_000_000.0)
-    schedules._fire(1_800_000_000.0)
-    assert not schedules.next
-    assert not unit.fed
-
-
-async def test_what_the_file_has_gained_is_not_slept_through(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(scheduling, "next_time", lambda _expression, after: after + 0.05)
-    units: list[Unit] = []
-    schedules = Schedules(lambda: units, Notes())  # type: ignore[return-value,arg-type]
-    running = asyncio.create_task(schedules.run())
+@contextmanager
+def running(schedules: Schedules) -> Iterator[None]:
+    loop = asyncio.create_task(schedules.run())
     try:
+        yield
+    finally:
+        loop.cancel()
+
+
+async def test_what_the_file_has_gained_is_not_slept_through(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(scheduling, "next_time", lambda _expression, after: after + SOON)
+    units = []
+    schedules = Schedules(lambda: units, place.journal)
+    with running(schedules):
         await asyncio.sleep(0)  # it sleeps now, for as long as it ever does
-        units.append(Unit())
+        units.append(place.supervisor.units["nightly"])
         schedules.changed()
         assert "nightly" in schedules.next, "from this moment on, not from when the loop gets to it"
-        await eventually(lambda: len(units[0].fed) >= 2, deadline=5)
-    finally:
-        running.cancel()
+        await eventually(lambda: place.phase("nightly") is Phase.WAITING)
+        await eventually(lambda: place.told("schedule_skipped"))
+    assert place.phase("odd") is Phase.IDLE
 
 
-def test_a_schedule_that_was_taken_out_of_the_file_is_forgotten():
-    unit = Unit()
-    schedules = Schedules(lambda: [unit], Notes())  # type: ignore[list-item,return-value,arg-type]
-    schedules._arm(1_800_000_000.0)
-    assert schedules.next
-    unit.task.schedule = None
-    schedules._arm(1_800_000_001.0)
-    assert not schedules.next
+async def test_a_time_that_cannot_be_worked_out_is_told_once_and_holds_up_nobody(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    broken = True
+
+    def next_time(expression: str, after: float) -> float:
+        if broken and expression == "@daily":
+            raise OverflowError("date value out of range")
+        return after + SOON
+
+    monkeypatch.setattr(scheduling, "next_time", next_time)
+    schedules = Schedules(lambda: list(place.supervisor.units.values()), place.journal)
+    with running(schedules):
+        await eventually(lambda: len(place.told("schedule_skipped")) >= 2)
+        assert (place.phase("nightly"), place.phase("odd")) == (Phase.WAITING, Phase.IDLE)
+        assert schedules.next.keys() == {"nightly"}
+        broken = False
+        await eventually(lambda: place.phase("odd") is Phase.WAITING)
+    assert place.told("internal_error") == ["odd"]
 
 
-def test_no_run_while_the_project_goes_down_and_those_after_it_failed_to():
-    unit, notes, going_down = Unit(), Notes(), [True]
-    schedules = Schedules(lambda: [unit], notes, lambda: going_down[0])  # type: ignore[list-item,return-value,arg-type]
-    schedules._arm(1_800_000_000.0)
-    due = schedules.next["nightly"]
-    schedules._fire(due)
-    assert (unit.fed, notes.kinds) == ([], ["schedule_skipped"])
-    going_down[0] = False
-    schedules._arm(due)
-    schedules._fire(schedules.next["nightly"])
-    assert unit.fed == [Start("schedule")]
+async def test_nothing_starts_while_the_project_goes_down(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(scheduling, "next_time", lambda _expression, after: after + SOON)
+    going_down = True
+    schedules = Schedules(lambda: list(place.supervisor.units.values()), place.journal, lambda: going_down)
+    with running(schedules):
+        await eventually(lambda: "nightly" in place.told("schedule_skipped"))
+        assert place.phase("nightly") is Phase.IDLE
+        going_down = False
+        await eventually(lambda: place.phase("nightly") is Phase.WAITING)
