@@ -51,8 +51,8 @@ class Places(Struct, frozen=True):
     exits: Path
 
     def marker(self, run: int) -> str:
-        """The value of ``PANEVIEW_RUN`` in the environment of every process of a run."""
-        return f"{self.key}-{run}"
+        """What marks every process of a run."""
+        return proc.marker(self.key, run)
 
     def spool_prefix(self, run: int) -> Path:
         """What the names of a run's spool files begin with."""
@@ -188,7 +188,7 @@ class Launcher:
             run=run,
             command=task.command,
             cwd=task.cwd,
-            env=self._environ(task, run),
+            env=_environ(task),
             spool_prefix=self._places.spool_prefix(run),
             exit_file=self._places.exit_file(run),
             window_name=task.name,
@@ -205,8 +205,10 @@ class Launcher:
         self._terminal.remember_pane(pane.pane_id, task.name)
         return pane
 
-    def _environ(self, task: Task, run: int) -> Mapping[str, str]:
-        own = {"PANEVIEW_TASK": task.name, "PANEVIEW_RUN": self._places.marker(run)}
-        if task.replica is not None:
-            own["PANEVIEW_REPLICA"] = str(task.replica)
-        return {**task.env, **own}
+
+def _environ(task: Task) -> Mapping[str, str]:
+    """What is added to the environment of a task's process; its pane is marked by whoever makes it."""
+    own = {"PANEVIEW_TASK": task.name}
+    if task.replica is not None:
+        own["PANEVIEW_REPLICA"] = str(task.replica)
+    return {**task.env, **own}

@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from paneview.proc import MARKER
 from paneview.tmux.errors import TmuxError
 from paneview.tmux.guard import guard_argv
 from paneview.tmux.quote import command, literal_format, literal_job
@@ -201,7 +202,7 @@ def _run_group(target: str, spec: SpawnSpec, marker: str, split: str | None) -> 
 
 
 def _what(spec: SpawnSpec, marker: str) -> list[str]:
-    env = {**spec.env, "PANEVIEW_RUN": marker}
+    env = {**spec.env, MARKER: marker}
     variables = [part for key, value in env.items() for part in ("-e", f"{key}={value}")]
     return ["-c", literal_format(str(spec.cwd)), *variables, "--", *guard_argv(spec.command, spec.exit_file)]
 
