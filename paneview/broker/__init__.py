@@ -38,6 +38,7 @@ from paneview.broker.errors import (
 )
 from paneview.broker.interface import Broker, Feed, Flags, Registry
 from paneview.broker.model import (
+    ALL,
     Attempt,
     Claim,
     Event,
@@ -64,6 +65,7 @@ from paneview.broker.targets import ANY, Target, lanes_of
 from paneview.rules.jobs import Backoff, JobState, Verdict
 
 __all__ = [
+    "ALL",
     "ANY",
     "Attempt",
     "Backoff",

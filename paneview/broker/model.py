@@ -7,6 +7,7 @@ two of them. What a lease or a delay is judged by stays inside the broker.
 from __future__ import annotations
 
 import re
+import sys
 import time
 import uuid
 from collections.abc import Mapping
@@ -22,6 +23,7 @@ Json = Any
 
 MAX_PRIORITY = 999
 MAX_LABEL = 200  # characters of a kind, key, group or submitter
+ALL = sys.maxsize  # as a limit: all there are
 MOST_SECONDS = 1e9  # some 31 years: of a delay, of an attempt
 
 

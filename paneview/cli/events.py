@@ -56,7 +56,8 @@ def events(call: Call) -> int:
         "until": optional_when(call.text("until"), "--until"),
         "limit": DEFAULT_LINES if limit is None and since is None else limit,
     }
-    from paneview.cli.queueevents import ALL, Follower, among  # noqa: PLC0415 - which uses us
+    from paneview.broker import ALL  # noqa: PLC0415 - not before it is known what was asked
+    from paneview.cli.queueevents import Follower, among  # noqa: PLC0415 - which uses us
 
     most = ALL if wanted["limit"] is None else wanted["limit"]
     if call.flag("follow"):

@@ -9,7 +9,7 @@ import threading
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from paneview.broker import BrokerError
+from paneview.broker import ALL, BrokerError
 from paneview.cli.errors import CliError, UsageError
 from paneview.cli.output import print_json
 from paneview.cli.panebus import own_kinds, with_alias
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     Json = dict[str, Any]
 
 DEFAULT_LINES = 100
-ALL = 1_000_000
 MOST = 10_000  # of those that go among the project's
 WAIT = 30.0  # seconds of one wait
 TOLD_TWICE = 5.0  # seconds within which the same is told by the project and by the queue

@@ -18,10 +18,10 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 from paneview.broker import (
+    ALL,
     BrokerError,
     Claim,
     JobFilter,
-    JobState,
     NewJob,
     Outcome,
     Target,
@@ -32,6 +32,7 @@ from paneview.broker import (
 from paneview.broker.directory.foreign import task_result
 from paneview.broker.model import Json
 from paneview.config.queue import find_queue
+from paneview.rules.jobs import WAITING, renew_every
 from paneview.worker.joining import connect_to
 from paneview.worker.views import WORDS, is_task, job_json, task_json
 
@@ -40,8 +41,6 @@ if TYPE_CHECKING:
 
 P = ParamSpec("P")
 T = TypeVar("T")
-WAITING = frozenset({JobState.QUEUED, JobState.DELAYED, JobState.BLOCKED})
-ALL = 1_000_000
 STEP = 5.0  # seconds of one wait
 AGAIN = 1.0  # seconds until leases that could not be renewed are tried again
 DAY = 86_400.0  # seconds
@@ -204,7 +203,7 @@ class Queue:
         return self.broker.wait_result(job, timeout) if wait else self.broker.result(job)
 
     def _renew(self) -> None:
-        every = self.broker.settings.lease / 3
+        every = renew_every(self.broker.settings.lease)
         wait = every
         while not self._closed.wait(wait):
             with self._lock:

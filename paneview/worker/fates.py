@@ -6,14 +6,13 @@ import getpass
 import os
 from typing import TYPE_CHECKING, Any
 
-from paneview.broker import UnknownJobError
+from paneview.broker import ALL, UnknownJobError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from paneview.broker import Broker
 
-ALL = 1_000_000
 Fate = dict[str, Any]
 """``ok``, ``id``, ``action``, and ``error`` if it is not ok."""
 

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from paneview.agents.failures import FARTHEST
-from paneview.broker import Claim, JobFilter, JobState, UnknownJobError
+from paneview.broker import ALL, Claim, JobFilter, JobState, UnknownJobError
 
 if TYPE_CHECKING:
     from paneview.agents.model import RunOutcome
@@ -115,7 +115,7 @@ def resume(broker: Broker, runner: str) -> tuple[bool, list[str]]:
     """End a pause now, and release the jobs that wait for it: whether there was one, and their ids."""
     there = broker.flags.clear(SCOPE, runner)
     waiting = {job for job, flag in broker.flags.all(WAITING).items() if flag.get("runner") == runner}
-    delayed = broker.jobs(JobFilter(states=frozenset({JobState.DELAYED}), kind="phase", limit=1_000_000))
+    delayed = broker.jobs(JobFilter(states=frozenset({JobState.DELAYED}), kind="phase", limit=ALL))
     released = []
     for job in (one.id for one in delayed if one.id in waiting):
         try:

@@ -8,6 +8,7 @@ from dataclasses import asdict, replace
 import pytest
 
 from paneview.broker import (
+    ALL,
     Broker,
     NewJob,
     Outcome,
@@ -263,6 +264,7 @@ class TestEvents:
             cursor = page.cursor
         assert seen == list(range(25))
         assert [event.detail["number"] for event in broker.events.tail(3).events] == [22, 23, 24]
+        assert [event.detail["number"] for event in broker.events.tail(ALL).events] == seen
         assert broker.events.read(broker.events.tail(3).cursor).events == ()
 
     def test_one_that_comes_wakes_who_waits(self, lab: Lab) -> None:

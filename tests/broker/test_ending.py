@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from paneview.broker import Broker, JobFilter, JobState, NewJob, Outcome, Target, Verdict
+from paneview.broker import ALL, Broker, JobFilter, JobState, NewJob, Outcome, Target, Verdict
 from tests.broker.helpers import fail, job, kinds, state, submit, take, want
 from tests.broker.labs import SETTINGS, Lab
 
@@ -87,6 +87,7 @@ class TestDeadLetters:
         assert [each.id for each in dead] == ids[::-1]
         assert [each.errors[0].error for each in dead] == ["broken"] * 3
         assert [each.id for each in broker.dead(limit=1)] == [ids[2]]
+        assert [each.id for each in broker.dead(ALL)] == ids[::-1]
 
     def test_sent_again_with_all_attempts_before_them(self, broker: Broker) -> None:
         ids = [submit(broker, max_attempts=1, target=Target(role="r"), priority=3) for _ in range(3)]
@@ -288,7 +289,7 @@ class TestListing:
         many = 230
         told = broker.submit_many([NewJob("even" if number % 2 else "odd") for number in range(many)])
         wanted = [each.id for each in told[::-1]]
-        assert [each.id for each in broker.jobs(JobFilter(limit=1000))] == wanted
+        assert [each.id for each in broker.jobs(JobFilter(limit=ALL))] == wanted
         assert [each.id for each in broker.jobs(JobFilter(limit=110, kind="even"))] == wanted[::2][:110]
         queued = JobFilter(states=frozenset({JobState.QUEUED}), limit=7)
         assert [each.id for each in broker.jobs(queued)] == wanted[:7]
