@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 from paneview.proc.ids import ProcessId, is_alive
 
-Callback = Callable[[ProcessId], None]
+Callback = Callable[[ProcessId], object]
 # Where there are no pidfds (or no more file descriptors).
 POLL = 0.02  # seconds
 

@@ -64,18 +64,6 @@ def _why(state: TaskState, condition: Condition) -> str:
     return _WHY[state.phase]
 
 
-def closure(names: Iterable[str], graph: Graph) -> list[str]:
-    """The names and all they depend on, dependencies first."""
-    seen: set[str] = set()
-    todo = list(names)
-    while todo:
-        name = todo.pop()
-        if name not in seen:
-            seen.add(name)
-            todo.extend(other for other, _ in graph[name])
-    return [name for name in order(graph) if name in seen]
-
-
 def order(graph: Graph) -> list[str]:
     """All tasks, dependencies first; otherwise as given. Raises graphlib.CycleError."""
     return list(

@@ -129,12 +129,6 @@ class TaskLines:
         held = (run, segment) if part else None
         return first, Stand(following, part, held, stands, since[0] if since else None)
 
-    def _unfinished(self) -> list[tuple[int, int, int, int, int]]:
-        return self._db.execute(
-            "SELECT id, attach, file, offset, segment FROM run WHERE task = ? AND finished = 0 ORDER BY id",
-            (self._task,),
-        ).fetchall()
-
     def _after(self, line: int, count: int, span: Span, oldest: int) -> list[Piece]:
         line = max(line, oldest)
         found = self._position_before(line, 1) or (line, 0)

@@ -63,14 +63,14 @@ class Ender:
     def __init__(self, terminal: Terminal) -> None:
         self._terminal = terminal
         self._watch = proc.ExitWatch()
-        self._callbacks: dict[int, Callable[[ProcessId], None]] = {}
+        self._callbacks: dict[int, Callable[[ProcessId], object]] = {}
 
     def watch(self, live: Live, gone: Callable[[], object]) -> None:
         """Call ``gone`` once, from the event loop, when the run's first process has died."""
         if live.root is None:
             asyncio.get_running_loop().call_soon(gone)
             return
-        callback = self._callbacks[live.run] = lambda _: _call(gone)
+        callback = self._callbacks[live.run] = lambda _: gone()
         self._watch.watch(live.root, callback)
 
     def unwatch(self, live: Live) -> None:
@@ -206,10 +206,6 @@ def _names(left: set[ProcessId]) -> list[str]:
         for one in sorted(left)
         if tuple(proc.command_line(one.pid)) != HELPER
     ]
-
-
-def _call(gone: Callable[[], object]) -> None:
-    gone()
 
 
 def to_exit(status: ExitStatus | None) -> Exit:

@@ -72,7 +72,7 @@ class Link:
     async def _connect(self) -> None:
         await self._control.reconnect()
         await self._subscribe()
-        self.hello = await self._control.call("hello", client="tui")
+        self.hello = await self._control.call("hello")
         # One more than is kept: so it is known whether there are earlier ones.
         reply = await self._control.call("events", limit=KEPT_EVENTS + 1)
         self.picture.add_events([EventView.from_json(raw) for raw in reply.get("events", ())])
