@@ -3,7 +3,7 @@
 Nothing here does I/O. A line that is no request becomes a `ControlError` which the server sends back; it
 never ends the connection, since the next line may be fine. The table of requests is data, so that the server
 can refuse an unknown request or a wrong argument in one place, with the argument's name, before a handler
-sees it.
+sees it; and each row says what its request does to the record, so that no handler has to.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from __future__ import annotations
 import difflib
 import json
 import math
-from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, NoReturn
 
 from paneview.control.errors import ControlError
 
@@ -28,6 +28,22 @@ class Arg(NamedTuple):
     kind: str
     default: Any = None
     required: bool = False
+
+
+Effect = Literal["read", "change", "launch"]
+"""What a request does to what is recorded of the project.
+
+``read``: nothing, so it is answered also while nothing can be recorded. ``change``: something, which is on disk before
+the answer; or the answer says why it is not (``unrecorded``). ``launch``: it may begin processes, which waits for the
+disk, and is refused while the project is being taken down.
+"""
+
+
+class Verb(NamedTuple):
+    """What may be asked: what it does to the record, and its arguments."""
+
+    effect: Effect
+    args: Mapping[str, Arg]
 
 
 class Request(NamedTuple):
@@ -67,106 +83,118 @@ KINDS: dict[str, tuple[str, Callable[[Any], bool]]] = {
     "direction": ('"back" or "forward"', lambda value: value in {"back", "forward"}),
 }
 
-_TASK = Arg("text", required=True)
-_TASKS = Arg("names")
-_JOBS = Arg("names", required=True)
-_FLOW = {"id": Arg("text", required=True)}
-REQUESTS: dict[str, dict[str, Arg]] = {
-    "hello": {"client": Arg("text", "client")},  # screens of an earlier build say so and nobody reads it
-    "status": {},
-    "start": {"tasks": _TASKS, "deps": Arg("flag", True)},
-    "stop": {"tasks": _TASKS},
-    "restart": {"tasks": _TASKS},
-    "kill": {"tasks": _TASKS},
-    "scale": {"task": _TASK, "replicas": Arg("count", required=True)},
-    "inspect": {"task": _TASK},
-    "health": {},
-    "events": {
-        "task": Arg("text"),
-        "kinds": Arg("names"),
-        "since": Arg("number"),
-        "until": Arg("number"),
-        "after": Arg("integer"),
-        "limit": Arg("count", 100),
-    },
-    "log_info": {"task": _TASK},
-    "log_lines": {
-        "task": _TASK,
-        "first": Arg("integer", required=True),
-        "count": Arg("count", required=True),
-    },
-    "log_find": {
-        "task": _TASK,
-        "pattern": Arg("text", required=True),
-        "regex": Arg("flag", False),
-        "ignore_case": Arg("flag", False),
-        "start": Arg("integer"),
-        "direction": Arg("direction", "back"),
-        "limit": Arg("count", 1),
-    },
-    "logs_clean": {"tasks": _TASKS},
-    "subscribe": {"topics": Arg("names", required=True)},
-    "unsubscribe": {},
-    "websocket": {"port": Arg("port")},
-    "reload": {},
-    "definition": {"task": _TASK},
-    "define": {"task": _TASK, "was": Arg("text", required=True), "text": Arg("text", required=True)},
-    "down": {},
-    "capture": {"task": _TASK},
-    "screen": {"task": _TASK},
-    "send_keys": {"task": _TASK, "keys": Arg("names", required=True), "literal": Arg("flag", False)},
-    "paste": {"task": _TASK, "text": Arg("text", required=True)},
-    # The queue. Without `jobs`, retry and purge are for all dead letters.
-    "queue": {},
-    "jobs": {
-        "states": Arg("names"),
-        "target": Arg("text"),
-        "kind": Arg("text"),
-        "limit": Arg("count", 100),
-        "offset": Arg("count", 0),
-    },
-    "job": {"job": Arg("text", required=True)},
-    "job_dispatch": {
-        "target": Arg("text", required=True),
-        "kind": Arg("text", required=True),
-        "payload": Arg("json"),
-        "priority": Arg("integer", 0),
-        "delay": Arg("number", 0.0),
-        "timeout": Arg("number"),
-        "attempts": Arg("count"),
-        "key": Arg("text", ""),
-    },
-    "job_retry": {"jobs": Arg("names")},
-    "job_cancel": {"jobs": _JOBS, "reason": Arg("text", "")},
-    "job_purge": {"jobs": Arg("names")},
-    "unquarantine": {"names": Arg("names", required=True)},
-    # Workflows; `paneview.supervisor.workflows` tells what they answer.
-    "ask": {
-        "text": Arg("text", required=True),
-        "workflow": Arg("text", "default"),
-        "cwd": Arg("text"),
-        "budget_usd": Arg("number"),
-        "timeout": Arg("number"),
-        "by": Arg("text"),
-    },
-    "workflow_plans": {},
-    "workflows": {"active": Arg("flag", False), "limit": Arg("count", 100), "offset": Arg("count", 0)},
-    "workflow": _FLOW,
-    "workflow_result": _FLOW,
-    "workflow_transcript": {
-        **_FLOW,
-        "phase": Arg("text", required=True),
-        "attempt": Arg("count"),
-        "offset": Arg("count", 0),
-        "limit": Arg("count", 65536),
-    },
-    "workflow_diff": _FLOW,
-    "workflow_approve": {**_FLOW, "phase": Arg("text")},
-    "workflow_reject": {**_FLOW, "phase": Arg("text"), "why": Arg("text", "")},
-    "workflow_resume": {**_FLOW, "budget_usd": Arg("number"), "budget_tokens": Arg("count")},
-    "workflow_cancel": {**_FLOW, "why": Arg("text", "")},
-    "workflow_retry": {**_FLOW, "phase": Arg("text")},
+
+def _read(**args: Arg) -> Verb:
+    return Verb("read", args)
+
+
+def _change(**args: Arg) -> Verb:
+    return Verb("change", args)
+
+
+def _launch(**args: Arg) -> Verb:
+    return Verb("launch", args)
+
+
+_TEXT = Arg("text", required=True)
+_COUNT = Arg("count", required=True)
+_FLAG = Arg("flag", False)
+_NAMES = Arg("names", required=True)
+_SOME = Arg("names")  # without it: all
+
+# By whom each is answered: the session itself, and in the supervisor who knows of tasks, panes, the queue, workflows.
+STREAM = {"subscribe": _read(topics=_NAMES), "unsubscribe": _read()}
+TASKS = {
+    "hello": _read(client=Arg("text")),  # screens of an earlier build say who they are; nobody reads it
+    "status": _read(),
+    "health": _read(),
+    "inspect": _read(task=_TEXT),
+    "events": _read(
+        task=Arg("text"),
+        kinds=Arg("names"),
+        since=Arg("number"),
+        until=Arg("number"),
+        after=Arg("integer"),
+        limit=Arg("count", 100),
+    ),
+    "log_info": _read(task=_TEXT),
+    "log_lines": _read(task=_TEXT, first=Arg("integer", required=True), count=_COUNT),
+    "log_find": _read(
+        task=_TEXT,
+        pattern=_TEXT,
+        regex=_FLAG,
+        ignore_case=_FLAG,
+        start=Arg("integer"),
+        direction=Arg("direction", "back"),
+        limit=Arg("count", 1),
+    ),
+    "definition": _read(task=_TEXT),
+    "start": _launch(tasks=_SOME, deps=Arg("flag", True)),
+    "restart": _launch(tasks=_SOME),
+    "scale": _launch(task=_TEXT, replicas=_COUNT),
+    "reload": _launch(),
+    "define": _launch(task=_TEXT, was=_TEXT, text=_TEXT),
+    "stop": _change(tasks=_SOME),
+    "kill": _change(tasks=_SOME),
+    "down": _change(),
+    "logs_clean": _change(tasks=_SOME),
+    "websocket": _change(port=Arg("port")),
 }
+PANES = {  # what is typed into one is recorded nowhere
+    "capture": _read(task=_TEXT),
+    "screen": _read(task=_TEXT),
+    "send_keys": _read(task=_TEXT, keys=_NAMES, literal=_FLAG),
+    "paste": _read(task=_TEXT, text=_TEXT),
+}
+QUEUE = {  # without `jobs`, retry and purge are for all dead letters
+    "queue": _read(),
+    "jobs": _read(
+        states=Arg("names"),
+        target=Arg("text"),
+        kind=Arg("text"),
+        limit=Arg("count", 100),
+        offset=Arg("count", 0),
+    ),
+    "job": _read(job=_TEXT),
+    "job_dispatch": _change(
+        target=_TEXT,
+        kind=_TEXT,
+        payload=Arg("json"),
+        priority=Arg("integer", 0),
+        delay=Arg("number", 0.0),
+        timeout=Arg("number"),
+        attempts=Arg("count"),
+        key=Arg("text", ""),
+    ),
+    "job_retry": _change(jobs=_SOME),
+    "job_cancel": _change(jobs=_NAMES, reason=Arg("text", "")),
+    "job_purge": _change(jobs=_SOME),
+    "unquarantine": _change(names=_NAMES),
+}
+WORKFLOWS = {  # `paneview.supervisor.workflows` tells what they answer
+    "workflow_plans": _read(),
+    "workflows": _read(active=_FLAG, limit=Arg("count", 100), offset=Arg("count", 0)),
+    "workflow": _read(id=_TEXT),
+    "workflow_result": _read(id=_TEXT),
+    "workflow_transcript": _read(
+        id=_TEXT, phase=_TEXT, attempt=Arg("count"), offset=Arg("count", 0), limit=Arg("count", 65536)
+    ),
+    "workflow_diff": _read(id=_TEXT),
+    "ask": _change(
+        text=_TEXT,
+        workflow=Arg("text", "default"),
+        cwd=Arg("text"),
+        budget_usd=Arg("number"),
+        timeout=Arg("number"),
+        by=Arg("text"),
+    ),
+    "workflow_approve": _change(id=_TEXT, phase=Arg("text")),
+    "workflow_reject": _change(id=_TEXT, phase=Arg("text"), why=Arg("text", "")),
+    "workflow_resume": _change(id=_TEXT, budget_usd=Arg("number"), budget_tokens=Arg("count")),
+    "workflow_cancel": _change(id=_TEXT, why=Arg("text", "")),
+    "workflow_retry": _change(id=_TEXT, phase=Arg("text")),
+}
+REQUESTS = STREAM | TASKS | PANES | QUEUE | WORKFLOWS
 
 
 def encode(message: Mapping[str, Any]) -> bytes:
@@ -206,9 +234,7 @@ def request_id(message: Mapping[str, Any]) -> int | str | None:
     return value if isinstance(value, int | str) else None
 
 
-def parse_request(
-    message: Mapping[str, Any], requests: Mapping[str, Mapping[str, Arg]] = REQUESTS
-) -> Request:
+def parse_request(message: Mapping[str, Any]) -> Request:
     """Check a decoded line against the table; left-out arguments get their defaults, null counts as left out.
 
     Raises ControlError that names what is wrong.
@@ -216,18 +242,17 @@ def parse_request(
     do = message.get("do")
     if not isinstance(do, str):
         raise ControlError('the request has no "do"', "bad_request")
-    shape = requests.get(do)
-    if shape is None:
-        raise ControlError(f"unknown request {do[:80]!r}{_nearest(do, requests)}", "unknown_request")
+    verb = REQUESTS.get(do)
+    if verb is None:
+        raise ControlError(f"unknown request {do[:80]!r}{_nearest(do, REQUESTS)}", "unknown_request")
     args = message.get("args")
     if args is None:
         args = {}
     if not isinstance(args, dict):
         raise ControlError('"args" is not an object', "bad_request")
     client = message.get("client")
-    return Request(
-        request_id(message), do, check_args(do, shape, args), client if isinstance(client, str) else None
-    )
+    checked = check_args(do, verb.args, args)
+    return Request(request_id(message), do, checked, client if isinstance(client, str) else None)
 
 
 def check_args(do: str, shape: Mapping[str, Arg], args: Mapping[str, Any]) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from paneview.control.errors import ControlError
 from paneview.control.protocol import (
     MAX_LINE,
+    STREAM,
     TOPICS,
     LineSplitter,
     Request,
@@ -203,7 +204,7 @@ class Session:
             return
         if request.client:
             self.info.name = request.client[:MAX_NAME]
-        if request.do in {"subscribe", "unsubscribe"}:
+        if request.do in STREAM:
             self._subscribe(request)
         else:
             task = asyncio.create_task(self._do(request))

@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 from msgspec import Struct
 
 from paneview.config.models import Project
+from paneview.control import protocol
 
 if TYPE_CHECKING:
     from paneview.control.server import ControlServer
@@ -38,22 +39,6 @@ Args = dict[str, Any]
 Reply = dict[str, Any]
 
 _MODULES = ("desk", "queue", "queuewatch", "workflows")
-QUEUE_REQUESTS = frozenset(
-    {"queue", "jobs", "job", "job_dispatch", "job_retry", "job_cancel", "job_purge", "unquarantine"}
-)
-WORKFLOW_REQUESTS = frozenset(
-    {
-        "ask",
-        "workflow_plans",
-        "workflows",
-        "workflow",
-        "workflow_result",
-        "workflow_transcript",
-        "workflow_diff",
-    }
-    | {f"workflow_{do}" for do in ("approve", "reject", "resume", "cancel", "retry")}
-)
-REQUESTS = QUEUE_REQUESTS | WORKFLOW_REQUESTS
 
 
 def queue_in_use(project: Project, folder: Path) -> bool:
@@ -109,9 +94,9 @@ class QueueParts:
         return await (await self._ready()).desk.summary()
 
     async def handle(self, do: str, args: Args, client: ClientInfo) -> Reply:
-        """Answer one of `REQUESTS`. Raises ControlError."""
+        """Answer a request for the queue or for workflows. Raises ControlError."""
         parts = await self._ready()
-        part = parts.desk if do in QUEUE_REQUESTS else parts.workflows
+        part = parts.desk if do in protocol.QUEUE else parts.workflows
         return await part.handle(do, args, client)
 
     async def stop(self) -> None:

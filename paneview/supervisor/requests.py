@@ -1,4 +1,6 @@
-"""What clients may ask of a running supervisor: one method per request, the table is `HANDLERS`.
+"""Answers what clients ask of a running supervisor: who does, and what has to be on disk before.
+
+What may be asked, and what it does to the record, is in `protocol.REQUESTS`; `HANDLERS` has those about tasks.
 
 The replies keep the shapes that taskmux's readers know (see the README); keys were added, none were taken away.
 """
@@ -8,20 +10,20 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
 from types import MappingProxyType
 from typing import Any
 
 from paneview import __version__
+from paneview.control import protocol
 from paneview.control.errors import ControlError
 from paneview.control.session import ClientInfo
 from paneview.rules import graph
 from paneview.rules.states import Phase, TaskState
 from paneview.store.database import StoreError
 from paneview.supervisor.journal import LOOK, Journal
-from paneview.supervisor.panes import HANDLERS as PANE_HANDLERS
 from paneview.supervisor.panes import Panes
 from paneview.supervisor.picture import Picture
-from paneview.supervisor.queueparts import REQUESTS as QUEUE_REQUESTS
 from paneview.supervisor.queueparts import QueueParts
 from paneview.supervisor.reading import MERGES, LogReading
 from paneview.supervisor.reload import Reloader
@@ -55,31 +57,37 @@ class Requests:
         self._end = end
         self.web: Web | None = None
         self.queue: QueueParts | None = None
+        self._handlers: dict[str, Callable[[Args, ClientInfo], Awaitable[Reply]]] = {
+            **{do: partial(handler, self) for do, handler in HANDLERS.items()},
+            **{do: partial(self._panes.handle, do) for do in protocol.PANES},
+            **{do: partial(self._of_queue, do) for do in protocol.QUEUE | protocol.WORKFLOWS},
+        }
 
     async def handle(self, do: str, args: Args, client: ClientInfo) -> Reply:
         """Answer one request. Raises ControlError."""
+        handler = self._handlers.get(do)
+        if handler is None:
+            raise ControlError(f"this supervisor cannot {do!r}", "unknown_request")
         try:
-            if do in QUEUE_REQUESTS:
-                assert self.queue
-                reply = await self.queue.handle(do, args, client)
-            elif do in PANE_HANDLERS:
-                reply = await self._panes.handle(do, args, client)
-            elif do in _LAUNCH:
-                self._supervisor.check_stays()
-                reply = await self._unless_stuck(HANDLERS[do](self, args, client))
-            else:
-                reply = await HANDLERS[do](self, args, client)
-            if do in _READ:
-                return reply
-            unrecorded = await self._journal.durable()  # what was answered is never forgotten
-            return {**reply, "unrecorded": unrecorded} if unrecorded else reply
-        except KeyError:
-            if do in HANDLERS or do in PANE_HANDLERS or do in QUEUE_REQUESTS:
-                raise
-            raise ControlError(f"this supervisor cannot {do!r}", "unknown_request") from None
+            return await self._answer(protocol.REQUESTS[do].effect, partial(handler, args, client))
         except UnknownTask as error:
             results = [{"ok": False, "error_code": "E200", "error": str(error), "task": error.name}]
             raise ControlError(str(error), "not_found", results=results) from error
+
+    async def _answer(self, effect: protocol.Effect, answer: Callable[[], Awaitable[Reply]]) -> Reply:
+        if effect == "read":
+            return await answer()
+        if effect == "launch":
+            self._supervisor.check_stays()
+            reply = await self._unless_stuck(answer())
+        else:
+            reply = await answer()
+        unrecorded = await self._journal.durable()  # what was answered is never forgotten
+        return {**reply, "unrecorded": unrecorded} if unrecorded else reply
+
+    async def _of_queue(self, do: str, args: Args, client: ClientInfo) -> Reply:
+        assert self.queue
+        return await self.queue.handle(do, args, client)
 
     async def _unless_stuck(self, answer: Awaitable[Reply]) -> Reply:
         """The answer; or, while nothing can be recorded, that what was asked for waits for that."""
@@ -308,12 +316,6 @@ def _whatever_came_of_it(deed: asyncio.Future[Reply]) -> None:
     if not deed.cancelled():
         deed.exception()
 
-
-# What changes nothing, and is answered also while nothing can be recorded.
-_READ = frozenset(
-    {"hello", "status", "health", "inspect", "events", "log_info", "log_lines", "log_find", "definition"}
-)
-_LAUNCH = frozenset({"start", "restart", "scale", "reload", "define"})
 
 Handle = Callable[[Requests, Args, ClientInfo], Awaitable[Reply]]
 

@@ -61,6 +61,7 @@ def test_what_runs_can_be_ended_and_it_is_told_that_this_is_not_recorded(two: Pr
             assert not alive(pid)
             seen = two.call("inspect", task=name)  # its run says the same, though its row is not on disk
             assert [seen["exit_code"], seen["runs"][0]["signal"]] == [128 + by, by]
+            assert "unrecorded" not in two.call("capture", task=name)
         assert {two.task(name)["state"] for name in ("web", "api")} == {"stopped"}
     wait_until(lambda: "store_restored" in kinds(two))
     assert {"store_failed", "task_killed", "task_stopped"} <= set(kinds(two))

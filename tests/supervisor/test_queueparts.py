@@ -12,7 +12,8 @@ from types import SimpleNamespace
 import pytest
 
 from paneview.config.load import load_project
-from paneview.supervisor import desk, queueparts, workflows
+from paneview.control import protocol
+from paneview.supervisor import desk, panes, queueparts, requests, workflows
 from tests.supervisor.project import Project
 from tests.supervisor.test_queue_requests import listening
 
@@ -25,9 +26,12 @@ def test_a_supervisor_starts_without_what_only_a_queue_needs() -> None:
     assert [name for name in done.stdout.split() if name.startswith(LATER)] == []
 
 
-def test_every_request_of_the_parts_is_known_before_they_are_loaded() -> None:
-    assert set(desk.HANDLERS) == queueparts.QUEUE_REQUESTS
-    assert set(workflows.HANDLERS) == queueparts.WORKFLOW_REQUESTS
+def test_every_request_has_the_handler_that_the_table_says() -> None:
+    """The table is known before the parts are loaded."""
+    assert requests.HANDLERS.keys() == protocol.TASKS.keys()
+    assert panes.HANDLERS.keys() == protocol.PANES.keys()
+    assert desk.HANDLERS.keys() == protocol.QUEUE.keys()
+    assert workflows.HANDLERS.keys() == protocol.WORKFLOWS.keys()
 
 
 def test_a_queue_that_comes_into_use_later_is_looked_after(project: Callable[[str], Project]) -> None:
