@@ -18,8 +18,6 @@ from paneview.rules.states import Phase
 
 LONGEST_WAIT = 60.0  # seconds: the wall clock may be set meanwhile
 
-_BUSY = frozenset({Phase.WAITING, Phase.STARTING, Phase.RUNNING, Phase.STOPPING, Phase.BACKOFF})
-
 
 class Scheduled(Struct, frozen=True):
     """A task with a schedule, as far as its turn depends on it. Times are epoch seconds."""
@@ -58,7 +56,7 @@ def step(due: Mapping[str, Due], tasks: Mapping[str, Scheduled], now: float, hel
     for name, task in tasks.items():
         if name not in due or due[name].at > now:
             continue
-        if task.phase in _BUSY:
+        if task.phase.under_way:
             skipped[name] = f"still {task.phase} at its next time"
         elif task.manual_stop:
             continue  # a person keeps it stopped, and need not be told each time

@@ -31,8 +31,14 @@ class Phase(StrEnum):
         """A process exists, or is about to."""
         return self in _ACTIVE
 
+    @property
+    def under_way(self) -> bool:
+        """There is a process, or there will be one without anybody's doing."""
+        return self in _UNDER_WAY
+
 
 _ACTIVE = frozenset({Phase.STARTING, Phase.RUNNING, Phase.STOPPING})
+_UNDER_WAY = _ACTIVE | {Phase.WAITING, Phase.BACKOFF}
 
 
 class Health(StrEnum):

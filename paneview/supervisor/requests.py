@@ -148,11 +148,10 @@ class Requests:
         return self._started("started", names, new)
 
     async def restart(self, args: Args, client: ClientInfo) -> Reply:
-        """Give tasks a new run."""
-        names = self._names(args)
+        """Give tasks a new run; without names, those that run or are to: a start is what the others need."""
+        names, before = self._names(args), self._supervisor.states
         if args["tasks"] is None:
-            names = [name for name in names if self._supervisor.units[name].state.phase is not Phase.IDLE]
-        before = self._supervisor.states
+            names = [name for name in names if before[name].phase.under_way and not before[name].manual_stop]
         refused = await self._supervisor.restart(names, client.actor)
         return self._started("restarted", names, before, refused)
 

@@ -187,6 +187,35 @@ def test_a_manual_stop_holds_with_policy_always(project):
     assert not p.task("t")["manual_stop"]
 
 
+def test_restart_of_all_means_what_runs(project):
+    p = project("""
+        [tasks.once]
+        command = "true"
+        restart_policy = "no"
+        [tasks.broken]
+        command = "exit 3"
+        restart_policy = "no"
+        [tasks.web]
+        command = "exec sleep 600"
+        [tasks.halted]
+        command = "exec sleep 601"
+        restart_policy = "always"
+        [tasks.byhand]
+        command = "exec sleep 602"
+        auto_start = false
+        """).serve()
+    p.wait("once", "done")
+    p.wait("broken", "failed")
+    p.wait("web", "running")
+    p.wait("halted", "running")
+    p.call("stop", tasks=["halted"])
+    assert p.call("restart")["tasks"] == ["web"]
+    assert p.task("halted")["state"] == "stopped"
+    assert [len(p.events("task_started", name)) for name in ("once", "broken", "byhand")] == [1, 1, 0]
+    p.call("stop")
+    assert p.call("restart")["tasks"] == []
+
+
 def test_the_command_itself_being_killed_is_an_exit_by_signal(project):
     p = project("""
         [tasks.t]
