@@ -1,8 +1,8 @@
 """Printing for programs and for people.
 
 Data is never trusted with the terminal: control characters in names, commands and messages are shown escaped.
-Tables fit the terminal by dropping their least important columns whole, rather than cutting every column to
-an ellipsis. Colour only repeats what a glyph and a word say already.
+Tables fit the terminal by cutting long texts a little, then by dropping their least important columns whole, rather
+than cutting every column to an ellipsis. Colour only repeats what a glyph and a word say already.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 RESET = "\x1b[0m"
 LEAST = 8  # cells that are left of a column that is cut
+NARROW = 24  # cells that a column is cut to before others are dropped for it
 COLOURS = {
     "bold": "\x1b[1m",
     "dim": "\x1b[2m",
@@ -93,7 +94,7 @@ class Column:
     """A column of a table.
 
     `right`: numbers, set right. `drop`: columns with a higher one go first where the terminal is narrow; 0
-    stays. `flex`: the one that is cut when nothing is left to drop.
+    stays. `flex`: it may be cut; to less than `NARROW` cells only when nothing is left to drop.
     """
 
     __slots__ = ("drop", "flex", "right", "title")
@@ -122,13 +123,17 @@ def table(columns: Sequence[Column], rows: Sequence[Sequence[Cell]], limit: int,
         for index, column in enumerate(columns)
     ]
     shown = list(range(len(columns)))
+    needed = [
+        min(room, NARROW) if column.flex else room for column, room in zip(columns, widths, strict=True)
+    ]
     for index in sorted(shown, key=lambda index: -columns[index].drop):
-        if columns[index].drop and _total(widths, shown) > limit:
+        if columns[index].drop and _total(needed, shown) > limit:
             shown.remove(index)
-    over = _total(widths, shown) - limit
-    for index in shown:
-        if over > 0 and columns[index].flex:
-            widths[index] = max(LEAST, widths[index] - over)
+    for least in (NARROW, LEAST):
+        for index in shown:
+            over = _total(widths, shown) - limit
+            if over > 0 and columns[index].flex:
+                widths[index] = min(widths[index], max(least, widths[index] - over))
     titles = [Cell(column.title, "bold") for column in columns]
     return [_row(columns, widths, shown, row, colour) for row in [titles, *rows]]
 

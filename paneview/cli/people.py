@@ -97,7 +97,12 @@ def print_health(raw: dict[str, Any]) -> None:
         good = bool(task["healthy"])
         said = Cell("✓ healthy", "green") if good else Cell("✗ not healthy", "red")
         rows.append([Cell(task["name"]), said, Cell(task.get("state") or ""), Cell(task.get("reason") or "")])
-    columns = (Column("NAME"), Column("HEALTH"), Column("STATE", drop=1), Column("REASON", flex=True))
+    columns = (
+        Column("NAME", flex=True),
+        Column("HEALTH"),
+        Column("STATE", drop=1),
+        Column("REASON", flex=True),
+    )
     print("\n".join(table(columns, rows, terminal_width(), colour)))
     print(f"{raw['healthy_count']} of {raw['total_count']} healthy")
 

@@ -96,7 +96,7 @@ def _print_workers(shown: list[dict[str, Any]]) -> None:
         print("no workers")
         return
     columns = [
-        Column("NAME"), Column("STATE"), Column("ROLES", drop=1), Column("HOST", drop=2),
+        Column("NAME", flex=True), Column("STATE"), Column("ROLES", drop=1, flex=True), Column("HOST", drop=2),
         Column("PID", right=True, drop=4), Column("BEAT", right=True, drop=3), Column("JOB", flex=True),
     ]  # fmt: skip
     rows = []

@@ -3,7 +3,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from paneview.cli.output import Cell, Column, clean, cut, table, width
+from paneview.cli.output import NARROW, Cell, Column, clean, cut, table, width
 
 COLUMNS = (
     Column("NAME", flex=True),
@@ -50,14 +50,37 @@ def test_a_table_is_aligned() -> None:
 
 
 @given(st.text(alphabet=st.characters(exclude_categories=["C"]), max_size=60), st.integers(20, 120))
-def test_a_table_fits_and_drops_columns_before_it_cuts(name: str, limit: int) -> None:
+def test_a_table_fits_and_drops_columns_before_it_cuts_much(name: str, limit: int) -> None:
     lines = table(COLUMNS, rows(name), limit, colour=False)
     assert all(width(line) <= limit for line in lines)
-    if "…" in lines[1] and "…" not in name:
+    shown = width(lines[1]) - width(lines[1].partition("running")[2]) - len("  running")
+    if "…" in lines[1] and "…" not in name and shown < NARROW - 1:  # a wide letter less, perhaps
         assert "MEM" not in lines[0]
         assert "PID" not in lines[0]
     if "PID" not in lines[0]:
         assert "MEM" not in lines[0]
+
+
+def test_long_texts_are_cut_before_other_columns_are_dropped_for_them() -> None:
+    columns = (Column("ID"), Column("FOR", drop=2), Column("AT", drop=3), Column("WHAT", flex=True, drop=1))
+    line = [[Cell("1"), Cell("role:reviewer"), Cell("2024-01-01"), Cell("word " * 30)]]
+    (titles, _) = table(columns, line, 80, colour=False)
+    assert titles.split() == ["ID", "FOR", "AT", "WHAT"]
+    (titles, cut_line) = table(columns, line, 48, colour=False)  # AT would leave too little of WHAT
+    assert titles.split() == ["ID", "FOR", "WHAT"]
+    assert width(cut_line) == 48
+
+
+def test_of_two_long_texts_each_gives_way() -> None:
+    columns = (Column("NAME", flex=True), Column("STATE", drop=1), Column("WHY", flex=True))
+    name, why = "n" * 60, "w" * 30
+    lines = table(columns, [[Cell(name), Cell("failed"), Cell(why)]], 80, colour=False)
+    assert [len(word) for word in lines[1].split()] == [80 - 2 - 6 - 2 - 30, 6, 30]
+    lines = table(columns, [[Cell(name), Cell("failed"), Cell(why)]], 58, colour=False)
+    assert [len(word) for word in lines[1].split()] == [NARROW, 6, 58 - NARROW - 2 - 6 - 2]
+    lines = table(columns, [[Cell(name), Cell("failed"), Cell(why)]], 40, colour=False)
+    assert lines[0].split() == ["NAME", "WHY"]
+    assert width(lines[1]) == 40
 
 
 def test_wide_letters_take_two_cells() -> None:
