@@ -33,6 +33,7 @@ _TIMES = {
     "due",
     "ts",
 }
+_SIZES = {"rss_bytes", "log_max_size"}
 
 
 def print_status(raw: dict[str, Any]) -> None:
@@ -150,10 +151,32 @@ def _shown(key: str, value: object) -> object:
         return "-"
     if isinstance(value, bool):
         return "yes" if value else "no"
-    if key in _TIMES and isinstance(value, int | float):
-        return stamp(value)
+    if isinstance(value, int | float):
+        return _number(key, value)
     if isinstance(value, list):
-        return ", ".join(str(_shown("", item)) for item in value) or "-"
+        return ", ".join(str(_item(key, item)) for item in value) or "-"
     if isinstance(value, dict):
         return ", ".join(f"{name}={_shown(name, inner)}" for name, inner in value.items()) or "-"
     return value
+
+
+def _number(key: str, value: float) -> object:
+    if key in _TIMES:
+        return stamp(value)
+    if key in _SIZES:
+        return words.size(value)
+    if key == "cpu_percent":
+        return words.percent(value)
+    if key == "uptime_s":
+        return words.duration(value)
+    return f"{value:.3f}".rstrip("0").rstrip(".") if isinstance(value, float) else value
+
+
+def _item(key: str, item: Any) -> object:
+    """One of a list, in the form that the configuration file has for it."""
+    if key == "health_status":
+        low, high = item
+        return low if low == high else f"{low}-{high}"
+    if key == "depends_on" and isinstance(item, dict):
+        return f"{item['task']} ({item['condition']})"
+    return _shown("", item)

@@ -1,0 +1,41 @@
+"""What people are shown of a task."""
+
+from __future__ import annotations
+
+import pytest
+
+from paneview.cli.people import print_inspect
+
+
+def test_inspect_tells_numbers_as_people_read_them(capsys: pytest.CaptureFixture[str]) -> None:
+    print_inspect(
+        {
+            "name": "web",
+            "uptime_s": 3725.873,
+            "cpu_percent": 1.8252655091102874,
+            "rss_bytes": 24432640,
+            "log_end": 10485760,
+            "depends_on": ["db", "migrate"],
+            "definition": {
+                "health_status": [[200, 200], [301, 399]],
+                "health_interval": 10.0,
+                "log_max_size": 10485760,
+                "depends_on": [
+                    {"task": "db", "condition": "healthy"},
+                    {"task": "x", "condition": "completed"},
+                ],
+                "hooks": {"before_start": None, "timeout": 60.0},
+            },
+            "probe": {"ok": True, "duration": 0.006214685003214981},
+            "tree": [{"pid": 10, "name": "sh", "rss_bytes": 1671168}],
+        }
+    )
+    shown = [line.split(maxsplit=1) for line in capsys.readouterr().out.splitlines() if line]
+    told = {key: rest[0] for key, *rest in shown if rest}
+    assert (told["uptime_s"], told["cpu_percent"], told["rss_bytes"]) == ("1h02m", "1.8%", "23M")
+    assert (told["log_end"], told["log_max_size"]) == ("10485760", "10M")
+    assert (told["health_status"], told["health_interval"]) == ("200, 301-399", "10")
+    assert told["duration"] == "0.006"
+    assert told["depends_on"] == "db (healthy), x (completed)"
+    assert told["hooks"] == "before_start=-, timeout=60"
+    assert told["10"].split() == ["sh", "2M"]
