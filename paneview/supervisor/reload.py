@@ -57,13 +57,15 @@ class Reloader:
 
     async def scale(self, task: str, replicas: int, by: str) -> Reply:
         """Run ``replicas`` of a task, from 1 to `MOST_REPLICAS`. Raises ControlError."""
+        if task not in (bases := self._scalable()):
+            self._supervisor.unit(task)
+            others = f"; scalable now: {', '.join(sorted(bases))}" if bases else ""
+            why = f"{task!r} has no replicas in the file: `replicas = N` there makes it scalable{others}"
+            raise ControlError(why, "bad_request")
         if replicas < 1:
             raise ControlError("a task has at least one replica; `stop` it to run none", "bad_request")
         if replicas > MOST_REPLICAS:
             raise ControlError(f"a task has at most {MOST_REPLICAS} replicas, not {replicas}", "bad_request")
-        if task not in (bases := self._scalable()):
-            hint = f"; scalable are: {', '.join(sorted(bases))}" if bases else "; no task has `replicas`"
-            raise ControlError(f"{task!r} has no replicas in the file{hint}", "bad_request")
         async with self._lock:
             reply = _all_done(await self._reload(by, {task: replicas}))
             if task not in self._scalable():

@@ -274,8 +274,11 @@ def test_replicas_and_scale(project):
     assert [task["name"] for task in p.call("status")["tasks"]] == ["w.1", "after"]
     with pytest.raises(ControlError, match="at most 1000 replicas"):
         p.call("scale", task="w", replicas=1001)
-    with pytest.raises(ControlError, match="has no replicas"):
-        p.call("scale", task="after", replicas=2)
+    for number in (0, 2):  # what keeps it from being scaled, and how that is changed, is told first
+        with pytest.raises(ControlError, match="'after' has no replicas in the file: `replicas = N` there"):
+            p.call("scale", task="after", replicas=number)
+    with pytest.raises(ControlError, match="'ghost' not found"):
+        p.call("scale", task="ghost", replicas=2)
 
 
 SCALED = """
