@@ -58,7 +58,7 @@ def _ask(offers: Sequence[Offer]) -> list[Offer]:
     if offers:
         print("This project has:\n")
         print("\n".join(table(_COLUMNS, [_row(offer) for offer in offers], terminal_width(), colourful())))
-        print("\nWhich of them are tasks? y yes, n no, d as suggested from here on, q write nothing\n")
+        print("\nWhich are tasks? y yes, n no, d as suggested from here on, q write nothing\n")
     as_suggested = False
     for offer in offers:
         answer = "" if as_suggested else _answer(offer)

@@ -106,9 +106,7 @@ def effects(verb: Verb, names: Sequence[str], picture: Picture) -> list[str]:
         pid = f", pid {task.pid}{count}" if task.pid is not None else ""
         lines.append(f"{clean(task.name)}: {state}{pid}")
     if len(met) > MOST_NAMED + 1:
-        lines.append(
-            f"… and {len(met) - MOST_NAMED} more: {listed([task.name for task in met[MOST_NAMED:]])}"
-        )
+        lines.append(f"… and {listed([task.name for task in met[MOST_NAMED:]])}")
     if quiet := [task.name for task in tasks if task not in met]:
         lines.append(f"No process: {listed(quiet)}.")
     if verb.do == "kill":

@@ -81,7 +81,7 @@ class PaneviewApp(App[int], inherit_bindings=False):
         key("dispatch", "d", "dispatch", "Dispatch", "Dispatch a job"),
         key("command", "colon", "command", "Command", "Command by name"),
         key("palette", "ctrl+p", "command_palette", "Palette", "Palette: tasks × actions"),
-        key("leave", "q,ctrl+q", "leave", "Leave", "Leave; tasks go on"),
+        key("leave", "q,ctrl+q", "leave", "Leave", "Leave or stop all (asks)"),
         key("harmless", "ctrl+c", "harmless", "Harmless", "Only a hint how to leave", system=True),
         key("suspend", "ctrl+z", "suspend", "Suspend", "To the shell; fg returns"),
     ]

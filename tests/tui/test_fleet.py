@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from paneview.control.errors import ControlError
+from paneview.tui.actions import MOST_NAMED, VERBS, effects
 from paneview.tui.app import PaneviewApp
 from paneview.tui.widgets.detail import Detail
 from tests.harness import eventually
@@ -105,6 +106,9 @@ async def test_a_refusal_is_told_with_its_reason() -> None:
         await pilot.press("5")
         await pilot.pause()
         assert "told here · web: port 3000 is taken" in text(pilot, "#events")
+        await pilot.press("G")
+        await eventually(lambda: " kind refused" in text(pilot))
+        assert "── event ──" in text(pilot)
         supervisor.happen("task_started", "web")
         await eventually(lambda: "web            started" in text(pilot, "#events").splitlines()[-1])
 
@@ -138,6 +142,13 @@ async def test_n_goes_on_to_what_failed() -> None:
         assert fleet(pilot).table.cursor == "web"
         await pilot.press("n")
         assert fleet(pilot).table.cursor == "importer"
+
+
+async def test_what_ends_very_many_tasks_names_the_first_and_counts_the_rest() -> None:
+    async with running(many(50)) as pilot:
+        names = fleet(pilot).table.keys
+        told = effects(VERBS["stop"], names, pilot.app.picture)
+        assert told[MOST_NAMED] == "… and t009, t010, t011, t012 and 37 more"
 
 
 async def test_kill_asks_lists_the_effects_and_defaults_to_no() -> None:
@@ -329,6 +340,10 @@ async def test_a_question_out_of_view_is_told_above_the_rows_and_moves_nothing()
         assert "◆ t005 needs input: Overwrite? [y/N]" in lines[0]
         assert lines[0].rstrip().endswith("n goes there")
         assert lines[1:] == before[1:]
+        await pilot.press("slash")  # where n would be typed, it goes nowhere
+        await eventually(lambda: "goes there" not in text(pilot, "#tasks"))
+        await pilot.press("escape")
+        await eventually(lambda: "n goes there" in text(pilot, "#tasks"))
         supervisor.change("t048", needs_input="Which one?")  # sorted to the top, too
         await eventually(lambda: "t005 needs input and 1 more:" in text(pilot, "#tasks"))
         assert text(pilot, "#tasks").splitlines()[-1].startswith("▌ t049")

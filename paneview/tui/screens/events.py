@@ -96,7 +96,7 @@ class EventText(Canvas):
     def paint(self, width: int, height: int) -> list[Strip]:
         """A rule, and the event as it was recorded."""
         inks, event = self.inks, self.event
-        title = f"event {event.id} " if event else "event "
+        title = f"event {event.id} " if event and event.id > 0 else "event "  # what is told here has none
         strips = [spread(width, inks.base, [("── ", inks.rule), (title, inks.title)], [], ("─", inks.rule))]
         if event is None:
             return strips

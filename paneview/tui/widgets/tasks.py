@@ -263,7 +263,8 @@ class TaskTable(Listing):
     def _asking(self, task: TaskView, count: int, width: int) -> Strip:
         """In place of the heading: who waits for an answer out of view."""
         inks, look = self.inks, words.look(task)
-        goes = f" {key_for(self.screen, 'task.asking')} goes there "
+        key = key_for(self.screen, "task.asking")  # none while it would be typed into a prompt
+        goes = f" {key} goes there " if key else ""
         more = f" and {count - 1} more" if count > 1 else ""
         head = f"{look.glyph} {clean(task.name)} {look.word}{more}: "
         room = width - PREFIX - cells(head) - cells(goes) - 1
