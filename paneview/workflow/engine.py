@@ -18,7 +18,7 @@ from paneview.rules.workflow import Plan, Workflow, begin, due, happenings, wake
 from paneview.workflow import runs
 from paneview.workflow.git import GitError
 from paneview.workflow.home import Home
-from paneview.workflow.places import Places, environment
+from paneview.workflow.places import Places, Turns, environment
 from paneview.workflow.shelf import Shelf, Told, UnknownWorkflowError
 from paneview.workflow.shell import Shell
 from paneview.workflow.views import job_id, read_job_id
@@ -45,7 +45,7 @@ class Engine:
         self._shell = Shell(home.environ)
         self._pool = ThreadPoolExecutor(THREADS, thread_name_prefix="workflow")
         self._lock = threading.Lock()
-        self._places = threading.Lock()  # one worktree is made or cleared away at a time
+        self._turns = Turns()
         self._in_hand: set[tuple[str, happenings.Effect]] = set()
         self._looked = -LOOK_AT_JOBS
 
@@ -126,8 +126,15 @@ class Engine:
         elif isinstance(effect, happenings.Prepare):
             self._shell.stop(f"setup-{name}")
 
+    def _wanted(self, flow: Workflow, effect: happenings.Effect) -> bool:
+        """Whether it was not called off meanwhile: it may have waited long for its turn."""
+        with self._lock:
+            return (flow.id, effect) in self._in_hand
+
     def _do(self, flow: Workflow, effect: happenings.Effect) -> None:
         """Do it; what fails for want of the broker is done again when all that is due is looked at next."""
+        if not self._wanted(flow, effect):
+            return
         try:
             _DOERS[type(effect)](self, flow, effect)
         except BrokerError as error:
@@ -179,15 +186,15 @@ class Engine:
             tail = self.home.masker.text(tail)
             self.tell(flow.id, happenings.Verified(effect.phase, effect.attempt, code, tail))
 
-    def _prepare(self, flow: Workflow, _effect: happenings.Prepare) -> None:
+    def _prepare(self, flow: Workflow, effect: happenings.Prepare) -> None:
         if flow.plan.isolation != "worktree":
             self.tell(flow.id, happenings.Begun())
             return
         others = [other for other in self.shelf.all() if not other.status.final]
         taken = [port for other in others for port in (other.place.get("ports") or {}).values()]
+        places = Places(self.home.worktrees, self._turns)
         try:
-            with self._places:
-                place = Places(self.home.worktrees).make(flow, self._shell, taken)
+            place = places.make(flow, self._shell, taken, lambda: self._wanted(flow, effect))
         except (GitError, OSError) as error:
             event = happenings.Prepared(self.home.masker.text(str(error)))
         else:
@@ -196,8 +203,7 @@ class Engine:
             self.tell(flow.id, event)
 
     def _close(self, flow: Workflow, _effect: happenings.Close) -> None:
-        with self._places:
-            place = Places(self.home.worktrees).close(flow)
+        place = Places(self.home.worktrees, self._turns).close(flow)
         self.tell(flow.id, happenings.Closed(place))
 
     def _find_conflicts(self, name: str) -> None:
@@ -206,7 +212,7 @@ class Engine:
             mine = next((flow for flow in flows if flow.id == name), None)
             if mine is None or not mine.place.get("open"):
                 return
-            found = Places(self.home.worktrees).conflicts(mine, flows)
+            found = Places(self.home.worktrees, self._turns).conflicts(mine, flows)
             self.tell(name, happenings.Noted({"conflicts": found}))
         except (BrokerError, GitError, OSError) as error:
             logger.warning("workflow %s: its conflicts could not be looked for: %s", name, error)

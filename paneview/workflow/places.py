@@ -8,6 +8,9 @@ what is there.
 
 A place is told to the workflow once it is made, and only then do agents come. So a place that was not told holds
 nobody's work: what the set-up has left in it is cleared away by force, and the next try begins at the HEAD of then.
+
+A set-up may take minutes: those of several workflows run beside each other, and only what git does to a repository's
+worktrees and branches is done one at a time. One workflow's place is made and cleared away in turn.
 """
 
 from __future__ import annotations
@@ -16,8 +19,9 @@ import filecmp
 import os
 import shutil
 import socket
-from collections.abc import Iterable, Mapping
-from contextlib import suppress
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -29,14 +33,48 @@ from paneview.workflow.shell import Shell
 SUBJECT = 70  # characters of a commit's first line
 
 
+class Turns:
+    """One at a time for each name, on whatever threads."""
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self._taken: set[str] = set()
+
+    @contextmanager
+    def of(self, name: str) -> Iterator[None]:
+        """Wait for one's turn, and have it."""
+        with self._changed:
+            self._changed.wait_for(lambda: name not in self._taken)
+            self._taken.add(name)
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._taken.remove(name)
+                self._changed.notify_all()
+
+
 class Places:
     """Makes and clears working places below ``folder``."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, turns: Turns) -> None:
         self._folder = folder
+        self._turns = turns
 
-    def make(self, flow: Workflow, shell: Shell, taken: Iterable[int]) -> dict[str, Any]:
-        """Make it, or take it if it is there. Raises `GitError` and OSError with what a person can do about it."""
+    def make(
+        self, flow: Workflow, shell: Shell, taken: Iterable[int], wanted: Callable[[], bool]
+    ) -> dict[str, Any]:
+        """Make it, or take it if it is there, as long as it is ``wanted``.
+
+        Raises `GitError` and OSError with what a person can do about it.
+        """
+        with self._turns.of(flow.id):
+            return self._make(flow, shell, taken, wanted)
+
+    def _make(
+        self, flow: Workflow, shell: Shell, taken: Iterable[int], wanted: Callable[[], bool]
+    ) -> dict[str, Any]:
+        _check(wanted)
         root = git.top(flow.cwd)
         if root is None:
             raise GitError(f"{flow.cwd} is in no git repository: isolation needs one")
@@ -55,6 +93,7 @@ class Places:
         if fresh:
             try:
                 _copy(root, path, flow.plan.copy)
+                _check(wanted)
                 self._set_up(flow, shell, place)
             except (GitError, OSError):
                 self._discard(flow, root)
@@ -71,13 +110,13 @@ class Places:
         return self._path(flow).with_name(f"{flow.id}.ready")
 
     def _check_out(self, flow: Workflow, root: Path, base: str) -> None:
-        git.run(root, "worktree", "prune")
         self._discard(flow, root)  # its making was broken off
         path, branch = self._path(flow), _branch(flow)
-        if _tip(root, branch):
-            git.run(root, "worktree", "add", str(path), branch)
-        else:
-            git.run(root, "worktree", "add", "-b", branch, str(path), base)
+        with self._turns.of(str(root)):
+            if _tip(root, branch):
+                git.run(root, "worktree", "add", str(path), branch)
+            else:
+                git.run(root, "worktree", "add", "-b", branch, str(path), base)
 
     def _discard(self, flow: Workflow, root: Path) -> None:
         """Clear away what was not made whole: nobody has worked there. Raises `GitError`.
@@ -86,13 +125,15 @@ class Places:
         """
         path, branch = self._path(flow), _branch(flow)
         self._ready(flow).unlink(missing_ok=True)
-        if path.exists():
-            git.run_code(root, "worktree", "remove", "--force", "--force", str(path))
-        if path.exists():
-            raise GitError(f"{path} is there already; move it away")
-        tip = "" if _is_told(flow) else _tip(root, branch)
-        if tip and git.is_ancestor(root, tip, "HEAD"):
-            git.run(root, "branch", "-D", branch)
+        with self._turns.of(str(root)):
+            if path.exists():
+                git.run_code(root, "worktree", "remove", "--force", "--force", str(path))
+            if path.exists():
+                raise GitError(f"{path} is there already; move it away")
+            git.run(root, "worktree", "prune")
+            tip = "" if _is_told(flow) else _tip(root, branch)
+            if tip and git.is_ancestor(root, tip, "HEAD"):
+                git.run(root, "branch", "-D", branch)
 
     def _set_up(self, flow: Workflow, shell: Shell, place: Mapping[str, Any]) -> None:
         if not flow.plan.setup:
@@ -109,6 +150,10 @@ class Places:
 
     def close(self, flow: Workflow) -> dict[str, Any]:
         """Commit what was done and clear away, as far as that loses nothing. Never raises."""
+        with self._turns.of(flow.id):
+            return self._close(flow)
+
+    def _close(self, flow: Workflow) -> dict[str, Any]:
         place: dict[str, Any] = {"open": False}
         path = self._path(flow)
         if not path.exists():
@@ -121,12 +166,13 @@ class Places:
             place["commit"] = self._commit(flow, path)
             _hold(flow, path)
             self._uncopy(flow, root, path)
-            git.run(root, "worktree", "remove", str(path))
-            self._ready(flow).unlink(missing_ok=True)
-            place["kept"] = ""
-            if not place["commit"] and _tip(root, _branch(flow)) == flow.place.get("base"):
-                git.run(root, "branch", "-D", _branch(flow))
-                place["branch"] = ""
+            with self._turns.of(str(root)):
+                git.run(root, "worktree", "remove", str(path))
+                self._ready(flow).unlink(missing_ok=True)
+                place["kept"] = ""
+                if not place["commit"] and _tip(root, _branch(flow)) == flow.place.get("base"):
+                    git.run(root, "branch", "-D", _branch(flow))
+                    place["branch"] = ""
         except (GitError, OSError) as error:
             place["kept"] = f"{path} is kept: {error}"
         return place
@@ -180,6 +226,11 @@ class Places:
                         {"workflow": workflow, "branch": branch if workflow else "HEAD", "files": files}
                     )
         return found
+
+
+def _check(wanted: Callable[[], bool]) -> None:
+    if not wanted():
+        raise GitError("it is not wanted any more")
 
 
 def _branch(flow: Workflow) -> str:

@@ -70,9 +70,9 @@ class Shell:
     ) -> tuple[int | None, str]:
         """Exit code and the end of what it printed; no code: it took too long or could not be run."""
         mark = f"workflow-{name}"
-        _end_left(mark)
         # Of this run alone: one of the same name that was called off may still be ending.
         stop = self._stops[name] = threading.Event()
+        _end_left(mark)
         if self._ended.is_set():
             stop.set()
         limit = _Limit(timeout, stop)

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from paneview.rules.workflow import happenings
+from paneview.workflow import engine
 from paneview.workflow.reading import diff
 from tests.harness import wait_until
 from tests.repository import git, repository
@@ -227,6 +228,38 @@ def test_cancelled_while_it_is_set_up_nothing_is_left(play: Stage) -> None:
     assert play.until(one, name).status == "cancelled"
     assert not list((play.state / "worktrees").iterdir())
     assert "paneview/" not in git(play.root, "branch", "--list", "-a")
+
+
+SLOW = '"touch ../began-$PANEVIEW_WORKFLOW; until test -e ../go; do sleep 0.05; done"'
+
+
+def test_a_set_up_keeps_no_other_workflow_waiting(play: Stage) -> None:
+    again_with(play, setup=SLOW)
+    one = play.orchestrate()
+    play.work("worker")
+    names = [play.ask(one), play.ask(one)]
+    folder = play.state / "worktrees"
+    for name in names:
+        wait_until((folder / f"began-{name}").exists, 20)
+    (folder / "go").touch()
+    assert [play.until(one, name).status for name in names] == ["done", "done"]
+
+
+def test_a_set_up_that_was_called_off_before_its_turn_never_begins(
+    play: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engine, "THREADS", 1)
+    again_with(play, setup=SLOW)
+    one = play.orchestrate()
+    play.work("worker")
+    first, second = play.ask(one), play.ask(one)
+    folder = play.state / "worktrees"
+    wait_until((folder / f"began-{first}").exists, 20)
+    one.engine().tell(second, happenings.CancelAsked("not needed"))
+    (folder / "go").touch()
+    assert play.until(one, first).status == "done"
+    assert play.until(one, second).status == "cancelled"
+    assert not (folder / f"began-{second}").exists()
 
 
 def test_a_worktree_that_somebody_removed_is_set_up_again(play: Stage) -> None:
