@@ -28,6 +28,7 @@ from paneview.config.roles import Runner
 
 LOOK = 0.1  # seconds between two looks at what there is to show
 YOUNG = 10.0  # seconds in which a shim that holds its lock has said who it is
+LITTLE = 0.01  # dollars: no agent's budget can be nothing
 LAST_LINES = 4096  # bytes of a run already under way that are shown again
 
 
@@ -66,7 +67,7 @@ class Attendance:
                 if found.status is not RunStatus.CANCELLED:
                     return found
                 # Nobody is given a job that was cancelled: the agent was ended with a worker that could not say so.
-                start_over(self._folder, found.session)
+                start_over(self._folder, found, found.session)
             if not self._is_under_way():
                 if (self._folder / place.SHIM).exists():
                     return self._lost()
@@ -117,6 +118,9 @@ class Attendance:
         again = place.read_json(self._folder / place.AGAIN) or {}
         if session := again.get("resume"):
             request = replace(request, resume=str(session))
+        if request.budget_usd is not None and (before := place.earlier(self._folder)) is not None:
+            left = request.budget_usd - (before.cost_usd or 0.0)
+            request = replace(request, budget_usd=max(left, LITTLE))
         place.write(self._folder / place.PROMPT, request.prompt)
         preset = preset_of(runner)
         asked = {
@@ -231,13 +235,18 @@ class Attendance:
             resumed=int(note.get("resumed") or 0),
             files=tuple(kept),
         )
+        lost = place.with_earlier(self._folder, lost)
         place.write_json(self._folder / place.OUTCOME, lost.to_json(), durable=True)
         return lost
 
 
-def start_over(folder: Path, session: str = "") -> None:
-    """Clear the way for another attempt of the same job, which goes on in this session if there is one."""
-    place.write_json(folder / place.AGAIN, {"resume": session})
+def start_over(folder: Path, ended: RunOutcome, session: str) -> None:
+    """Clear the way for another attempt of the same job, which goes on in this session if there is one.
+
+    Nobody is told of the one that has ended: what it has used is counted with the next one's.
+    """
+    used = replace(ended.used(), session=session)
+    place.write_json(folder / place.AGAIN, {"resume": session, "used": used.to_json()})
     for name in (place.REQUEST, place.SHIM, place.OUTCOME):
         with suppress(FileNotFoundError):
             (folder / name).unlink()

@@ -20,7 +20,7 @@ from paneview import proc
 from paneview.agents import folder as place
 from paneview.agents.failures import classify, is_session_gone, reset_time
 from paneview.agents.fitting import NoJson, find_json, misfits
-from paneview.agents.model import RunOutcome, RunRequest, RunStatus, Tokens
+from paneview.agents.model import RunOutcome, RunRequest, RunStatus
 from paneview.agents.parsing import Parser, last_words
 from paneview.agents.presets import preset_of, reader_of
 from paneview.agents.process import Process
@@ -96,7 +96,7 @@ class _Run:
             request = replace(self._request, resume=outcome.session)
             argv = self._preset.argv(self._runner, request)
             again = self._attempt(self._start(argv), outcome.session)
-            outcome = _together(outcome, again)
+            outcome = again.after(outcome)
         return outcome
 
     def _may_go_on(self, outcome: RunOutcome) -> bool:
@@ -138,8 +138,7 @@ class _Run:
     def _read_log(self, parser: Parser) -> None:
         with suppress(FileNotFoundError):
             log = (self._folder / self._preset.LOG).read_bytes()
-            earlier, own = log[: self._log_from], log[self._log_from :]
-            parser.log(own.decode("utf-8", "replace"), earlier.decode("utf-8", "replace"))
+            parser.log(log[self._log_from :].decode("utf-8", "replace"))
 
     def _judge(self, outcome: RunOutcome, watch: Watch, complaint: str, *, concluded: bool) -> RunOutcome:
         if watch.why in _WAITED and complaint and not concluded:  # it would have asked its provider for ever
@@ -170,6 +169,7 @@ class _Run:
 
     def conclude(self, outcome: RunOutcome) -> None:
         """Write what came of it."""
+        outcome = place.with_earlier(self._folder, outcome)
         logs = (self._preset.LOG,) if self._preset.LOG else ()
         files = [name for name in (*Book.FILES, place.PROMPT, *logs) if (self._folder / name).exists()]
         whole = replace(
@@ -194,29 +194,6 @@ def fitted(outcome: RunOutcome, schema: Mapping[str, Any]) -> RunOutcome:
         words = "its result does not fit the schema: " + "; ".join(wrong)
         return replace(outcome, status=RunStatus.NO_RESULT, error=words, data=None)
     return replace(outcome, data=data)
-
-
-def _together(first: RunOutcome, then: RunOutcome) -> RunOutcome:
-    """The second process's outcome with what both used; of what nobody told, the other's part is known at least."""
-    session = "" if then.session_gone else then.session or first.session
-    same = session == first.session
-    tokens = Tokens(
-        _sum(first.tokens.input, then.tokens.input),
-        _sum(first.tokens.output, then.tokens.output),
-        _sum(first.tokens.cached, then.tokens.cached),
-    )
-    return replace(
-        then,
-        session=session,
-        tokens=then.tokens if same and then.session_tokens is not None else tokens,
-        session_tokens=then.session_tokens or (first.session_tokens if same else None),
-        cost_usd=_sum(first.cost_usd, then.cost_usd),
-        turns=_sum(first.turns, then.turns),
-    )
-
-
-def _sum(one: Any, other: Any) -> Any:
-    return other if one is None else one if other is None else one + other
 
 
 def _read(file: Path) -> str:

@@ -8,7 +8,7 @@
 ``shown``        the same, made readable: what is shown in the pane
 ``errors``       its standard error
 ``outcome``      how it ended (JSON): written whole, or not there
-``again``        how the next attempt of the same job goes on (JSON)
+``again``        how the next attempt of the same job goes on, and what those before it have used (JSON)
 ===============  =====================================================================================================
 
 Two locks: whoever waits for the run holds ``attended``, so that two workers never do; the shim holds ``running``, so
@@ -22,8 +22,11 @@ import json
 import os
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
+
+from paneview.agents.model import RunOutcome
 
 REQUEST, PROMPT, SHIM, OUTCOME, AGAIN = (
     "request.json",
@@ -94,6 +97,20 @@ def read_json(file: Path) -> dict[str, Any] | None:
     except (OSError, ValueError):
         return None
     return found if isinstance(found, dict) else None
+
+
+def earlier(folder: Path) -> RunOutcome | None:
+    """What attempts of the same job have used that nobody was told of; None: there were none."""
+    try:
+        return RunOutcome.from_json((read_json(folder / AGAIN) or {})["used"])
+    except (ValueError, TypeError, KeyError):
+        return None
+
+
+def with_earlier(folder: Path, outcome: RunOutcome) -> RunOutcome:
+    """An outcome with all that its job has used."""
+    before = earlier(folder)
+    return outcome if before is None else replace(outcome.after(before), earlier=before.earlier)
 
 
 def append(file: Path) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from enum import StrEnum
 from pathlib import Path
 from typing import Any, Literal
@@ -112,11 +112,36 @@ class RunOutcome:
     """What its session has used, with all earlier runs in it, where the program tells no more than that."""
     session_gone: bool = False
     """The session that it was to go on with is not there any more: only a new one can do the work."""
+    earlier: float = 0.0
+    """Seconds that earlier attempts of the same job took, whose usage is in this one's."""
 
     @property
     def ok(self) -> bool:
         """Whether the phase was done."""
         return self.status is RunStatus.OK
+
+    def after(self, first: RunOutcome) -> RunOutcome:
+        """This with what a process before it has used; of what nobody told, the other's part is known at least."""
+        session = "" if self.session_gone else self.session or first.session
+        same = session == first.session
+        tokens = Tokens(
+            _sum(first.tokens.input, self.tokens.input),
+            _sum(first.tokens.output, self.tokens.output),
+            _sum(first.tokens.cached, self.tokens.cached),
+        )
+        return replace(
+            self,
+            session=session,
+            tokens=self.tokens if same and self.session_tokens is not None else tokens,
+            session_tokens=self.session_tokens or (first.session_tokens if same else None),
+            cost_usd=_sum(first.cost_usd, self.cost_usd),
+            turns=_sum(first.turns, self.turns),
+        )
+
+    def used(self) -> RunOutcome:
+        """What the next attempt of the same job needs of it: its usage, and the time that it took."""
+        took = self.earlier + max(0.0, self.ended - self.started)
+        return replace(self, text="", data=None, denials=(), files=(), earlier=took)
 
     def to_json(self) -> dict[str, Json]:
         """A dict for `json`; `from_json` reads it."""
@@ -134,6 +159,10 @@ class RunOutcome:
         known["denials"] = tuple(Denial(**denial) for denial in given.get("denials") or ())
         known["files"] = tuple(given.get("files") or ())
         return cls(**known)
+
+
+def _sum(one: Any, other: Any) -> Any:
+    return other if one is None else one if other is None else one + other
 
 
 _NAMES = frozenset(item.name for item in fields(RunOutcome))

@@ -72,12 +72,8 @@ class Parser:
         """Read an event; what to show of it."""
         return [Shown("raw", json.dumps(event))]
 
-    def log(self, text: str, earlier: str = "") -> None:
-        """Read the file that the program wrote beside its output, if its preset names one.
-
-        ``earlier``: what it wrote in a run of the same job that nobody was told of: that was used, but says nothing of
-        how this one ended.
-        """
+    def log(self, text: str) -> None:
+        """Read what the program wrote beside its output, if its preset names a file for that."""
 
     def end(self, code: int | None, errors: str) -> RunOutcome:
         """How it ended, now that its process has: its exit code and the end of its standard error."""

@@ -270,12 +270,12 @@ class Phases:
             case RunStatus.RATE_LIMITED:
                 made = pause(self._broker(), runner.name, outcome, job=command.id, host=self._me.host)
                 # What has done something goes on from there; what has not begins anew.
-                start_over(request.folder, outcome.session if (outcome.turns or 0) > 1 else "")
+                start_over(request.folder, outcome, outcome.session if (outcome.turns or 0) > 1 else "")
                 self._put_away(command, runner.name, f"rate limited: {outcome.error}", made.wait(time.time()))
             case RunStatus.AUTH:
                 pause(self._broker(), runner.name, outcome, job=command.id, host=self._me.host)
             case RunStatus.CANCELLED if command.reason == "stopping":
-                start_over(request.folder, outcome.session)
+                start_over(request.folder, outcome, outcome.session)
                 raise Failure("the worker ends")
             case RunStatus.CANCELLED if command.reason == "cancel":
                 return Outcome("cancelled", output=outcome.to_json(), error="cancelled")

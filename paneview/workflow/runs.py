@@ -174,7 +174,7 @@ def _spent(outcome: RunOutcome) -> Spent:
         priced=int(cost is not None),
         unpriced=int(cost is None),
         turns=outcome.turns or 0,
-        seconds=max(0.0, outcome.ended - outcome.started),
+        seconds=outcome.earlier + max(0.0, outcome.ended - outcome.started),
     )
 
 

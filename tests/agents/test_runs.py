@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from paneview.agents.attending import Attendance
+from paneview.agents.attending import Attendance, start_over
 from paneview.agents.model import RunOutcome, RunRequest, RunStatus, Tokens
 from paneview.config.roles import Runner
 from tests.harness import Sandbox, alive
@@ -138,6 +138,29 @@ def test_what_an_ended_attempt_has_sent_makes_the_next_one_no_success(sandbox: S
         "litellm.APIError: the connection was cut",
     )
     assert (outcome.tokens.input, outcome.tokens.output, outcome.cost_usd) == (7, 3, 0.5)
+
+
+LIMITED = """
+import json, os
+left = int(os.path.exists("limited"))
+open("limited", "w").close()
+told = {"type": "result", "session_id": "s1", "num_turns": 3, "total_cost_usd": 2.5 - 2 * left}
+told |= {"usage": {"input_tokens": 7, "output_tokens": 3}, "result": "rate limit" if not left else "done"}
+print(json.dumps(told | {"subtype": "success", "is_error": not left}))
+"""
+
+
+def test_what_a_run_has_used_before_its_limit_counts(sandbox: Sandbox) -> None:
+    run = Run(sandbox, sys.executable, "-c", LIMITED, preset="claude", parser="claude")
+    run.request = replace(run.request, budget_usd=3.0)
+    first = run.again().run(str)
+    assert (first.status, first.cost_usd) == (RunStatus.RATE_LIMITED, 2.5)
+    start_over(run.request.folder, first, first.session)
+    outcome = run.again().run(str)
+    assert (outcome.status, outcome.text, outcome.cost_usd, outcome.turns) == (RunStatus.OK, "done", 3.0, 6)
+    assert outcome.tokens == Tokens(14, 6)
+    assert outcome.earlier == first.ended - first.started
+    assert json.loads((run.request.folder / "request.json").read_text())["budget_usd"] == 0.5
 
 
 def _limited(run: Run) -> RunOutcome:

@@ -184,6 +184,7 @@ def test_a_rate_limit_pauses_the_runner_for_all_until_its_reset(stage: Stage) ->
     )  # the slot is free for others
     for one, text in ((job, "after the limit"), (other, "waited")):
         assert stage.outcome(one).text == text
+    assert stage.outcome(job).cost_usd == 2 * (stage.outcome(other).cost_usd or 0)
     done = stage.broker.need(job)
     assert (done.attempts, done.errors) == (1, ())
     assert done.ended_at is not None

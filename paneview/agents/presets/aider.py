@@ -59,17 +59,17 @@ class Reader(Parser):
         self._lines = [*self._lines[-KEPT:], line]
         return [Shown("text", line)] if line.strip() else []
 
-    def log(self, text: str, earlier: str = "") -> None:
+    def log(self, text: str) -> None:
         """Read what it noted about the messages it sent."""
         sent = _sent(text)
         self._sent = len(sent)
-        if all_sent := [*_sent(earlier), *sent]:
-            self.turns = len(all_sent)
+        if sent:
+            self.turns = len(sent)
             self.tokens = Tokens(
-                sum(count_of(one, "prompt_tokens") or 0 for one in all_sent),
-                sum(count_of(one, "completion_tokens") or 0 for one in all_sent),
+                sum(count_of(one, "prompt_tokens") or 0 for one in sent),
+                sum(count_of(one, "completion_tokens") or 0 for one in sent),
             )
-            self.cost = priced(sum(number_of(one, "cost") or 0.0 for one in all_sent), self.tokens)
+            self.cost = priced(sum(number_of(one, "cost") or 0.0 for one in sent), self.tokens)
 
     def judge(self, code: int | None, errors: str) -> tuple[RunStatus, str]:
         """It has no end of its own: a message was sent and answered, and its process is content."""
