@@ -8,11 +8,13 @@ patterns, all / any / one / not); other keywords say nothing.
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Callable, Iterator, Mapping
 from functools import lru_cache
 from typing import Any
 
+from paneview.config.nesting import is_too_deep
 from paneview.patterns import Pattern, PatternError
 
 Schema = Mapping[str, Any]
@@ -36,13 +38,13 @@ def find_json(text: str) -> Any:
             return _load(candidate)
         except ValueError:
             continue
-    decoder = json.JSONDecoder(parse_constant=_refuse)
     found: Any = None
     at, there = 0, False
     while (start := _next(text, at)) >= 0:
         try:
-            found, at = decoder.raw_decode(text, start)
-            there = True
+            value, at = _DECODER.raw_decode(text, start)
+            if not is_too_deep({"": value}):
+                found, there = value, True
         except (ValueError, RecursionError):
             at = start + 1
     if not there:
@@ -52,13 +54,21 @@ def find_json(text: str) -> Any:
 
 def _load(text: str) -> Any:
     try:
-        return json.loads(text, parse_constant=_refuse)
+        found = _DECODER.decode(text)
     except RecursionError:
         raise ValueError("too deep") from None
+    if is_too_deep({"": found}):  # for whoever is given it
+        raise ValueError("too deep")
+    return found
 
 
-def _refuse(constant: str) -> None:
-    raise ValueError(f"{constant} is no JSON")
+def _finite(text: str) -> float:
+    if not math.isfinite(number := float(text)):
+        raise ValueError(f"{text} is no JSON")
+    return number
+
+
+_DECODER = json.JSONDecoder(parse_constant=_finite, parse_float=_finite)
 
 
 def _next(text: str, at: int) -> int:

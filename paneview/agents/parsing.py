@@ -8,6 +8,7 @@ more about a run that has none.
 from __future__ import annotations
 
 import json
+import math
 import re
 import time
 from collections.abc import Mapping
@@ -17,6 +18,7 @@ from typing import Any, Literal
 
 from paneview.agents.failures import classify, reset_time
 from paneview.agents.model import Denial, RunOutcome, RunStatus, Tokens
+from paneview.config.nesting import DEEPEST, is_too_deep
 
 Event = Mapping[str, Any]
 Kind = Literal["text", "tool", "result", "retry", "warning", "raw"]
@@ -140,14 +142,25 @@ def last_words(text: str) -> str:
 
 
 def json_object(line: str) -> dict[str, Any] | None:
-    """The object that a line is; None: it is none."""
+    """The object that a line is; None: it is none, or one that lies too deep in itself for whoever is given it."""
     if not line.lstrip().startswith("{"):
         return None
     try:
-        found = json.loads(line)
+        found = _DECODER.decode(line)
     except (ValueError, RecursionError):
         return None
-    return found if isinstance(found, dict) else None
+    if not isinstance(found, dict) or (line.count("{") + line.count("[") > DEEPEST and is_too_deep(found)):
+        return None
+    return found
+
+
+def _finite(text: str) -> float | None:
+    number = float(text)
+    return number if math.isfinite(number) else None
+
+
+# What is no JSON, though Python reads it (NaN, 1e999), is null, as JavaScript writes it: no queue takes it.
+_DECODER = json.JSONDecoder(parse_constant=_finite, parse_float=_finite)
 
 
 def text_of(event: Event, key: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from typing import Any
 
 import pytest
@@ -127,6 +128,20 @@ class TestClaude:
         outcome, _ = read(claude, INIT, result(**more), code=1)
         assert outcome.status is status
         assert words in outcome.error
+
+    def test_numbers_that_are_none_spoil_nothing_else(self) -> None:
+        given = result(structured_output={"a": math.nan, "b": math.inf, "c": 1.5}, total_cost_usd=math.nan)
+        outcome, _ = read(claude, INIT, json.dumps(given).replace("Infinity", "1e999"))
+        assert (outcome.status, outcome.data) == (RunStatus.OK, {"a": None, "b": None, "c": 1.5})
+        assert (outcome.cost_usd, outcome.turns) == (None, 2)
+
+    def test_what_lies_too_deep_in_itself_is_no_event(self) -> None:
+        deep = json.dumps(result(structured_output=0)).replace(
+            'output": 0', f'output": {"[" * 600}{"]" * 600}'
+        )
+        outcome, shown = read(claude, INIT, deep)
+        assert (outcome.status, outcome.data) == (RunStatus.NO_RESULT, None)
+        assert shown == [f"raw: {deep}"]
 
     def test_a_limit_whose_reset_is_told(self) -> None:
         info = {"status": "rejected", "resetsAt": 1_900_000_000, "rateLimitType": "five_hour"}
