@@ -41,7 +41,7 @@ def ask(call: Call) -> int:
         "text": text,
         "workflow": call.text("workflow") or "default",
         "cwd": os.path.abspath(call.text("working-dir") or os.getcwd()),
-        "budget_usd": _number(call, "budget"),
+        "budget_usd": dollars(call),
         "by": _me(),
     }
     limit = _seconds(call)
@@ -75,8 +75,9 @@ def _connected(here: place.Place) -> Connection:
         return here.connect()
 
 
-def _number(call: Call, key: str) -> float | None:
-    text = call.text(key)
+def dollars(call: Call) -> float | None:
+    """The budget that is given; None: none is. Raises UsageError for what is no amount above 0."""
+    text = call.text("budget")
     if text is None:
         return None
     try:
@@ -84,7 +85,7 @@ def _number(call: Call, key: str) -> float | None:
     except ValueError:
         value = 0.0
     if not 0 < value < 1e9:
-        raise UsageError(f"--{key} needs a number above 0, not {text!r}")
+        raise UsageError(f"--budget needs a number above 0, not {text!r}")
     return value
 
 

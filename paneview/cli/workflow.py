@@ -11,7 +11,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from paneview.cli import place
-from paneview.cli.ask import GLYPHS, Watch, money, phase_line, print_result
+from paneview.cli.ask import GLYPHS, Watch, dollars, money, phase_line, print_result
 from paneview.cli.errors import FAILED, CliError, UsageError
 from paneview.cli.output import Cell, Column, clean, colourful, paint, print_json, table, terminal_width
 from paneview.cli.times import stamp
@@ -107,12 +107,7 @@ def reject(call: Call, words: list[str]) -> int:
 
 def resume(call: Call, words: list[str]) -> int:
     """It may go on, perhaps with more money."""
-    budget = call.text("budget")
-    try:
-        usd = None if budget is None else float(budget)
-    except ValueError:
-        raise UsageError(f"--budget needs a number, not {budget!r}") from None
-    return _act(call, "workflow_resume", {"id": _one(words, "resume"), "budget_usd": usd})
+    return _act(call, "workflow_resume", {"id": _one(words, "resume"), "budget_usd": dollars(call)})
 
 
 def diff(call: Call, words: list[str]) -> int:

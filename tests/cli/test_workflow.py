@@ -133,7 +133,9 @@ def test_what_cannot_be(live: Path) -> None:
     assert "two" in ask(live, "ask", "x", "--workflow", "none", "--no-wait", status=1)["error"]
     assert ask(live, "workflow", "status", "none-1", status=1)["code"] in ("not_found", "queue")
     assert "no command" in ask(live, "workflow", "nonsense", status=2)["error"]
-    assert "above 0" in ask(live, "ask", "x", "--budget", "-1", status=2)["error"]
+    for amount in ("-1", "nan", "inf", "1e999"):
+        for words in (("ask", "x"), ("workflow", "resume", "none-1")):
+            assert "above 0" in ask(live, *words, "--budget", amount, status=2)["error"]
 
 
 def test_eject_writes_files_that_can_be_changed(live: Path) -> None:
