@@ -75,6 +75,16 @@ def top(folder: str | Path) -> Path | None:
     return Path(output.strip()) if code == 0 and output.strip() else None
 
 
+def need_top(folder: str | Path) -> Path:
+    """The work tree that the folder is in. Raises `GitError` with why there is none, which may be another's folder."""
+    code, output, errors = run_code(folder, "rev-parse", "--show-toplevel")
+    if code == 0 and output.strip():
+        return Path(output.strip())
+    if "not a git repository" in errors:
+        raise GitError(f"{folder} is in no git repository: isolation needs one")
+    raise GitError(_complaint(errors) or f"git finds no work tree for {folder}")
+
+
 def snapshot(root: str | Path, leave_out: tuple[str, ...] = ()) -> str:
     """The tree of everything in a work tree that git does not ignore. Raises `GitError`."""
     with tempfile.TemporaryDirectory(prefix="paneview-index-") as place:

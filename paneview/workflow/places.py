@@ -75,12 +75,10 @@ class Places:
         self, flow: Workflow, shell: Shell, taken: Iterable[int], wanted: Callable[[], bool]
     ) -> dict[str, Any]:
         _check(wanted)
-        root = git.top(flow.cwd)
-        if root is None:
-            raise GitError(f"{flow.cwd} is in no git repository: isolation needs one")
+        root = git.need_top(flow.cwd)
         path, branch = self._path(flow), _branch(flow)
         fresh = not self._ready(flow).exists() or not path.exists()
-        head = git.run(root, "rev-parse", "--verify", "HEAD").strip()
+        head = _head(root)
         base = str(flow.place.get("base") or head) if _is_told(flow) else head
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         if fresh:
@@ -93,6 +91,8 @@ class Places:
         if fresh:
             try:
                 _copy(root, path, flow.plan.copy)
+                if not inner.is_dir():
+                    raise GitError(f"{flow.cwd} is not in the last commit, which its worktree begins at")
                 _check(wanted)
                 self._set_up(flow, shell, place)
             except (GitError, OSError):
@@ -231,6 +231,14 @@ class Places:
 def _check(wanted: Callable[[], bool]) -> None:
     if not wanted():
         raise GitError("it is not wanted any more")
+
+
+def _head(root: Path) -> str:
+    """The commit that the user is at. Raises `GitError`."""
+    code, output, _ = git.run_code(root, "rev-parse", "--verify", "-q", "HEAD^{commit}")
+    if code:
+        raise GitError(f"{root} has no commit yet, and a worktree begins at one: commit something first")
+    return output.strip()
 
 
 def _branch(flow: Workflow) -> str:

@@ -308,9 +308,24 @@ def test_two_that_change_the_same_place_are_told(play: Stage) -> None:
     assert found == [{"workflow": first, "branch": f"paneview/{first}", "files": ["shared.txt"]}]
 
 
-def test_without_a_repository_it_says_so(tmp_path: Path) -> None:
+def test_where_no_worktree_can_be_made_it_says_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with stage(tmp_path, TREE) as play:
         one = play.orchestrate()
-        flow = play.until(one, play.ask(one))
-        assert "is in no git repository" in flow.reason
-        assert flow.status == "failed"
+
+        def why(folder: Path = play.root) -> str:
+            flow = play.until(one, play.ask(one, cwd=folder))
+            assert flow.status == "failed"
+            return flow.reason
+
+        assert "is in no git repository" in why()
+        git(play.root, "init", "-q")
+        assert "has no commit yet" in why()
+        (play.root / ".env").write_text("A=1\n")
+        repository(play.root)
+        (play.root / "new").mkdir()
+        assert "/new is not in the last commit" in why(play.root / "new")
+        assert not list((play.state / "worktrees").iterdir())
+        (play.root / ".git/config").write_text("[core\n")
+        assert "bad config line 1" in why()
+        monkeypatch.setenv("PATH", str(tmp_path))
+        assert "No such file or directory: 'git'" in why()
