@@ -88,17 +88,17 @@ class TaskLines:
     # One step
 
     def _step(self, read: Callable[[int], T]) -> T:
-        """Read while database and spool agree. `read` is given the oldest line."""
+        """Read while database and spool agree. `read` is given the oldest line. Raises StoreError."""
         for _ in range(TRIES):
             try:
                 result, stand = self._read(read)
                 if not stand.runs or self._overlay.reached(self._stand()[1]):
-                    break
+                    return result
             except Moved:
                 self._overlay.close()
             except sqlite3.Error as error:
                 raise StoreError(f"cannot read logs: {error}") from error
-        return result
+        raise StoreError(f"cannot read logs: {TRIES} times they had moved on meanwhile; ask again")
 
     def _read(self, read: Callable[[int], T]) -> tuple[T, Stand]:
         self._db.execute("BEGIN")

@@ -12,6 +12,7 @@ import pytest
 from paneview.store.database import StoreError
 from paneview.store.engine import IngestEngine
 from paneview.store.ingest import LogIngest
+from paneview.store.overlay import Overlay
 from paneview.store.reader import LogReader
 from paneview.store.spool import path_of
 from tests.harness import wait_until
@@ -175,6 +176,20 @@ def test_reading_beside_a_working_ingest_never_sees_a_gap(logs_db: Path, spool: 
         stop.set()
         writer.join()
         ingest.stop()
+
+
+@pytest.mark.parametrize(("what", "answer"), [("body", None), ("reached", False)])
+def test_a_log_that_moves_on_at_every_look_is_told_and_not_read_wrongly(
+    logs_db: Path, spool: Path, reader: LogReader, monkeypatch: pytest.MonkeyPatch, what: str, answer: object
+) -> None:
+    stored_by_one_life(logs_db, spool)
+    with Pipe(spool, 1) as pipe:
+        pipe.write(b"line\n")
+        with monkeypatch.context() as moving:
+            moving.setattr(Overlay, what, lambda _self, _of: answer)
+            with pytest.raises(StoreError, match="ask again"):
+                reader.lines("web", 0, 1)
+        assert [line.raw for line in reader.lines("web", 0, 1)] == [b"line"]
 
 
 def test_a_database_moved_aside_is_left_for_its_successor(filled: Filled) -> None:
