@@ -82,11 +82,13 @@ class StateStore:
             return await self._load()
 
     def put(self, change: Change) -> asyncio.Future[None]:
-        """Queue a change; the future is done when it is durable. Order is kept; need not be awaited."""
+        """Queue a change; the future is done when it is durable. Order is kept; need not be awaited.
+
+        Changes that are written together have one future: who may be cancelled while waiting is to shield it.
+        """
         if self._closing:
             raise StoreError("the state store is closed")
-        done = asyncio.get_running_loop().create_future()
-        self._queue.add(change, done)
+        done = self._queue.add(change)
         if self._flusher is None or self._flusher.done():
             self._flusher = asyncio.create_task(self._flush(), name="state store")
         return done

@@ -45,14 +45,16 @@ class Batch(Struct):
     dropped: int = 0
     """How many events were too many to wait."""
 
-    def add(self, change: Change, done: asyncio.Future[None]) -> None:
-        """Have a change written with this transaction; ``done`` is what its maker waits for."""
+    def add(self, change: Change) -> asyncio.Future[None]:
+        """Have a change written with this transaction; what its maker may wait for, as all others' do."""
         for name, data in change.tasks.items():
             self.tasks.pop(name, None)
             self.tasks[name] = data
         self.runs.update((run.id, schema.run_values(run)) for run in change.runs)
         self.events.extend(map(schema.event_values, change.events))
-        self.waiting.append(done)
+        if not self.waiting:
+            self.waiting.append(asyncio.get_running_loop().create_future())
+        return self.waiting[0]
 
     def join(self, later: Batch) -> None:
         """Take in what has gathered since."""

@@ -162,7 +162,7 @@ class QueueDesk:
         found = (await self.call(lambda broker: broker.jobs(wanted)))[offset:]
         jobs = [job_brief(job) for job in found[:limit]]
         reply = {"jobs": jobs, "count": len(jobs), "more": len(found) > limit}
-        if before == self.changes:
+        if self.watched and before == self.changes:
             self._pages[question] = (before, reply)
         return reply
 

@@ -198,7 +198,7 @@ class _Thread(threading.Thread):
         self._problem: str | None = None
         self._broker: Broker | None = None
         self._me = f"supervisor-{uuid.uuid4().hex[:12]}"
-        self._hung: set[str] = set()
+        self._hung: set[str] = set()  # the silent ones that were told
         self._next_round = 0.0  # monotonic
 
     def tell(self, action: Action) -> None:
@@ -283,14 +283,14 @@ class _Thread(threading.Thread):
                 raise
 
     def _look_for_silent(self, broker: Broker) -> None:
-        silent = [
-            view
+        silent = {
+            view.worker.id: view
             for view in _workers_here(broker, self.settings.here)
-            if not view.alive and view.beat_age >= view.worker.ttl and view.worker.id not in self._hung
-        ]
-        self._hung |= {view.worker.id for view in silent}
-        if silent:
-            self._call(self._keeper.hung, silent)
+            if not view.alive and view.beat_age >= view.worker.ttl
+        }
+        if new := [view for worker, view in silent.items() if worker not in self._hung]:
+            self._call(self._keeper.hung, new)
+        self._hung = set(silent)
 
     def _say(self, problem: str | None) -> None:
         if (problem is None) != (self._problem is None):

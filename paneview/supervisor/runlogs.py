@@ -38,7 +38,7 @@ class RunLogs:
         self._journal = journal
         self._places = places
         self._attached: dict[int, str] = {}
-        self._known: set[int] = set()  # every run that was attached in this life
+        self._early: set[int] | None = set()  # the runs that were attached before `recover`, which comes once
         self._endings: set[asyncio.Task[None]] = set()
         self._drained: list[int] = []  # runs whose writers are about to be ended
 
@@ -60,9 +60,10 @@ class RunLogs:
 
     def recover(self, runs: Mapping[int, str], panes: Iterable[PaneInfo]) -> None:
         """Take in what the spool still holds of runs that ended while nobody read it (run → task)."""
-        self._ingest.recover({run: task for run, task in runs.items() if run not in self._known})
+        early, self._early = self._early or set(), None
+        self._ingest.recover({run: task for run, task in runs.items() if run not in early})
         for pane in panes:
-            if pane.dead and pane.run not in self._known:
+            if pane.dead and pane.run not in early:
                 self._end_writer_later(pane.run)
 
     def announce(self, run: int, task: Task) -> None:
@@ -77,7 +78,7 @@ class RunLogs:
 
     def attach_stray(self, run: int, task: str) -> None:
         """What this run prints until it is ended belongs to a task that the project no longer has."""
-        self._known.add(run)
+        self._note_early(run)
         self._ingest.attach(run, task)
 
     def finish(self, run: int) -> None:
@@ -128,7 +129,11 @@ class RunLogs:
 
     def _know(self, run: int, task: Task) -> None:
         self._attached[run] = task.name
-        self._known.add(run)
+        self._note_early(run)
+
+    def _note_early(self, run: int) -> None:
+        if self._early is not None:
+            self._early.add(run)
 
     def _end_writer_later(self, run: int) -> None:
         ending = asyncio.get_running_loop().create_task(self._end_writer(run))

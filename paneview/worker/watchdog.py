@@ -194,6 +194,7 @@ class Watchdog:
             return
         self._respawns[name] = [*self._respawns[name][-self._settings.respawn_limit :], now]
         self._respawn(broker, path, record)
+        self._buried.discard(record.id)  # its note is gone: nobody asks again
 
     def _bury(self, broker: Broker, record: Record) -> None:
         jobs = broker.release_owner(record.id, "its process died")

@@ -6,14 +6,18 @@ import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from paneview.broker import Broker, Claim, NewJob, Outcome, Target, open_broker
 from paneview.config import paths
+from paneview.config.load import load_project
 from paneview.control.blocking import Connection
 from paneview.control.errors import ControlError
+from paneview.supervisor.desk import QueueDesk
 from tests.harness import wait_until
 from tests.supervisor.project import Project
 
@@ -126,6 +130,21 @@ def test_who_listens_hears_of_every_change_whoever_made_it(served: Project) -> N
         wait_for(lambda queue: queue["waiting"] == 0)
         assert served.call("jobs")["jobs"][0]["state"] == "cancelled"
         other(lambda queue: queue["lanes"] == [])
+
+
+async def test_pages_are_kept_only_while_somebody_hears_of_every_change(tmp_path: Path) -> None:
+    (tmp_path / "paneview.toml").write_text(QUEUE)
+    supervisor = SimpleNamespace(project=load_project(tmp_path / "paneview.toml", {}))
+    desk = QueueDesk(supervisor, None, tmp_path, lambda: None)  # type: ignore[arg-type]
+    for watched in (False, True):
+        desk.watched = watched
+        for limit in (1, 2):
+            args = {"states": None, "target": None, "kind": None, "limit": limit, "offset": 0}
+            assert (await desk.jobs(args, None))["count"] == 0  # type: ignore[arg-type]
+        assert len(desk._pages) == (2 if watched else 0)
+    desk.changed()
+    assert not desk._pages
+    await desk.close()
 
 
 def test_a_project_without_a_queue_gets_one_with_its_first_job(project: Make) -> None:

@@ -108,3 +108,22 @@ async def test_only_the_hung_worker_s_very_process_is_killed(
         keeper.hung([WorkerView(worker, 0.0, 99.0, alive=False, jobs=(), quarantined=False)])
     assert told == [sleeper.pid]
     await eventually(lambda: sleeper.poll() == -signal.SIGKILL)
+
+
+async def test_a_worker_that_hangs_again_is_told_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(queue, "LOOK", 0.05)
+    (tmp_path / "paneview.toml").write_text('[queue]\nhost = "pi"\n')
+    heard: list[str] = []
+    keeper = QueueKeeper(SimpleNamespace(units={}, going_down=False), None, tmp_path)  # type: ignore[arg-type]
+    monkeypatch.setattr(keeper, "hung", lambda views: heard.extend(view.worker.id for view in views))
+    keeper.follow(load_project(tmp_path / "paneview.toml", {}))
+    assert keeper._thread is not None
+    with open_broker("sqlite:", project_dir=tmp_path) as broker:
+        for times in (1, 2):
+            broker.workers.register(Worker("w1", "cook", "pi", ttl=0.1))
+            await eventually(lambda times=times: heard == ["w1"] * times)
+            broker.workers.register(Worker("w1", "cook", "pi", ttl=60.0))
+            await eventually(lambda: not keeper._thread._hung)
+    await keeper.close()
