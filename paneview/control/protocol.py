@@ -187,6 +187,7 @@ WORKFLOWS = {  # `paneview.supervisor.workflows` tells what they answer
         budget_usd=Arg("number"),
         timeout=Arg("number"),
         by=Arg("text"),
+        key=Arg("text", ""),
     ),
     "workflow_approve": _change(id=_TEXT, phase=Arg("text")),
     "workflow_reject": _change(id=_TEXT, phase=Arg("text"), why=Arg("text", "")),

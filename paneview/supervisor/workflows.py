@@ -157,7 +157,9 @@ class WorkflowDesk:
         thread = self._thread or self._begin()
         try:
             flow, missing = await asyncio.to_thread(
-                lambda: _ask(thread.engine(), args["text"], plan, cwd, args["by"] or client.actor)
+                lambda: _ask(
+                    thread.engine(), args["text"], plan, cwd, args["by"] or client.actor, args["key"]
+                )
             )
         except NotADirectoryError:
             raise ControlError(f"{cwd} is no folder", "bad_request") from None
@@ -273,8 +275,8 @@ class WorkflowDesk:
         return {"workflow": views.summary(after)}
 
 
-def _ask(engine: Engine, text: str, plan: Any, cwd: str, by: str) -> tuple[Workflow, list[str]]:
-    flow = engine.ask(text, plan, cwd, by)
+def _ask(engine: Engine, text: str, plan: Any, cwd: str, by: str, key: str) -> tuple[Workflow, list[str]]:
+    flow = engine.ask(text, plan, cwd, by, key)
     alive = {role for view in engine.broker.workers.all(alive_only=True) for role in view.worker.roles}
     return flow, sorted({phase.role for phase in plan.phases} - alive)
 

@@ -99,7 +99,7 @@ class PaneviewApp(App[int], inherit_bindings=False):
             driver_class=None if "TEXTUAL_DRIVER" in os.environ else terminal.Terminal,
             ansi_color=True if "NO_COLOR" in os.environ else None,
         )
-        self.picture = Picture(clock)
+        self.picture = Picture(clock, self._handle_exception)
         self.link = Link(self.picture, make)
         self.doing = Doing(self._doing_changed)
         self.logs = Logs(self.picture, self.link.call)
@@ -327,7 +327,10 @@ class PaneviewApp(App[int], inherit_bindings=False):
                 self.failure = error
                 self.exit(1)
                 return
-        await self.link.run()
+        try:
+            await self.link.run()
+        except Exception as error:  # noqa: BLE001 - handed on: without it the screen would stand still without a word
+            self._handle_exception(error)
 
     def _changed(self, change: Change) -> None:
         self.logs.update(change)

@@ -82,16 +82,22 @@ def _plain(line: LineView) -> str:
 async def _save(app: PaneviewApp, feed: LogFeed, numbers: Sequence[int]) -> Path:
     stem = re.sub(r"[^\w.-]", "_", feed.task)
     path = here(f"{stem}-{time.strftime('%Y%m%d-%H%M%S')}.log")
-    with (
-        app.doing.under_way(f"saving {stem}") as far,
-        path.open("x", encoding="utf-8", errors="replace") as file,
-    ):
-        written = 0
-        async for line in _lines(feed, numbers):
-            file.write(f"{_plain(line)}\n")
-            written += 1
-            if written % STEP == 0:
-                far(f"{100 * written // len(numbers)} %")
+    part = path.with_name(f"{path.name}.part")  # a file under its own name is whole
+    try:
+        with (
+            app.doing.under_way(f"saving {stem}") as far,
+            part.open("x", encoding="utf-8", errors="replace") as file,
+        ):
+            written = 0
+            async for line in _lines(feed, numbers):
+                file.write(f"{_plain(line)}\n")
+                written += 1
+                if written % STEP == 0:
+                    far(f"{100 * written // len(numbers)} %")
+        part.rename(path)
+    except BaseException:
+        part.unlink(missing_ok=True)
+        raise
     return path
 
 

@@ -83,6 +83,7 @@ _PHRASES: dict[str, tuple[str, str, str]] = {
     "counter_reset": ("●", "dim", "healthy for a while, restarts count from 0 again"),
     "dependency_timeout": ("✗", "failed", "a dependency did not get ready in time"),
     "refused": ("✗", "failed", "told here"),
+    "version": ("▲", "attention", "two versions of paneview"),
     "hook_failed": ("✗", "failed", "hook failed"),
     "port_cleared": ("▲", "attention", "ended what was listening on its port"),
     "port_refused": ("✗", "failed", "its port belongs to somebody else"),

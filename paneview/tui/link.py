@@ -9,6 +9,7 @@ import asyncio
 from collections.abc import Callable
 from typing import Any, Protocol
 
+from paneview import __version__
 from paneview.control.errors import ControlError, NoSupervisor
 from paneview.control.model import EventView
 from paneview.tui.picture import KEPT_EVENTS, Picture
@@ -49,6 +50,7 @@ class Link:
         self._wanted = TOPICS
         self._holders: dict[str, set[object]] = {}
         self._heard: frozenset[str] = frozenset()
+        self._subscribing = asyncio.Lock()
 
     async def run(self) -> None:
         """Keep connected until cancelled."""
@@ -72,11 +74,19 @@ class Link:
     async def _connect(self) -> None:
         await self._control.reconnect()
         await self._subscribe()
-        self.hello = await self._control.call("hello")
+        self._met(await self._control.call("hello"))
         # One more than is kept: so it is known whether there are earlier ones.
         reply = await self._control.call("events", limit=KEPT_EVENTS + 1)
         self.picture.add_events([EventView.from_json(raw) for raw in reply.get("events", ())])
         await self.fetch_flows()
+
+    def _met(self, hello: dict[str, Any]) -> None:
+        version = hello.get("version")
+        if version not in (__version__, self.hello.get("version")):
+            self.picture.note(
+                "version", f"the supervisor is paneview {version}, this screen is {__version__}"
+            )
+        self.hello = hello
 
     async def fetch_flows(self) -> None:
         """Ask for the workflows there are; what changes later is pushed."""
@@ -101,10 +111,11 @@ class Link:
 
     async def _subscribe(self) -> None:
         """Hear of what is wanted; after a new connection the control does by itself what it did before."""
-        if self._heard != self._wanted:
-            wanted = self._wanted
-            await self._control.subscribe(*sorted(wanted))
-            self._heard = wanted
+        async with self._subscribing:  # another wish may come while we wait for the answer to this one
+            while self._heard != self._wanted:
+                wanted = self._wanted
+                await self._control.subscribe(*sorted(wanted))
+                self._heard = wanted
 
     def _lost(self, reason: str) -> None:
         if self.picture.link.phase == "connected":

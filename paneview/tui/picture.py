@@ -25,6 +25,10 @@ KEPT_SAMPLES = 120
 Listener = Callable[["Change"], None]
 
 
+def _raise(error: Exception) -> None:
+    raise error
+
+
 @dataclass
 class Change:
     """What is new since the last one: names of tasks, whether any came or went, new events, grown logs, workflows."""
@@ -48,10 +52,16 @@ class LinkState(NamedTuple):
 
 
 class Picture:
-    """Tasks in the file's order, the latest events, the end of each log, and the state of the connection."""
+    """Tasks in the file's order, the latest events, the end of each log, and the state of the connection.
 
-    def __init__(self, clock: Callable[[], float] = time.time) -> None:
+    ``failed`` is given what a listener raises: a defect, after which others still hear of the change.
+    """
+
+    def __init__(
+        self, clock: Callable[[], float] = time.time, failed: Callable[[Exception], None] = _raise
+    ) -> None:
         self.clock = clock
+        self._failed = failed
         self.tasks: dict[str, TaskView] = {}
         self.heads: dict[str, int] = {}
         self.events: deque[EventView] = deque(maxlen=KEPT_EVENTS)
@@ -187,6 +197,7 @@ class Picture:
         self._change.tasks.update(self.tasks)
         self.tasks = {task.name: task for task in status.tasks}
         self._change.tasks.update(self.tasks)
+        self.usage_of = {name: used for name, used in self.usage_of.items() if name in self.tasks}
         self.heads = {task.name: task.log_end for task in status.tasks}
         self._change.heads.update(self.tasks)
         self._change.order = True
@@ -231,4 +242,7 @@ class Picture:
         self._last_flush = asyncio.get_running_loop().time()
         change, self._change = self._change, Change()
         for listener in tuple(self._listeners):
-            listener(change)
+            try:
+                listener(change)
+            except Exception as error:  # noqa: BLE001 - handed on: the others hear of the change all the same
+                self._failed(error)

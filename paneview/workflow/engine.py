@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import os
 import re
@@ -13,7 +14,15 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 
-from paneview.broker import Broker, BrokerError, Event, Leadership, StaleLeaderError, UnknownJobError
+from paneview.broker import (
+    Broker,
+    BrokerError,
+    ConflictError,
+    Event,
+    Leadership,
+    StaleLeaderError,
+    UnknownJobError,
+)
 from paneview.rules.workflow import Plan, Workflow, begin, due, happenings, wake_at
 from paneview.workflow import runs
 from paneview.workflow.git import GitError
@@ -51,18 +60,26 @@ class Engine:
 
     # What people ask
 
-    def ask(self, task: str, plan: Plan, cwd: str, by: str) -> Workflow:
-        """A new workflow. Raises BrokerError, OSError for a folder that there is not."""
+    def ask(self, task: str, plan: Plan, cwd: str, by: str, key: str = "") -> Workflow:
+        """A new workflow; the one that was asked for with this ``key`` before, if there is one.
+
+        Raises BrokerError, OSError for a folder that there is not.
+        """
         folder = os.path.realpath(cwd)
         if not os.path.isdir(folder):
             raise NotADirectoryError(20, "is no folder", cwd)
-        name = f"{_NAME.sub('_', plan.name)[:24]}-{secrets.token_hex(4)}"
+        tail = hashlib.sha256(key.encode()).hexdigest()[:8] if key else secrets.token_hex(4)
+        name = f"{_NAME.sub('_', plan.name)[:24]}-{tail}"
         task = self.home.masker.text(task)
         flow = begin(name, plan, task, cwd=folder, home=self.home.name, by=by, now=time.time())
         if plan.isolation == "none":
             flow = replace(flow, place=self._start_tree(folder, plan))
         self.lead()
-        self.shelf.add(flow)
+        try:
+            self.shelf.add(flow)
+        except ConflictError:
+            if not key:
+                raise
         return self.tell(flow.id, happenings.Begun(), anew=True)
 
     def _start_tree(self, folder: str, plan: Plan) -> dict[str, str]:

@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable
 from typing import Any
 
+from paneview import __version__
 from paneview.control.errors import ControlError, NoSupervisor
 
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
@@ -58,6 +59,8 @@ class Supervisor:
         self.runs = runs or {}
         self.events = events or []
         self.asked: list[tuple[str, dict[str, Any]]] = []
+        self.keys: list[str] = []  # of what was asked with one, which says who asks again
+        self.topics: tuple[str, ...] = ()
         self.answers: dict[str, dict[str, Any] | ControlError] = {}
         self.up = True
         self.delay = 0.0  # s that an answer takes
@@ -108,8 +111,10 @@ class Supervisor:
 
     _subscribed = False
 
-    async def subscribe(self, *_topics: str) -> None:
+    async def subscribe(self, *topics: str) -> None:
         self._subscribed = True
+        await asyncio.sleep(self.delay)
+        self.topics = topics
         self._snapshot()
 
     async def close(self) -> None:
@@ -119,6 +124,8 @@ class Supervisor:
         args.pop("timeout", None)
         if not self.up:
             raise ControlError("the supervisor ended", "disconnected")
+        if (key := args.pop("key", None)) is not None:
+            self.keys.append(key)
         self.asked.append((do, args))
         await asyncio.sleep(self.delay)
         answer = self.answers.get(do)
@@ -143,7 +150,7 @@ class Supervisor:
         return {"results": [{"ok": True, "task": name, "action": "done"} for name in tasks or self.tasks]}
 
     def _hello(self, **_: Any) -> dict[str, Any]:
-        return {"version": "0", "session": "shop", "pid": 77}
+        return {"version": __version__, "session": "shop", "pid": 77}
 
     def _events(self, limit: int) -> dict[str, Any]:
         latest = self.events[-limit:]

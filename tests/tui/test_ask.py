@@ -173,6 +173,33 @@ async def test_a_refusal_stays_in_the_form(shop: Path) -> None:
         assert not history_file().exists()
 
 
+async def test_who_sends_again_for_want_of_an_answer_asks_for_the_same(shop: Path) -> None:
+    supervisor = team()
+    supervisor.answers["ask"] = ControlError("ask: no answer within 30 s", "timeout")
+    async with running(supervisor) as pilot:
+        await form(pilot, shop)
+        for number, typed in enumerate(("Go", "", "!"), 1):
+            await pilot.press(*typed, "enter")
+            await eventually(lambda number=number: len(supervisor.keys) == number)  # type: ignore[misc]
+            await shows(pilot, "✗ ask: no answer", where=NOTE)
+    first, again, other = supervisor.keys
+    assert first == again != other
+
+
+async def test_what_is_sent_is_told_of_also_where_the_form_was_closed(shop: Path) -> None:
+    supervisor = team()
+    async with running(supervisor) as pilot:
+        await form(pilot, shop)
+        supervisor.delay = 0.2
+        await pilot.press(*"Go", "enter", "escape")
+        assert isinstance(pilot.app.screen, FleetScreen)
+        await eventually(lambda: "default-0000000a has begun: 4 shows it" in toasts(pilot))
+        assert not pilot.app.asked.draft  # type: ignore[attr-defined]
+        supervisor.answers["ask"] = ControlError("/nowhere is no folder", "bad_request")
+        await pilot.press("a", *"On", "enter", "escape")
+        await eventually(lambda: "/nowhere is no folder" in toasts(pilot))
+
+
 async def test_what_is_typed_in_one_go_reaches_only_the_form(shop: Path) -> None:
     supervisor = team()
     async with running(supervisor) as pilot:

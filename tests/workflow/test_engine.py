@@ -97,6 +97,16 @@ def test_phases_follow_each_other_and_a_failed_check_resumes(play: Stage) -> Non
         assert sorted(job.id for job in jobs) == [f"{name}-{end}" for end in ("0-1", "1-1", "1-2", "2-1")]
 
 
+def test_who_asks_again_with_the_same_key_gets_the_same_workflow(play: Stage) -> None:
+    one = play.orchestrate()
+    engine = one.engine()
+    plan = engine.home.project.workflows["x"]
+    first = engine.ask("fix it", plan, str(play.root), "ann", "of a form")
+    assert engine.ask("fix it", plan, str(play.root), "ann", "of a form") == first
+    assert engine.ask("fix it", plan, str(play.root), "ann").id != first.id
+    assert len(engine.shelf.all()) == 2
+
+
 def test_tokens_that_a_session_tells_again_are_counted_once(tmp_path: Path) -> None:
     with stage(tmp_path, THREE) as play:
         used = iter((Tokens(100, 10, None), Tokens(150, 30, 5)))

@@ -20,6 +20,7 @@ from paneview.tui import askwords
 from paneview.tui.background import in_background, lending_the_terminal
 from paneview.tui.files import files_of
 from paneview.tui.keys import key, key_text
+from paneview.tui.once import Once
 from paneview.tui.screens.dispatch import Field
 from paneview.tui.text import clean, cut
 from paneview.tui.widgets.asktext import AskText
@@ -51,6 +52,7 @@ class AskForm(ModalScreen[str]):
         self._files: list[str] = []
         self._folder: Path | None = None
         self._sending = False
+        self._once = Once()
 
     @property
     def pv(self) -> PaneviewApp:
@@ -150,41 +152,49 @@ class AskForm(ModalScreen[str]):
             self._say(str(error), self._field("budget"))
             return
         self._sending = True
-        in_background(self, self._send, asked, budget)
+        # Of the app: it is sent, and told of, also where the form is closed meanwhile.
+        in_background(self.app, self._send, *self._request(asked, budget), self.text.text)
 
-    async def _send(self, asked: askwords.Asked, budget: float | None) -> None:
+    def _request(self, asked: askwords.Asked, budget: float | None) -> tuple[str, dict[str, Any]]:
+        if asked.target:
+            return "job_dispatch", {
+                "target": asked.target, "kind": "prompt", "payload": {"text": asked.text}
+            }  # fmt: skip
+        return "ask", {
+            "text": asked.text,
+            "workflow": self._field("workflow").value.strip() or "default",
+            "cwd": self._place() or None,
+            "budget_usd": budget,
+            "by": os.environ.get("USER") or os.environ.get("LOGNAME") or "user",
+        }
+
+    async def _send(self, do: str, args: dict[str, Any], text: str) -> None:
+        pv = self.pv
         try:
-            made = await (self._dispatch(asked) if asked.target else self._begin(asked.text, budget))
+            reply = await pv.link.call(do, key=self._once.key(do, args), **args)
         except ControlError as error:
-            self._say(error.message, None)
-            return
-        finally:
             self._sending = False
-        self.pv.asked.draft = ""
-        text = self.text.text.strip()
+            if self.is_attached:
+                self._say(error.message, None)
+            else:
+                pv.tell(error.message, failed=True)
+            return
+        made = self._sent_to_worker(reply) if do == "job_dispatch" else self._has_begun(reply)
+        if pv.asked.draft == text:
+            pv.asked.draft = ""
+        self._sending = False
+        if pv.screen is self:
+            self.dismiss(made)
         try:
-            await asyncio.to_thread(self.pv.asked.add, self.pv.picture.file, text)
+            await asyncio.to_thread(pv.asked.add, pv.picture.file, text.strip())
         except OSError as error:
-            self.pv.tell(f"what was asked is not remembered: {error}", failed=True)
-        self.dismiss(made)
+            pv.tell(f"what was asked is not remembered: {error}", failed=True)
 
-    async def _dispatch(self, asked: askwords.Asked) -> str:
-        reply = await self.pv.link.call(
-            "job_dispatch", target=asked.target, kind="prompt", payload={"text": asked.text}
-        )
+    def _sent_to_worker(self, reply: dict[str, Any]) -> str:
         self.pv.tell(f"{reply['id']} for {clean(str(reply['target']))}: 3 shows it")
         return str(reply["id"])
 
-    async def _begin(self, text: str, budget: float | None) -> str:
-        plan, folder = self._field("workflow").value.strip(), self._place()
-        reply = await self.pv.link.call(
-            "ask",
-            text=text,
-            workflow=plan or "default",
-            cwd=folder or None,
-            budget_usd=budget,
-            by=os.environ.get("USER") or os.environ.get("LOGNAME") or "user",
-        )
+    def _has_begun(self, reply: dict[str, Any]) -> str:
         flow = self.pv.picture.take_flow(reply["workflow"])
         self.pv.tell(f"{clean(flow.id)} has begun: 4 shows it")
         if missing := reply.get("without_worker"):

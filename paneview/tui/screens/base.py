@@ -24,7 +24,7 @@ from paneview.control.flowmodel import FlowView
 from paneview.control.model import StatusView
 from paneview.tui.actions import VERBS, perform, question, scale, scaled, visit
 from paneview.tui.arrange import next_asking
-from paneview.tui.background import lending_the_terminal
+from paneview.tui.background import in_background, lending_the_terminal
 from paneview.tui.canvas import Canvas, Painted, line
 from paneview.tui.keys import key
 from paneview.tui.picture import Change
@@ -297,7 +297,9 @@ class MainScreen(Screen[None]):
             self.app.pop_screen()
 
     def _run(self, name: str, names: list[str]) -> None:
-        self.run_worker(perform(self.pv, VERBS[name], names), exit_on_error=True)
+        in_background(
+            self.app, perform, self.pv, VERBS[name], names
+        )  # told of also where this screen is left
         self.acted()
 
     def acted(self) -> None:

@@ -19,6 +19,7 @@ from paneview.control.queuemodel import QueueView
 from paneview.tui.background import in_background
 from paneview.tui.inorder import InOrder
 from paneview.tui.keys import key
+from paneview.tui.once import Once
 from paneview.tui.text import clean
 
 if TYPE_CHECKING:
@@ -123,6 +124,7 @@ class DispatchForm(ModalScreen[str]):
         super().__init__()
         self._values = (target, kind, payload)
         self._sending = False
+        self._once = Once()
         self._tasks: list[str] = []
 
     @property
@@ -198,19 +200,26 @@ class DispatchForm(ModalScreen[str]):
             self._say(str(error), payload)
             return
         self._sending = True
-        in_background(self, self._send, target.value.strip(), kind.value.strip(), value)
+        args = {"target": target.value.strip(), "kind": kind.value.strip(), "payload": value}
+        # Of the app: it is sent, and told of, also where the form is closed meanwhile.
+        in_background(self.app, self._send, args)
 
-    async def _send(self, target: str, kind: str, payload: Any) -> None:
+    async def _send(self, args: dict[str, Any]) -> None:
+        pv = self.pv
         try:
-            reply = await self.pv.link.call("job_dispatch", target=target, kind=kind, payload=payload)
+            reply = await pv.link.call("job_dispatch", key=self._once.key("job_dispatch", args), **args)
         except ControlError as error:
-            self._say(error.message, None)
-        else:
-            there = "" if reply.get("created", True) else " was there already"
-            self.pv.tell(f"{reply['id']}: {clean(kind)} for {clean(str(reply['target']))}{there}")
-            self.dismiss(str(reply["id"]))
-        finally:
             self._sending = False
+            if self.is_attached:
+                self._say(error.message, None)
+            else:
+                pv.tell(error.message, failed=True)
+            return
+        there = "" if reply.get("created", True) else " was there already"
+        pv.tell(f"{reply['id']}: {clean(args['kind'])} for {clean(str(reply['target']))}{there}")
+        self._sending = False
+        if pv.screen is self:
+            self.dismiss(str(reply["id"]))
 
     async def _learn(self) -> None:
         if self.pv.picture.queue is None:

@@ -74,7 +74,7 @@ class JobScreen(MainScreen):
             self.pv.tell(f"{name}: {fate.only}", failed=True)
         else:
             view = JobView.from_json(job)
-            warn(self.pv, fate, [view], lambda: in_background(self, settle, self.pv, fate, [view.id]))
+            warn(self.pv, fate, [view], lambda: in_background(self.app, settle, self.pv, fate, [view.id]))
 
     async def action_copy(self) -> None:
         """The whole job to the clipboard."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import suppress
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from textual import on
 from textual.binding import BindingType
@@ -34,6 +34,9 @@ from paneview.tui.widgets.jobtext import JobText
 from paneview.tui.widgets.lanes import LaneTable
 from paneview.tui.widgets.listing import Listing
 from paneview.tui.widgets.workers import WorkerTable
+
+if TYPE_CHECKING:
+    from paneview.tui.app import PaneviewApp
 
 PANES = ("lanes", "workers", "jobs")
 LOOK_AGAIN = 0.1  # s that the cursor rests on a job before all about it is fetched
@@ -181,10 +184,7 @@ class QueueScreen(MainScreen):
             return
         table = self.table
         table.update(self.jobs.found)
-        self.crew.jobs = (
-            {**self.crew.jobs, **self.jobs.found} if self.jobs.question.target else self.jobs.found
-        )
-        self.crew.redraw()
+        self.crew.know(self.jobs.found)
         self._redraw_around()
         self._look_at(table.cursor)
 
@@ -238,7 +238,7 @@ class QueueScreen(MainScreen):
     def _settle(self, name: str, ids: list[str]) -> None:
         self.table.marked.clear()
         self.table.redraw()
-        in_background(self, settle, self.pv, FATES[name], ids)
+        in_background(self.app, settle, self.pv, FATES[name], ids)  # told of also where this screen is left
 
     def action_release(self) -> None:
         """Release the selected worker from quarantine; the only one there is, wherever the focus is."""
@@ -250,15 +250,7 @@ class QueueScreen(MainScreen):
             words = "select the one to release: tab goes to the workers" if names else "nobody is quarantined"
             self.pv.tell(words, failed=bool(names))
             return
-        in_background(self, self._release, names[0])
-
-    async def _release(self, name: str) -> None:
-        try:
-            await self.pv.link.call("unquarantine", names=[name])
-        except ControlError as error:
-            self.pv.tell(f"release {clean(name)}: {error.message}", failed=True)
-        else:
-            self.pv.tell(f"{clean(name)} is released")
+        in_background(self.app, _release, self.pv, names[0])
 
     def action_next_states(self) -> None:
         """Show jobs in other states."""
@@ -338,3 +330,12 @@ class QueueScreen(MainScreen):
 
     def _why_no_jobs(self) -> str:
         return rules.why_no_jobs(self.pv.picture.queue, self.jobs, self.table.told)
+
+
+async def _release(app: PaneviewApp, name: str) -> None:
+    try:
+        await app.link.call("unquarantine", names=[name])
+    except ControlError as error:
+        app.tell(f"release {clean(name)}: {error.message}", failed=True)
+    else:
+        app.tell(f"{clean(name)} is released")

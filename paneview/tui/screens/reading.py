@@ -7,6 +7,7 @@ from typing import ClassVar
 from textual import on
 from textual.binding import BindingType
 
+from paneview.tui.background import in_background
 from paneview.tui.keys import key
 from paneview.tui.picture import Change
 from paneview.tui.question import Question
@@ -83,7 +84,10 @@ class ReadingScreen(MainScreen):
         """Copy or save the lines of a log."""
         from paneview.tui.copying import copy_lines
 
-        self.run_worker(copy_lines(self.pv, message.state.feed, message.numbers, save=message.save))
+        feed, numbers = message.state.feed, message.numbers
+        in_background(
+            self.app, copy_lines, self.pv, feed, numbers, save=message.save
+        )  # also if this screen is left
 
     def try_search(self, text: str, start: int | None = None, *, final: bool = True) -> None:
         """Search the log; a wrong pattern is told, unless it is still being typed."""

@@ -41,7 +41,7 @@ class WorkerTable(Listing):
         super().__init__(id=id, empty=self._why_empty)
         self._workers: dict[str, WorkerView] = {}
         self._columns: list[Column] = []
-        self.jobs: dict[str, JobView] = {}
+        self._jobs: dict[str, JobView] = {}
 
     @property
     def selected(self) -> WorkerView | None:
@@ -62,6 +62,12 @@ class WorkerTable(Listing):
         found.sort(key=lambda worker: (_ORDER.index(self._condition(worker)), worker.name, worker.host))
         self._workers = {worker.id or worker.name: worker for worker in found}
         self.set_keys(list(self._workers))
+        self.redraw()
+
+    def know(self, jobs: dict[str, JobView]) -> None:
+        """What is known of jobs now; of what was known before stays what a worker has in hand."""
+        held = {job for worker in self._workers.values() for job in worker.jobs}
+        self._jobs = {name: job for name, job in self._jobs.items() if name in held} | jobs
         self.redraw()
 
     def paint(self, width: int, height: int) -> list[Strip]:
@@ -99,7 +105,7 @@ class WorkerTable(Listing):
             return f"{worker.reason or 'died too often'} · U releases it"
         if not worker.jobs:
             return ""
-        job = self.jobs.get(worker.jobs[0])
+        job = self._jobs.get(worker.jobs[0])
         first = f"{job.kind} {job.what}" if job is not None else worker.jobs[0]
         return first if len(worker.jobs) == 1 else f"{len(worker.jobs)} jobs: {first}"
 

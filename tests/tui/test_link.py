@@ -1,0 +1,65 @@
+"""The screen's connection and what it feeds: nothing that is told goes past anybody."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import cast
+
+import pytest
+
+from paneview import __version__
+from paneview.tui.app import PaneviewApp
+from paneview.tui.picture import Change, Picture
+from tests.harness import eventually
+from tests.tui.queue_scenes import office
+from tests.tui.running import running
+from tests.tui.scripted import Supervisor, task
+
+
+async def test_what_one_screen_begins_to_hear_while_another_ends_is_heard() -> None:
+    supervisor = office()
+    async with running(supervisor) as pilot:
+        link = cast("PaneviewApp", pilot.app).link
+        await link.hear("queue", "one", on=True)
+        supervisor.delay = 0.05
+        await asyncio.gather(link.hear("queue", "one", on=False), link.hear("queue", "other", on=True))
+        assert "queue" in supervisor.topics
+
+
+async def test_a_listener_that_fails_hides_nothing_from_the_others() -> None:
+    failed: list[Exception] = []
+    heard: list[Change] = []
+    picture = Picture(failed=failed.append)
+    picture.listen(lambda change: print(change.tasks["none"]))  # type: ignore[call-overload]
+    picture.listen(heard.append)
+    picture.note("refused", "no")
+    await eventually(lambda: bool(heard))
+    assert [type(error) for error in failed] == [TypeError]
+
+
+async def test_what_a_listener_raises_ends_the_screen_and_is_told() -> None:
+    async def fail() -> None:
+        async with running(Supervisor([task("web")])) as pilot:
+            app = cast("PaneviewApp", pilot.app)
+            app.picture.listen(lambda _change: print(1 / 0))
+            app.picture.note("refused", "no")
+            await eventually(lambda: app.return_code is not None)
+
+    with pytest.raises(ZeroDivisionError):
+        await fail()
+
+
+async def test_a_supervisor_of_another_version_is_told_once() -> None:
+    class Older(Supervisor):
+        def _hello(self, **_: object) -> dict[str, object]:
+            return {"version": "0.0.9", "session": "shop", "pid": 77}
+
+    supervisor = Older([task("web")])
+    async with running(supervisor) as pilot:
+        picture = cast("PaneviewApp", pilot.app).picture
+        supervisor.go()
+        supervisor.come_back()
+        await eventually(lambda: picture.link.phase == "connected")
+        await pilot.pause(0.05)
+        told = [event.detail["message"] for event in picture.events if event.kind == "version"]
+    assert told == [f"the supervisor is paneview 0.0.9, this screen is {__version__}"]
