@@ -268,6 +268,17 @@ class ProjectTable(Model, frozen=True, kw_only=True):
     """What `paneview ask` does, by name; `default` is there without a table."""
 
 
+class WorkerSpec(Model, frozen=True, kw_only=True):
+    """What a worker is beside a task."""
+
+    roles: tuple[str, ...]
+    """What it can do."""
+    respawn_limit: int
+    """Respawns within `respawn_window` before it is quarantined."""
+    respawn_window: float
+    """Seconds."""
+
+
 class Task(TaskFields, frozen=True, kw_only=True):
     """A task ready to run; a replica is one of its own."""
 
@@ -292,17 +303,15 @@ class Task(TaskFields, frozen=True, kw_only=True):
     """Bytes."""
     log_max_age: float | None = None
     """Seconds."""
-    respawn_limit: int | None = None
-    """Of a worker: respawns within `respawn_window` before it is quarantined. None: it is no worker."""
-    respawn_window: float = 300.0
-    """Seconds."""
+    worker: WorkerSpec | None = None
+    """None: it is no worker."""
     written: str = ""
     """A mark of what the files say of the process, before any ``${VAR}`` is filled in; see `definition_key`."""
 
     @property
     def most_restarts(self) -> int | None:
         """Restarts in a row before giving up. None: no limit, since a worker's are counted within a window."""
-        return self.max_restarts if self.respawn_limit is None else None
+        return self.max_restarts if self.worker is None else None
 
     def definition_key(self) -> str:
         """Changes when, and only when, a running process no longer matches the file and must be restarted.

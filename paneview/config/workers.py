@@ -19,7 +19,7 @@ from msgspec.structs import replace
 
 from paneview.config.errors import ConfigError
 from paneview.config.fields import given
-from paneview.config.models import ProjectTable, Task, TaskTable, WorkerTable
+from paneview.config.models import ProjectTable, Task, TaskTable, WorkerSpec, WorkerTable
 from paneview.config.queue import QueueSettings, read_dotenv, resolve
 from paneview.config.resolve import (
     MISSING,
@@ -83,10 +83,12 @@ def resolve_workers(
             check_runner(context, ("workers", name, "runner"), worker.runner, agents.runners)
         count = replicas.get(name, worker.replicas)
         for number in [None] if count is None else range(1, count + 1):
-            made = _as_task_table(context, name, worker, number, project_env, file)
+            made, roles = _as_task_table(context, name, worker, number, project_env, file)
             task = resolve_task(context, name, made, number, {BROKER_VARIABLE: queue.broker, **project_env})
-            task = replace(task, respawn_limit=queue.respawn_limit, respawn_window=queue.respawn_window)
-            found[task.name] = task, made
+            spec = WorkerSpec(
+                roles=roles, respawn_limit=queue.respawn_limit, respawn_window=queue.respawn_window
+            )
+            found[task.name] = replace(task, worker=spec), made
     return found
 
 
@@ -103,7 +105,8 @@ def _as_task_table(
     replica: int | None,
     project_env: Mapping[str, str],
     file: FilePath,
-) -> TaskTable:
+) -> tuple[TaskTable, tuple[str, ...]]:
+    """The table that a worker would have as a task, and its roles."""
     path: Path = ("workers", name)
     values = {**context.environ, **project_env, **({REPLICA_VARIABLE: str(replica)} if replica else {})}
     values |= resolve_environment(context, path, worker.env, worker.env_file, values)
@@ -111,10 +114,11 @@ def _as_task_table(
     def text(field: str, value: str) -> str:
         return context.text((*path, field), value, values)
 
-    roles = [worker.role] if isinstance(worker.role, str) else worker.role
+    written = [worker.role] if isinstance(worker.role, str) else worker.role
+    roles = tuple(_role(context, (*path, "role"), text("role", role)) for role in written)
     argv = [sys.executable, "-P", "-m", "paneview", "worker"]
     for role in roles:
-        argv += ["--role", _role(context, (*path, "role"), text("role", role))]
+        argv += ["--role", role]
     if worker.concurrency != 1:
         argv += ["--concurrency", str(worker.concurrency)]
     argv += ["--command", shlex.join(text("command", word) for word in worker.command)]
@@ -129,7 +133,7 @@ def _as_task_table(
     argv += ["--file", str(file)]
     same = {field: getattr(worker, field) for field in _SAME}
     # It gets SIGINT, and SIGTERM when the grace is over: then it hands back what it has not finished.
-    return TaskTable(**same, command=shlex.join(argv), restart_policy="on-failure")
+    return TaskTable(**same, command=shlex.join(argv), restart_policy="on-failure"), roles
 
 
 def _role(context: Context, path: Path, role: str) -> str:

@@ -22,7 +22,7 @@ _PARTS = ("command", "cwd", "env", "env_file", "role", "concurrency", "runner", 
 
 def mark(task: Task, data: Mapping[str, Any], root: Path) -> str:
     """The mark of a task in the file's `data`, which is free of mistakes."""
-    is_worker = task.respawn_limit is not None
+    is_worker = task.worker is not None
     own: Mapping[str, Any] = data["workers" if is_worker else "tasks"][task.base_name]
     said: list[Any] = [task.replica, {name: own[name] for name in _PARTS if name in own}, data.get("env")]
     said += [(name, _content(root, name)) for name in (data.get("env_file"), own.get("env_file"))]

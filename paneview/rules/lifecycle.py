@@ -246,7 +246,7 @@ def _retry(state: TaskState, now: float, policy: Policy, chance: float, why: str
     state, effects = forget_old_restarts(state, now)
     if gave_up := gives_up(state, now, policy, why):
         reason, told = gave_up
-        state = replace(state, quarantined=policy.respawn_limit is not None)
+        state = replace(state, quarantined=policy.quarantine is not None)
         return Outcome(_rest(state, Phase.FAILED, now, reason), (*effects, told, Emit("task_failed", reason)))
     state = count_respawn(state, now, policy)
     wait = delay(state.attempt, policy.backoff, chance)

@@ -32,9 +32,9 @@ def released(state: TaskState) -> TaskState:
 def count_respawn(state: TaskState, now: float, policy: Policy) -> TaskState:
     """One more automatic restart."""
     state = replace(state, attempt=state.attempt + 1, restarts=state.restarts + 1)
-    if policy.respawn_limit is None:
+    if policy.quarantine is None:
         return state
-    recent = tuple(at for at in state.respawns if now - policy.respawn_window < at <= now)
+    recent = tuple(at for at in state.respawns if now - policy.quarantine.window < at <= now)
     return replace(state, respawns=(*recent, now))
 
 
@@ -46,12 +46,12 @@ def counted(state: TaskState, policy: Policy) -> dict[str, Any]:
 
 def gives_up(state: TaskState, now: float, policy: Policy, why: str) -> tuple[str, Emit] | None:
     """Why there is no further restart and how that is told, if there is none."""
-    limit = policy.respawn_limit
-    if limit is not None:
-        if not crash_looping(state.respawns, now, limit, policy.respawn_window):
+    if policy.quarantine is not None:
+        limit, window = policy.quarantine.limit, policy.quarantine.window
+        if not crash_looping(state.respawns, now, limit, window):
             return None
-        reason = f"quarantined after {limit} respawns in {policy.respawn_window:g} s: {why}"
-        return reason, Emit("worker_quarantined", reason, {"limit": limit, "window": policy.respawn_window})
+        reason = f"quarantined after {limit} respawns in {window:g} s: {why}"
+        return reason, Emit("worker_quarantined", reason, {"limit": limit, "window": window})
     most = policy.max_restarts
     if most is None or state.attempt < most:
         return None

@@ -67,6 +67,13 @@ class Then(StrEnum):
     RETRY = "retry"
 
 
+class Quarantine(Struct, frozen=True):
+    """When a worker is brought back no more: after ``limit`` restarts within ``window`` seconds."""
+
+    limit: int
+    window: float
+
+
 class Policy(Struct, frozen=True):
     """What the configuration says about one task, as far as its life cycle goes. Durations in seconds."""
 
@@ -80,9 +87,8 @@ class Policy(Struct, frozen=True):
     health_interval: float = 10.0
     health_retries: int = 3
     stop_grace: float = 5.0
-    respawn_limit: int | None = None
-    """Of a worker: restarts within ``respawn_window`` seconds after which it is quarantined. None: it is none."""
-    respawn_window: float = 300.0
+    quarantine: Quarantine | None = None
+    """Of a worker. None: it is none."""
 
     @property
     def start_grace(self) -> float:

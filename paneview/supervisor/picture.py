@@ -12,7 +12,6 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, Protocol
 
-from msgspec import to_builtins
 from msgspec.structs import asdict
 
 from paneview import __version__
@@ -25,7 +24,7 @@ from paneview.supervisor.journal import Journal
 from paneview.supervisor.probing import Prober
 from paneview.supervisor.supervisor import Supervisor
 from paneview.supervisor.unit import Unit
-from paneview.supervisor.views import facts_of, task_view, why
+from paneview.supervisor.views import definition_view, facts_of, task_view, why
 
 SAMPLE_EVERY = 2.0  # seconds, while somebody looks
 SAMPLE_AT_REST = 4.0  # the same while nothing does anything
@@ -188,9 +187,7 @@ class Picture:
         """Everything about one task: definition, history, probe, processes. Secrets are masked."""
         stored = await self._store.runs(unit.name, INSPECTED_RUNS)
         view = self.masker.values(self._views([unit.name])[0])
-        definition = to_builtins(unit.task, enc_hook=os.fspath)
-        del definition["written"]  # of no use to anybody else
-        definition["env"] = self.masker.env(unit.task.env)
+        definition = {**definition_view(unit.task), "env": self.masker.env(unit.task.env)}
         probe = self._prober.last.get(unit.name)
         table = ProcessTable.recent()
         tree = table.tree(unit.live.root.pid) if unit.live and unit.live.root else []

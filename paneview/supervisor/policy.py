@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from paneview.config.models import Task
-from paneview.rules.states import Policy
+from paneview.rules.states import Policy, Quarantine
 
 
 def policy_of(task: Task) -> Policy:
     """The part of a task's definition that the rules go by."""
+    worker = task.worker
     return Policy(
         restart=task.restart_policy,
         max_restarts=task.most_restarts,
@@ -17,6 +18,5 @@ def policy_of(task: Task) -> Policy:
         health_interval=task.health_interval,
         health_retries=task.health_retries,
         stop_grace=task.stop_grace_period,
-        respawn_limit=task.respawn_limit,
-        respawn_window=task.respawn_window,
+        quarantine=Quarantine(worker.respawn_limit, worker.respawn_window) if worker else None,
     )

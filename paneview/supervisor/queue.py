@@ -86,7 +86,7 @@ class QueueKeeper:
 
     def _release_lost(self, thread: _Thread) -> None:
         """What workers held that died while nobody supervised them goes back at once."""
-        names = [name for name, unit in self._supervisor.units.items() if unit.task.respawn_limit is not None]
+        names = [name for name, unit in self._supervisor.units.items() if unit.task.worker]
         host = thread.settings.here
 
         def release(broker: Broker) -> None:
@@ -99,7 +99,7 @@ class QueueKeeper:
     def changed(self, name: str) -> None:
         """A task has changed: if it is a worker, see whether the queue should know."""
         unit = self._supervisor.units.get(name)
-        if unit is None or unit.task.respawn_limit is None or self._thread is None:
+        if unit is None or unit.task.worker is None or self._thread is None:
             return
         run = unit.state.run
         if (
@@ -160,7 +160,7 @@ class QueueKeeper:
     def stopped(self, pid: int) -> None:
         """A stopped process keeps everybody from the queue: if it is a worker of ours, it is as good as hung."""
         for unit in self._supervisor.units.values():
-            if unit.task.respawn_limit is not None:
+            if unit.task.worker:
                 self._end_hung(unit, pid, "it is stopped and keeps all others from the queue")
 
     def _end_hung(self, unit: Unit, pid: int, words: str) -> None:

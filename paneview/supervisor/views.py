@@ -5,10 +5,12 @@ Also while no supervisor runs: the command line then makes it of what the last o
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Any
 
-from msgspec import Struct
+from msgspec import Struct, to_builtins
 
+from paneview.config.models import WorkerSpec
 from paneview.rules import graph
 from paneview.rules.restart import describe
 from paneview.rules.states import Health, Phase
@@ -112,6 +114,14 @@ def facts_of(
         window_id=window,
         pane_id=pane,
     )
+
+
+def definition_view(task: Task) -> dict[str, Any]:
+    """What the configuration says of a task, for whoever inspects it: what only workers have stands among the rest."""
+    definition: dict[str, Any] = to_builtins(task, enc_hook=os.fspath)
+    del definition["written"]  # of no use to anybody else
+    worker = definition.pop("worker") or dict.fromkeys(WorkerSpec.__struct_fields__)
+    return {**definition, **worker}
 
 
 def why(  # noqa: PLR0911 - one line a state

@@ -26,10 +26,8 @@ from __future__ import annotations
 
 import asyncio
 import os
-import shlex
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
-from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -283,12 +281,8 @@ def _ask(engine: Engine, text: str, plan: Any, cwd: str, by: str, key: str) -> t
 
 def _own_roles(project: Project) -> set[str]:
     """What the project's own workers can do, also those that are just starting."""
-    found: set[str] = set()
-    for task in project.tasks.values():
-        if task.respawn_limit is not None and task.auto_start:
-            words = shlex.split(task.command)
-            found |= {role for option, role in pairwise(words) if option == "--role"}
-    return found
+    workers = [task.worker for task in project.tasks.values() if task.worker and task.auto_start]
+    return {role for worker in workers for role in worker.roles}
 
 
 def _positive(name: str, value: float) -> float:

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from paneview.config.errors import ConfigError
+from paneview.config.models import WorkerSpec
 from paneview.config.queue import QueueSettings, find_queue, read_dotenv, resolve
 from tests.config.support import lines, load
 
@@ -47,10 +48,11 @@ def test_a_worker_is_a_task(tmp_path: Path) -> None:
     ]
     assert shlex.split(argv[12]) == ["my agent", "-p", "it's big"]
     assert argv[13:] == ["--handlers", "mine", "--allow", str(tmp_path / "src"), "--file", str(project.file)]
-    assert (worker.cwd, worker.respawn_limit, worker.respawn_window) == (tmp_path / "src", 5, 300.0)
+    assert worker.cwd == tmp_path / "src"
+    assert worker.worker == WorkerSpec(roles=("a", "b-2"), respawn_limit=5, respawn_window=300.0)
     assert [need.task for need in worker.depends_on] == ["db"]
     assert worker.env == {"PANEVIEW_BROKER": "sqlite:", "MODEL": "big", "PANEVIEW_REPLICA": "2"}
-    assert project.tasks["db"].respawn_limit is None
+    assert project.tasks["db"].worker is None
     assert "'claude -p'" in project.tasks["single"].command
     assert project.has_queue
 

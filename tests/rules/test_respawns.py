@@ -8,13 +8,14 @@ from paneview.rules.states import (
     Exited,
     Phase,
     Policy,
+    Quarantine,
     Spawned,
     Start,
     TaskState,
     Tick,
 )
 
-POLICY = Policy(max_restarts=None, backoff=0.0, respawn_limit=3, respawn_window=100.0)
+POLICY = Policy(max_restarts=None, backoff=0.0, quarantine=Quarantine(3, 100.0))
 
 
 def die(state: TaskState, now: float) -> tuple[TaskState, list[str]]:

@@ -22,6 +22,7 @@ from paneview.supervisor.clock import Clock
 from paneview.supervisor.live import Live
 from paneview.supervisor.picture import Picture
 from paneview.supervisor.supervisor import Supervisor
+from paneview.supervisor.views import definition_view
 from tests.harness import eventually, wait_until
 
 # As a guard of tmux's pane: what it is to run is two processes below it. It begins with a line from here.
@@ -160,3 +161,15 @@ async def test_who_asks_for_the_status_meanwhile_takes_the_pid_from_nobody(
         pid = runs[1].go()
         assert picture.status()["tasks"][0]["pid"] == pid
         await eventually(lambda: audience.shown["web"]["pid"] == pid)
+
+
+def test_a_definition_has_what_only_workers_have_among_the_rest(tmp_path: Path) -> None:
+    file = tmp_path / "paneview.toml"
+    file.write_text('[tasks.web]\ncommand = "true"\n[workers.cook]\nrole = ["a", "b"]\n')
+    tasks = load_project(file, {}).tasks
+    web, cook = (definition_view(tasks[name]) for name in ("web", "cook"))
+    assert web.keys() == cook.keys()
+    own = ("roles", "respawn_limit", "respawn_window")
+    assert [cook[name] for name in own] == [("a", "b"), 5, 300.0]
+    assert [web[name] for name in own] == [None] * 3
+    assert "written" not in web
