@@ -172,9 +172,10 @@ class Supervisor:
                 await self.services.strays.gone()
                 through = True
         finally:
-            self._downs -= not through
-            if not self._downs:
-                self._stays.set()
+            if not through:
+                self._downs -= 1
+                if not self._downs:
+                    self._stays.set()
         return refused
 
     @property
