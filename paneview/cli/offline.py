@@ -24,7 +24,7 @@ from paneview.store.ingest import LogIngest
 from paneview.store.reader import LogReader
 from paneview.store.state_reader import SyncStateReader
 from paneview.store.state_schema import EventFilter
-from paneview.supervisor.views import Facts, task_view
+from paneview.supervisor.views import Facts, Why, task_view
 from paneview.tmux.guard import command_pid
 
 if TYPE_CHECKING:
@@ -64,14 +64,14 @@ def stored_status(file: str, folder: str | None) -> dict[str, Any]:
 
 def _view(task: Task, state: TaskState, run: RunRow | None, masker: Masker) -> dict[str, Any]:
     process = _process(run) if state.phase.active else None
-    reason = state.reason
+    reason = cause = state.reason
     if state.phase.active and process is None:
         state = replace(state, phase=Phase.FAILED, ready=False)
-        reason = f"it ended while {_NO_SUPERVISOR}"
+        reason = cause = f"it ended while {_NO_SUPERVISOR}"
     elif state.phase in _PENDING:
-        reason = f"{state.reason}; {_NO_SUPERVISOR}" if state.reason else _NO_SUPERVISOR
+        reason = f"{cause}; {_NO_SUPERVISOR}" if cause else _NO_SUPERVISOR
     facts = Facts(
-        reason,
+        Why(reason, cause),
         running=process is not None,
         pid=command_pid(process.pid) if process else None,
         window_id=run.window_id if run else None,

@@ -18,6 +18,16 @@ from paneview.cli.workflowshapes import WORKFLOW_SHAPES
 __all__ = ["SHAPES", "Failure"]
 
 
+class Held(Shape):
+    """What holds a task back that waits."""
+
+    task: str
+    condition: Literal["started", "healthy", "completed"]
+    """What it waits for that task to be."""
+    why: str
+    """Why that is not so: `is not ready (connection refused)`."""
+
+
 class Task(Shape):
     """A task as it is now."""
 
@@ -31,6 +41,12 @@ class Task(Shape):
     """What depends on it may start."""
     reason: str
     """Why it is where it is."""
+    cause: str
+    """Of the reason, what led to it (an exit, a probe, whoever asked); empty where other keys say it all."""
+    waits_for: list[Held]
+    """In state waiting: what holds it back; none: its turn comes."""
+    quarantined: bool
+    """A worker that died too often: it stays down until somebody releases or starts it."""
     probe_failures: int
     """Probes of this run that failed, in a row."""
     next_probe_at: float | None

@@ -16,6 +16,14 @@ def known(cls: type, raw: dict[str, Any]) -> dict[str, Any]:
 
 
 @dataclass(frozen=True, slots=True)
+class HeldView:
+    """What holds a task back that waits."""
+
+    task: str
+    why: str  # "is not ready"
+
+
+@dataclass(frozen=True, slots=True)
 class TaskView:
     """One task as it is now. Times are epoch seconds, durations seconds, sizes bytes."""
 
@@ -24,6 +32,9 @@ class TaskView:
     health: str = "none"  # none starting healthy unhealthy
     ready: bool = False
     reason: str | None = None  # why it is not running, or what it waits for
+    cause: str | None = None  # of that, what led to it; None: an older supervisor, which tells only a reason
+    waits_for: tuple[HeldView, ...] = ()
+    quarantined: bool = False
     probe_failures: int = 0  # in a row, of the run that is on
     next_probe_at: float | None = None  # while its probe fails
     needs_input: str | None = None  # what it asks, while it waits for an answer
@@ -60,6 +71,7 @@ class TaskView:
         """The view of a task object. Raises KeyError if it has no name."""
         values = known(cls, raw)
         values["depends_on"] = tuple(raw.get("depends_on") or ())
+        values["waits_for"] = tuple(HeldView(one["task"], one["why"]) for one in raw.get("waits_for") or ())
         values["name"] = raw["name"]
         return cls(**values)
 

@@ -225,9 +225,9 @@ class Picture:
         views = []
         for name in names:
             unit = units[name]
-            words = why(unit, self._supervisor.graph, states, notes, now)
+            because = why(unit, self._supervisor.graph, states, notes, now)
             usage, log_end = self._usage_of(unit), self.log_end(name)
-            facts = facts_of(unit, now, words, usage, log_end, self.next_runs.get(name))
+            facts = facts_of(unit, now, because, usage, log_end, self.next_runs.get(name))
             if facts.running and facts.pid is None:
                 self._without_pid.add(name)
             views.append(task_view(unit.task, unit.state, facts, self.masker))

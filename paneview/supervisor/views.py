@@ -9,6 +9,7 @@ import os
 from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct, to_builtins
+from msgspec.structs import replace
 
 from paneview.config.models import WorkerSpec
 from paneview.rules import graph
@@ -16,20 +17,30 @@ from paneview.rules.restart import describe
 from paneview.rules.states import Health, Phase
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from paneview.config.models import Task
     from paneview.config.secrets import Masker
     from paneview.proc import Usage
-    from paneview.rules.graph import Graph
+    from paneview.rules.graph import Graph, Unmet
     from paneview.rules.states import TaskState
     from paneview.supervisor.unit import Unit
+
+
+class Why(Struct, frozen=True):
+    """Why a task is where it is, in words."""
+
+    reason: str = ""
+    """All of it in a line, for whoever shows nothing else."""
+    cause: str = ""
+    """Of that, what led to it; empty where the state, the exit or the question says it all."""
+    waits_for: Sequence[Unmet] = ()
 
 
 class Facts(Struct, frozen=True):
     """What is told of a task beside its definition and its state. The defaults: nothing of it runs, nobody looks."""
 
-    reason: str = ""
+    why: Why = Why()
     running: bool = False
     healthy: bool = False
     pid: int | None = None
@@ -53,7 +64,13 @@ def task_view(task: Task, state: TaskState, facts: Facts, masker: Masker) -> dic
         "state": state.phase.value,
         "health": state.health.value,
         "ready": state.ready,
-        "reason": masker.text(facts.reason),
+        "reason": masker.text(facts.why.reason),
+        "cause": masker.text(facts.why.cause),
+        "waits_for": [
+            {"task": one.task, "condition": one.condition, "why": masker.text(one.why)}
+            for one in facts.why.waits_for
+        ],
+        "quarantined": state.quarantined,
         "probe_failures": facts.probe_failures,
         "next_probe_at": facts.next_probe_at,
         "needs_input": masker.json(facts.needs_input),
@@ -89,7 +106,7 @@ def task_view(task: Task, state: TaskState, facts: Facts, masker: Masker) -> dic
 
 
 def facts_of(
-    unit: Unit, now: float, why: str, usage: Usage | None, log_end: int, next_run: float | None
+    unit: Unit, now: float, why: Why, usage: Usage | None, log_end: int, next_run: float | None
 ) -> Facts:
     """What its supervisor tells of a task; ``why`` it is as it is, and when a schedule starts it next."""
     state, live = unit.state, unit.live
@@ -126,37 +143,42 @@ def definition_view(task: Task) -> dict[str, Any]:
 
 def why(  # noqa: PLR0911 - one line a state
     unit: Unit, needs: Graph, states: Mapping[str, TaskState], notes: Mapping[str, str], now: float
-) -> str:
-    """One sentence on why the task is where it is; empty where the state's word says it all."""
-    state = unit.state
+) -> Why:
+    """Why the task is where it is. Nobody else words it: what a screen adds is only what passes with time."""
+    state, note = unit.state, unit.probes.note
     if unit.question and state.phase is Phase.RUNNING:
-        return f"waits for an answer: {unit.question}"
+        return Why(f"waits for an answer: {unit.question}")
     match state.phase:
         case Phase.WAITING:
-            held = graph.unmet(unit.name, needs, states)
-            words = [f"{one.task} {one.why}{_note(one.task, states, notes)}" for one in held]
-            return "waits: " + "; ".join(words) if words else "waits for its turn"
+            held = [_noted(one, states, notes) for one in graph.unmet(unit.name, needs, states)]
+            words = "; ".join(f"{one.task} {one.why}" for one in held)
+            return Why(f"waits: {words}" if words else "waits for its turn", waits_for=held)
         case Phase.BACKOFF:
             left = max(0.0, (state.due or now) - now)
             most = "" if unit.policy.max_restarts is None else f" of {unit.policy.max_restarts}"
-            return f"{state.reason}; restart {state.attempt}{most} in {left:.1f} s"
+            return Why(f"{state.reason}; restart {state.attempt}{most} in {left:.1f} s", state.reason)
         case Phase.RUNNING if state.health is Health.STARTING:
-            return f"not ready yet{': ' + unit.probes.note if unit.probes.note else ''}"
+            return Why(f"not ready yet{': ' + note if note else ''}", note)
         case Phase.RUNNING if state.failures and state.health is not Health.UNHEALTHY:
-            return f"probe failed {state.failures} of {unit.policy.health_retries}: {unit.probes.note}"
+            return Why(f"probe failed {state.failures} of {unit.policy.health_retries}: {note}", note)
         case Phase.STOPPING:
-            stage = f" ({state.stage.value})" if state.stage else ""
-            return f"{state.reason}{stage}"
+            words = f"{state.reason} ({state.stage.value})" if state.stage else state.reason
+            return Why(words, words)
         case Phase.FAILED | Phase.STOPPED | Phase.RUNNING:
-            return state.reason
+            return Why(state.reason, state.reason)
         case Phase.DONE:
-            return describe(state.exit)
+            return Why(describe(state.exit))
         case Phase.STARTING:
-            return "is being started"
+            return Why("is being started")
         case _:
-            return "not started"
+            return Why("not started")
 
 
-def _note(name: str, states: Mapping[str, TaskState], notes: Mapping[str, str]) -> str:
-    note = notes.get(name, "")
-    return f" ({note})" if note and states[name].phase is Phase.RUNNING else ""
+def _noted(held: Unmet, states: Mapping[str, TaskState], notes: Mapping[str, str]) -> Unmet:
+    """With what the probe of the task that is waited for has said."""
+    note = notes.get(held.task, "")
+    return (
+        replace(held, why=f"{held.why} ({note})")
+        if note and states[held.task].phase is Phase.RUNNING
+        else held
+    )

@@ -150,8 +150,7 @@ def _cause(event: EventView) -> tuple[str, str]:
         return "", actor.removeprefix("user:")
     if event.cause and " by user:" in event.cause:
         return "", event.cause.partition(" by user:")[2]
-    told = "exit_code" in event.detail and cause.startswith(("exit code", "signal", "killed by"))
-    return "" if told else cause, ""
+    return "" if event.kind == "task_exited" else cause, ""  # whose cause is the exit
 
 
 def _exit_look(detail: dict[str, Any]) -> tuple[str, str]:

@@ -66,7 +66,7 @@ def condition(task: TaskView) -> str:
         return "asking"
     if task.state == "running":
         return _HEALTH_WORDS.get(task.health, "running")
-    if task.state == "failed" and (task.reason or "").startswith("quarantined"):
+    if task.state == "failed" and task.quarantined:
         return "quarantined"
     return task.state
 
@@ -88,6 +88,11 @@ def state_text(task: TaskView, now: float) -> str:
 def reason(task: TaskView) -> str:
     """Why it is as it is, as the supervisor says it; of who did it only the name."""
     return clean(task.reason or "").replace(" by user:", " by ")
+
+
+def cause(task: TaskView) -> str:
+    """What led to that, of which its state says nothing."""
+    return clean((task.reason if task.cause is None else task.cause) or "").replace(" by user:", " by ")
 
 
 def rank(task: TaskView) -> int:

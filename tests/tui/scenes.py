@@ -27,8 +27,9 @@ def shop() -> Supervisor:
         task("web", health="unhealthy", ready=False, depends_on=["api"], restarts=2, port=3000, cpu_percent=101.2,
              rss_bytes=1300 << 20, reason="health check failed 3 of 3: connection refused on port 3000"),
         task("worker", "backoff", exit_code=1, restarts=3, next_start_at=NOW + 4, depends_on=["db"],
-             reason="exit code 1; restart 3 of 5 in 4.0 s"),
-        task("mailer", "waiting", depends_on=["web"], reason="waits for web: its health check failed 3 of 3"),
+             cause="exit code 1", reason="exit code 1; restart 3 of 5 in 4.0 s"),
+        task("mailer", "waiting", depends_on=["web"], cause="", reason="waits for web: its health check failed 3 of 3",
+             waits_for=[{"task": "web", "why": "is not ready (connection refused on port 3000)"}]),
         task("importer", "failed", exit_code=None, signal=9, restarts=5, max_restarts=5, reason="gave up after 5 restarts"),  # noqa: E501
         task("shell", "idle", auto_start=False, description="A Python prompt, started by hand"),
         task("日本語-名前", "stopped", manual_stop=True, exit_code=130, reason="stopped by hand"),

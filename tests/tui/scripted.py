@@ -31,6 +31,9 @@ def task(name: str, state: str = "running", **more: Any) -> dict[str, Any]:
         "max_restarts": 5,
         "cwd": "/home/ann/shop",
         "log_end": 0,
+        "cause": more.get("reason", ""),
+        "waits_for": [],
+        "quarantined": False,
     }
     if running:
         base |= {"pid": 4000 + sum(map(ord, name)) % 5000, "started_at": NOW - 754.2, "processes": 2}

@@ -248,7 +248,7 @@ async def test_why() -> None:
     async with running(shop()) as pilot:
         await pilot.press("j", "j", "j", "w")
         await pilot.pause()
-        assert "mailer waits: web is unhealthy" in text(pilot, "#box")
+        assert "mailer waits: web is not ready" in text(pilot, "#box")
 
 
 async def test_columns_fall_away_but_never_name_state_and_exit() -> None:

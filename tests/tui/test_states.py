@@ -46,7 +46,10 @@ def asking() -> Supervisor:
 def quarantined() -> Supervisor:
     reason = "quarantined after 5 respawns in 300 s: exit code 1"
     return Supervisor(
-        [task("reviewer.1", "failed", exit_code=1, restarts=5, reason=reason), task("reviewer.2")],
+        [
+            task("reviewer.1", "failed", exit_code=1, restarts=5, reason=reason, quarantined=True),
+            task("reviewer.2"),
+        ],
         logs={"reviewer.1": ["Traceback (most recent call last):", "ImportError: no module named review"]},
     )
 
