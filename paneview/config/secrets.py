@@ -57,7 +57,7 @@ class Masker:
 
     def text(self, text: str) -> str:
         """`text` with each secret value masked."""
-        return self._values.sub(MASK, text) if self._values else text
+        return self._values.sub(MASK, text) if self._values and text else text
 
     def json(self, value: Any) -> Any:
         """A JSON value with all its texts masked, at any depth, keys of objects included."""

@@ -73,7 +73,7 @@ def task_view(task: Task, state: TaskState, facts: Facts, masker: Masker) -> dic
         "quarantined": state.quarantined,
         "probe_failures": facts.probe_failures,
         "next_probe_at": facts.next_probe_at,
-        "needs_input": masker.json(facts.needs_input),
+        "needs_input": masker.text(facts.needs_input) if facts.needs_input else None,
         "pid": facts.pid,
         "exit_code": state.exit.code,
         "signal": state.exit.signal,
