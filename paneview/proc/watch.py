@@ -35,7 +35,7 @@ class ExitWatch:
             return
         fd = self._open(process.pid)
         # Checked after the pidfd exists: from here on it cannot be another process's.
-        if not is_alive(process):
+        if _has_ended(process):
             if fd is not None:
                 os.close(fd)
             asyncio.get_running_loop().call_soon(self._ended, process)
@@ -102,6 +102,14 @@ class ExitWatch:
 
     def _poll(self) -> None:
         self._timer = None
-        for process in [p for p in self._polled if not is_alive(p)]:
+        for process in [p for p in self._polled if _has_ended(p)]:
             self._ended(process)
         self._poll_later()
+
+
+def _has_ended(process: ProcessId) -> bool:
+    """Whether it is seen to have ended; who cannot be looked at for now has not."""
+    try:
+        return not is_alive(process)
+    except OSError:
+        return False

@@ -192,7 +192,7 @@ def _spawned(state: TaskState, now: float, policy: Policy, run: int) -> Outcome:
 
 def _spawn_failed(state: TaskState, now: float, policy: Policy, chance: float, why: SpawnFailed) -> Outcome:
     reason, emit = why.reason, Emit("spawn_failed", why.reason, of_run=False)
-    if state.phase is Phase.STOPPING:
+    if stopping.before_launch(state):
         if why.withdrawn:
             detail = {"phase": Phase.STARTING.value}
             emit = Emit(stopping.ended_as(state), state.reason, detail, of_run=False)

@@ -122,6 +122,7 @@ class Ender:
         """Wait until no process of the run is left; False after ``within`` seconds."""
         return await wait_gone(partial(members, live), within, self._watch)
 
+    @_patient
     async def sweep(self, live: Live) -> list[str]:
         """End what a run left behind that ended by itself; gives the left-overs as ``pid name``."""
         await asyncio.sleep(DYING)

@@ -7,6 +7,7 @@ checked before, and told in words.
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 from collections.abc import Collection, Mapping
 from contextlib import suppress
@@ -24,14 +25,16 @@ from paneview.supervisor.origin import Origin
 from paneview.supervisor.ports import PortRefused, Ports
 from paneview.supervisor.terminal import Terminal
 from paneview.tmux.errors import TmuxError, TmuxGone
-from paneview.tmux.spawn import PaneInfo, SpawnSpec
+from paneview.tmux.spawn import PaneInfo, SpawnSpec, folder_trouble
+
+logger = logging.getLogger(__name__)
 
 
 class LaunchError(Exception):
     """No run came to be. ``retry``: whether the same may succeed later by itself.
 
     ``withdrawn``: it was given up by `Launcher.withdraw`.
-    ``unborn`` is the run whose process tmux may have been making as it died: it has to be looked for.
+    ``unborn`` is the run if a process of it may have come to be: it has to be looked for.
     """
 
     def __init__(
@@ -84,33 +87,47 @@ class Launcher:
         self._preparing: dict[str, asyncio.Task[None]] = {}
 
     async def launch(self, task: Task, run: int, before: RunRow | None) -> tuple[Live, RunRow]:
-        """Start ``task`` as ``run``, in the pane of the run ``before`` if that still exists. Raises LaunchError."""
-        if not task.cwd.is_dir():
-            raise LaunchError(f"the folder {task.cwd} does not exist", retry=True)
-        await self._prepare(task, run)
+        """Start ``task`` as ``run``, in the pane of the run ``before`` if that still exists.
+
+        Raises LaunchError, whatever goes wrong.
+        """
         try:
+            if trouble := folder_trouble(task.cwd):
+                raise LaunchError(trouble, retry=True)
+            await self._prepare(task, run)
             if before is not None and before.ended_at is not None:
                 self._places.exit_file(before.id).unlink(missing_ok=True)
             pane = await self._spawn(task, run, before.pane_id if before else None)
+            live = self.live(run, pane)
+            row = self.row(task.name, live)
+        except LaunchError:
+            raise
         except (TmuxError, OSError) as error:
-            unborn = self._live(run) if isinstance(error, TmuxGone) else None
-            raise LaunchError(f"tmux could not start it: {error}", retry=True, unborn=unborn) from error
-        live = self.live(run, pane)
-        return live, self.row(task.name, live)
+            raise self._failed(run, f"tmux could not start it: {error}") from error
+        except Exception as error:
+            logger.exception("%s: a launch failed", task.name)
+            raise self._failed(run, f"internal error: {error!r}") from error
+        self._terminal.remember_pane(pane.pane_id, task.name)
+        return live, row
 
     def withdraw(self, task: str) -> None:
         """Give up a launch of this task as long as it only prepares: its hooks are ended, however long they take."""
         if preparing := self._preparing.get(task):
             preparing.cancel()
 
+    def _failed(self, run: int, reason: str) -> LaunchError:
+        return LaunchError(reason, retry=True, unborn=self._live(run))
+
     async def _prepare(self, task: Task, run: int) -> None:
-        """Run the hooks and clear the port, as a task of its own that can be withdrawn. Raises LaunchError."""
+        """Run the hooks, clear the port and await tmux, as a task that can be withdrawn. Raises LaunchError."""
         preparing = asyncio.get_running_loop().create_task(self._make_way(task, run))
         self._preparing[task.name] = preparing
         try:
             await preparing
         except (HookFailed, PortRefused) as error:
             raise LaunchError(str(error), retry=False) from error
+        except OSError as error:
+            raise LaunchError(f"it cannot be started at present: {error}", retry=True) from error
         except asyncio.CancelledError:
             launching = asyncio.current_task()
             if launching and launching.cancelling():  # the supervisor ends, and lets go of everything
@@ -123,6 +140,7 @@ class Launcher:
         await self._hooks.before("before_start", task, run)
         if task.port is not None:
             await self._ports.clear(task.name, run, task.port)
+        await self._terminal.ready()
 
     def live(self, run: int, pane: PaneInfo) -> Live:
         """The grip on a run in this pane."""
@@ -199,11 +217,11 @@ class Launcher:
                 return await session.respawn(pane_id, spec)
             except TmuxGone:
                 raise
-            except TmuxError:
+            except TmuxError as error:
+                if error.replies:  # its process is there already, and the run is not to have another
+                    raise
                 self._terminal.forget_pane(pane_id)  # closed by a person meanwhile: it gets a new window
-        pane = await session.spawn(spec)
-        self._terminal.remember_pane(pane.pane_id, task.name)
-        return pane
+        return await session.spawn(spec)
 
 
 def _environ(task: Task) -> Mapping[str, str]:

@@ -15,6 +15,7 @@ from paneview.rules import graph
 from paneview.rules.graph import Graph
 from paneview.rules.pacing import Pace, turn
 from paneview.rules.states import (
+    DependenciesMet,
     Phase,
     Restart,
     SessionEnded,
@@ -214,7 +215,7 @@ class Supervisor:
         if wait > 0:
             self._turns[name] = asyncio.get_running_loop().call_later(wait, self._has_turn, name)
         else:
-            unit.dependencies_met()
+            unit.feed(DependenciesMet())
 
     def _wait_for_turn(self, name: str) -> float:
         """Seconds until this task may start; only those whose readiness others wait for take turns."""
@@ -228,7 +229,7 @@ class Supervisor:
         del self._turns[name]
         unit = self.units.get(name)
         if unit and unit.state.phase is Phase.WAITING and not self.held_by(name):
-            unit.dependencies_met()
+            unit.feed(DependenciesMet())
 
     def _unit_changed(self, unit: Unit) -> None:
         self.changed(unit.name)

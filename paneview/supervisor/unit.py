@@ -21,7 +21,6 @@ from paneview.rules import lifecycle
 from paneview.rules.restart import Exit, describe
 from paneview.rules.states import (
     BeginStop,
-    DependenciesMet,
     Effect,
     Emit,
     Exited,
@@ -246,7 +245,11 @@ class Unit:
     async def _do(self, effect: Effect, durable: Durable) -> None:
         match effect:
             case Launch():
-                await self._launch(durable)
+                try:
+                    await self._launch(durable)
+                except Exception as error:  # else it would be starting for ever
+                    self.feed(SpawnFailed(f"internal error: {error!r}"))
+                    raise
             case BeginStop():
                 await self._before_stop(durable)
             case Signal(stage):
@@ -270,7 +273,7 @@ class Unit:
                 await self._services.ender.sweep_unborn(error.unborn)
             self.feed(SpawnFailed(str(error), error.retry, error.withdrawn))
             if error.unborn:
-                await self._services.launcher.clear_unborn(self.name, run)
+                self._start(self._services.launcher.clear_unborn(self.name, run))
             return
         self.row = row = replace(row, cause=self.state.cause)
         self._take(live)
@@ -278,7 +281,7 @@ class Unit:
         edited = task is not self.task and task.definition_key() != self.task.definition_key()
         if edited and self.state.phase is Phase.RUNNING:
             self.feed(Restart("file change"))  # it meant nothing before there was a run
-        await self._hook("after_start", task, run)
+        self._start(self._hook("after_start", task, run))
 
     async def _before_stop(self, durable: Durable) -> None:
         live = self.live
@@ -375,7 +378,3 @@ class Unit:
         if self.live is live:
             self.live = None
         self._services.logs.finish(live.run)
-
-    def dependencies_met(self) -> None:
-        """All dependencies are as this task asked."""
-        self.feed(DependenciesMet())

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import shlex
+import stat
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -92,13 +93,23 @@ class PaneInfo:
     """The key of the project that started its run; empty in a pane of an older version."""
 
 
+def folder_trouble(cwd: Path) -> str:
+    """Why nothing can run in this folder; empty: it can."""
+    # Asked for every run, and of the system itself: by way of Path it takes three times as long.
+    try:
+        if not stat.S_ISDIR(os.stat(cwd).st_mode):
+            return f"{cwd} is not a folder"
+    except FileNotFoundError:
+        return f"the folder {cwd} does not exist"
+    except OSError as error:
+        return f"the folder {cwd} cannot be reached: {error.strerror}"
+    return "" if os.access(cwd, os.X_OK) else f"the folder {cwd} may not be entered"
+
+
 def check_spec(spec: SpawnSpec) -> None:
     """Raise TmuxError where tmux would silently take another folder, start nothing or lose the output."""
-    # Asked for every run, and of the system itself: by way of Path it takes three times as long.
-    if not os.path.isdir(spec.cwd):
-        raise TmuxError(f"the working folder does not exist: {spec.cwd}")
-    if not os.access(spec.cwd, os.X_OK):
-        raise TmuxError(f"the working folder may not be entered: {spec.cwd}")
+    if trouble := folder_trouble(spec.cwd):
+        raise TmuxError(trouble)
     for folder in (spec.spool_prefix.parent, spec.exit_file.parent):
         if not os.path.isdir(folder):
             raise TmuxError(f"the folder does not exist: {folder}")

@@ -1,12 +1,14 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 from collections.abc import AsyncIterator, Iterator
 
 import pytest
 
-from paneview.proc import ExitWatch, ProcessId
+from paneview.proc import ExitWatch, ProcessId, is_alive
+from paneview.proc import watch as module
 from tests.harness import eventually
 from tests.proc.conftest import Run, identity
 
@@ -50,6 +52,24 @@ async def test_one_that_is_gone_already(run: Run, watch: ExitWatch) -> None:
     async with asyncio.timeout(10):
         await watch.wait(this)
         await watch.wait(ProcessId(os.getpid(), 1))  # the number is taken, the process another
+
+
+async def test_one_that_cannot_be_looked_at_for_a_while(
+    run: Run, watch: ExitWatch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    process = run("exec sleep 60")
+    this, lacking = identity(process), [OSError(errno.EMFILE, "no descriptor")] * 3
+
+    def look(seen: ProcessId) -> bool:
+        if lacking:
+            raise lacking.pop()
+        return is_alive(seen)
+
+    monkeypatch.setattr(module, "is_alive", look)
+    waiting = asyncio.create_task(watch.wait(this))
+    await asyncio.sleep(0)
+    process.kill()
+    await asyncio.wait_for(waiting, 10)
 
 
 async def test_unwatched_is_not_told(run: Run, watch: ExitWatch) -> None:

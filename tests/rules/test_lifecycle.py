@@ -327,6 +327,16 @@ class TestStop:
         assert [emit.of_run for emit in world.told if emit.kind == "task_stopped"] == [False]
         world.check_history()
 
+    def test_a_launch_that_is_said_to_have_failed_when_its_run_is_there_ends_no_stop(self):
+        world = running()
+        world.heeds = frozenset({Stage.TERMINATE})
+        world.feed(Stop("user"))
+        world.settle()
+        world.feed(SpawnFailed("a defect"))
+        assert world.state.phase is Phase.STOPPING
+        world.advance(60)
+        world.check_history()
+
     def test_restart_ends_then_starts(self):
         world = running()
         world.feed(Restart("user"))

@@ -1,0 +1,106 @@
+"""Whatever goes wrong in a launch: the rules hear of it, and no process is left of it."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import os
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+import pytest
+import pytest_asyncio
+
+from paneview.config import paths
+from paneview.config.load import load_project
+from paneview.rules.states import Phase
+from paneview.supervisor.host import Host, Options
+from paneview.supervisor.unit import Unit
+from paneview.tmux import spawn
+from paneview.tmux.quote import command
+from tests.harness import Sandbox, eventually, words_of
+
+TASKS = """
+    name = "proj"
+    [tasks.web]
+    command = "exec sleep 611"
+    hooks.before_start = "true"
+    auto_start = false
+"""
+FAULTS = (OSError(errno.EMFILE, os.strerror(errno.EMFILE)), RuntimeError("a defect"))
+
+
+@pytest_asyncio.fixture
+async def host(sandbox: Sandbox) -> AsyncIterator[Host]:
+    """A supervisor in this process."""
+    file = sandbox.root / "paneview.toml"
+    file.write_text(TASKS)
+    project = load_project(file, os.environ)
+    one = Host(project, os.environ, paths.make_project_dir(project.file, project.name), Options())
+    await one.open()
+    yield one
+    await asyncio.wait_for(one.supervisor.kill(["web"], "test"), 20)
+    one.end("the test is over")
+    await one.close("the test is over")
+
+
+def fails_once(real: Callable[..., Any], fault: Exception) -> Callable[..., Any]:
+    """A stand-in that raises once before it does its work."""
+    faults = [fault]
+
+    def stand_in(*args: Any, **more: Any) -> Any:
+        if faults:
+            raise faults.pop()
+        return real(*args, **more)
+
+    return stand_in
+
+
+def web(host: Host) -> Unit:
+    return host.supervisor.unit("web")
+
+
+async def runs_once(host: Host, sandbox: Sandbox) -> None:
+    """Wait until the task runs, as one process in one window."""
+    await eventually(lambda: web(host).state.phase is Phase.RUNNING)
+    await eventually(lambda: len([one for one in sandbox.processes() if "611" in words_of(one)]) == 1)
+    await eventually(lambda: sandbox.tmux("list-windows", "-F", "#{window_name}").split().count("web") == 1)
+
+
+@pytest.mark.parametrize("fault", FAULTS, ids=["scarce", "defect"])
+@pytest.mark.parametrize(
+    ("part", "method"),
+    [("logs", "announce"), ("launcher", "_make_way"), ("launcher", "_environ"), ("launcher", "row")],
+)
+async def test_a_launch_that_breaks_is_tried_again_and_leaves_nothing(
+    host: Host, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch, part: str, method: str, fault: Exception
+) -> None:
+    broken = getattr(host, part)
+    monkeypatch.setattr(broken, method, fails_once(getattr(broken, method), fault))
+    await asyncio.wait_for(host.supervisor.start(["web"], "test"), 20)
+    await runs_once(host, sandbox)
+    assert web(host).state.attempt == 1
+
+
+async def test_a_run_that_tmux_could_not_make_whole_in_its_old_pane_is_not_made_again_beside_it(
+    host: Host, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await host.supervisor.start(["web"], "test")
+    await host.supervisor.stop(["web"], "test")
+    refused, real = [[command("kill-pane", "-t", "%999")]], spawn.pipe_group
+    monkeypatch.setattr(spawn, "pipe_group", lambda *args: refused.pop() if refused else real(*args))
+    await host.supervisor.start(["web"], "test")
+    await runs_once(host, sandbox)
+    assert web(host).state.attempt == 1
+
+
+async def test_a_launch_that_waits_for_tmux_can_be_stopped(host: Host) -> None:
+    host.terminal._ready.clear()
+    try:
+        starting = asyncio.create_task(host.supervisor.start(["web"], "test"))
+        await eventually(lambda: host.launcher._preparing)
+        await asyncio.wait_for(host.supervisor.stop(["web"], "test"), 20)
+        await asyncio.wait_for(starting, 20)
+        assert web(host).state.phase is Phase.STOPPED
+    finally:
+        host.terminal._ready.set()
