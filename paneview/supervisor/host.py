@@ -10,6 +10,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Mapping
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 from msgspec import Struct
@@ -30,6 +31,7 @@ from paneview.store.state import StateStore
 from paneview.supervisor import footing
 from paneview.supervisor.adopting import Adopter
 from paneview.supervisor.asking import Asker
+from paneview.supervisor.background import Background
 from paneview.supervisor.clock import Clock
 from paneview.supervisor.descriptors import make_room
 from paneview.supervisor.ending import Ender
@@ -77,7 +79,6 @@ class Host:
         self._clock = Clock()
         self._loop = asyncio.get_running_loop()
         self._ended: asyncio.Future[str] = self._loop.create_future()
-        self._background: list[asyncio.Task[None]] = []
         self._took_down = self._closing = False
 
     async def open(self) -> None:
@@ -105,6 +106,7 @@ class Host:
         project = self.project
         key = paths.project_key(project.file)
         self.journal = Journal(self.store, self._clock, project.name, loaded.next_run, loaded.next_event)
+        self._background = Background(self.journal)
         places = Places(key, spool, exits)
         hub = ("tail", "-n", "200", "-F", str(paths.supervisor_log(folder)))
         self.terminal = Terminal(
@@ -186,7 +188,7 @@ class Host:
 
     async def _begin(self, loaded: Loaded) -> None:
         await self.terminal.open()
-        outages = Outages(self.supervisor, self.terminal, self.ender, self.journal)
+        outages = Outages(self.supervisor, self.terminal, self.ender, self.journal, self._background)
         self.terminal.lost, self.terminal.restored = outages.begin, outages.end
         self.logs.start(self._logs_grew)
         states = {name: TaskState.from_dict(data) for name, data in loaded.tasks.items() if name != SESSION}
@@ -215,15 +217,12 @@ class Host:
         self._know_all(states)
         self.web.port = loaded.tasks.get(SESSION, {}).get("websocket_port")
         self._remember()
-        for work in (
-            self.picture.keep_sampling(),
-            self.logs.keep_pipes(),
-            self._watch_file(),
-            self._schedules.run(),
-            self.web.follow(self.project.websocket),
-            self._keep_footing(),
-        ):
-            self._background.append(asyncio.get_running_loop().create_task(work))
+        self._background.keep(self.picture.keep_sampling, "looking at what tasks use")
+        self._background.keep(self.logs.keep_pipes, "looking after the logs' pipes")
+        self._background.keep(self._watch_file, "watching the file")
+        self._background.keep(self._schedules.run, "keeping the schedules")
+        self._background.keep(self._keep_footing, "looking after the state folder")
+        self._background.once(partial(self.web.follow, self.project.websocket), "the WebSocket API")
 
     def _start_first(self, states: Mapping[str, TaskState], *, fresh: bool) -> None:
         """A fresh session starts what starts by itself; a taken-over one only what the file has gained since."""
@@ -276,9 +275,7 @@ class Host:
         """Do nothing by itself any more."""
         self._closing = True
         self.server.retire()
-        for work in self._background:
-            work.cancel()
-        await asyncio.gather(*self._background, return_exceptions=True)
+        await self._background.close()
         self._asker.close()
         await self.supervisor.close()
         await self._strays.close()
@@ -315,7 +312,7 @@ class Host:
         self._scaled = scaled
         self._remember()
         self.server.publish_snapshot()
-        self._background.append(asyncio.get_running_loop().create_task(self.web.follow(project.websocket)))
+        self._background.once(partial(self.web.follow, project.websocket), "the WebSocket API")
 
     def _remember(self) -> Awaitable[None]:
         """What the next supervisor is to know of the session as a whole."""

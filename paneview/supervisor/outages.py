@@ -8,9 +8,10 @@ taken for its own: who dies slowly of a hang-up does so with any code.
 
 from __future__ import annotations
 
-import asyncio
+from functools import partial
 
 from paneview.proc import ProcessId
+from paneview.supervisor.background import Background
 from paneview.supervisor.ending import Ender
 from paneview.supervisor.journal import Journal
 from paneview.supervisor.live import Live
@@ -21,11 +22,19 @@ from paneview.supervisor.terminal import Terminal
 class Outages:
     """Loses runs with their terminal, and finds those again whose terminal is still there."""
 
-    def __init__(self, supervisor: Supervisor, terminal: Terminal, ender: Ender, journal: Journal) -> None:
+    def __init__(
+        self,
+        supervisor: Supervisor,
+        terminal: Terminal,
+        ender: Ender,
+        journal: Journal,
+        background: Background,
+    ) -> None:
         self._supervisor = supervisor
         self._terminal = terminal
         self._ender = ender
         self._journal = journal
+        self._background = background
         self._server: ProcessId | None = None  # that of the connection that has ended
         self._lost: dict[str, Live] = {}
 
@@ -48,7 +57,9 @@ class Outages:
         kept = sum(not live.lost for live in lost.values())
         words = f"{kept} of {len(lost)} running tasks went on" if lost else "no task was running"
         self._journal.note("tmux_restored", words)
-        await asyncio.gather(*(self._settle(name, live) for name, live in lost.items() if live.lost))
+        for name, live in lost.items():
+            if live.lost:
+                self._background.keep(partial(self._settle, name, live), f"ending what is left of {name}")
 
     async def _settle(self, name: str, live: Live) -> None:
         """A run whose terminal is gone: whatever it exited with, it was not its own doing."""

@@ -113,6 +113,7 @@ class Terminal:
             return
         self._ready.clear()
         self._reopening = asyncio.get_running_loop().create_task(self._reopen(reason))
+        self._reopening.add_done_callback(_log_defect)
 
     async def _reopen(self, reason: str) -> None:
         if self.lost:
@@ -124,10 +125,11 @@ class Terminal:
                 session = await self._connect()
                 self._panes = await self._still_there(session, before)
                 break
-            except (TmuxError, OSError) as error:
+            except Exception as error:  # whatever it is: all wait for tmux
                 if self._closing:
                     return
-                logger.warning("tmux cannot be opened again: %s", error)
+                expected = isinstance(error, TmuxError | OSError)
+                logger.warning("tmux cannot be opened again: %s", error, exc_info=not expected)
                 await asyncio.sleep(wait)
                 wait = min(wait * 2, LONGEST_WAIT)
         self._take(session)
@@ -144,3 +146,8 @@ class Terminal:
             await session.close()
             raise
         return {pane.pane_id: pane.task for pane in panes if self.has_pane(pane.pane_id, pane.task)}
+
+
+def _log_defect(reopening: asyncio.Task[None]) -> None:
+    if not reopening.cancelled() and (error := reopening.exception()):
+        logger.error("the session was not opened again as it should be", exc_info=error)

@@ -5,23 +5,20 @@ from __future__ import annotations
 import asyncio
 import errno
 import os
-from collections.abc import AsyncIterator, Callable
-from typing import Any
+from collections.abc import AsyncIterator
 
 import pytest
 import pytest_asyncio
 
-from paneview.config import paths
-from paneview.config.load import load_project
 from paneview.rules.states import Phase
-from paneview.supervisor.host import Host, Options
+from paneview.supervisor.host import Host
 from paneview.supervisor.unit import Unit
 from paneview.tmux import spawn
 from paneview.tmux.quote import command
 from tests.harness import Sandbox, eventually, words_of
+from tests.supervisor.inprocess import fails_once, supervising
 
 TASKS = """
-    name = "proj"
     [tasks.web]
     command = "exec sleep 611"
     hooks.before_start = "true"
@@ -32,28 +29,8 @@ FAULTS = (OSError(errno.EMFILE, os.strerror(errno.EMFILE)), RuntimeError("a defe
 
 @pytest_asyncio.fixture
 async def host(sandbox: Sandbox) -> AsyncIterator[Host]:
-    """A supervisor in this process."""
-    file = sandbox.root / "paneview.toml"
-    file.write_text(TASKS)
-    project = load_project(file, os.environ)
-    one = Host(project, os.environ, paths.make_project_dir(project.file, project.name), Options())
-    await one.open()
-    yield one
-    await asyncio.wait_for(one.supervisor.kill(["web"], "test"), 20)
-    one.end("the test is over")
-    await one.close("the test is over")
-
-
-def fails_once(real: Callable[..., Any], fault: Exception) -> Callable[..., Any]:
-    """A stand-in that raises once before it does its work."""
-    faults = [fault]
-
-    def stand_in(*args: Any, **more: Any) -> Any:
-        if faults:
-            raise faults.pop()
-        return real(*args, **more)
-
-    return stand_in
+    async with supervising(sandbox, TASKS) as one:
+        yield one
 
 
 def web(host: Host) -> Unit:
