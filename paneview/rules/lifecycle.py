@@ -11,7 +11,7 @@ shell around it (`paneview.supervisor`) does that and feeds what comes of it bac
                       │                                                    ├──▶ done    (exit 0)
                       │                                                    └──▶ failed  (given up)
                       └── restart ── stopping ◀── stop, kill, restart, unhealthy
-                                        └── last process gone ──▶ stopped
+                                        └── last process gone, hooks through ──▶ stopped
 
 Three things are derived and so are no effects: when to wake up (`deadline`), whether to probe
 (`wants_probe`), and whether dependents may start (`paneview.rules.graph`). A run's exit is told only when its
@@ -47,6 +47,7 @@ from paneview.rules.states import (
     Start,
     Stop,
     StopBegun,
+    Stopped,
     StopRefused,
     TaskState,
     Then,
@@ -100,10 +101,12 @@ def step(  # noqa: C901, PLR0911, PLR0912 - a table: one line an input
             return stopping.refused(state, now, policy, reason)
         case RootGone():
             return stopping.root_gone(state, now, policy)
-        case TreeGone(exit_, began):
+        case TreeGone():
+            return stopping.tree_gone(state)
+        case Stopped(exit_, began):
             if not began:
                 state = replace(state, reason=f"{state.reason} before it began")
-            return _tree_gone(state, now, policy, chance, exit_)
+            return _stopped(state, now, policy, chance, exit_)
         case Probed(ok, detail):
             return _probed(state, now, policy, ok, detail)
         case Redefined():
@@ -211,7 +214,7 @@ def _spawn_failed(state: TaskState, now: float, policy: Policy, chance: float, w
 
 def _ended(state: TaskState, now: float, policy: Policy, chance: float, exit_: Exit) -> Outcome:
     if state.phase is Phase.STOPPING:
-        return _tree_gone(state, now, policy, chance, exit_)
+        return _stopped(state, now, policy, chance, exit_)
     if state.phase is not Phase.RUNNING:
         return Outcome(state)
     words = describe(exit_)
@@ -228,7 +231,7 @@ def _ended(state: TaskState, now: float, policy: Policy, chance: float, exit_: E
 
 def _lost(state: TaskState, now: float, policy: Policy, chance: float, reason: str, exit_: Exit) -> Outcome:
     if state.phase is Phase.STOPPING:
-        return _tree_gone(state, now, policy, chance, exit_)
+        return _stopped(state, now, policy, chance, exit_)
     if state.phase is not Phase.RUNNING:
         return Outcome(state)
     detail = {"exit_code": exit_.code, "signal": exit_.signal}
@@ -258,10 +261,10 @@ def _retry(state: TaskState, now: float, policy: Policy, chance: float, why: str
     return Outcome(replace(resting, due=now + wait), (*effects, Emit("restart_scheduled", why, detail)))
 
 
-def _tree_gone(state: TaskState, now: float, policy: Policy, chance: float, exit_: Exit) -> Outcome:
+def _stopped(state: TaskState, now: float, policy: Policy, chance: float, exit_: Exit) -> Outcome:
     if state.phase is not Phase.STOPPING:
         return Outcome(state)
-    ended = replace(state, ended_at=now, exit=exit_)
+    ended = replace(state, ended_at=now, exit=exit_, tree_gone=False)
     detail = {
         "exit_code": exit_.code,
         "signal": exit_.signal,

@@ -117,6 +117,7 @@ class TaskState(Struct, frozen=True):
     then_cause: str = ""  # why it is started after its stop, if not for the stop's own reason
     killed: bool = False  # the stop under way was a kill
     root_gone: bool = False  # its first process has ended while the hooks before the stop ran
+    tree_gone: bool = False  # its last process has ended, and the hooks after the stop run
     reason: str = ""  # why it is where it is, for people
     cause: str = ""  # why the run, or the one that is to come, is started
     waiting_since: float | None = None
@@ -205,7 +206,11 @@ class RootGone(Struct, frozen=True):
 
 
 class TreeGone(Struct, frozen=True):
-    """The last process of a run that was being ended is gone. ``began``: False if its command was never started."""
+    """The last process of a run that was being ended is gone: there are but the hooks after the stop."""
+
+
+class Stopped(Struct, frozen=True):
+    """A run that was being ended is over, with all its hooks. ``began``: False if its command was never started."""
 
     exit: Exit = UNKNOWN_EXIT
     began: bool = True
@@ -243,6 +248,7 @@ Input = (
     | StopRefused
     | RootGone
     | TreeGone
+    | Stopped
     | Probed
     | Redefined
     | Tick
@@ -261,7 +267,7 @@ class BeginStop(Struct, frozen=True):
 
 
 class Signal(Struct, frozen=True):
-    """Send the signal of this stage to the run; `TreeGone` is told when nothing is left."""
+    """Send the signal of this stage to the run; answer with `TreeGone` and `Stopped` when nothing is left."""
 
     stage: Stage
 

@@ -6,6 +6,8 @@
       │                            ▲
       └──one says no──▶ running    └── a launch is under way: nothing is due before it has a process
 
+    nothing is left of the run ──▶ hooks: nothing is due any more
+
 What comes after it is the last wish of a person (`TaskState.then`), and a stop is told with the cause of whoever
 changed what comes after it.
 """
@@ -60,6 +62,7 @@ def while_launching(state: TaskState, cause: str, by: str) -> Outcome:
 
 def once_more(state: TaskState, now: float, cause: str, by: str, kill_it: bool) -> Outcome:
     """Somebody stops or kills what is already being ended: it stays down, whatever was to come after it."""
+    kill_it = kill_it and not state.tree_gone
     marked = replace(state, manual_stop=True, then=Then.STOP, then_cause="", killed=state.killed or kill_it)
     if kill_it and state.stage is not Stage.KILL:
         return kill(marked, now, cause, by)
@@ -78,9 +81,8 @@ def start_after(state: TaskState, cause: str) -> TaskState:
 
 def before_launch(state: TaskState) -> bool:
     """Whether it was told to stop while it was being launched, and there is no answer of the launch yet."""
-    return (
-        state.phase is Phase.STOPPING and state.stage in (Stage.INTERRUPT, Stage.KILL) and state.due is None
-    )
+    launching = state.stage in (Stage.INTERRUPT, Stage.KILL) and state.due is None and not state.tree_gone
+    return state.phase is Phase.STOPPING and launching
 
 
 def launched(state: TaskState, now: float, policy: Policy, run: int) -> Outcome:
@@ -121,6 +123,13 @@ def root_gone(state: TaskState, now: float, policy: Policy) -> Outcome:
     if state.phase is not Phase.STOPPING or state.stage is not Stage.INTERRUPT or state.due is None:
         return Outcome(state)
     return escalate(state, now, policy)
+
+
+def tree_gone(state: TaskState) -> Outcome:
+    """Nothing is left to be signalled: what comes next is the end of the hooks after the stop, however late."""
+    if state.phase is not Phase.STOPPING:
+        return Outcome(state)
+    return Outcome(replace(state, tree_gone=True, due=None))
 
 
 def escalate(state: TaskState, now: float, policy: Policy) -> Outcome:

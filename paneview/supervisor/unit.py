@@ -38,6 +38,7 @@ from paneview.rules.states import (
     SpawnFailed,
     Stage,
     StopBegun,
+    Stopped,
     StopRefused,
     TaskState,
     Tick,
@@ -314,8 +315,9 @@ class Unit:
             self.let_go(live)
         finally:
             self._going = None
+        self.feed(TreeGone())
         await self._hook("after_stop", self.task, live.run)
-        self.feed(TreeGone(exit_, began=live.heard is not False or exit_ != Exit()))
+        self.feed(Stopped(exit_, began=live.heard is not False or exit_ != Exit()))
 
     async def _hook(self, moment: Literal["after_start", "after_stop"], task: Task, run: int) -> None:
         if error_text := await self._services.hooks.after(moment, task, run):

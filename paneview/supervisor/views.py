@@ -14,7 +14,7 @@ from msgspec.structs import replace
 from paneview.config.models import WorkerSpec
 from paneview.rules import graph
 from paneview.rules.restart import describe
-from paneview.rules.states import Health, Phase
+from paneview.rules.states import Health, Phase, Stage
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -162,7 +162,8 @@ def why(  # noqa: PLR0911 - one line a state
         case Phase.RUNNING if state.failures and state.health is not Health.UNHEALTHY:
             return Why(f"probe failed {state.failures} of {unit.policy.health_retries}: {note}", note)
         case Phase.STOPPING:
-            words = f"{state.reason} ({state.stage.value})" if state.stage else state.reason
+            stage = Stage.HOOKS if state.tree_gone else state.stage
+            words = f"{state.reason} ({stage.value})" if stage else state.reason
             return Why(words, words)
         case Phase.FAILED | Phase.STOPPED | Phase.RUNNING:
             return Why(state.reason, state.reason)

@@ -25,6 +25,7 @@ from paneview.rules.states import (
     Stage,
     Start,
     Stop,
+    Stopped,
     StopRefused,
     TaskState,
     TreeGone,
@@ -337,6 +338,21 @@ class TestStop:
         world.advance(60)
         world.check_history()
 
+    @pytest.mark.parametrize("more", [(), (Stop("user"),), (Stop("user", kill=True),)])
+    def test_while_the_hooks_after_a_stop_run_nobody_is_signalled_and_nothing_else_is_told(self, more):
+        world = running(stop_grace=1.0)
+        world.after_hooks_take = 60.0
+        world.feed(Stop("user"))
+        world.advance(5.0)
+        assert (world.state.phase, deadline(world.state)) == (Phase.STOPPING, None)
+        for wish in more:
+            world.feed(wish)
+        world.advance(60.0)
+        assert (world.state.phase, world.state.tree_gone) == (Phase.STOPPED, False)
+        assert Stage.KILL not in [stage for _, stage in world.signals]
+        assert [kind for _, kind in world.log[-2:]] == ["task_stopping", "task_stopped"]
+        assert world.told[-1].detail["stage"] == "terminate", "to whoever its first process left behind"
+
     def test_restart_ends_then_starts(self):
         world = running()
         world.feed(Restart("user"))
@@ -464,13 +480,13 @@ class TestRobustness:
 
     def test_a_run_whose_command_was_never_started_says_so(self):
         stopping = TaskState(phase=Phase.STOPPING, reason="stopped by user")
-        state, effects = step(stopping, TreeGone(began=False), 1.0, Policy())
+        state, effects = step(stopping, Stopped(began=False), 1.0, Policy())
         assert (state.phase, state.reason) == (Phase.STOPPED, "stopped by user before it began")
         assert [effect.cause for effect in effects if isinstance(effect, Emit)] == [state.reason]
 
     def test_answers_of_the_past_change_nothing(self):
         idle = TaskState()
-        for late in (Spawned(1), TreeGone(), Probed(ok=True), StopRefused("x"), Lost("x")):
+        for late in (Spawned(1), TreeGone(), Stopped(), Probed(ok=True), StopRefused("x"), Lost("x")):
             assert step(idle, late, 1.0, Policy()) == (idle, ())
 
     def test_state_of_an_older_version_is_read(self):
@@ -524,6 +540,10 @@ class History(RuleBasedStateMachine):
     def hooks(self, take: float, refuse: bool) -> None:
         self.world.hooks_take, self.world.hooks_refuse = take, refuse
 
+    @rule(take=st.sampled_from([0.0, 0.25, 10.0]))
+    def hooks_after(self, take: float) -> None:
+        self.world.after_hooks_take = take
+
     @rule(take=st.sampled_from([0.0, 0.25]))
     def launches(self, take: float) -> None:
         self.world.launch_takes = take
@@ -569,9 +589,9 @@ class History(RuleBasedStateMachine):
             return
         world = self.world
         world.hooks_refuse = False
-        world.advance(1.0)  # the hooks that still run had another mind
+        world.advance(10.0)  # the hooks that still run had another mind
         world.feed(Stop("user"))
-        world.advance(world.launch_takes + world.hooks_take + 2 * 5.0 + 4.0)
+        world.advance(world.launch_takes + world.hooks_take + world.after_hooks_take + 2 * 5.0 + 4.0)
         assert world.state.phase in (Phase.IDLE, Phase.STOPPED, Phase.DONE, Phase.FAILED)
         assert world.alive is None
         world.check_history()

@@ -24,6 +24,7 @@ from paneview.rules.states import (
     Stage,
     Stop,
     StopBegun,
+    Stopped,
     StopRefused,
     TaskState,
     Tick,
@@ -45,6 +46,7 @@ class World:
     # The hooks before a stop: how long they take, and whether they refuse it.
     hooks_take: float = 0.0
     hooks_refuse: bool = False
+    after_hooks_take: float = 0.0
     state: TaskState = field(default_factory=TaskState)
     now: float = 1_000.0
     alive: int | None = None
@@ -121,7 +123,7 @@ class World:
             self._died = exit_  # the shell looks at how it ended when it has something to signal
             self.feed(RootGone())
         else:
-            self.feed(TreeGone(exit_))
+            self._gone(exit_)
 
     def times(self, kind: str) -> list[float]:
         """When events of this kind were told."""
@@ -160,12 +162,18 @@ class World:
         self.alive = self.runs
         self.later(self.launch_takes, Spawned(self.runs))
 
+    def _gone(self, exit_: Exit) -> None:
+        """A run that is being ended has no process any more."""
+        self.later(0.0, TreeGone())
+        self.later(self.after_hooks_take, Stopped(exit_))
+
     def _signal(self, stage: Stage) -> None:
+        assert not self.state.tree_gone, "a signal to nobody"
         self.signals.append((self.now, stage))
         if self.alive is not None and (stage is Stage.KILL or stage in self.heeds):
             self.alive = None
             self.later(0.0, RootGone())
-            self.later(0.0, TreeGone(Exit(128 + 2, 2)))
+            self._gone(Exit(128 + 2, 2))
         elif self._died is not None:
-            self.later(0.0, TreeGone(self._died))
+            self._gone(self._died)
             self._died = None

@@ -81,7 +81,7 @@ def test_a_kill_is_over_when_its_run_is_though_somebody_starts_another(project):
     pool = ThreadPoolExecutor(2)
     try:
         killed = pool.submit(p.call, "kill", tasks=["t"])
-        p.wait("t", "stopping")
+        p.wait("t", lambda t: (t["state"], t["reason"]) == ("stopping", "killed by user:cli (hooks)"))
         started = pool.submit(p.call, "start", tasks=["t"])
         p.wait("t", lambda t: not t["manual_stop"])
         (p.folder / "go").touch()
