@@ -106,6 +106,8 @@ class Terminal:
         session.on_gone = self._gone
         self._session = session
         self._ready.set()
+        if session.gone:  # before anybody could be told
+            self._gone(session.gone)
         return session
 
     def _gone(self, reason: str) -> None:

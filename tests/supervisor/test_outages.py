@@ -9,7 +9,9 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.harness import Sandbox, alive, wait_until
+from paneview.supervisor.terminal import SessionSpec, Terminal
+from paneview.tmux.session import TmuxSession
+from tests.harness import Sandbox, alive, eventually, wait_until
 from tests.supervisor.project import Project
 
 TASKS = """
@@ -58,6 +60,30 @@ def by_detaching_all(sandbox: Sandbox) -> None:
 
 def by_killing_it(sandbox: Sandbox) -> None:
     os.kill(connection(sandbox), signal.SIGKILL)
+
+
+async def test_a_connection_that_ends_as_it_is_made_is_made_again(
+    sandbox: Sandbox, tmux_socket: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spec = SessionSpec("proj", tmux_socket, "key", os.environ, sandbox.root, ("sleep", "1000"))
+    terminal = Terminal(spec)
+    connect, made = terminal._connect, list[TmuxSession]()
+
+    async def connect_and_lose_the_first() -> TmuxSession:
+        made.append(await connect())
+        if len(made) == 1:
+            by_killing_it(sandbox)
+            await eventually(lambda: made[0].gone)
+        return made[-1]
+
+    monkeypatch.setattr(terminal, "_connect", connect_and_lose_the_first)
+    try:
+        await terminal.open()
+        await eventually(lambda: not terminal.session.gone)
+        assert await (await terminal.ready()).panes() == []
+    finally:
+        await terminal.destroy()
+        await made[0].close()
 
 
 @pytest.mark.parametrize("end", [by_detaching_all, by_killing_it])
