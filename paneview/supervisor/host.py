@@ -136,7 +136,7 @@ class Host:
         self.launcher = Launcher(self.terminal, places, self._hooks, Ports(journal, key), clock)
         self.reading = LogReading(self.folder, self.ingest, self.store)
         self._prober = prober = Prober(self._environ, key, self.reading)
-        self._strays = Strays(self.terminal, self.launcher, self.ender, journal, self.logs)
+        self._strays = Strays(clock, self.terminal, self.launcher, self.ender, journal, self.logs)
         services = Services(
             clock, journal, self.launcher, self.ender, prober, self._hooks, self.logs, self._strays
         )

@@ -69,10 +69,6 @@ class Journal:
             value
         )  # hides secrets before anything is stored or told
 
-    def now(self) -> float:
-        """The time that is written, in epoch seconds."""
-        return self._clock.now()
-
     def new_run(self) -> int:
         """A run number nobody had before."""
         number = self._next_run

@@ -15,6 +15,7 @@ from msgspec.structs import replace
 from paneview.rules.states import Policy, Stage
 from paneview.rules.stopping import KILL_AGAIN, MAX_TERM_GRACE
 from paneview.store.rows import RunRow
+from paneview.supervisor.clock import Clock
 from paneview.supervisor.ending import Ender
 from paneview.supervisor.journal import Journal
 from paneview.supervisor.launching import Launcher
@@ -36,8 +37,15 @@ class Strays:
     """Ends them, and knows which are being ended."""
 
     def __init__(
-        self, terminal: Terminal, launcher: Launcher, ender: Ender, journal: Journal, logs: RunLogs
+        self,
+        clock: Clock,
+        terminal: Terminal,
+        launcher: Launcher,
+        ender: Ender,
+        journal: Journal,
+        logs: RunLogs,
     ) -> None:
+        self._clock = clock
         self._terminal = terminal
         self._launcher = launcher
         self._ender = ender
@@ -79,7 +87,7 @@ class Strays:
                 exit_ = await self._ender.exit_of(live)
                 self._logs.finish(pane.run)
                 if row is not None:
-                    now = self._journal.now()
+                    now = self._clock.wall()
                     self._journal.put(
                         run=replace(
                             row, ended_at=now, exit_code=exit_.code, signal=exit_.signal, end_reason=CAUSE
