@@ -11,6 +11,8 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -394,6 +396,67 @@ def test_a_full_disk_is_told_and_nothing_is_half_done(path: Path) -> None:
         second = submit(broker)
         assert [lease.id for lease in broker.claim(want(n=5))] == [first, second]
         assert broker._database.one("PRAGMA integrity_check") == ("ok",)
+
+
+def test_what_is_written_is_not_called_unwritten_because_the_log_cannot_be_copied(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(database, "CHECKPOINT_ROWS", 1)
+    with SqliteBroker(path, SETTINGS) as broker:
+        first = submit(broker, payload="x" * 200_000)
+        monkeypatch.setattr(database, "CHECK_EVERY", 1)
+        submit(broker, target=Target(role="another"))  # copies the log, which is written over from now on
+        before = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (os.stat(path).st_size + 20_000, before[1]))
+        try:
+            second = submit(broker, payload="x" * 50_000)
+            assert os.stat(path).st_size < 300_000
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        third = submit(broker)
+        assert os.stat(path).st_size > 300_000, "it is copied as soon as there is room"
+        assert [lease.id for lease in broker.claim(want(n=5))] == [first, second, third]
+        assert broker._database.one("PRAGMA integrity_check") == ("ok",)
+
+
+@contextmanager
+def no_descriptors() -> Iterator[None]:
+    """For the time of a block, this process can open nothing more."""
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    first_free = os.dup(0)
+    os.close(first_free)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (first_free, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
+
+
+def test_work_is_brought_and_waited_for_without_a_descriptor_left(path: Path) -> None:
+    with SqliteBroker(path, SETTINGS) as broker:
+        waiting = Later(lambda: broker.claim(want("w1"), wait=20.0))
+        wait_until(lambda: broker._database.rows("SELECT * FROM bells"))
+        with no_descriptors():
+            first = submit(broker)  # nothing can be rung
+            # Nothing can be hung up either.
+            mute = Later(lambda: broker.claim(want("w2", lanes=("r:mute",)), wait=20.0))
+            second = submit(broker, target=Target(role="mute"))
+            assert [lease.id for lease in waiting.result()] == [first]
+            assert [lease.id for lease in mute.result()] == [second]
+
+
+def test_a_bell_that_could_not_be_hung_up_is_as_soon_as_it_can(path: Path) -> None:
+    bells = Path(f"{path}.bells")
+    with SqliteBroker(path, SETTINGS) as broker:
+        bells.touch()  # no folder can be made there
+        waiting = Later(lambda: broker.claim(want(), wait=20.0))
+        calling = Later(lambda: broker.claim(want("w2", lanes=("r:none",)), wait=20.0))
+        wait_until(lambda: len(broker.bells._busy) == 2)
+        bells.unlink()
+        wait_until(lambda: len(broker._database.rows("SELECT * FROM bells")) == 2)
+        assert submit(broker) == waiting.result()[0].id
+        broker.wake()
+        assert calling.result() == []
 
 
 def test_a_bell_nobody_listens_to_is_taken_down(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import uuid
 from contextlib import suppress
 from pathlib import Path
 
-from paneview.broker.errors import BrokerError, UnavailableError
+from paneview.broker.errors import UnavailableError
 from paneview.broker.sqlite.database import ASIDE, Database
 from paneview.broker.waiting import Topics
 from paneview.config.locate import MAX_SOCKET_PATH
@@ -22,8 +22,9 @@ UNHEARD = 0.2  # seconds between two looks while nobody can ring
 class SocketBell:
     """See `paneview.broker.waiting.Bell`.
 
-    Where another process keeps the queue locked it cannot be hung up: then nobody waits for longer than a moment
-    between two looks, which need no lock, and it is tried again after each.
+    Where it cannot be hung up, because another process keeps the queue locked, the disk is full or no descriptor is
+    left, nobody waits for longer than a moment between two looks, which need none of that, and it is tried again after
+    each.
     """
 
     def __init__(self, database: Database, topics: Topics) -> None:
@@ -32,25 +33,21 @@ class SocketBell:
         self._topics = topics
         self._hung = 0  # in which of the database's files, as it counts them
         self._path = _place(database.path) / f"{uuid.uuid4().hex[:12]}"
-        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self._socket: socket.socket | None = None
         try:
-            self._socket.setblocking(False)
-            self._socket.bind(str(self._path))
             self._hang_up()
-        except BaseException as error:
+        except BaseException:
             self._take_down()
-            if isinstance(error, OSError):
-                raise BrokerError(f"cannot wait at {self._path}: {error.strerror}") from error
             raise
 
     def _hang_up(self) -> None:
-        try:
+        with suppress(UnavailableError, OSError):
+            if self._socket is None:
+                self._socket = _bound(self._path)
             with self._database.write(ASIDE) as step:
                 for topic in dict.fromkeys(self._topics):
                     step.sql("INSERT INTO bells VALUES (?, ?)", (topic, str(self._path)))
                 self._hung = self._database.opened
-        except UnavailableError:
-            return
 
     @property
     def _hangs(self) -> bool:
@@ -61,10 +58,11 @@ class SocketBell:
         if not self._hangs:
             timeout = min(timeout, UNHEARD)
         poll = select.poll()
-        poll.register(self._socket, select.POLLIN)
+        if self._socket is not None:
+            poll.register(self._socket, select.POLLIN)
         poll.poll(max(0, round(timeout * 1000)) + 1)  # up: half a millisecond early would be a busy look
         with suppress(BlockingIOError):
-            while True:
+            while self._socket is not None:
                 self.called_off |= self._socket.recv(16) == _CALL_OFF
         if not self._hangs and not self.called_off:
             self._hang_up()  # before the look that follows
@@ -87,18 +85,29 @@ class SocketBell:
             self._take_down()
 
     def _take_down(self) -> None:
-        self._socket.close()
-        with suppress(FileNotFoundError):
-            os.unlink(self._path)
+        if self._socket is not None:
+            self._socket.close()
+            with suppress(OSError):
+                os.unlink(self._path)
+
+
+def _bound(path: Path) -> socket.socket:
+    """A socket in a private folder, which is made if need be. Raises OSError."""
+    with suppress(FileExistsError):
+        path.parent.mkdir(mode=0o700)
+    bound = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+    try:
+        bound.setblocking(False)
+        bound.bind(str(path))
+    except BaseException:
+        bound.close()
+        raise
+    return bound
 
 
 def _place(database: Path) -> Path:
-    """A private folder for the sockets: beside the database, or a short one where that path is too long."""
+    """A folder for the sockets: beside the database, or one with a short name where that path is too long."""
     natural = Path(f"{database}.bells")
-    if len(os.fsencode(natural)) + 13 > MAX_SOCKET_PATH:
-        natural = (
-            Path(os.environ.get("XDG_RUNTIME_DIR") or tempfile.gettempdir()) / f"paneview-bells-{os.getuid()}"
-        )
-    with suppress(FileExistsError):
-        natural.mkdir(mode=0o700)
-    return natural
+    if len(os.fsencode(natural)) + 13 <= MAX_SOCKET_PATH:
+        return natural
+    return Path(os.environ.get("XDG_RUNTIME_DIR") or tempfile.gettempdir()) / f"paneview-bells-{os.getuid()}"

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Iterable
+from contextlib import suppress
 
 RING = b"."
 
 
 def push(paths: Iterable[str]) -> list[str]:
-    """Ring each; the paths at which nobody listens any more."""
+    """Ring each, if there is a socket to be had; the paths at which nobody listens any more."""
     dead = []
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender:
+    with suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender:
         sender.setblocking(False)
         for path in paths:
             try:

@@ -192,7 +192,8 @@ class Database:
                         raise
                     self._commits += 1
                     if self._commits % CHECK_EVERY == 0:
-                        self._checkpoint()
+                        with suppress(sqlite3.Error, OSError):  # what was written is written: later, then
+                            self._checkpoint()
             finally:
                 self._leave()
         except sqlite3.ProgrammingError:
@@ -236,10 +237,10 @@ class Database:
 
     def _take_down(self, paths: list[str]) -> None:
         # What was written is written: the next one who rings them will try again.
-        with suppress(UnavailableError), self.write(ASIDE) as step:
+        with suppress(BrokerError), self.write(ASIDE) as step:
             for path in paths:
                 step.sql("DELETE FROM bells WHERE path = ?", (path,))
-                with suppress(FileNotFoundError):
+                with suppress(OSError):
                     os.unlink(path)
 
     def rows(self, statement: str, *values: Any) -> list[Any]:
