@@ -112,8 +112,7 @@ class DirectoryBroker(Broker):
     def _tend(self) -> float | None:
         """Queue what is due or was submitted by claude-queue's scripts; seconds until something is due."""
         self._next_tending = time.monotonic() + TEND
-        for job in self._importer.new_jobs(self._desk):
-            self._take_over(job)
+        self._take_over()
         due = keeping.promote(self._desk)
         _, until = keeping.expire(self._desk)
         return min((each for each in (due, until) if each is not None), default=None)
@@ -124,11 +123,16 @@ class DirectoryBroker(Broker):
             keeping.repair(self._desk)
             self._next_repair = time.monotonic() + REPAIR
 
-    def _take_over(self, job: NewJob) -> None:
+    def _take_over(self) -> None:
+        """Submit what claude-queue's scripts did, however much waits; what cannot be a job of ours is set aside."""
         unlimited = Desk(
             self._layout, self._desk.scratch, self._desk.feed, replace(self.settings, max_depth=None)
         )
-        entry.submit(unlimited, [job])
+        for path, job in self._importer.new_jobs(self._desk):
+            try:
+                entry.submit(unlimited, [job])
+            except BrokerError as error:
+                self._desk.set_aside(path, str(error))
 
     def take(self, job: str, want: Claim) -> Lease | None:
         """This very job."""
@@ -199,8 +203,7 @@ class DirectoryBroker(Broker):
         with explained(self._root):
             if leader is not None:
                 keeping.check_leader(self._desk, leader)
-            for job in self._importer.new_jobs(self._desk):
-                self._take_over(job)
+            self._take_over()
             keeping.promote(self._desk)
             expired, _ = keeping.expire(self._desk)
             lost = self._registry.lose()

@@ -84,8 +84,8 @@ class Importer:
         self._seen: dict[str, tuple[int, int]] = {}
         self._folder_time = -1
 
-    def new_jobs(self, desk: Desk) -> list[NewJob]:
-        """What is new there, as jobs. Submitting one twice does no harm."""
+    def new_jobs(self, desk: Desk) -> list[tuple[str, NewJob]]:
+        """The files that are new there, as jobs. Submitting one twice does no harm."""
         folder = desk.layout.tasks
         try:
             folder_time = os.stat(folder).st_mtime_ns
@@ -102,8 +102,9 @@ class Importer:
         jobs = []
         for name in names(folder):
             if name.startswith(_PREFIX) and name.endswith(_SUFFIX):
-                job = self._look_at(desk, f"{folder}/{name}", name[len(_PREFIX) : -len(_SUFFIX)])
-                jobs += [job] if job else []
+                path = f"{folder}/{name}"
+                job = self._look_at(desk, path, name[len(_PREFIX) : -len(_SUFFIX)])
+                jobs += [(path, job)] if job else []
         return jobs
 
     def _look_at(self, desk: Desk, path: str, job: str) -> NewJob | None:
