@@ -28,7 +28,7 @@ from paneview.broker import (
     Worker,
     open_broker,
 )
-from paneview.broker.sqlite import database, leases
+from paneview.broker.sqlite import database, keeping, leases
 from paneview.broker.sqlite.broker import SqliteBroker
 from tests.broker.helpers import Later, job, state, submit, take, want
 from tests.broker.labs import SETTINGS, SqliteLab, opened
@@ -126,7 +126,8 @@ def test_a_queue_of_the_first_schema_is_brought_up_to_date(path: Path) -> None:
         done, waiting = submit(broker), submit(broker)
         broker.finish(take(broker), Outcome())
         with broker._database.write() as step:
-            step.sql("DROP INDEX jobs_failed")
+            step.sql("DROP INDEX jobs_dead")
+            step.sql("DROP INDEX jobs_cancelled")
             step.sql("DROP TABLE documents")
             step.sql(
                 "CREATE INDEX jobs_over ON jobs (state, seq) WHERE state IN ('done', 'dead', 'cancelled')"
@@ -505,7 +506,6 @@ def test_no_look_uses_a_whole_table(broker: SqliteBroker) -> None:
         "SELECT id FROM jobs WHERE id = ? OR key = ?",
         "SELECT id FROM jobs WHERE state = 'leased' AND owner = ?",
         "SELECT path FROM bells WHERE topic IN (?, ?)",
-        "SELECT seq FROM jobs WHERE state = 'dead' AND seq < ? ORDER BY seq DESC LIMIT 200",
     ]
     for statement in statements:
         values = [1] * statement.count("?")
@@ -517,20 +517,60 @@ def test_no_look_uses_a_whole_table(broker: SqliteBroker) -> None:
         assert not [line for line in plan if "TEMP B-TREE" in line], (statement, plan)
 
 
+@contextmanager
+def listening(broker: SqliteBroker) -> Iterator[list[str]]:
+    """What it says to SQLite during a block."""
+    said: list[str] = []
+    broker._database._connection.set_trace_callback(said.append)
+    try:
+        yield said
+    finally:
+        broker._database._connection.set_trace_callback(None)
+
+
+def test_what_is_asked_of_jobs_that_failed_finds_them_among_any_number_of_others(
+    broker: SqliteBroker,
+) -> None:
+    with listening(broker) as said:
+        broker.jobs(JobFilter(states=frozenset({JobState.DEAD, JobState.CANCELLED})))
+        broker.retry()
+        broker.purge()
+    asked = [each for each in said if "jobs" in each]
+    plans = [row[3] for each in asked for row in broker._database.rows(f"EXPLAIN QUERY PLAN {each}")]
+    assert len(plans) == 4
+    assert [
+        plan for plan in plans if "INDEX jobs_dead" not in plan and "INDEX jobs_cancelled" not in plan
+    ] == []
+
+
+def test_cleaning_reads_and_removes_in_small_steps(
+    broker: SqliteBroker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(keeping, "CLEAN_STEP", 3)
+    jobs = [submit(broker) for _ in range(10)]
+    for each in jobs[4:6]:
+        broker.cancel(each)
+    with listening(broker) as said:
+        assert broker.clean(-1.0) == 2
+    asked = [each for each in said if each.startswith("SELECT") and "jobs" in each]
+    assert [len(broker._database.rows(each)) for each in asked] == [3, 3, 3, 1, 0]
+    plans = [row[3] for each in asked for row in broker._database.rows(f"EXPLAIN QUERY PLAN {each}")]
+    assert set(plans) == {"SEARCH jobs USING INTEGER PRIMARY KEY (rowid>?)"}
+    assert said.count("COMMIT") == 1
+    assert [each.id for each in broker.jobs(JobFilter())][::-1] == jobs[:4] + jobs[6:]
+
+
 def test_no_step_of_the_reaper_reads_all_jobs_for_each_worker_that_is_gone(tmp_path: Path) -> None:
     with open_broker(f"sqlite://{tmp_path}/queue.db") as broker:
         assert isinstance(broker, SqliteBroker)
         broker.workers.register(Worker("a1", "web"))
         broker.submit(NewJob(target=Target(worker="a1")))
         broker.workers.leave("a1")
-        connection = broker._database._connection
-        said: list[str] = []
-        connection.set_trace_callback(said.append)
-        assert broker.reap().readdressed == 1
-        connection.set_trace_callback(None)
+        with listening(broker) as said:
+            assert broker.reap().readdressed == 1
         asked = [each for each in said if "jobs" in each]
         assert len(asked) > 4
-        plans = [row[3] for each in asked for row in connection.execute(f"EXPLAIN QUERY PLAN {each}")]
+        plans = [row[3] for each in asked for row in broker._database.rows(f"EXPLAIN QUERY PLAN {each}")]
         assert [plan for plan in plans if plan.startswith("SCAN jobs") and "INDEX" not in plan] == []
 
 

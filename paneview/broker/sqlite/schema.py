@@ -77,4 +77,10 @@ MIGRATIONS = (
     DROP INDEX jobs_over;
     CREATE INDEX jobs_failed ON jobs (state, seq) WHERE state IN ('dead', 'cancelled');
     """,
+    # SQLite does not see that one of a list is in it: no look used that index.
+    """
+    DROP INDEX jobs_failed;
+    CREATE INDEX jobs_dead ON jobs (seq) WHERE state = 'dead';
+    CREATE INDEX jobs_cancelled ON jobs (seq) WHERE state = 'cancelled';
+    """,
 )
