@@ -23,6 +23,7 @@ from paneview.broker import (
     JobState,
     NewJob,
     Outcome,
+    Settings,
     Target,
     UnavailableError,
     Worker,
@@ -558,6 +559,14 @@ def test_cleaning_reads_and_removes_in_small_steps(
     assert set(plans) == {"SEARCH jobs USING INTEGER PRIMARY KEY (rowid>?)"}
     assert said.count("COMMIT") == 1
     assert [each.id for each in broker.jobs(JobFilter())][::-1] == jobs[:4] + jobs[6:]
+
+
+def test_events_are_forgotten_as_fast_as_they_come(path: Path) -> None:
+    with SqliteBroker(path, Settings(max_depth=None, keep_events=10)) as broker:
+        broker.submit_many([NewJob("test") for _ in range(keeping.CLEAN_STEP + 20)])
+        assert broker.reap().more
+        assert not broker.reap().more
+        assert len(broker.events.read().events) == 10
 
 
 def test_no_step_of_the_reaper_reads_all_jobs_for_each_worker_that_is_gone(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from paneview.broker.sqlite.leases import AT_ONCE, expire, promote
 from paneview.broker.targets import Target
 
 FORGET_WORKERS = 86_400.0  # seconds after they left
-CLEAN_STEP = 200  # jobs in one transaction
+CLEAN_STEP = 200  # jobs or events in one transaction
 
 
 def reap(database: Database, beats: Beats, settings: Settings, leader: Leadership | None) -> Reaped:
@@ -32,12 +32,13 @@ def reap(database: Database, beats: Beats, settings: Settings, leader: Leadershi
         ):
             beats.forget(worker)
         step.sql("DELETE FROM flags WHERE until <= ?", (step.now,))
-        step.sql(
+        forgotten = step.sql(
             "DELETE FROM events WHERE id IN (SELECT id FROM events WHERE id <= "
             "(SELECT max(id) FROM events) - ? ORDER BY id LIMIT ?)",
             (settings.keep_events, CLEAN_STEP),
-        )
-    return Reaped(tuple(expired), readdressed, tuple(lost), more=AT_ONCE in (promoted, len(expired)))
+        ).rowcount
+    more = AT_ONCE in (promoted, len(expired)) or forgotten == CLEAN_STEP
+    return Reaped(tuple(expired), readdressed, tuple(lost), more)
 
 
 def _lose_workers(step: Step, beats: Beats) -> list[str]:
