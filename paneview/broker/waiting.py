@@ -10,6 +10,7 @@ Topics: a lane's name for new work in it, ``=JOB`` for a job's end, ``@OWNER`` f
 from __future__ import annotations
 
 import time
+from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Protocol, TypeVar
@@ -20,7 +21,7 @@ T = TypeVar("T")
 Topics = tuple[str, ...]
 
 EVENTS = "*"
-SPARE_BELLS = 4  # kept at most
+SPARE_BELLS = 4  # kept at most: those used last
 
 
 def job_topic(job: str) -> str:
@@ -54,7 +55,7 @@ class Bells:
 
     def __init__(self, hang_up: Callable[[Topics], Bell]) -> None:
         self._hang_up = hang_up
-        self._spare: dict[Topics, Bell] = {}
+        self._spare: OrderedDict[Topics, Bell] = OrderedDict()
         self._busy: dict[int, Bell] = {}
         self.generation = 0
         """Grows with each `call_off`: a wait that began before it is over."""
@@ -72,10 +73,12 @@ class Bells:
             whole = True
         finally:
             del self._busy[id(bell)]
-            if not whole or bell.called_off or len(self._spare) >= SPARE_BELLS or topics in self._spare:
+            if not whole or bell.called_off or topics in self._spare:
                 bell.close()
             else:
                 self._spare[topics] = bell
+                if len(self._spare) > SPARE_BELLS:
+                    self._spare.popitem(last=False)[1].close()
 
     def wait(
         self,

@@ -18,7 +18,8 @@ from paneview.broker import (
     Worker,
     lanes_of,
 )
-from tests.broker.helpers import Later, job, state, submit, take, want
+from paneview.broker.waiting import SPARE_BELLS, Bell
+from tests.broker.helpers import ANYBODY, Later, job, state, submit, take, want
 from tests.broker.labs import Lab
 from tests.harness import wait_until
 
@@ -377,6 +378,17 @@ class TestWaiting:
         assert broker.wait_result(id_, 0.1) is None
         with pytest.raises(UnknownJobError):
             broker.wait_result("1_nobody", 0.1)
+
+    def test_a_worker_keeps_its_bell_whatever_else_was_waited_for(self, broker: Broker) -> None:
+        def wait_for_work() -> Bell:
+            assert broker.claim(want(), wait=0.01) == []
+            return broker.bells._spare[ANYBODY]
+
+        for _ in range(SPARE_BELLS):
+            broker.wait_result(submit(broker, target=Target(role="slow")), 0.01)
+        first = wait_for_work()
+        assert wait_for_work() is first
+        assert len(broker.bells._spare) == SPARE_BELLS
 
     def test_a_holder_hears_of_a_cancel_at_once(self, lab: Lab) -> None:
         broker, other = lab.open(), lab.open()
