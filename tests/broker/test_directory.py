@@ -539,6 +539,31 @@ def test_a_full_disk_is_told_and_nothing_is_half_done(lab: DirectoryLab) -> None
     assert [each.id for each in settle(lab).jobs(JobFilter())] == [id_]
 
 
+def test_a_bell_that_cannot_be_hung_up_leaves_nothing_open(lab: DirectoryLab) -> None:
+    broker = lab.open()
+    (lab.path / "paneview" / "ready" / "any").write_text("no folder can be made here")
+    before = os.listdir("/proc/self/fd")
+    with pytest.raises(UnavailableError):
+        broker.claim(want(), wait=5.0)
+    assert os.listdir("/proc/self/fd") == before
+
+
+def test_calling_off_what_was_taken_down_writes_into_nobodys_file(lab: DirectoryLab) -> None:
+    hung_up = lab.open()._bell(("any",))
+    descriptors = os.listdir("/proc/self/fd")
+    hung_up.close()
+    reader, writer = os.pipe()  # has the numbers that the bell's pipe had
+    try:
+        assert {str(reader), str(writer)} <= set(descriptors)
+        hung_up.call_off()
+        os.set_blocking(reader, False)
+        with pytest.raises(BlockingIOError):
+            os.read(reader, 1)
+    finally:
+        os.close(reader)
+        os.close(writer)
+
+
 def test_a_probe_tells_the_servers_time(lab: DirectoryLab) -> None:
     broker = lab.open()
     scratch = broker._desk.scratch  # type: ignore[attr-defined]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import select
+import threading
 from contextlib import suppress
 from pathlib import Path
 
@@ -18,11 +19,13 @@ class FolderBell:
 
     def __init__(self, layout: Layout, topics: Topics) -> None:
         self.called_off = False
-        self._wake_up, self._wake = os.pipe()
-        os.set_blocking(self._wake, False)
         folders = {folder for topic in topics for folder in _folders(layout, topic)}
         for folder in folders:
             os.makedirs(folder, exist_ok=True)
+        self._wake_up, self._wake = os.pipe()
+        os.set_blocking(self._wake, False)
+        # The numbers of a pipe that is closed may be another file's. A signal handler may find its own thread inside.
+        self._open, self._closing = True, threading.RLock()
         try:
             self._watch: InotifyWatch | None = InotifyWatch(*map(Path, sorted(folders)))
         except (OSError, AttributeError):  # no instances left, or not Linux: the look behind must do
@@ -43,15 +46,18 @@ class FolderBell:
     def call_off(self) -> None:
         """Wake whoever waits here."""
         self.called_off = True
-        with suppress(OSError):
-            os.write(self._wake, b"!")
+        with self._closing, suppress(OSError):
+            if self._open:
+                os.write(self._wake, b"!")
 
     def close(self) -> None:
         """Take it down."""
         if self._watch is not None:
             self._watch.close()
-        os.close(self._wake_up)
-        os.close(self._wake)
+        with self._closing:
+            self._open = False
+            os.close(self._wake_up)
+            os.close(self._wake)
 
 
 def _folders(layout: Layout, topic: str) -> list[str]:
