@@ -236,7 +236,8 @@ class Attendance:
             files=tuple(kept),
         )
         lost = place.with_earlier(self._folder, lost)
-        place.write_json(self._folder / place.OUTCOME, lost.to_json(), durable=True)
+        with suppress(OSError):  # a full disk; whoever looks again finds it lost again
+            place.write_json(self._folder / place.OUTCOME, lost.to_json(), durable=True)
         return lost
 
 

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import json
 import os
+import select
 import time
+import traceback
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import replace
@@ -33,6 +35,7 @@ from paneview.rules.runs import Limits, Watch
 AGAIN = frozenset({RunStatus.STALLED, RunStatus.NO_RESULT})
 MOST_MISFITS = 20
 MOST_ERROR = 500  # characters
+AGAIN_AFTER = 1.0  # seconds until what cannot be written is tried again
 _WAITED = frozenset({"stalled", "timeout"})
 _ENDED = {
     "cancelled": (RunStatus.CANCELLED, "it was cancelled"),
@@ -51,7 +54,12 @@ def drive(folder: str, asked: Mapping[str, Any], started: Started | OSError, tol
     """Do the run whose first process has started, or could not be."""
     began = time.time() if isinstance(started, OSError) else started.at
     run = _Run(Path(folder), asked, told, began)
-    run.conclude(run.attempts(started))
+    try:
+        outcome = run.attempts(started)
+    except Exception as error:  # noqa: BLE001 - told to whoever waits: a run that is lost is paid for again
+        traceback.print_exc()
+        outcome = run.broken(error)
+    run.conclude(outcome)
 
 
 def request_of(folder: Path, asked: Mapping[str, Any]) -> RunRequest:
@@ -84,6 +92,7 @@ class _Run:
         self._limits = Limits(asked["timeout"], self._runner.stall_timeout, self._runner.linger)
         self._ends_at = time.monotonic() + asked["timeout"]
         self._resumed = 0
+        self._session = ""
 
     def attempts(self, started: Started | OSError) -> RunOutcome:
         """All processes of the run; what came of the last, with what all of them used."""
@@ -92,12 +101,14 @@ class _Run:
             self._resumed += 1
             words = _WORDS[outcome.status].format(error=outcome.error)
             self._book.line(json.dumps({"type": "paneview", "resumed": self._resumed, "why": outcome.error}))
-            place.write(self._folder / place.PROMPT, f"{words} {GO_ON}\n")
-            request = replace(self._request, resume=outcome.session)
-            argv = self._preset.argv(self._runner, request)
-            again = self._attempt(self._start(argv), outcome.session)
+            again = self._attempt(self._start(f"{words} {GO_ON}\n", outcome.session), outcome.session)
             outcome = again.after(outcome)
         return outcome
+
+    def broken(self, error: Exception) -> RunOutcome:
+        """What is told of a run that a defect of ours has ended."""
+        words = f"a defect of paneview ended it: {error!r}"[:MOST_ERROR]
+        return RunOutcome(RunStatus.FAILED, error=words, session=self._session)
 
     def _may_go_on(self, outcome: RunOutcome) -> bool:
         left = self._ends_at - time.monotonic()
@@ -109,8 +120,10 @@ class _Run:
             and not self._told.to_end
         )
 
-    def _start(self, argv: list[str]) -> Started | OSError:
+    def _start(self, prompt: str, session: str) -> Started | OSError:
+        argv = self._preset.argv(self._runner, replace(self._request, resume=session))
         try:
+            place.write(self._folder / place.PROMPT, prompt)
             return start(argv, os.fspath(self._folder / place.PROMPT), os.fspath(self._request.cwd))
         except OSError as error:
             return error
@@ -154,21 +167,26 @@ class _Run:
 
     def _note(self, agent: proc.ProcessId | None, session: str) -> None:
         """Who does this run, and in which session, for whoever finds the folder without us."""
+        self._session = session
         me = proc.identify(os.getpid())
         assert me
         note = {"pid": me.pid, "start": me.start, "boot": proc.boot_id(), "agent": agent}
         more = {"session": session, "resumed": self._resumed, "started": self._began}
-        place.write_json(self._folder / place.SHIM, note | more)
+        with suppress(OSError):  # a full disk; it is only needed if we are killed
+            place.write_json(self._folder / place.SHIM, note | more)
 
     def _mask_prompt(self) -> None:
         """The agent has the file open; what stays of it holds no secret."""
         file = self._folder / place.PROMPT
         text = _read(file)
         if (masked := self._redactor.text(text)) != text:
-            place.write(file, masked)
+            try:
+                place.write(file, masked)
+            except OSError:
+                file.unlink()
 
     def conclude(self, outcome: RunOutcome) -> None:
-        """Write what came of it."""
+        """Write what came of it, however long the disk is full: it has been paid for."""
         outcome = place.with_earlier(self._folder, outcome)
         logs = (self._preset.LOG,) if self._preset.LOG else ()
         files = [name for name in (*Book.FILES, place.PROMPT, *logs) if (self._folder / name).exists()]
@@ -178,7 +196,15 @@ class _Run:
         redacted = self._redactor.json(whole.to_json())
         # The session is a name that is asked for again: it is no secret, whatever it looks like.
         redacted |= {"session": outcome.session, "files": list(files), "status": outcome.status.value}
-        place.write_json(self._folder / place.OUTCOME, redacted, durable=True)
+        while True:
+            try:
+                place.write_json(self._folder / place.OUTCOME, redacted, durable=True)
+            except OSError:
+                if self._told.to_end:
+                    raise
+                select.select([self._told.bell], [], [], AGAIN_AFTER)
+            else:
+                return
 
 
 def fitted(outcome: RunOutcome, schema: Mapping[str, Any]) -> RunOutcome:

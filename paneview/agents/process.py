@@ -99,15 +99,17 @@ class Process:
     def run(self, limits: Limits, ends_at: float, budget: float | None) -> Watch:
         """Until it has ended, by itself or by us, and nothing of it is left; how that came."""
         watch = runs.begin(limits, time.monotonic(), ends_at)
-        while not self._reap():
-            watch = self._turn(watch, limits, budget)
-        until = time.monotonic() + LAST_WORDS
-        while self._streams and (left := until - time.monotonic()) > 0:
-            self._read(left)
-        for lines in self._streams.values():
-            lines.end()
-        self._sweep()
-        self._close()
+        try:
+            while not self._reap():
+                watch = self._turn(watch, limits, budget)
+            until = time.monotonic() + LAST_WORDS
+            while self._streams and (left := until - time.monotonic()) > 0:
+                self._read(left)
+            for lines in self._streams.values():
+                lines.end()
+        finally:  # also after a defect of ours: nobody else would end it
+            self._sweep()
+            self._close()
         return watch
 
     def _turn(self, watch: Watch, limits: Limits, budget: float | None) -> Watch:

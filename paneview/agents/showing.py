@@ -12,27 +12,36 @@ from paneview.store.clean import plain
 
 LARGEST = 64 * 1024 * 1024  # bytes of a file; what comes after is left out
 CUT = "[the rest is left out: too large]"
+LOST = b"\n[what came here is left out: it could not be written]\n"
 _SIGNS = {"text": "", "tool": "● ", "result": "  ↳ ", "retry": "↻ ", "warning": "! ", "raw": "· "}
 
 
 class File:
-    """A file that lines are added to until it is large enough."""
+    """A file that lines are added to until it is large enough.
+
+    It is a record, and not the work: what cannot be written, as on a full disk, is left out of it.
+    """
 
     def __init__(self, path: Path) -> None:
         self._fd = place.append(path)
         self._left = LARGEST - os.fstat(self._fd).st_size
+        self._gap = b""
 
     def add(self, text: str) -> None:
         """Add lines."""
         if self._left <= 0:
             return
-        data = (text + "\n").encode("utf-8", "replace")
+        data = self._gap + (text + "\n").encode("utf-8", "replace")
         self._left -= len(data)
         if self._left <= 0:
             data = (CUT + "\n").encode()
         view = memoryview(data)
-        while view:
-            view = view[os.write(self._fd, view) :]
+        try:
+            while view:
+                view = view[os.write(self._fd, view) :]
+            self._gap = b""
+        except OSError:
+            self._gap = LOST
 
 
 class Book:

@@ -9,6 +9,7 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
+import psutil
 import pytest
 
 from paneview.agents.attending import Attendance, start_over
@@ -56,6 +57,46 @@ def test_ctrl_c_then_term_then_kill_and_then_what_left_its_group(sandbox: Sandbo
     assert outcome.exit_code == -9
     assert run.file("signals").read_text().split() == ["2", "15"]
     assert not alive(int(run.file("away").read_text()))
+
+
+WORKS_ON = """
+import os, time
+print("at work", flush=True)
+while not os.path.exists("full"):
+    time.sleep(0.02)
+print("done", flush=True)
+"""
+
+
+def test_a_run_that_ends_while_the_disk_is_full_is_not_lost(sandbox: Sandbox) -> None:
+    """Instead of a full disk, its shim may not make any file longer: the writes fail as truly."""
+    run = Run(sandbox, sys.executable, "-c", WORKS_ON)
+    kept = run.request.folder
+
+    def stop() -> str:
+        if "at work" in run.shown and not run.file("full").exists():
+            shim_of(run).rlimit(psutil.RLIMIT_FSIZE, (1, psutil.RLIM_INFINITY))
+            run.file("full").touch()
+        elif list(kept.glob(".outcome.json.*")):  # it could not be written
+            shim_of(run).rlimit(psutil.RLIMIT_FSIZE, (psutil.RLIM_INFINITY, psutil.RLIM_INFINITY))
+        return ""
+
+    outcome = run.attendance.run(stop)
+    assert (outcome.status, outcome.text, outcome.exit_code) == (RunStatus.OK, "at work\ndone", 0)
+    assert run.again().outcome() == outcome
+
+
+def test_a_defect_in_the_shim_ends_the_agent_and_is_told(sandbox: Sandbox) -> None:
+    run = Run(sandbox, "sh", "-c", "echo $$ >pid; echo on; exec sleep 60")
+    run.request = replace(run.request, budget_usd="much")  # type: ignore[arg-type]
+    outcome = run.again().run(str)
+    assert outcome.status is RunStatus.FAILED
+    assert outcome.error.startswith("a defect of paneview ended it: TypeError(")
+    assert not alive(int(run.file("pid").read_text()))
+
+
+def shim_of(run: Run) -> psutil.Process:
+    return psutil.Process(json.loads((run.request.folder / "shim.json").read_bytes())["pid"])
 
 
 def test_a_refusal_that_is_repeated_for_ever_is_no_sign_of_life(sandbox: Sandbox) -> None:
