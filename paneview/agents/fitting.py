@@ -2,7 +2,7 @@
 
 An agent's own promise to keep to a schema is worth nothing: what it gives is looked at here, whatever program it came
 from. Of JSON Schema, the part is known that describes plain data (types, properties, items, enum, const, bounds,
-patterns, all / any / one / not); other keywords say nothing.
+patterns, all / any / one / not); other keywords say nothing, nor does one whose value is none that it can have.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from functools import lru_cache
 from typing import Any
 
 from paneview.config.nesting import is_too_deep
+from paneview.config.resultschema import is_formed
 from paneview.patterns import Pattern, PatternError
 
 Schema = Mapping[str, Any]
@@ -85,12 +86,16 @@ def misfits(value: Any, schema: Schema | bool, path: str = "$", depth: int = 0) 
     if depth > DEEPEST:
         yield f"{path} is nested too deeply"
         return
-    if "type" in schema and not _is_type(value, schema["type"]):
+    if _says(schema, "type") and not _is_type(value, schema["type"]):
         yield f"{path} is to be {_words(schema['type'])}, not {_kind(value)}"
         return
     for keyword, check in _CHECKS.items():
-        if keyword in schema:
+        if _says(schema, keyword):
             yield from check(value, schema, path, depth)
+
+
+def _says(schema: Schema, keyword: str) -> bool:
+    return keyword in schema and is_formed(keyword, schema[keyword])
 
 
 def _kind(value: Any) -> str:
@@ -144,7 +149,8 @@ def _properties(value: Any, schema: Schema, path: str, depth: int) -> Iterator[s
 
 def _additional(value: Any, schema: Schema, path: str, depth: int) -> Iterator[str]:
     if isinstance(value, dict):
-        for name in sorted(set(value) - set(schema.get("properties", {}))):
+        named = schema["properties"] if _says(schema, "properties") else ()
+        for name in sorted(set(value) - set(named)):
             yield from misfits(value[name], schema["additionalProperties"], f"{path}.{name}", depth + 1)
 
 
@@ -163,7 +169,7 @@ def _bound(keyword: str, words: str) -> Callable[[Any, Schema, str, int], Iterat
     def check(value: Any, schema: Schema, path: str, _: int) -> Iterator[str]:
         size = _size(value, keyword)
         limit = schema[keyword]
-        if size is None or not isinstance(limit, int | float):
+        if size is None:
             return
         too_small = keyword.startswith("min") and size < limit
         too_large = keyword.startswith("max") and size > limit
@@ -192,7 +198,7 @@ def _pattern(value: Any, schema: Schema, path: str, _: int) -> Iterator[str]:
     try:
         if isinstance(value, str) and _sought(schema["pattern"]).find(value) < 0:
             yield f"{path} does not match {schema['pattern']!r}"
-    except (PatternError, TypeError):  # a pattern of another kind of regular expression says nothing
+    except PatternError:  # a pattern of another kind of regular expression says nothing
         return
 
 

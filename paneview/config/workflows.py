@@ -21,6 +21,7 @@ from msgspec import Meta
 from paneview.config.expression import ExpressionError, parse
 from paneview.config.fields import STAND_IN, Model, NotBlank, NotEmpty, Positive, TaskName
 from paneview.config.plans import PhasePlan, Plan
+from paneview.config.resultschema import mistakes
 from paneview.config.roles import Agents
 from paneview.config.templates import placeholders, unknown
 
@@ -249,6 +250,7 @@ class _Resolver:
         if table.output != "json":
             self._complain(path, "output_schema has no use for text", 'output = "json"', at_key=True)
         if not isinstance(given, str):
+            self._check_schema(path, "output_schema", given)
             return given
         text = self._file(path, given)
         try:
@@ -258,7 +260,18 @@ class _Resolver:
             return {}
         if not isinstance(schema, dict):
             self._complain(path, f"{given}: a JSON Schema is an object")
+            return {}
+        self._check_schema(path, given, schema)
         return schema
+
+    def _check_schema(self, path: Path, name: str, schema: dict[str, Any]) -> None:
+        try:
+            json.dumps(schema, allow_nan=False)
+        except (TypeError, ValueError) as error:  # a date or nan, as TOML has them
+            self._complain(path, f"{name}: is no JSON: {error}")
+        for where, what in mistakes(schema):
+            place = ".".join(map(str, where))
+            self._complain((*path, *where), f"{name}: {place} is to be {what}")
 
     def _file(self, path: Path, name: str) -> str:
         try:

@@ -117,6 +117,28 @@ def test_what_fits_a_schema(value: object, wrong: list[str]) -> None:
     assert list(misfits(value, SCHEMA)) == wrong
 
 
+@pytest.mark.parametrize(
+    "broken",
+    [
+        {"type": 5},
+        {"type": [{}]},
+        {"enum": 5},
+        {"required": True},
+        {"properties": [], "additionalProperties": False},
+        {"properties": {"a": 5}},
+        {"items": "x"},
+        {"allOf": 3},
+        {"oneOf": {}},
+        {"minItems": "3"},
+        {"pattern": 7},
+    ],
+)
+def test_a_keyword_that_is_none_says_nothing(broken: dict[str, object]) -> None:
+    """`check` tells of it; a job may come from elsewhere."""
+    for value in ({}, [1], "x", 2):
+        assert list(misfits(value, broken)) == []
+
+
 def test_the_plainest_example_fits() -> None:
     assert list(misfits(example(SCHEMA), SCHEMA)) == []
 

@@ -73,6 +73,9 @@ def test_what_a_file_says(tmp_path: Path) -> None:
     assert last.prompt.endswith("${HOME}")
 
 
+JSON = "[[workflows.x.phases]]\nname = 'a'\nrole = 'r'\nprompt = 'x'\noutput = 'json'\n"
+
+
 @pytest.mark.parametrize(
     ("body", "message"),
     [
@@ -100,6 +103,15 @@ def test_what_a_file_says(tmp_path: Path) -> None:
         ),
         ("[[workflows.x.phases]]\nname = 'a'\nrole = 'r'\nprompt = 'x'\nretrys = 1", "unknown key 'retrys'"),
         ("[[workflows.x.phases]]\nname = 'a'\nrole = 'r'\nprompt = 'x'\noutput_schema = {}", "no use for text"),
+        (f"{JSON}output_schema.required = true", "7:26: workflow 'x': output_schema: required is to be a list"),
+        (f"{JSON}output_schema.properties = []", "properties is to be a table of schemas"),
+        (f"{JSON}output_schema.properties.n.enum = 5", "properties.n.enum is to be a list of values"),
+        (f"{JSON}output_schema.properties.n = 'string'", "properties.n is to be a schema"),
+        (f"{JSON}output_schema = {{allOf = [true, {{type = ['int']}}]}}", "allOf.1.type is to be one of string,"),
+        (f"{JSON}output_schema.anyOf = 3", "anyOf is to be a list of schemas"),
+        (f"{JSON}output_schema.items.minLength = '3'", "items.minLength is to be a number"),
+        (f"{JSON}output_schema.const = 2026-01-01", "output_schema: is no JSON"),
+        (f"{JSON}output_schema.default = nan", "output_schema: is no JSON"),
         ("isolation = 'worktree'\ncopy_files = ['../x']", "is not below"),
         ("isolation = 'worktree'\nports = ['no port']", "can't be the name of an environment variable"),
     ],
