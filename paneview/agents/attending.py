@@ -12,9 +12,10 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
-from collections.abc import Callable, Iterable
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -46,13 +47,15 @@ class Attendance:
         self._show = show
         self._shown = 0
         self._shim: subprocess.Popen[bytes] | None = None
-        self._woken, self._waker = os.pipe()
+        self._woken = self._waker = -1  # a pipe, while somebody sleeps at it
+        self._waking = threading.Lock()
         self.marker = proc.AGENT + request.run
 
     def wake(self) -> None:
         """Have `run` look whether it is to end; from any thread."""
-        with suppress(OSError):  # it has ended
-            os.write(self._waker, b".")
+        with self._waking:
+            if self._waker >= 0:
+                os.write(self._waker, b".")
 
     def run(self, stop: Callable[[], str], patterns: Iterable[str] = PATTERNS) -> RunOutcome:
         """Wait for the outcome, and begin the run if nobody has.
@@ -63,23 +66,25 @@ class Attendance:
         place.make(self._folder)
         attended = self._attend(stop)
         try:
-            if (found := self.outcome()) is not None:
-                if found.status is not RunStatus.CANCELLED:
-                    return found
-                # Nobody is given a job that was cancelled: the agent was ended with a worker that could not say so.
-                start_over(self._folder, found, found.session)
-            if not self._is_under_way():
-                if (self._folder / place.SHIM).exists():
-                    return self._lost()
-                self._begin(tuple(patterns))
-            else:
-                self._show("the agent is already at work: waiting for it")
-                self._shown = max(0, _size(self._folder / place.SHOWN) - LAST_LINES)
-            return self._wait(stop)
+            with self._wakeable():
+                return self._attended(stop, tuple(patterns))
         finally:
             os.close(attended)
-            os.close(self._woken)
-            os.close(self._waker)
+
+    def _attended(self, stop: Callable[[], str], patterns: tuple[str, ...]) -> RunOutcome:
+        if (found := self.outcome()) is not None:
+            if found.status is not RunStatus.CANCELLED:
+                return found
+            # Nobody is given a job that was cancelled: the agent was ended with a worker that could not say so.
+            start_over(self._folder, found, found.session)
+        if not self._is_under_way():
+            if (self._folder / place.SHIM).exists():
+                return self._lost()
+            self._begin(patterns)
+        else:
+            self._show("the agent is already at work: waiting for it")
+            self._shown = max(0, _size(self._folder / place.SHOWN) - LAST_LINES)
+        return self._wait(stop)
 
     def outcome(self) -> RunOutcome | None:
         """What came of it, once that is known."""
@@ -185,6 +190,20 @@ class Attendance:
                 return found
             time.sleep(0.01)
         return self._process()
+
+    @contextmanager
+    def _wakeable(self) -> Iterator[None]:
+        """Within the block, `wake` ends a sleep; after it, the numbers of the pipe may be another file's."""
+        pipe = os.pipe()
+        with self._waking:
+            self._woken, self._waker = pipe
+        try:
+            yield
+        finally:
+            with self._waking:
+                self._woken = self._waker = -1
+            for end in pipe:
+                os.close(end)
 
     def _sleep(self, shim: proc.ProcessId) -> None:
         """Until it ends, `wake`, or a moment has passed."""

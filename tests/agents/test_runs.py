@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import json
 import os
+import select
 import sys
 import time
 from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 
 import psutil
 import pytest
 
-from paneview.agents.attending import Attendance, start_over
+from paneview.agents import folder as place
+from paneview.agents.attending import Attendance, Ended, start_over
 from paneview.agents.model import RunOutcome, RunRequest, RunStatus, Tokens
 from paneview.config.roles import Runner
 from tests.harness import Sandbox, alive
@@ -57,6 +60,24 @@ def test_ctrl_c_then_term_then_kill_and_then_what_left_its_group(sandbox: Sandbo
     assert outcome.exit_code == -9
     assert run.file("signals").read_text().split() == ["2", "15"]
     assert not alive(int(run.file("away").read_text()))
+
+
+def test_nothing_is_left_open_and_a_late_call_writes_into_no_other_file(sandbox: Sandbox) -> None:
+    run = Run(sandbox, "true")
+    opened = psutil.Process().num_fds()
+    held = place.lock(place.make(run.request.folder) / place.ATTENDED)
+    assert held is not None
+    with pytest.raises(Ended):
+        run.again().run(lambda: "leave")
+    os.close(held)
+    late = run.again()
+    assert late.run(str).status is RunStatus.NO_RESULT
+    assert psutil.Process().num_fds() == opened
+    others = [os.pipe() for _ in range(3)]  # the numbers that it had are given out again
+    late.wake()
+    assert not select.select([reader for reader, _ in others], [], [], 0)[0]
+    for end in chain.from_iterable(others):
+        os.close(end)
 
 
 WORKS_ON = """
