@@ -286,7 +286,11 @@ class PaneviewApp(App[int], inherit_bindings=False):
 
     def action_leave(self) -> None:
         """Ask how to leave."""
-        if self.picture.link.phase != "connected":
+        if (link := self.picture.link).phase != "connected":
+            if link.phase == "lost":
+                self.farewell = (
+                    f"{clean(self.picture.session)}: {clean(link.reason)}; 'paneview' starts another"
+                )
             self.exit(0)
             return
         from paneview.tui.screens.dialogs import leave

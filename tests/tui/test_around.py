@@ -80,7 +80,12 @@ async def test_a_lost_supervisor_leaves_the_picture_and_comes_back_by_itself() -
     supervisor = shop()
     async with running(supervisor) as pilot:
         supervisor.go("the supervisor ended")
-        await eventually(lambda: "disconnected: the supervisor ended" in text(pilot, "#header"))
+        await eventually(lambda: "✗ disconnected: 'paneview daemon' starts another" in text(pilot, "#header"))
+        await pilot.resize_terminal(120, 24)
+        await eventually(
+            lambda: "the supervisor ended, reconnecting… 'paneview daemon' starts" in text(pilot, "#header")
+        )
+        await pilot.resize_terminal(80, 24)
         assert "importer" in text(pilot, "#tasks")
         assert "row 39 imported" in text(pilot, "#log")
         await pilot.press("x")
@@ -102,6 +107,7 @@ async def test_leaving_without_a_supervisor_asks_nothing() -> None:
         await eventually(lambda: "disconnected" in text(pilot, "#header"))
         await pilot.press("q")
         await eventually(lambda: not pilot.app.is_running)
+        assert pilot.app.farewell == "shop: the supervisor ended; 'paneview' starts another"
 
 
 async def test_a_start_that_fails_ends_the_screen_with_the_reason() -> None:

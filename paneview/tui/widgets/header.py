@@ -23,6 +23,7 @@ _COUNTS = (
 _ALL = tuple(key for key, *_ in _COUNTS)
 _BARS = "▁▂▃▄▅▆▇█"
 CURVE = 24
+REVIVES = "paneview daemon"
 LEAST_COUNTS = 16  # cells for the counts, where something under way is told, too
 
 
@@ -68,8 +69,7 @@ class Header(Canvas):
         if picture.link.phase == "starting":
             return [("◐ starting… ", inks.attention)]
         if picture.link.phase == "lost":
-            text = cut(f"✗ disconnected: {clean(picture.link.reason)}, reconnecting…", room)
-            return [(f"{text} ", inks.failed)]
+            return [(f"{self._lost(room)} ", inks.failed)]
         needs, usage, counted = self._needs(), self._usage(curve=False), self._counts()
         wishes = (
             [*needs, *counted, *self._usage(curve=True)],
@@ -83,6 +83,12 @@ class Header(Canvas):
         )
         fitting = (wish for wish in wishes if wish and sum(cells(text) for text, _ in wish) <= room)
         return next(fitting, self._counts(worded=()))
+
+    def _lost(self, room: int) -> str:
+        """Why nothing moves, and what somebody can do about it: the screen waits for a supervisor, it starts none."""
+        why = f"✗ disconnected: {clean(self.pv.picture.link.reason)}, reconnecting…"
+        texts = (f"{why} '{REVIVES}' starts another", f"✗ disconnected: '{REVIVES}' starts another")
+        return next((text for text in texts if cells(text) <= room), cut(why, room))
 
     def _counts(self, *, worded: Collection[str] = _ALL, only: Collection[str] = _ALL) -> list[Piece]:
         inks, found = self.inks, counts(self.pv.picture.tasks.values())
