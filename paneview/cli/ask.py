@@ -22,11 +22,11 @@ if TYPE_CHECKING:
 
 DEFAULT_WAIT = 600.0  # seconds
 RECONNECT = 0.2  # seconds between two looks for the next supervisor
-GLYPHS = {
-    "pending": ("·", "dim"), "skipped": ("⊘", "dim"), "waiting_approval": ("?", "yellow"), "queued": ("…", None),
-    "running": ("▶", "cyan"), "verifying": ("▷", "cyan"), "waiting_person": ("?", "yellow"), "done": ("✔", "green"),
-    "failed": ("✗", "red"), "cancelled": ("⊘", "dim"), "waiting": ("?", "yellow"), "preparing": ("…", None),
-    "cancelling": ("⊘", "yellow"), "closing": ("▷", None),
+GLYPHS = {  # those of the screen
+    "pending": ("○", "dim"), "skipped": ("\u2013", "dim"), "waiting_approval": ("◆", "yellow"), "queued": ("◔", None),
+    "running": ("●", "cyan"), "verifying": ("◐", "cyan"), "waiting_person": ("◆", "yellow"), "done": ("✓", "green"),
+    "failed": ("✗", "red"), "cancelled": ("■", "dim"), "waiting": ("◆", "yellow"), "preparing": ("◐", None),
+    "cancelling": ("◑", "yellow"), "closing": ("◐", None),
 }  # fmt: skip
 
 

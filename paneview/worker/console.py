@@ -19,8 +19,8 @@ LEVELS = {"DEBUG": 10, "INFO": 20, "WARNING": 30, "ERROR": 40}
 _COLOURS = {"started": "36", "done": "32", "failed": "31", "warning": "33", "error": "31", "retry": "33"}
 _SIGNS = {
     "started": "▶",
-    "done": "✔",
-    "failed": "✘",
+    "done": "✓",
+    "failed": "✗",
     "cancelled": "■",
     "returned": "↩",
     "warning": "!",

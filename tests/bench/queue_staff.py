@@ -94,7 +94,7 @@ class Staff:
     def complaints(self) -> list[str]:
         """What the workers said that a user would not like to see."""
         said = [file.read_text() for file in self.folder.glob("*.out")]
-        return [line for text in said for line in text.splitlines() if " ! " in line or " ✘ " in line]
+        return [line for text in said for line in text.splitlines() if " ! " in line or " ✗ " in line]
 
 
 @contextmanager

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from paneview.cli.ask import GLYPHS
 from paneview.cli.people import print_inspect
+from paneview.tui.flowwords import FLOW_LOOKS, PHASE_LOOKS
 
 
 def test_inspect_tells_numbers_as_people_read_them(capsys: pytest.CaptureFixture[str]) -> None:
@@ -39,3 +41,10 @@ def test_inspect_tells_numbers_as_people_read_them(capsys: pytest.CaptureFixture
     assert told["depends_on"] == "db (healthy), x (completed)"
     assert told["hooks"] == "before_start=-, timeout=60"
     assert told["10"].split() == ["sh", "2M"]
+
+
+def test_workflows_have_the_glyphs_of_the_screen() -> None:
+    looks = {**FLOW_LOOKS, **PHASE_LOOKS}
+    assert {status: glyph for status, (glyph, _) in GLYPHS.items()} == {
+        status: look.glyph for status, look in looks.items()
+    }

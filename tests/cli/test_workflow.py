@@ -89,7 +89,7 @@ def test_a_workflow_from_asking_to_its_result(live: Path) -> None:
     assert (brought["text"], brought["cost_usd"]) == ("did two", pytest.approx(0.2))
     assert ask(live, "workflow", "approve", name, status=1)["code"] == "state"
     shown = run("workflow-status", name, cwd=live).out
-    assert "✔ one" in shown
+    assert "✓ one" in shown
     assert "$0.20" in shown
     kinds = {event["event"] for event in ask(live, "events")["events"]}
     assert {"workflow_started", "workflow_waiting", "workflow_done"} <= kinds
@@ -110,7 +110,7 @@ def test_waiting_shows_each_phase_and_prints_the_result(live: Path) -> None:
     done = apart("ask", "-v", "--workflow", "quick", "go", cwd=live)
     assert (done.status, done.out) == (0, "did one\n"), done.err
     assert "no worker" not in done.err  # it is about to start
-    assert "✔ one" in done.err
+    assert "✓ one" in done.err
     late = ask(live, "ask", "--workflow", "quick", "--timeout", "500ms", "slow one", status=1)
     assert (late["code"], late["state"]) == ("pending", "running")
     assert ask(live, "workflow", "cancel", late["id"], "--why", "too slow")["workflow"]["id"] == late["id"]
