@@ -223,11 +223,14 @@ def print_reply(call: Call, reply: dict[str, Any], nothing: str) -> int:
 
 def _print_results(reply: dict[str, Any], results: list[dict[str, Any]], nothing: str) -> None:
     waiting: dict[str, list[str]] = reply.get("waiting") or {}
+    already: list[str] = reply.get("already") or []
     by_word: dict[str, list[str]] = {}
     for result in results:
         name = clean(result.get("task"))
         if not result.get("ok", True):
             complain(f"{name}: {result.get('error')}")
+        elif name in already:
+            by_word.setdefault("running already", []).append(name)
         elif name in waiting:
             by_word.setdefault(f"waits for {', '.join(waiting[name])}", []).append(name)
         else:

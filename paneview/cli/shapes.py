@@ -224,6 +224,8 @@ class Started(Acted, kw_only=True):
     """In the order of their start."""
     waiting: dict[str, list[str]] | None = None
     """Tasks that wait, and for what."""
+    already: list[str] | None = None
+    """Of those to start, the ones that ran, and were left alone."""
 
 
 class Down(Success):

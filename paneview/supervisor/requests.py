@@ -145,7 +145,10 @@ class Requests:
         await self._supervisor.start(names, client.actor)
         # What ran already was not started: how it ends meanwhile is no answer to this.
         new = {name: state for name, state in before.items() if state.phase is not Phase.RUNNING}
-        return self._started("started", names, new)
+        reply = self._started("started", names, new)
+        if already := [name for name in names if name in before and name not in new]:
+            reply["already"] = already
+        return reply
 
     async def restart(self, args: Args, client: ClientInfo) -> Reply:
         """Give tasks a new run; without names, those that run or are to: a start is what the others need."""

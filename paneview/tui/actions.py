@@ -56,7 +56,11 @@ async def perform(app: PaneviewApp, verb: Verb, names: Sequence[str]) -> None:
     ]:
         app.tell("\n".join(failed), failed=True)
     else:
-        app.tell(f"{listed(names)} {verb.past}")
+        already = [name for name in reply.get("already", ()) if name in names]
+        done = [name for name in names if name not in already]
+        told = [f"{listed(done)} {verb.past}"] if done else []
+        told += [f"{listed(already)} {'runs' if len(already) == 1 else 'run'} already"] if already else []
+        app.tell("; ".join(told))
 
 
 async def visit(app: PaneviewApp, name: str) -> None:

@@ -209,6 +209,7 @@ def test_people_get_sentences_and_tables(live: Path) -> None:
     supervise(live)
     assert run("start", cwd=live).out == "started: db, web\n"
     runs(live, "web")
+    assert run("start", "web", cwd=live).out == "running already: web\n"
     status = run("status", cwd=live).out
     assert status.splitlines()[0].split() == [
         "NAME",

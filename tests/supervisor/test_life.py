@@ -82,7 +82,10 @@ def test_start_of_one_brings_what_it_needs_and_no_deps_does_not(project):
     assert p.task("api")["reason"] == "waits: db is not started"
     reply = p.call("start", tasks=["api"])
     assert reply["tasks"] == ["db", "api"]
+    assert "already" not in reply
     assert p.wait("api", "running")
+    reply = p.call("start", tasks=["api"])
+    assert (reply["tasks"], reply["already"]) == (["api"], ["api"])
 
 
 @pytest.mark.parametrize(

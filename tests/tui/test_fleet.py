@@ -95,6 +95,16 @@ async def test_keys_ask_the_supervisor_and_nothing_else_changes() -> None:
         await eventually(lambda: "db restarted" in toasts(pilot))
 
 
+async def test_a_start_of_what_runs_says_so() -> None:
+    supervisor = shop()
+    supervisor.answers["start"] = {"results": [{"ok": True, "task": "web"}], "already": ["web"]}
+    async with running(supervisor) as pilot:
+        await pilot.press("j", "s")
+        await eventually(lambda: toasts(pilot) == ["web runs already"])
+        await pilot.press("space", "space", "s")
+        await eventually(lambda: "worker started; web runs already" in toasts(pilot))
+
+
 async def test_a_refusal_is_told_with_its_reason() -> None:
     supervisor = shop()
     supervisor.answers["stop"] = ControlError("[red]no[/red] such luck", "failed")
