@@ -133,6 +133,12 @@ def resolve(
     return QueueSettings(**chosen)
 
 
+def teller(name: str, environ: Mapping[str, str], dotenv: Mapping[str, str]) -> str | None:
+    """The environment variable that this setting comes from; None: it is the file's, or the default."""
+    found = _find(name, {}, environ, dotenv, {})
+    return found[0] if found else None
+
+
 def _find(
     name: str,
     flags: Mapping[str, Any],
@@ -142,10 +148,10 @@ def _find(
 ) -> tuple[str, Any] | None:
     if flags.get(name) is not None:
         return f"--{name.replace('_', '-')}", flags[name]
-    for values in (environ, dotenv):
+    for values, where in ((environ, ""), (dotenv, " in .env")):
         for variable in variables(name):
             if values.get(variable):
-                return variable, values[variable]
+                return f"{variable}{where}", values[variable]
     return (f"queue.{name}", table[name]) if name in table else None
 
 

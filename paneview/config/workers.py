@@ -20,7 +20,7 @@ from msgspec.structs import replace
 from paneview.config.errors import ConfigError
 from paneview.config.fields import given
 from paneview.config.models import ProjectTable, Task, TaskTable, WorkerSpec, WorkerTable
-from paneview.config.queue import QueueSettings, read_dotenv, resolve
+from paneview.config.queue import QueueSettings, read_dotenv, resolve, teller
 from paneview.config.resolve import (
     MISSING,
     REPLICA_VARIABLE,
@@ -46,19 +46,23 @@ def resolve_queue(
 ) -> QueueSettings:
     """The settings of the project's queue."""
     try:
-        settings = resolve({}, values, read_dotenv(file.parent, values), given(table.queue), str(file))
+        dotenv = read_dotenv(file.parent, values)
+        settings = resolve({}, values, dotenv, given(table.queue), str(file))
     except ConfigError as error:
         context.problems += error.problems
         return QueueSettings()
     scheme = settings.broker.partition(":")[0]
+    source = teller("broker", values, dotenv)
+    place: Path = () if source else ("queue", "broker")
+    named = f"{source}: broker" if source else "broker"
     if scheme not in SCHEMES:
-        message = f"broker {scheme!r} is none of {', '.join(SCHEMES)}"
-        context.complain(("queue", "broker"), message, nearest(scheme, SCHEMES))
+        message = f"{named} {scheme!r} is none of {', '.join(SCHEMES)}"
+        context.complain(place, message, nearest(scheme, SCHEMES))
     try:
         urlsplit(settings.broker)
     except ValueError:  # its words may hold the password
-        message = f"broker is no URL: {scheme}://…"
-        context.complain(("queue", "broker"), message, "percent-encode the password: [ as %5B, ] as %5D")
+        message = f"{named} is no URL: {scheme}://…"
+        context.complain(place, message, "percent-encode the password: [ as %5B, ] as %5D")
         return QueueSettings()
     return settings
 

@@ -93,6 +93,15 @@ def test_mistakes_are_told_where_they_stand(tmp_path: Path) -> None:
         assert words in line, line
 
 
+def test_a_broker_from_the_environment_is_told_as_that(tmp_path: Path) -> None:
+    (tmp_path / ".env").write_text("PANEBUS_BROKER=rabbit://h\n")
+    (told,) = lines(tmp_path, '[queue]\nlease = 5\nbroker = "sqlite:"\n')
+    assert told.startswith("1:1: PANEBUS_BROKER in .env: broker 'rabbit' is none of sqlite")
+    (tmp_path / ".env").write_text("PANEVIEW_BROKER=redis://:p[w@h\n")
+    (told,) = lines(tmp_path, "[queue]\nlease = 5\n")
+    assert told.startswith("1:1: PANEVIEW_BROKER in .env: broker is no URL: redis://…")
+
+
 def test_a_password_is_a_secret(tmp_path: Path) -> None:
     project = load(tmp_path, '[queue]\nbroker = "redis://u:p%40ss@h/0"\n')
     assert {"p%40ss", "p@ss"} <= project.secret_values
