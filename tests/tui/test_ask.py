@@ -135,6 +135,9 @@ async def test_a_worker_is_asked_at_once(shop: Path) -> None:
         await asked(supervisor, "job_dispatch", wanted)
         await eventually(lambda: any(one.endswith("for worker.1: 3 shows it") for one in toasts(pilot)))
         assert not supervisor.requests("ask")
+        await pilot.press("a", *"@worker.1 list", "tab", "tab", *"src", "enter")
+        where = {"text": "list", "context": {"working_dir": str(shop / "src")}}
+        await asked(supervisor, "job_dispatch", wanted, {**wanted, "payload": where})
 
 
 async def test_history_is_kept_between_sessions_and_drafts_stay(shop: Path) -> None:

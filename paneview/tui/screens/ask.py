@@ -157,9 +157,10 @@ class AskForm(ModalScreen[str]):
 
     def _request(self, asked: askwords.Asked, budget: float | None) -> tuple[str, dict[str, Any]]:
         if asked.target:
-            return "job_dispatch", {
-                "target": asked.target, "kind": "prompt", "payload": {"text": asked.text}
-            }  # fmt: skip
+            payload: dict[str, Any] = {"text": asked.text}
+            if (folder := self._place()) and self.pv.picture.file:
+                payload["context"] = {"working_dir": str(Path(self.pv.picture.file).parent / folder)}
+            return "job_dispatch", {"target": asked.target, "kind": "prompt", "payload": payload}
         return "ask", {
             "text": asked.text,
             "workflow": self._field("workflow").value.strip() or "default",
