@@ -110,11 +110,7 @@ class Attendance:
 
     def _process(self) -> proc.ProcessId | None:
         """The shim, if it runs."""
-        note = place.read_json(self._folder / place.SHIM)
-        if note is None or note.get("boot") != proc.boot_id():
-            return None
-        shim = proc.ProcessId(int(note["pid"]), int(note["start"]))
-        return shim if proc.is_alive(shim) else None
+        return shim_of(self._folder)
 
     # Beginning it
 
@@ -258,6 +254,15 @@ class Attendance:
         with suppress(OSError):  # a full disk; whoever looks again finds it lost again
             place.write_json(self._folder / place.OUTCOME, lost.to_json(), durable=True)
         return lost
+
+
+def shim_of(folder: Path) -> proc.ProcessId | None:
+    """The shim of a run, if it runs."""
+    note = place.read_json(folder / place.SHIM)
+    if note is None or note.get("boot") != proc.boot_id():
+        return None
+    shim = proc.ProcessId(int(note["pid"]), int(note["start"]))
+    return shim if proc.is_alive(shim) else None
 
 
 def start_over(folder: Path, ended: RunOutcome, session: str) -> None:

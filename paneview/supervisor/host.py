@@ -284,6 +284,7 @@ class Host:
         """Close what there is, however far it was opened."""
         if self._took_down:
             await self.journal.recorded(self.journal.put_session({"open": False}))
+            await asyncio.to_thread(_end_agents, self.folder)
             await self.terminal.destroy()
         await self.queue.stop()
         await self.web.close(reason)
@@ -355,3 +356,10 @@ class Host:
             self._remember()
             for unit in self.supervisor.units.values():
                 self.journal.put(task=unit.name, state=unit.state, run=unit.row)
+
+
+def _end_agents(folder: Path) -> None:
+    """Those whose workers were killed, so that nobody else has ended them: there is to be no next worker."""
+    from paneview.agents import strays  # noqa: PLC0415 - only on the way out
+
+    strays.end(strays.all_of(folder))

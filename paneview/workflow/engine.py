@@ -13,12 +13,15 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import replace
+from pathlib import Path
 
+from paneview.agents import strays
 from paneview.broker import (
     Broker,
     BrokerError,
     ConflictError,
     Event,
+    Job,
     Leadership,
     StaleLeaderError,
     UnknownJobError,
@@ -177,6 +180,18 @@ class Engine:
         if job is None:  # somebody has removed it, or the broker has lost it
             self._drop(flow, run)
             return
+        if folder := runs.stray(self.home, job):
+            self._pool.submit(self._end_stray, flow, run, job, folder)
+        else:
+            self._take_in(flow, run, job)
+
+    def _end_stray(self, flow: Workflow, run: happenings.Run, job: Job, folder: Path) -> None:
+        """What has become of its agent is told once that is gone: it still works in the workflow's place."""
+        strays.end([folder])
+        with _one_flow(flow.id), suppress(BrokerError):  # it is looked at again
+            self._take_in(flow, run, job)
+
+    def _take_in(self, flow: Workflow, run: happenings.Run, job: Job) -> None:
         if event := runs.collect(self.home, flow, run, job):
             after = self.tell(flow.id, event)
             if flow.plan.phases[run.phase].edits and after.plan.isolation == "worktree":

@@ -8,6 +8,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from paneview.agents import strays
+from paneview.agents.folder import run_folder
 from paneview.agents.model import RunOutcome, Tokens
 from paneview.agents.redact import Redactor
 from paneview.broker import Broker, Job, NewJob, Target
@@ -126,6 +128,14 @@ def _base(flow: Workflow, root: Path) -> str:
     return git.run(root, "rev-parse", f"{known}^{{tree}}").strip() if known else ""
 
 
+def stray(home: Home, job: Job) -> Path | None:
+    """The folder of a run that goes on though its job is over: nobody brought its outcome, or is to bring it."""
+    if job.result is None or isinstance(job.result.output, dict):
+        return None
+    folder = run_folder(home.folder, job.id)
+    return folder if strays.is_stray(folder) else None
+
+
 def collect(home: Home, flow: Workflow, run: happenings.Run, job: Job) -> happenings.Ran | None:
     """What came of a run; None: it is not over."""
     result = job.result
@@ -134,7 +144,9 @@ def collect(home: Home, flow: Workflow, run: happenings.Run, job: Job) -> happen
     if not isinstance(result.output, dict):
         status = "cancelled" if result.status == "cancelled" else "lost"
         words = home.masker.text(result.error or "")
-        return happenings.Ran(run.phase, run.attempt, status, error=words)
+        used = strays.used(run_folder(home.folder, job.id))
+        spent = Spent() if used is None else _spent(used)
+        return happenings.Ran(run.phase, run.attempt, status, error=words, spent=spent)
     try:
         outcome = RunOutcome.from_json(result.output)
         return _ran(home.masker, flow, run, outcome, job.meta)

@@ -46,6 +46,8 @@ idle.runner = "idle"
 slow = { runner = "slow", permissions = "edit" }
 [workflows.one]
 phases = [{ name = "work", role = "worker", prompt = "{{task}}" }]
+[workflows.slow]
+phases = [{ name = "work", role = "slow", prompt = "{{task}}" }]
 [workers.agents]
 role = ["planner", "worker", "brief", "mute", "idle", "slow"]
 concurrency = 3
@@ -285,6 +287,29 @@ def test_a_worker_that_is_stopped_ends_its_agent(stage: Stage) -> None:
     stage.project.call("stop", tasks=["agents"])
     wait_until(lambda: not any(alive(pid) for pid in (note["pid"], note["agent"][0], child)))
     assert stage.broker.need(job).state == "queued"
+
+
+def test_an_agent_whose_worker_was_killed_ends_with_its_workflow_and_with_the_project(stage: Stage) -> None:
+    def at_work(name: str) -> tuple[str, dict[str, Any]]:
+        text = f"demo: spawn 1 away\ndemo: append {name} x\ndemo: hang"
+        flow = stage.project.call("ask", text=text, workflow="slow", by="me")["workflow"]["id"]
+        stage.has(name)
+        note = stage.note(f"{flow}-0-1")
+        (child,) = stage.children(f"{flow}-0-1", 1)
+        stage.project.call("kill", tasks=["agents"])
+        return flow, {"shim": note["pid"], "agent": note["agent"][0], "child": child}
+
+    flow, cancelled = at_work("first")
+    assert alive(cancelled["agent"])
+    stage.project.call("workflow_cancel", id=flow)
+    wait_until(lambda: stage.project.call("workflow", id=flow)["workflow"]["status"] == "cancelled")
+    assert not any(map(alive, cancelled.values()))
+    assert stage.project.call("workflow", id=flow)["workflow"]["unpriced"] == 1  # and not free
+    stage.project.call("start", tasks=["agents"])
+    _, left = at_work("second")
+    os.kill(left["shim"], signal.SIGKILL)
+    stage.cli("down")
+    assert not any(map(alive, left.values()))
 
 
 def test_from_an_idle_worker_to_the_agent_takes_no_time(stage: Stage) -> None:
