@@ -43,6 +43,14 @@ def transcript(
     }  # fmt: skip
 
 
+def _end(flow: Workflow, root: Path, branch: str) -> str:
+    """What its work ended with: its branch, or the commit if somebody has merged and removed that."""
+    for name in (f"refs/heads/{branch}", str(flow.place.get("commit") or "")):
+        if name and git.run_code(root, "rev-parse", "--verify", "-q", f"{name}^{{tree}}")[0] == 0:
+            return name
+    raise NothingToSee(f"the branch {branch} of {flow.id} is not there any more")
+
+
 def diff(flow: Workflow) -> dict[str, Any]:
     """What it has changed so far. Raises `NothingToSee`."""
     base = str(flow.place.get("base") or flow.place.get("tree") or "")
@@ -57,7 +65,7 @@ def diff(flow: Workflow) -> dict[str, Any]:
             root = git.top(flow.cwd)
             if root is None or not branch:
                 raise NothingToSee(f"{flow.id} has left no branch")
-            now = branch
+            now = _end(flow, root, branch)
         tree = git.run(root, "rev-parse", f"{base}^{{tree}}").strip()
         now = git.run(root, "rev-parse", f"{now}^{{tree}}").strip()
         changed = git.changes(root, tree, now)

@@ -10,7 +10,7 @@ import pytest
 
 from paneview.rules.workflow import happenings
 from paneview.workflow import engine
-from paneview.workflow.reading import diff
+from paneview.workflow.reading import NothingToSee, diff
 from tests.harness import wait_until
 from tests.repository import git, repository
 from tests.workflow.stage import Stage, ok, stage
@@ -75,6 +75,11 @@ def test_work_ends_on_a_branch_and_leaves_nothing_else(play: Stage, tmp_path: Pa
     assert f"PORT={flow.place['ports']['PORT']}" in play.seen[0]["prompt"]
     changed = diff(flow)
     assert (changed["lines"], changed["files"]) == (1, 1)
+    git(play.root, "branch", "-D", branch)
+    assert diff(flow) == changed
+    git(play.root, "gc", "-q", "--prune=now")
+    with pytest.raises(NothingToSee, match=f"the branch {branch} of {flow.id} is not there any more"):
+        diff(flow)
 
 
 def test_what_was_not_finished_is_salvaged_and_can_be_gone_on_with(play: Stage) -> None:
