@@ -195,8 +195,17 @@ class Progress:
             print(paint(words, "yellow", self._colour), file=sys.stderr, flush=True)
         if flow["status"] == "waiting" and self._seen.get("") != (flow["reason"],):
             self._seen[""] = (flow["reason"],)
-            words = f"waits for you: {flow['reason']}; 'paneview workflow approve {flow['id']}' or reject"
+            words = f"waits for you: {flow['reason']}; {_way_on(flow)}"
             print(paint(clean(words), "yellow", self._colour), file=sys.stderr, flush=True)
+
+
+def _way_on(flow: dict[str, Any]) -> str:
+    """What lets a workflow go on that waits for a person: their word, or a new budget."""
+    if any(phase["waits_for_person"] for phase in flow["phases"]):
+        return f"'paneview workflow approve {flow['id']}' or reject"
+    most = flow["budget_tokens"]
+    more = "--tokens N" if most is not None and flow["tokens"]["total"] >= most else "--budget USD"
+    return f"'paneview workflow resume {flow['id']} {more}' or cancel"
 
 
 def phase_line(phase: dict[str, Any], colour: bool, *, verbose: bool = False) -> str:

@@ -107,7 +107,11 @@ def reject(call: Call, words: list[str]) -> int:
 
 def resume(call: Call, words: list[str]) -> int:
     """It may go on, perhaps with more money."""
-    return _act(call, "workflow_resume", {"id": _one(words, "resume"), "budget_usd": dollars(call)})
+    tokens = call.count("tokens")
+    if tokens == 0:
+        raise UsageError("--tokens needs a number above 0")
+    args = {"id": _one(words, "resume"), "budget_usd": dollars(call), "budget_tokens": tokens}
+    return _act(call, "workflow_resume", args)
 
 
 def diff(call: Call, words: list[str]) -> int:

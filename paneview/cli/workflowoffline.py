@@ -51,7 +51,7 @@ def _event(flow: Workflow, do: str, args: dict[str, Any]) -> happenings.Happenin
         case "workflow_reject":
             return happenings.Rejected(phase, args["why"], me())
         case _:
-            return happenings.Resumed(args["budget_usd"])
+            return happenings.Resumed(args["budget_usd"], args["budget_tokens"])
 
 
 def _phase(flow: Workflow, name: str | None) -> int | None:

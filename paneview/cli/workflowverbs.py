@@ -43,6 +43,7 @@ WORKFLOW_VERBS = (
             Option("--why", "TEXT", "with reject and cancel: the reason"),
             Option("--from", "PHASE", "with retry: do this phase again, and all that needs it"),
             Option("--budget", "USD", "with resume: the new budget"),
+            Option("--tokens", "N", "with resume: the new budget in tokens"),
         ),
         complete="list status result cancel retry approve reject resume diff watch eject",
         example="paneview workflow status default-1a2b3c4d",

@@ -267,6 +267,8 @@ class WorkflowDesk:
         after, changed = await self._call(act)
         if not changed:
             reason = f" ({after.reason})" if after.reason else ""
+            if after.hold:
+                else_ = "give it a larger budget, or cancel it"
             raise ControlError(f"{after.id} is {after.status.value}{reason}: {else_}", "state")
         if self._thread is not None:
             self._thread.nudge()

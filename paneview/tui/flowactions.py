@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 WORDS = 50  # cells of what was asked
 MOST_DOLLARS = 1e9
+DIGITS = 15  # of a number of tokens
 
 
 async def tell(app: PaneviewApp, do: str, flow: FlowView, **args: Any) -> None:
@@ -53,8 +54,9 @@ async def approve(screen: MainScreen, flow: FlowView, selected: PhaseView | None
 
 async def _more_budget(screen: MainScreen, flow: FlowView) -> None:
     app = screen.pv
-    if flow.budget_usd is None:  # what is spent are tokens
-        app.tell(f"{clean(flow.reason)}: 'paneview workflow resume' gives it more", failed=True)
+    most = flow.budget_tokens
+    if flow.budget_usd is None or (most is not None and flow.usage.tokens >= most):
+        await _more_tokens(screen, flow)
         return
 
     def submit(text: str) -> None:
@@ -69,6 +71,20 @@ async def _more_budget(screen: MainScreen, flow: FlowView) -> None:
 
     hint = f"new budget in dollars, in all; ${flow.budget_usd:g} so far · esc: not now"
     await screen.ask(Question("$ ", hint, submit))
+
+
+async def _more_tokens(screen: MainScreen, flow: FlowView) -> None:
+    app = screen.pv
+
+    def submit(text: str) -> None:
+        number = text.strip()
+        if not (number.isascii() and number.isdigit() and 0 < len(number) <= DIGITS and int(number)):
+            app.tell(f"budget: {clean(cut(text, WORDS))!r} is no number of tokens", failed=True)
+            return
+        in_background(app, tell, app, "workflow_resume", flow, budget_tokens=int(number))
+
+    hint = f"new budget in tokens, in all; {flow.budget_tokens} so far · esc: not now"
+    await screen.ask(Question("tokens ", hint, submit))
 
 
 async def reject(screen: MainScreen, flow: FlowView, selected: PhaseView | None) -> None:

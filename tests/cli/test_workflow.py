@@ -46,6 +46,12 @@ phases = [
     { name = "one", role = "reviewer", prompt = "{{task}}" },
     { name = "two", role = "worker", prompt = "{{one.text}}", approve = "always" },
 ]
+[workflows.dear]
+budget_tokens = 5
+phases = [
+    { name = "one", role = "worker", prompt = "{{task}}" },
+    { name = "two", role = "worker", prompt = "{{task}}" },
+]
 [workflows.quick]
 description = "one step"
 phases = [{ name = "one", role = "worker", prompt = "{{task}}" }]
@@ -126,6 +132,18 @@ def test_without_a_supervisor_it_can_be_read_and_changed(live: Path) -> None:
     rejected = ask(live, "workflow", "reject", name, "--why", "no")["workflow"]
     assert rejected["status"] == "failed"
     assert rejected["phases"][1]["reason"].endswith(": no")
+
+
+def test_a_spent_budget_of_tokens_is_raised(live: Path) -> None:
+    name = ask(live, "ask", "--workflow", "dear", "x", "--no-wait")["workflow"]["id"]
+    wait_until(lambda: is_now(live, name, "waiting"))
+    assert "larger budget" in ask(live, "workflow", "approve", name, status=1)["error"]
+    assert "larger budget" in ask(live, "workflow", "resume", name, status=1)["error"]
+    told = apart("ask", "-v", "--workflow", "dear", "x", "--timeout", "1", cwd=live).err
+    assert "workflow resume dear-" in told
+    assert " --tokens N' or cancel" in told
+    ask(live, "workflow", "resume", name, "--tokens", "1000")
+    wait_until(lambda: is_now(live, name, "done"))
 
 
 def test_what_cannot_be(live: Path) -> None:

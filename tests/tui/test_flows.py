@@ -173,6 +173,19 @@ async def test_a_spent_budget_is_raised() -> None:
         await shows(pilot, "◆ 1 needs input")
 
 
+async def test_a_spent_budget_of_tokens_is_raised() -> None:
+    supervisor = team()
+    dear = supervisor.flows[BUDGET]
+    dear |= {"budget_usd": 5.0, "budget_tokens": dear["tokens"]["total"]}
+    async with running(supervisor) as pilot:
+        await opened(pilot, BUDGET)
+        for typed in ("0", "many", "1.5"):
+            await pilot.press("A", *typed, "enter")
+            await eventually(lambda typed=typed: f"budget: {typed!r} is no number of tokens" in toasts(pilot))
+        await pilot.press("A", *"100000", "enter")
+        await asked(supervisor, "workflow_resume", {"id": BUDGET, "budget_tokens": 100000})
+
+
 async def test_cancelling_asks_with_no_as_default_and_lists_what_ends() -> None:
     supervisor = team()
     async with running(supervisor) as pilot:
