@@ -9,9 +9,12 @@ from __future__ import annotations
 import os
 import shlex
 import sys
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from paneview import proc
+from paneview.agents import strays
 from paneview.cli import place
 from paneview.cli.errors import FAILED, CliError
 from paneview.cli.output import clean, print_json
@@ -27,6 +30,7 @@ if TYPE_CHECKING:
     from paneview.config.models import Project
 
 ROLES = ("planner", "reviewer", "worker", "compounder")
+PATIENCE = 10.0  # seconds for workers to end with their terminal
 MARK, ROLE = "@paneview_workflow", "@paneview_role"
 
 
@@ -56,19 +60,30 @@ def workflow_setup(call: Call) -> int:
 
 
 def workflow_teardown(call: Call) -> int:
-    """End the session and its workers; workflows under way wait for the next ones."""
+    """End the session, its workers and their agents; workflows under way wait for the next ones."""
     here = place.find(call, hint=place.FOR_WORKFLOWS)
     project = load_project(Path(here.file), os.environ)
     name = call.words[0] if call.words else f"{project.name}-workflow"
     if not _is_ours(project, name, paths.project_key(project.file)):
         raise CliError(f"there is no session {name!r} of this project's workers", FAILED, code="not_found")
     panes = _panes(project, name)
+    workers = [one for pane in panes if (one := proc.identify(pane["pid"])) is not None]
     launch.run_tmux(project.tmux.socket, "kill-session", "-t", f"={name}")
+    _end_agents(here, workers)
     if call.json:
         print_json({"ok": True, "session": name, "ended": [pane["title"] for pane in panes]})
     else:
         print(f"ended {clean(name)}")
     return 0
+
+
+def _end_agents(here: place.Place, workers: list[proc.ProcessId]) -> None:
+    """A worker whose terminal is gone leaves its agent to the next one: here somebody has asked for its end."""
+    until = time.monotonic() + PATIENCE
+    while any(map(proc.is_alive, workers)) and time.monotonic() < until:
+        time.sleep(0.02)
+    if here.folder is not None:
+        strays.end(strays.all_of(Path(here.folder)))
 
 
 def _supervised(here: place.Place) -> None:

@@ -77,7 +77,7 @@ WORKFLOW_VERBS = (
     Verb(
         "workflow-teardown",
         "workflowsetup:workflow_teardown",
-        "End that session and its workers.",
+        "End that session, its workers and their agents.",
         words="[SESSION]",
         most=1,
         example="paneview workflow-teardown",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 from pathlib import Path
@@ -52,6 +53,10 @@ phases = [
     { name = "one", role = "worker", prompt = "{{task}}" },
     { name = "two", role = "worker", prompt = "{{task}}" },
 ]
+[runners.demo]
+stall_timeout = 0
+[workflows.hangs]
+phases = [{ name = "one", role = "planner", prompt = "{{task}}" }]
 [workflows.quick]
 description = "one step"
 phases = [{ name = "one", role = "worker", prompt = "{{task}}" }]
@@ -184,8 +189,14 @@ def test_setup_opens_five_panes_and_teardown_ends_them(live: Path, sandbox: Sand
     )
     assert not ask(live, "workflow-setup", "--no-attach")["created"]
     assert "=flows-workflow" not in sandbox.tmux("list-sessions")
+    name = ask(live, "ask", "--workflow", "hangs", "demo: hang", "--no-wait")["workflow"]["id"]
+    (note,) = wait_until(lambda: list(sandbox.home.glob(f"*/runs/{name}-0-1/shim.json")))
+    agent = json.loads(note.read_text())["agent"][0]
+    assert alive(agent)
     assert ask(live, "workflow-teardown")["session"] == "flows-workflow"
-    wait_until(lambda: not any(alive(pane["pid"]) for pane in made["panes"]))
+    assert not alive(agent)
+    assert not any(alive(pane["pid"]) for pane in made["panes"])
+    assert not is_now(live, name, "failed")
     assert ask(live, "workflow-teardown", status=1)["code"] == "not_found"
 
 
