@@ -9,6 +9,7 @@ carried through a fork.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from types import TracebackType
 
@@ -41,6 +42,21 @@ from paneview.rules.jobs import JobState
 
 QUARANTINE = "quarantine"  # the scope of its flags
 LOOK_FOR_CANCEL = 5.0  # seconds between two renewals while waiting for a word, at most
+
+
+Marks = Mapping[str, Mapping[str, Json]]
+"""Who is quarantined, see `Registry.quarantined`."""
+
+
+def mark_of(marks: Marks, name: str, host: str) -> Mapping[str, Json] | None:
+    """The mark of a task or pane of this host: other hosts have tasks and panes of the same names."""
+    found = (marks.get(key) for key in (f"{name}@{host}", name))
+    return next((mark for mark in found if mark is not None and mark.get("host", host) == host), None)
+
+
+def _marked(key: str, mark: Mapping[str, Json]) -> str:
+    """The name that a mark is for."""
+    return key.removesuffix(f"@{mark.get('host', '')}")
 
 
 class Feed(ABC):
@@ -120,21 +136,34 @@ class Registry(ABC):
     def all(self, *, role: str = "", host: str = "", alive_only: bool = False) -> list[WorkerView]:
         """The workers, the latest first."""
 
-    def quarantine(self, name: str, reason: str, *, detail: Mapping[str, Json] | None = None) -> None:
-        """Mark a task or pane: it is not to be started again by itself."""
-        self._flags.set(QUARANTINE, name, {"reason": reason, **(detail or {})})
-        self._feed.note("worker_quarantined", detail={"name": name, "reason": reason})
+    def quarantine(
+        self, name: str, reason: str, *, host: str = "", detail: Mapping[str, Json] | None = None
+    ) -> None:
+        """Mark a task or pane of a host, or of every host: it is not to be started again by itself."""
+        where: dict[str, Json] = {"host": host} if host else {}
+        key = f"{name}@{host}" if host else name
+        self._flags.set(QUARANTINE, key, {"reason": reason, **where, **(detail or {})})
+        self._feed.note("worker_quarantined", detail={"name": name, "reason": reason, **where})
 
-    def unquarantine(self, name: str) -> bool:
-        """Take the mark away; whether there was one."""
-        there = self._flags.clear(QUARANTINE, name)
+    def unquarantine(self, name: str, *, host: str = "") -> bool:
+        """Take the marks of this name away, or of NAME@HOST, or only this host's; whether there was one."""
+        found = self._flags.all(QUARANTINE)
+        keys = [
+            key
+            for key, mark in found.items()
+            if name in (key, _marked(key, mark)) and host in ("", mark.get("host", host))
+        ]
+        there = [key for key in keys if self._flags.clear(QUARANTINE, key)]
         if there:
-            self._feed.note("worker_unquarantined", detail={"name": name})
-        return there
+            self._feed.note("worker_unquarantined", detail={"name": name, **({"host": host} if host else {})})
+        return bool(there)
 
     def quarantined(self) -> dict[str, dict[str, Json]]:
-        """All marks by name."""
-        return self._flags.all(QUARANTINE)
+        """All marks by name; by NAME@HOST where several hosts have one of that name."""
+        found = self._flags.all(QUARANTINE)
+        names = {key: _marked(key, mark) for key, mark in found.items()}
+        count = Counter(names.values())
+        return {name if count[name] == 1 else key: found[key] for key, name in names.items()}
 
 
 class Broker(ABC):

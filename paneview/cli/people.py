@@ -69,8 +69,7 @@ def print_queue(queue: dict[str, Any]) -> None:
     plural = "" if queue["workers"] == 1 else "s"
     print(f"queue {clean(queue['broker'])}: {', '.join(numbers)}{waits}; {queue['workers']} worker{plural}")
     for name, flag in queue["quarantined"].items():
-        text = f"✗ {clean(name)} is quarantined: {clean(str(flag.get('reason', '')))}"
-        print(paint(cut(text, limit), "red", colour))
+        print(paint(cut(f"✗ {clean(words.quarantine_text(name, flag))}", limit), "red", colour))
         print(paint(f"  └ 'paneview unquarantine {clean(name)}' lets it start again", "dim", colour))
 
 

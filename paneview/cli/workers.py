@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from paneview.cli.output import Cell, Column, clean, colourful, print_json, table, terminal_width
 from paneview.cli.queue import opened, place_of
+from paneview.tui.words import quarantine_text
 from paneview.worker.views import hosts_json, worker_json
 
 if TYPE_CHECKING:
@@ -22,14 +23,15 @@ def workers(call: Call) -> int:
     for view in views:
         if view.alive or call.flag("all") or view.quarantined:
             found = worker_json(view, quarantine)
-            if not found["quarantined"] or all(one["name"] != found["name"] for one in shown):
+            before = ((one["name"], one["host"]) for one in shown)
+            if not found["quarantined"] or (found["name"], found["host"]) not in before:
                 shown.append(found)
     if call.json:
         print_json({"ok": True, "workers": shown, "count": len(shown), "quarantined": quarantine})
         return 0
     _print_workers(shown)
     for name, flag in quarantine.items():
-        print(f"{clean(name)} is quarantined: {clean(flag.get('reason', ''))}")
+        print(f"{clean(quarantine_text(name, flag))}")
     return 0
 
 

@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING
 
 from paneview import proc
 from paneview.broker import BrokerError, UnavailableError
+from paneview.broker.interface import mark_of
 from paneview.config.queue import QueueSettings
 from paneview.rules.states import Start
 from paneview.supervisor.queueparts import queue_in_use
@@ -32,6 +33,7 @@ from paneview.worker.reaping import Reaper
 
 if TYPE_CHECKING:
     from paneview.broker import Broker, Worker, WorkerView
+    from paneview.broker.interface import Marks
     from paneview.config.models import Project
     from paneview.supervisor.journal import Journal
     from paneview.supervisor.supervisor import Supervisor
@@ -116,10 +118,11 @@ class QueueKeeper:
         if quarantined != self._marked.get(name, False):
             self._marked[name] = quarantined
             self._seen.discard(name)
+            here = self._thread.settings.here
             if quarantined:
-                self._thread.tell(lambda broker: self._mark(broker, name, reason))
+                self._thread.tell(lambda broker: self._mark(broker, name, reason, here))
             else:
-                self._thread.tell(lambda broker: broker.workers.unquarantine(name))
+                self._thread.tell(lambda broker: broker.workers.unquarantine(name, host=here))
 
     def _tell_respawn(self, thread: _Thread, unit: Unit) -> None:
         """All who share the queue hear that a worker was brought back, as a watchdog tells it."""
@@ -129,9 +132,9 @@ class QueueKeeper:
             detail = {"name": unit.name, "host": thread.settings.here}
             thread.tell(lambda broker: broker.events.note("pane_respawned", detail=detail))
 
-    def _mark(self, broker: Broker, name: str, reason: str) -> None:
+    def _mark(self, broker: Broker, name: str, reason: str, here: str) -> None:
         """On the thread: tell all who share the queue."""
-        broker.workers.quarantine(name, reason)
+        broker.workers.quarantine(name, reason, host=here)
         self._loop.call_soon_threadsafe(self._seen.add, name)
 
     async def close(self) -> None:
@@ -142,12 +145,12 @@ class QueueKeeper:
 
     # Called by the thread, through the loop
 
-    def released(self, marks: set[str]) -> None:
+    def released(self, marks: Marks, here: str) -> None:
         """Quarantined workers whose mark somebody took away start again."""
         if self._supervisor.going_down:
             return
         for name, unit in self._supervisor.units.items():
-            if unit.state.quarantined and name in self._seen and name not in marks:
+            if unit.state.quarantined and name in self._seen and mark_of(marks, name, here) is None:
                 unit.feed(Start("unquarantine"))
 
     def hung(self, views: list[WorkerView]) -> None:
@@ -255,7 +258,8 @@ class _Thread(threading.Thread):
                 self._broker.check()
                 self._look_for_silent(self._broker)
                 Reaper(self._broker, self._me, LEADERSHIP).turn()
-                self._call(self._keeper.released, set(self._broker.workers.quarantined()))
+                marks = self._broker.workers.quarantined()
+                self._call(self._keeper.released, marks, self.settings.here)
         except BrokerError as error:
             self._next_round = 0.0  # only a whole one tells that the queue answers again
             self._say(str(error))

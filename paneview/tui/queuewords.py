@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from paneview.control.queuemodel import JobView, WorkerView
+from paneview.control.queuemodel import JobView, QueueView, WorkerView
 from paneview.tui.text import clean
 from paneview.tui.words import Look, duration
 
@@ -58,6 +58,21 @@ def worker_condition(worker: WorkerView, beat_age: float) -> str:
     if beat_age > worker.ttl / 2:
         return "silent"
     return "busy" if worker.jobs else "idle"
+
+
+def unseen(queue: QueueView) -> list[WorkerView]:
+    """The quarantined that no worker is there for: their tasks or panes, which never got so far or are gone."""
+    seen = {
+        name
+        for worker in queue.workers
+        if worker.quarantined
+        for name in (worker.name, f"{worker.name}@{worker.host}")
+    }
+    return [
+        WorkerView(name=name, host=str(mark.get("host", "")), quarantined=True, reason=mark.get("reason"))
+        for name, mark in queue.quarantined.items()
+        if name not in seen
+    ]
 
 
 def tries(job: JobView) -> str:

@@ -7,7 +7,8 @@ help say the same thing, and a state is never told by colour alone.
 from __future__ import annotations
 
 import signal
-from typing import NamedTuple
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
 from paneview.control.model import TaskView
 from paneview.tui.text import clean
@@ -149,6 +150,13 @@ def exit_text(task: TaskView) -> str:
     if task.signal:
         return signal_name(task.signal)
     return "" if task.exit_code is None else str(task.exit_code)
+
+
+def quarantine_text(name: str, mark: Mapping[str, Any]) -> str:
+    """Who is kept down, where, and why, for a worker that the queue has marked."""
+    host = mark.get("host")
+    where = f" on {host}" if host and not name.endswith(f"@{host}") else ""
+    return f"{name} is quarantined{where}: {mark.get('reason', '')}"
 
 
 def uptime(task: TaskView, now: float) -> float | None:

@@ -6,6 +6,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from paneview.broker.directory.foreign import local_time
+from paneview.broker.interface import mark_of
 from paneview.broker.targets import Target
 
 if TYPE_CHECKING:
@@ -114,7 +115,7 @@ def worker_json(view: WorkerView, quarantine: Mapping[str, Mapping[str, Any]]) -
         "ttl": worker.ttl,
         "jobs": list(view.jobs),
         "quarantined": view.quarantined,
-        "reason": quarantine.get(worker.name, {}).get("reason"),
+        "reason": (mark_of(quarantine, worker.name, worker.host) or {}).get("reason"),
     }
 
 

@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING
 
 from paneview import proc
 from paneview.broker import BrokerError, UnavailableError
+from paneview.broker.interface import mark_of
 from paneview.rules.jobs import crash_looping
 from paneview.tmux.errors import TmuxError
 from paneview.worker import records
@@ -182,14 +183,14 @@ class Watchdog:
             self._bury(broker, record)
             self._buried.add(record.id)
         name, now = record.name, time.time()
-        if name in broker.workers.quarantined():
+        if mark_of(broker.workers.quarantined(), name, record.host) is not None:
             return  # once it is released, it is brought back from its note
         if crash_looping(
             self._respawns[name], now, self._settings.respawn_limit, self._settings.respawn_window
         ):
             reason = f"{self._settings.respawn_limit} respawns in {self._settings.respawn_window:g} s"
             self._respawns[name].clear()
-            broker.workers.quarantine(name, reason, detail={"host": record.host, "pane": record.pane})
+            broker.workers.quarantine(name, reason, host=record.host, detail={"pane": record.pane})
             self._console.tell("quarantined", f"{name} is quarantined: {reason}", level="WARNING", name=name)
             return
         self._respawns[name] = [*self._respawns[name][-self._settings.respawn_limit :], now]

@@ -172,6 +172,25 @@ class TestWorkers:
         kinds = [event.kind for event in broker.events.tail(2).events]
         assert kinds == ["worker_quarantined", "worker_unquarantined"]
 
+    def test_a_quarantined_worker_says_nothing_of_another_hosts_of_that_name(self, broker: Broker) -> None:
+        broker.workers.register(Worker("a1", "web", "a"))
+        broker.workers.register(Worker("b1", "web", "b"))
+        kept_down = lambda: {view.worker.id for view in broker.workers.all() if view.quarantined}  # noqa: E731
+        broker.workers.quarantine("web", "5 deaths", host="a")
+        assert broker.workers.quarantined() == {"web": {"reason": "5 deaths", "host": "a"}}
+        assert kept_down() == {"a1"}
+        broker.workers.quarantine("web", "6 deaths", host="b")
+        assert set(broker.workers.quarantined()) == {"web@a", "web@b"}
+        assert kept_down() == {"a1", "b1"}
+        assert broker.workers.unquarantine("web", host="b")  # its supervisor has started it again
+        assert not broker.workers.unquarantine("web@b")
+        assert kept_down() == {"a1"}
+        broker.workers.quarantine("web", "7 deaths", host="b")
+        assert broker.workers.unquarantine("web@a")
+        assert kept_down() == {"b1"}
+        assert broker.workers.unquarantine("web")  # as a person says it, wherever that is
+        assert kept_down() == set()
+
 
 class TestFlags:
     def test_the_last_value_counts(self, broker: Broker) -> None:

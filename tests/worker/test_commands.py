@@ -297,14 +297,17 @@ def test_status_and_events_of_a_queue_without_a_project(farm: Farm) -> None:
     farm.ready("--role", "cook", "--name", "chef")
     farm.submit(target=Target(host="nowhere"))
     farm.broker.workers.quarantine("lost", "it died too often")
+    farm.broker.workers.quarantine("chef", "2 respawns in 300 s", host="elsewhere")
     found = farm.cli("status", "--json", **env).json
     check_shape(SHAPES["status"], found)
     queue = found["queue"]
-    assert (queue["waiting"], queue["workers"], list(queue["quarantined"])) == (1, 1, ["lost"])
+    assert (queue["waiting"], queue["workers"], sorted(queue["quarantined"])) == (1, 1, ["chef", "lost"])
     assert (found["running"], found["tasks"], found["supervisor"]) == (False, [], None)
     said = farm.cli("status", **env).out
     assert "1 waiting, 0 running" in said
-    assert "lost is quarantined" in said
+    assert "lost is quarantined: it died" in said
+    assert "chef is quarantined on elsewhere: 2 respawns" in said
+    assert [one["quarantined"] for one in farm.cli("workers", "--json", **env).json["workers"]] == [False]
     events = farm.cli("events", "--json", "--count", "50", **env).json
     check_shape(SHAPES["events"], events)
     assert {"worker_started", "worker_quarantined"} <= {one["event"] for one in events["events"]}

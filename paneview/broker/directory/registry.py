@@ -10,7 +10,7 @@ from paneview.broker.directory.desk import Desk
 from paneview.broker.directory.disk import GONE, age_by, explained, move, names, read_json, remove
 from paneview.broker.directory.keeping import readdress
 from paneview.broker.directory.layout import quoted, short
-from paneview.broker.interface import QUARANTINE, Flags, Registry
+from paneview.broker.interface import QUARANTINE, Flags, Registry, mark_of
 from paneview.broker.model import Json, Worker, WorkerView
 
 FORGET = 86_400.0  # seconds after they left
@@ -151,7 +151,7 @@ class DirectoryRegistry(Registry):
                     age,
                     folder == "workers" and age < worker.ttl,
                     tuple(sorted(holds.get(worker.id, ()))),
-                    worker.name in quarantined,
+                    mark_of(quarantined, worker.name, worker.host) is not None,
                 )
                 for folder in ("workers", "gone")
                 for worker, age, started in self._entries(folder, now)

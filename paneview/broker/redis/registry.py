@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict
 
-from paneview.broker.interface import QUARANTINE, Flags, Registry
+from paneview.broker.interface import QUARANTINE, Flags, Registry, mark_of
 from paneview.broker.jsontext import to_json
 from paneview.broker.model import Json, Worker, WorkerView
 from paneview.broker.redis.codec import fields
@@ -71,7 +71,7 @@ class RedisRegistry(Registry):
                     age,
                     bool(left) and int(left) > 0,
                     tuple(sorted(jobs)),
-                    worker.name in quarantined,
+                    mark_of(quarantined, worker.name, worker.host) is not None,
                 )
             )
         views.sort(key=lambda view: -view.started_at)

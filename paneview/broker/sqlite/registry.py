@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict
 
-from paneview.broker.interface import QUARANTINE, Flags, Registry
+from paneview.broker.interface import QUARANTINE, Flags, Registry, mark_of
 from paneview.broker.jsontext import to_json
 from paneview.broker.model import Json, Worker, WorkerView
 from paneview.broker.sqlite.beats import Beats
@@ -104,7 +104,7 @@ class SqliteRegistry(Registry):
                     now - beat,
                     gone is None and now < beat + ttl,
                     tuple(holds.get(worker.id, ())),
-                    worker.name in quarantined,
+                    mark_of(quarantined, worker.name, worker.host) is not None,
                 )
             )
         return [view for view in views if view.is_one_of(role, host, alive_only=alive_only)]

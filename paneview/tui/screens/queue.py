@@ -245,7 +245,7 @@ class QueueScreen(MainScreen):
         queue, worker = self.pv.picture.queue, self.crew.selected
         names = list(queue.quarantined) if queue is not None else []
         if self.focused is self.crew and worker is not None and worker.quarantined:
-            names = [worker.name]
+            names = [exact if (exact := f"{worker.name}@{worker.host}") in names else worker.name]
         if len(names) != 1:
             words = "select the one to release: tab goes to the workers" if names else "nobody is quarantined"
             self.pv.tell(words, failed=bool(names))

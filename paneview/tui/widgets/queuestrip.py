@@ -8,7 +8,7 @@ from textual.strip import Strip
 
 from paneview.control.queuemodel import LaneView, QueueView
 from paneview.tui.canvas import PLAIN, Canvas, Piece, line, spread
-from paneview.tui.queuewords import WORKER_LOOKS, worker_condition
+from paneview.tui.queuewords import WORKER_LOOKS, unseen, worker_condition
 from paneview.tui.text import cells, clean, cut, fit
 from paneview.tui.words import duration, plural
 
@@ -54,8 +54,7 @@ class QueueStrip(Canvas):
     def _workers(self, queue: QueueView) -> list[Piece]:
         inks = self.inks
         found = Counter(worker_condition(worker, worker.heartbeat_age_s) for worker in queue.workers)
-        silent = {worker.name for worker in queue.workers}
-        found["quarantined"] += sum(name not in silent for name in queue.quarantined)
+        found["quarantined"] += len(unseen(queue))
         if not found.total():
             return [(" no workers", inks.attention if queue.waiting else inks.dim)]
         pieces: list[Piece] = [(f" {plural(found.total(), 'worker')}:", inks.dim)]

@@ -12,7 +12,7 @@ from paneview.control.queuemodel import JobView, QueueView, WorkerView
 from paneview.tui.canvas import PLAIN, Piece, line
 from paneview.tui.columns import Column, fitting, row, titles
 from paneview.tui.keys import key
-from paneview.tui.queuewords import WORKER_LOOKS, worker_condition
+from paneview.tui.queuewords import WORKER_LOOKS, unseen, worker_condition
 from paneview.tui.text import clean
 from paneview.tui.widgets.listing import CURSOR, Listing
 from paneview.tui.words import duration
@@ -50,15 +50,7 @@ class WorkerTable(Listing):
 
     def update(self, queue: QueueView) -> None:
         """Show the queue's workers as they are now."""
-        names = {worker.name for worker in queue.workers}
-        found = [
-            *queue.workers,
-            *[
-                WorkerView(name=name, quarantined=True, reason=flag.get("reason"))
-                for name, flag in queue.quarantined.items()
-                if name not in names  # it has never got so far as to register
-            ],
-        ]
+        found = [*queue.workers, *unseen(queue)]
         found.sort(key=lambda worker: (_ORDER.index(self._condition(worker)), worker.name, worker.host))
         self._workers = {worker.id or worker.name: worker for worker in found}
         self.set_keys(list(self._workers))
