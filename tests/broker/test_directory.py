@@ -26,6 +26,7 @@ from paneview.broker import (
     Target,
     UnavailableError,
     Verdict,
+    Worker,
     open_broker,
 )
 from paneview.broker.directory import bell, leases
@@ -463,6 +464,30 @@ class TestStrangers:
         id_ = submit(broker, target=Target(role="cook"))
         (lab.path / "paneview" / "ready" / "any").write_text("mine")
         assert [lease.id for lease in broker.claim(want(lanes=("any", "r:cook")))] == [id_]
+
+    @pytest.mark.parametrize(
+        "name",
+        [b"\xff.json", b"x" * 250 + b".json", b"x.json", b"reaper.00000007.json"],
+        ids=["no text", "long", "plain", "leader"],
+    )
+    @pytest.mark.parametrize("text", ["{}", "[" * 100_000], ids=["another", "endless"])
+    def test_odd_names_and_contents_keep_nobody_from_anything(
+        self, lab: DirectoryLab, name: bytes, text: str
+    ) -> None:
+        broker = lab.open()
+        id_ = submit(broker, group="g")
+        broker.workers.register(Worker("w1", "web"))
+        broker.workers.quarantine("web", "it died too often")
+        for folder in [found for found, _, _ in os.walk(os.fsencode(lab.path))]:
+            with open(os.path.join(folder, name), "w") as file:
+                file.write(text)
+        assert [each.id for each in broker.jobs(JobFilter(group="g"))] == [id_]
+        assert [lane.queued for lane in broker.stats()] == [1]
+        assert [(view.worker.id, view.quarantined) for view in broker.workers.all()] == [("w1", True)]
+        assert broker.lead("reaper", "me", 60)
+        broker.reap()
+        assert [lease.id for lease in broker.claim(want(n=5))] == [id_]
+        broker.workers.leave("w1")
 
     def test_a_log_line_of_somebody_else_is_an_event_too(self, lab: DirectoryLab) -> None:
         broker = lab.open()

@@ -83,7 +83,7 @@ def watchdog(farm: Farm, **env: str) -> prepared.Process:
 
 def test_a_killed_worker_comes_back_in_its_pane(farm: Farm, panes: Panes) -> None:
     pane = panes.worker("--role", "r", "--command", "sh -c 'cat; sleep 8765'")
-    farm.broker.workers.quarantine(pane, "2 respawns in 300 s", host="elsewhere")  # the pane there that is so called
+    farm.broker.workers.quarantine(pane, "2 respawns in 300 s", host="elsewhere")
     dog = watchdog(farm)
     job = farm.submit("prompt", {"text": "x"}, Target(role="r"), timeout=600)
     farm.running(job)

@@ -11,12 +11,13 @@ from urllib.parse import unquote
 
 from paneview.broker.directory.disk import Scratch, is_file, move, names, read_json, touched
 from paneview.broker.directory.feed import DirectoryFeed
-from paneview.broker.directory.layout import FOLDER, Layout, Spot, order_of, read_name
+from paneview.broker.directory.layout import FOLDER, Layout, Spot, order_of, quoted, read_name
 from paneview.broker.model import MAX_PRIORITY, Attempt, Job, NewJob, Result, Settings
 from paneview.broker.targets import Target
 from paneview.rules.jobs import FINAL, JobState
 
 WAITING = (JobState.QUEUED, JobState.DELAYED, JobState.BLOCKED)
+LONGEST_ASIDE = 200  # bytes of a name that is set aside, which gets a time behind it
 _SEARCHES = 40  # a job that moves while it is looked for may be missed, but not so often
 
 
@@ -104,8 +105,9 @@ class Desk:
         return found
 
     def lanes(self, state: JobState) -> list[str]:
-        """The lanes that have a folder for waiting jobs of that state."""
-        return [unquote(name) for name in names(f"{self.layout.own}/{FOLDER[state]}")]
+        """The lanes that have a folder for waiting jobs of that state. What no lane is called is passed over."""
+        found = ((unquote(name), name) for name in names(f"{self.layout.own}/{FOLDER[state]}"))
+        return [lane for lane, name in found if quoted(lane) == name]
 
     def waiting(self, state: JobState) -> list[Spot]:
         """All jobs in a waiting state."""
@@ -152,7 +154,7 @@ class Desk:
 
     def set_aside(self, path: str, reason: str) -> None:
         """Take what is foreign or broken out of the way, and tell. What we may not move stays, and is passed over."""
-        name = os.path.basename(path)
+        name = os.fsdecode(os.fsencode(os.path.basename(path))[:LONGEST_ASIDE])
         with suppress(PermissionError):  # a folder of somebody else
             if os.path.lexists(path) and move(path, f"{self.layout.own}/aside/{name}.{time.time_ns()}"):
                 self.feed.tell("file_set_aside", detail={"file": path, "reason": reason})

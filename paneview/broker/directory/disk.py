@@ -153,7 +153,7 @@ def read_json(path: str) -> dict[str, Any] | None:
         return None
     try:
         found = json.loads(data)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     return found if isinstance(found, dict) else None
 

@@ -151,7 +151,7 @@ def lead(desk: Desk, name: str, owner: str, ttl: float) -> Leadership | None:
     epoch = _epoch(desk, name)
     path = f"{folder}/{quoted(name)}.{epoch:08d}.json"
     known = read_json(path) if epoch else None
-    if known is not None:
+    if known is not None and {"owner", "ttl"} <= known.keys():
         silence = desk.scratch.silence(path)
         current = silence is not None and not overdue(silence, 0.0, float(known["ttl"]))
         if current and known["owner"] != owner:

@@ -39,7 +39,7 @@ def shard_of(job: str) -> str:
     """The sub-folder of a job that is over: a hundred seconds' worth each, so that none grows too long to list."""
     if re.match(r"\d{10}_", job):
         return job[:8]
-    return f"x{hashlib.sha256(job.encode()).hexdigest()[:2]}"
+    return f"x{short(job)[:2]}"
 
 
 def short(name: str) -> str:
@@ -49,7 +49,7 @@ def short(name: str) -> str:
 
 def quoted(name: str) -> str:
     """A readable file name for a lane or an owner, without dots."""
-    return quote(name, safe="").replace(".", "%2E")
+    return quote(name, safe="", errors="surrogatepass").replace(".", "%2E")
 
 
 @dataclass(frozen=True, slots=True)

@@ -47,9 +47,9 @@ class DirectoryFlags(Flags):
             for entry in names(self._folder(scope)):
                 path = f"{self._folder(scope)}/{entry}"
                 flag, age = read_json(path), age_by(path, now)
-                if flag is None or age is None:
+                if flag is None or age is None or not {"name", "value"} <= flag.keys():
                     continue
-                if flag["ttl"] is not None and age >= flag["ttl"]:
+                if flag.get("ttl") is not None and age >= flag["ttl"]:
                     continue  # left for the next one to set it: removing it could hit that one
                 found[flag["name"]] = flag["value"]
         return found
@@ -91,10 +91,10 @@ class DirectoryRegistry(Registry):
         """It ended."""
         with explained(self._root):
             path = self._path(worker)
-            info, age = read_json(path), age_by(path, self._desk.scratch.now())
+            known, age = _read(path), age_by(path, self._desk.scratch.now())
             if self._go(worker):
-                if info is not None and age is not None and age >= info["worker"]["ttl"]:
-                    self._missed(worker, info["worker"]["ttl"])  # nobody has told it so far
+                if known is not None and age is not None and age >= known[0].ttl:
+                    self._missed(worker, known[0].ttl)  # nobody has told it so far
                 self._desk.feed.tell("worker_stopped", worker=worker, detail={"reason": reason})
 
     def _go(self, worker: str) -> bool:
@@ -131,9 +131,9 @@ class DirectoryRegistry(Registry):
         found = []
         for name in names(f"{self._desk.layout.own}/{folder}"):
             path = f"{self._desk.layout.own}/{folder}/{name}"
-            info, age = read_json(path), age_by(path, now)
-            if info is not None and age is not None:
-                found.append((Worker.from_json(info["worker"]), age, float(info["started_at"])))
+            known, age = _read(path), age_by(path, now)
+            if known is not None and age is not None:
+                found.append((known[0], age, known[1]))
         return found
 
     def all(self, *, role: str = "", host: str = "", alive_only: bool = False) -> list[WorkerView]:
@@ -158,3 +158,12 @@ class DirectoryRegistry(Registry):
             ]
         views.sort(key=lambda view: -view.started_at)
         return [view for view in views if view.is_one_of(role, host, alive_only=alive_only)]
+
+
+def _read(path: str) -> tuple[Worker, float] | None:
+    """A worker and when it started; None if the file is gone or none of ours."""
+    info = read_json(path)
+    try:
+        return None if info is None else (Worker.from_json(info["worker"]), float(info["started_at"]))
+    except (KeyError, TypeError, ValueError):
+        return None
