@@ -27,6 +27,7 @@ from paneview.broker import (
     Settings,
     UnavailableError,
     Verdict,
+    Worker,
     open_broker,
 )
 from paneview.broker.redis import opening
@@ -131,6 +132,15 @@ class TestLostReplies:
         assert state(broker, id_) == "cancelled"
 
 
+def looked_at(lab: RedisLab, ids: list[str]) -> None:
+    """Whoever opens a queue on a server that takes no writes sees all the same what is in it."""
+    other = lab.open()
+    assert {each.id for each in other.jobs(JobFilter())} == set(ids)
+    assert [(lane.queued, lane.leased) for lane in other.stats()] == [(1, 1)]
+    assert [view.quarantined for view in other.workers.all()] == [True]
+    assert other.events.tail().events
+
+
 class TestAway:
     @pytest.fixture
     def own(self) -> Iterator[RedisServer]:
@@ -193,6 +203,8 @@ class TestAway:
             broker = lab.open()
             ids = [submit(broker), submit(broker)]
             lease = take(broker)
+            broker.workers.register(Worker("w1", "web"))
+            broker.workers.quarantine("web", "it died too often")
             with server.client as client:
                 client.config_set("maxmemory", "1mb")
             calls = [
@@ -207,8 +219,12 @@ class TestAway:
                     call()
             assert [state(broker, each) for each in ids] == ["leased", "queued"]
             lab.check()
+            looked_at(lab, ids)
             with server.client as client:
                 client.config_set("maxmemory", "100mb")
+                client.replicaof("127.0.0.1", "1")
+                looked_at(lab, ids)
+                client.replicaof("NO", "ONE")
             told = broker.finish(lease, Outcome(), claim=want())
             assert (told.verdict, [each.id for each in told.leases]) == (Verdict.ACCEPTED, [ids[1]])
 

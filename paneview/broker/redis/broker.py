@@ -7,9 +7,12 @@ import json
 import random
 import uuid
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from typing import Any
 
-from paneview.broker.errors import QueueFullError, StaleLeaderError, UnknownJobError
+from redis import exceptions
+
+from paneview.broker.errors import QueueFullError, StaleLeaderError, UnavailableError, UnknownJobError
 from paneview.broker.interface import Broker
 from paneview.broker.jsontext import to_json
 from paneview.broker.model import (
@@ -60,8 +63,10 @@ class RedisBroker(Broker):
         self.flags = flags = RedisFlags(link)
         self.documents = RedisDocuments(link)
         self.workers = RedisRegistry(link, flags, self.events)
+        # A server that is full, cannot save or is a replica can still be looked at.
         client: Any = link.client
-        link.patiently(lambda _again: client.set(f"{link.base}events:keep", settings.keep_events))
+        with suppress(UnavailableError):
+            link.patiently(lambda _again: _keep(client, f"{link.base}events:keep", settings.keep_events))
 
     def submit_many(self, jobs: Sequence[NewJob]) -> tuple[Submitted, ...]:
         """All of them or none."""
@@ -212,6 +217,11 @@ class RedisBroker(Broker):
         """Give everything back."""
         super().close()
         self._link.close()
+
+
+def _keep(client: Any, key: str, number: int) -> None:
+    with suppress(exceptions.ReadOnlyError):  # which waiting would not change
+        client.set(key, number)
 
 
 def _submitted(told: Iterable[Any]) -> tuple[Submitted, ...]:

@@ -8,7 +8,7 @@ from functools import cache
 from pathlib import Path
 
 _FOLDER = Path(__file__).parent / "lua"
-_READERS = ("stats", "workers")
+_READERS = ("flags", "stats", "workers")
 # They see to it themselves that they write nothing, or something that adds before anything else: see `check_room`.
 _CAREFUL = (*_READERS, "claim", "finish", "renew", "submit", "take")
 _PARTS = {

@@ -18,7 +18,7 @@ for _, lane in ipairs(redis.call('SMEMBERS', B .. 'lanes')) do
   if queued + delayed + blocked + leased > 0 then
     stats[#stats + 1] = { lane, queued, delayed, blocked, leased, oldest(lane) }
   else
-    redis.call('SREM', B .. 'lanes', lane)
+    redis.pcall('SREM', B .. 'lanes', lane) -- as in flags
   end
 end
 return stats
