@@ -32,3 +32,7 @@ class Clock:
     def wall(self) -> float:
         """The time to record."""
         return time.time()
+
+    def ahead(self) -> int:
+        """By how many seconds clocks show more than ``now``: they were set. Whole ones, nobody sees less."""
+        return round(self.wall() - self.now())

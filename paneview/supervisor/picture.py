@@ -80,6 +80,7 @@ class Picture:
         self._told: dict[str, Usage | None] = {}  # to those who look, however often was sampled since
         self._sampled = 0.0
         self._began = clock.now()
+        self._told_ahead = clock.ahead()
         self._heads: dict[str, int] = {}
         self._dirty: set[str] = set()
         self._flushing = False
@@ -167,6 +168,9 @@ class Picture:
         found = {name: usage for name, usage in self._usage.items() if _differs(self._told.get(name), usage)}
         self._told.update(found)
         names = found.keys() | self._begun_since()
+        if (ahead := self._clock.ahead()) != self._told_ahead:  # all that was told of times is wrong by now
+            self._told_ahead = ahead
+            names |= self._supervisor.units.keys()
         for name in names:
             self.changed(name)
         return bool(names)
@@ -218,7 +222,7 @@ class Picture:
         return self.masker.json(value)
 
     def _views(self, names: Iterable[str]) -> list[dict[str, Any]]:
-        now = self._clock.now()
+        now, ahead = self._clock.now(), self._clock.ahead()
         units = self._supervisor.units
         states = self._supervisor.states
         notes = {name: unit.probes.note for name, unit in units.items()}
@@ -227,7 +231,7 @@ class Picture:
             unit = units[name]
             because = why(unit, self._supervisor.graph, states, notes, now)
             usage, log_end = self._usage_of(unit), self.log_end(name)
-            facts = facts_of(unit, now, because, usage, log_end, self.next_runs.get(name))
+            facts = facts_of(unit, now, ahead, because, usage, log_end, self.next_runs.get(name))
             if facts.running and facts.pid is None:
                 self._without_pid.add(name)
             views.append(task_view(unit.task, unit.state, facts, self.masker))

@@ -55,6 +55,8 @@ class Facts(Struct, frozen=True):
     log_end: int | None = None
     window_id: str | None = None
     pane_id: str | None = None
+    ahead: int = 0
+    """By how many seconds the clock on the wall, which whoever reads this has, was set: see `Clock`."""
 
 
 def task_view(task: Task, state: TaskState, facts: Facts, masker: Masker) -> dict[str, Any]:
@@ -81,8 +83,8 @@ def task_view(task: Task, state: TaskState, facts: Facts, masker: Masker) -> dic
         "restarts_total": state.restarts,
         "run": state.run,
         "uptime_s": facts.uptime_s,
-        "started_at": state.started_at,
-        "ended_at": None if facts.running else state.ended_at,
+        "started_at": _shown(state.started_at, facts.ahead),
+        "ended_at": None if facts.running else _shown(state.ended_at, facts.ahead),
         "next_start_at": facts.next_start_at,
         "manual_stop": state.manual_stop,
         "cpu_percent": facts.cpu_percent,
@@ -106,15 +108,17 @@ def task_view(task: Task, state: TaskState, facts: Facts, masker: Masker) -> dic
 
 
 def facts_of(
-    unit: Unit, now: float, why: Why, usage: Usage | None, log_end: int, next_run: float | None
+    unit: Unit, now: float, ahead: int, why: Why, usage: Usage | None, log_end: int, next_run: float | None
 ) -> Facts:
     """What its supervisor tells of a task; ``why`` it is as it is, and when a schedule starts it next."""
     state, live = unit.state, unit.live
     window = (live and live.window_id) or (unit.row and unit.row.window_id) or None
     pane = (live and live.pane_id) or (unit.row and unit.row.pane_id) or None
     if live is None or state.phase not in (Phase.RUNNING, Phase.STOPPING):
-        due = next_run or (state.due if state.phase is Phase.BACKOFF else None)
-        return Facts(why, next_start_at=due, processes=0, log_end=log_end, window_id=window, pane_id=pane)
+        due = next_run or (_shown(state.due, ahead) if state.phase is Phase.BACKOFF else None)
+        return Facts(
+            why, next_start_at=due, processes=0, log_end=log_end, window_id=window, pane_id=pane, ahead=ahead
+        )
     return Facts(
         why,
         running=True,
@@ -130,6 +134,7 @@ def facts_of(
         log_end=log_end,
         window_id=window,
         pane_id=pane,
+        ahead=ahead,
     )
 
 
@@ -139,6 +144,10 @@ def definition_view(task: Task) -> dict[str, Any]:
     del definition["written"]  # of no use to anybody else
     worker = definition.pop("worker") or dict.fromkeys(WorkerSpec.__struct_fields__)
     return {**definition, **worker}
+
+
+def _shown(moment: float | None, ahead: int) -> float | None:
+    return None if moment is None else moment + ahead
 
 
 def why(  # noqa: PLR0911 - one line a state

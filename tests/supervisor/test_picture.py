@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import subprocess
+import time
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
@@ -173,3 +174,19 @@ def test_a_definition_has_what_only_workers_have_among_the_rest(tmp_path: Path) 
     assert [cook[name] for name in own] == [("a", "b"), 5, 300.0]
     assert [web[name] for name in own] == [None] * 3
     assert "written" not in web
+
+
+async def test_times_are_shown_by_the_clock_on_the_wall_whatever_that_was_set_to_meanwhile(
+    tmp_path: Path, runs: list[Run], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with shown(tmp_path, runs[0]) as (supervisor, picture, audience):
+        unit, began = supervisor.units["web"], time.time()
+        unit.state = replace(unit.state, started_at=began)
+        real = time.time
+        monkeypatch.setattr(time, "time", lambda: real() - 7200)
+        await eventually(
+            lambda: audience.shown["web"]["started_at"] == began - 7200
+        )  # also where all is at rest
+        assert 0 <= picture.status()["tasks"][0]["uptime_s"] < 60
+        unit.state = replace(unit.state, phase=Phase.BACKOFF, due=began + 50)
+        assert picture.status()["tasks"][0]["next_start_at"] == began + 50 - 7200
