@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import resource
@@ -369,6 +370,7 @@ def test_a_reboot_ends_every_lease_and_keeps_every_delay(path: Path) -> None:
             step.sql("UPDATE facts SET value = 'another boot'")
             step.sql("UPDATE jobs SET lease_until = lease_until + 400000, due = due + 400000")
             step.sql("UPDATE jobs SET not_before = not_before - 100")
+        broker._beats.forget("w1")  # of that boot
     with SqliteBroker(path, SETTINGS) as broker:
         assert set(broker.reap().expired) == {held}
         assert {state(broker, each) for each in (held, soon)} == {"queued"}
@@ -380,6 +382,22 @@ def test_a_reboot_ends_every_lease_and_keeps_every_delay(path: Path) -> None:
         assert second
         assert second.epoch > leader.epoch
         assert broker.flags.all("runner") == {}
+
+
+def test_a_disk_that_fills_up_takes_no_worker_for_silent(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its first heartbeat comes long after it has registered; the file for it was made then."""
+    with SqliteBroker(path, SETTINGS) as broker:
+        broker.workers.register(Worker("w1"))
+        real = os.open
+
+        def full(name: str, flags: int, mode: int = 0o777) -> int:
+            if flags & os.O_CREAT and not os.path.exists(name):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), name)
+            return real(name, flags, mode)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "open", full)
+            assert broker.workers.beat("w1")
 
 
 def test_a_full_disk_is_told_and_nothing_is_half_done(path: Path) -> None:
