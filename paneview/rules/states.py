@@ -6,8 +6,9 @@ from enum import StrEnum
 from typing import Any, NamedTuple
 
 from msgspec import Struct, convert, to_builtins
+from msgspec.structs import replace
 
-from paneview.rules.restart import Exit, RestartPolicy
+from paneview.rules.restart import MAX_DELAY, Exit, RestartPolicy
 
 UNKNOWN_EXIT = Exit()
 SHORTEST_START_GRACE = 5.0  # seconds: however often a task is probed, it may take this long to get ready
@@ -133,6 +134,18 @@ class TaskState(Struct, frozen=True):
     def from_dict(cls, data: dict[str, Any]) -> TaskState:
         """The state written by `to_dict`, by this version or another one, whose further keys are passed over."""
         return convert(data, cls)
+
+    def taken_over(self, now: float) -> TaskState:
+        """The same for the next supervisor, whose clock may have been set back since: nothing has been later than now,
+        and no back-off lasts longer than the longest.
+        """
+        names = ("started_at", "ended_at", "healthy_since", "waiting_since")
+        moments: dict[str, float | None] = {name: getattr(self, name) for name in names}
+        past = {name: min(moment, now) for name, moment in moments.items() if moment is not None}
+        due = self.due
+        if due is not None and self.phase is Phase.BACKOFF:
+            due = min(due, now + MAX_DELAY)
+        return replace(self, due=due, **past)
 
 
 # --- inputs

@@ -191,7 +191,12 @@ class Host:
         outages = Outages(self.supervisor, self.terminal, self.ender, self.journal, self._background)
         self.terminal.lost, self.terminal.restored = outages.begin, outages.end
         self.logs.start(self._logs_grew)
-        states = {name: TaskState.from_dict(data) for name, data in loaded.tasks.items() if name != SESSION}
+        now = self._clock.now()
+        states = {
+            name: TaskState.from_dict(data).taken_over(now)
+            for name, data in loaded.tasks.items()
+            if name != SESSION
+        }
         self.supervisor.load(states)
         took_over = bool(loaded.tasks.get(SESSION, {}).get("open"))
         if loaded.moved_aside:

@@ -599,3 +599,12 @@ class History(RuleBasedStateMachine):
 
 TestHistory = History.TestCase
 TestHistory.settings = settings(max_examples=80, stateful_step_count=40, deadline=None)
+
+
+def test_a_clock_that_was_set_back_before_a_takeover_makes_nothing_wait_for_it() -> None:
+    fallen = TaskState(Phase.BACKOFF, started_at=9_000.0, ended_at=9_001.0, due=9_050.0)
+    found = fallen.taken_over(1_800.0)
+    assert (found.started_at, found.ended_at, found.due) == (1_800.0, 1_800.0, 1_860.0)
+    well = TaskState(Phase.RUNNING, started_at=9_000.0, healthy_since=9_010.0)
+    assert well.taken_over(1_800.0).healthy_since == 1_800.0
+    assert (fallen.taken_over(9_002.0), well.taken_over(9_011.0)) == (fallen, well)
