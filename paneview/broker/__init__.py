@@ -56,11 +56,10 @@ from paneview.broker.model import (
     Result,
     Settings,
     Submitted,
-    Worker,
-    WorkerView,
     new_id,
 )
 from paneview.broker.opening import open_broker
+from paneview.broker.staff import Worker, WorkerView
 from paneview.broker.targets import ANY, Target, lanes_of
 from paneview.rules.jobs import Backoff, JobState, Verdict
 

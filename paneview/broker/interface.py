@@ -34,9 +34,8 @@ from paneview.broker.model import (
     Result,
     Settings,
     Submitted,
-    Worker,
-    WorkerView,
 )
+from paneview.broker.staff import Worker, WorkerView
 from paneview.broker.waiting import EVENTS, Bell, Bells, Topics, job_topic, owner_topic
 from paneview.rules.jobs import JobState
 

@@ -11,7 +11,8 @@ from paneview.broker.directory.disk import GONE, age_by, explained, move, names,
 from paneview.broker.directory.keeping import readdress
 from paneview.broker.directory.layout import quoted, short
 from paneview.broker.interface import QUARANTINE, Flags, Registry, mark_of
-from paneview.broker.model import Json, Worker, WorkerView
+from paneview.broker.model import Json
+from paneview.broker.staff import Worker, WorkerView
 
 FORGET = 86_400.0  # seconds after they left
 

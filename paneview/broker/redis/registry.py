@@ -8,10 +8,11 @@ from dataclasses import asdict
 
 from paneview.broker.interface import QUARANTINE, Flags, Registry, mark_of
 from paneview.broker.jsontext import to_json
-from paneview.broker.model import Json, Worker, WorkerView
+from paneview.broker.model import Json
 from paneview.broker.redis.codec import fields
 from paneview.broker.redis.feed import RedisFeed
 from paneview.broker.redis.link import Link
+from paneview.broker.staff import Worker, WorkerView
 
 
 class RedisFlags(Flags):

@@ -7,11 +7,12 @@ import time
 from collections.abc import Iterable
 
 from paneview.broker.errors import StaleLeaderError
-from paneview.broker.model import Leadership, Reaped, Settings, Worker
+from paneview.broker.model import Leadership, Reaped, Settings
 from paneview.broker.sqlite.beats import Beats
 from paneview.broker.sqlite.database import Database, Step
 from paneview.broker.sqlite.feed import note
 from paneview.broker.sqlite.leases import AT_ONCE, expire, promote
+from paneview.broker.staff import Worker
 from paneview.broker.targets import Target
 
 FORGET_WORKERS = 86_400.0  # seconds after they left
