@@ -65,9 +65,8 @@ class Journal:
         self._next_event = next_event
         self._last: Durable | None = None
         self.publisher: Publisher | None = None
-        self.mask: Callable[[Any], Any] = lambda value: (
-            value
-        )  # hides secrets before anything is stored or told
+        # Hides secrets before anything is stored or told.
+        self.mask: Callable[[Any], Any] = lambda value: value
 
     def new_run(self) -> int:
         """A run number nobody had before."""

@@ -42,9 +42,8 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 LOOK = 2.0  # seconds between two rounds
-PATIENCE = (
-    2.0  # seconds that others may keep us from writing: a stopped one is found before anybody else gives up
-)
+# Seconds that others may keep us from writing: one that is stopped is found before anybody else gives up.
+PATIENCE = 2.0
 PAUSE = 1.0  # seconds after a call that failed
 LEADERSHIP = LOOK * 5
 Action = Callable[["Broker"], object]
@@ -248,9 +247,8 @@ class _Thread(threading.Thread):
                 for warning in self._broker.warnings:
                     logger.warning("queue: %s", warning)
             if self._problem and not self._ended.is_set():
-                self._look_for_silent(
-                    self._broker
-                )  # only reads: who is silent may be what keeps us from writing
+                # Only reads: who is silent may be what keeps us from writing.
+                self._look_for_silent(self._broker)
             self._act(self._broker)  # before all else: a job of a dead worker waits
             if not self._ended.is_set() and time.monotonic() >= self._next_round:
                 # Not at each turn: the next dead worker's jobs are not to wait for another round.

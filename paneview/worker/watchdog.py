@@ -40,9 +40,8 @@ if TYPE_CHECKING:
 
 # A shell stays when the worker has died or ended: else its pane would go with it.
 IN_PANE = """trap : INT; "$@"; trap - INT; exec "${SHELL:-/bin/sh}" """
-PATIENCE = (
-    2.0  # seconds that others may keep us from writing: a stopped one is found before anybody else gives up
-)
+# Seconds that others may keep us from writing: one that is stopped is found before anybody else gives up.
+PATIENCE = 2.0
 LATE = 3.0  # seconds after a worker's death in which something that it was just starting may turn up
 NEW_WORKERS = 1.0  # seconds between looks for workers that were started since
 
@@ -61,9 +60,8 @@ class Watchdog:
         self._brokers: dict[str, Broker] = {}
         self._respawns: defaultdict[str, list[float]] = defaultdict(list)
         self._buried: set[str] = set()
-        self._sweeping: dict[
-            str, float
-        ] = {}  # the dead, and until when (monotonic) something of them may turn up
+        # The dead, and until when (monotonic) something of them may turn up.
+        self._sweeping: dict[str, float] = {}
         self._alarm, self._bell = os.pipe()
         self._ended = False
         self._lock: int | None = None

@@ -297,9 +297,8 @@ class MainScreen(Screen[None]):
             self.app.pop_screen()
 
     def _run(self, name: str, names: list[str]) -> None:
-        in_background(
-            self.app, perform, self.pv, VERBS[name], names
-        )  # told of also where this screen is left
+        # Of the app: what comes of it is told also where this screen is left meanwhile.
+        in_background(self.app, perform, self.pv, VERBS[name], names)
         self.acted()
 
     def acted(self) -> None:

@@ -84,10 +84,8 @@ class ReadingScreen(MainScreen):
         """Copy or save the lines of a log."""
         from paneview.tui.copying import copy_lines
 
-        feed, numbers = message.state.feed, message.numbers
-        in_background(
-            self.app, copy_lines, self.pv, feed, numbers, save=message.save
-        )  # also if this screen is left
+        # Of the app: a file is written to its end also where this screen is left meanwhile.
+        in_background(self.app, copy_lines, self.pv, message.state.feed, message.numbers, save=message.save)
 
     def try_search(self, text: str, start: int | None = None, *, final: bool = True) -> None:
         """Search the log; a wrong pattern is told, unless it is still being typed."""
