@@ -71,6 +71,8 @@ class Task(Shape):
     """In state backoff: when the restart is due."""
     manual_stop: bool
     """Stopped by hand: it stays down until started by hand."""
+    stopped_by: str | None
+    """While it is being stopped, and stopped: who asked for that, as an event's actor."""
     cpu_percent: float | None
     """Of the whole process tree."""
     rss_bytes: int | None

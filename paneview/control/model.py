@@ -48,6 +48,7 @@ class TaskView:
     ended_at: float | None = None
     next_start_at: float | None = None  # when a task in back-off is due
     manual_stop: bool = False
+    stopped_by: str | None = None  # "user:NAME", "supervisor", "file change", …
     cpu_percent: float | None = None  # of the whole process tree; 100 is one core
     rss_bytes: int | None = None
     processes: int | None = None

@@ -155,7 +155,7 @@ def _stop(state: TaskState, now: float, by: str, kill: bool) -> Outcome:
             return Outcome(marked)
         case Phase.WAITING | Phase.BACKOFF:
             emit = Emit("task_stopped", reason, {"phase": state.phase.value}, by, of_run=False)
-            return Outcome(_rest(marked, Phase.STOPPED, now, reason), (emit,))
+            return Outcome(_rest(replace(marked, stopped_by=by), Phase.STOPPED, now, reason), (emit,))
         case Phase.STARTING:
             return stopping.while_launching(marked, reason, by)
         case Phase.STOPPING:

@@ -117,6 +117,7 @@ class TaskState(Struct, frozen=True):
     then: Then = Then.STOP
     then_cause: str = ""  # why it is started after its stop, if not for the stop's own reason
     killed: bool = False  # the stop under way was a kill
+    stopped_by: str = ""  # while it is being stopped, and stopped: who asked for that
     root_gone: bool = False  # its first process has ended while the hooks before the stop ran
     tree_gone: bool = False  # its last process has ended, and the hooks after the stop run
     reason: str = ""  # why it is where it is, for people

@@ -39,7 +39,7 @@ def begin(state: TaskState, cause: str, by: str, then: Then) -> Outcome:
     """End the run, after its hooks."""
     ending = replace(
         state, phase=Phase.STOPPING, stage=Stage.HOOKS, due=None, then=then, then_cause="", reason=cause,
-        root_gone=False,
+        stopped_by=by, root_gone=False,
     )  # fmt: skip
     return Outcome(ending, (Emit("task_stopping", cause, by=by), BeginStop()))
 
@@ -47,7 +47,7 @@ def begin(state: TaskState, cause: str, by: str, then: Then) -> Outcome:
 def kill(state: TaskState, now: float, cause: str, by: str) -> Outcome:
     """End the run at once; one that is only being launched, as soon as there is one."""
     told = Emit("task_stopping", cause, {"signal": "SIGKILL"}, by)
-    ending = replace(state, phase=Phase.STOPPING, stage=Stage.KILL, reason=cause)
+    ending = replace(state, phase=Phase.STOPPING, stage=Stage.KILL, reason=cause, stopped_by=by)
     if before_launch(state):
         return Outcome(ending, (replace(told, of_run=False),))
     return Outcome(replace(ending, due=now + KILL_AGAIN), (told, Signal(Stage.KILL)))
@@ -56,7 +56,7 @@ def kill(state: TaskState, now: float, cause: str, by: str) -> Outcome:
 def while_launching(state: TaskState, cause: str, by: str) -> Outcome:
     """End the run that is being launched: the answer of the launch finds the wish."""
     stage = Stage.KILL if state.killed else Stage.INTERRUPT
-    ending = replace(state, phase=Phase.STOPPING, stage=stage, due=None, reason=cause)
+    ending = replace(state, phase=Phase.STOPPING, stage=stage, due=None, reason=cause, stopped_by=by)
     return Outcome(ending, (Emit("task_stopping", cause, {"phase": "starting"}, by, of_run=False),))
 
 
@@ -69,7 +69,7 @@ def once_more(state: TaskState, now: float, cause: str, by: str, kill_it: bool) 
     if state.then is Then.STOP and marked.killed == state.killed:
         return Outcome(marked)
     told = Emit("task_stopping", cause, by=by, of_run=not before_launch(state))
-    return Outcome(replace(marked, reason=cause), (told,))
+    return Outcome(replace(marked, reason=cause, stopped_by=by), (told,))
 
 
 def start_after(state: TaskState, cause: str) -> TaskState:

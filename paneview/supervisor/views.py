@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from paneview.rules.states import TaskState
     from paneview.supervisor.unit import Unit
 
+_STOPS = (Phase.STOPPING, Phase.STOPPED)
+
 
 class Why(Struct, frozen=True):
     """Why a task is where it is, in words."""
@@ -87,6 +89,7 @@ def task_view(task: Task, state: TaskState, facts: Facts, masker: Masker) -> dic
         "ended_at": None if facts.running else _shown(state.ended_at, facts.ahead),
         "next_start_at": facts.next_start_at,
         "manual_stop": state.manual_stop,
+        "stopped_by": (state.stopped_by or None) if state.phase in _STOPS else None,
         "cpu_percent": facts.cpu_percent,
         "rss_bytes": facts.rss_bytes,
         "processes": facts.processes,

@@ -88,12 +88,18 @@ def state_text(task: TaskView, now: float) -> str:
 
 def reason(task: TaskView) -> str:
     """Why it is as it is, as the supervisor says it; of who did it only the name."""
-    return clean(task.reason or "").replace(" by user:", " by ")
+    return _named(task, task.reason)
 
 
 def cause(task: TaskView) -> str:
     """What led to that, of which its state says nothing."""
-    return clean((task.reason if task.cause is None else task.cause) or "").replace(" by user:", " by ")
+    return _named(task, task.reason if task.cause is None else task.cause)
+
+
+def _named(task: TaskView, text: str | None) -> str:
+    """A text in which the person who stopped the task is told by the name alone."""
+    text, actor = text or "", task.stopped_by
+    return clean(text.replace(actor, actor.removeprefix("user:"), 1) if actor else text)
 
 
 def rank(task: TaskView) -> int:

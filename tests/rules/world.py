@@ -150,6 +150,9 @@ class World:
         if state.phase is Phase.BACKOFF:
             assert state.due is not None
             assert not state.manual_stop
+        if state.phase in (Phase.STOPPING, Phase.STOPPED) and " by " in state.reason:
+            who = state.reason.partition(" by ")[2].removesuffix(" before it began")
+            assert who == state.stopped_by, "who stopped it is another one than the reason says"
         assert TaskState.from_dict(state.to_dict()) == state
 
     def _launch(self) -> None:

@@ -156,6 +156,15 @@ def test_a_worker_is_quarantined_whatever_its_reason_says(tmp_path: Path) -> Non
     assert why(reviewer, screen) == f"reviewer is kept from starting until somebody starts it (s): {reason}."
 
 
+def test_of_a_person_who_stopped_a_task_the_name_is_shown(tmp_path: Path) -> None:
+    told = "stopped by user:ann by user:bob"
+    stopped = {"phase": Phase.STOPPED, "reason": told, "stopped_by": "user:ann by user:bob"}
+    objects, screen = shown(tmp_path, db=stopped, prepare={**stopped, "phase": Phase.FAILED})
+    assert (objects["db"]["reason"], objects["db"]["stopped_by"]) == (told, "user:ann by user:bob")
+    assert words.reason(screen.tasks["db"]) == "stopped by ann by user:bob"
+    assert (objects["prepare"]["stopped_by"], words.reason(screen.tasks["prepare"])) == (None, told)
+
+
 def test_a_supervisor_that_tells_no_cause_tells_a_reason(tmp_path: Path) -> None:
     objects, screen = shown(
         tmp_path, db={"phase": Phase.FAILED, "reason": "exit code 3"}, api={"phase": Phase.WAITING}
