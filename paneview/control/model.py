@@ -46,7 +46,7 @@ class TaskView:
     uptime_s: float | None = None
     started_at: float | None = None
     ended_at: float | None = None
-    next_start_at: float | None = None  # when a task in back-off is due
+    next_start_at: float | None = None  # when a task in back-off is due, or one with a schedule
     manual_stop: bool = False
     stopped_by: str | None = None  # "user:NAME", "supervisor", "file change", …
     cpu_percent: float | None = None  # of the whole process tree; 100 is one core

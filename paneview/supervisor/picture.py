@@ -231,7 +231,8 @@ class Picture:
             unit = units[name]
             because = why(unit, self._supervisor.graph, states, notes, now)
             usage, log_end = self._usage_of(unit), self.log_end(name)
-            facts = facts_of(unit, now, ahead, because, usage, log_end, self.next_runs.get(name))
+            next_run = None if unit.state.manual_stop else self.next_runs.get(name)
+            facts = facts_of(unit, now, ahead, because, usage, log_end, next_run)
             if facts.running and facts.pid is None:
                 self._without_pid.add(name)
             views.append(task_view(unit.task, unit.state, facts, self.masker))

@@ -42,7 +42,9 @@ def _failing(task: TaskView) -> str:
 
 
 def _next(task: TaskView, now: float) -> str:
-    """When a probe that fails is tried again."""
+    """When a probe that fails is tried again, or the schedule starts the next run."""
+    if task.next_start_at and task.state in ("idle", "done", "failed"):
+        return f"its schedule starts it at {words.moment(task.next_start_at, now)}"
     if not task.next_probe_at or not task.running:
         return ""
     left = max(0.0, task.next_probe_at - now)
@@ -92,7 +94,8 @@ def _done(task: TaskView, _picture: Picture, _now: float) -> str:
 
 
 def _idle(task: TaskView, _picture: Picture, _now: float) -> str:
-    return "has not been started yet" + ("" if task.auto_start else "; it is started by hand only (s)")
+    by_hand = not task.auto_start and not task.next_start_at
+    return "has not been started yet" + ("; it is started by hand only (s)" if by_hand else "")
 
 
 _TELL = {

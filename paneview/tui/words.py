@@ -7,6 +7,7 @@ help say the same thing, and a state is never told by colour alone.
 from __future__ import annotations
 
 import signal
+import time
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -127,6 +128,12 @@ def duration(seconds: float) -> str:
 def age(seconds: float) -> str:
     """The same, and coarser yet: whole minutes from the first one on, so that a screen at rest has nothing to draw."""
     return duration(seconds) if seconds < 60 else duration(seconds // 60 * 60).removesuffix("00s")
+
+
+def moment(at: float, now: float) -> str:
+    """A time to come, by the clock on the wall: 03:00, with its date if that is not today's."""
+    there, here = time.localtime(at), time.localtime(now)
+    return time.strftime("%H:%M" if there[:3] == here[:3] else "%Y-%m-%d %H:%M", there)
 
 
 def size(count: float) -> str:

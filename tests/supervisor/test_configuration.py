@@ -649,6 +649,9 @@ def test_a_schedule_does_not_start_with_the_project_and_says_when(project):
     assert wait_until(lambda: p.task("nightly")["next_start_at"])
     p.call("start", tasks=["nightly"])
     p.wait("nightly", "done")
+    assert p.task("nightly")["next_start_at"]
+    p.call("stop", tasks=["nightly"])  # which keeps it down: its schedule passes it over
+    assert p.task("nightly")["next_start_at"] is None
 
 
 def test_a_schedule_counts_as_soon_as_the_file_is_applied(project):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import replace
 
 import pytest
@@ -115,6 +116,19 @@ def test_why_it_waits_for_a_task_whose_probe_fails() -> None:
 def test_why(name: str, sentence: str) -> None:
     known = picture()
     assert why(known.tasks[name], known) == sentence
+
+
+def test_why_tells_when_a_schedule_starts_it() -> None:
+    known = picture()
+    known.tasks["prepare"] = replace(known.tasks["prepare"], next_start_at=NOW + 3600)
+    known.tasks["shell"] = replace(known.tasks["shell"], next_start_at=NOW + 3 * 86400)
+    soon, late = time.localtime(NOW + 3600), time.localtime(NOW + 3 * 86400)
+    assert why(known.tasks["prepare"], known) == (
+        f"prepare is done: it ended with 0 after 2s; its schedule starts it at {time.strftime('%H:%M', soon)}."
+    )
+    assert why(known.tasks["shell"], known) == (
+        f"shell has not been started yet; its schedule starts it at {time.strftime('%Y-%m-%d %H:%M', late)}."
+    )
 
 
 def test_why_a_worker_that_is_brought_back_without_a_limit() -> None:
