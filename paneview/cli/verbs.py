@@ -135,7 +135,7 @@ VERBS = (
     Verb(
         "events",
         "events:events",
-        "Show what happened, oldest first.",
+        "Show what happened, oldest first (times are UTC).",
         options=(
             Option("--task", "NAME", "only of this task", complete="task"),
             Option(
@@ -162,7 +162,7 @@ VERBS = (
     Verb(
         "logs",
         "logs:logs",
-        "Show the output of tasks (default: all), by time.",
+        "Show the output of tasks (default: all), by time (UTC).",
         words="[NAME…]",
         most=None,
         options=(
