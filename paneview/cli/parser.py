@@ -198,6 +198,8 @@ class Parser:
             elif not named and not call.words and (verb := self.find(word)):
                 named = True
                 self._become(call, verb)
+            elif word == "help" and not named and not call.words:  # what many type first
+                call.given["help"] = [""]
             else:
                 call.words.append(word)
         if not (call.flag("help") or call.flag("version")):

@@ -46,6 +46,14 @@ def test_short_options_come_in_one_word() -> None:
     assert (call.count("lines"), call.count("context"), call.words) == (20, 3, ["web"])
 
 
+def test_help_as_the_first_word_is_help() -> None:
+    call = PARSER.parse(["help"])
+    assert (call.verb.name, call.flag("help"), call.words) == ("paneview", True, [])
+    call = PARSER.parse(["help", "kill"])
+    assert (call.verb.name, call.flag("help"), call.words) == ("kill", True, [])
+    assert PARSER.parse(["start", "help"]).words == ["help"]
+
+
 def test_everything_after_two_dashes_is_a_word() -> None:
     call = PARSER.parse(["add", "--port", "80", "--", "web", "--json"])
     assert (call.words, call.text("port"), call.json) == (["web", "--json"], "80", False)
