@@ -15,6 +15,7 @@ import pytest
 
 from paneview.broker import Broker, JobFilter, NewJob, Outcome, Target, lanes_of
 from paneview.broker.directory import ending
+from paneview.broker.directory.broker import DirectoryBroker
 from paneview.broker.directory.foreign import mirror
 from tests.broker.helpers import Later, fail, job, state, submit, take, want
 from tests.broker.labs import DirectoryLab, opened
@@ -211,6 +212,32 @@ def test_one_that_is_taken_over_is_not_taken_twice(lab: DirectoryLab, scripts: S
     for broker in brokers:
         broker.reap()
         assert broker.claim(want(n=20)) == []
+
+
+def test_only_what_is_new_there_is_looked_at(
+    lab: DirectoryLab, scripts: Scripts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    broker = lab.open()
+    assert isinstance(broker, DirectoryBroker)
+    ours = [submit(broker, kind="prompt", payload={"text": "x"}) for _ in range(5)]
+    broker.reap()
+    theirs = scripts.submit("x")
+    looked: list[str] = []
+    stat = os.stat
+
+    def noting(path: Any, **how: Any) -> os.stat_result:
+        looked.append(os.path.basename(os.fspath(path)))
+        return stat(path, **how)
+
+    monkeypatch.setattr(os, "stat", noting)
+    broker.reap()
+    assert {name for name in looked if name.startswith("task_")} == {f"task_{theirs}.json"}
+    monkeypatch.undo()
+    assert state(broker, theirs) == "queued"
+    for each in ours:
+        (lab.path / "tasks" / f"task_{each}.json").unlink()
+    broker.reap()
+    assert set(broker._importer._seen) == {f"task_{theirs}.json"}, "what is gone is forgotten"
 
 
 def test_it_wakes_a_waiting_worker(lab: DirectoryLab, scripts: Scripts) -> None:

@@ -81,7 +81,8 @@ class Importer:
     """Takes over what claude-queue's scripts submit. Reads each file once, however often it looks."""
 
     def __init__(self) -> None:
-        self._seen: dict[str, tuple[int, int]] = {}
+        self._seen: dict[str, tuple[int, int] | None] = {}
+        """The files that hold nothing to take over: in this version or, our own mirrors, in every one."""
         self._folder_time = -1
 
     def new_jobs(self, desk: Desk) -> list[tuple[str, NewJob]]:
@@ -99,15 +100,18 @@ class Importer:
         ):
             return []
         self._folder_time = folder_time
+        listed = [name for name in names(folder) if name.startswith(_PREFIX) and name.endswith(_SUFFIX)]
+        known = self._seen
+        self._seen = {name: known[name] for name in listed if name in known}
         jobs = []
-        for name in names(folder):
-            if name.startswith(_PREFIX) and name.endswith(_SUFFIX):
-                path = f"{folder}/{name}"
-                job = self._look_at(desk, path, name[len(_PREFIX) : -len(_SUFFIX)])
-                jobs += [(path, job)] if job else []
+        for name in listed:
+            if known.get(name, ()) is not None:
+                job = self._look_at(desk, folder, name)
+                jobs += [(f"{folder}/{name}", job)] if job else []
         return jobs
 
-    def _look_at(self, desk: Desk, path: str, job: str) -> NewJob | None:
+    def _look_at(self, desk: Desk, folder: str, name: str) -> NewJob | None:
+        path = f"{folder}/{name}"
         try:
             status = os.stat(path)
         except OSError as error:
@@ -115,7 +119,7 @@ class Importer:
                 return None
             raise
         version = status.st_mtime_ns, status.st_size
-        if self._seen.get(path) == version:
+        if self._seen.get(name) == version:
             return None
         task = read_json(path)
         if task is None:
@@ -123,10 +127,10 @@ class Importer:
                 desk.set_aside(path, "it is not the whole file of a task")
             return None
         if MARK in task or task.get("status") != "pending":
-            self._seen[path] = version
+            self._seen[name] = None if MARK in task else version
             return None
         try:
-            return _as_job(task, job)
+            return _as_job(task, name[len(_PREFIX) : -len(_SUFFIX)])
         except BrokerError as error:
             desk.set_aside(path, str(error))
             return None
