@@ -30,6 +30,7 @@ from paneview.broker import (
     open_broker,
 )
 from paneview.broker.directory import bell, leases
+from paneview.broker.directory.disk import HOST
 from tests.broker.helpers import Later, fail, job, state, submit, take, want
 from tests.broker.labs import DirectoryLab, opened
 from tests.harness import wait_until
@@ -587,6 +588,31 @@ def test_calling_off_what_was_taken_down_writes_into_nobodys_file(lab: Directory
     finally:
         os.close(reader)
         os.close(writer)
+
+
+def test_logs_of_days_long_over_are_opened_only_when_they_have_grown(
+    lab: DirectoryLab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    broker = lab.open()
+    old = lab.path / "logs" / "elsewhere_20200101.log"
+    old.write_text("2020-01-01T00:00:00 - a line\n")
+    (lab.path / "logs" / "loop_20200101.log").symlink_to("loop_20200101.log")
+    submit(broker)
+    cursor = broker.events.tail().cursor
+    opened_files: list[str] = []
+    open_file = os.open
+
+    def noting(path: Any, *how: Any, **options: Any) -> int:
+        opened_files.append(os.path.basename(path))
+        return open_file(path, *how, **options)
+
+    monkeypatch.setattr(os, "open", noting)
+    assert broker.events.read(cursor).events == ()
+    assert opened_files == [f"{HOST}_{time.strftime('%Y%m%d')}.log"]
+    monkeypatch.undo()
+    with old.open("a") as file:
+        file.write("2020-01-01T00:00:01 - a late one\n")
+    assert [event.detail for event in broker.events.read(cursor).events] == [{"text": "a late one"}]
 
 
 def test_a_probe_tells_the_servers_time(lab: DirectoryLab) -> None:

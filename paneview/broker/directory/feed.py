@@ -16,7 +16,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from datetime import datetime
 
-from paneview.broker.directory.disk import GONE, HOST, explained, names, open_file
+from paneview.broker.directory.disk import GONE, HOST, NO_FILE, explained, names, open_file
 from paneview.broker.interface import Feed
 from paneview.broker.jsontext import to_json
 from paneview.broker.model import Event, EventPage, Json
@@ -24,6 +24,9 @@ from paneview.broker.waiting import Bells
 
 _LINE = re.compile(r"(\S+) - (\w+) job=(\S*) worker=(\S*) (\{.*\})")
 _FOREIGN = re.compile(r"(\S+) - (.*)")
+# Seconds. What is written now is found by opening its file, which makes NFS ask the server. For a file of long ago, and
+# there is one for each day and host, what this host knows of its size must do.
+RECENT = 2 * 86_400.0
 _TAIL = 64 * 1024  # bytes read from a file's end at first
 
 
@@ -67,8 +70,12 @@ class DirectoryFeed(Feed):
         """The events that follow a cursor."""
         places: dict[str, int] = json.loads(after) if after else {}
         with explained(self._root):
-            files = sorted(name for name in names(self._folder) if name.endswith(".log"))
-            streams = [self._events(name, places.get(name, 0)) for name in files]
+            recent = time.strftime("%Y%m%d", time.localtime(time.time() - RECENT))
+            streams = [
+                self._events(name, places.get(name, 0))
+                for name in sorted(names(self._folder))
+                if name.endswith(".log") and (name[-12:] > recent or self._has_grown(name, places))
+            ]
             events = []
             for _, name, end, event in heapq.merge(*streams, key=lambda item: item[0]):
                 places[name] = end
@@ -76,6 +83,9 @@ class DirectoryFeed(Feed):
                 if len(events) == limit:
                     break
         return EventPage(tuple(events), to_json("a cursor", places))
+
+    def _has_grown(self, name: str, places: Mapping[str, int]) -> bool:
+        return _size(f"{self._folder}/{name}") > places.get(name, 0)
 
     def tail(self, limit: int = 20) -> EventPage:
         """The newest events."""
@@ -128,7 +138,7 @@ def _size(path: str) -> int:
     try:
         return os.stat(path).st_size
     except OSError as error:
-        if error.errno in GONE:
+        if error.errno in (*GONE, *NO_FILE):
             return 0
         raise
 
