@@ -15,6 +15,8 @@ import struct
 import sys
 from collections.abc import Iterator
 
+from paneview import proc
+
 LOOK_EVERY = 0.015  # seconds between two looks at first
 SHARE = 0.02  # of the time waited so far: the interval between looks later on
 # NETLINK_SOCK_DIAG, SOCK_DIAG_BY_FAMILY, NLM_F_REQUEST | NLM_F_DUMP
@@ -66,6 +68,9 @@ class Listening:
         self.usable = False
         if self._timer:
             self._timer.cancel()
+        self._hang_up()
+
+    def _hang_up(self) -> None:
         if self._socket:
             self._socket.close()
             self._socket = None
@@ -81,9 +86,12 @@ class Listening:
             return
         try:
             ports = self._ports()
-        except OSError:  # this kernel does not tell
-            self.close()
-            return
+        except OSError as error:
+            if error.errno not in proc.SCARCE:  # this kernel does not tell
+                self.close()
+                return
+            self._hang_up()  # half an answer may wait there
+            ports = set()
         for found, (port, _) in self._waiting.items():
             if port in ports:
                 _tell(found, True)

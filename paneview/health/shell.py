@@ -102,13 +102,14 @@ class _Running:
             raise
         finally:
             os.close(writing)
+        self.identity: proc.ProcessId | None = None
+
+    async def ended(self) -> None:
+        """Wait for the process's own end. Raises OSError where there is nothing left to do that with."""
         # A child that has not been waited for keeps its id: this is the one that was just started, even if it
         # is over.
         self.identity = proc.identify(self.process.pid)
         asyncio.get_running_loop().add_reader(self._reading, self._read)
-
-    async def ended(self) -> None:
-        """Wait for the process's own end."""
         if self.identity is not None:
             watch = proc.ExitWatch()
             try:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import resource
 import socket
 import sys
 import time
@@ -70,6 +71,22 @@ async def test_a_kernel_that_does_not_tell_costs_nothing_but_the_wait(
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
         assert [await looking.wait(port, 0.05) for _ in range(2)] == [False, False]
+
+
+@linux
+async def test_a_moment_without_a_free_descriptor_is_not_for_good() -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    looking = Listening()
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        resource.setrlimit(resource.RLIMIT_NOFILE, (3, hard))
+        try:
+            assert not await looking.wait(port, 0.1)
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        async with asyncio.timeout(20):
+            assert await looking.wait(port, 20)
+    looking.close()
 
 
 async def test_the_looks_grow_rarer_and_cost_little() -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 from pathlib import Path
 
@@ -93,6 +94,22 @@ async def test_probes_run_side_by_side() -> None:
     results = await asyncio.gather(*(ask(ShellProbe(20, "sleep 1"), f"side-probe-{n}") for n in range(10)))
     assert all(result.ok for result in results)
     assert sum(result.duration for result in results) > 9
+
+
+async def test_a_command_that_cannot_be_watched_is_not_left_behind(
+    sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loop, before = asyncio.get_running_loop(), psutil.Process().num_fds()
+    add_reader = loop.add_reader
+
+    def refuse(*_: object) -> None:
+        monkeypatch.setattr(loop, "add_reader", add_reader)
+        raise OSError(errno.ENFILE, os.strerror(errno.ENFILE))
+
+    monkeypatch.setattr(loop, "add_reader", refuse)
+    result = await ask(ShellProbe(20, "sleep 71"))
+    assert (result.asked, result.detail) == (False, "it cannot be asked: Too many open files in system")
+    assert (sandbox.processes(), psutil.Process().num_fds()) == ([], before)
 
 
 async def test_nothing_is_left_open() -> None:
