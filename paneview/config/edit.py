@@ -53,7 +53,7 @@ def add_task(
             raise ConfigError(Problem(str(path), *_place(text, name), f"task {name!r} exists already"))
         return _with_task(scan(text), name, fields)
 
-    _edit(path, add, environ)
+    edit_file(path, add, environ)
 
 
 def remove_task(path: Path, name: str, environ: Mapping[str, str] | None = None) -> None:
@@ -70,7 +70,7 @@ def remove_task(path: Path, name: str, environ: Mapping[str, str] | None = None)
             raise ConfigError(Problem(str(path), None, None, f"Task {name!r} not found in config", hint))
         return _without_task(scan(text), name)
 
-    _edit(path, remove, environ)
+    edit_file(path, remove, environ)
 
 
 def task_text(path: Path, name: str) -> str:
@@ -97,7 +97,7 @@ def replace_task(
             whole = whole[:start] + whole[end:]
         return whole[: cuts[0][0]] + put + whole[cuts[0][1] :]
 
-    _edit(path, change, environ)
+    edit_file(path, change, environ)
 
 
 def _definition(path: Path, document: Document, name: str) -> tuple[str, list[tuple[int, int]]]:
@@ -121,9 +121,13 @@ def _place(text: str, name: str) -> tuple[int, int]:
     return document.position(document.spans["tasks", name].key)
 
 
-def _edit(
+def edit_file(
     path: Path, change: Callable[[str, Mapping[str, Any]], str], environ: Mapping[str, str] | None
 ) -> None:
+    """Write what ``change`` makes of the file's text and data.
+
+    Raises ConfigError if there is no such file, or if it would not load then; OSError.
+    """
     target = Path(os.path.realpath(path))
     with _lock(target.parent):
         try:

@@ -169,6 +169,25 @@ def test_eject_writes_files_that_can_be_changed(live: Path) -> None:
     assert "already" in ask(live, "workflow", "eject", status=2)["error"]
 
 
+def test_eject_writes_everything_or_nothing_and_keeps_a_link(project: Path) -> None:
+    (project / "paneview.toml").unlink()
+    (project / "paneview.toml").symlink_to("real.toml")
+    (project / "real.toml").write_text(
+        'workflows = {quick = {phases = [{name = "a", role = "r", prompt = "x"}]}}'
+    )
+    prompts = project / "workflows" / "default"
+    assert "there twice" in ask(project, "workflow", "eject", status=2)["error"]
+    assert not list(prompts.iterdir())
+    (project / "real.toml").write_text("# nothing")
+    (prompts / "work.md").write_text("mine")
+    assert f"{prompts / 'work.md'} is there already" in ask(project, "workflow", "eject", status=1)["error"]
+    assert [(one.name, one.read_text()) for one in prompts.iterdir()] == [("work.md", "mine")]
+    (prompts / "work.md").unlink()
+    ask(project, "workflow", "eject")
+    assert (project / "paneview.toml").is_symlink()
+    assert (project / "real.toml").read_text().startswith("# nothing\n\n# What")
+
+
 def test_setup_opens_five_panes_and_teardown_ends_them(live: Path, sandbox: Sandbox) -> None:
     made = apart("workflow-setup", "--no-attach", "--json", cwd=live).json
     assert [pane["title"] for pane in made["panes"]] == [
