@@ -166,11 +166,14 @@ class Hints:
         if self._connection or (self._tried and now - self._tried < RECONNECT_EVERY):
             return
         self._tried = now
-        try:
-            self._connection = self._here.connect()
-            self._connection.call("subscribe", {"topics": ["heads"]})
+        connection = None
+        try:  # one that is stopped is connected to, and says nothing
+            connection = self._here.connect(LOOK_EVERY)
+            connection.call("subscribe", {"topics": ["heads"]})
+            self._connection = connection
         except (NoSupervisor, ControlError):
-            self._connection = None
+            if connection:
+                connection.close()
             if self._watch is None and self._spool.is_dir():
                 self._watch = watch_folder(self._spool)
 

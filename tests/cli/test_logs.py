@@ -5,11 +5,15 @@ from __future__ import annotations
 import json
 import os
 import pty
+import socket
 import subprocess
 from typing import TYPE_CHECKING
 
+import psutil
 import pytest
 
+from paneview.cli.follow import Hints
+from paneview.cli.place import Place
 from paneview.config import paths
 from paneview.store.ingest import LogIngest
 from tests.cli.support import COMMAND, run
@@ -220,6 +224,18 @@ def test_following_shows_a_prompt_once_and_then_what_follows_it(project: Path, s
         process.send_signal(2)
         rest, errors = process.communicate(timeout=20)
         assert (process.returncode, rest, errors) == (0, "", "")
+
+
+def test_a_supervisor_that_is_stopped_holds_up_nobody_who_follows(project: Path, store: Store) -> None:
+    """It takes connections, as the kernel does that for it, and answers nothing."""
+    before = psutil.Process().num_fds()
+    with socket.socket(socket.AF_UNIX) as stopped:
+        stopped.bind(os.fspath(paths.control_socket(store.folder)))
+        stopped.listen()
+        hints = Hints(Place(os.fspath(project / "paneview.toml")), store.folder)
+        hints.wait()
+        hints.close()
+    assert psutil.Process().num_fds() == before
 
 
 def test_a_flood_is_followed_without_loss(project: Path, store: Store) -> None:
