@@ -137,19 +137,28 @@ class Phases:
         self._prune()
         return brought
 
-    def load(self) -> None:
-        """Read the file, if it has changed since. Raises ConfigError."""
+    def load(self) -> str:
+        """Read the file, if it has changed since; what is wrong with one that was good before, and is used as it was.
+
+        Raises ConfigError for one that never was.
+        """
         file = self._setup.file
         if file is None:
-            return
+            return ""
         try:
             changed = file.stat().st_mtime
         except OSError:
             changed = 0.0
         with self._reading:
             if changed != self._read_at:
-                self._agents, self._patterns = read_agents(file, self._setup.environ)
+                try:
+                    self._agents, self._patterns = read_agents(file, self._setup.environ)
+                except ConfigError as error:
+                    if self._read_at is None:
+                        raise
+                    return str(error)  # somebody is editing it: the supervisor goes on with it as it was, too
                 self._read_at = changed
+        return ""
 
     def warm_up(self) -> None:
         """Read the file ahead of the first job; what is wrong with it is told to that one."""
@@ -160,7 +169,8 @@ class Phases:
 
     def _request(self, command: Command, asked: Asked, role: str) -> tuple[Runner, RunRequest]:
         try:
-            self.load()
+            if broken := self.load():
+                command.say(f"the file is broken, and used as it was: {broken}")
             runner = self._agents.runner(role, self._setup.runner)
         except ConfigError as error:
             raise Failure(f"the worker's file cannot be used: {error}") from error

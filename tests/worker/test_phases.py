@@ -106,6 +106,18 @@ def test_what_stays_or_waits_for_its_provider_is_ended_or_waited_for(agents: Age
     assert not [pid for pid in left if alive(pid)]
 
 
+def test_a_file_that_is_being_edited_is_used_as_it_was(agents: Agents) -> None:
+    worker = agents.farm.ready(*ROLES)
+    assert agents.do("demo: result before").text == "before"
+    file = agents.farm.folder / "paneview.toml"
+    for wrong in ("broken = [\n", "[roles.other]\nrunner = 5\n"):
+        file.write_text(FILE + wrong)
+        assert agents.do("demo: result as before").text == "as before"
+    assert "the file is broken, and used as it was" in agents.farm.said(worker)
+    file.write_text(FILE.replace('"no-such-agent"', '"echo", "changed"').replace("claude", "aider"))
+    assert "changed" in agents.do("x", "missing").text
+
+
 def test_results_that_are_to_be_json(agents: Agents) -> None:
     agents.farm.ready(*ROLES)
     schema = {"type": "object", "required": ["n"], "properties": {"n": {"type": "integer", "minimum": 3}}}
