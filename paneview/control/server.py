@@ -164,7 +164,13 @@ class ControlServer:
         """The result of a request that was checked. Raises ControlError."""
         if self._retired:
             raise ControlError("the supervisor is ending", "closing")
-        return await self._handler.handle(request.do, request.args, client)
+        try:
+            return await self._handler.handle(request.do, request.args, client)
+        except UnicodeEncodeError as error:
+            odd = error.object[error.start : error.end]
+            if odd.isprintable():  # a text of ours
+                raise
+            raise ControlError(f"what was given is not UTF-8 text: {odd!r}", "bad_request") from None
 
     def status(self) -> dict[str, Any]:
         """The status object as it is now."""

@@ -95,7 +95,7 @@ def _walk(wanted: EventFilter, index: str = "", *first: tuple[str, *tuple[str, .
 
     def need(condition: str, *given: Any) -> None:
         where.append(condition)
-        values.extend(given)
+        values.extend(map(_storable, given))
 
     for condition, *given in first:
         need(condition, *given)

@@ -47,6 +47,8 @@ class DemoHandler:
             return {"results": [{"ok": True, "task": "web", "action": "restarted"}]}
         if do == "reload":
             raise ZeroDivisionError("a defect")
+        if do == "job":
+            return {"bytes": len(args["job"].encode())}
         if do == "capture":
             return {"text": "x" * 17 * 1024 * 1024}
         if do == "health":

@@ -75,6 +75,7 @@ async def test_a_request_is_answered_under_its_id(path: Path) -> None:
         (b'{"id":{},"do":"subscribe","args":{"topics":["weather"]}}\n', "bad_request"),
         (b"x" * (MAX_LINE + 2) + b"\n", "too_large"),
         (b'{"id":1,"do":"reload"}\n', "internal"),
+        (b'{"id":1,"do":"job","args":{"job":"a\\udcff"}}\n', "bad_request"),
         (b'{"id":1,"do":"health"}\n', "internal"),
         (b'{"id":1,"do":"capture","args":{"task":"web"}}\n', "too_large"),
     ],

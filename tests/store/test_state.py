@@ -297,6 +297,7 @@ async def test_text_of_odd_bytes_is_stored_as_text(path: Path) -> None:
     told = "caf? ? ü"
     (found,) = await store.events()
     assert (found.cause, found.actor, found.detail) == (told, told, {"path": told})
+    assert await store.events(task=odd, kinds=[odd]) == []
     (run,) = await store.runs("web")
     assert (run.cause, run.end_reason) == (told, told)
     assert (await store.load()).tasks == {"web": {"reason": told, "why": [{told: told}]}}
