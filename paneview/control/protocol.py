@@ -80,7 +80,7 @@ KINDS: dict[str, tuple[str, Callable[[Any], bool]]] = {
     "number": ("a number, an integer one of 64 bits", _is_number),
     "port": ("a port from 1 to 65535", lambda value: _is_integer(value) and 0 < value < 65536),
     "json": ("any JSON value", lambda _: True),
-    "direction": ('"back" or "forward"', lambda value: value in {"back", "forward"}),
+    "direction": ('"back" or "forward"', lambda value: value in ("back", "forward")),
 }
 
 

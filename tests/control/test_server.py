@@ -72,6 +72,7 @@ async def test_a_request_is_answered_under_its_id(path: Path) -> None:
         (b"[" * 200_000 + b"\n", "bad_request"),
         (b'{"id":1,"do":"dance"}\n', "unknown_request"),
         (b'{"id":1,"do":"stop","args":{"tasks":7}}\n', "bad_request"),
+        (b'{"id":1,"do":"log_find","args":{"task":"a","pattern":"b","direction":[]}}\n', "bad_request"),
         (b'{"id":{},"do":"subscribe","args":{"topics":["weather"]}}\n', "bad_request"),
         (b"x" * (MAX_LINE + 2) + b"\n", "too_large"),
         (b'{"id":1,"do":"reload"}\n', "internal"),
