@@ -192,6 +192,13 @@ class TestAway:
             id_ = submit(other)
             assert [lease.id for lease in waiting.result()] == [id_]
 
+    @pytest.mark.skipif(not hasattr(socket, "TCP_USER_TIMEOUT"), reason="the system cannot do it")
+    def test_a_connection_that_is_dead_without_a_word_is_given_up_in_time(self, broker: RedisBroker) -> None:
+        submit(broker)
+        (connection,) = broker._link._spare
+        waits = connection._sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT)
+        assert 0 < waits < opening.PATIENCE * 1000 / 2
+
     def test_nobody_listens(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr("paneview.broker.redis.opening.PATIENCE", 0.1)
         port = free_port()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 from typing import Any
 from urllib.parse import SplitResult, unquote
 
@@ -23,6 +24,9 @@ from paneview.broker.redis.broker import RedisBroker
 from paneview.broker.redis.link import BLOCK, Link
 
 PATIENCE = 5.0  # seconds that a call goes on trying while Redis is away
+# A connection that is dead without a word, such as one that a firewall forgot, is given up by the system while there is
+# patience left for another one. A server that only takes its time is not: its system answers for it.
+KEEPALIVE = {"TCP_KEEPIDLE": 30, "TCP_KEEPINTVL": 5, "TCP_KEEPCNT": 3, "TCP_USER_TIMEOUT": 2000}
 OLDEST = (6, 2)
 PORT = 6379
 
@@ -47,6 +51,9 @@ def _connection_options(parts: SplitResult, options: dict[str, str]) -> dict[str
         "socket_connect_timeout": 3.0,
         "socket_timeout": BLOCK + 5.0,
         "socket_keepalive": True,
+        "socket_keepalive_options": {
+            getattr(socket, name): value for name, value in KEEPALIVE.items() if hasattr(socket, name)
+        },
         "retry": Retry(NoBackoff(), 0),  # `Link` does that, and knows which calls may be repeated
     }
     if parts.username is not None or parts.password is not None:
