@@ -192,6 +192,27 @@ class TestAway:
             id_ = submit(other)
             assert [lease.id for lease in waiting.result()] == [id_]
 
+    def test_a_connection_that_may_hold_half_an_answer_is_nobodys_next(
+        self, broker: RedisBroker, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        given_back: list[Any] = []
+
+        class Spare(list[Any]):
+            def append(self, connection: Any) -> None:
+                given_back.append(connection)
+                super().append(connection)
+
+        submit(broker)
+        link = broker._link
+        (connection,) = link._spare = Spare(link._spare)
+        with monkeypatch.context() as patched:
+            patched.setattr(connection, "read_response", lambda: (_ for _ in ()).throw(KeyboardInterrupt))
+            with pytest.raises(KeyboardInterrupt):
+                link.ask("ECHO", "half")
+        assert given_back == []
+        assert link.ask("ECHO", "whole") == "whole"
+        assert given_back == link._spare
+
     @pytest.mark.skipif(not hasattr(socket, "TCP_USER_TIMEOUT"), reason="the system cannot do it")
     def test_a_connection_that_is_dead_without_a_word_is_given_up_in_time(self, broker: RedisBroker) -> None:
         submit(broker)

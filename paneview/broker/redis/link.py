@@ -86,17 +86,18 @@ class Link:
             whole = True
             raise
         finally:
-            self._spare.append(connection)
-            if not whole:
-                self._let_go()  # half an answer may be under way, and the others are hardly better
+            if whole:
+                self._spare.append(connection)
+            else:
+                self._let_go(connection)  # half an answer may be under way, and the others are hardly better
         return answer
 
-    def _let_go(self) -> None:
-        while self._spare:
-            with suppress(IndexError):  # another thread took the last one
-                connection = self._spare.pop()
+    def _let_go(self, connection: Any) -> None:
+        with suppress(IndexError):  # until there are no others
+            while True:
                 connection.disconnect()
                 self._pool.release(connection)
+                connection = self._spare.pop()
 
     def patiently(self, action: Callable[[bool], Any]) -> Any:
         """Do it; while the server is away, again, with growing pauses. The action is told when it is repeated."""
