@@ -213,6 +213,19 @@ class TestAway:
         assert link.ask("ECHO", "whole") == "whole"
         assert given_back == link._spare
 
+    def test_events_go_on_after_the_server_forgot_them(self, broker: RedisBroker, lab: RedisLab) -> None:
+        for _ in range(5):
+            submit(broker)
+        cursor = broker.events.tail().cursor
+        assert broker.events.wait(cursor, 0.01).cursor == cursor
+        lab.server.forget()
+        for follow in (broker.events.read, lambda place: broker.events.wait(place, 0.01)):
+            submit(broker)
+            page = follow(cursor)
+            assert int(page.cursor) < int(cursor)
+            id_ = submit(broker)
+            assert [event.job for event in follow(page.cursor).events] == [id_]
+
     @pytest.mark.skipif(not hasattr(socket, "TCP_USER_TIMEOUT"), reason="the system cannot do it")
     def test_a_connection_that_is_dead_without_a_word_is_given_up_in_time(self, broker: RedisBroker) -> None:
         submit(broker)

@@ -29,7 +29,13 @@ class RedisFeed(Feed):
         start = f"({after}-0" if after else "-"
         client: Any = self._link.client
         entries = self._link.patiently(lambda _again: client.xrange(self._stream, start, "+", count=limit))
-        return _page(entries, after or "0")
+        return _page(entries, after or "0") if entries else EventPage((), self._place(after))
+
+    def _place(self, after: str) -> str:
+        """A cursor that nothing follows: the newest event, if the server has lost the one it was behind."""
+        client: Any = self._link.client
+        newest = self._link.patiently(lambda _again: client.get(f"{self._stream}:last"))
+        return min(after or "0", newest or "0", key=int)
 
     def tail(self, limit: int = 20) -> EventPage:
         """The newest events."""
@@ -45,7 +51,7 @@ class RedisFeed(Feed):
         while (left := end - time.monotonic()) > 0 and bells.generation == generation:
             if found := self._next(after, min(left, SLICE)):
                 return _page(found, after)
-        return EventPage((), after)
+        return EventPage((), self._place(after))
 
     def _next(self, after: str, timeout: float) -> list[Any]:
         client: Any = self._link.client
