@@ -23,6 +23,7 @@ from tests.broker.helpers import ANYBODY, Later, job, state, submit, take, want
 from tests.broker.labs import Lab
 from tests.harness import wait_until
 
+DAY = 86_400.0
 QUICK = 0.9  # seconds: less than the look behind, so that it was the bell that woke
 
 
@@ -156,6 +157,22 @@ class TestWorkers:
         broker.reap()
         lanes = (heir,)
         assert {lease.id for lease in broker.claim(want("b1", n=5, lanes=lanes))} == set(ids)
+
+    def test_so_are_those_that_become_due_long_after_it_died(self, lab: Lab) -> None:
+        broker = lab.open()
+        broker.workers.register(Worker("a1", "web"))
+        first = submit(broker)
+        late = submit(broker, target=Target(worker="a1"), delay=3 * DAY)
+        blocked = submit(broker, target=Target(worker="a1"), after=(first,))
+        broker.workers.leave("a1")
+        for _ in range(2):
+            broker.reap()
+            lab.age(2 * DAY)
+        broker.finish(take(broker), Outcome())
+        broker.reap()
+        assert {lease.id for lease in broker.claim(want("b1", n=5, lanes=("t:web",)))} == {late, blocked}
+        broker.reap()
+        assert broker.workers.all() == []
 
     def test_quarantine_is_by_name_and_for_people_to_end(self, broker: Broker) -> None:
         broker.workers.register(Worker("a1", "web"))

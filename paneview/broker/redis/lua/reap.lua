@@ -21,7 +21,10 @@ for _, worker in ipairs(redis.call('ZRANGE', B .. 'gone', 0, -1)) do
   end
 end
 for _, worker in ipairs(redis.call('ZRANGEBYSCORE', B .. 'gone', '-inf', int(now - tonumber(ARGV[3])))) do
-  redis.call('ZREM', B .. 'gone', worker)
-  for _, name in ipairs({ 'workers', 'started', 'heirs' }) do redis.call('HDEL', B .. name, worker) end
+  local lane = 'w:' .. worker
+  if counted('delayed', lane) + counted('blocked', lane) == 0 then -- what is not ready yet is to have its heir then
+    redis.call('ZREM', B .. 'gone', worker)
+    for _, name in ipairs({ 'workers', 'started', 'heirs' }) do redis.call('HDEL', B .. name, worker) end
+  end
 end
 return { expired, readdressed, lost, promoted }
