@@ -27,6 +27,7 @@ from pathlib import Path
 from typing import Any
 
 from paneview.agents.model import RunOutcome
+from paneview.config.reading import load_json
 
 REQUEST, PROMPT, SHIM, OUTCOME, AGAIN = (
     "request.json",
@@ -93,7 +94,7 @@ def write_json(file: Path, value: Mapping[str, Any], *, durable: bool = False) -
 def read_json(file: Path) -> dict[str, Any] | None:
     """The JSON object in a file; None: there is none."""
     try:
-        found = json.loads(file.read_bytes())
+        found = load_json(file.read_bytes())
     except (OSError, ValueError):
         return None
     return found if isinstance(found, dict) else None

@@ -17,6 +17,7 @@ from dotenv.parser import Binding, parse_stream
 
 from paneview.config.errors import ConfigError, Problem
 from paneview.config.interpolate import InterpolationError, interpolate
+from paneview.config.reading import read_text
 
 _SINGLE_QUOTED = re.compile(r"\s*(?:export\s+)?[^=]*=\s*'")
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
@@ -25,7 +26,7 @@ _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 def read_env_file(path: Path, environ: Mapping[str, str]) -> dict[str, str]:
     """The variables of the file, in its order. Raises ConfigError with every line that is wrong, OSError."""
     try:
-        text = path.read_text(encoding="utf-8-sig")
+        text = read_text(path, "utf-8-sig")
     except UnicodeDecodeError as error:
         raise ConfigError(Problem(str(path), None, None, "is not UTF-8 text")) from error
     values: dict[str, str] = {}

@@ -8,7 +8,6 @@ outermost is suggested, and the same server is not started twice. What is not su
 
 from __future__ import annotations
 
-import json
 import re
 import tomllib
 from collections.abc import Callable, Iterable, Mapping
@@ -18,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from paneview.config.names import NAME_LENGTH
+from paneview.config.reading import load_json
 
 LARGEST = 1024 * 1024  # bytes of a file that is looked into
 
@@ -135,7 +135,7 @@ def compose_services(text: str) -> list[str]:
 def from_package_json(text: str, source: str, entries: Entries) -> list[Offer]:
     """One task a script, run by the package manager that the project uses."""
     try:
-        data = json.loads(text)
+        data = load_json(text)
     except ValueError as error:
         raise ValueError(f"is not JSON: {error}") from None
     scripts = data.get("scripts") if isinstance(data, dict) else None

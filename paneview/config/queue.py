@@ -22,6 +22,7 @@ from typing import Any
 from paneview.config import locate, paths
 from paneview.config.errors import ConfigError, Problem
 from paneview.config.interpolate import InterpolationError, interpolate
+from paneview.config.reading import read_file
 
 LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
 
@@ -215,8 +216,7 @@ def find_queue(flags: Mapping[str, Any], named: str | None = None) -> QueuePlace
 
 def _read_toml(file: Path) -> dict[str, Any]:
     try:
-        with file.open("rb") as content:
-            return tomllib.load(content)
+        return tomllib.loads(read_file(file).decode())
     except OSError as error:
         raise ConfigError(Problem(str(file), None, None, f"can't be read: {error.strerror}")) from error
     except (ValueError, RecursionError) as error:

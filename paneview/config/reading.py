@@ -1,9 +1,11 @@
-"""Reading what may stand in a file's place: a FIFO keeps its reader waiting, and a device may have no end."""
+"""Reading what people name and write: a FIFO keeps its reader waiting, a device may have no end, JSON no bottom."""
 
 from __future__ import annotations
 
+import json
 import os
 import stat
+from typing import Any
 
 LARGEST = 16 * 1024 * 1024  # bytes
 
@@ -17,6 +19,19 @@ def read_file(path: str | os.PathLike[str]) -> bytes:
     if len(content) > LARGEST:
         raise OSError(0, f"it is larger than {LARGEST >> 20} MB")
     return content
+
+
+def read_text(path: str | os.PathLike[str], encoding: str = "utf-8") -> str:
+    """As `read_file`, as text whose lines end in ``\\n``. Raises OSError, UnicodeDecodeError."""
+    return read_file(path).decode(encoding).replace("\r\n", "\n").replace("\r", "\n")
+
+
+def load_json(text: str | bytes) -> Any:
+    """What JSON says. Raises ValueError for what is none, or lies too deep in itself to be read."""
+    try:
+        return json.loads(text)
+    except RecursionError:
+        raise ValueError("it lies too deep in itself") from None
 
 
 def _open(path: str, flags: int) -> int:

@@ -20,7 +20,9 @@ from msgspec import Meta
 
 from paneview.config.expression import ExpressionError, parse
 from paneview.config.fields import STAND_IN, Model, NotBlank, NotEmpty, Positive, TaskName
+from paneview.config.nesting import DEEPEST, is_too_deep
 from paneview.config.plans import PhasePlan, Plan
+from paneview.config.reading import load_json, read_text
 from paneview.config.resultschema import mistakes
 from paneview.config.roles import Agents
 from paneview.config.templates import placeholders, unknown
@@ -254,12 +256,15 @@ class _Resolver:
             return given
         text = self._file(path, given)
         try:
-            schema = json.loads(text) if text else {}
+            schema = load_json(text) if text else {}
         except ValueError as error:
             self._complain(path, f"{given}: is no JSON: {error}")
             return {}
         if not isinstance(schema, dict):
             self._complain(path, f"{given}: a JSON Schema is an object")
+            return {}
+        if is_too_deep(schema):
+            self._complain(path, f"{given}: its parts lie more than {DEEPEST} deep in each other")
             return {}
         self._check_schema(path, given, schema)
         return schema
@@ -275,11 +280,13 @@ class _Resolver:
 
     def _file(self, path: Path, name: str) -> str:
         try:
-            return (self._root / name).read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as error:
-            reason = error.strerror if isinstance(error, OSError) else "is not UTF-8 text"
-            self._complain(path, f"{path[-1]} {name!r}: {reason}")
-            return ""
+            return read_text(self._root / name)
+        except UnicodeDecodeError:
+            reason = "is not UTF-8 text"
+        except (OSError, ValueError) as error:  # a name with a null byte
+            reason = getattr(error, "strerror", None) or str(error)
+        self._complain(path, f"{path[-1]} {name!r}: {reason}")
+        return ""
 
 
 class _Order:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from paneview.config.models import Task
+from paneview.config.reading import read_file
 
 # What a process is made of; a worker's command is put together from the other half.
 _PARTS = ("command", "cwd", "env", "env_file", "role", "concurrency", "runner", "handlers", "allow")
@@ -36,6 +37,6 @@ def _content(root: Path, name: str | None) -> str:
     if name is None or "${" in name:
         return ""
     try:
-        return hashlib.sha256((root / os.path.expanduser(name)).read_bytes()).hexdigest()
+        return hashlib.sha256(read_file(root / os.path.expanduser(name))).hexdigest()
     except OSError:  # removed since it was read
         return ""

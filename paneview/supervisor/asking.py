@@ -8,13 +8,13 @@ keeps a file for each of its processes, read here only where the task's command 
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
 import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
+from paneview.config.reading import load_json, read_file
 from paneview.patterns import Pattern, PatternError
 from paneview.proc import ProcessTable
 from paneview.rules.asking import (
@@ -212,7 +212,7 @@ def read_agent(folder: Path, pids: Iterable[int]) -> Saw | None:
     """What the status file of one of these processes says; None if there is none that can be understood."""
     for pid in pids:
         try:
-            told = json.loads((folder / f"{pid}.json").read_bytes())
+            told = load_json(read_file(folder / f"{pid}.json"))
         except (OSError, ValueError):
             continue
         status = told.get("status") if isinstance(told, dict) else None

@@ -59,7 +59,7 @@ class Asked:
             return []
         found = []
         for part in raw.split(b"\n"):
-            with suppress(ValueError, KeyError, TypeError):  # half a line, or somebody else's
+            with suppress(ValueError, RecursionError, KeyError, TypeError):  # half a line, or somebody else's
                 one = json.loads(part)
                 found.append((one["project"], str(one["text"])))
         return found

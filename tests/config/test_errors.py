@@ -293,6 +293,11 @@ def test_what_is_no_file_keeps_nobody_waiting(tmp_path: Path) -> None:
             load_project(path, {})
         with pytest.raises(OSError, match=told):
             task_text(path, "web")
+        asked = (
+            f"[workflows.x]\n[[workflows.x.phases]]\nname = 'a'\nrole = 'r'\nprompt_file = '{path.name}'\n"
+        )
+        for text in (f"env_file = '{path.name}'", asked):
+            assert told in lines(tmp_path, text)[0]
 
 
 def test_mistakes_in_an_env_file_are_told_there(tmp_path: Path) -> None:

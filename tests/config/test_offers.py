@@ -143,7 +143,7 @@ def test_of_what_wraps_what_only_the_outermost_is_suggested(tmp_path: Path) -> N
 
 
 def test_what_cannot_be_read_is_told_and_hides_nothing_else(tmp_path: Path) -> None:
-    (tmp_path / "package.json").write_text("{")
+    (tmp_path / "package.json").write_text("[" * 100_000)
     (tmp_path / "pyproject.toml").write_text("=")
     (tmp_path / "compose.yml").write_text("services: {db: {}}\n")
     (tmp_path / "Procfile").mkdir()

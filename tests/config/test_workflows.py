@@ -112,11 +112,18 @@ JSON = "[[workflows.x.phases]]\nname = 'a'\nrole = 'r'\nprompt = 'x'\noutput = '
         (f"{JSON}output_schema.items.minLength = '3'", "items.minLength is to be a number"),
         (f"{JSON}output_schema.const = 2026-01-01", "output_schema: is no JSON"),
         (f"{JSON}output_schema.default = nan", "output_schema: is no JSON"),
+        (f"{JSON}output_schema = 'deep.json'", "deep.json: is no JSON: it lies too deep in itself"),
+        (f"{JSON}output_schema = 'deeper.json'", "deeper.json: its parts lie more than 100 deep in each other"),
+        (f"{JSON}output_schema = 'broken.json'", "broken.json: items.type is to be one of string"),
+        (f'{JSON}output_schema = "a\\u0000b"', "output_schema 'a\\x00b': embedded null byte"),
         ("isolation = 'worktree'\ncopy_files = ['../x']", "is not below"),
         ("isolation = 'worktree'\nports = ['no port']", "can't be the name of an environment variable"),
     ],
 )  # fmt: skip
 def test_mistakes(tmp_path: Path, body: str, message: str) -> None:
+    (tmp_path / "deep.json").write_text("[" * 100_000)
+    (tmp_path / "deeper.json").write_text('{"not": ' * 300 + "{}" + "}" * 300)
+    (tmp_path / "broken.json").write_text('{"items": {"type": "text"}}')
     found = lines(tmp_path, f"[workflows.x]\n{body}\n")
     assert any(message in line for line in found), found
 

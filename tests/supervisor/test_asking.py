@@ -104,7 +104,9 @@ env = {{ CLAUDE_CONFIG_DIR = "{tmp_path}/claude" }}
     p.wait("agent", needs("agent", None))
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", '{"status": 3}', '{"status": "new"}'])
+@pytest.mark.parametrize(
+    "text", ["", "{", "[]", pytest.param("[" * 100_000, id="deep"), '{"status": 3}', '{"status": "new"}']
+)
 def test_a_status_file_that_says_nothing(tmp_path: Path, text: str) -> None:
     (tmp_path / "7.json").write_text(text)
     assert read_agent(tmp_path, [6, 7]) is None

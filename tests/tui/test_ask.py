@@ -260,7 +260,7 @@ def test_the_history_is_of_the_project_and_has_an_end(
     history.add("b", "other")
     history.add("a", "line 20\nand more")
     with file.open("a") as out:
-        out.write("torn {\n[1]\n7\n")
+        out.write("torn {\n[1]\n7\n" + "[" * 100_000 + "\n")
     mine = history.of("a")
     assert mine[0] == "line 10\nand more"
     assert mine[-2:] == ["line 24\nand more", "line 20\nand more"]
