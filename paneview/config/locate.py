@@ -57,7 +57,7 @@ def project_key(file: str | os.PathLike[str]) -> str:
 
 
 def find_project_dir(file: str | os.PathLike[str]) -> str | None:
-    """The project's state folder, or None if no supervisor ever ran for this file."""
+    """The project's state folder, or None if no supervisor ever ran for this file, nor had it a queue."""
     suffix = "-" + project_key(file)
     home = state_home()
     try:

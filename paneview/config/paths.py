@@ -29,7 +29,7 @@ def project_key(file: Path) -> str:
 
 
 def find_project_dir(file: Path) -> Path | None:
-    """The project's state folder, or None if no supervisor ever ran for this file."""
+    """The project's state folder, or None if no supervisor ever ran for this file, nor had it a queue."""
     found = locate.find_project_dir(file)
     return Path(found) if found else None
 
@@ -46,13 +46,19 @@ def default_name(file: Path) -> str:
     return safe[:MAX_NAME] or "paneview"
 
 
+def project_dir(file: Path, name: str) -> Path:
+    """The project's state folder, whether it exists or not."""
+    return find_project_dir(file) or state_home() / f"{name}-{project_key(file)}"
+
+
 def make_project_dir(file: Path, name: str) -> Path:
     """The project's state folder, created with mode 0700 if it does not exist."""
-    if found := find_project_dir(file):
-        return found
-    home = state_home()
-    home.mkdir(parents=True, exist_ok=True, mode=0o700)
-    folder = home / f"{name}-{project_key(file)}"
+    return make_private(project_dir(file, name))
+
+
+def make_private(folder: Path) -> Path:
+    """A project's state folder, created with mode 0700 if it does not exist, as is the one that it lies in."""
+    folder.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     folder.mkdir(mode=0o700, exist_ok=True)
     return folder
 

@@ -182,7 +182,7 @@ class QueuePlace:
     settings: QueueSettings
     file: Path | None
     folder: Path
-    """State folder for a queue that has no place of its own (``sqlite:``)."""
+    """State folder for a queue that has no place of its own (``sqlite:``); there, if the queue is in use."""
     in_use: bool = True
     """Whether there is a queue, or anything says that there should be."""
 
@@ -207,11 +207,14 @@ def find_queue(flags: Mapping[str, Any], named: str | None = None) -> QueuePlace
             raise ConfigError(Problem(str(file), None, None, "queue must be a table"))
         name = data.get("name")
         plain = isinstance(name, str) and "${" not in name and "/" not in name
-        folder = paths.make_project_dir(file, str(name) if plain and name else paths.default_name(file))
+        folder = paths.project_dir(file, str(name) if plain and name else paths.default_name(file))
     dotenv = read_dotenv(file.parent if file else Path.cwd(), os.environ)
     settings = resolve(flags, os.environ, dotenv, table, str(file or ""))
     wanted = "queue" in data or bool(data.get("workers")) or settings.broker != QueueSettings().broker
-    return QueuePlace(settings, file, folder, wanted or (folder / "queue.db").exists())
+    in_use = wanted or (folder / "queue.db").exists()
+    if in_use and file is not None:
+        paths.make_private(folder)
+    return QueuePlace(settings, file, folder, in_use)
 
 
 def _read_toml(file: Path) -> dict[str, Any]:

@@ -153,6 +153,16 @@ def test_dotenv(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert read_dotenv(tmp_path, {}) == {}
 
 
+def test_whoever_only_looks_leaves_no_folder(tmp_path: Path, home: Path) -> None:
+    file = tmp_path / "paneview.toml"
+    file.write_text('name = "x"\n')
+    place = find_queue({}, str(file))
+    assert (place.in_use, place.folder.parent, home.exists()) == (False, home, False)
+    file.write_text('name = "x"\n[queue]\n')
+    assert find_queue({}, str(file)).folder == place.folder
+    assert oct(place.folder.stat().st_mode & 0o777) == "0o700"
+
+
 def test_without_a_project_the_queue_is_the_user_s(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, home: Path
 ) -> None:
