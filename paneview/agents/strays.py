@@ -30,11 +30,11 @@ def all_of(state: Path) -> list[Path]:
 
 def is_stray(folder: Path) -> bool:
     """Whether the run has begun and not ended, and no worker on this host has it in its hands."""
-    return (
-        (folder / place.SHIM).exists()
-        and not (folder / place.OUTCOME).exists()
-        and not place.is_locked(folder / place.ATTENDED)
-    )
+    if not (folder / place.SHIM).exists() or (folder / place.OUTCOME).exists():
+        return False
+    with suppress(OSError):  # of a run that cannot be looked at nothing is known
+        return not place.is_locked(folder / place.ATTENDED)
+    return False
 
 
 def end(folders: Iterable[Path]) -> None:

@@ -23,7 +23,7 @@ def answer(call: Call, do: str, args: dict[str, Any]) -> dict[str, Any]:
             return views.listing(shelf.all(), active=args["active"], offset=0, limit=args["limit"])
         flow = shelf.get(args["id"])
         if do == "workflow":
-            return {"workflow": views.whole(flow)}
+            return {"workflow": views.whole(flow, views.working_roles(broker))}
         if do == "workflow_result":
             return views.result(flow)
         if do == "workflow_diff":

@@ -151,9 +151,13 @@ class QueueParts:
         def begun() -> None:
             keeper.follow(self._supervisor.project)
 
+        def comes(name: str) -> bool:
+            unit = self._supervisor.units.get(name)
+            return unit is not None and unit.state.phase.under_way
+
         keeper = QueueKeeper(self._supervisor, self._journal, self._folder)
         desk = QueueDesk(self._supervisor, self._journal, self._folder, begun)
         desk.known_problem = lambda: keeper.problem
-        workflows = WorkflowDesk(self._journal, self._folder, self._environ, begun)
+        workflows = WorkflowDesk(self._journal, self._folder, self._environ, begun, comes)
         workflows.server = self._server
         return _Parts(desk, keeper, QueueWatch(desk, self._server), workflows)

@@ -61,15 +61,24 @@ LONGEST_TRANSCRIPT = 1_000_000  # bytes of one answer
 
 
 class WorkflowDesk:
-    """Its methods belong on the event loop. ``begun`` is called when the queue has just come into use."""
+    """Its methods belong on the event loop.
+
+    ``begun`` is called when the queue has just come into use. ``comes``: whether a task is up, or on its way.
+    """
 
     def __init__(
-        self, journal: Journal, folder: Path, environ: Mapping[str, str], begun: Callable[[], object]
+        self,
+        journal: Journal,
+        folder: Path,
+        environ: Mapping[str, str],
+        begun: Callable[[], object],
+        comes: Callable[[str], bool],
     ) -> None:
         self._journal = journal
         self._folder = folder
         self._environ = environ
         self._begun = begun
+        self._comes = comes
         self._loop = asyncio.get_running_loop()
         self._project: Project | None = None
         self._thread: Orchestrator | None = None
@@ -163,7 +172,7 @@ class WorkflowDesk:
             raise ControlError(f"{cwd} is no folder", "bad_request") from None
         thread.nudge()
         self._begun()
-        missing = sorted(set(missing) - _own_roles(self._project))
+        missing = sorted(set(missing) - _own_roles(self._project, self._comes))
         return {"workflow": views.summary(flow), "without_worker": missing}
 
     async def plans(self, _args: Args, _client: ClientInfo) -> Reply:
@@ -196,7 +205,10 @@ class WorkflowDesk:
 
     async def workflow(self, args: Args, _client: ClientInfo) -> Reply:
         """Everything about one."""
-        return {"workflow": views.whole(await self._get(args))}
+        flow, working = await self._call(
+            lambda engine: (engine.shelf.get(args["id"]), views.working_roles(engine.broker))
+        )
+        return {"workflow": views.whole(flow, working)}
 
     async def result(self, args: Args, _client: ClientInfo) -> Reply:
         """What came of it."""
@@ -277,13 +289,12 @@ class WorkflowDesk:
 
 def _ask(engine: Engine, text: str, plan: Any, cwd: str, by: str, key: str) -> tuple[Workflow, list[str]]:
     flow = engine.ask(text, plan, cwd, by, key)
-    alive = {role for view in engine.broker.workers.all(alive_only=True) for role in view.worker.roles}
-    return flow, sorted({phase.role for phase in plan.phases} - alive)
+    return flow, sorted({phase.role for phase in plan.phases} - views.working_roles(engine.broker))
 
 
-def _own_roles(project: Project) -> set[str]:
+def _own_roles(project: Project, comes: Callable[[str], bool]) -> set[str]:
     """What the project's own workers can do, also those that are just starting."""
-    workers = [task.worker for task in project.tasks.values() if task.worker and task.auto_start]
+    workers = [task.worker for name, task in project.tasks.items() if task.worker and comes(name)]
     return {role for worker in workers for role in worker.roles}
 
 

@@ -6,11 +6,14 @@ A *summary* is what lists and pushes carry; `whole` adds what was asked in full,
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from typing import Any
+from collections.abc import Collection, Iterable, Sequence
+from typing import TYPE_CHECKING, Any
 
-from paneview.rules.workflow import WAITING, Phase, PhasePlan, Spent, Status, Workflow
+from paneview.rules.workflow import WAITING, Phase, PhasePlan, PhaseStatus, Spent, Status, Workflow
 from paneview.rules.workflow.step import due
+
+if TYPE_CHECKING:
+    from paneview.broker import Broker
 
 SHOWN = 300  # characters of a task in a summary
 
@@ -118,11 +121,17 @@ def listing(flows: Sequence[Workflow], *, active: bool, offset: int, limit: int)
     }
 
 
-def whole(flow: Workflow) -> dict[str, Any]:
-    """A workflow with all that it has brought."""
+def working_roles(broker: Broker) -> set[str]:
+    """The roles that somebody works for. Raises BrokerError."""
+    return {role for view in broker.workers.all(alive_only=True) for role in view.worker.roles}
+
+
+def whole(flow: Workflow, working: Collection[str]) -> dict[str, Any]:
+    """A workflow with all that it has brought. ``working``: the roles that somebody works for."""
     view = summary(flow)
     for plan, phase, shown in zip(flow.plan.phases, flow.phases, view["phases"], strict=True):
         shown |= {
+            "reason": phase.reason or _idle(plan, phase, working),
             "text": phase.text,
             "data": phase.data,
             "error": phase.error,
@@ -144,6 +153,12 @@ def whole(flow: Workflow) -> dict[str, Any]:
         "roles": by_role([flow]),
         "due": sorted(type(one).__name__ for one in due(flow)),
     }
+
+
+def _idle(plan: PhasePlan, phase: Phase, working: Collection[str]) -> str:
+    """Why nobody takes it, where that can be told."""
+    queued = phase.status is PhaseStatus.QUEUED
+    return f"no worker is alive for {plan.role}" if queued and plan.role not in working else ""
 
 
 def result(flow: Workflow) -> dict[str, Any]:

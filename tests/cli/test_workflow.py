@@ -151,6 +151,19 @@ def test_a_spent_budget_of_tokens_is_raised(live: Path) -> None:
     wait_until(lambda: is_now(live, name, "done"))
 
 
+def test_a_phase_that_nobody_takes_is_told(live: Path) -> None:
+    begun = ask(live, "ask", "--workflow", "quick", "x", "--no-wait")
+    assert begun["without_worker"] == []
+    wait_until(lambda: is_now(live, begun["workflow"]["id"], "done"))
+    ask(live, "stop", "w")
+    begun = ask(live, "ask", "--workflow", "quick", "x", "--no-wait")
+    assert begun["without_worker"] == ["worker"]
+    name = begun["workflow"]["id"]
+    assert "no worker is alive for worker" in run("workflow", "status", name, cwd=live).out
+    ask(live, "start", "w")
+    wait_until(lambda: is_now(live, name, "done"))
+
+
 def test_what_cannot_be(live: Path) -> None:
     assert ask(live, "ask", " ", status=2)["error"] == "what is to be done is empty"
     assert "two" in ask(live, "ask", "x", "--workflow", "none", "--no-wait", status=1)["error"]

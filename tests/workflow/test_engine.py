@@ -91,7 +91,7 @@ def test_phases_follow_each_other_and_a_failed_check_resumes(play: Stage) -> Non
     brought = result(flow)
     assert (brought["phase"], brought["text"]) == ("work", "did work ********")
     assert summary(flow)["cost_usd"] == pytest.approx(0.04)
-    assert whole(flow)["phases"][0]["data"] == {"n": 7}
+    assert whole(flow, ())["phases"][0]["data"] == {"n": 7}
     with play.connect() as broker:
         jobs = broker.jobs(JobFilter(group=name))
         assert sorted(job.id for job in jobs) == [f"{name}-{end}" for end in ("0-1", "1-1", "1-2", "2-1")]
