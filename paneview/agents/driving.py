@@ -23,7 +23,7 @@ from paneview.agents import folder as place
 from paneview.agents.failures import classify, is_session_gone, reset_time
 from paneview.agents.fitting import NoJson, find_json, misfits
 from paneview.agents.model import RunOutcome, RunRequest, RunStatus
-from paneview.agents.parsing import Parser, last_words
+from paneview.agents.parsing import MOST_TEXT, Parser, last_words
 from paneview.agents.presets import preset_of, reader_of
 from paneview.agents.process import Process
 from paneview.agents.redact import Redactor, secrets_of
@@ -162,8 +162,8 @@ class _Run:
             status, error = _ENDED[watch.why]
             return replace(outcome, status=status, error=error)
         if outcome.ok and self._request.schema is not None:
-            return fitted(outcome, self._request.schema)
-        return outcome
+            outcome = fitted(outcome, self._request.schema)
+        return bounded(outcome)
 
     def _note(self, agent: proc.ProcessId | None, session: str) -> None:
         """Who does this run, and in which session, for whoever finds the folder without us."""
@@ -220,6 +220,16 @@ def fitted(outcome: RunOutcome, schema: Mapping[str, Any]) -> RunOutcome:
         words = "its result does not fit the schema: " + "; ".join(wrong)
         return replace(outcome, status=RunStatus.NO_RESULT, error=words, data=None)
     return replace(outcome, data=data)
+
+
+def bounded(outcome: RunOutcome) -> RunOutcome:
+    """The outcome, unless its result as JSON is too large for whoever is to be told it; of a text, the end is kept."""
+    if outcome.data is None or (size := len(json.dumps(outcome.data))) <= MOST_TEXT:
+        return outcome
+    if not outcome.ok:
+        return replace(outcome, data=None)
+    words = f"its result is too large: {size} characters of JSON, and {MOST_TEXT} at most"
+    return replace(outcome, status=RunStatus.NO_RESULT, error=words, data=None)
 
 
 def _read(file: Path) -> str:

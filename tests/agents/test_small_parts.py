@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from zoneinfo import ZoneInfo
@@ -17,6 +18,7 @@ from hypothesis import strategies as st
 
 from paneview.agents import folder as place
 from paneview.agents.attending import prune
+from paneview.agents.driving import bounded
 from paneview.agents.failures import classify, reset_time
 from paneview.agents.fitting import NoJson, example, find_json, misfits
 from paneview.agents.model import Denial, RunOutcome, RunRequest, RunStatus, Tokens
@@ -171,6 +173,14 @@ def test_text_without_json(text: str) -> None:
         json.dumps(find_json(text))
     except NoJson:
         assert "{}" not in text
+
+
+def test_json_that_is_too_large_is_no_result() -> None:
+    given = RunOutcome(RunStatus.OK, "x", data=["y" * 999_000], cost_usd=0.5)
+    assert bounded(given) is given
+    outcome = bounded(replace(given, data=["y" * 1_000_000]))
+    assert (outcome.status, outcome.data, outcome.cost_usd) == (RunStatus.NO_RESULT, None, 0.5)
+    assert "1000004 characters of JSON" in outcome.error
 
 
 def test_redaction() -> None:
