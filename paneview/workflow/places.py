@@ -154,27 +154,28 @@ class Places:
             return self._close(flow)
 
     def _close(self, flow: Workflow) -> dict[str, Any]:
-        place: dict[str, Any] = {"open": False}
+        place: dict[str, Any] = {"open": False, "kept": ""}
         path = self._path(flow)
-        if not path.exists():
-            return {**place, "kept": ""}
         root = Path(str(flow.place.get("root") or flow.cwd))
         try:
             if not _is_told(flow):
-                self._discard(flow, root)
-                return {**place, "kept": ""}
-            place["commit"] = self._commit(flow, path)
-            _hold(flow, path)
-            self._uncopy(flow, root, path)
+                if path.exists():
+                    self._discard(flow, root)
+                return place
+            if path.exists():
+                place["commit"] = self._commit(flow, path)
+                _hold(flow, path)
+                self._uncopy(flow, root, path)
             with self._turns.of(str(root)):
-                git.run(root, "worktree", "remove", str(path))
+                # Whoever removed it, an agent or a person, has left git's note of it.
+                git.run(root, "worktree", *(("remove", str(path)) if path.exists() else ("prune",)))
                 self._ready(flow).unlink(missing_ok=True)
-                place["kept"] = ""
-                if not place["commit"] and _tip(root, _branch(flow)) == flow.place.get("base"):
+                if not place.get("commit") and _tip(root, _branch(flow)) == flow.place.get("base"):
                     git.run(root, "branch", "-D", _branch(flow))
                     place["branch"] = ""
         except (GitError, OSError) as error:
-            place["kept"] = f"{path} is kept: {error}"
+            if path.exists():
+                place["kept"] = f"{path} is kept: {error}"
         return place
 
     def _commit(self, flow: Workflow, path: Path) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -114,6 +115,21 @@ def test_nothing_done_leaves_no_branch(play: Stage) -> None:
     flow = play.until(one, play.ask(one))
     assert flow.place["branch"] == ""
     assert "paneview/" not in git(play.root, "branch", "--list", "-a")
+
+
+def test_a_worktree_that_its_agent_has_removed_leaves_no_branch(play: Stage) -> None:
+    def act(payload: dict[str, Any]) -> Any:
+        shutil.rmtree(payload["cwd"])
+        return ok()
+
+    play.agent = act
+    again_with(play, phases='[{ name = "a", role = "worker", prompt = "{{task}}" }]')
+    one = play.orchestrate()
+    play.work("worker")
+    flow = play.until(one, play.ask(one))
+    assert (flow.status, flow.place["branch"], flow.place["kept"]) == ("done", "", "")
+    assert "paneview/" not in git(play.root, "branch", "--list", "-a")
+    assert len(git(play.root, "worktree", "list").splitlines()) == 1
 
 
 def commits(place: Path, name: str) -> None:
