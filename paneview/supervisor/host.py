@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Mapping
-from contextlib import suppress
+from contextlib import AsyncExitStack, suppress
 from functools import partial
 from pathlib import Path
 
@@ -272,9 +272,11 @@ class Host:
 
     async def close(self, reason: str) -> None:
         """Close everything; tasks go on unless the project was taken down."""
-        await self._let_go()
-        self.journal.note("supervisor_stopped", reason)
-        await self._close_parts(reason)
+        try:
+            await self._let_go()
+            self.journal.note("supervisor_stopped", reason)
+        finally:
+            await self._close_parts(reason)
 
     async def _let_go(self) -> None:
         """Do nothing by itself any more."""
@@ -286,19 +288,23 @@ class Host:
         await self._strays.close()
 
     async def _close_parts(self, reason: str) -> None:
-        """Close what there is, however far it was opened."""
-        if self._took_down:
-            await self.journal.recorded(self.journal.put_session({"open": False}))
-            await asyncio.to_thread(_end_agents, self.folder)
-            await self.terminal.destroy()
-        await self.queue.stop()
-        await self.web.close(reason)
-        await self.server.close(reason)
-        await self.queue.close()
-        await asyncio.to_thread(self.reading.close)
-        await self.logs.close()
-        await self.store.close()
-        await self.terminal.close()
+        """Close what there is, however far it was opened; what cannot be closed keeps nothing else open."""
+        async with AsyncExitStack() as parts:
+            for close in (  # the last of them first
+                self.terminal.close,
+                self.store.close,
+                self.logs.close,
+                partial(asyncio.to_thread, self.reading.close),
+                self.queue.close,
+                partial(self.server.close, reason),
+                partial(self.web.close, reason),
+                self.queue.stop,
+            ):
+                parts.push_async_callback(close)
+            if self._took_down:
+                await self.journal.recorded(self.journal.put_session({"open": False}))
+                await asyncio.to_thread(_end_agents, self.folder)
+                await self.terminal.destroy()
 
     # What happens around tasks
 

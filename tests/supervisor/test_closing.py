@@ -1,0 +1,38 @@
+"""A supervisor that ends: what cannot be closed keeps nothing else open."""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+
+import pytest
+
+from paneview.config import paths
+from tests.harness import Sandbox, eventually
+from tests.supervisor.inprocess import fails_once, supervising
+
+
+@pytest.mark.parametrize(("part", "method"), [("queue", "stop"), ("web", "close"), ("supervisor", "close")])
+async def test_what_is_left_is_closed_and_all_that_happened_is_stored(
+    sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch, part: str, method: str
+) -> None:
+    async def supervise() -> None:
+        async with supervising(sandbox, "tasks.web.command = 'exec sleep 611'\n") as host:
+            broken = getattr(host, part)
+            monkeypatch.setattr(broken, method, fails_once(getattr(broken, method), RuntimeError("a defect")))
+            host.journal.note("config_reloaded", "the last that happens")
+
+    def left() -> list[str]:
+        names = [one.name for one in set(threading.enumerate()) - threads]
+        return [name for name in names if name.startswith(("log ingest", "state store"))]
+
+    threads = set(threading.enumerate())
+    with pytest.raises(RuntimeError, match="a defect"):
+        await supervise()
+    await eventually(lambda: not left())
+    folder = paths.find_project_dir(sandbox.root / "paneview.toml")
+    assert folder
+    with sqlite3.connect(paths.state_db(folder)) as stored:
+        told = stored.execute("SELECT kind FROM event").fetchall()
+    assert ("config_reloaded",) in told
+    assert not sandbox.tmux("list-sessions", "-F", "#{session_name}", check=False)
