@@ -67,8 +67,8 @@ class Subscriber(Protocol):
 class ControlServer:
     """One listening socket and its clients.
 
-    `max_events` and `max_event_bytes` bound the events that wait for a client which reads too slowly. `heard` is
-    called with the topics of a client that has just subscribed.
+    `max_events` and `max_event_bytes` bound the events that wait for a client which reads too slowly. `listeners`
+    are called with the topics of a client that has just subscribed, one after another.
     """
 
     def __init__(
@@ -86,7 +86,7 @@ class ControlServer:
         self._seq = 0
         self._sessions: dict[Session, asyncio.Task[None]] = {}
         self._guests: set[Subscriber] = set()
-        self.heard: Callable[[frozenset[str]], None] = lambda _topics: None
+        self.listeners: list[Callable[[frozenset[str]], None]] = []
         self._acceptor: Acceptor | None = None
         self._retired = False
         self._inode = 0
@@ -239,7 +239,8 @@ class ControlServer:
         self._acceptor = Acceptor(listener, self._connected)
 
     def _has_heard(self, topics: frozenset[str]) -> None:
-        self.heard(topics)
+        for listener in self.listeners:
+            listener(topics)
 
     def _hearing(self, topic: str) -> Iterator[Subscriber]:
         hearers = chain(self._sessions, self._guests)

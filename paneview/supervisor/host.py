@@ -166,24 +166,12 @@ class Host:
         self.queue = self._requests.queue = QueueParts(
             self.supervisor, journal, self.server, self.folder, self._environ
         )
-        hears = self.server.heard
-
-        def heard(topics: frozenset[str]) -> None:
-            hears(topics)
-            self.picture.heard(topics)
-
-        self.server.heard = heard
         self._asker = Asker(
             self.supervisor, self.terminal, self.ingest, journal, clock, {**self._environ, **project.env}
         )
-        show = self.supervisor.changed
-
-        def changed(name: str) -> None:
-            self._asker.changed(name)
-            show(name)
-            self.queue.changed(name)
-
-        self.supervisor.changed = changed
+        # A question is known before the task is shown.
+        self.supervisor.listeners += self._asker.changed, self.picture.changed, self.queue.changed
+        self.server.listeners += self.queue.heard, self.picture.heard
         self._requests.web = self.web = Web(self.server, self.folder, journal, self._remember)
 
     async def _begin(self, loaded: Loaded) -> None:

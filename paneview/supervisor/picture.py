@@ -88,7 +88,6 @@ class Picture:
         self.next_runs: Mapping[str, float] = {}  # of scheduled tasks, epoch seconds
         self.audience: Audience | None = None
         self.log_end: Callable[[str], int] = lambda name: self._heads.get(name, 0)
-        supervisor.changed = self.changed
 
     def changed(self, name: str) -> None:
         """A task's picture is out of date."""

@@ -72,7 +72,6 @@ class QueueParts:
         self._parts: _Parts | None = None
         self._loading: asyncio.Task[_Parts] | None = None
         self._asked: set[asyncio.Task[None]] = set()
-        server.heard = self._heard
 
     def follow(self, project: Project) -> None:
         """Look after the queue and the workflows of this project, as its file is now."""
@@ -113,7 +112,8 @@ class QueueParts:
         if self._parts is not None:
             await self._parts.desk.close()
 
-    def _heard(self, topics: frozenset[str]) -> None:
+    def heard(self, topics: frozenset[str]) -> None:
+        """A client has subscribed to these topics: it is shown the queue if that is one of them."""
         if "queue" not in topics:
             return
         asked = asyncio.get_running_loop().create_task(self._show(topics))

@@ -41,14 +41,14 @@ class UnknownTask(LookupError):  # noqa: N818 - what it is
 
 
 class Supervisor:
-    """Owns the units. ``changed`` is told the name of every task whose picture changed."""
+    """Owns the units. ``listeners`` are told the name of every task whose picture has changed, one after another."""
 
     def __init__(self, project: Project, services: Services) -> None:
         self.project = project
         self.services = services
         self.units: dict[str, Unit] = {}
         self.graph: Graph = {}
-        self.changed: Callable[[str], None] = lambda _name: None
+        self.listeners: list[Callable[[str], None]] = []
         self._dependents: dict[str, frozenset[str]] = {}
         self._late: dict[str, asyncio.TimerHandle] = {}  # tasks that wait: when an event says so
         self._turns: dict[str, asyncio.TimerHandle] = {}  # waiting tasks that lack nothing but their turn
@@ -57,6 +57,11 @@ class Supervisor:
         self._downs = 0  # who is just taking the project down
         self._stays = asyncio.Event()  # set: nobody is
         self._stays.set()
+
+    def changed(self, name: str) -> None:
+        """Tell everybody that a task's picture has changed."""
+        for listener in self.listeners:
+            listener(name)
 
     def load(self, states: dict[str, TaskState]) -> None:
         """Make a unit for every task of the project, with the state it had."""
