@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from paneview.cli import place
-from paneview.cli.errors import CliError
+from paneview.cli.errors import CliError, unknown_task
 from paneview.cli.output import print_json
 from paneview.config import paths
 from paneview.control.errors import NoSupervisor
@@ -70,5 +70,5 @@ def _session(here: place.Place, task: str) -> tuple[str, str | None]:
         if task not in project.tasks:
             replicas = [one.name for one in project.tasks.values() if one.base_name == task]
             hint = f"it has replicas: {', '.join(replicas[:3])}" if replicas else None
-            raise CliError(f"Task {task!r} not found in config", hint=hint) from None
+            raise unknown_task(task, project.tasks, hint) from None
         return project.name, project.tmux.socket

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from paneview.cli import place
 from paneview.cli.completion import names_in_file
-from paneview.cli.errors import CliError, UsageError
+from paneview.cli.errors import UsageError, unknown_task
 from paneview.cli.output import clean, print_json
 from paneview.config.edit import add_task, remove_task
 from paneview.config.load import load_project
@@ -62,11 +62,9 @@ def remove(call: Call) -> int:
     """Remove a task from the file; a running supervisor stops it."""
     name = call.words[0]
     here = place.find(call)
-    if name not in names_in_file(here.file):
+    if name not in (known := names_in_file(here.file)):
         load_project(Path(here.file), os.environ)  # a file with mistakes tells those first
-        message = f"Task {name!r} not found in config"
-        result = {"ok": False, "error_code": "E200", "error": message, "task": name}
-        raise CliError(message, code="not_found", results=[result])
+        raise unknown_task(name, known)
     remove_task(Path(here.file), name, os.environ)
     return _edited(call, here, name, "removed")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from typing import Any
 
 FAILED = 1
@@ -32,3 +33,17 @@ class UsageError(CliError):
 
     def __init__(self, message: str, hint: str | None = None) -> None:
         super().__init__(message, USAGE, hint)
+
+
+def unknown_task(name: str, known: Iterable[str], hint: str | None = None) -> CliError:
+    """That there is no such task, in the supervisor's words.
+
+    Without a `hint`, the one of those `known` that is like it is named.
+    """
+    from difflib import get_close_matches  # noqa: PLC0415 - only on the way out
+
+    close = get_close_matches(name, list(known), 1)
+    message = f"Task {name!r} not found in config"
+    result = {"ok": False, "error_code": "E200", "error": message, "task": name}
+    hint = f"did you mean {close[0]!r}?" if close and hint is None else hint
+    return CliError(message, hint=hint, code="not_found", results=[result])

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from msgspec.structs import replace
 
 from paneview.cli import place
-from paneview.cli.errors import CliError, UsageError
+from paneview.cli.errors import UsageError, unknown_task
 from paneview.cli.follow import Tail, follow, whole_end
 from paneview.cli.logprint import printer
 from paneview.cli.times import optional_when
@@ -136,9 +136,7 @@ def _choose(words: list[str], names: list[str]) -> list[str]:
     for word in words:
         replicas = [name for name in names if name.startswith(f"{word}.") and name[len(word) + 1 :].isdigit()]
         if word not in names and not replicas:
-            message = f"Task {word!r} not found in config"
-            result = {"ok": False, "error_code": "E200", "error": message, "task": word}
-            raise CliError(message, code="not_found", results=[result])
+            raise unknown_task(word, names)
         chosen += [name for name in (replicas or [word]) if name not in chosen]
     return chosen
 

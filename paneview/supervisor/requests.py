@@ -72,7 +72,8 @@ class Requests:
             return await self._answer(protocol.REQUESTS[do].effect, partial(handler, args, client))
         except UnknownTask as error:
             results = [{"ok": False, "error_code": "E200", "error": str(error), "task": error.name}]
-            raise ControlError(str(error), "not_found", results=results) from error
+            hint = {"hint": error.hint} if error.hint else {}
+            raise ControlError(str(error), "not_found", results=results, **hint) from error
 
     async def _answer(self, effect: protocol.Effect, answer: Callable[[], Awaitable[Reply]]) -> Reply:
         if effect == "read":

@@ -33,11 +33,15 @@ Refused = dict[str, str]  # tasks whose stop a hook refused, and why: their runs
 class UnknownTask(LookupError):  # noqa: N818 - what it is
     """A name that is no task of this project, or stands for several replicas where one is meant."""
 
-    def __init__(self, name: str, replicas: Sequence[str] = ()) -> None:
+    def __init__(self, name: str, replicas: Sequence[str] = (), known: Iterable[str] = ()) -> None:
+        from difflib import get_close_matches  # noqa: PLC0415 - hardly ever needed
+
         some = ", ".join(replicas[:_SOME]) + (", …" if len(replicas) > _SOME else "")
         several = f"Task {name!r} has replicas: name one of them ({some})"
         super().__init__(several if replicas else f"Task {name!r} not found in config")
         self.name = name
+        close = [] if replicas else get_close_matches(name, list(known), 1)
+        self.hint = f"did you mean {close[0]!r}?" if close else None
 
 
 class Supervisor:
@@ -74,7 +78,8 @@ class Supervisor:
         try:
             return self.units[name]
         except KeyError:
-            raise UnknownTask(name, self._replicas(name)) from None
+            known = [*self.units, *(unit.task.base_name for unit in self.units.values())]
+            raise UnknownTask(name, self._replicas(name), known) from None
 
     def named(self, names: Iterable[str]) -> list[str]:
         """The tasks of these names, each once; that of a task with replicas means them all. Raises UnknownTask."""

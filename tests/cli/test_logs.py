@@ -153,6 +153,7 @@ def test_an_unknown_task_is_told_and_a_task_without_output_is_empty(project: Pat
     assert done.status == 1
     assert done.json["error"] == "Task 'ghost' not found in config"
     assert done.json["results"][0]["error_code"] == "E200"
+    assert run("logs", "jobb", cwd=project).err.splitlines()[1:] == ["  did you mean 'job'?"]
     assert run("logs", "job", cwd=project).out == ""
     assert run("logs", "job", "--json", cwd=project).json["lines"] == []
 

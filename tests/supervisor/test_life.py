@@ -289,6 +289,10 @@ def test_unknown_names_and_a_missing_folder_are_told(project):
     with pytest.raises(ControlError, match="Task 'ghost' not found in config") as error:
         p.call("start", tasks=["ghost"])
     assert error.value.extra["results"][0]["error_code"] == "E200"
+    assert "hint" not in error.value.extra
+    with pytest.raises(ControlError, match="Task 'tt' not found in config") as error:
+        p.call("stop", tasks=["tt"])
+    assert error.value.extra["hint"] == "did you mean 't'?"
     p.call("stop")
     (p.folder / "sub").rmdir()
     for why in ("sub does not exist", "sub cannot be reached: File name too long"):
