@@ -11,6 +11,7 @@ from paneview.control.model import StatusView, TaskView
 from paneview.tui import words
 
 _COLOURS = {"ok": "green", "attention": "yellow", "failed": "red", "dim": "dim"}
+_AT_REST = {"idle", "done", "stopped"}
 _EXPLAINED = {"failed", "waiting", "backoff"}
 _STATUS = (
     Column("NAME", flex=True),
@@ -94,8 +95,12 @@ def print_health(raw: dict[str, Any]) -> None:
     colour = colourful()
     rows = []
     for task in raw["tasks"]:
-        good = bool(task["healthy"])
-        said = Cell("✓ healthy", "green") if good else Cell("✗ not healthy", "red")
+        if task["healthy"]:
+            said = Cell("✓ healthy", "green")
+        elif task.get("state") in _AT_REST:  # nothing is the matter with it
+            said = Cell("- not running", "dim")
+        else:
+            said = Cell("✗ not healthy", "red")
         rows.append([Cell(task["name"]), said, Cell(task.get("state") or ""), Cell(task.get("reason") or "")])
     columns = (
         Column("NAME", flex=True),

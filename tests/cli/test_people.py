@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from paneview.cli.ask import GLYPHS
-from paneview.cli.people import print_inspect
+from paneview.cli.people import print_health, print_inspect
 from paneview.tui.flowwords import FLOW_LOOKS, PHASE_LOOKS
 
 
@@ -41,6 +41,24 @@ def test_inspect_tells_numbers_as_people_read_them(capsys: pytest.CaptureFixture
     assert told["depends_on"] == "db (healthy), x (completed)"
     assert told["hooks"] == "before_start=-, timeout=60"
     assert told["10"].split() == ["sh", "2M"]
+
+
+def test_health_finds_nothing_the_matter_with_what_is_done(capsys: pytest.CaptureFixture[str]) -> None:
+    names = {
+        "web": "running",
+        "build": "done",
+        "shell": "idle",
+        "off": "stopped",
+        "bad": "failed",
+        "db": "starting",
+    }
+    tasks = [{"name": name, "healthy": name == "web", "state": state} for name, state in names.items()]
+    print_health({"tasks": tasks, "healthy_count": 1, "total_count": 6})
+    _, *lines, count = capsys.readouterr().out.splitlines()
+    assert {line.split()[0]: line.split()[1] for line in lines} == {
+        "web": "✓", "build": "-", "shell": "-", "off": "-", "bad": "✗", "db": "✗",
+    }  # fmt: skip
+    assert count == "1 of 6 healthy"
 
 
 def test_workflows_have_the_glyphs_of_the_screen() -> None:
