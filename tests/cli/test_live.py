@@ -540,6 +540,7 @@ def test_down_tells_the_truth_of_a_supervisor_that_does_not_end(
         failed = ask(project, "down", status=1)
         assert f"kill -9 {lingering.pid}" in failed["hint"]
         lingering.kill()
+        os.waitid(os.P_PID, lingering.pid, os.WEXITED | os.WNOWAIT)  # which may take longer than LAST_WORDS
         assert "has ended" in run("down", cwd=project).out
     finally:
         lingering.kill()
