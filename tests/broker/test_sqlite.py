@@ -34,7 +34,7 @@ from paneview.broker.sqlite import database, keeping, leases
 from paneview.broker.sqlite.broker import SqliteBroker
 from tests.broker.helpers import Later, job, state, submit, take, want
 from tests.broker.labs import SETTINGS, SqliteLab, opened
-from tests.harness import wait_until
+from tests.harness import Sandbox, wait_until
 
 
 @pytest.fixture
@@ -503,6 +503,21 @@ def test_a_long_path_has_its_bells_elsewhere(tmp_path: Path, sandbox: object) ->
         wait_until(lambda: other._database.rows("SELECT * FROM bells"))
         id_ = submit(other)
         assert [lease.id for lease in waiting.result()] == [id_]
+
+
+def test_no_bell_is_hung_up_in_a_folder_that_somebody_else_may_have_made(
+    tmp_path: Path, sandbox: Sandbox
+) -> None:
+    foreign = tmp_path / "foreign"
+    foreign.mkdir()
+    (sandbox.root / f"paneview-bells-{os.getuid()}").symlink_to(foreign)
+    path = tmp_path / ("x" * 100) / "queue.db"
+    with SqliteBroker(path, SETTINGS) as broker:
+        waiting = Later(lambda: broker.claim(want(), wait=20.0))
+        wait_until(lambda: broker.bells._busy)
+        assert list(foreign.iterdir()) == []
+        id_ = submit(broker)
+        assert [lease.id for lease in waiting.result()] == [id_], "who has no bell looks"
 
 
 def test_full_durability_is_asked_for_by_the_url(path: Path) -> None:

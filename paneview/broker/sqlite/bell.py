@@ -14,6 +14,7 @@ from paneview.broker.errors import UnavailableError
 from paneview.broker.sqlite.database import ASIDE, Database
 from paneview.broker.waiting import Topics
 from paneview.config.locate import MAX_SOCKET_PATH
+from paneview.control.socketfile import UnsafeSocket, prepare_folder
 
 _CALL_OFF = b"!"
 UNHEARD = 0.2  # seconds between two looks while nobody can ring
@@ -22,9 +23,9 @@ UNHEARD = 0.2  # seconds between two looks while nobody can ring
 class SocketBell:
     """See `paneview.broker.waiting.Bell`.
 
-    Where it cannot be hung up, because another process keeps the queue locked, the disk is full or no descriptor is
-    left, nobody waits for longer than a moment between two looks, which need none of that, and it is tried again after
-    each.
+    Where it cannot be hung up, because another process keeps the queue locked, the disk is full, no descriptor is left
+    or the folder is somebody else's, nobody waits for longer than a moment between two looks, which need none of that,
+    and it is tried again after each.
     """
 
     def __init__(self, database: Database, topics: Topics) -> None:
@@ -41,9 +42,9 @@ class SocketBell:
             raise
 
     def _hang_up(self) -> None:
-        with suppress(UnavailableError, OSError):
+        with suppress(UnavailableError, UnsafeSocket, OSError):
             if self._socket is None:
-                self._socket = _bound(self._path)
+                self._socket = _bound(self._path, self._database.path)
             with self._database.write(ASIDE) as step:
                 for topic in dict.fromkeys(self._topics):
                     step.sql("INSERT INTO bells VALUES (?, ?)", (topic, str(self._path)))
@@ -91,10 +92,13 @@ class SocketBell:
                 os.unlink(self._path)
 
 
-def _bound(path: Path) -> socket.socket:
-    """A socket in a private folder, which is made if need be. Raises OSError."""
-    with suppress(FileExistsError):
-        path.parent.mkdir(mode=0o700)
+def _bound(path: Path, database: Path) -> socket.socket:
+    """A socket in a private folder, which is made if need be. Raises OSError, UnsafeSocket."""
+    if path.parent == _beside(database):
+        with suppress(FileExistsError):
+            path.parent.mkdir(mode=0o700)
+    else:  # anybody may have made one there
+        prepare_folder(path.parent)
     bound = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
     try:
         bound.setblocking(False)
@@ -107,7 +111,10 @@ def _bound(path: Path) -> socket.socket:
 
 def _place(database: Path) -> Path:
     """A folder for the sockets: beside the database, or one with a short name where that path is too long."""
-    natural = Path(f"{database}.bells")
-    if len(os.fsencode(natural)) + 13 <= MAX_SOCKET_PATH:
-        return natural
+    if len(os.fsencode(_beside(database))) + 13 <= MAX_SOCKET_PATH:
+        return _beside(database)
     return Path(os.environ.get("XDG_RUNTIME_DIR") or tempfile.gettempdir()) / f"paneview-bells-{os.getuid()}"
+
+
+def _beside(database: Path) -> Path:
+    return Path(f"{database}.bells")
