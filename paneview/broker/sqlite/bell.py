@@ -10,7 +10,7 @@ import uuid
 from contextlib import suppress
 from pathlib import Path
 
-from paneview.broker.errors import UnavailableError
+from paneview.broker.errors import BrokerError, UnavailableError
 from paneview.broker.sqlite.database import ASIDE, Database
 from paneview.broker.waiting import Topics
 from paneview.config.locate import MAX_SOCKET_PATH
@@ -80,7 +80,7 @@ class SocketBell:
         try:
             # If there is no way, the next one who rings it takes it down.
             if self._hangs:
-                with suppress(UnavailableError), self._database.write(ASIDE) as step:
+                with suppress(BrokerError), self._database.write(ASIDE) as step:
                     step.sql("DELETE FROM bells WHERE path = ?", (str(self._path),))
         finally:
             self._take_down()
