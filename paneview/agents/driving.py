@@ -6,6 +6,7 @@ up again once, in its own session, and told why.
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import select
@@ -35,7 +36,8 @@ from paneview.rules.runs import Limits, Watch
 AGAIN = frozenset({RunStatus.STALLED, RunStatus.NO_RESULT})
 MOST_MISFITS = 20
 MOST_ERROR = 500  # characters
-AGAIN_AFTER = 1.0  # seconds until what cannot be written is tried again
+FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})  # the disk, a quota, what a file may hold
+AGAIN_AFTER = 1.0  # seconds until what there was no space for is tried again
 _WAITED = frozenset({"stalled", "timeout"})
 _ENDED = {
     "cancelled": (RunStatus.CANCELLED, "it was cancelled"),
@@ -199,8 +201,8 @@ class _Run:
         while True:
             try:
                 place.write_json(self._folder / place.OUTCOME, redacted, durable=True)
-            except OSError:
-                if self._told.to_end:
+            except OSError as error:
+                if self._told.to_end or error.errno not in FULL:
                     raise
                 select.select([self._told.bell], [], [], AGAIN_AFTER)
             else:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import select
+import shutil
 import sys
 import time
 from dataclasses import replace
@@ -105,6 +106,18 @@ def test_a_run_that_ends_while_the_disk_is_full_is_not_lost(sandbox: Sandbox) ->
     outcome = run.attendance.run(stop)
     assert (outcome.status, outcome.text, outcome.exit_code) == (RunStatus.OK, "at work\ndone", 0)
     assert run.again().outcome() == outcome
+
+
+def test_what_cannot_be_written_for_another_reason_is_not_waited_for(sandbox: Sandbox) -> None:
+    run = Run(sandbox, sys.executable, "-c", WORKS_ON)
+
+    def stop() -> str:
+        if "at work" in run.shown and not run.file("full").exists():
+            shutil.rmtree(run.request.folder)
+            run.file("full").touch()
+        return ""
+
+    assert run.attendance.run(stop).status is RunStatus.LOST
 
 
 def test_a_defect_in_the_shim_ends_the_agent_and_is_told(sandbox: Sandbox) -> None:
