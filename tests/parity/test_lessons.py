@@ -145,7 +145,7 @@ LESSONS = {
     "an if-chain of 272 lines": ["test_architecture.py::test_functions_are_short"],
     "markup swallows what is data; at 80 columns all shrinks to ellipses": [
         "tui/test_around.py::test_data_is_never_taken_for_markup_or_escapes",
-        "cli/test_output.py::test_a_table_fits_and_drops_columns_before_it_cuts",
+        "cli/test_output.py::test_a_table_fits_and_drops_columns_before_it_cuts_much",
         "cli/test_main.py::test_a_narrow_terminal_drops_columns_whole",
     ],
     "three quarters of a second for --version": ["cli/test_fast.py::test_the_version_costs_no_import"],

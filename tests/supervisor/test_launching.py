@@ -47,7 +47,7 @@ async def runs_once(host: Host, sandbox: Sandbox) -> None:
 @pytest.mark.parametrize("fault", FAULTS, ids=["scarce", "defect"])
 @pytest.mark.parametrize(
     ("part", "method"),
-    [("logs", "announce"), ("launcher", "_make_way"), ("launcher", "_environ"), ("launcher", "row")],
+    [("logs", "announce"), ("launcher", "_make_way"), ("launcher", "_spawn"), ("launcher", "row")],
 )
 async def test_a_launch_that_breaks_is_tried_again_and_leaves_nothing(
     host: Host, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch, part: str, method: str, fault: Exception

@@ -42,6 +42,9 @@ class Stopped(Clock):
     def now(self) -> float:
         return NOW
 
+    def wall(self) -> float:
+        return NOW
+
 
 def shown(tmp_path: Path, **states: dict[str, Any]) -> tuple[dict[str, Any], Shown]:
     """The task objects of a supervisor whose tasks are in these states, and a screen that was sent them."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from typing import Any
 
 import pytest
@@ -55,8 +56,9 @@ async def test_what_takes_longer_is_told_until_it_is_over(monkeypatch: pytest.Mo
 async def test_a_question_about_many_names_those_that_it_meets_and_counts_the_rest() -> None:
     async with running(hundreds()) as pilot:
         await pilot.press("asterisk", "x")
-        await eventually(lambda: "Stop 200 tasks?" in text(pilot) and "more: service-" in text(pilot))
-        shown = text(pilot)
+        await eventually(lambda: "Stop 200 tasks?" in text(pilot) and "No process: service-" in text(pilot))
+        shown = " ".join(text(pilot).split())
+        assert re.search(r"… and (service-\d+,? ){4}and \d+ more No process: ", shown)
         assert "No process: service-" in shown
         assert "Stays down until somebody starts it." in shown
         assert "\u258c n No" in shown
