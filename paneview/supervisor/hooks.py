@@ -7,6 +7,7 @@ about to happen; a failing ``after_*`` is told and changes nothing. What a hook 
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Mapping
 from typing import Literal, Protocol
@@ -14,6 +15,8 @@ from typing import Literal, Protocol
 from paneview.config.models import Hooks as Commands
 from paneview.config.models import Task
 from paneview.health.shell import describe_end, run_command
+
+logger = logging.getLogger(__name__)
 
 MAX_OUTPUT = 256 * 1024  # bytes of a hook's output that are kept
 
@@ -67,10 +70,13 @@ class Hooks:
             done = await run_command(
                 command, env=environ, cwd=task.cwd, marker=marker, limit=commands.timeout, keep=MAX_OUTPUT
             )
+            if done.output:
+                self._output.append(run, task.name, done.output)
         except OSError as error:
             return f"{name} could not be run: {error}"
-        if done.output:
-            self._output.append(run, task.name, done.output)
+        except Exception as error:  # a start or a stop waits for this answer
+            logger.exception("%s: the %s failed", task.name, name)
+            return f"{name} could not be run: internal error: {error!r}"
         if done.code == 0:
             return ""
         return f"{name} failed: {describe_end(done.code, commands.timeout)}{_last_line(done.output)}"

@@ -22,6 +22,8 @@ TASKS = """
     [tasks.web]
     command = "exec sleep 611"
     hooks.before_start = "true"
+    hooks.before_stop = "echo one"
+    hooks.after_stop = "echo two"
     auto_start = false
 """
 FAULTS = (OSError(errno.EMFILE, os.strerror(errno.EMFILE)), RuntimeError("a defect"))
@@ -81,3 +83,17 @@ async def test_a_launch_that_waits_for_tmux_can_be_stopped(host: Host) -> None:
         assert web(host).state.phase is Phase.STOPPED
     finally:
         host.terminal._ready.set()
+
+
+async def test_a_hook_that_breaks_refuses_a_stop_and_holds_up_none(
+    host: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await host.supervisor.start(["web"], "test")
+    monkeypatch.setattr(host.ingest, "append", lambda *_: 1 / 0)
+    refused = await asyncio.wait_for(host.supervisor.stop(["web"], "test"), 20)
+    assert "before_stop hook could not be run: internal error: ZeroDivisionError" in refused["web"]
+    await asyncio.wait_for(host.supervisor.kill(["web"], "test"), 20)
+    assert web(host).state.phase is Phase.STOPPED
+    await host.journal.durable()
+    _, told = await host.store.events(kinds=["hook_failed"])
+    assert "after_stop hook could not be run: internal error: ZeroDivisionError" in told.cause
