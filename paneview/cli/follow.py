@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 LOOK_EVERY = 0.25  # seconds
 SETTLED = 0.3  # seconds after which a line without newline is shown
 RECONNECT_EVERY = 1.0
+ANSWER = 1.0  # seconds for a supervisor that is busy; one that is stopped never answers
 MOST_TIMED = 1_000  # lines of one task whose times are asked for; more in one look are a flood
 BATCH = 5_000  # lines of one task at a time
 
@@ -125,8 +126,7 @@ class Hints:
             try:
                 self._connection.drain()
             except Disconnected:
-                self._connection.close()
-                self._connection = None
+                self._disconnect()
         elif self._watch:
             self._watch.changed()
 
@@ -148,9 +148,10 @@ class Hints:
                 continue
             try:
                 asked = {"task": task, "first": first, "count": count}
-                for told in self._here.ask("log_lines", asked, timeout=LOOK_EVERY)["lines"]:
+                for told in self._here.ask("log_lines", asked, timeout=ANSWER)["lines"]:
                     known[task, told["run"], told["n"]] = told["ts"], told["approx"]
             except (NoSupervisor, ControlError):
+                self._disconnect()  # not to be waited for again with the next lines
                 break
         found = ((line, known.get(line[:3])) for line in lines)
         return [line._replace(ts=better[0], approx=better[1]) if better else line for line, better in found]
@@ -161,17 +162,22 @@ class Hints:
             if source:
                 source.close()
 
+    def _disconnect(self) -> None:
+        if self._connection:
+            self._connection.close()
+            self._connection = None
+            self._tried = time.monotonic()
+
     def _connect(self) -> None:
-        now = time.monotonic()
-        if self._connection or (self._tried and now - self._tried < RECONNECT_EVERY):
+        if self._connection or (self._tried and time.monotonic() - self._tried < RECONNECT_EVERY):
             return
-        self._tried = now
         connection = None
         try:  # one that is stopped is connected to, and says nothing
-            connection = self._here.connect(LOOK_EVERY)
+            connection = self._here.connect(ANSWER)
             connection.call("subscribe", {"topics": ["heads"]})
             self._connection = connection
         except (NoSupervisor, ControlError):
+            self._tried = time.monotonic()
             if connection:
                 connection.close()
             if self._watch is None and self._spool.is_dir():

@@ -505,15 +505,13 @@ def test_a_long_path_has_its_bells_elsewhere(tmp_path: Path, sandbox: object) ->
         assert [lease.id for lease in waiting.result()] == [id_]
 
 
-def test_a_bell_that_cannot_be_taken_down_loses_nobody_what_it_rang_for(
-    broker: SqliteBroker, path: Path
-) -> None:
+def test_a_bell_that_cannot_be_taken_down_loses_nobody_what_it_rang_for(broker: SqliteBroker) -> None:
     bell = broker._bell(("any",))
     broker._database.rows("PRAGMA query_only = ON")
     with pytest.raises(BrokerError, match="cannot be used"):
         submit(broker)
     bell.close()
-    assert list(Path(f"{path}.bells").iterdir()) == []
+    assert not bell._path.exists()
     broker._database.rows("PRAGMA query_only = OFF")
     submit(broker)
     assert broker._database.rows("SELECT * FROM bells") == [], "who rings it takes it down"
