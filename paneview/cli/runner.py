@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-import time
 from typing import TYPE_CHECKING, Any
 
 from paneview.cli.errors import UsageError
 from paneview.cli.output import Cell, Column, clean, colourful, print_json, table, terminal_width
 from paneview.cli.queue import opened, place_of
+from paneview.cli.times import stamp
 from paneview.worker.pauses import WAITING, Pause, paused, resume
 from paneview.worker.phases import read_agents
 
@@ -76,9 +76,7 @@ def _state(one: dict[str, Any]) -> str:
         return "ready"
     if one["until"] is None:
         return f"paused: {one['status']}"
-    until = time.localtime(one["until"])
-    day = "" if until[:3] == time.localtime()[:3] else "%Y-%m-%d "
-    return f"paused until {time.strftime(f'{day}%H:%M:%S', until)}"
+    return f"paused until {stamp(one['until'])}"
 
 
 def _resume(call: Call, names: list[str]) -> int:

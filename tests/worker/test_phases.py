@@ -212,7 +212,7 @@ def test_a_limit_is_waited_for_though_its_end_cannot_be(farm: Farm) -> None:
         job="j",
         host="h",
     )
-    day = time.strftime("%Y-%m-%d ", time.localtime(time.time() + 3 * 86400))
+    day = time.strftime("%Y-%m-%dT", time.gmtime(time.time() + 3 * 86400))
     assert f"paused until {day}" in farm.cli("runner", "list").out
 
 
