@@ -68,7 +68,7 @@ class Task(Shape):
     started_at: float | None
     ended_at: float | None
     next_start_at: float | None
-    """In state backoff: when the restart is due."""
+    """In state backoff: when the restart is due. At rest, of a task with a schedule: its next time."""
     manual_stop: bool
     """Stopped by hand: it stays down until started by hand."""
     stopped_by: str | None
