@@ -150,7 +150,9 @@ class Hints:
                 asked = {"task": task, "first": first, "count": count}
                 for told in self._here.ask("log_lines", asked, timeout=ANSWER)["lines"]:
                     known[task, told["run"], told["n"]] = told["ts"], told["approx"]
-            except (NoSupervisor, ControlError):
+            except (NoSupervisor, ControlError) as error:
+                if isinstance(error, ControlError) and error.code == "not_found":
+                    continue  # a task that was removed meanwhile
                 self._disconnect()  # not to be waited for again with the next lines
                 break
         found = ((line, known.get(line[:3])) for line in lines)

@@ -290,9 +290,9 @@ class Host:
             ):
                 parts.push_async_callback(close)
             if self._took_down:
+                parts.push_async_callback(self.terminal.destroy)
+                parts.push_async_callback(asyncio.to_thread, _end_agents, self.folder)
                 await self.journal.recorded(self.journal.put_session({"open": False}))
-                await asyncio.to_thread(_end_agents, self.folder)
-                await self.terminal.destroy()
 
     # What happens around tasks
 

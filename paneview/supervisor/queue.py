@@ -19,6 +19,7 @@ import threading
 import time
 import uuid
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -226,8 +227,14 @@ class _Thread(threading.Thread):
                 self._wait(PAUSE)
             if self._ended.is_set() and (self._problem or not self._undone):
                 break
-        if self._broker is not None:
-            self._broker.close()
+        self._let_go()
+
+    def _let_go(self) -> None:
+        """Close the queue; the next turn opens it again."""
+        broker, self._broker = self._broker, None
+        if broker is not None:
+            with suppress(Exception):  # it may be what is broken
+                broker.close()
 
     def _wait(self, seconds: float) -> None:
         try:
@@ -270,6 +277,7 @@ class _Thread(threading.Thread):
             if problem != self._problem:
                 logger.exception("queue: a turn failed")
             self._say(problem)
+            self._let_go()  # it may be the connection's
             return False
         self._say(None)
         return True

@@ -25,7 +25,7 @@ from paneview.rules import graph
 from paneview.rules.states import Emit, Phase
 from paneview.supervisor.journal import Journal
 from paneview.supervisor.scaling import ScaledTasks, load_scaled, outvoted
-from paneview.supervisor.supervisor import Refused, Supervisor, at_rest
+from paneview.supervisor.supervisor import Refused, Supervisor
 from paneview.supervisor.unit import Unit
 
 Reply = dict[str, Any]
@@ -174,7 +174,7 @@ class Reloader:
         refused = await self._supervisor.stop(names, by)
         for name in names:
             unit = self._supervisor.units[name]
-            while name not in refused and not at_rest(unit):  # somebody has started it again
+            while name not in refused and unit.state.phase.under_way:  # somebody has started it again
                 refused |= await self._supervisor.stop([name], by)
             if name in refused:
                 continue

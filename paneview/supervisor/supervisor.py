@@ -177,7 +177,7 @@ class Supervisor:
         try:
             refused = await self.stop(list(self.units), by)
             # A start or a change of the file that was under way has brought more.
-            while not refused and (left := [name for name, unit in self.units.items() if not at_rest(unit)]):
+            while not refused and (left := self._under_way()):
                 refused = await self.stop(left, by)
             if not refused:
                 await self.services.strays.gone()
@@ -188,6 +188,9 @@ class Supervisor:
                 if not self._downs:
                     self._stays.set()
         return refused
+
+    def _under_way(self) -> list[str]:
+        return [name for name, unit in self.units.items() if unit.state.phase.under_way]
 
     @property
     def going_down(self) -> bool:
@@ -330,11 +333,6 @@ class Supervisor:
                 return bool(self.held_by(unit.name))
             case _:
                 return True
-
-
-def at_rest(unit: Unit) -> bool:
-    """Nothing of it runs, and nothing will by itself."""
-    return unit.state.phase in (Phase.IDLE, Phase.STOPPED, Phase.DONE, Phase.FAILED)
 
 
 def _stop_is_over(unit: Unit) -> bool:

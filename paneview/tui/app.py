@@ -99,7 +99,7 @@ class PaneviewApp(App[int], inherit_bindings=False):
             driver_class=None if "TEXTUAL_DRIVER" in os.environ else terminal.Terminal,
             ansi_color=True if "NO_COLOR" in os.environ else None,
         )
-        self.picture = Picture(clock, self._handle_exception)
+        self.picture = Picture(clock, self._could_not_show)
         self.link = Link(self.picture, make)
         self.doing = Doing(self._doing_changed)
         self.logs = Logs(self.picture, self.link.call)
@@ -159,6 +159,11 @@ class PaneviewApp(App[int], inherit_bindings=False):
         cause = error.error if isinstance(error, WorkerFailed) else error
         if not (self._exit and isinstance(cause, NoMatches | MountError)):
             super()._handle_exception(error)
+
+    def _could_not_show(self, error: Exception) -> None:
+        """A screen has failed to show a change: a defect, unless it lacks parts because it is just being taken down."""
+        if not isinstance(error, NoMatches):
+            self._handle_exception(error)
 
     async def on_unmount(self) -> None:
         """Leave the supervisor alone."""

@@ -83,22 +83,30 @@ async def _save(app: PaneviewApp, feed: LogFeed, numbers: Sequence[int]) -> Path
     stem = re.sub(r"[^\w.-]", "_", feed.task)
     path = here(f"{stem}-{time.strftime('%Y%m%d-%H%M%S')}.log")
     part = path.with_name(f"{path.name}.part")  # a file under its own name is whole
-    try:
-        with (
-            app.doing.under_way(f"saving {stem}") as far,
-            part.open("x", encoding="utf-8", errors="replace") as file,
-        ):
-            written = 0
-            async for line in _lines(feed, numbers):
-                file.write(f"{_plain(line)}\n")
-                written += 1
-                if written % STEP == 0:
-                    far(f"{100 * written // len(numbers)} %")
-        part.rename(path)
-    except BaseException:
-        part.unlink(missing_ok=True)
-        raise
+    with part.open("x", encoding="utf-8", errors="replace") as file:
+        try:
+            with app.doing.under_way(f"saving {stem}") as far:
+                written = 0
+                async for line in _lines(feed, numbers):
+                    file.write(f"{_plain(line)}\n")
+                    written += 1
+                    if written % STEP == 0:
+                        far(f"{100 * written // len(numbers)} %")
+            file.flush()
+            _name(part, path)
+        finally:
+            part.unlink(missing_ok=True)
     return path
+
+
+def _name(part: Path, path: Path) -> None:
+    """Give a file its name, which nobody else's has. Raises OSError."""
+    try:
+        os.link(part, path)
+    except FileExistsError:
+        raise
+    except OSError:  # there are no links there
+        part.rename(path)
 
 
 async def _lines(feed: LogFeed, numbers: Sequence[int]) -> AsyncIterator[LineView]:

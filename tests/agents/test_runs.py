@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import select
@@ -65,6 +66,7 @@ def test_ctrl_c_then_term_then_kill_and_then_what_left_its_group(sandbox: Sandbo
 
 def test_nothing_is_left_open_and_a_late_call_writes_into_no_other_file(sandbox: Sandbox) -> None:
     run = Run(sandbox, "true")
+    gc.collect()  # what other tests have left is not closed meanwhile
     opened = psutil.Process().num_fds()
     held = place.lock(place.make(run.request.folder) / place.ATTENDED)
     assert held is not None

@@ -418,11 +418,12 @@ async def test_dragging_over_lines_copies_them() -> None:
 
 async def test_save_writes_clean_text(tmp_path: object, monkeypatch: object) -> None:
     monkeypatch.chdir(tmp_path)
-    async with running(
-        logging(["\x1b[31mred\x1b[0m", *[f"line {number}" for number in range(3000)]])
-    ) as pilot:
-        await pilot.press("tab", "S")
-        await eventually(lambda: toasts(pilot))
+    supervisor = logging(["\x1b[31mred\x1b[0m", *[f"line {number}" for number in range(3000)]])
+    async with running(supervisor) as pilot:
+        supervisor.delay = 0.05
+        monkeypatch.setattr("time.strftime", lambda *_: "now")
+        await pilot.press("tab", "S", "S", "3")  # twice in one second, and away
+        await eventually(lambda: len(toasts(pilot)) == 2)
         (saved,) = tmp_path.iterdir()
         assert saved.read_text().splitlines()[:2] == ["red", "line 0"]
         assert len(saved.read_text().splitlines()) == 3001
