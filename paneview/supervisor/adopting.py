@@ -6,8 +6,8 @@ The store says what was meant to run, tmux says what does. Each task is in one o
 the store says       tmux says                       then
 ===================  ==============================  ========================================================
 running, stopping    its pane is alive               take charge of it; go on with the stop
-starting             a pane of a newer run is there  the spawn had succeeded: it runs
-starting             nothing newer                   it was never spawned: launch it again
+starting             a pane of a newer run is there  the spawn had succeeded: it runs, or its stop goes on
+starting             nothing newer                   it was never spawned: launch it again, unless it was to stop
 running, stopping    its pane is dead                it ended meanwhile: its exit is handled by its policy
 running, stopping    no pane                         lost, with the server or the machine: handled by its policy
 at rest, waiting     whatever                        nothing to adopt; a live pane is a stray, and is ended
@@ -25,7 +25,8 @@ from msgspec.structs import replace
 
 from paneview import proc
 from paneview.proc import ProcessId
-from paneview.rules.states import Exited, Lost, Phase, Spawned
+from paneview.rules import stopping
+from paneview.rules.states import Exited, Lost, Phase, Spawned, SpawnFailed, TaskState
 from paneview.store.rows import RunRow
 from paneview.supervisor.ending import Ender, to_exit
 from paneview.supervisor.journal import Journal
@@ -79,9 +80,8 @@ class Adopter:
             row = rows.get(pane.run) if pane else None
             if pane:
                 self._terminal.remember_pane(pane.pane_id, name)
-            if unit.state.phase is Phase.STARTING and (pane is None or pane.run <= (unit.state.run or 0)):
-                unit.state = replace(unit.state, phase=Phase.WAITING)
-                unit.row = rows.get(unit.state.run or -1)
+            if _being_launched(unit.state) and (pane is None or pane.run <= (unit.state.run or 0)):
+                settling.append(self._never_spawned(unit, rows))
                 continue
             if pane and name not in recorded and self._is_ours(pane, row):
                 unit.state = replace(unit.state, phase=Phase.STARTING, cause=UNRECORDED)
@@ -127,9 +127,8 @@ class Adopter:
         row = row or self._launcher.row(unit.name, live, began)
         if row.pid is None and live.root:
             row = replace(row, pid=live.root.pid, start_ticks=live.root.start)
-        starting = unit.state.phase is Phase.STARTING
         unit.adopt(live, row)
-        if starting:
+        if _being_launched(unit.state):
             unit.feed(Spawned(pane.run), row)
         else:
             self._journal.note_task(
@@ -137,13 +136,21 @@ class Adopter:
             )
             unit.resume_stop()
 
+    async def _never_spawned(self, unit: Unit, rows: dict[int, RunRow]) -> None:
+        unit.row = rows.get(unit.state.run or -1)
+        if unit.state.phase is Phase.STARTING:
+            unit.state = replace(unit.state, phase=Phase.WAITING)
+        else:
+            unit.feed(SpawnFailed("it was to stop", withdrawn=True))
+
     async def _settle(self, unit: Unit, pane: PaneInfo | None, rows: dict[int, RunRow]) -> None:
         """A run that ended, or was lost, while nobody watched."""
-        run = pane.run if pane and unit.state.phase is Phase.STARTING else unit.state.run or 0
+        launching = _being_launched(unit.state)
+        run = pane.run if pane and launching else unit.state.run or 0
         row = unit.row = rows.get(run)
         ended = pane is not None and pane.run == run
         live = self._launcher.live(run, pane) if pane is not None and ended else self._gone(run, row)
-        if unit.state.phase is Phase.STARTING:
+        if launching:
             unit.adopt(live, row or self._launcher.row(unit.name, live))
             unit.feed(Spawned(run), unit.row)  # its first process is gone: that is noticed next
             return
@@ -180,3 +187,8 @@ class Adopter:
         if row is not None and (row.tmux_pid, row.tmux_start) != (server.pid, server.start):
             return "the tmux server had ended"
         return "its tmux window was closed"
+
+
+def _being_launched(state: TaskState) -> bool:
+    """Whether a launch was under way, with no answer recorded; it may be one that was told to stop."""
+    return state.phase is Phase.STARTING or stopping.before_launch(state)

@@ -557,6 +557,10 @@ class History(RuleBasedStateMachine):
     def dependencies(self, met: bool) -> None:
         self.world.dependencies_met = met
 
+    @rule()
+    def take_over(self) -> None:
+        self.world.take_over()
+
     @precondition(lambda self: self.world.alive and self.world.state.phase in (Phase.RUNNING, Phase.STOPPING))
     @rule(exit_=exits)
     def die(self, exit_: Exit) -> None:

@@ -6,6 +6,8 @@ import heapq
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from msgspec.structs import replace
+
 from paneview.rules import lifecycle, stopping
 from paneview.rules.restart import Exit
 from paneview.rules.states import (
@@ -17,6 +19,7 @@ from paneview.rules.states import (
     Launch,
     Phase,
     Policy,
+    Redefined,
     RootGone,
     Signal,
     Spawned,
@@ -77,8 +80,7 @@ class World:
                 case Launch():
                     self._launch()
                 case BeginStop():
-                    answer = StopRefused("not now") if self.hooks_refuse else StopBegun()
-                    self.later(self.hooks_take, answer, of_run=self.runs)
+                    self._begin_stop()
                 case Signal(stage):
                     self._signal(stage)
         if self.state.phase is Phase.WAITING and self.dependencies_met:
@@ -125,6 +127,27 @@ class World:
         else:
             self._gone(exit_)
 
+    def take_over(self) -> None:
+        """The supervisor dies, with all that it waited for; the next one finds its record and the process."""
+        self._agenda.clear()
+        self.state = state = TaskState.from_dict(self.state.to_dict()).taken_over(self.now)
+        stopping_early = stopping.before_launch(state)
+        if state.phase is Phase.STARTING or stopping_early:
+            if self.alive is not None or self._died is not None:
+                self.feed(Spawned(self.runs))
+            elif stopping_early:
+                self.feed(SpawnFailed("it was to stop", withdrawn=True))
+            else:
+                self.state = replace(state, phase=Phase.WAITING)
+        elif state.phase is Phase.STOPPING:
+            if self.alive is None:
+                self.feed(Exited(self._died or Exit(128 + 2, 2)))
+            elif state.stage is Stage.HOOKS:
+                self._begin_stop()
+            elif state.stage:
+                self._signal(state.stage)
+        self.feed(Redefined())
+
     def times(self, kind: str) -> list[float]:
         """When events of this kind were told."""
         return [at for at, told in self.log if told == kind]
@@ -164,6 +187,10 @@ class World:
             return
         self.alive = self.runs
         self.later(self.launch_takes, Spawned(self.runs))
+
+    def _begin_stop(self) -> None:
+        answer = StopRefused("not now") if self.hooks_refuse else StopBegun()
+        self.later(self.hooks_take, answer, of_run=self.runs)
 
     def _gone(self, exit_: Exit) -> None:
         """A run that is being ended has no process any more."""

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import json
 import os
 import random
 import signal
+import sqlite3
 import subprocess
 import sys
 import threading
 import time
+from contextlib import closing
 
 import psutil
 import pytest
+from msgspec.structs import replace
 
 from paneview.config import paths
 from paneview.control.errors import ControlError
+from paneview.rules.states import Phase, Stage, TaskState, Then
 from tests.cli.support import run
 from tests.harness import alive, wait_until
 
@@ -145,6 +150,44 @@ def test_a_stop_that_was_under_way_is_finished(project):
     p.kill_supervisor()
     p.serve()
     assert p.wait("t", "stopped")["manual_stop"]
+
+
+def test_a_stop_in_the_middle_of_a_start_is_finished(project):
+    """The supervisor is killed when tmux has made the pane, or not yet, and nobody has recorded that it has."""
+    p = project("""
+        [tasks.lives]
+        command = "trap '' INT TERM; while :; do sleep 0.1; done"
+        stop_grace_period = 0.3
+        [tasks.ended]
+        command = "exit 3"
+        restart_policy = "no"
+        [tasks.back]
+        command = "exec sleep 600"
+        [tasks.never]
+        command = "exec sleep 600"
+        auto_start = false
+        """).serve()
+    for name, state in (("lives", "running"), ("ended", "failed"), ("back", "running")):
+        p.wait(name, state)
+    before = p.task("back")["run"]
+    p.call("kill", tasks=["back"])
+    p.kill_supervisor()
+    with closing(sqlite3.connect(paths.state_db(p.state_dir))) as database, database:
+        stopping = TaskState(Phase.STOPPING, manual_stop=True, stage=Stage.INTERRUPT, reason="stopped by x")
+        states = dict.fromkeys(("lives", "ended", "never"), stopping)
+        states["back"] = replace(stopping, run=before, then=Then.START, ended_at=1.0)
+        rows = [(name, json.dumps(state.to_dict())) for name, state in states.items()]
+        database.executemany("REPLACE INTO task VALUES (?, ?)", rows)
+        database.execute("DELETE FROM run WHERE task IN ('lives', 'ended')")
+    p.serve()
+    for name, code in (("lives", 137), ("ended", 3), ("never", None)):
+        task = p.wait(name, "stopped")
+        assert (task["manual_stop"], task["exit_code"]) == (True, code), name
+    assert p.wait("back", "running")["run"] > before
+    assert [e["run"] for e in p.events(None, "back") if e["event"] in ("task_killed", "task_stopped")] == [
+        before,
+        None,
+    ]
 
 
 def _ignore_errors(p, name):
