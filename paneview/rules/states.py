@@ -136,16 +136,16 @@ class TaskState(Struct, frozen=True):
         """The state written by `to_dict`, by this version or another one, whose further keys are passed over."""
         return convert(data, cls)
 
-    def taken_over(self, now: float) -> TaskState:
+    def taken_over(self, now: float, policy: Policy) -> TaskState:
         """The same for the next supervisor, whose clock may have been set back since: nothing has been later than now,
-        and no back-off lasts longer than the longest.
+        no back-off lasts longer than the longest, and no stage of a stop longer than the task is given to end.
         """
         names = ("started_at", "ended_at", "healthy_since", "waiting_since")
         moments: dict[str, float | None] = {name: getattr(self, name) for name in names}
         past = {name: min(moment, now) for name, moment in moments.items() if moment is not None}
         due = self.due
-        if due is not None and self.phase is Phase.BACKOFF:
-            due = min(due, now + MAX_DELAY)
+        if due is not None:
+            due = min(due, now + (MAX_DELAY if self.phase is Phase.BACKOFF else policy.stop_grace))
         return replace(self, due=due, **past)
 
 

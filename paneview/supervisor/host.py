@@ -40,6 +40,7 @@ from paneview.supervisor.journal import SESSION, Journal
 from paneview.supervisor.launching import Launcher, Places
 from paneview.supervisor.outages import Outages
 from paneview.supervisor.picture import Picture
+from paneview.supervisor.policy import policy_of
 from paneview.supervisor.ports import Ports
 from paneview.supervisor.probing import Prober
 from paneview.supervisor.queueparts import QueueParts
@@ -179,13 +180,10 @@ class Host:
         outages = Outages(self.supervisor, self.terminal, self.ender, self.journal, self._background)
         self.terminal.lost, self.terminal.restored = outages.begin, outages.end
         self.logs.start(self._logs_grew)
-        now = self._clock.now()
-        states = {
-            name: TaskState.from_dict(data).taken_over(now)
-            for name, data in loaded.tasks.items()
-            if name != SESSION
-        }
-        self.supervisor.load(states)
+        states = {name: TaskState.from_dict(data) for name, data in loaded.tasks.items() if name != SESSION}
+        now, tasks = self._clock.now(), self.project.tasks
+        known = [name for name in tasks if name in states]
+        self.supervisor.load({name: states[name].taken_over(now, policy_of(tasks[name])) for name in known})
         took_over = bool(loaded.tasks.get(SESSION, {}).get("open"))
         if loaded.moved_aside:
             self.journal.note("store_damaged", f"state.db was damaged and set aside as {loaded.moved_aside}")

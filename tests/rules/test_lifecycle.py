@@ -557,9 +557,9 @@ class History(RuleBasedStateMachine):
     def dependencies(self, met: bool) -> None:
         self.world.dependencies_met = met
 
-    @rule()
-    def take_over(self) -> None:
-        self.world.take_over()
+    @rule(back=st.sampled_from([0.0, 0.0, 7_200.0]))
+    def take_over(self, back: float) -> None:
+        self.world.take_over(back)
 
     @precondition(lambda self: self.world.alive and self.world.state.phase in (Phase.RUNNING, Phase.STOPPING))
     @rule(exit_=exits)
@@ -606,9 +606,13 @@ TestHistory.settings = settings(max_examples=80, stateful_step_count=40, deadlin
 
 
 def test_a_clock_that_was_set_back_before_a_takeover_makes_nothing_wait_for_it() -> None:
+    policy = Policy(stop_grace=20.0)
     fallen = TaskState(Phase.BACKOFF, started_at=9_000.0, ended_at=9_001.0, due=9_050.0)
-    found = fallen.taken_over(1_800.0)
+    found = fallen.taken_over(1_800.0, policy)
     assert (found.started_at, found.ended_at, found.due) == (1_800.0, 1_800.0, 1_860.0)
     well = TaskState(Phase.RUNNING, started_at=9_000.0, healthy_since=9_010.0)
-    assert well.taken_over(1_800.0).healthy_since == 1_800.0
-    assert (fallen.taken_over(9_002.0), well.taken_over(9_011.0)) == (fallen, well)
+    assert well.taken_over(1_800.0, policy).healthy_since == 1_800.0
+    ending = TaskState(Phase.STOPPING, started_at=9_000.0, stage=Stage.INTERRUPT, due=9_020.0)
+    assert ending.taken_over(1_800.0, policy).due == 1_820.0
+    for state in (fallen, well, ending):
+        assert state.taken_over(9_011.0, policy) == state

@@ -127,10 +127,14 @@ class World:
         else:
             self._gone(exit_)
 
-    def take_over(self) -> None:
-        """The supervisor dies, with all that it waited for; the next one finds its record and the process."""
+    def take_over(self, back: float = 0.0) -> None:
+        """The supervisor dies, with all that it waited for; the next one finds its record and the process.
+
+        Meanwhile the clock is set ``back``.
+        """
         self._agenda.clear()
-        self.state = state = TaskState.from_dict(self.state.to_dict()).taken_over(self.now)
+        self.now -= back
+        self.state = state = TaskState.from_dict(self.state.to_dict()).taken_over(self.now, self.policy)
         stopping_early = stopping.before_launch(state)
         if state.phase is Phase.STARTING or stopping_early:
             if self.alive is not None or self._died is not None:
