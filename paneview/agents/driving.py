@@ -26,7 +26,7 @@ from paneview.agents.fitting import NoJson, find_json, misfits
 from paneview.agents.model import RunOutcome, RunRequest, RunStatus
 from paneview.agents.parsing import MOST_TEXT, Parser, last_words
 from paneview.agents.presets import preset_of, reader_of
-from paneview.agents.process import Process
+from paneview.agents.process import Process, end_left
 from paneview.agents.redact import Redactor, secrets_of
 from paneview.agents.shim import Started, Told, start
 from paneview.agents.showing import Book
@@ -55,10 +55,15 @@ GO_ON = "Go on from where you are, finish the task you were given, and end with 
 def drive(folder: str, asked: Mapping[str, Any], started: Started | OSError, told: Told) -> None:
     """Do the run whose first process has started, or could not be."""
     began = time.time() if isinstance(started, OSError) else started.at
-    run = _Run(Path(folder), asked, told, began)
+    run = None
     try:
+        run = _Run(Path(folder), asked, told, began)
         outcome = run.attempts(started)
-    except Exception as error:  # noqa: BLE001 - told to whoever waits: a run that is lost is paid for again
+    except Exception as error:  # told to whoever waits: a run that is lost is paid for again
+        # Perhaps nothing has watched the agent yet, and nobody else would end it.
+        end_left(lambda: proc.ProcessTable.read().members(None, asked["marker"]))
+        if run is None:
+            raise
         traceback.print_exc()
         outcome = run.broken(error)
     run.conclude(outcome)

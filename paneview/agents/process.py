@@ -108,7 +108,7 @@ class Process:
             for lines in self._streams.values():
                 lines.end()
         finally:  # also after a defect of ours: nobody else would end it
-            self._sweep()
+            end_left(self._members)
             self._close()
         return watch
 
@@ -185,20 +185,21 @@ class Process:
         self._known |= found
         return found
 
-    def _sweep(self) -> None:
-        """End whatever it has left behind."""
-        if not (left := self._members()):
-            return
-        proc.send(signal.SIGTERM, left)
-        began = time.monotonic()
-        while (left := self._members()) and time.monotonic() < began + HOPELESS:
-            if time.monotonic() >= began + GRACE:
-                proc.send(signal.SIGKILL, left)
-            time.sleep(0.02)
-
     def _close(self) -> None:
         self._selector.close()
         for fd in self._streams:
             os.close(fd)
         if self._pidfd is not None:
             os.close(self._pidfd)
+
+
+def end_left(find: Callable[[], set[proc.ProcessId]]) -> None:
+    """End what an agent has left behind, and all that is found after it."""
+    if not (left := find()):
+        return
+    proc.send(signal.SIGTERM, left)
+    began = time.monotonic()
+    while (left := find()) and time.monotonic() < began + HOPELESS:
+        if time.monotonic() >= began + GRACE:
+            proc.send(signal.SIGKILL, left)
+        time.sleep(0.02)

@@ -12,10 +12,12 @@ import time
 from dataclasses import replace
 from itertools import chain
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
 
+from paneview import proc
 from paneview.agents import folder as place
 from paneview.agents.attending import Attendance, Ended, start_over
 from paneview.agents.model import RunOutcome, RunRequest, RunStatus, Tokens
@@ -122,13 +124,20 @@ def test_what_cannot_be_written_for_another_reason_is_not_waited_for(sandbox: Sa
     assert run.attendance.run(stop).status is RunStatus.LOST
 
 
-def test_a_defect_in_the_shim_ends_the_agent_and_is_told(sandbox: Sandbox) -> None:
-    run = Run(sandbox, "sh", "-c", "echo $$ >pid; echo on; exec sleep 60")
-    run.request = replace(run.request, budget_usd="much")  # type: ignore[arg-type]
+@pytest.mark.parametrize(
+    ("runner", "request_", "error"),
+    [({}, {"budget_usd": "much"}, "TypeError("), ({"parser": "nope"}, {}, "ModuleNotFoundError(")],
+    ids=["while it is watched", "before it is watched"],
+)
+def test_a_defect_in_the_shim_ends_the_agent_and_is_told(
+    sandbox: Sandbox, runner: dict[str, object], request_: dict[str, Any], error: str
+) -> None:
+    run = Run(sandbox, "sh", "-c", "echo on; exec sleep 60", **runner)
+    run.request = replace(run.request, **request_)
     outcome = run.again().run(str)
     assert outcome.status is RunStatus.FAILED
-    assert outcome.error.startswith("a defect of paneview ended it: TypeError(")
-    assert not alive(int(run.file("pid").read_text()))
+    assert outcome.error.startswith(f"a defect of paneview ended it: {error}")
+    assert not proc.ProcessTable.read().marked(run.attendance.marker)
 
 
 def shim_of(run: Run) -> psutil.Process:
