@@ -37,7 +37,7 @@ from paneview.workflow.views import job_id, read_job_id
 
 logger = logging.getLogger(__name__)
 
-THREADS = 8  # for what takes long: verifications, worktrees
+THREADS = 8  # for what takes long: verifications, worktrees; as many for agents that are to end
 LEAD = 10.0  # seconds for which the lead is taken
 LOOK_AT_JOBS = 10.0  # seconds between two looks at jobs whose end may have been missed
 KEEP = 30 * 86_400.0  # seconds that a workflow is kept after its end
@@ -56,9 +56,12 @@ class Engine:
         self._me = f"{home.name}:{home.folder}"
         self._shell = Shell(home.environ)
         self._pool = ThreadPoolExecutor(THREADS, thread_name_prefix="workflow")
+        # Apart, since an agent that is to end works on while it waits for its turn.
+        self._enders = ThreadPoolExecutor(THREADS, thread_name_prefix="stray")
         self._lock = threading.Lock()
         self._turns = Turns()
         self._in_hand: set[tuple[str, happenings.Effect]] = set()
+        self._strays: set[str] = set()  # the jobs whose agents are being ended
         self._looked = -LOOK_AT_JOBS
 
     # What people ask
@@ -180,16 +183,27 @@ class Engine:
         if job is None:  # somebody has removed it, or the broker has lost it
             self._drop(flow, run)
             return
-        if folder := runs.stray(self.home, job):
-            self._pool.submit(self._end_stray, flow, run, job, folder)
-        else:
+        folder = runs.stray(self.home, job)
+        if folder is None:
             self._take_in(flow, run, job)
+            return
+        with self._lock:
+            if job.id in self._strays:
+                return
+            self._strays.add(job.id)
+        self._enders.submit(self._end_stray, flow, run, job, folder)
 
     def _end_stray(self, flow: Workflow, run: happenings.Run, job: Job, folder: Path) -> None:
         """What has become of its agent is told once that is gone: it still works in the workflow's place."""
-        strays.end([folder])
-        with _one_flow(flow.id), suppress(BrokerError):  # it is looked at again
-            self._take_in(flow, run, job)
+        try:
+            with _one_flow(flow.id):
+                strays.end([folder])
+                self._take_in(flow, run, job)
+        except BrokerError as error:  # it is looked at again
+            logger.warning("workflow %s: the end of a stray agent is not taken in yet: %s", flow.id, error)
+        finally:
+            with self._lock:
+                self._strays.discard(job.id)
 
     def _take_in(self, flow: Workflow, run: happenings.Run, job: Job) -> None:
         if event := runs.collect(self.home, flow, run, job):
@@ -328,7 +342,8 @@ class Engine:
     def close(self) -> None:
         """End what runs here; a successor begins it again."""
         self._shell.close()
-        self._pool.shutdown(wait=True, cancel_futures=True)
+        for pool in (self._enders, self._pool):
+            pool.shutdown(wait=True, cancel_futures=True)
 
 
 @contextmanager

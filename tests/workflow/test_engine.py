@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import signal
+import subprocess
 import threading
 import time
 from dataclasses import replace
@@ -11,11 +13,13 @@ from typing import Any
 
 import pytest
 
+from paneview import proc
+from paneview.agents import folder as place
 from paneview.agents.model import RunOutcome, RunStatus, Tokens
 from paneview.broker import JobFilter
 from paneview.rules.workflow import Status, happenings
 from paneview.workflow import orchestrator
-from paneview.workflow.engine import KEEP
+from paneview.workflow.engine import KEEP, THREADS
 from paneview.workflow.views import result, summary, whole
 from tests.broker.servers import RedisServer, redis_server
 from tests.harness import wait_until
@@ -435,3 +439,24 @@ def test_another_name_of_the_host_strands_nothing(play: Stage) -> None:
     play.work("reviewer", "worker")
     flow = play.until(second, name)
     assert flow.status == "done", flow.reason
+
+
+def test_a_stray_agents_end_waits_for_no_verification(tmp_path: Path) -> None:
+    let_go = threading.Event()
+    with stage(tmp_path, ODD) as play:
+        one = play.orchestrate()
+        engine, name = one.engine(), play.ask(one, plan="y")
+        wait_until(lambda: engine.broker.job(f"{name}-0-1") is not None)
+        folder = place.make(place.run_folder(play.state, f"{name}-0-1"))
+        with subprocess.Popen(["sleep", "60"]) as shim:
+            note = {"pid": shim.pid, "start": proc.identify(shim.pid)[1], "boot": proc.boot_id()}  # type: ignore[index]
+            place.write_json(folder / place.SHIM, note)
+            for _ in range(THREADS):
+                engine._pool.submit(let_go.wait, 60)
+            try:
+                engine.tell(name, happenings.CancelAsked("not needed"))
+                assert play.until(one, name).reason == "not needed"
+                assert shim.wait(10) == -signal.SIGTERM
+            finally:
+                let_go.set()
+                shim.kill()
