@@ -68,8 +68,12 @@ def workflow_teardown(call: Call) -> int:
         raise CliError(f"there is no session {name!r} of this project's workers", FAILED, code="not_found")
     panes = _panes(project, name)
     workers = [one for pane in panes if (one := proc.identify(pane["pid"])) is not None]
+    others = set(_strays(here))
     launch.run_tmux(project.tmux.socket, "kill-session", "-t", f"={name}")
-    _end_agents(here, workers)
+    _wait_for(workers)
+    # A worker whose terminal is gone leaves its agent to the next one: here somebody has asked for its end. Agents
+    # that had no worker before are not theirs: a worker that is just being started again is about to find its own.
+    strays.end(folder for folder in _strays(here) if folder not in others)
     if call.json:
         print_json({"ok": True, "session": name, "ended": [pane["title"] for pane in panes]})
     else:
@@ -77,13 +81,16 @@ def workflow_teardown(call: Call) -> int:
     return 0
 
 
-def _end_agents(here: place.Place, workers: list[proc.ProcessId]) -> None:
-    """A worker whose terminal is gone leaves its agent to the next one: here somebody has asked for its end."""
+def _wait_for(workers: list[proc.ProcessId]) -> None:
     until = time.monotonic() + PATIENCE
     while any(map(proc.is_alive, workers)) and time.monotonic() < until:
         time.sleep(0.02)
-    if here.folder is not None:
-        strays.end(strays.all_of(Path(here.folder)))
+
+
+def _strays(here: place.Place) -> list[Path]:
+    """The runs of the project that are under way, and that no worker has in its hands."""
+    folders = [] if here.folder is None else strays.all_of(Path(here.folder))
+    return [folder for folder in folders if strays.is_stray(folder)]
 
 
 def _supervised(here: place.Place) -> None:

@@ -5,12 +5,16 @@ from __future__ import annotations
 import json
 import os
 import signal
+import subprocess
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from paneview.agents.folder import SHIM, make, write_json
 from paneview.cli.shapes import SHAPES, Failure
+from paneview.proc import boot_id, identify
 from tests.cli.support import apart, check_shape, run
 from tests.harness import alive, wait_until
 
@@ -225,11 +229,25 @@ def test_setup_opens_five_panes_and_teardown_ends_them(live: Path, sandbox: Sand
     (note,) = wait_until(lambda: list(sandbox.home.glob(f"*/runs/{name}-0-1/shim.json")))
     agent = json.loads(note.read_text())["agent"][0]
     assert alive(agent)
-    assert ask(live, "workflow-teardown")["session"] == "flows-workflow"
-    assert not alive(agent)
+    with _other_stray(note.parent.parent / "other-0-1") as other:
+        assert ask(live, "workflow-teardown")["session"] == "flows-workflow"
+        assert not alive(agent)
+        assert alive(other)
     assert not any(alive(pane["pid"]) for pane in made["panes"])
     assert not is_now(live, name, "failed")
     assert ask(live, "workflow-teardown", status=1)["code"] == "not_found"
+
+
+@contextmanager
+def _other_stray(folder: Path) -> Iterator[int]:
+    """As if a supervised worker had just died: its agent waits for the next one."""
+    with subprocess.Popen(["sleep", "60"]) as shim:
+        note = {"pid": shim.pid, "start": identify(shim.pid)[1], "boot": boot_id()}  # type: ignore[index]
+        write_json(make(folder) / SHIM, note)
+        try:
+            yield shim.pid
+        finally:
+            shim.kill()
 
 
 def test_asking_outlives_the_supervisor(live: Path) -> None:
