@@ -12,7 +12,7 @@ from paneview.cli.output import Cell, Column, clean, colourful, complain, print_
 from paneview.cli.queue import opened, seconds
 from paneview.cli.times import stamp
 from paneview.worker import fates
-from paneview.worker.views import WORDS, job_json, lane_json
+from paneview.worker.views import WORDS, job_json, lane_json, what_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -187,10 +187,8 @@ def _print_jobs(call: Call, found: list[Job], nothing: str) -> int:
 
 
 def _row(one: Job) -> list[Cell]:
-    what = one.payload.get("text") if isinstance(one.payload, dict) else one.payload
-    if one.errors and one.state is not JobState.DONE:
-        what = one.errors[-1].error
-    shown = what if isinstance(what, str) else "" if what is None else json.dumps(what)
+    failed = one.errors and one.state is not JobState.DONE
+    shown = one.errors[-1].error if failed else what_of(one)
     return [
         Cell(one.id),
         Cell(one.kind),

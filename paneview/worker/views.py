@@ -83,11 +83,14 @@ def job_brief(job: Job) -> dict[str, Any]:
 
 
 def what_of(job: Job) -> str:
-    """What a job is about, in one line: a prompt's text, else its payload."""
-    what = job.payload.get("text") if isinstance(job.payload, dict) else job.payload
+    """What a job is about, in one line: a prompt's text, a phase and its workflow, else its payload."""
+    payload = job.payload
+    what = payload.get("text") if isinstance(payload, dict) else payload
     if isinstance(what, str):
         return what
-    return "" if job.payload is None else json.dumps(job.payload, ensure_ascii=False)
+    if job.kind == "phase" and isinstance(payload, dict) and {"phase", "workflow"} <= payload.keys():
+        return f"{payload['phase']} of {payload['workflow']}"
+    return "" if payload is None else json.dumps(payload, ensure_ascii=False)
 
 
 def _error_of(job: Job) -> str:

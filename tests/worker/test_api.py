@@ -4,16 +4,19 @@ import subprocess
 import sys
 import time
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from paneview import AsyncQueue, Queue
-from paneview.broker import Target, UnavailableError, UnknownJobError
+from paneview.broker import NewJob, Target, UnavailableError, UnknownJobError, open_broker
+from paneview.worker.views import what_of
 from tests.broker.servers import redis_server
 from tests.harness import wait_until
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from tests.worker.support import Farm
 
 
@@ -122,3 +125,18 @@ def test_nothing_is_loaded_before_it_is_asked_for() -> None:
     )
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert out.split() == ["paneview"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "payload", "what"),
+    [
+        ("prompt", {"text": "soup"}, "soup"),
+        ("phase", {"workflow": "default-1", "phase": "plan", "prompt": "…"}, "plan of default-1"),
+        ("phase", {"prompt": "…"}, '{"prompt": "…"}'),
+        ("ping", None, ""),
+    ],
+)
+def test_what_a_job_is_about_is_told_in_a_line(tmp_path: Path, kind: str, payload: Any, what: str) -> None:
+    with open_broker("sqlite:", project_dir=tmp_path) as broker:
+        made = broker.submit(NewJob(kind, payload))
+        assert what_of(broker.need(made.id)) == what
