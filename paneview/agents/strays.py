@@ -6,6 +6,7 @@ over or the project is taken down, whoever saw to that ends the agent.
 
 from __future__ import annotations
 
+import os
 import signal
 import time
 from collections.abc import Iterable
@@ -30,22 +31,27 @@ def all_of(state: Path) -> list[Path]:
 
 def is_stray(folder: Path) -> bool:
     """Whether the run has begun and not ended, and no worker on this host has it in its hands."""
-    if not (folder / place.SHIM).exists() or (folder / place.OUTCOME).exists():
+    if (folder / place.OUTCOME).exists():
         return False
     with suppress(OSError):  # of a run that cannot be looked at nothing is known
-        return not place.is_locked(folder / place.ATTENDED)
+        if (attended := place.lock(folder / place.ATTENDED)) is not None:
+            try:  # a shim holds its lock before it says who it is; no worker starts one while we look
+                return (folder / place.SHIM).exists() or place.is_locked(folder / place.RUNNING)
+            finally:
+                os.close(attended)
     return False
 
 
 def end(folders: Iterable[Path]) -> None:
-    """End those of these runs that are strays. Returns once they are gone, or are not for a while."""
+    """End those of these runs that are strays, by their shims or else by force. Returns once they are gone."""
     left = [folder for folder in folders if is_stray(folder)]
     proc.send(signal.SIGTERM, [shim for folder in left if (shim := shim_of(folder)) is not None])
     until = time.monotonic() + PATIENCE
-    while left and time.monotonic() < until:
-        for folder in [folder for folder in left if shim_of(folder) is None]:
+    while left:
+        late = time.monotonic() >= until  # a shim that is stopped, say, hears nothing
+        for folder in [folder for folder in left if late or shim_of(folder) is None]:
             if (marker := (place.read_json(folder / place.REQUEST) or {}).get("marker")) is not None:
-                sweep(str(marker))  # its shim was killed, too
+                sweep(str(marker))  # its shim was killed, too, or has not said who it is
             left.remove(folder)
         if left:
             time.sleep(LOOK)

@@ -7,6 +7,7 @@ import json
 import os
 import select
 import shutil
+import signal
 import sys
 import time
 from dataclasses import replace
@@ -19,6 +20,7 @@ import pytest
 
 from paneview import proc
 from paneview.agents import folder as place
+from paneview.agents import strays
 from paneview.agents.attending import Attendance, Ended, start_over
 from paneview.agents.model import RunOutcome, RunRequest, RunStatus, Tokens
 from paneview.config.roles import Runner
@@ -142,6 +144,25 @@ def test_a_defect_in_the_shim_ends_the_agent_and_is_told(
 
 def shim_of(run: Run) -> psutil.Process:
     return psutil.Process(json.loads((run.request.folder / "shim.json").read_bytes())["pid"])
+
+
+@pytest.mark.parametrize("young", [False, True], ids=["stopped", "young"])
+def test_a_stray_ends_also_if_its_shim_is_stopped_or_has_not_said_who_it_is(
+    sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch, *, young: bool
+) -> None:
+    monkeypatch.setattr(strays, "PATIENCE", 0.2)
+    run = Run(sandbox, "sh", "-c", "echo on; exec sleep 60")
+    with pytest.raises(Ended):
+        run.attendance.run(lambda: "leave" if "on" in run.shown else "")
+    shim_of(run).suspend()
+    if young:
+        (run.request.folder / place.SHIM).unlink()
+    strays.end([run.request.folder])
+    left = proc.ProcessTable.read().marked(run.attendance.marker)
+    proc.send(signal.SIGKILL, chain.from_iterable(left.values()))
+    assert run.attendance._shim
+    run.attendance._shim.wait(10)
+    assert not left
 
 
 def test_a_refusal_that_is_repeated_for_ever_is_no_sign_of_life(sandbox: Sandbox) -> None:
