@@ -172,7 +172,8 @@ def _lock(folder: Path) -> Iterator[None]:
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX)
         yield
-        os.fsync(descriptor)
+        with suppress(OSError):  # some mounts refuse it, and the new file is in its place
+            os.fsync(descriptor)
     finally:
         os.close(descriptor)
 

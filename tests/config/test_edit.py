@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 import tempfile
@@ -178,6 +179,18 @@ def test_mode_and_symlink_stay(tmp_path: Path, file: Path) -> None:
     assert b"[tasks.new]" in file.read_bytes()
     assert stat.S_IMODE(file.stat().st_mode) == 0o640
     assert sorted(os.listdir(tmp_path)) == ["paneview.toml", "sub"]
+
+
+def test_a_folder_that_cannot_be_synced_undoes_nothing(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on some mounts: by then the new file is in place."""
+
+    def sync(descriptor: int) -> None:
+        if stat.S_ISDIR(os.fstat(descriptor).st_mode):
+            raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
+
+    monkeypatch.setattr(os, "fsync", sync)
+    add_task(file, "new", {"command": "x"})
+    assert "new" in load_project(file, {}).tasks
 
 
 def test_edits_at_the_same_time_do_not_lose_each_other(file: Path) -> None:
