@@ -98,8 +98,6 @@ class Adopter:
         await asyncio.gather(*settling)
         for pane in latest.values():
             self._strays.end(pane, rows.get(pane.run))
-        known = {unit.state.run or 0 for unit in supervisor.units.values()}
-        await asyncio.to_thread(self._places.clear_exits, known | {pane.run for pane in panes})
         return alive
 
     def _latest(self, panes: list[PaneInfo]) -> dict[str, PaneInfo]:

@@ -108,7 +108,7 @@ class Host:
         key = paths.project_key(project.file)
         self.journal = Journal(self.store, self._clock, project.name, loaded.next_run, loaded.next_event)
         self._background = Background(self.journal)
-        places = Places(key, spool, exits)
+        self._places = places = Places(key, spool, exits)
         hub = ("tail", "-n", "200", "-F", str(paths.supervisor_log(folder)))
         self.terminal = Terminal(
             SessionSpec(project.name, project.tmux.socket, key, self._environ, project.root, hub)
@@ -193,7 +193,8 @@ class Host:
             self.journal.note("supervisor_adopted", f"{len(alive)} tasks were running", tasks=alive)
         ended = {run.id: run.task for run in await self.store.runs(limit=10_000)}
         self.logs.keep(self.project.tasks.values())
-        self.logs.recover(ended, await self.terminal.session.panes())
+        panes = await self.terminal.session.panes()
+        self.logs.recover(ended, panes)
         await self._forget_removed(states)
         await self.server.start()
         for unit in self.supervisor.units.values():
@@ -208,6 +209,10 @@ class Host:
         self._know_all(states)
         self.web.port = loaded.tasks.get(SESSION, {}).get("websocket_port")
         self._remember()
+        needed = {pane.run for pane in panes}
+        needed |= {unit.state.run or 0 for unit in self.supervisor.units.values()}
+        clear_exits = partial(asyncio.to_thread, self._places.clear_exits, loaded.next_run, needed)
+        self._background.once(clear_exits, "removing exit codes that nobody asks for any more")
         self._background.keep(self.picture.keep_sampling, "looking at what tasks use")
         self._background.keep(self.logs.keep_pipes, "looking after the logs' pipes")
         self._background.keep(self._watch_file, "watching the file")

@@ -65,14 +65,18 @@ class Places(Struct, frozen=True):
         """Where a run's guard writes the exit code. It stays until the run's end is recorded and the task runs anew."""
         return self.exits / str(run)
 
-    def clear_exits(self, needed: Collection[int]) -> None:
-        """Remove what guards wrote for any other run than these. May take a while where thousands are left."""
-        names = {str(run) for run in needed}
+    def clear_exit(self, run: int) -> None:
+        """Remove what a guard wrote for a run of this number; an unrecorded one may have had that of one to come."""
+        with suppress(OSError):  # there is none; or it is overwritten, or asked for no more
+            os.unlink(self.exit_file(run))
+
+    def clear_exits(self, before: int, needed: Collection[int]) -> None:
+        """Remove what the guards of runs ``before`` this one wrote, but for those ``needed``. May take its time."""
         with os.scandir(self.exits) as found:
-            for entry in found:
-                if entry.name not in names:
-                    with suppress(OSError):  # gone meanwhile, or nothing of ours
-                        os.unlink(entry.path)
+            runs = [int(entry.name) for entry in found if entry.name.isdecimal()]
+        for run in runs:
+            if run < before and run not in needed:
+                self.clear_exit(run)
 
 
 class Launcher:
@@ -95,8 +99,9 @@ class Launcher:
             if trouble := folder_trouble(task.cwd):
                 raise LaunchError(trouble, retry=True)
             await self._prepare(task, run)
+            self._places.clear_exit(run)
             if before is not None and before.ended_at is not None:
-                self._places.exit_file(before.id).unlink(missing_ok=True)
+                self._places.clear_exit(before.id)
             pane = await self._spawn(task, run, before.pane_id if before else None)
             live = self.live(run, pane)
             row = self.row(task.name, live)
