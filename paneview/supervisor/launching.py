@@ -24,7 +24,7 @@ from paneview.supervisor.live import Live
 from paneview.supervisor.origin import Origin
 from paneview.supervisor.ports import PortRefused, Ports
 from paneview.supervisor.terminal import Terminal
-from paneview.tmux.errors import TmuxError, TmuxGone
+from paneview.tmux.errors import CannotSpawn, TmuxError, TmuxGone
 from paneview.tmux.spawn import PaneInfo, SpawnSpec, folder_trouble
 
 logger = logging.getLogger(__name__)
@@ -107,6 +107,8 @@ class Launcher:
             row = self.row(task.name, live)
         except LaunchError:
             raise
+        except CannotSpawn as error:  # so there is nothing to be looked for
+            raise LaunchError(f"it cannot be started: {error}", retry=True) from error
         except (TmuxError, OSError) as error:
             raise self._failed(run, f"tmux could not start it: {error}") from error
         except Exception as error:
@@ -220,7 +222,7 @@ class Launcher:
         if pane_id and self._terminal.has_pane(pane_id, task.name):
             try:
                 return await session.respawn(pane_id, spec)
-            except TmuxGone:
+            except (CannotSpawn, TmuxGone):
                 raise
             except TmuxError as error:
                 if error.replies:  # its process is there already, and the run is not to have another

@@ -25,6 +25,10 @@ class SessionTaken(TmuxError):  # noqa: N818 - named for what happened
     """A session of our name exists and is not ours: it is never touched."""
 
 
+class CannotSpawn(TmuxError):  # noqa: N818 - named for what happened
+    """No run can be had of what was asked for, which was seen before tmux was told of it."""
+
+
 class TmuxGone(TmuxError):  # noqa: N818 - named for what happened
     """The tmux server, our session or our connection to them has ended."""
 

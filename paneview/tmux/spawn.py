@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from paneview.proc import MARKER
-from paneview.tmux.errors import TmuxError
+from paneview.tmux.errors import CannotSpawn
 from paneview.tmux.guard import guard_argv
 from paneview.tmux.quote import command, literal_format, literal_job
 
@@ -107,12 +107,12 @@ def folder_trouble(cwd: Path) -> str:
 
 
 def check_spec(spec: SpawnSpec) -> None:
-    """Raise TmuxError where tmux would silently take another folder, start nothing or lose the output."""
+    """Raise CannotSpawn where tmux would silently take another folder, start nothing or lose the output."""
     if trouble := folder_trouble(spec.cwd):
-        raise TmuxError(trouble)
+        raise CannotSpawn(trouble)
     for folder in (spec.spool_prefix.parent, spec.exit_file.parent):
         if not os.path.isdir(folder):
-            raise TmuxError(f"the folder does not exist: {folder}")
+            raise CannotSpawn(f"the folder does not exist: {folder}")
     for what, text in (
         ("the command", f"exec {spec.command}"),
         *((f"${key}", f"{key}={spec.env[key]}") for key in spec.env),
@@ -122,7 +122,7 @@ def check_spec(spec: SpawnSpec) -> None:
 
 def _check_length(what: str, text: str) -> None:
     if len(text) * 4 >= _LONGEST and (size := len(os.fsencode(text)) + 1) > _LONGEST:
-        raise TmuxError(
+        raise CannotSpawn(
             f"{what} is too long for the system: {size} bytes, where a program is given at most {_LONGEST}; "
             "put it into a file"
         )

@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 import pytest_asyncio
+from msgspec.structs import replace
 
 from paneview.rules.states import Phase
 from paneview.supervisor.host import Host
@@ -59,6 +60,25 @@ async def test_a_launch_that_breaks_is_tried_again_and_leaves_nothing(
     await asyncio.wait_for(host.supervisor.start(["web"], "test"), 20)
     await runs_once(host, sandbox)
     assert web(host).state.attempt == 1
+
+
+async def test_a_run_that_tmux_was_not_asked_for_is_not_looked_for(
+    host: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nor is the pane of the run before it given up."""
+    await host.supervisor.start(["web"], "test")
+    await host.supervisor.stop(["web"], "test")
+    swept: list[object] = []
+    monkeypatch.setattr(host.ender, "sweep_unborn", swept.append)
+    web(host).task = replace(web(host).task, command=f"exec sleep {'6' * 200_000}")
+    starting = asyncio.create_task(host.supervisor.start(["web"], "test"))
+    await eventually(lambda: web(host).state.phase is Phase.BACKOFF)
+    starting.cancel()
+    assert "the command is too long for the system" in web(host).state.reason
+    assert not swept
+    row = web(host).row
+    assert row
+    assert host.terminal.has_pane(row.pane_id, "web")
 
 
 async def test_a_run_that_tmux_could_not_make_whole_in_its_old_pane_is_not_made_again_beside_it(
