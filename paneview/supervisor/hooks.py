@@ -70,13 +70,16 @@ class Hooks:
             done = await run_command(
                 command, env=environ, cwd=task.cwd, marker=marker, limit=commands.timeout, keep=MAX_OUTPUT
             )
-            if done.output:
-                self._output.append(run, task.name, done.output)
         except OSError as error:
             return f"{name} could not be run: {error}"
         except Exception as error:  # a start or a stop waits for this answer
             logger.exception("%s: the %s failed", task.name, name)
             return f"{name} could not be run: internal error: {error!r}"
+        try:
+            if done.output:
+                self._output.append(run, task.name, done.output)
+        except Exception:  # it has run all the same
+            logger.exception("%s: what the %s printed is lost", task.name, name)
         if done.code == 0:
             return ""
         return f"{name} failed: {describe_end(done.code, commands.timeout)}{_last_line(done.output)}"

@@ -12,6 +12,7 @@ import pytest_asyncio
 from msgspec.structs import replace
 
 from paneview.rules.states import Phase
+from paneview.supervisor import hooks
 from paneview.supervisor.host import Host
 from paneview.supervisor.unit import Unit
 from paneview.tmux import spawn
@@ -109,7 +110,7 @@ async def test_a_hook_that_breaks_refuses_a_stop_and_holds_up_none(
     host: Host, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await host.supervisor.start(["web"], "test")
-    monkeypatch.setattr(host.ingest, "append", lambda *_: 1 / 0)
+    monkeypatch.setattr(hooks, "run_command", lambda *_, **__: 1 / 0)
     refused = await asyncio.wait_for(host.supervisor.stop(["web"], "test"), 20)
     assert "before_stop hook could not be run: internal error: ZeroDivisionError" in refused["web"]
     await asyncio.wait_for(host.supervisor.kill(["web"], "test"), 20)
@@ -117,3 +118,13 @@ async def test_a_hook_that_breaks_refuses_a_stop_and_holds_up_none(
     await host.journal.durable()
     _, told = await host.store.events(kinds=["hook_failed"])
     assert "after_stop hook could not be run: internal error: ZeroDivisionError" in told.cause
+
+
+@pytest.mark.parametrize("fault", FAULTS, ids=["scarce", "defect"])
+async def test_a_hook_whose_output_cannot_be_kept_has_run(
+    host: Host, monkeypatch: pytest.MonkeyPatch, fault: Exception
+) -> None:
+    await host.supervisor.start(["web"], "test")
+    monkeypatch.setattr(host.ingest, "append", fails_once(host.ingest.append, fault))
+    assert not await asyncio.wait_for(host.supervisor.stop(["web"], "test"), 20)
+    assert web(host).state.phase is Phase.STOPPED
