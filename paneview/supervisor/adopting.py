@@ -92,10 +92,10 @@ class Adopter:
                 continue
             if pane and self._is_ours(pane, row):
                 alive.append(name)
-                self._take(unit, pane, row)
+                settling.append(self._take(unit, pane, row))
             else:
                 settling.append(self._settle(unit, pane, rows))
-        await asyncio.gather(*settling)
+        await asyncio.gather(*settling)  # when all are judged: what becomes of one may start another
         for pane in latest.values():
             self._strays.end(pane, rows.get(pane.run))
         return alive
@@ -119,7 +119,7 @@ class Adopter:
         known = row is not None and row.boot_id == proc.boot_id() and row.pid == root.pid
         return not known or (row is not None and row.start_ticks == root.start)
 
-    def _take(self, unit: Unit, pane: PaneInfo, row: RunRow | None) -> None:
+    async def _take(self, unit: Unit, pane: PaneInfo, row: RunRow | None) -> None:
         live = self._launcher.live(pane.run, pane)
         began = proc.started_at(live.root) if live.root else None
         row = row or self._launcher.row(unit.name, live, began)

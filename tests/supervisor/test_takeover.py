@@ -159,6 +159,33 @@ def test_a_stop_that_was_under_way_is_finished(project):
     assert p.wait("t", "stopped")["manual_stop"]
 
 
+def record(p, states, unrecorded):
+    """Have these states on record, and nothing of these tasks' runs."""
+    with closing(sqlite3.connect(paths.state_db(p.state_dir))) as database, database:
+        rows = [(name, json.dumps(state.to_dict())) for name, state in states.items()]
+        database.executemany("REPLACE INTO task VALUES (?, ?)", rows)
+        database.executemany("DELETE FROM run WHERE task = ?", [(name,) for name in unrecorded])
+
+
+def test_a_task_that_waited_for_one_that_was_just_spawned_is_started_once(project):
+    p = project("""
+        [tasks.a]
+        command = "exec sleep 600"
+        [tasks.b]
+        command = "echo up; exec sleep 600"
+        hooks.before_start = "echo hook"
+        auto_start = false
+        depends_on = ["a"]
+        """).serve()
+    before = p.wait("a", "running")["run"]
+    p.kill_supervisor()
+    record(p, {"a": TaskState(Phase.STARTING), "b": TaskState(Phase.WAITING)}, unrecorded=["a"])
+    p.serve()
+    assert p.wait("b", "running")["run"] == before + 1
+    wait_until(lambda: "up" in p.lines("b"))
+    assert p.lines("b") == ["hook", "up"]
+
+
 def test_a_stop_in_the_middle_of_a_start_is_finished(project):
     """The supervisor is killed when tmux has made the pane, or not yet, and nobody has recorded that it has."""
     p = project("""
@@ -179,13 +206,10 @@ def test_a_stop_in_the_middle_of_a_start_is_finished(project):
     before = p.task("back")["run"]
     p.call("kill", tasks=["back"])
     p.kill_supervisor()
-    with closing(sqlite3.connect(paths.state_db(p.state_dir))) as database, database:
-        stopping = TaskState(Phase.STOPPING, manual_stop=True, stage=Stage.INTERRUPT, reason="stopped by x")
-        states = dict.fromkeys(("lives", "ended", "never"), stopping)
-        states["back"] = replace(stopping, run=before, then=Then.START, ended_at=1.0)
-        rows = [(name, json.dumps(state.to_dict())) for name, state in states.items()]
-        database.executemany("REPLACE INTO task VALUES (?, ?)", rows)
-        database.execute("DELETE FROM run WHERE task IN ('lives', 'ended')")
+    stopping = TaskState(Phase.STOPPING, manual_stop=True, stage=Stage.INTERRUPT, reason="stopped by x")
+    states = dict.fromkeys(("lives", "ended", "never"), stopping)
+    states["back"] = replace(stopping, run=before, then=Then.START, ended_at=1.0)
+    record(p, states, unrecorded=("lives", "ended"))
     p.serve()
     for name, code in (("lives", 137), ("ended", 3), ("never", None)):
         task = p.wait(name, "stopped")
