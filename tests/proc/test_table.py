@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from paneview.proc import MARKER, ProcessId, ProcessTable, marker
+from paneview.proc import MARKER, ProcessId, ProcessTable, marker, portable
 from paneview.proc import table as table_module
 from paneview.proc.linux import LinuxBackend
 from paneview.proc.row import Backend
@@ -207,9 +207,10 @@ def forking(run: Run, tmp_path: Path, late: str, **env: str) -> subprocess.Popen
 
 
 def test_marker_of_a_process_that_has_not_made_its_exec_is_read_again(
-    run: Run, source: Backend, tmp_path: Path, key: str
+    run: Run, source: Backend, tmp_path: Path, key: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A process seen between fork and exec has its parent's environment: that must not be remembered."""
+    monkeypatch.setattr(portable, "_YOUNG", 60.0)  # on a busy machine a look takes long
     parent = identity(forking(run, tmp_path, key), source)
     child = wait_until(lambda: ProcessTable.read(source).members(parent, "") - {parent}).pop()
     assert ProcessTable.read(source).marked(key) == {}
