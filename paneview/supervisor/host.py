@@ -188,6 +188,8 @@ class Host:
         if loaded.moved_aside:
             self.journal.note("store_damaged", f"state.db was damaged and set aside as {loaded.moved_aside}")
         self.journal.note("supervisor_started", "took over" if took_over else "fresh", version=__version__)
+        written = set(self._places.written())
+        self.journal.skip_runs(max(written, default=0))  # else an old code answers for a new run
         alive = await self._adopter.adopt(self.supervisor, loaded.runs, states)
         if took_over or alive:
             self.journal.note("supervisor_adopted", f"{len(alive)} tasks were running", tasks=alive)
@@ -209,10 +211,9 @@ class Host:
         self._know_all(states)
         self.web.port = loaded.tasks.get(SESSION, {}).get("websocket_port")
         self._remember()
-        needed = {pane.run for pane in panes}
-        needed |= {unit.state.run or 0 for unit in self.supervisor.units.values()}
-        clear_exits = partial(asyncio.to_thread, self._places.clear_exits, loaded.next_run, needed)
-        self._background.once(clear_exits, "removing exit codes that nobody asks for any more")
+        written -= {pane.run for pane in panes} | {unit.state.run for unit in self.supervisor.units.values()}
+        clear = partial(asyncio.to_thread, self._places.clear_exits, written)
+        self._background.once(clear, "removing exit codes that nobody asks for any more")
         self._background.keep(self.picture.keep_sampling, "looking at what tasks use")
         self._background.keep(self.logs.keep_pipes, "looking after the logs' pipes")
         self._background.keep(self._watch_file, "watching the file")

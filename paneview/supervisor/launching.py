@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-from collections.abc import Collection, Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
 
@@ -28,6 +28,8 @@ from paneview.tmux.errors import CannotSpawn, TmuxError, TmuxGone
 from paneview.tmux.spawn import PaneInfo, SpawnSpec, folder_trouble
 
 logger = logging.getLogger(__name__)
+
+CLEAR_AFTER = 5.0  # seconds
 
 
 class LaunchError(Exception):
@@ -65,18 +67,18 @@ class Places(Struct, frozen=True):
         """Where a run's guard writes the exit code. It stays until the run's end is recorded and the task runs anew."""
         return self.exits / str(run)
 
-    def clear_exit(self, run: int) -> None:
-        """Remove what a guard wrote for a run of this number; an unrecorded one may have had that of one to come."""
-        with suppress(OSError):  # there is none; or it is overwritten, or asked for no more
-            os.unlink(self.exit_file(run))
+    def written(self) -> list[int]:
+        """The runs of which there is an exit code, also such as nobody has a record of any more."""
+        try:
+            return [int(name) for name in os.listdir(self.exits) if name.isdecimal()]
+        except OSError:
+            return []
 
-    def clear_exits(self, before: int, needed: Collection[int]) -> None:
-        """Remove what the guards of runs ``before`` this one wrote, but for those ``needed``. May take its time."""
-        with os.scandir(self.exits) as found:
-            runs = [int(entry.name) for entry in found if entry.name.isdecimal()]
+    def clear_exits(self, runs: Iterable[int]) -> None:
+        """Remove what the guards of these runs wrote. May take its time."""
         for run in runs:
-            if run < before and run not in needed:
-                self.clear_exit(run)
+            with suppress(OSError):  # there is none, or it stays
+                os.unlink(self.exit_file(run))
 
 
 class Launcher:
@@ -89,6 +91,7 @@ class Launcher:
         self._ports = ports
         self._clock = clock
         self._preparing: dict[str, asyncio.Task[None]] = {}
+        self._over: list[int] = []  # runs whose exit codes nobody asks for any more
 
     async def launch(self, task: Task, run: int, before: RunRow | None) -> tuple[Live, RunRow]:
         """Start ``task`` as ``run``, in the pane of the run ``before`` if that still exists.
@@ -99,9 +102,8 @@ class Launcher:
             if trouble := folder_trouble(task.cwd):
                 raise LaunchError(trouble, retry=True)
             await self._prepare(task, run)
-            self._places.clear_exit(run)
             if before is not None and before.ended_at is not None:
-                self._places.clear_exit(before.id)
+                self._clear_later(before.id)
             pane = await self._spawn(task, run, before.pane_id if before else None)
             live = self.live(run, pane)
             row = self.row(task.name, live)
@@ -116,6 +118,16 @@ class Launcher:
             raise self._failed(run, f"internal error: {error!r}") from error
         self._terminal.remember_pane(pane.pane_id, task.name)
         return live, row
+
+    def _clear_later(self, run: int) -> None:
+        """Remove an exit code when there is time: each call of the system costs a start its turn with the store."""
+        self._over.append(run)
+        if len(self._over) == 1:
+            asyncio.get_running_loop().call_later(CLEAR_AFTER, self._clear)
+
+    def _clear(self) -> None:
+        over, self._over = self._over, []
+        asyncio.get_running_loop().run_in_executor(None, self._places.clear_exits, over)
 
     def withdraw(self, task: str) -> None:
         """Give up a launch of this task as long as it only prepares: its hooks are ended, however long they take."""

@@ -12,7 +12,7 @@ import pytest_asyncio
 from msgspec.structs import replace
 
 from paneview.rules.states import Phase
-from paneview.supervisor import hooks
+from paneview.supervisor import hooks, launching
 from paneview.supervisor.host import Host
 from paneview.supervisor.unit import Unit
 from paneview.tmux import spawn
@@ -92,6 +92,16 @@ async def test_a_run_that_tmux_could_not_make_whole_in_its_old_pane_is_not_made_
     await host.supervisor.start(["web"], "test")
     await runs_once(host, sandbox)
     assert web(host).state.attempt == 1
+
+
+async def test_the_exit_code_of_a_run_goes_some_time_after_the_next_has_begun(
+    host: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(launching, "CLEAR_AFTER", 0.05)
+    for _ in range(2):
+        await host.supervisor.start(["web"], "test")
+        await host.supervisor.stop(["web"], "test")
+    await eventually(lambda: host._places.written() == [web(host).state.run])
 
 
 async def test_a_launch_that_waits_for_tmux_can_be_stopped(host: Host) -> None:
