@@ -15,11 +15,13 @@ def test_cpu_and_memory_of_the_whole_tree(run: Run, source: Backend, tmp_path: P
     busy, idle = run(BUSY, OUT=str(tmp_path / "pid")), run("exec sleep 60")
     pid_from(tmp_path / "pid")
     roots = {"busy": identity(busy, source), "idle": identity(idle, source)}
-    wait_until(
-        lambda: Sampler().sample(roots, ProcessTable.read(source))["idle"].rss_bytes
-    )  # its exec is over
-    sampler = Sampler()
-    first = sampler.sample(roots, ProcessTable.read(source))
+
+    def begun() -> tuple[Sampler, dict[str, Usage]] | None:
+        sampler = Sampler()
+        first = sampler.sample(roots, ProcessTable.read(source))
+        return (sampler, first) if first["idle"].rss_bytes else None  # which is 0 in the middle of its exec
+
+    sampler, first = wait_until(begun)
     assert first["busy"].cpu_percent == 0.0
     assert first["busy"].processes == 2
     assert first["busy"].rss_bytes > first["idle"].rss_bytes > 0
