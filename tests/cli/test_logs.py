@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import pty
@@ -229,6 +230,7 @@ def test_following_shows_a_prompt_once_and_then_what_follows_it(project: Path, s
 
 def test_a_supervisor_that_is_stopped_holds_up_nobody_who_follows(project: Path, store: Store) -> None:
     """It takes connections, as the kernel does that for it, and answers nothing."""
+    gc.collect()  # what other tests have left is not closed meanwhile
     before = psutil.Process().num_fds()
     with socket.socket(socket.AF_UNIX) as stopped:
         stopped.bind(os.fspath(paths.control_socket(store.folder)))

@@ -67,8 +67,10 @@ def test_a_search_without_an_end_stops_nothing_else(project: Make, task: str) ->
 def test_patterns_of_the_configuration_are_given_up_too(project: Make) -> None:
     p = project(FREEZING).serve()
     p.wait("asking", lambda t: t["needs_input"] == LINE)
-    assert p.supervisor_log().count(f"WARNING input pattern '(a|a)+$': {TOO_SLOW}") == 1
     wait_until(lambda: TOO_SLOW in str(p.call("health")))
+    warning = f"WARNING input pattern '(a|a)+$': {TOO_SLOW}"
+    wait_until(lambda: warning in p.supervisor_log())  # which is written by a thread of its own
+    assert p.supervisor_log().count(warning) == 1
     (p.folder / "go").touch()
     p.wait("ready", lambda t: t["health"] == "healthy")
 
