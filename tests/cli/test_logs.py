@@ -238,7 +238,7 @@ def test_a_supervisor_that_is_stopped_holds_up_nobody_who_follows(project: Path,
         hints = Hints(Place(os.fspath(project / "paneview.toml")), store.folder)
         hints.wait()
         hints.close()
-    assert psutil.Process().num_fds() == before
+    assert psutil.Process().num_fds() <= before
 
 
 def test_a_flood_is_followed_without_loss(project: Path, store: Store) -> None:
