@@ -3,7 +3,7 @@
 With the server or the session they are gone, and handled by their policies. Where only the connection has ended, as by
 ``tmux attach -d`` in our session, which detaches every other client, they go on; what ended by itself meanwhile is told
 as at any other time. Which of the two it was is known when there is a connection again. Until then no end of a run is
-taken for its own: who dies slowly of a hang-up does so with any code.
+taken for its own: a command that the hang-up ends may report any code.
 """
 
 from __future__ import annotations
