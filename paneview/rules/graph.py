@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from graphlib import TopologicalSorter
 from typing import Literal
 
@@ -37,13 +37,18 @@ def satisfied(state: TaskState, condition: Condition) -> bool:
     return condition == "started" or (condition == "healthy" and state.ready)
 
 
-def unmet(name: str, graph: Graph, states: Mapping[str, TaskState]) -> list[Unmet]:
-    """The dependencies that hold ``name`` back."""
+def unmet(
+    name: str, graph: Graph, states: Mapping[str, TaskState], unsure: Collection[str] = ()
+) -> list[Unmet]:
+    """The dependencies that hold ``name`` back. ``unsure``: those of which nobody knows whether they still run."""
     return [
-        Unmet(other, condition, _why(states[other], condition))
+        Unmet(other, condition, _UNSURE if other in unsure else _why(states[other], condition))
         for other, condition in graph[name]
-        if not satisfied(states[other], condition)
+        if other in unsure or not satisfied(states[other], condition)
     ]
+
+
+_UNSURE = "has not been found again yet"
 
 
 _WHY = {

@@ -57,6 +57,7 @@ class Outages:
         kept = sum(not live.lost for live in lost.values())
         words = f"{kept} of {len(lost)} running tasks went on" if lost else "no task was running"
         self._journal.note("tmux_restored", words)
+        self._supervisor.consider()  # those that wait for what was not lost
         for name, live in lost.items():
             if live.lost:
                 self._background.keep(partial(self._settle, name, live), f"ending what is left of {name}")

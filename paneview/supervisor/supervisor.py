@@ -97,9 +97,9 @@ class Supervisor:
 
     def held_by(self, name: str) -> list[graph.Unmet]:
         """The dependencies that hold this task back. Asked at every change, so only they are looked at."""
-        return graph.unmet(
-            name, self.graph, {other: self.units[other].state for other, _ in self.graph[name]}
-        )
+        units = [self.units[other] for other, _ in self.graph[name]]
+        unsure = {unit.name for unit in units if _is_unsure(unit)}
+        return graph.unmet(name, self.graph, {unit.name: unit.state for unit in units}, unsure)
 
     # What may be asked
 
@@ -333,6 +333,14 @@ class Supervisor:
                 return bool(self.held_by(unit.name))
             case _:
                 return True
+
+
+def _is_unsure(unit: Unit) -> bool:
+    """Whether its run is one that is on record and that nobody has found yet, or that may have gone with tmux.
+
+    Who depends on it and was lost with it would else begin beside it, or before it.
+    """
+    return unit.state.phase is Phase.RUNNING and (unit.live is None or unit.live.lost)
 
 
 def _stop_is_over(unit: Unit) -> bool:

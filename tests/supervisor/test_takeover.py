@@ -30,6 +30,20 @@ TWO_TASKS = """
     command = "exec sleep 600"
     restart_policy = "always"
 """
+# Of what is lost together, `a` is looked at first.
+ONE_WAITS_FOR_THE_OTHER = """
+    [tasks.a]
+    command = "exec sleep 600"
+    depends_on = ["b"]
+    [tasks.b]
+    command = "exec sleep 600"
+    health_check = "true"
+"""
+
+
+def last(p, kind, task):
+    """The number of the latest event of this kind."""
+    return p.events(kind, task)[-1]["id"]
 
 
 def test_the_next_supervisor_finds_the_same_processes(project):
@@ -226,7 +240,7 @@ def _ignore_errors(p, name):
 
 
 def test_kill_of_the_tmux_server_is_noticed_told_and_repaired(project, sandbox):
-    p = project(TWO_TASKS).serve()
+    p = project(ONE_WAITS_FOR_THE_OTHER).serve()
     before = {name: p.wait(name, "running") for name in "ab"}
     os.kill(sandbox.tmux_server_pid(), signal.SIGKILL)
     wait_until(lambda: p.events("tmux_lost"), 1.0 + 5.0)
@@ -236,10 +250,11 @@ def test_kill_of_the_tmux_server_is_noticed_told_and_repaired(project, sandbox):
         assert p.events("task_lost", name)
         assert alive(task["pid"])
     assert p.events("tmux_restored")
+    assert last(p, "task_lost", "b") < last(p, "task_ready", "b") < last(p, "task_started", "a")
 
 
 def test_both_killed_at_once(project, sandbox):
-    p = project(TWO_TASKS).serve()
+    p = project(ONE_WAITS_FOR_THE_OTHER).serve()
     before = {name: p.wait(name, "running") for name in "ab"}
     os.kill(sandbox.tmux_server_pid(), signal.SIGKILL)
     p.kill_supervisor()
@@ -247,7 +262,7 @@ def test_both_killed_at_once(project, sandbox):
     for name in "ab":
         p.wait(name, "running")
         assert not alive(before[name]["pid"]), "no orphan beside the new run"
-    assert p.events("task_lost")
+    assert last(p, "task_lost", "b") < last(p, "task_ready", "b") < last(p, "task_started", "a")
 
 
 def test_a_tmux_server_that_dies_before_it_tells_an_end_has_no_say_in_the_next(project, sandbox):
