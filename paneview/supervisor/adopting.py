@@ -28,7 +28,7 @@ from paneview.proc import ProcessId
 from paneview.rules import stopping
 from paneview.rules.states import Exited, Lost, Phase, Spawned, SpawnFailed, TaskState
 from paneview.store.rows import RunRow
-from paneview.supervisor.ending import Ender, to_exit
+from paneview.supervisor.ending import Ender
 from paneview.supervisor.journal import Journal
 from paneview.supervisor.launching import Launcher, Places
 from paneview.supervisor.live import Live
@@ -37,7 +37,6 @@ from paneview.supervisor.strays import Strays
 from paneview.supervisor.supervisor import Supervisor
 from paneview.supervisor.terminal import Terminal
 from paneview.supervisor.unit import Unit
-from paneview.tmux.guard import read_exit_file
 from paneview.tmux.spawn import PaneInfo
 
 UNRECORDED = "it was found running, and nothing was recorded of it"
@@ -159,7 +158,7 @@ class Adopter:
             self._logs.finish(run)
             unit.feed(Exited(exit_))
         else:
-            exit_ = to_exit(read_exit_file(live.exit_file))
+            exit_ = self._ender.noted_exit(live)
             self._logs.finish(run)
             unit.feed(Lost(self._how_lost(row), exit_))
 

@@ -22,7 +22,7 @@ from paneview.rules.states import Stage
 from paneview.supervisor.live import Live
 from paneview.supervisor.terminal import Terminal
 from paneview.tmux.errors import TmuxGone
-from paneview.tmux.guard import HELPER, ExitStatus
+from paneview.tmux.guard import HELPER, ExitStatus, read_exit_file
 from paneview.tmux.session import TmuxSession
 
 logger = logging.getLogger(__name__)
@@ -38,6 +38,10 @@ BIRTH = (0.02, 0.1)  # seconds from a fork to its exec: two looks, since a busy 
 # Seconds between interrupts of a run whose command has not been started yet.
 UNHEARD = (0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0)
 SWEEP_GRACE = 0.5  # seconds that left-overs of a run which ended by itself get after SIGTERM
+TRIES = (
+    0.5,
+    2.0,
+)  # seconds before what is left of an ended run is looked for again, where a defect was in the way
 
 
 def _patient(deed: Callable[P, Awaitable[T]]) -> Callable[P, Awaitable[T]]:
@@ -58,10 +62,11 @@ def _patient(deed: Callable[P, Awaitable[T]]) -> Callable[P, Awaitable[T]]:
 
 
 class Ender:
-    """Signals runs and waits for their end."""
+    """Signals runs and waits for their end. ``tell`` hears what goes wrong: an end is one all the same."""
 
-    def __init__(self, terminal: Terminal) -> None:
+    def __init__(self, terminal: Terminal, tell: Callable[[str], object]) -> None:
         self._terminal = terminal
+        self._tell = tell
         self._watch = proc.ExitWatch()
         self._callbacks: dict[int, Callable[[ProcessId], object]] = {}
 
@@ -157,20 +162,54 @@ class Ender:
         There may be another by then, which knows nothing of it. A command that the hang-up ends may report any code.
         """
         session = self._terminal.session
-        return _known(live, session, await _status(live, session))
+        return _known(live, session, await self._status(live, session))
 
     @_patient
     async def end_of(self, live: Live) -> tuple[list[str], Exit]:
         """`sweep` and `exit_of` of a run that ended by itself, at once."""
         session = self._terminal.session
-        early = asyncio.create_task(_status(live, session))
+        early = asyncio.create_task(self._status(live, session))
         try:
-            left = await self.sweep(live)
+            left = await self._swept(live)
             # Left-overs may have held the terminal open, for whose end tmux's word waits in ever longer steps.
-            status = await (_status(live, session) if left else early)
+            status = await (self._status(live, session) if left else early)
         finally:
             early.cancel()
         return left, _known(live, session, status)
+
+    async def _swept(self, live: Live) -> list[str]:
+        """`sweep`, again where a defect is in its way, though not for ever."""
+        for pause in TRIES:
+            try:
+                return await self.sweep(live)
+            except Exception as error:
+                logger.exception("run %s: what is left of it is not known", live.run)
+                self._tell(f"what is left of run {live.run}: {error!r}")
+            await asyncio.sleep(pause)
+        return []
+
+    async def _status(self, live: Live, session: TmuxSession) -> ExitStatus | None:
+        """None: it cannot be known."""
+        if live.lost:
+            return None
+        try:
+            return await session.exit_status(live.pane_id, live.exit_file)
+        except Exception as error:
+            if isinstance(error, OSError) and error.errno in proc.SCARCE:
+                raise
+            logger.exception("run %s: its exit is not known", live.run)
+            self._tell(f"the exit of run {live.run}: {error!r}")
+            return None
+
+    def noted_exit(self, live: Live) -> Exit:
+        """What its guard wrote, which is all there is with tmux gone. Raises OSError where descriptors are lacking."""
+        try:
+            return to_exit(read_exit_file(live.exit_file))
+        except OSError as error:
+            if error.errno in proc.SCARCE:
+                raise
+            self._tell(f"the exit of run {live.run}: {error}")
+            return Exit()
 
 
 def members(live: Live, table: ProcessTable) -> set[ProcessId]:
@@ -178,10 +217,6 @@ def members(live: Live, table: ProcessTable) -> set[ProcessId]:
     found = table.members(live.root, live.marker, live.root.pid if live.root else None, live.known)
     live.known |= found
     return found
-
-
-async def _status(live: Live, session: TmuxSession) -> ExitStatus | None:
-    return None if live.lost else await session.exit_status(live.pane_id, live.exit_file)
 
 
 def _known(live: Live, session: TmuxSession, status: ExitStatus | None) -> Exit:

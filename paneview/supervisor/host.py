@@ -133,7 +133,7 @@ class Host:
     def _build(self, places: Places, key: str) -> None:
         project, journal, clock = self.project, self.journal, self._clock
         self._hooks = Hooks(project.hooks, {**self._environ, **project.env}, self.ingest, key)
-        self.ender = Ender(self.terminal)
+        self.ender = Ender(self.terminal, partial(journal.note, "internal_error"))
         self.launcher = Launcher(self.terminal, places, self._hooks, Ports(journal, key), clock)
         self.reading = LogReading(self.folder, self.ingest, self.store)
         self._prober = prober = Prober(self._environ, key, self.reading)

@@ -46,7 +46,7 @@ from paneview.rules.states import (
 )
 from paneview.store.rows import RunRow
 from paneview.supervisor.clock import Clock
-from paneview.supervisor.ending import Ender, to_exit
+from paneview.supervisor.ending import Ender
 from paneview.supervisor.hooks import HookFailed, Hooks
 from paneview.supervisor.journal import Durable, Journal
 from paneview.supervisor.launching import Launcher, LaunchError
@@ -58,7 +58,6 @@ from paneview.supervisor.runlogs import RunLogs
 from paneview.supervisor.strays import Strays
 from paneview.supervisor.waiters import Waiters
 from paneview.tmux.errors import TmuxGone
-from paneview.tmux.guard import read_exit_file
 
 logger = logging.getLogger(__name__)
 
@@ -311,7 +310,7 @@ class Unit:
             try:
                 exit_ = await self._services.ender.exit_of(live)
             except TmuxGone:
-                exit_ = to_exit(read_exit_file(live.exit_file))
+                exit_ = self._services.ender.noted_exit(live)
             self.let_go(live)
         finally:
             self._going = None

@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import os
+import signal
 
 import pytest
 
+from paneview import proc
+from paneview.rules.states import Phase
+from paneview.supervisor import ending
 from paneview.supervisor.ending import Ender
 from paneview.supervisor.live import Live
 from paneview.supervisor.terminal import SessionSpec, Terminal
 from paneview.tmux.errors import TmuxGone
-from tests.harness import Sandbox
+from paneview.tmux.session import TmuxSession
+from tests.harness import Sandbox, eventually
+from tests.supervisor.inprocess import supervising
 
 
 async def test_what_a_run_dies_with_that_lost_its_terminal_is_not_its_own(
@@ -23,10 +29,40 @@ async def test_what_a_run_dies_with_that_lost_its_terminal_is_not_its_own(
     try:
         live = Live(1, "%99", "@99", None, "run", sandbox.root / "exit", sandbox.root / "spool")
         live.exit_file.write_text("0\n")
-        ender = Ender(terminal)
+        ender = Ender(terminal, print)
         assert (await ender.exit_of(live)).success
         live.lost = True
         with pytest.raises(TmuxGone):
             await ender.exit_of(live)
     finally:
         await terminal.destroy()
+
+
+@pytest.mark.parametrize(
+    ("part", "name", "what", "exit_code"),
+    [(TmuxSession, "exit_status", "the exit", None), (Ender, "sweep", "what is left", 143)],
+)
+async def test_a_defect_beside_a_run_s_end_keeps_it_from_nobody(
+    sandbox: Sandbox,
+    monkeypatch: pytest.MonkeyPatch,
+    part: object,
+    name: str,
+    what: str,
+    exit_code: int | None,
+) -> None:
+    async def defect(*_args: object, **_more: object) -> None:
+        raise RuntimeError("a defect")
+
+    async with supervising(sandbox, '[tasks.t]\ncommand = "exec sleep 612"\nrestart_policy = "no"') as host:
+        unit = host.supervisor.unit("t")
+        await eventually(lambda: unit.state.phase is Phase.RUNNING)
+        with monkeypatch.context() as broken:
+            broken.setattr(ending, "TRIES", (0.01, 0.01))
+            broken.setattr(part, name, defect)
+            assert unit.live
+            proc.send(signal.SIGTERM, await host.ender.look(unit.live))
+            await eventually(lambda: unit.state.phase is Phase.FAILED)
+        assert (unit.live, unit.state.exit.code) == (None, exit_code)
+        await host.journal.durable()
+        told = await host.store.events(kinds=["internal_error"])
+        assert {event.cause for event in told} == {f"{what} of run 1: RuntimeError('a defect')"}
