@@ -6,6 +6,7 @@ It knows nothing of sockets or screens: `requests.Requests` speaks to clients, `
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 from collections.abc import Callable, Collection, Iterable, Sequence
 
@@ -24,6 +25,8 @@ from paneview.rules.states import (
     TaskState,
 )
 from paneview.supervisor.unit import Services, Unit
+
+logger = logging.getLogger(__name__)
 
 GOING_DOWN = "the project is going down"
 _SOME = 3  # replicas that a message names
@@ -65,7 +68,11 @@ class Supervisor:
     def changed(self, name: str) -> None:
         """Tell everybody that a task's picture has changed."""
         for listener in self.listeners:
-            listener(name)
+            try:
+                listener(name)
+            except Exception as error:  # others wait for what has changed
+                logger.exception("%s: a change was not told to all", name)
+                self.services.journal.note("internal_error", f"telling of {name}: {error!r}")
 
     def load(self, states: dict[str, TaskState]) -> None:
         """Make a unit for every task of the project, with the state it had."""

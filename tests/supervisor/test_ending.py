@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 
@@ -66,3 +67,15 @@ async def test_a_defect_beside_a_run_s_end_keeps_it_from_nobody(
         await host.journal.durable()
         told = await host.store.events(kinds=["internal_error"])
         assert {event.cause for event in told} == {f"{what} of run 1: RuntimeError('a defect')"}
+
+
+async def test_a_stop_is_answered_though_a_listener_fails(sandbox: Sandbox) -> None:
+    def defect(_name: str) -> None:
+        raise RuntimeError("a defect")
+
+    async with supervising(sandbox, '[tasks.t]\ncommand = "exec sleep 613"') as host:
+        host.supervisor.listeners.insert(0, defect)
+        await asyncio.wait_for(host.supervisor.stop(["t"], "test"), 20)
+        await host.journal.durable()
+        told = await host.store.events(kinds=["internal_error"])
+        assert {event.cause for event in told} == {"telling of t: RuntimeError('a defect')"}
