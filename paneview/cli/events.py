@@ -7,7 +7,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from paneview.cli import place
-from paneview.cli.errors import CliError
+from paneview.cli.errors import CliError, unknown_task
 from paneview.cli.output import clean, colourful, paint, print_json
 from paneview.cli.panebus import own_kinds, with_alias
 from paneview.cli.times import optional_when, stamp
@@ -60,6 +60,8 @@ def events(call: Call) -> int:
     from paneview.cli.queueevents import Follower, among  # noqa: PLC0415 - which uses us
 
     most = ALL if wanted["limit"] is None else wanted["limit"]
+    if wanted["task"]:
+        _check_task(call, here, wanted)
     if call.flag("follow"):
         with Follower(call, most, lambda found: print_each(found, as_json=call.json)) as queue:
             return follow(here, wanted, as_json=call.json, queue=queue)
@@ -74,6 +76,23 @@ def events(call: Call) -> int:
         for warning in warnings:
             print(f"! {clean(warning)}", file=sys.stderr)
     return 0
+
+
+def _check_task(call: Call, here: place.Place, wanted: dict[str, Any]) -> None:
+    """Raise CliError if there is no such task in the file, and nothing is recorded of it or of a worker so named."""
+    from paneview.cli.completion import names_in_file  # noqa: PLC0415 - not before it is known what was asked
+
+    name, known = wanted["task"], names_in_file(here.file)
+    if name in known or name.rpartition(".")[0] in known:
+        return
+    anything = {**wanted, "kinds": None, "since": None, "until": None, "limit": 1}
+    if _past(here, anything):
+        return
+    from paneview.cli.queueevents import tells_of  # noqa: PLC0415
+
+    if not tells_of(call):
+        recorded = _past(here, {**anything, "task": None, "limit": PAGE})
+        raise unknown_task(name, [*known, *{str(event["task"]) for event in recorded if event["task"]}])
 
 
 def _past(here: place.Place, wanted: dict[str, Any]) -> list[dict[str, Any]]:

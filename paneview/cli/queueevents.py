@@ -124,6 +124,20 @@ def among(call: Call, events: list[Json], limit: int) -> tuple[list[Json], list[
     return _by_time(events, found, limit), []
 
 
+def tells_of(call: Call) -> bool:
+    """Whether the queue has an event of the task that was asked for, of any kind and time."""
+    wanted = Wanted(call)
+    wanted.since, wanted.until, wanted.kinds = None, None, set()
+    try:
+        place = place_of(call)
+        if not place.in_use:
+            return False
+        with connect_to(place) as broker:
+            return bool(wanted.pick(broker, broker.events.tail(MOST).events))
+    except (ConfigError, CliError, BrokerError):  # which is told where the events are shown
+        return False
+
+
 def _by_time(events: list[Json], found: list[Json], limit: int) -> list[Json]:
     told = [(one["event"], one["task"] or one["detail"].get("name"), one["ts"]) for one in events]
     both = [*events, *[one for one in found if not _is_told(one, told)]]

@@ -336,11 +336,26 @@ def test_a_kind_or_task_without_events_is_told_what_there_is(live: Path) -> None
     assert nothing == "no event at all is recorded of that time"
     supervise(live)
     ask(live, "start", "db")
-    for words in (("--kind", "start"), ("--task", "bd")):
+    for words in (("--kind", "start"), ("--task", "web")):
         (instead,) = ask(live, "events", *words)["warnings"]
         assert instead.startswith("no such event; recorded are ")
         assert "task_started" in instead
         assert instead.endswith("; of db")
+
+
+def test_events_of_an_unknown_task(live: Path) -> None:
+    supervise(live)
+    ask(live, "start", "db")
+    file = live / "paneview.toml"
+    file.write_text(file.read_text().replace("[tasks.db]", "[tasks.base]").replace('"db"', '"base"'))
+    for _ in ("with a supervisor", "without one"):
+        for words in (["--kind", "task_ready"], ["-f"]):
+            done = run("events", "--task", "dbs", *words, cwd=live)
+            assert (done.status, done.out) == (1, "")
+            assert done.err.startswith("paneview: Task 'dbs' not found in config")
+            assert "did you mean 'db'?" in done.err
+        assert ask(live, "events", "--task", "db")["count"] > 1  # it left the file, and not the record
+        run("down", cwd=live)
 
 
 def test_what_a_killed_supervisor_left_is_told(live: Path) -> None:
