@@ -20,6 +20,7 @@ from __future__ import annotations
 import difflib
 import os
 import re
+import stat
 import tomllib
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
@@ -44,6 +45,7 @@ _FIELDS = {
     "panel": "panel",
 }
 _VARIABLES = {"dim": "pv-dim", "rule": "pv-rule", "select": "pv-select", "select_blur": "pv-select-blur"}
+_LARGEST = 1 << 20  # bytes
 _COLOUR = re.compile(r"#(?:[0-9a-fA-F]{3}){1,2}")
 
 
@@ -59,7 +61,9 @@ class Settings:
 
 def settings_file(environ: Mapping[str, str] = os.environ) -> Path:
     """Where the settings are."""
-    base = environ.get("XDG_CONFIG_HOME") or str(Path(environ.get("HOME") or "~").expanduser() / ".config")
+    base = environ.get("XDG_CONFIG_HOME") or os.path.join(
+        environ.get("HOME") or os.path.expanduser("~"), ".config"
+    )
     return Path(base) / "paneview" / "tui.toml"
 
 
@@ -67,10 +71,13 @@ def load_settings(file: Path) -> Settings:
     """Read the file; one that is not there says nothing."""
     found = Settings()
     try:
-        data = tomllib.loads(file.read_text("utf-8"))
+        data = tomllib.loads(_read(file).replace("\r\n", "\n"))
     except FileNotFoundError:
         return found
-    except (OSError, ValueError, RecursionError) as error:
+    except OSError as error:
+        found.problems.append(f"{file} cannot be read: {error.strerror}")
+        return found
+    except (ValueError, RecursionError) as error:
         found.problems.append(f"{file}: {error}")
         return found
     takes = {"theme": _take_theme, "themes": _take_themes, "keys": _take_keys}
@@ -81,6 +88,14 @@ def load_settings(file: Path) -> Settings:
             found.problems.append(f"{name}: unknown{_nearest(name, takes)}")
     found.problems = [f"{file.name}: {problem}" for problem in found.problems]
     return found
+
+
+def _read(file: Path) -> str:
+    """The file's text, without ever waiting for it. Raises OSError, also for a FIFO or device; ValueError."""
+    with open(file, "rb", opener=lambda path, flags: os.open(path, flags | os.O_NONBLOCK)) as content:
+        if not stat.S_ISREG(os.fstat(content.fileno()).st_mode):
+            raise OSError(0, "it is not a regular file")
+        return content.read(_LARGEST).decode()
 
 
 def choose_theme(found: Settings, available: Collection[str], environ: Mapping[str, str] = os.environ) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -63,6 +64,19 @@ def test_mistakes_are_told(tmp_path: Path, written: str, told: str) -> None:
     file.write_text(written)
     (problem,) = load_settings(file).problems
     assert told in problem
+
+
+def test_what_is_no_file_is_told_and_passed_over(tmp_path: Path) -> None:
+    fifo, link = tmp_path / "fifo", tmp_path / "link"
+    os.mkfifo(fifo)
+    link.symlink_to(link)
+    told = [load_settings(file).problems for file in (fifo, tmp_path, link, Path("/dev/zero"))]
+    assert told == [
+        [f"{fifo} cannot be read: it is not a regular file"],
+        [f"{tmp_path} cannot be read: Is a directory"],
+        [f"{link} cannot be read: Too many levels of symbolic links"],
+        ["/dev/zero cannot be read: it is not a regular file"],
+    ]
 
 
 async def test_own_keys_and_colours_and_mistakes_that_harm_nothing(
