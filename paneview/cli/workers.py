@@ -78,14 +78,14 @@ def unquarantine(call: Call) -> int:
 
 
 def _start(file: str, name: str) -> bool:
-    """Whether a supervisor runs that has now started this worker."""
+    """Whether a supervisor of this project kept this worker down, and has now started it."""
     from paneview.cli.place import Place  # noqa: PLC0415 - only where a project is
     from paneview.control.errors import ControlError, NoSupervisor  # noqa: PLC0415
 
     try:
         here = Place(os.path.abspath(file))
         task = next((one for one in here.ask("status")["tasks"] if one["name"] == name), None)
-        if task is None or task["state"] != "failed":
+        if task is None or not task["quarantined"]:
             return False
         here.ask("start", {"tasks": [name], "deps": False}, timeout=None)
     except (NoSupervisor, ControlError):

@@ -108,6 +108,14 @@ def test_a_crash_loop_is_quarantined_until_released(project: Make) -> None:
         wait_until(lambda: live(broker) == {"helper"})
 
 
+def test_a_task_that_only_failed_is_not_started_by_a_release(project: Make) -> None:
+    one = project(f'{FILE}\n[tasks.web]\ncommand = "exit 1"\nrestart_policy = "no"\n')
+    failed = one.wait("web", "failed")
+    done = run("unquarantine", "web", "--json", cwd=one.folder)
+    assert (done.status, done.json["error"]) == (1, "web is not quarantined")
+    assert one.task("web")["run"] == failed["run"]
+
+
 def test_a_mark_taken_away_from_elsewhere_releases_it(project: Make) -> None:
     one = project(FILE.replace("replicas = 2", 'handlers = ["broken"]').replace("limit = 3", "limit = 1"))
     one.wait("helper", "failed", deadline=40)
