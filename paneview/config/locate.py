@@ -1,7 +1,7 @@
 """Where things are, as plain strings: for ``paneview status``, which has 30 ms for everything.
 
 ``pathlib`` and ``hashlib`` take six of those to import and do nothing here that ``os.path`` and the C module
-behind ``hashlib`` don't. `paths` and `discover` are the same for everyone else, with `Path` and errors.
+behind ``hashlib`` don't. `paths` is the same for everyone else, with `Path`.
 """
 
 from __future__ import annotations
