@@ -113,9 +113,9 @@ class Pattern:
         return TooSlow()
 
 
-def literal(text: str, *, ignore_case: bool = False, limit: float = LIMIT) -> Pattern:
+def literal(text: str, *, ignore_case: bool = False) -> Pattern:
     """The pattern of this very text."""
-    return Pattern(re.escape(text), ignore_case=ignore_case, limit=limit)
+    return Pattern(re.escape(text), ignore_case=ignore_case)
 
 
 def check(text: str) -> None:

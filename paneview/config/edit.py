@@ -39,9 +39,7 @@ _BLANK_LINES = re.compile(r"(?:[ \t]*\r?\n)*")
 _LINE_END = re.compile(r"\r?\n\Z")
 
 
-def add_task(
-    path: Path, name: str, fields: Mapping[str, Any], environ: Mapping[str, str] | None = None
-) -> None:
+def add_task(path: Path, name: str, fields: Mapping[str, Any], environ: Mapping[str, str]) -> None:
     """Add a task with `fields` (as the file would have them) at the end of the file.
 
     Raises ConfigError if there is a task of that name, or if the file with the task would not load; OSError.
@@ -56,7 +54,7 @@ def add_task(
     edit_file(path, add, environ)
 
 
-def remove_task(path: Path, name: str, environ: Mapping[str, str] | None = None) -> None:
+def remove_task(path: Path, name: str, environ: Mapping[str, str]) -> None:
     """Remove a task.
 
     Raises ConfigError if there is no such task, or if the file without it would not load, because another
@@ -79,9 +77,7 @@ def task_text(path: Path, name: str) -> str:
     return _definition(path, scan(text), name)[0]
 
 
-def replace_task(
-    path: Path, name: str, was: str, text: str, environ: Mapping[str, str] | None = None
-) -> None:
+def replace_task(path: Path, name: str, was: str, text: str, environ: Mapping[str, str]) -> None:
     """Put ``text`` in place of what the file says about a task or worker, which must still be ``was``.
 
     Raises ConfigError if it is not, or if the file with it would not load; OSError.
@@ -122,7 +118,7 @@ def _place(text: str, name: str) -> tuple[int, int]:
 
 
 def edit_file(
-    path: Path, change: Callable[[str, Mapping[str, Any]], str], environ: Mapping[str, str] | None
+    path: Path, change: Callable[[str, Mapping[str, Any]], str], environ: Mapping[str, str]
 ) -> None:
     """Write what ``change`` makes of the file's text and data.
 
@@ -144,7 +140,7 @@ def edit_file(
                 Problem(str(path), None, None, "what is to be written is not UTF-8 text")
             ) from error
         try:
-            parse_project(content, path, os.environ if environ is None else environ)
+            parse_project(content, path, environ)
         except ConfigError as error:
             raise ConfigError(
                 *(_as_it_stands(problem, text, changed) for problem in error.problems)

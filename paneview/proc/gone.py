@@ -43,8 +43,7 @@ async def wait_gone(
 
 async def kill_until_gone(
     find: Find,
-    timeout: float | None = None,  # noqa: ASYNC109 - as in `wait_gone`
-    watch: ExitWatch | None = None,
+    timeout: float,  # noqa: ASYNC109 - as in `wait_gone`
 ) -> bool:
     """SIGKILL to whatever ``find`` finds, again until nothing is left; False after ``timeout`` seconds."""
 
@@ -53,7 +52,7 @@ async def kill_until_gone(
         send(signal.SIGKILL, found)
         return found
 
-    return await wait_gone(find_and_kill, timeout, watch)
+    return await wait_gone(find_and_kill, timeout)
 
 
 async def _all_ended(watch: ExitWatch, processes: set[ProcessId]) -> None:

@@ -66,3 +66,9 @@ class Background:
             self._journal.note("internal_error", f"{what}: {error!r}")
             return False
         return True
+
+
+def unasked(deed: asyncio.Future[Any]) -> None:
+    """For what nobody may be left to await: asyncio would complain of an error that nobody has seen."""
+    if not deed.cancelled():
+        deed.exception()

@@ -21,6 +21,7 @@ from paneview.broker import (
 )
 from paneview.control.errors import ControlError
 from paneview.rules.states import Start
+from paneview.supervisor.background import unasked
 from paneview.supervisor.overview import brief, nothing, overview
 from paneview.supervisor.queuelink import QueueLink
 from paneview.supervisor.queueparts import queue_in_use
@@ -120,7 +121,7 @@ class QueueDesk:
             return self.troubled(problem)
         if self._looking is None or self._looking.done():  # else the last one still waits for the queue
             self._looking = asyncio.ensure_future(self.look())
-            self._looking.add_done_callback(_forget)
+            self._looking.add_done_callback(unasked)
         try:
             async with asyncio.timeout(SUMMARY_WITHIN):
                 return await asyncio.shield(self._looking)
@@ -264,12 +265,6 @@ def _results(results: list[fates.Fate]) -> Reply:
     if failed := [one for one in results if not one["ok"]]:
         raise ControlError("; ".join(one["error"] for one in failed), "failed", results=results)
     return {"results": results}
-
-
-def _forget(looking: asyncio.Future[Reply]) -> None:
-    """Whoever asked has gone on: a failure is nobody's any more."""
-    if not looking.cancelled():
-        looking.exception()
 
 
 Handle = Callable[[QueueDesk, Args, "ClientInfo"], Awaitable[Reply]]

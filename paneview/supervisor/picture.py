@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, Protocol
 
@@ -87,7 +87,6 @@ class Picture:
         self._begun = asyncio.Event()
         self.next_runs: Mapping[str, float] = {}  # of scheduled tasks, epoch seconds
         self.audience: Audience | None = None
-        self.log_end: Callable[[str], int] = lambda name: self._heads.get(name, 0)
 
     def changed(self, name: str) -> None:
         """A task's picture is out of date."""
@@ -229,7 +228,7 @@ class Picture:
         for name in names:
             unit = units[name]
             because = why(unit, self._supervisor.graph, states, notes, now)
-            usage, log_end = self._usage_of(unit), self.log_end(name)
+            usage, log_end = self._usage_of(unit), self._heads.get(name, 0)
             next_run = None if unit.state.manual_stop else self.next_runs.get(name)
             facts = facts_of(unit, now, ahead, because, usage, log_end, next_run)
             if facts.running and facts.pid is None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from paneview.broker import UnavailableError
 from paneview.broker.facade import AsyncBroker
+from paneview.supervisor.background import unasked
 from paneview.worker.joining import connect
 
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ class QueueLink:
             return self._queue
         if self._opening is None:
             self._opening = asyncio.get_running_loop().create_task(self._connect(wanted))
-            self._opening.add_done_callback(_heard)
+            self._opening.add_done_callback(unasked)
         return await asyncio.shield(self._opening)
 
     async def call(self, wanted: QueueSettings, act: Callable[[Broker], T]) -> T:
@@ -80,9 +81,3 @@ class QueueLink:
             closing.add_done_callback(self._leaving.discard)
         self._queue, self._opening = None, None
         self._moved()
-
-
-def _heard(opening: asyncio.Task[AsyncBroker]) -> None:
-    """Those who waited may all have gone: a failure is nobody's then."""
-    if not opening.cancelled():
-        opening.exception()

@@ -158,6 +158,5 @@ class QueueParts:
         keeper = QueueKeeper(self._supervisor, self._journal, self._folder)
         desk = QueueDesk(self._supervisor, self._journal, self._folder, begun)
         desk.known_problem = lambda: keeper.problem
-        workflows = WorkflowDesk(self._journal, self._folder, self._environ, begun, comes)
-        workflows.server = self._server
+        workflows = WorkflowDesk(self._journal, self._server, self._folder, self._environ, begun, comes)
         return _Parts(desk, keeper, QueueWatch(desk, self._server), workflows)

@@ -21,6 +21,7 @@ from paneview.control.session import ClientInfo
 from paneview.rules import graph
 from paneview.rules.states import Phase, TaskState
 from paneview.store.database import StoreError
+from paneview.supervisor.background import unasked
 from paneview.supervisor.journal import LOOK, Journal
 from paneview.supervisor.panes import Panes
 from paneview.supervisor.picture import Picture
@@ -96,7 +97,7 @@ class Requests:
         try:
             while not (await asyncio.wait([deed], timeout=LOOK))[0]:
                 if trouble := self._journal.trouble:
-                    deed.add_done_callback(_whatever_came_of_it)
+                    deed.add_done_callback(unasked)
                     words = f"nothing starts while that cannot be recorded: {trouble}"
                     raise ControlError(f"{words}. It goes on by itself as soon as it can", "store")
         except asyncio.CancelledError:
@@ -312,12 +313,6 @@ def _not_down(refused: Mapping[str, str]) -> ControlError:
     kill = f"`paneview kill {' '.join(refused)}`"
     message = f"not taken down, since a stop was refused. {told}. {kill} ends it, then `paneview down` again"
     return ControlError(message, "failed", results=results)
-
-
-def _whatever_came_of_it(deed: asyncio.Future[Reply]) -> None:
-    """Nobody asks any more; asyncio would complain of an error that nobody has seen."""
-    if not deed.cancelled():
-        deed.exception()
 
 
 Handle = Callable[[Requests, Args, ClientInfo], Awaitable[Reply]]

@@ -69,12 +69,14 @@ class WorkflowDesk:
     def __init__(
         self,
         journal: Journal,
+        server: ControlServer,
         folder: Path,
         environ: Mapping[str, str],
         begun: Callable[[], object],
         comes: Callable[[str], bool],
     ) -> None:
         self._journal = journal
+        self._server = server
         self._folder = folder
         self._environ = environ
         self._begun = begun
@@ -82,7 +84,6 @@ class WorkflowDesk:
         self._loop = asyncio.get_running_loop()
         self._project: Project | None = None
         self._thread: Orchestrator | None = None
-        self.server: ControlServer | None = None
 
     def follow(self, project: Project) -> None:
         """Advance the workflows of this project from now on, as its file is now."""
@@ -123,8 +124,7 @@ class WorkflowDesk:
             return
 
     def _told(self, before: Workflow | None, after: Workflow) -> None:
-        if self.server is not None:
-            self.server.publish_workflow(after.id, views.summary(after))
+        self._server.publish_workflow(after.id, views.summary(after))
         for kind, cause in _news(before, after):
             self._journal.note(kind, cause, workflow=after.id, plan=after.plan.name)
 

@@ -35,13 +35,12 @@ class Prompter:
         folders: Sequence[Path],
         environ: Mapping[str, str],
         console: Console,
-        marker: str = "",
+        marker: str,
     ) -> None:
         self._command = tuple(command)
         self._folders = tuple(folders)
-        kept = inherited(environ)
         # By this mark a watchdog or supervisor finds what a killed worker has left running.
-        self._environ = {MARKER: marker, **kept} if marker else kept
+        self._environ = {MARKER: marker, **inherited(environ)}
         self._console = console
 
     def __call__(self, command: Command) -> Json:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -108,10 +108,10 @@ def read_all() -> dict[Path, Record]:
     return {path: record for path in found if (record := read(path))}
 
 
-def start_again(path: Path, argv: Sequence[str] = ()) -> None:
+def start_again(path: Path) -> None:
     """Become the worker that left this note, in place of this process. Raises FileNotFoundError, OSError.
 
-    ``argv`` takes the place of its command line. TMUX and TMUX_PANE are those of the pane we are in now.
+    TMUX and TMUX_PANE are those of the pane we are in now.
     """
     record = read(path)
     if record is None:
@@ -120,5 +120,4 @@ def start_again(path: Path, argv: Sequence[str] = ()) -> None:
     inside = {name: value for name in ("TMUX", "TMUX_PANE") if (value := os.environ.get(name))}
     with suppress(OSError):  # a folder that is gone is the worker's to complain about
         os.chdir(record.cwd)
-    command = list(argv or record.argv)
-    os.execve(command[0], command, {**record.environ, **inside})  # noqa: S606 - an argument list, no shell
+    os.execve(record.argv[0], record.argv, {**record.environ, **inside})  # noqa: S606 - an argument list, no shell

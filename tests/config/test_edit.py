@@ -189,7 +189,7 @@ def test_a_folder_that_cannot_be_synced_undoes_nothing(file: Path, monkeypatch: 
             raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
 
     monkeypatch.setattr(os, "fsync", sync)
-    add_task(file, "new", {"command": "x"})
+    add_task(file, "new", {"command": "x"}, {})
     assert "new" in load_project(file, {}).tasks
 
 
@@ -326,12 +326,12 @@ def test_the_text_of_a_task_is_replaced_and_nothing_else(tmp_path: Path) -> None
     was = task_text(file, "db")
     assert was.startswith("[tasks.db]  # here\n")
     assert was.endswith('[tasks.db.hooks]\nafter_start = "true"\n')
-    replace_task(file, "db", was, '[tasks.db]\ncommand = "c"\n')
+    replace_task(file, "db", was, '[tasks.db]\ncommand = "c"\n', {})
     assert file.read_text() == (
         '# the database\n[tasks.db]\ncommand = "c"\n\n[tasks.web]\ncommand = "b"\ndepends_on = ["db"]\n'
     )
     with pytest.raises(ConfigError, match="was changed meanwhile"):
-        replace_task(file, "db", was, was)
+        replace_task(file, "db", was, was, {})
     with pytest.raises(ConfigError, match="not found"):
         task_text(file, "ghost")
 
@@ -340,7 +340,7 @@ def test_a_replacement_that_does_not_load_changes_nothing(tmp_path: Path) -> Non
     file = tmp_path / "paneview.toml"
     file.write_text(WHOLE)
     with pytest.raises(ConfigError):
-        replace_task(file, "web", task_text(file, "web"), '[tasks.web]\ncommand = ""\n')
+        replace_task(file, "web", task_text(file, "web"), '[tasks.web]\ncommand = ""\n', {})
     assert file.read_text() == WHOLE
 
 
