@@ -31,6 +31,7 @@ from paneview.workflow import runs
 from paneview.workflow.git import GitError
 from paneview.workflow.home import Home
 from paneview.workflow.places import Places, Turns, environment
+from paneview.workflow.prompts import needs_diff
 from paneview.workflow.shelf import Shelf, Told, UnknownWorkflowError
 from paneview.workflow.shell import Shell
 from paneview.workflow.views import job_id, read_job_id
@@ -90,7 +91,7 @@ class Engine:
 
     def _start_tree(self, folder: str, plan: Plan) -> dict[str, str]:
         """What changes are counted from, where a prompt shows them and there is no branch to tell."""
-        if not any("diff" in phase.prompt for phase in plan.phases):
+        if not any(map(needs_diff, plan.phases)):
             return {}
         from paneview.workflow import git  # noqa: PLC0415 - only where it is needed
 

@@ -115,10 +115,9 @@ def _is_counted(flow: Workflow, number: int) -> bool:
     """Whether somebody wants to know how much this phase has changed."""
     name = flow.plan.phases[number].name
     return any(
-        word in text
+        prompts.needs_diff(plan) or f"{name}.{what}" in plan.when or f"{name}.{what}" in plan.prompt
         for plan in flow.plan.phases[number:]
-        for text in (plan.when, plan.prompt)
-        for word in (f"{name}.lines", f"{name}.files", "{{diff}}", "{{ diff }}")
+        for what in ("lines", "files")
     )
 
 
