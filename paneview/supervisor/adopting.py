@@ -30,7 +30,7 @@ from paneview.rules.states import Exited, Lost, Phase, Spawned, SpawnFailed, Tas
 from paneview.store.rows import RunRow
 from paneview.supervisor.ending import Ender
 from paneview.supervisor.journal import Journal
-from paneview.supervisor.launching import Launcher, Places
+from paneview.supervisor.launching import Launcher
 from paneview.supervisor.live import Live
 from paneview.supervisor.runlogs import RunLogs
 from paneview.supervisor.strays import Strays
@@ -52,7 +52,6 @@ class Adopter:
         ender: Ender,
         journal: Journal,
         logs: RunLogs,
-        places: Places,
         strays: Strays,
     ) -> None:
         self._terminal = terminal
@@ -60,7 +59,6 @@ class Adopter:
         self._ender = ender
         self._journal = journal
         self._logs = logs
-        self._places = places
         self._strays = strays
 
     async def adopt(
@@ -167,15 +165,8 @@ class Adopter:
         root = None
         if row is not None and same_boot and row.pid and row.start_ticks is not None:
             root = ProcessId(row.pid, row.start_ticks)
-        return Live(
-            run=run,
-            pane_id=row.pane_id or "" if row else "",
-            window_id=row.window_id or "" if row else "",
-            root=root if root and proc.is_alive(root) else None,
-            marker=self._places.marker(run),
-            exit_file=self._places.exit_file(run),
-            spool_prefix=self._places.spool_prefix(run),
-        )
+        pane_id, window_id = (row.pane_id or "", row.window_id or "") if row else ("", "")
+        return self._launcher.grip(run, pane_id, window_id, root if root and proc.is_alive(root) else None)
 
     def _how_lost(self, row: RunRow | None) -> str:
         if row is not None and row.boot_id and row.boot_id != proc.boot_id():

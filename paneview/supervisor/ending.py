@@ -88,10 +88,6 @@ class Ender:
         """Every process of the run that is alive now."""
         return members(live, await ProcessTable.fresh())
 
-    def names(self, processes: set[ProcessId]) -> list[str]:
-        """Processes as they are told, each as ``pid name``."""
-        return _names(processes)
-
     @_patient
     async def send(self, live: Live, stage: Stage, stop_signal: str) -> None:
         """Send what this stage of a stop asks for."""
@@ -134,7 +130,7 @@ class Ender:
         if not await self.look(live) or await self._dies(live):
             return []
         left = await self.look(live)
-        names = _names(left)
+        names = names_of(left)
         proc.send(signal.SIGTERM, left)
         while not await self.wait_gone(live, SWEEP_GRACE):
             proc.send(signal.SIGKILL, await self.look(live))
@@ -234,8 +230,8 @@ def _downwards(live: Live, left: set[ProcessId]) -> list[ProcessId]:
     return sorted(left, key=lambda one: (one == live.root, one.start, one.pid))
 
 
-def _names(left: set[ProcessId]) -> list[str]:
-    """What is told of left-overs: nothing of the guard's own helper."""
+def names_of(left: set[ProcessId]) -> list[str]:
+    """Processes as they are told, each as ``pid name``, without the guard's own helper."""
     rows = ProcessTable.recent().rows
     return [
         f"{one.pid} {rows[one.pid].name if one.pid in rows else '?'}"

@@ -150,9 +150,7 @@ class Host:
         )
         self.picture.next_runs = self._schedules.next
         self._reloader = Reloader(self.supervisor, journal, self._raw_environ, self._scaled, self._applied)
-        self._adopter = Adopter(
-            self.terminal, self.launcher, self.ender, journal, self.logs, places, self._strays
-        )
+        self._adopter = Adopter(self.terminal, self.launcher, self.ender, journal, self.logs, self._strays)
         self._requests = Requests(
             self.supervisor,
             self.picture,

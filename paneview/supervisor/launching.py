@@ -135,7 +135,7 @@ class Launcher:
             preparing.cancel()
 
     def _failed(self, run: int, reason: str) -> LaunchError:
-        return LaunchError(reason, retry=True, unborn=self._live(run))
+        return LaunchError(reason, retry=True, unborn=self.grip(run))
 
     async def _prepare(self, task: Task, run: int) -> None:
         """Run the hooks, clear the port and await tmux, as a task that can be withdrawn. Raises LaunchError."""
@@ -164,13 +164,14 @@ class Launcher:
     def live(self, run: int, pane: PaneInfo) -> Live:
         """The grip on a run in this pane."""
         root = proc.identify(pane.pid) if pane.pid and not pane.dead else None
-        live = self._live(run, pane.pane_id, pane.window_id, root)
+        live = self.grip(run, pane.pane_id, pane.window_id, root)
         live.definition = pane.definition
         return live
 
-    def _live(
+    def grip(
         self, run: int, pane_id: str = "", window_id: str = "", root: proc.ProcessId | None = None
     ) -> Live:
+        """The grip on a run of which this much is known."""
         return Live(
             run=run,
             pane_id=pane_id,

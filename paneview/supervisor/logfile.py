@@ -21,7 +21,7 @@ LAST_WORDS = 1.0  # seconds to write the rest at the end
 SAME = 10.0  # seconds in which asyncio says the same thing once
 
 
-class Background(logging.Handler):
+class ThreadedHandler(logging.Handler):
     """Hands records to another handler on a thread, in their order.
 
     The thread sleeps for a moment before it writes what has gathered: woken by each record it would take turns with the
@@ -109,7 +109,7 @@ def set_up(file: Path) -> None:
     to_file.setFormatter(line)
     to_screen = logging.StreamHandler(sys.stdout)
     to_screen.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%H:%M:%S"))
-    logging.basicConfig(level=logging.INFO, handlers=[Background(to_file), Background(to_screen)])
+    logging.basicConfig(level=logging.INFO, handlers=[ThreadedHandler(to_file), ThreadedHandler(to_screen)])
     logging.captureWarnings(True)
     logging.raiseExceptions = False
     logging.getLogger("asyncio").addFilter(Repeats())

@@ -16,7 +16,7 @@ from paneview.rules.states import Policy, Stage
 from paneview.rules.stopping import KILL_AGAIN, MAX_TERM_GRACE
 from paneview.store.rows import RunRow
 from paneview.supervisor.clock import Clock
-from paneview.supervisor.ending import Ender
+from paneview.supervisor.ending import Ender, names_of
 from paneview.supervisor.journal import Journal
 from paneview.supervisor.launching import Launcher
 from paneview.supervisor.live import Live
@@ -106,7 +106,7 @@ class Strays:
     async def _stop(self, live: Live, pane: PaneInfo) -> list[str]:
         """As the life cycle would; gives what was there as ``pid name``."""
         origin = Origin.read(pane.definition) or UNKNOWN
-        names = self._ender.names(await self._ender.look(live))
+        names = names_of(await self._ender.look(live))
         self._journal.note_task(pane.task, pane.run, "task_stopping", CAUSE)
         grace = origin.stop_grace
         for stage, patience in ((Stage.INTERRUPT, grace), (Stage.TERMINATE, min(grace, MAX_TERM_GRACE))):

@@ -21,7 +21,7 @@ def file(tmp_path: Path) -> Path:
 def logger(file: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[logging.Logger]:
     monkeypatch.setattr(logfile, "GATHER", 3600.0)
     logger = logging.Logger("test")  # noqa: LOG001 - one that nobody else has
-    background = logfile.Background(logging.FileHandler(file))
+    background = logfile.ThreadedHandler(logging.FileHandler(file))
     logger.addHandler(background)
     yield logger
     background.close()
