@@ -48,6 +48,7 @@ class Reloader:
         self._scaled = scaled
         self._applied = applied
         self._owed: set[str] = set()  # added tasks whose start somebody's `down` forestalled
+        self._rejected = False  # the file, when it was read last
         self._lock = asyncio.Lock()
 
     async def reload(self, by: str) -> Reply:
@@ -104,10 +105,12 @@ class Reloader:
             new, scaled = await asyncio.to_thread(load_scaled, old.file, self._environ, before, asked)
             self._refuse_moves(old, new)
         except ConfigError as error:
+            self._rejected = True
             self._journal.note("config_rejected", str(error), by=by, file=str(old.file))
             problems = [problem.as_json() for problem in error.problems]
             raise ControlError(str(error), "config", problems=problems) from error
         except Exception as error:
+            self._rejected = True
             words = f"{old.file}: reading it failed, which is a defect of paneview: {error!r}"
             self._journal.note("config_rejected", words, by=by, file=str(old.file))
             raise
@@ -145,10 +148,11 @@ class Reloader:
         adjusted = [name for name in treated_otherwise(old.tasks, new.tasks) if name not in changed]
         about = {"settings": adjusted, "project_settings": project_settings(old, new)}
         summary = {"added": added, "removed": removed, "changed": changed, **about}
-        if words := [
-            f"{kind.replace('_', ' ')}: {', '.join(names)}" for kind, names in summary.items() if names
-        ]:
-            self._journal.note("config_reloaded", "; ".join(words), by=by, **summary)
+        told = [f"{kind.replace('_', ' ')}: {', '.join(names)}" for kind, names in summary.items() if names]
+        if told or self._rejected:
+            words = "; ".join(told) or "the mistake is gone, and nothing else has changed"
+            self._journal.note("config_reloaded", words, by=by, **summary)
+            self._rejected = False
         owed = [
             name for name in same if name in self._owed and supervisor.units[name].state.phase is Phase.IDLE
         ]
