@@ -6,6 +6,7 @@ What a person did is marked with an arrow and the client's name, so that it can 
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import PurePath
 from typing import Any, NamedTuple
 
 from paneview.control.model import EventView
@@ -58,7 +59,7 @@ _PHRASES: dict[str, tuple[str, str, str]] = {
     "config_reloaded": ("●", "ok", "configuration reloaded"),
     "change_refused": ("▲", "failed", "goes on as it was"),
     "scale_dropped": ("▲", "failed", "number of replicas by the file again"),
-    "config_rejected": ("✗", "failed", "configuration refused, nothing changed"),
+    "config_rejected": ("✗", "failed", "file refused, nothing changed"),
     "queue_lost": ("✗", "failed", "the queue does not answer"),
     "queue_restored": ("●", "ok", "the queue answers again"),
     "worker_hung": ("▲", "failed", "hangs, and is killed"),
@@ -101,6 +102,8 @@ _FACTS: dict[str, Callable[[Any], str]] = {
     "reason": str,
     "message": str,
 }
+# Whose cause is never who asked for it.
+_OF_THE_FILE = frozenset({"config_reloaded", "config_rejected"})
 # The conditions in which an exit is no trouble.
 _QUIET_EXITS = (0, None)
 
@@ -145,9 +148,11 @@ def _fact(event: EventView, key: str) -> Any:
 
 def _cause(event: EventView) -> tuple[str, str]:
     """What led to it, unless the facts say so, and the client through which a person did it."""
-    cause, actor = (event.cause or "").replace("_", " "), event.actor or ""
+    cause, actor = event.cause or "", event.actor or ""
+    if file := event.detail.get("file"):
+        cause = cause.replace(f"{PurePath(str(file)).parent}/", "")  # it would fill the line by itself
     if actor.startswith("user:"):
-        return "", actor.removeprefix("user:")
+        return cause if event.kind in _OF_THE_FILE else "", actor.removeprefix("user:")
     if event.cause and " by user:" in event.cause:
         return "", event.cause.partition(" by user:")[2]
     return "" if event.kind == "task_exited" else cause, ""  # whose cause is the exit

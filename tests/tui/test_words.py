@@ -161,6 +161,18 @@ def test_an_event_tells_a_person_from_what_happened_by_itself() -> None:
     assert happening(EventView.from_json(event(1, "task_stopped", "api", actor="supervisor"))).by == ""
 
 
+@pytest.mark.parametrize("actor", ["supervisor", "user:cli"])
+def test_why_a_file_was_refused_is_told_to_the_letter_and_first(actor: str) -> None:
+    why = "/home/ann/my_shop/paneview.toml:20:1: unknown key 'restart_polic' in task 'web'"
+    detail = {"file": "/home/ann/my_shop/paneview.toml"}
+    told = happening(EventView.from_json(event(1, "config_rejected", detail=detail, cause=why, actor=actor)))
+    assert (
+        told.text
+        == "file refused, nothing changed · paneview.toml:20:1: unknown key 'restart_polic' in task 'web'"
+    )
+    assert told.by == actor.partition("user:")[2]
+
+
 def test_an_unknown_event_shows_its_kind_and_nothing_in_it_is_acted_on() -> None:
     told = happening(
         EventView.from_json(event(1, "moon_landed", "a\x1b[2Jb", detail={"reason": "\x1b]0;x\x07"}))
