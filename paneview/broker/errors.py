@@ -42,6 +42,13 @@ class UnknownJobError(BrokerError):
         self.job = job
 
 
+class DamagedJobError(BrokerError):
+    """What is stored of a job is not what was written there: somebody has changed it."""
+
+    def __init__(self, job: str, what: str) -> None:
+        super().__init__(f"the job {job} is damaged in the queue: {what}")
+
+
 class UnavailableError(BrokerError):
     """The broker does not answer now; the same call may work later, and is safe to repeat."""
 

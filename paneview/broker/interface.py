@@ -173,7 +173,7 @@ class Broker(ABC):
     address: str
     """By which it can be opened again; whoever knows it gets in."""
     warnings: tuple[str, ...] = ()
-    """What a person should know about this broker's set-up, one line each."""
+    """What a person should know about this broker's set-up, and what `jobs` has passed over; one line each."""
     settings: Settings
     events: Feed
     flags: Flags

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -38,7 +39,7 @@ def jobs(call: Call) -> int:
         limit=_limit(call),
     )
     with opened(call) as broker:
-        return _print_jobs(call, broker.jobs(wanted), "no jobs")
+        return _print_jobs(call, broker.jobs(wanted), broker.warnings, "no jobs")
 
 
 def job(call: Call) -> int:
@@ -99,7 +100,7 @@ def dlq(call: Call) -> int:
     what, *names = call.words or ["list"]
     if what == "list" and not names:
         with opened(call) as broker:
-            return _print_jobs(call, broker.dead(_limit(call)), "no dead letters")
+            return _print_jobs(call, broker.dead(_limit(call)), broker.warnings, "no dead letters")
     if what == "show" and names:
         with opened(call) as broker:
             found = [broker.need(name) for name in names]
@@ -170,10 +171,13 @@ def _limit(call: Call) -> int:
     return DEFAULT_LIMIT if limit is None else limit
 
 
-def _print_jobs(call: Call, found: list[Job], nothing: str) -> int:
+def _print_jobs(call: Call, found: list[Job], warnings: Sequence[str], nothing: str) -> int:
     if call.json:
-        print_json({"ok": True, "jobs": [job_json(one) for one in found], "count": len(found)})
+        warned = {"warnings": list(warnings)} if warnings else {}
+        print_json({"ok": True, "jobs": [job_json(one) for one in found], "count": len(found), **warned})
         return 0
+    for warning in warnings:
+        print(f"! {clean(warning)}", file=sys.stderr)
     if not found:
         print(nothing)
         return 0

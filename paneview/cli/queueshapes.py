@@ -84,6 +84,8 @@ class Jobs(Success):
 
     jobs: list[Job]
     count: int
+    warnings: list[str] | None = None
+    """What is wrong with the broker, or with jobs that cannot be shown."""
 
 
 class ResultShape(Success):

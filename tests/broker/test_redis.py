@@ -22,6 +22,7 @@ from paneview.broker import (
     Broker,
     BrokerError,
     JobFilter,
+    JobState,
     NewJob,
     Outcome,
     Settings,
@@ -33,9 +34,11 @@ from paneview.broker import (
 from paneview.broker.redis import opening
 from paneview.broker.redis.broker import RedisBroker
 from paneview.broker.redis.link import Link, packed
+from paneview.cli.shapes import SHAPES
 from tests.broker.helpers import Later, fail, state, submit, take, want, worker_of
 from tests.broker.labs import SETTINGS, RedisLab, opened
 from tests.broker.servers import RedisServer, redis_server
+from tests.cli.support import check_shape, run
 from tests.harness import free_port, wait_until
 
 
@@ -533,3 +536,33 @@ def test_renewing_goes_on_while_another_thread_sleeps(lab: RedisLab) -> None:
     while not sleeping.over and not stop.wait(0.1):
         assert broker.renew([lease]) == ["held"]
     assert sleeping.result() == []
+
+
+def test_a_job_that_somebody_damaged_hides_no_other(
+    lab: RedisLab, broker: RedisBroker, tmp_path: Path
+) -> None:
+    whole, *damaged = [submit(broker) for _ in range(6)]
+    with lab.server.client as client:
+        keys = [f"{{{lab.prefix}}}:job:{name}" for name in damaged]
+        client.hdel(keys[0], "kind", "seq", "id")
+        client.hset(keys[1], "priority", "high")
+        client.hset(keys[2], "payload", "{no json")
+        client.hset(keys[3], "state", "odd")
+        client.hset(keys[4], "errors", "[1]")
+    for states in (frozenset[JobState](), frozenset({JobState.QUEUED})):
+        assert [job.id for job in broker.jobs(JobFilter(states=states))] == [whole]
+    with pytest.raises(
+        BrokerError, match=f"the job {damaged[0]} is damaged in the queue: its field 'kind' is m"
+    ):
+        broker.job(damaged[0])
+    with pytest.raises(BrokerError, match="damaged"):
+        broker.result(damaged[1])
+    done = run("jobs", "--json", "--broker", lab.url, cwd=tmp_path)
+    check_shape(SHAPES["jobs"], done.json)
+    assert [job["id"] for job in done.json["jobs"]] == [whole]
+    warning = done.json["warnings"][-1]
+    assert damaged[4] in warning
+    assert warning.endswith(", and 2 more")
+    lab.server.forget()
+    broker.jobs(JobFilter())
+    assert not any("damaged" in one for one in broker.warnings)

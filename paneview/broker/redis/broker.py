@@ -47,6 +47,7 @@ HOLDS: tuple[Hold, Hold, Hold] = ("lost", "held", "cancel")
 FORGET_WORKERS_MS = 86_400_000
 AT_ONCE = 100  # as in common.lua
 CLEAN_STEP = 200
+MOST_DAMAGED = 3  # jobs that a warning names
 _KEPT = Next(JobState.DONE)
 
 
@@ -55,7 +56,7 @@ class RedisBroker(Broker):
 
     def __init__(self, url: str, link: Link, settings: Settings, warnings: tuple[str, ...]) -> None:
         super().__init__(url, settings)
-        self.warnings = warnings
+        self.warnings = self._set_up = warnings
         self._link = link
         self._lane = ""  # where a job was found last, and is looked for first
         self._name, self._requests = f"{uuid.uuid4().hex}.", itertools.count(1)
@@ -160,7 +161,11 @@ class RedisBroker(Broker):
 
     def jobs(self, wanted: JobFilter) -> list[Job]:
         """Jobs, newest first."""
-        return reading.jobs(self._link, wanted)
+        found, damaged = reading.jobs(self._link, wanted)
+        more = f", and {len(damaged) - MOST_DAMAGED} more" if len(damaged) > MOST_DAMAGED else ""
+        passed_over = (f"{'; '.join(damaged[:MOST_DAMAGED])}{more}",) if damaged else ()
+        self.warnings = (*self._set_up, *passed_over)
+        return found
 
     def result(self, job: str) -> Result | None:
         """What came of it."""

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any, cast
 
+from paneview.broker.errors import BrokerError, DamagedJobError
 from paneview.broker.jsontext import to_json
 from paneview.broker.model import Attempt, Claim, Job, Lease, NewJob, Result, Settings
 from paneview.broker.targets import Target
@@ -59,7 +60,16 @@ def _seconds(milliseconds: str) -> float | None:
 
 
 def to_job(hash_: dict[str, str]) -> Job:
-    """A job's hash."""
+    """A job's hash. Raises DamagedJobError where somebody has changed it so that it cannot be read."""
+    try:
+        return _job(hash_)
+    except KeyError as error:
+        raise DamagedJobError(hash_["id"], f"its field {error.args[0]!r} is missing") from error
+    except (ValueError, TypeError, RecursionError, BrokerError) as error:
+        raise DamagedJobError(hash_["id"], str(error)) from error
+
+
+def _job(hash_: dict[str, str]) -> Job:
     cancel = hash_["cancel"]
     return Job(
         id=hash_["id"],

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
-from paneview.broker.errors import UnknownJobError
+from paneview.broker.errors import DamagedJobError, UnknownJobError
 from paneview.broker.model import Job, JobFilter, LaneStats, Result
-from paneview.broker.redis.codec import to_job, to_result
+from paneview.broker.redis.codec import to_job
 from paneview.broker.redis.link import Link
 from paneview.rules.jobs import FINAL, JobState
 
@@ -22,7 +22,8 @@ def _hashes(link: Link, ids: Sequence[str]) -> list[dict[str, str]]:
                 pipe.hgetall(f"{link.base}job:{job_id}")
             return list(pipe.execute())
 
-    return [found for found in link.patiently(ask) if found]
+    hashes = zip(ids, link.patiently(ask), strict=True)
+    return [{**found, "id": job_id} for job_id, found in hashes if found]
 
 
 def job(link: Link, job_id: str) -> Job | None:
@@ -36,17 +37,24 @@ def result(link: Link, job_id: str) -> Result | None:
     found = _hashes(link, [job_id])
     if not found:
         raise UnknownJobError(job_id)
-    return to_result(found[0])
+    return to_job(found[0]).result
 
 
-def jobs(link: Link, wanted: JobFilter) -> list[Job]:
-    """Jobs, newest first."""
+def jobs(link: Link, wanted: JobFilter) -> tuple[list[Job], list[str]]:
+    """Jobs, newest first; and what is wrong with those that were passed over, since they cannot be read."""
     found: list[Job] = []
+    damaged: list[str] = []
     for hashes in _candidates(link, wanted):
-        found += [each for each in map(to_job, hashes) if wanted.accepts(each)]
+        for hash_ in hashes:
+            try:
+                each = to_job(hash_)
+            except DamagedJobError as error:
+                damaged.append(str(error))
+            else:
+                found += [each] if wanted.accepts(each) else []
         if len(found) >= wanted.limit:
             break
-    return found[: wanted.limit]
+    return found[: wanted.limit], damaged
 
 
 def _candidates(link: Link, wanted: JobFilter) -> Iterator[list[dict[str, str]]]:
@@ -60,10 +68,15 @@ def _candidates(link: Link, wanted: JobFilter) -> Iterator[list[dict[str, str]]]
         hashes = [
             found for start in range(0, len(ids), PAGE) for found in _hashes(link, ids[start : start + PAGE])
         ]
-        hashes.sort(key=lambda found: -int(found["seq"]))
+        hashes.sort(key=_seq, reverse=True)
         yield hashes
     else:
         yield from _pages(link, ["jobs"])
+
+
+def _seq(hash_: dict[str, str]) -> int:
+    seq = hash_.get("seq", "")
+    return int(seq) if seq.isdecimal() else 0
 
 
 def _pages(link: Link, names: Sequence[str]) -> Iterator[list[dict[str, str]]]:
