@@ -138,7 +138,7 @@ def _compiled(text: str, flags: int) -> re.Pattern[str]:
 
 def _wrong(text: str, error: BaseException) -> PatternError:
     if isinstance(error, RecursionError):
-        told = "too many groups lie within each other"
+        told = "too many groups are nested in each other"
     elif isinstance(error, re.error):
         told = str(error)
     elif isinstance(error, OverflowError):

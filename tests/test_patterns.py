@@ -36,7 +36,7 @@ WRONG = {
     "(": "missing ), unterminated subpattern at position 0",
     TOO_MANY: "longer than 100,000 parts",
     "a{" + "9" * 5000 + "}": "Exceeds the limit",
-    TOO_DEEP: "too many groups lie within each other",
+    TOO_DEEP: "too many groups are nested in each other",
     HIDDEN: "longer than 100,000 parts",
     WITH_A_REMARK: "longer than 100,000 parts",
     REMARKED: "longer than 100,000 parts",

@@ -41,9 +41,9 @@ AGAIN_AFTER = 1.0  # seconds until what there was no space for is tried again
 _WAITED = frozenset({"stalled", "timeout"})
 _ENDED = {
     "cancelled": (RunStatus.CANCELLED, "it was cancelled"),
-    "timeout": (RunStatus.TIMEOUT, "it took longer than it may"),
-    "stalled": (RunStatus.STALLED, "it said nothing for longer than it may"),
-    "budget": (RunStatus.BUDGET, "it spent more than it may"),
+    "timeout": (RunStatus.TIMEOUT, "it took longer than allowed"),
+    "stalled": (RunStatus.STALLED, "it was silent for longer than allowed"),
+    "budget": (RunStatus.BUDGET, "it spent more than allowed"),
 }
 _WORDS = {
     RunStatus.STALLED: "Your work was interrupted: you had been silent for too long.",
@@ -221,7 +221,7 @@ def fitted(outcome: RunOutcome, schema: Mapping[str, Any]) -> RunOutcome:
         try:
             data = find_json(outcome.text)
         except NoJson as error:
-            return replace(outcome, status=RunStatus.NO_RESULT, error=f"its result is to be JSON: {error}")
+            return replace(outcome, status=RunStatus.NO_RESULT, error=f"its result must be JSON: {error}")
     wrong = [sentence for sentence, _ in zip(misfits(data, schema), range(MOST_MISFITS), strict=False)]
     if wrong:
         words = "its result does not fit the schema: " + "; ".join(wrong)

@@ -65,7 +65,7 @@ def _load(text: str) -> Any:
 
 def _finite(text: str) -> float:
     if not math.isfinite(number := float(text)):
-        raise ValueError(f"{text} is no JSON")
+        raise ValueError(f"{text} is not JSON")
     return number
 
 
@@ -87,7 +87,7 @@ def misfits(value: Any, schema: Schema | bool, path: str = "$", depth: int = 0) 
         yield f"{path} is nested too deeply"
         return
     if _says(schema, "type") and not _is_type(value, schema["type"]):
-        yield f"{path} is to be {_words(schema['type'])}, not {_kind(value)}"
+        yield f"{path} must be {_words(schema['type'])}, not {_kind(value)}"
         return
     for keyword, check in _CHECKS.items():
         if _says(schema, keyword):
@@ -132,7 +132,7 @@ def _same(one: Any, other: Any) -> bool:
 
 def _enum(value: Any, schema: Schema, path: str, _: int) -> Iterator[str]:
     if not any(_same(value, one) for one in schema["enum"]):
-        yield f"{path} is none of {json.dumps(schema['enum'])}"
+        yield f"{path} is not one of {json.dumps(schema['enum'])}"
 
 
 def _const(value: Any, schema: Schema, path: str, _: int) -> Iterator[str]:
@@ -174,7 +174,7 @@ def _bound(keyword: str, words: str) -> Callable[[Any, Schema, str, int], Iterat
         too_small = keyword.startswith("min") and size < limit
         too_large = keyword.startswith("max") and size > limit
         if too_small or too_large:
-            yield f"{path} is to {words} {limit}, not {size}"
+            yield f"{path} must {words.format(limit)}, not {size}"
 
     return check
 
@@ -209,12 +209,12 @@ def _all_of(value: Any, schema: Schema, path: str, depth: int) -> Iterator[str]:
 
 def _any_of(value: Any, schema: Schema, path: str, depth: int) -> Iterator[str]:
     if not any(_fits(value, inner, depth) for inner in schema["anyOf"]):
-        yield f"{path} fits none of what it may be"
+        yield f"{path} fits none of the alternatives"
 
 
 def _one_of(value: Any, schema: Schema, path: str, depth: int) -> Iterator[str]:
     if sum(_fits(value, inner, depth) for inner in schema["oneOf"]) != 1:
-        yield f"{path} is to fit exactly one of what it may be"
+        yield f"{path} must fit exactly one of the alternatives"
 
 
 def _not(value: Any, schema: Schema, path: str, depth: int) -> Iterator[str]:
@@ -239,10 +239,10 @@ _CHECKS: dict[str, Callable[[Any, Schema, str, int], Iterator[str]]] = {
     "oneOf": _one_of,
     "not": _not,
     **{name: _bound(name, words) for name, words in (
-        ("minimum", "be at least"), ("maximum", "be at most"), ("minLength", "have a length of at least"),
-        ("maxLength", "have a length of at most"), ("minItems", "have items, at least"),
-        ("maxItems", "have items, at most"), ("minProperties", "have keys, at least"),
-        ("maxProperties", "have keys, at most"),
+        ("minimum", "be at least {}"), ("maximum", "be at most {}"),
+        ("minLength", "have at least {} characters"), ("maxLength", "have at most {} characters"),
+        ("minItems", "have at least {} items"), ("maxItems", "have at most {} items"),
+        ("minProperties", "have at least {} keys"), ("maxProperties", "have at most {} keys"),
     )},
 }  # fmt: skip
 

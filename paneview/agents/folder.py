@@ -56,7 +56,7 @@ def worktrees_dir(state: Path) -> Path:
 def run_folder(state: Path, run: str) -> Path:
     """The folder of a run, there or not. Raises ValueError for what can be no run's id."""
     if not _ID.fullmatch(run):
-        raise ValueError(f"{run!r} is no id of a run")
+        raise ValueError(f"{run!r} is not the id of a run")
     return runs_dir(state) / run
 
 

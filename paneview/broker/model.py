@@ -84,12 +84,12 @@ class NewJob:
     def __post_init__(self) -> None:
         """Raises `BrokerError` for what cannot be."""
         if not valid_id(self.id):
-            raise BadJobError(f"{self.id!r} is no job id: letters, digits, _ and -, 64 at most")
+            raise BadJobError(f"{self.id!r} is not a job id: letters, digits, _ and -, 64 at most")
         if not self.kind:
             raise BadJobError("a job needs a kind")
         for what in ("kind", "key", "group", "submitted_by"):
             if not getattr(self, what).isprintable() or len(getattr(self, what)) > MAX_LABEL:
-                raise BadJobError(f"{what} is to be {MAX_LABEL} printable characters at most")
+                raise BadJobError(f"{what} must be at most {MAX_LABEL} printable characters")
         if not -MAX_PRIORITY <= self.priority <= MAX_PRIORITY:
             raise BadJobError(f"priority {self.priority} is not between -{MAX_PRIORITY} and {MAX_PRIORITY}")
         if not 0 <= self.delay <= MOST_SECONDS:

@@ -33,7 +33,7 @@ def open_broker(url: str, *, project_dir: Path | None = None, settings: Settings
         parts = urlsplit(url)
     except ValueError:  # its words may hold the password
         hint = "percent-encode the password: [ as %5B, ] as %5D"
-        raise BadUrlError(f"{url.partition(':')[0]}://… is no URL: {hint}") from None
+        raise BadUrlError(f"{url.partition(':')[0]}://… is not a URL: {hint}") from None
     if parts.scheme not in SCHEMES:
         near = difflib.get_close_matches(parts.scheme, SCHEMES, 1) or ["sqlite:"]
         raise BadUrlError(f"{_shown(url)}: no broker is called {parts.scheme!r}; did you mean {near[0]}?")

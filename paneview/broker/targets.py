@@ -108,7 +108,7 @@ class Target:
             return cls(role=role, host=host)
         if kind in ("h", "t", "w") and name:
             return cls(**{{"h": "host", "t": "task", "w": "worker"}[kind]: name})
-        raise BadJobError(f"{lane!r} is no lane")
+        raise BadJobError(f"{lane!r} is not a lane")
 
 
 ANY = Target()

@@ -10,7 +10,7 @@ from paneview.cli import place
 from paneview.cli.errors import FAILED, CliError, UsageError
 from paneview.cli.output import clean, colourful, complain, paint, print_json
 from paneview.cli.stdin import text_of
-from paneview.control.errors import ControlError, Disconnected, NoSupervisor
+from paneview.control.errors import Disconnected, NoSupervisor
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ def ask(call: Call) -> int:
     """Begin a workflow, and wait for its end unless told otherwise."""
     text = text_of(call.words)
     if not text.strip():
-        raise UsageError("what is to be done is empty")
+        raise UsageError("there is nothing to do: the text is empty")
     if call.flag("wait") and call.flag("no-wait"):
         raise UsageError("--wait and --no-wait exclude each other")
     args = {
@@ -239,14 +239,10 @@ def money(view: dict[str, Any]) -> str:
 def _print_end(call: Call, connection: Connection, flow: dict[str, Any], limit: float) -> int:
     name = flow["id"]
     if flow["active"]:
-        hint = f"'paneview workflow status {name}' tells how it goes on"
+        hint = f"'paneview workflow status {name}' shows how it goes on"
         message = f"{name} is not over after {limit:g} s: {flow['status']}"
         raise CliError(message, FAILED, hint, code="pending", id=name, state=flow["status"])
-    try:
-        brought = connection.call("workflow_result", {"id": name})
-    except ControlError as error:
-        raise CliError(str(error), code=error.code) from error
-    return print_result(call, brought)
+    return print_result(call, connection.call("workflow_result", {"id": name}))
 
 
 def print_result(call: Call, brought: dict[str, Any]) -> int:

@@ -116,7 +116,7 @@ def _payload(call: Call) -> Any:
         payload = json.loads(text_of(["-"]) if text == "-" else text)
         json.dumps(payload, allow_nan=False)  # which Python reads, and JSON has not
     except (ValueError, RecursionError) as error:
-        raise UsageError(f"--payload is no JSON: {error}", """such as '{"text": "…"}'""") from None
+        raise UsageError(f"--payload is not JSON: {error}", """such as '{"text": "…"}'""") from None
     return payload
 
 
@@ -129,7 +129,7 @@ def _print_one(call: Call, broker: Broker, job: NewJob) -> int:
         print(f"{submitted.id}  {clean(job.kind)} for {clean(target)}")
         _tell_if_nobody(broker, job.target)
     else:
-        print(f"{submitted.id}  was there already")
+        print(f"{submitted.id}  exists already")
     return 0
 
 

@@ -58,4 +58,4 @@ def _write(file: Path, text: str, undo: ExitStack) -> None:
             undo.callback(file.unlink)
             new.write(text)
     except FileExistsError:
-        raise CliError(f"{file} is there already", FAILED, "move it away", code="system") from None
+        raise CliError(f"{file} exists already", FAILED, "move it away", code="system") from None

@@ -109,7 +109,7 @@ def _what_there_is(found: list[dict[str, Any]]) -> str:
     kinds = sorted({str(event["event"]) for event in found})
     tasks = sorted({str(event["task"]) for event in found if event["task"]})
     if not found:
-        return "no event at all is recorded of that time"
+        return "no event is recorded for that time"
     return f"no such event; recorded are {', '.join(kinds)}" + (f"; of {', '.join(tasks)}" if tasks else "")
 
 

@@ -111,7 +111,7 @@ def dlq(call: Call) -> int:
                 _print_whole(one)
         return 0
     if what not in ("retry", "purge"):
-        raise UsageError(f"'dlq' has no use for {' '.join(call.words)!r}", "see 'paneview dlq --help'")
+        raise UsageError(f"'dlq' does not take {' '.join(call.words)!r}", "see 'paneview dlq --help'")
     if bool(names) == call.flag("all"):
         raise UsageError(f"'dlq {what}' needs ids, or --all")
     with opened(call) as broker:
@@ -129,7 +129,7 @@ def _print_dead(call: Call, broker: Broker, what: str, names: list[str]) -> int:
 def queue(call: Call) -> int:
     """How full each lane is; ``clean`` forgets old jobs."""
     if call.words and call.words[0] != "clean":
-        raise UsageError(f"'queue' has no use for {call.words[0]!r}", "see 'paneview queue --help'")
+        raise UsageError(f"'queue' does not take {call.words[0]!r}", "see 'paneview queue --help'")
     with opened(call) as broker:
         if call.words:
             age = seconds(call, "older-than") if call.flag("older-than") else DEFAULT_AGE

@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from paneview.cli import place
-from paneview.cli.errors import FAILED, CliError, UsageError
+from paneview.cli.errors import FAILED, USAGE, CliError, UsageError
 from paneview.cli.output import clean, print_json
 from paneview.config import locate, paths
 from paneview.control.errors import ControlError, NoSupervisor
@@ -177,9 +177,9 @@ def open_screen(call: Call) -> int:
     if call.flag("serve"):
         return _serve(call, here)
     if call.json:
-        raise CliError("the screen prints no JSON; 'paneview status --json' does", 2)
+        raise CliError("the screen prints no JSON; 'paneview status --json' does", USAGE)
     if not (sys.stdin.isatty() and sys.stdout.isatty()):
-        raise CliError("the screen needs a terminal; 'paneview status' and 'paneview start' do not", 2)
+        raise CliError("the screen needs a terminal; 'paneview status' and 'paneview start' do not", USAGE)
     from paneview.tui.app import run  # noqa: PLC0415
 
     try:
@@ -236,7 +236,7 @@ def _unknown(word: str) -> CliError:
     known = [verb.name for verb in PARSER.load_all() if not verb.hidden]
     close = get_close_matches(word, known, 1)
     hint = f"did you mean 'paneview {close[0]}'?" if close else "'paneview --help' lists the commands"
-    return CliError(f"{word!r} is neither a command nor a file", 2, hint, code="usage")
+    return CliError(f"{word!r} is neither a command nor a file", USAGE, hint, code="usage")
 
 
 def _private_file(path: Path, content: bytes) -> Path:

@@ -272,4 +272,4 @@ def _check_words(call: Call) -> None:
     if given < verb.least:
         raise UsageError(f"'{verb.name}' needs {verb.words}", _see(verb))
     if verb.most is not None and given > verb.most:
-        raise UsageError(f"'{verb.name}' has no use for {call.words[verb.most]!r}", _see(verb))
+        raise UsageError(f"'{verb.name}' does not take {call.words[verb.most]!r}", _see(verb))

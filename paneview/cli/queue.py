@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from paneview.cli.errors import CliError, UsageError
+from paneview.cli.errors import USAGE, CliError, UsageError
 from paneview.config.queue import QueuePlace, QueueSettings, find_queue
 from paneview.worker.joining import connect_to
 
@@ -27,7 +27,7 @@ def place_of(call: Call) -> QueuePlace:
     """The queue that is meant. Raises ConfigError, CliError."""
     file = call.text("file")
     if file and not os.path.exists(file):
-        raise CliError(f"{file}: no such file", 2, code="config")
+        raise CliError(f"{file}: no such file", USAGE, code="config")
     return find_queue({"broker": call.text("broker"), "host": None}, file)
 
 

@@ -16,7 +16,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from paneview.cli.errors import CliError, UsageError
+from paneview.cli.errors import USAGE, CliError, UsageError
 from paneview.cli.output import complain, print_json
 from paneview.cli.queue import place_of, seconds
 from paneview.config import queue
@@ -85,7 +85,7 @@ def _worker(call: Call, where: QueuePlace) -> str:
 
 def _supervisor(call: Call, where: QueuePlace) -> str:
     if where.file is None:
-        raise CliError(f"no paneview.toml in {os.getcwd()} or a folder above it", 2, code="config")
+        raise CliError(f"no paneview.toml in {os.getcwd()} or a folder above it", USAGE, code="config")
     argv = [*_program(), "--serve", "--file", str(where.file)]
     # Its tasks live in tmux and go on without it: the next one takes them over.
     return _unit(call, "supervisor", f"paneview supervisor of {where.file}", argv, {}, where, kill="process")

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 from paneview.cli import place
 from paneview.cli.ask import GLYPHS, Watch, dollars, money, phase_line, print_result
-from paneview.cli.errors import FAILED, CliError, UsageError
+from paneview.cli.errors import CliError, UsageError
 from paneview.cli.output import Cell, Column, clean, colourful, paint, print_json, table, terminal_width
 from paneview.cli.times import stamp
-from paneview.control.errors import ControlError, NoSupervisor
+from paneview.control.errors import NoSupervisor
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -49,7 +49,7 @@ def workflow_status(call: Call) -> int:
 def listed(call: Call, words: list[str]) -> int:
     """Workflows, the newest first."""
     if words:
-        raise UsageError(f"'workflow list' has no use for {words[0]!r}")
+        raise UsageError(f"'workflow list' does not take {words[0]!r}")
     count = call.count("count")
     limit = DEFAULT_LIMIT if count is None else count
     found = _ask(call, "workflows", {"active": call.flag("active"), "limit": limit})
@@ -147,7 +147,7 @@ def watch(call: Call, words: list[str]) -> int:
 def eject(call: Call, words: list[str]) -> int:
     """Copy the default workflow into the project, to be changed there."""
     if words:
-        raise UsageError(f"'workflow eject' has no use for {words[0]!r}")
+        raise UsageError(f"'workflow eject' does not take {words[0]!r}")
     from paneview.cli.eject import eject as copy  # noqa: PLC0415 - the models, which the others do not need
 
     return copy(call)
@@ -187,12 +187,7 @@ def _ask(call: Call, do: str, args: dict[str, Any]) -> dict[str, Any]:
 
 
 def _act(call: Call, do: str, args: dict[str, Any]) -> int:
-    try:
-        flow = _ask(call, do, args)["workflow"]
-    except ControlError as error:
-        if error.code == "state":
-            raise CliError(error.message, FAILED, code="state") from error
-        raise
+    flow = _ask(call, do, args)["workflow"]
     if call.json:
         print_json({"ok": True, "workflow": flow})
     else:

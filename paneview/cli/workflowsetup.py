@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from paneview import proc
 from paneview.agents import strays
 from paneview.cli import place
-from paneview.cli.errors import FAILED, CliError
+from paneview.cli.errors import FAILED, USAGE, CliError
 from paneview.cli.output import clean, print_json
 from paneview.config import paths
 from paneview.config.load import load_project
@@ -104,7 +104,7 @@ def _supervised(here: place.Place) -> None:
 
 def _check_name(name: str) -> None:
     if not name or set(name) & set(":.") or not name.isprintable():
-        raise CliError(f"{name!r} can't be a tmux session's name: no colon, no dot", 2, code="usage")
+        raise CliError(f"{name!r} can't be a tmux session's name: no colon, no dot", USAGE, code="usage")
 
 
 def _is_ours(project: Project, name: str, key: str) -> bool:

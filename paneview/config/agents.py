@@ -39,7 +39,7 @@ def block(file_name: str) -> str:
 def with_block(content: bytes, file_name: str) -> bytes:
     """`content` with the block in it: where one was, else at the end. Raises ValueError for what is no text."""
     if b"\0" in content:
-        raise ValueError("is no UTF-8 text")
+        raise ValueError("is not UTF-8 text")
     old = _BLOCK.search(content)
     # A block keeps its own line ends: a lone CR before it would make another kind of the first of them.
     line_end = "\r\n" if b"\r\n" in (old[0] if old else content) else "\n"

@@ -219,7 +219,7 @@ class _Parser:
     def _deeper(self) -> None:
         self._depth += 1
         if self._depth > DEEPEST:
-            raise ExpressionError(f"more than {DEEPEST} levels within each other", self._next.position)
+            raise ExpressionError(f"nested more than {DEEPEST} levels deep", self._next.position)
 
 
 def _kind(value: Any) -> str:

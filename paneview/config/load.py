@@ -114,7 +114,7 @@ def parse_toml(content: bytes, path: Path) -> tuple[str, dict[str, Any]]:
     except RecursionError:
         data = None
     if data is None or is_too_deep(data):
-        message = f"tables and lists lie more than {DEEPEST} deep in each other here"
+        message = f"tables and lists are nested more than {DEEPEST} deep here"
         raise ConfigError(Problem(str(path), *_position(text, too_deep_at(text)), message))
     return text, data
 
@@ -131,7 +131,7 @@ def _syntax_problem(error: str, text: str, file: str) -> Problem:
     message = error[: match.start()] if match else error
     if declared := re.search(r"declare \((.*)\) twice|overwrite a value", message):
         keys = re.findall(r"'([^']*)'", declared[1] or "")
-        message = f"[{'.'.join(keys)}] is there twice" if keys else "this key is there twice"
+        message = f"[{'.'.join(keys)}] is defined twice" if keys else "this key is defined twice"
     return Problem(file, line, column, message[:1].lower() + message[1:])
 
 

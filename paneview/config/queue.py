@@ -223,4 +223,4 @@ def _read_toml(file: Path) -> dict[str, Any]:
     except OSError as error:
         raise ConfigError(Problem(str(file), None, None, f"can't be read: {error.strerror}")) from error
     except (ValueError, RecursionError) as error:
-        raise ConfigError(Problem(str(file), None, None, f"is no TOML that can be read: {error}")) from error
+        raise ConfigError(Problem(str(file), None, None, f"cannot be read as TOML: {error}")) from error

@@ -31,7 +31,7 @@ def load_json(text: str | bytes) -> Any:
     try:
         return json.loads(text)
     except RecursionError:
-        raise ValueError("it lies too deep in itself") from None
+        raise ValueError("it is nested too deeply") from None
 
 
 def _open(path: str, flags: int) -> int:

@@ -56,12 +56,12 @@ def resolve_queue(
     place: Path = () if source else ("queue", "broker")
     named = f"{source}: broker" if source else "broker"
     if scheme not in SCHEMES:
-        message = f"{named} {scheme!r} is none of {', '.join(SCHEMES)}"
+        message = f"{named} {scheme!r} is not one of {', '.join(SCHEMES)}"
         context.complain(place, message, nearest(scheme, SCHEMES))
     try:
         urlsplit(settings.broker)
     except ValueError:  # its words may hold the password
-        message = f"{named} is no URL: {scheme}://…"
+        message = f"{named} is not a URL: {scheme}://…"
         context.complain(place, message, "percent-encode the password: [ as %5B, ] as %5D")
         return QueueSettings()
     return settings

@@ -158,7 +158,7 @@ class _Resolver:
         for key in ("setup", "copy_files", "ports"):
             if getattr(table, key) and table.isolation != "worktree":
                 self._complain(
-                    (key,), f"{key} has no use without a worktree", 'isolation = "worktree"', at_key=True
+                    (key,), f"{key} is of no use without a worktree", 'isolation = "worktree"', at_key=True
                 )
         for number, name in enumerate(table.copy_files):
             if name.startswith("/") or ".." in FilePath(name).parts:
@@ -234,7 +234,7 @@ class _Resolver:
         for name in dict.fromkeys(word.partition(".")[0] for word in found.paths):
             if name not in before:
                 hint = f"before it come {', '.join(sorted(before))}" if before else "it is the first"
-                self._complain((*path, "when"), f"when: {name!r} is no phase before {table.name!r}", hint)
+                self._complain((*path, "when"), f"when: {name!r} is not a phase before {table.name!r}", hint)
 
     def _prompt(self, path: Path, table: PhaseTable) -> str:
         if (table.prompt is None) == (table.prompt_file is None):
@@ -250,7 +250,7 @@ class _Resolver:
             return None
         path = (*path, "output_schema")
         if table.output != "json":
-            self._complain(path, "output_schema has no use for text", 'output = "json"', at_key=True)
+            self._complain(path, "output_schema is of no use with text", 'output = "json"', at_key=True)
         if not isinstance(given, str):
             self._check_schema(path, "output_schema", given)
             return given
@@ -258,13 +258,13 @@ class _Resolver:
         try:
             schema = load_json(text) if text else {}
         except ValueError as error:
-            self._complain(path, f"{given}: is no JSON: {error}")
+            self._complain(path, f"{given}: is not JSON: {error}")
             return {}
         if not isinstance(schema, dict):
             self._complain(path, f"{given}: a JSON Schema is an object")
             return {}
         if is_too_deep(schema):
-            self._complain(path, f"{given}: its parts lie more than {DEEPEST} deep in each other")
+            self._complain(path, f"{given}: it is nested more than {DEEPEST} deep")
             return {}
         self._check_schema(path, given, schema)
         return schema
@@ -273,10 +273,10 @@ class _Resolver:
         try:
             json.dumps(schema, allow_nan=False)
         except (TypeError, ValueError) as error:  # a date or nan, as TOML has them
-            self._complain(path, f"{name}: is no JSON: {error}")
+            self._complain(path, f"{name}: is not JSON: {error}")
         for where, what in mistakes(schema):
             place = ".".join(map(str, where))
-            self._complain((*path, *where), f"{name}: {place} is to be {what}")
+            self._complain((*path, *where), f"{name}: {place} must be {what}")
 
     def _file(self, path: Path, name: str) -> str:
         try:

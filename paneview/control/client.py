@@ -142,7 +142,7 @@ class ControlClient:
         except ConnectionError as error:
             reason = str(error)
         except ControlError as error:
-            reason = f"the supervisor sent what is no message: {error}"
+            reason = f"the supervisor sent something that is not a message: {error}"
         self._end(reason)
         if self._on_disconnect:
             self._on_disconnect(reason)

@@ -226,7 +226,7 @@ def decode(line: bytes) -> dict[str, Any]:
 
 
 def _refuse_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is no JSON number")
+    raise ValueError(f"{name} is not a JSON number")
 
 
 def request_id(message: Mapping[str, Any]) -> int | str | None:

@@ -67,7 +67,7 @@ def _remove_stale(path: Path) -> None:
     except FileNotFoundError:
         return
     if not stat.S_ISSOCK(mode):
-        raise UnsafeSocket(f"{path} is in the way and is no socket; remove it")
+        raise UnsafeSocket(f"{path} is in the way and is not a socket; remove it")
     path.unlink()
 
 

@@ -53,7 +53,7 @@ _UNSURE = "has not been found again yet"
 
 _WHY = {
     Phase.IDLE: "is not started",
-    Phase.WAITING: "waits itself",
+    Phase.WAITING: "is waiting too",
     Phase.STARTING: "is starting",
     Phase.STOPPING: "is stopping",
     Phase.STOPPED: "is stopped",

@@ -57,7 +57,7 @@ def step(due: Mapping[str, Due], tasks: Mapping[str, Scheduled], now: float, hel
         if name not in due or due[name].at > now:
             continue
         if task.phase.under_way:
-            skipped[name] = f"still {task.phase} at its next time"
+            skipped[name] = f"still {task.phase} when its next time came"
         elif task.manual_stop:
             continue  # a person keeps it stopped, and need not be told each time
         elif held:

@@ -155,7 +155,7 @@ class WorkflowDesk:
             known = ", ".join(sorted(self._project.workflows))
             raise ControlError(f"there is no workflow {args['workflow']!r}; there are: {known}", "not_found")
         if not args["text"].strip():
-            raise ControlError("what is to be done is empty", "bad_request")
+            raise ControlError("there is nothing to do: the text is empty", "bad_request")
         if args["budget_usd"] is not None:
             plan = replace(plan, budget_usd=_positive("budget_usd", args["budget_usd"]))
         if args["timeout"] is not None:
@@ -169,7 +169,7 @@ class WorkflowDesk:
                 )
             )
         except NotADirectoryError:
-            raise ControlError(f"{cwd} is no folder", "bad_request") from None
+            raise ControlError(f"{cwd} is not a folder", "bad_request") from None
         thread.nudge()
         self._begun()
         missing = sorted(set(missing) - _own_roles(self._project, self._comes))
@@ -238,14 +238,14 @@ class WorkflowDesk:
     async def approve(self, args: Args, client: ClientInfo) -> Reply:
         """Approve a phase, or every one that waits for it."""
         return await self._tell(
-            args, lambda phase: happenings.Approved(phase, client.actor), "nothing of it waits"
+            args, lambda phase: happenings.Approved(phase, client.actor), "nothing in it is waiting"
         )
 
     async def reject(self, args: Args, client: ClientInfo) -> Reply:
         """Reject a phase, or every one that waits for approval."""
         why = args["why"]
         return await self._tell(
-            args, lambda phase: happenings.Rejected(phase, why, client.actor), "nothing of it waits"
+            args, lambda phase: happenings.Rejected(phase, why, client.actor), "nothing in it is waiting"
         )
 
     async def resume(self, args: Args, _client: ClientInfo) -> Reply:
@@ -261,7 +261,7 @@ class WorkflowDesk:
 
     async def retry(self, args: Args, _client: ClientInfo) -> Reply:
         """Do again what failed, or all from a phase on."""
-        return await self._tell(args, happenings.RetryAsked, "it is not over, or nothing of it failed")
+        return await self._tell(args, happenings.RetryAsked, "it is not over, or nothing in it failed")
 
     async def _tell(
         self, args: Args, event: Callable[[int | None], happenings.Happening], else_: str
@@ -300,7 +300,7 @@ def _own_roles(project: Project, comes: Callable[[str], bool]) -> set[str]:
 
 def _positive(name: str, value: float) -> float:
     if value <= 0:
-        raise ControlError(f"{name} is to be above 0", "bad_request")
+        raise ControlError(f"{name} must be above 0", "bad_request")
     return float(value)
 
 

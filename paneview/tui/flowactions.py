@@ -45,7 +45,7 @@ async def approve(screen: MainScreen, flow: FlowView, selected: PhaseView | None
     """Let a phase begin or go on; a workflow whose budget is spent gets a new one."""
     app = screen.pv
     if flow.over or not flow.waits_for_person:
-        app.tell("approve: nothing of it waits for a person", failed=True)
+        app.tell("approve: nothing in it waits for a person", failed=True)
     elif phase := _waiting_phase(flow, selected):
         in_background(app, tell, app, "workflow_approve", flow, phase=phase.name)
     else:
@@ -65,7 +65,7 @@ async def _more_budget(screen: MainScreen, flow: FlowView) -> None:
         except ValueError:
             budget = 0.0
         if not 0 < budget < MOST_DOLLARS:  # nor NaN
-            app.tell(f"budget: {clean(cut(text, WORDS))!r} is no number of dollars", failed=True)
+            app.tell(f"budget: {clean(cut(text, WORDS))!r} is not an amount in dollars", failed=True)
             return
         in_background(app, tell, app, "workflow_resume", flow, budget_usd=budget)
 
@@ -79,7 +79,7 @@ async def _more_tokens(screen: MainScreen, flow: FlowView) -> None:
     def submit(text: str) -> None:
         number = text.strip()
         if not (number.isascii() and number.isdigit() and 0 < len(number) <= DIGITS and int(number)):
-            app.tell(f"budget: {clean(cut(text, WORDS))!r} is no number of tokens", failed=True)
+            app.tell(f"budget: {clean(cut(text, WORDS))!r} is not a number of tokens", failed=True)
             return
         in_background(app, tell, app, "workflow_resume", flow, budget_tokens=int(number))
 

@@ -27,7 +27,9 @@ class Failure(Exception):  # noqa: N818 - what people of the field call it
     def __init__(self, message: str, *, retry: bool = True, retry_in: float | None = None) -> None:
         super().__init__(message)
         if retry_in is not None and not retry_in <= MOST_SECONDS:  # nor is NaN
-            raise ValueError(f"{message}; and retry_in is no delay of at most {MOST_SECONDS:g} s: {retry_in}")
+            raise ValueError(
+                f"{message}; and retry_in is not a delay of at most {MOST_SECONDS:g} s: {retry_in}"
+            )
         self.retry = retry
         self.retry_in = retry_in
 

@@ -60,4 +60,4 @@ def _dead(broker: Broker) -> list[str]:
 def _fate(job: str, action: str, done: bool) -> Fate:
     if done:
         return {"ok": True, "id": job, "action": action}
-    return {"ok": False, "id": job, "action": "none", "error": f"{job} is no dead letter"}
+    return {"ok": False, "id": job, "action": "none", "error": f"{job} is not a dead letter"}

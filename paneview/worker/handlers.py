@@ -26,7 +26,7 @@ class HandlerError(Exception):
 def handler(kind: str) -> Callable[[F], F]:
     """Mark a function, plain or async, as the one that does jobs of this kind. May be used more than once on one."""
     if not kind or not kind.isprintable():
-        raise HandlerError(f"{kind!r} is no kind of job")
+        raise HandlerError(f"{kind!r} is not a kind of job")
 
     def mark(function: F) -> F:
         kinds: tuple[str, ...] = getattr(function, _KINDS, ())

@@ -62,23 +62,23 @@ class Asked:
         texts = {name: payload.get(name) or "" for name in ("prompt", "workflow", "phase", "cwd", "resume")}
         for name, value in texts.items():
             if not isinstance(value, str) or (name != "prompt" and "\0" in value):
-                raise Failure(f"{name} of a phase is to be text", retry=False)
+                raise Failure(f"{name} of a phase must be text", retry=False)
         if not texts["prompt"].strip():
             raise Failure("a phase needs a prompt", retry=False)
         if texts["resume"] and not _SESSION.fullmatch(texts["resume"]):
-            raise Failure("resume is no name of a session", retry=False)
+            raise Failure("resume is not the name of a session", retry=False)
         schema, budget = payload.get("schema"), payload.get("budget_usd")
         if schema is not None and not isinstance(schema, dict):
-            raise Failure("schema of a phase is to be an object", retry=False)
+            raise Failure("schema of a phase must be an object", retry=False)
         if budget is not None and (
             isinstance(budget, bool) or not isinstance(budget, int | float) or budget <= 0
         ):
-            raise Failure("budget_usd of a phase is to be a number above 0", retry=False)
+            raise Failure("budget_usd of a phase must be a number above 0", retry=False)
         allow = payload.get("allow") or []
         if not isinstance(allow, list) or not all(
             isinstance(one, str) and _TOOL.fullmatch(one) for one in allow
         ):
-            raise Failure("allow of a phase is to be a list of tools' names", retry=False)
+            raise Failure("allow of a phase must be a list of tools' names", retry=False)
         return cls(schema=schema, budget_usd=budget, allow=tuple(allow), **texts)
 
 
@@ -290,7 +290,9 @@ class Phases:
             case RunStatus.CANCELLED if command.reason == "cancel":
                 return Outcome("cancelled", output=outcome.to_json(), error="cancelled")
             case RunStatus.CANCELLED if command.reason == "timeout":
-                outcome = replace(outcome, status=RunStatus.TIMEOUT, error="it took longer than its job may")
+                outcome = replace(
+                    outcome, status=RunStatus.TIMEOUT, error="it took longer than its job allows"
+                )
         return outcome.to_json()
 
 

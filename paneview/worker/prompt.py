@@ -81,7 +81,7 @@ def allowed(wish: str, folders: Sequence[Path], what: str) -> Path:
     if not any(folder.is_relative_to(one) for one in folders):
         raise Failure(f"{what} {wish} is outside what this worker allows", retry=False)
     if not folder.is_dir():
-        raise Failure(f"{what} {wish} is no folder here", retry=False)
+        raise Failure(f"{what} {wish} is not a folder here", retry=False)
     return folder
 
 
@@ -96,7 +96,7 @@ def _read(payload: Json) -> tuple[str, str]:
     wish = context.get("working_dir") if isinstance(context, dict) else None
     wish = wish or payload.get("working_dir") or ""
     if not isinstance(wish, str) or "\0" in wish:
-        raise Failure("working_dir is no path", retry=False)
+        raise Failure("working_dir is not a path", retry=False)
     return text, wish
 
 

@@ -74,7 +74,7 @@ class Engine:
         """
         folder = os.path.realpath(cwd)
         if not os.path.isdir(folder):
-            raise NotADirectoryError(20, "is no folder", cwd)
+            raise NotADirectoryError(20, "is not a folder", cwd)
         tail = hashlib.sha256(key.encode()).hexdigest()[:8] if key else secrets.token_hex(4)
         name = f"{_NAME.sub('_', plan.name)[:24]}-{tail}"
         task = self.home.masker.text(task)

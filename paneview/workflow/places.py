@@ -129,7 +129,7 @@ class Places:
             if path.exists():
                 git.run_code(root, "worktree", "remove", "--force", "--force", str(path))
             if path.exists():
-                raise GitError(f"{path} is there already; move it away")
+                raise GitError(f"{path} exists already; move it away")
             git.run(root, "worktree", "prune")
             tip = "" if _is_told(flow) else _tip(root, branch)
             if tip and git.is_ancestor(root, tip, "HEAD"):

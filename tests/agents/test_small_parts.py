@@ -95,22 +95,22 @@ SCHEMA = {
     ("value", "wrong"),
     [
         ({"verdict": "good", "n": 1, "list": ["a"], "either": None}, []),
-        ([], ["$ is to be object, not array"]),
+        ([], ["$ must be object, not array"]),
         (
             {"verdict": "meh", "n": True},
-            ['$.verdict is none of ["good", "bad"]', "$.n is to be integer, not boolean"],
+            ['$.verdict is not one of ["good", "bad"]', "$.n must be integer, not boolean"],
         ),
-        ({"n": 0}, ["$ has no 'verdict'", "$.n is to be at least 1, not 0"]),
+        ({"n": 0}, ["$ has no 'verdict'", "$.n must be at least 1, not 0"]),
         (
             {"verdict": "bad", "n": 2.0, "x": 1, "either": 3},
-            ["$.either fits none of what it may be", "$.x is not allowed"],
+            ["$.either fits none of the alternatives", "$.x is not allowed"],
         ),
         (
             {"verdict": "bad", "n": 1, "list": ["long", 1, "c"]},
             [
-                "$.list[0] is to have a length of at most 3, not 4",
-                "$.list[1] is to be string, not number",
-                "$.list is to have items, at most 2, not 3",
+                "$.list[0] must have at most 3 characters, not 4",
+                "$.list[1] must be string, not number",
+                "$.list must have at most 2 items, not 3",
             ],
         ),
     ],

@@ -333,7 +333,7 @@ def test_a_task_that_cannot_start_is_told_on_standard_error(live: Path) -> None:
 
 def test_a_kind_or_task_without_events_is_told_what_there_is(live: Path) -> None:
     (nothing,) = ask(live, "events", "--kind", "start")["warnings"]
-    assert nothing == "no event at all is recorded of that time"
+    assert nothing == "no event is recorded for that time"
     supervise(live)
     ask(live, "start", "db")
     for words in (("--kind", "start"), ("--task", "web")):

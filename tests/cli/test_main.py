@@ -192,7 +192,7 @@ def test_a_reader_that_goes_away_is_no_error(project: Path) -> None:
         ("stop >&-", 3, "", "no supervisor is running"),
         ("submit - <&-", 2, "", "the text is empty"),
         ("ask - <&-", 2, "", "is empty"),
-        ("dispatch any ping --payload - <&-", 2, "", "--payload is no JSON"),
+        ("dispatch any ping --payload - <&-", 2, "", "--payload is not JSON"),
         ("statsu 2>&-", 2, "", ""),
         ("check <&- >&- 2>&-", 0, "", ""),
         ("check --json >/dev/full", 1, "", "could not be written: No space left on device"),

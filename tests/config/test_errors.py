@@ -214,23 +214,23 @@ def test_log_file_shared(tmp_path: Path) -> None:
     [
         (b"[tasks.web\ncommand = 'x'\n", "1:11: expected ']' at the end of a table declaration"),
         (b"name = \n", "1:8: invalid value"),
-        (b"name = 'a'\nname = 'b'\n", "2:11: this key is there twice"),
-        (b"[a]\n[b]\n[a]\n", "3:3: [a] is there twice"),
+        (b"name = 'a'\nname = 'b'\n", "2:11: this key is defined twice"),
+        (b"[a]\n[b]\n[a]\n", "3:3: [a] is defined twice"),
         (b"name = 'a", '1:10: expected "\'"'),
         (b"ok = 1\nname = '\xff'\n", "2:9: is not UTF-8 text"),
         pytest.param(
             b"name = " + b"[" * 2000 + b"]" * 2000,
-            "1:108: tables and lists lie more than 100 deep in each other here",
+            "1:108: tables and lists are nested more than 100 deep here",
             id="deep lists",
         ),
         pytest.param(
             b"[x]\n" + b"a." * 2000 + b"b = 1",
-            "2:202: tables and lists lie more than 100 deep in each other here",
+            "2:202: tables and lists are nested more than 100 deep here",
             id="long key",
         ),
         pytest.param(
             b"x = '''\n[[['''  # [[\ny = " + b"{a=" * 400 + b"1" + b"}" * 400,
-            "3:305: tables and lists lie more than 100 deep in each other here",
+            "3:305: tables and lists are nested more than 100 deep here",
             id="deep tables",
         ),
         pytest.param(b"ok = 1\nname = " + b"1" * 5000, "2:8: this number is too long", id="long number"),
@@ -270,7 +270,7 @@ def test_a_log_file_that_is_no_file(tmp_path: Path) -> None:
 @pytest.mark.parametrize("password", ["pa[ss", "pa]ss", "p[a]ss", "p\u2100ss"])
 def test_a_broker_that_is_no_url(tmp_path: Path, password: str) -> None:
     said = lines(tmp_path, f'[queue]\nbroker = "redis://:{password}@localhost:6379/0"\n')
-    assert said == ["2:10: broker is no URL: redis://… (percent-encode the password: [ as %5B, ] as %5D)"]
+    assert said == ["2:10: broker is not a URL: redis://… (percent-encode the password: [ as %5B, ] as %5D)"]
 
 
 def test_unreadable_file(tmp_path: Path) -> None:

@@ -79,7 +79,7 @@ def test_mistakes_are_told_where_they_stand(tmp_path: Path) -> None:
     for line, words in zip(
         found,
         (
-            "broker 'reddis' is none of sqlite, redis",
+            "broker 'reddis' is not one of sqlite, redis",
             "must be a number",
             "'x' is already the name of a task",
             "worker 'y': role 'a b'",
@@ -96,10 +96,10 @@ def test_mistakes_are_told_where_they_stand(tmp_path: Path) -> None:
 def test_a_broker_from_the_environment_is_told_as_that(tmp_path: Path) -> None:
     (tmp_path / ".env").write_text("PANEBUS_BROKER=rabbit://h\n")
     (told,) = lines(tmp_path, '[queue]\nlease = 5\nbroker = "sqlite:"\n')
-    assert told.startswith("1:1: PANEBUS_BROKER in .env: broker 'rabbit' is none of sqlite")
+    assert told.startswith("1:1: PANEBUS_BROKER in .env: broker 'rabbit' is not one of sqlite")
     (tmp_path / ".env").write_text("PANEVIEW_BROKER=redis://:p[w@h\n")
     (told,) = lines(tmp_path, "[queue]\nlease = 5\n")
-    assert told.startswith("1:1: PANEVIEW_BROKER in .env: broker is no URL: redis://…")
+    assert told.startswith("1:1: PANEVIEW_BROKER in .env: broker is not a URL: redis://…")
 
 
 def test_a_password_is_a_secret(tmp_path: Path) -> None:

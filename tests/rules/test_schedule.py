@@ -97,7 +97,10 @@ def test_a_clock_that_is_set_costs_one_run_at_most_and_no_time_that_is_ahead(
 def test_none_beside_another_which_is_told(phase: Phase) -> None:
     world = World({"a": "60"}, phase=phase)
     world.advance(60)
-    assert (world.started, world.skipped) == ([], [("a", NOON + 60, f"still {phase} at its next time")])
+    assert (world.started, world.skipped) == (
+        [],
+        [("a", NOON + 60, f"still {phase} when its next time came")],
+    )
     world.phase = Phase.DONE
     world.advance(60)
     assert world.started == [("a", NOON + 120)]

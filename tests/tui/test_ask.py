@@ -167,11 +167,11 @@ async def test_history_is_kept_between_sessions_and_drafts_stay(shop: Path) -> N
 
 async def test_a_refusal_stays_in_the_form(shop: Path) -> None:
     supervisor = team()
-    supervisor.answers["ask"] = ControlError("/nowhere is no folder", "bad_request")
+    supervisor.answers["ask"] = ControlError("/nowhere is not a folder", "bad_request")
     async with running(supervisor) as pilot:
         screen = await form(pilot, shop)
         await pilot.press(*"Go", "enter")
-        await shows(pilot, "✗ /nowhere is no folder", where=NOTE)
+        await shows(pilot, "✗ /nowhere is not a folder", where=NOTE)
         assert screen.text.text == "Go"
         assert not history_file().exists()
 
@@ -198,9 +198,9 @@ async def test_what_is_sent_is_told_of_also_where_the_form_was_closed(shop: Path
         assert isinstance(pilot.app.screen, FleetScreen)
         await eventually(lambda: "default-0000000a has begun: 4 shows it" in toasts(pilot))
         assert not pilot.app.asked.draft  # type: ignore[attr-defined]
-        supervisor.answers["ask"] = ControlError("/nowhere is no folder", "bad_request")
+        supervisor.answers["ask"] = ControlError("/nowhere is not a folder", "bad_request")
         await pilot.press("a", *"On", "enter", "escape")
-        await eventually(lambda: "/nowhere is no folder" in toasts(pilot))
+        await eventually(lambda: "/nowhere is not a folder" in toasts(pilot))
 
 
 async def test_what_is_typed_in_one_go_reaches_only_the_form(shop: Path) -> None:

@@ -153,7 +153,7 @@ async def test_approving_and_rejecting() -> None:
         await asked(supervisor, "workflow_approve", {"id": ASKS, "phase": "work"})
         await shows(pilot, "● running", where="#flow-head")
         await pilot.press("A")
-        await eventually(lambda: "approve: nothing of it waits for a person" in toasts(pilot))
+        await eventually(lambda: "approve: nothing in it waits for a person" in toasts(pilot))
         await pilot.press("X")
         await eventually(lambda: "reject: no phase of it waits for a person" in toasts(pilot))
 
@@ -165,7 +165,7 @@ async def test_a_spent_budget_is_raised() -> None:
         for typed in ("free", "nan", "inf", "-1"):
             await pilot.press("A", *typed, "enter")
             await eventually(
-                lambda typed=typed: f"budget: {typed!r} is no number of dollars" in toasts(pilot)
+                lambda typed=typed: f"budget: {typed!r} is not an amount in dollars" in toasts(pilot)
             )
         assert not supervisor.requests("workflow_resume")
         await pilot.press("A", *"$2.5", "enter")
@@ -181,7 +181,9 @@ async def test_a_spent_budget_of_tokens_is_raised() -> None:
         await opened(pilot, BUDGET)
         for typed in ("0", "many", "1.5"):
             await pilot.press("A", *typed, "enter")
-            await eventually(lambda typed=typed: f"budget: {typed!r} is no number of tokens" in toasts(pilot))
+            await eventually(
+                lambda typed=typed: f"budget: {typed!r} is not a number of tokens" in toasts(pilot)
+            )
         await pilot.press("A", *"100000", "enter")
         await asked(supervisor, "workflow_resume", {"id": BUDGET, "budget_tokens": 100000})
 

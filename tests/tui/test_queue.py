@@ -254,9 +254,9 @@ async def test_dispatching_from_the_fleet() -> None:
         field = pilot.app.screen.query_one("#form-target")
         assert field.value == "role:resizer"  # type: ignore[attr-defined]
         await pilot.press("tab", *"res", "tab", "tab", *'{"width":')
-        await shows(pilot, "the payload is no JSON: Expecting value, column 10")
+        await shows(pilot, "the payload is not JSON: Expecting value, column 10")
         await pilot.press("enter")
-        await shows(pilot, "✗ the payload is no JSON")
+        await shows(pilot, "✗ the payload is not JSON")
         assert not supervisor.requests("job_dispatch")
         await pilot.press(*" 3}", "enter")
         wanted = {"target": "role:resizer", "kind": "resize", "payload": {"width": 3}}
@@ -333,7 +333,7 @@ def test_payloads(kind: str, typed: str, value: object) -> None:
     ],
 )
 def test_what_is_no_payload(kind: str, typed: str) -> None:
-    with pytest.raises(ValueError, match="the payload is no JSON"):
+    with pytest.raises(ValueError, match="the payload is not JSON"):
         read_payload(kind, typed)
 
 

@@ -65,7 +65,7 @@ def test_the_folder_is_the_worker_s_to_grant(farm: Farm) -> None:
     assert where(str(farm.folder / "way-in" / "deep")) == str(allowed / "deep")
     for bad in (outside, allowed / ".." / "allowed-not", allowed / "way-out", "/", farm.folder):
         assert "outside what this worker allows" in str(where(str(bad)))
-    assert "is no folder" in str(where(str(allowed / "none")))
+    assert "is not a folder" in str(where(str(allowed / "none")))
 
 
 def test_environment_is_the_worker_s(farm: Farm) -> None:

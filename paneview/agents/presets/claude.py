@@ -135,8 +135,8 @@ class Reader(Parser):
 
 
 _LIMITS = {
-    "error_max_turns": (RunStatus.LIMIT, "it took as many turns as it may"),
-    "error_max_budget_usd": (RunStatus.BUDGET, "it spent as much as it may"),
+    "error_max_turns": (RunStatus.LIMIT, "it took as many turns as allowed"),
+    "error_max_budget_usd": (RunStatus.BUDGET, "it spent as much as allowed"),
     "error_max_structured_output_retries": (RunStatus.NO_RESULT, "its result does not fit the schema"),
 }
 

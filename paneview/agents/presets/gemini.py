@@ -30,7 +30,7 @@ _MODES = {"read": "plan", "edit": "auto_edit", "full": "yolo"}
 _CODES = {
     41: (RunStatus.AUTH, "it is not logged in"),
     42: (RunStatus.FAILED, "it did not understand its input"),
-    53: (RunStatus.LIMIT, "it took as many turns as it may"),
+    53: (RunStatus.LIMIT, "it took as many turns as allowed"),
     55: (RunStatus.FAILED, "it does not trust this folder"),
 }
 

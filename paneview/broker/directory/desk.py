@@ -99,7 +99,7 @@ class Desk:
         for name in names(folder):
             spot = read_name(state, lane, name)
             if spot is None:
-                self.set_aside(f"{folder}/{name}", "its name is none of ours")
+                self.set_aside(f"{folder}/{name}", "its name is not one of ours")
             else:
                 found.append(spot)
         return found
@@ -163,7 +163,7 @@ class Desk:
         """Whether there is a file; a folder, a FIFO and the like under a job's name are set aside."""
         found = is_file(path)
         if found is False:
-            self.set_aside(path, "it is no regular file")
+            self.set_aside(path, "it is not a regular file")
         return bool(found)
 
     def attempts(self, job: str) -> tuple[Attempt, ...]:

@@ -140,7 +140,7 @@ def _as_job(task: dict[str, Any], job: str) -> NewJob:
     """A task of claude-queue. Raises `BrokerError` if it is none."""
     command, host = task.get("command"), task.get("target_host")
     if task.get("id") != job or not valid_id(job) or not isinstance(command, str):
-        raise BrokerError("it is no task: id or command is wrong")
+        raise BrokerError("it is not a task: id or command is wrong")
     meta = task.get("metadata")
     return NewJob(
         "prompt",

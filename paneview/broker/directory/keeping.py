@@ -122,7 +122,7 @@ def _brought(desk: Desk, name: str) -> None:
     path = f"{desk.layout.own}/results/{name}"
     job, token, state, *_ = (*name.split("."), "", "")
     if not state:
-        desk.set_aside(path, "its name is none of ours")
+        desk.set_aside(path, "its name is not one of ours")
     if not state or not desk.is_file(path):
         return
     spot = desk.find(job)

@@ -54,7 +54,7 @@ class Backlog:
             spot = read_name(JobState.QUEUED, lane, name)
             if spot is None:
                 folder = self._desk.layout.lane(JobState.QUEUED, lane)
-                self._desk.set_aside(f"{folder}/{name}", "its name is none of ours")
+                self._desk.set_aside(f"{folder}/{name}", "its name is not one of ours")
                 continue
             yield spot.order, spot
 

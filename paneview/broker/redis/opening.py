@@ -77,7 +77,7 @@ def _client(parts: SplitResult, chosen: dict[str, Any]) -> tuple[Any, str]:
     except ValueError as error:
         raise BadUrlError(f"{parts.netloc.rpartition('@')[2]}: {error}") from error
     if not database.isdecimal():
-        raise BadUrlError(f"/{database} is no number of a Redis database")
+        raise BadUrlError(f"/{database} is not the number of a Redis database")
     return redis.Redis(host=host, port=port, db=int(database), **chosen), f"{host}:{port}"
 
 
@@ -87,7 +87,7 @@ def _behind_sentinels(parts: SplitResult, chosen: dict[str, Any]) -> tuple[Any, 
     for place in parts.netloc.rpartition("@")[2].split(","):
         host, _, port = place.rpartition(":")
         if not host or not port.isdecimal():
-            raise BadUrlError(f"{place!r} is no sentinel: HOST:PORT")
+            raise BadUrlError(f"{place!r} is not a sentinel: write HOST:PORT")
         hosts.append((host.strip("[]"), int(port)))
     if not master or not (database or "0").isdecimal():
         raise BadUrlError("sentinels need the name of their master: redis+sentinel://HOST:PORT/MASTER[/DB]")

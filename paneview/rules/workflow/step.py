@@ -155,7 +155,7 @@ def _after_run(flow: Workflow, phase: Phase, event: h.Ran, now: float) -> Phase:
     plan = flow.plan.phases[event.phase]
     status, error = event.status, event.error
     if status == "ok" and plan.output == "json" and event.data is None:
-        status, error = "failed", "it was to bring JSON, and brought none"
+        status, error = "failed", "it should have ended with JSON, and did not"
     reason = error or status
     match status:
         case "ok":

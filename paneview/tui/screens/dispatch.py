@@ -60,15 +60,13 @@ def read_payload(kind: str, text: str) -> Any:
     try:
         return json.loads(text, parse_constant=_refused)
     except RecursionError:
-        raise ValueError(
-            "the payload is no JSON that anybody reads: too many brackets in each other"
-        ) from None
+        raise ValueError("the payload is nested too deeply") from None
     except ValueError as error:
         if kind == "prompt" and text[0] not in '{["':
             return {"text": text}
         where = f", column {error.colno}" if isinstance(error, json.JSONDecodeError) else ""
         words = error.msg if isinstance(error, json.JSONDecodeError) else str(error)
-        raise ValueError(f"the payload is no JSON: {words}{where}") from None
+        raise ValueError(f"the payload is not JSON: {words}{where}") from None
 
 
 def _refused(name: str) -> NoReturn:
