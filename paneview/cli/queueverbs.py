@@ -15,10 +15,10 @@ _TIMEOUT_MS = Option(
     "--timeout", "MS", "how long an attempt may take, in milliseconds, or with a unit: 300000, 300s, 5m"
 )
 _PRIORITY = Option("--priority", "N", "-999 to 999, higher first (default 0)")
-_DELAY = Option("--delay", "TIME", "not before then: 30s, 5m")
-_KEY = Option("--key", "KEY", "idempotency: of jobs with one key only the first exists")
-_META = Option("--meta", "K=V", "a note to find it by; may be given more than once", repeats=True)
-_ATTEMPTS = Option("--attempts", "N", "tries before it is a dead letter")
+_DELAY = Option("--delay", "TIME", "wait this long first: 30s, 5m")
+_KEY = Option("--key", "KEY", "idempotency: of jobs with the same key only the first is kept")
+_META = Option("--meta", "K=V", "a note on the job; may be given more than once", repeats=True)
+_ATTEMPTS = Option("--attempts", "N", "tries before it becomes a dead letter")
 _ROLE = Option("--role", "ROLE", "only for this role")
 _HOST = Option("--host", "HOST", "only for this host")
 _KINDS = "ping prompt shutdown"
@@ -29,21 +29,25 @@ QUEUE_VERBS = (
     Verb(
         "worker",
         "worker:worker",
-        "Take jobs from the queue until told to end.",
+        "Take jobs from the queue until told to stop.",
         options=(
             Option(
                 "--role", "ROLE", "what it can do; may be given more than once (default worker)", repeats=True
             ),
             Option("--concurrency", "N", "jobs at the same time (default 1)"),
-            Option("--once", None, "do what is there now, at most one job a place, and end"),
-            Option("--interval", "SECONDS", "look that often where nothing rings (default 1)"),
-            Option("--handlers", "MODULE", "a Python module with handlers for own kinds", repeats=True),
+            Option("--once", None, "do what waits now, at most --concurrency jobs, then end"),
+            Option("--interval", "SECONDS", "look this often where the queue cannot wake it (default 1)"),
+            Option(
+                "--handlers", "MODULE", "a Python module with handlers for kinds of your own", repeats=True
+            ),
             Option(
                 "--command",
                 "COMMAND",
                 "the program that gets prompts on standard input (default 'claude -p')",
             ),
-            Option("--runner", "NAME", "what does phases of workflows (default: the role's in the file)"),
+            Option(
+                "--runner", "NAME", "the runner for phases of workflows (default: the role's in the file)"
+            ),
             Option(
                 "--allow",
                 "FOLDER",
@@ -51,10 +55,10 @@ QUEUE_VERBS = (
                 repeats=True,
                 complete="file",
             ),
-            Option("--grace", "SECONDS", "at its end, how long jobs may go on (default 30)"),
+            Option("--grace", "SECONDS", "how long jobs may go on once it is told to stop (default 30)"),
             Option("--name", "NAME", "its name (default: its task's, else its pane's id)"),
             Option("--host", "HOST", "the host it takes jobs for (default: this one's name)"),
-            Option("--respawn", "FILE", "start as noted there, by `watchdog`", hidden=True),
+            Option("--respawn", "FILE", "start as noted in this file; `watchdog` uses it", hidden=True),
             _BROKER,
         ),
         example="paneview worker --role reviewer --role planner --concurrency 2",
@@ -62,7 +66,7 @@ QUEUE_VERBS = (
     Verb(
         "dispatch",
         "dispatch:dispatch",
-        "Send a job to pane %3, a task, role:R, role:R@HOST, host:H or any.",
+        "Send a job to a pane, a task, role:R[@HOST], host:H or any.",
         words="TARGET KIND",
         least=2,
         most=2,
@@ -130,7 +134,7 @@ QUEUE_VERBS = (
             _ROLE,
             Option("--task", "NAME", "only for this task or pane", complete="task"),
             Option("--kind", "KIND", "only of this kind", complete=_KINDS),
-            Option("-n --limit", "N", "at most so many (default 50)"),
+            Option("-n --limit", "N", "at most N (default 50)"),
             _BROKER,
         ),
         example="paneview jobs --state dead",
@@ -154,7 +158,7 @@ QUEUE_VERBS = (
         most=1,
         options=(
             Option("--wait", None, "wait until it is over"),
-            Option("--timeout", "TIME", "with --wait: at most so long (default 60s)"),
+            Option("--timeout", "TIME", "with --wait: for at most this long (default 60s)"),
             _BROKER,
         ),
         example="paneview result 1764870164_8434f43fab12 --wait --timeout 5m",
@@ -177,7 +181,7 @@ QUEUE_VERBS = (
         least=0,
         most=None,
         options=(
-            Option("-n --limit", "N", "with list: at most so many (default 50)"),
+            Option("-n --limit", "N", "with list: at most N (default 50)"),
             Option("--all", None, "with retry and purge: all of them"),
             _BROKER,
         ),
@@ -187,11 +191,11 @@ QUEUE_VERBS = (
     Verb(
         "queue",
         "jobs:queue",
-        "Show how full the queue is by target; `clean` forgets old jobs.",
+        "Show the jobs waiting per target; `clean` forgets old ones.",
         words="[clean]",
         most=1,
         options=(
-            Option("--older-than", "TIME", "with clean: what ended before, as 7d (default 7d)"),
+            Option("--older-than", "TIME", "with clean: jobs that ended longer ago than this (default 7d)"),
             _BROKER,
         ),
         complete="clean",
@@ -200,9 +204,9 @@ QUEUE_VERBS = (
     Verb(
         "workers",
         "workers:workers",
-        "Show who works here, and on what.",
+        "Show the workers, and what each works on.",
         aliases=("panes",),
-        options=(_ROLE, _HOST, Option("-a --all", None, "those who left, too"), _BROKER),
+        options=(_ROLE, _HOST, Option("-a --all", None, "also those that have left"), _BROKER),
         example="paneview workers --role reviewer",
     ),
     Verb(
@@ -215,7 +219,7 @@ QUEUE_VERBS = (
     Verb(
         "unquarantine",
         "workers:unquarantine",
-        "Let workers start again that died too often.",
+        "Let workers that died too often start again.",
         words="NAME…",
         least=1,
         most=None,
@@ -226,7 +230,7 @@ QUEUE_VERBS = (
     Verb(
         "runner",
         "runner:runner",
-        "Show what runs agents and is paused, or let it go on.",
+        "Show the agent runners and which are paused, or let one go on.",
         words="[list | resume NAME…]",
         most=None,
         options=(_BROKER,),
@@ -236,7 +240,7 @@ QUEUE_VERBS = (
     Verb(
         "watchdog",
         "watchdog:watchdog",
-        "Bring back workers in panes that died, and the jobs they held.",
+        "Restart workers that died in a pane, and requeue their jobs.",
         options=(
             Option(
                 "--check-interval", "SECONDS", "between two looks (default 30); a death is noticed at once"
@@ -248,14 +252,14 @@ QUEUE_VERBS = (
     Verb(
         "service",
         "service:service",
-        "Print a systemd unit for a worker or for the project's supervisor.",
+        "Print a systemd unit for a worker or the supervisor.",
         words="worker | supervisor",
         least=1,
         most=1,
         options=(
             Option("--role", "ROLE", "of the worker; may be given more than once", repeats=True),
             Option("--concurrency", "N", "of the worker"),
-            Option("--interval", "SECONDS", "of the worker: look that often where nothing rings"),
+            Option("--interval", "SECONDS", "of the worker: look this often where the queue cannot wake it"),
             Option("--user", "NAME", "run as this user (default: you)"),
             _BROKER,
         ),

@@ -9,7 +9,7 @@ SHARED = (
     Option(
         "-c --file",
         "FILE",
-        "the configuration file (default: $PANEVIEW_FILE, else found upward)",
+        "the configuration file (default: $PANEVIEW_FILE, else in this folder or above)",
         complete="file",
     ),
     Option("-h --help", None, "show this help"),
@@ -17,10 +17,10 @@ SHARED = (
 )
 
 _SINCE = Option(
-    "--since", "WHEN", "from then on: 30s, 5m, 2h, 1d ago, or a time such as 2024-01-01T14:00 (UTC)"
+    "--since", "WHEN", "since 30s, 5m, 2h or 1d ago, or since a time such as 2024-01-01T14:00 (UTC)"
 )
-_UNTIL = Option("--until", "WHEN", "up to then, in the same forms")
-_FOLLOW = Option("-f --follow", None, "go on with what comes, until Ctrl-C")
+_UNTIL = Option("--until", "WHEN", "until then, in the same forms")
+_FOLLOW = Option("-f --follow", None, "keep showing what comes, until Ctrl-C")
 _NO_DEPS = Option("--no-deps", None, "do not start what the named tasks depend on")
 
 # What a shell offers for --kind. The supervisor may know more.
@@ -60,12 +60,12 @@ VERBS = (
     Verb(
         "start",
         "lifecycle:start",
-        "Start tasks (default: all with auto_start), and a supervisor.",
+        "Start tasks (default: all with auto_start) and the supervisor.",
         words="[NAME…]",
         most=None,
         options=(
             _NO_DEPS,
-            Option("-m --monitor", None, "stay and show events until Ctrl-C; tasks go on after it"),
+            Option("-m --monitor", None, "stay and show events until Ctrl-C, which leaves the tasks running"),
         ),
         complete="task",
         example="paneview start api web",
@@ -137,7 +137,7 @@ VERBS = (
         "events:events",
         "Show what happened, oldest first (times are UTC).",
         options=(
-            Option("--task", "NAME", "only of this task", complete="task"),
+            Option("--task", "NAME", "only this task's", complete="task"),
             Option(
                 "--kind",
                 "KIND",
@@ -149,14 +149,14 @@ VERBS = (
             _UNTIL,
             Option("-n --count --lines", "N", "at most the last N (default 100)"),
             _FOLLOW,
-            Option("--queue", None, "of the queue: jobs and workers, on whatever host"),
+            Option("--queue", None, "the queue's events instead: jobs and workers, on every host"),
         ),
         example="paneview events --task api --since 1h",
     ),
     Verb(
         "watch",
         "events:watch",
-        "Show how changes of the file take effect, until Ctrl-C.",
+        "Show how changes to the file take effect, until Ctrl-C.",
         example="paneview watch",
     ),
     Verb(
@@ -170,7 +170,7 @@ VERBS = (
             Option("-n --lines", "N", "the last N lines or matches (default 100; all with --since or -g)"),
             Option("-g --grep", "PATTERN", "only lines that contain PATTERN"),
             Option("--regex", None, "PATTERN is a regular expression"),
-            Option("-i --ignore-case", None, "capitals do not matter in PATTERN"),
+            Option("-i --ignore-case", None, "upper and lower case are the same"),
             Option("-C --context", "N", "also N lines before and after each match"),
             Option("-B --before", "N", "also N lines before each match"),
             Option("-A --after", "N", "also N lines after each match"),
@@ -192,7 +192,7 @@ VERBS = (
     Verb(
         "export",
         "export:export",
-        "Write out events and output of a span of time.",
+        "Write the events and output of a span of time.",
         options=(
             _SINCE,
             _UNTIL,
@@ -205,7 +205,7 @@ VERBS = (
         "attach",
         "attach:attach",
         "Go into a task's tmux window (Ctrl-b d leaves it).",
-        options=(Option("--back", None, "ctrl+] leaves it, too, and goes back to where this was called"),),
+        options=(Option("--back", None, "Ctrl-] leaves it, too, and returns to where this was called"),),
         words="NAME",
         least=1,
         most=1,
@@ -215,14 +215,14 @@ VERBS = (
     Verb(
         "init",
         "init:init",
-        "Write a paneview.toml from what the project has; tell AI agents.",
-        options=(Option("--defaults", None, "ask nothing: take what is suggested"),),
+        "Write a paneview.toml for the project; tell AI agents of it.",
+        options=(Option("--defaults", None, "ask nothing, take what is suggested"),),
         example="paneview init",
     ),
     Verb(
         "check",
         "edit:check",
-        "Check the configuration file; tells every mistake.",
+        "Check the configuration file and list every mistake.",
         words="[FILE]",
         most=1,
         complete="file",
@@ -232,7 +232,11 @@ VERBS = (
         "schema",
         "edit:schema",
         "Print the JSON Schema of the file, or of a command's output.",
-        options=(Option("--output", "COMMAND", "of what this command prints with --json", complete="verb"),),
+        options=(
+            Option(
+                "--output", "COMMAND", "the schema of what this command prints with --json", complete="verb"
+            ),
+        ),
         example="paneview schema > paneview.schema.json",
     ),
     Verb(
@@ -273,15 +277,17 @@ VERBS = (
     Verb(
         "reload",
         "lifecycle:reload",
-        "Take over the changed file now, not a moment later.",
+        "Apply the changed configuration file now.",
         example="paneview reload",
     ),
     Verb(
         "daemon",
         "launch:daemon",
-        "Run a supervisor in the background; starts no task.",
+        "Run a supervisor in the background, without starting tasks.",
         options=(
-            Option("--port", "PORT", "also serve the WebSocket API there, until the project is taken down"),
+            Option(
+                "--port", "PORT", "also serve the WebSocket API on this port, until the project is taken down"
+            ),
         ),
         example="paneview daemon --port 8765",
     ),

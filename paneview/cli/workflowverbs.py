@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from paneview.cli.parser import Option, Verb
 
-_ACTIVE = Option("--active", None, "only those that are not over")
-_COUNT = Option("-n --count", "N", "at most so many (default 20)")
+_ACTIVE = Option("--active", None, "only those that have not ended")
+_COUNT = Option("-n --count", "N", "at most N (default 20)")
 
 WORKFLOW_VERBS = (
     Verb(
@@ -18,16 +18,16 @@ WORKFLOW_VERBS = (
         options=(
             Option("--wait", None, "wait for the end and print the result (the default)"),
             Option("--no-wait", None, "print the workflow's id and return"),
-            Option("--timeout", "TIME", "how long to wait (default 600); the workflow goes on after it"),
+            Option("--timeout", "TIME", "how long to wait (default 600); the workflow goes on after that"),
             Option(
                 "-d --directory --working-dir",
                 "FOLDER",
                 "where to work (default: this folder)",
                 complete="file",
             ),
-            Option("-v --verbose", None, "tell more, and not only on a terminal"),
+            Option("-v --verbose", None, "show more, and not only on a terminal"),
             Option("--workflow", "NAME", "which workflow of the file (default: default)"),
-            Option("--budget", "USD", "begin no further step once it has cost so much"),
+            Option("--budget", "USD", "begin no further step once it has cost this much"),
         ),
         example="paneview ask 'Fix the failing tests'",
     ),
@@ -41,7 +41,7 @@ WORKFLOW_VERBS = (
             _ACTIVE,
             _COUNT,
             Option("--why", "TEXT", "with reject and cancel: the reason"),
-            Option("--from", "PHASE", "with retry: do this phase again, and all that needs it"),
+            Option("--from", "PHASE", "with retry: this phase again, and all that depends on it"),
             Option("--budget", "USD", "with resume: the new budget"),
             Option("--tokens", "N", "with resume: the new budget in tokens"),
         ),
@@ -58,7 +58,7 @@ WORKFLOW_VERBS = (
     Verb(
         "workflow-status",
         "workflow:workflow_status",
-        "Show how a workflow goes: as 'workflow status'.",
+        "Show how a workflow is doing: the same as 'workflow status'.",
         words="ID",
         least=1,
         most=1,
@@ -69,7 +69,7 @@ WORKFLOW_VERBS = (
         "workflowsetup:workflow_setup",
         "Open a tmux session with a worker for each role, and go there.",
         options=(
-            Option("--session", "NAME", "its name (default: the project's, and -workflow)"),
+            Option("--session", "NAME", "its name (default: PROJECT-workflow)"),
             Option("--no-attach", None, "only start it"),
         ),
         example="paneview workflow-setup --no-attach",

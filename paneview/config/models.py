@@ -84,12 +84,12 @@ class SecretSettings(Model, frozen=True, kw_only=True):
     """Which values are masked in `inspect`, events and exports. A log is shown as the task wrote it."""
 
     patterns: tuple[NotBlank, ...] = ("*TOKEN*", "*SECRET*", "*PASSWORD*", "*KEY*")
-    """Values of environment variables whose name matches one of these (`*` and `?`, capitals do not matter)
+    """Values of environment variables whose name matches one of these (`*` and `?`, in upper or lower case)
     are masked in `inspect`, events and exports."""
 
 
 class QueueTable(Model, frozen=True, kw_only=True):
-    """The queue, and what holds for all who work on it. Environment variables go before these."""
+    """The queue, and what holds for all who work on it. Environment variables override these."""
 
     broker: NotBlank = "sqlite:"
     """Where the queue is: sqlite: (the project's own, on this host), redis://HOST/0, dir:///SHARED/FOLDER, …"""
@@ -100,11 +100,11 @@ class QueueTable(Model, frozen=True, kw_only=True):
     heartbeat_ttl: Positive = 60.0
     """Seconds without a heartbeat after which a worker counts as dead."""
     command_timeout: Positive = 300.0
-    """Seconds that an attempt may take, where the job does not say."""
+    """Seconds that an attempt may take, unless its job says otherwise."""
     lease: Annotated[float, Meta(ge=0.1, le=FINITE)] = 60.0
-    """Seconds after which a job comes back whose worker has fallen silent."""
+    """Seconds after which the job of a worker that has fallen silent goes back to the queue."""
     max_attempts: Annotated[int, Meta(ge=1)] = 3
-    """Attempts before a job is a dead letter, where it does not say."""
+    """Attempts before a job becomes a dead letter, unless the job says otherwise."""
     max_queue_depth: Annotated[int, Meta(ge=0)] = 100
     """Jobs that may wait for one target; more are refused. 0: any number."""
     respawn_limit: Annotated[int, Meta(ge=0)] = 5
@@ -112,7 +112,7 @@ class QueueTable(Model, frozen=True, kw_only=True):
     respawn_window: Positive = 300.0
     """The seconds within which respawns count."""
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
-    """What workers print: this and what is more important."""
+    """What workers print: messages of this level and above."""
 
 
 class TaskFields(Model, frozen=True, kw_only=True):
@@ -128,15 +128,15 @@ class TaskFields(Model, frozen=True, kw_only=True):
     auto_start: bool = True
     """Start with the project; false: only by hand, or when another task that starts depends on it."""
     port: Port | None = None
-    """The port the task listens on. What else of yours listens there is ended before the start, told in an
-    event."""
+    """The port the task listens on. Anything else of yours that listens there is ended before the start, and an
+    event says so."""
     health_check: NotBlank | None = None
-    """Shell command that exits with 0 when the task is healthy. A task has one kind of probe at most."""
+    """Shell command that exits with 0 when the task is healthy. A task has at most one kind of probe."""
     health_url: NotBlank | None = None
-    """http:// or https:// address that answers when the task is healthy. `localhost` is tried by IPv4 and
-    IPv6."""
+    """http:// or https:// address that answers when the task is healthy. `localhost` is tried over IPv4
+    and IPv6."""
     health_body: NotBlank | None = None
-    """Regular expression that the body of the answer of `health_url` must contain."""
+    """Regular expression that must match somewhere in the body of `health_url`'s answer."""
     health_log: NotBlank | None = None
     """Regular expression: the task is healthy once a line of its output matches."""
     health_interval: Positive = 10.0
@@ -146,7 +146,7 @@ class TaskFields(Model, frozen=True, kw_only=True):
     health_retries: Annotated[int, Meta(ge=1)] = 3
     """Consecutive failures before the task counts as unhealthy and is restarted by its policy."""
     ready_timeout: Positive = 60.0
-    """Seconds after which those who wait for this task to become ready are told so (they go on waiting)."""
+    """Seconds after which an event says that tasks still wait for this one to become ready (they go on waiting)."""
     stop_grace_period: NotNegative = 5.0
     """Seconds from the stop signal to SIGTERM, and from there to SIGKILL."""
     stop_signal: StopSignal = "SIGINT"
@@ -156,13 +156,13 @@ class TaskFields(Model, frozen=True, kw_only=True):
     max_restarts: Annotated[int, Meta(ge=0)] = 5
     """Restarts before giving up; the count is reset after 60 s healthy."""
     restart_backoff: NotNegative = 2.0
-    """The n-th restart waits this to the power of n-1 seconds, 60 at most, and the first none; 0: never a
-    delay."""
+    """The n-th restart in a row waits this to the power of n-1 seconds, 60 at most; the first does not wait. 0: none
+    does."""
     log_max_files: Annotated[int, Meta(ge=1)] = 3
     """Files of `log_max_size` to keep."""
     input_patterns: list[NotBlank] | None = None
     """Regular expressions for the line at the cursor of a task that waits for an answer, instead of the usual ones
-    (`password:`, `[y/N]`, …); []: it never does."""
+    (`password:`, `[y/N]`, …). []: none, so it never counts as waiting."""
     schedule: NotBlank | None = None
     """Cron expression (minute hour day month weekday, local time, or @hourly, @daily, …): one run at each
     such time, none while the last is still running."""
@@ -189,10 +189,10 @@ class TaskTable(TaskFields, frozen=True, kw_only=True):
     log_file: NotBlank | None = None
     """Also write the output, as plain text with times, to this file, relative to this file's folder."""
     log_max_size: Annotated[int, Meta(ge=1)] | NotBlank = "10MB"
-    """Size of a log file; as many as `log_max_files` are kept. A number of bytes, or with KB, MB or GB (of
-    1024)."""
+    """Size of a log file, of which `log_max_files` are kept: a number of bytes, or one with KB, MB or GB
+    (powers of 1024)."""
     log_max_age: Positive | NotBlank | None = None
-    """Output older than this is removed: seconds, or with s, m, h, d or w. Default: no limit but the size."""
+    """Output older than this is removed: seconds, or with s, m, h, d or w. Default: only the size is a limit."""
     replicas: Annotated[int, Meta(ge=1, le=MOST_REPLICAS)] | None = None
     """Run this many, as NAME.1 to NAME.N, each with its number in PANEVIEW_REPLICA."""
 
@@ -209,7 +209,7 @@ class WorkerTable(Model, frozen=True, kw_only=True):
     concurrency: Annotated[int, Meta(ge=1, le=1000)] = 1
     """Jobs at the same time."""
     handlers: list[NotBlank] = []
-    """Python modules with handlers for own kinds of jobs, found from `cwd`."""
+    """Python modules with handlers for kinds of jobs of your own, found from `cwd`."""
     allow: list[NotBlank] = []
     """Folders in which, or below which, a job may ask to run, relative to this file's folder. Default: `cwd`."""
     replicas: Annotated[int, Meta(ge=1, le=MOST_REPLICAS)] | None = None
@@ -259,13 +259,13 @@ class ProjectTable(Model, frozen=True, kw_only=True):
     tasks: dict[TaskName, TaskTable] = {}
     """The tasks, by name: letters, digits, _ and -."""
     workers: dict[TaskName, WorkerTable] = {}
-    """The workers, by name, which no task may have."""
+    """The workers, by name; no task may have the same name."""
     runners: dict[TaskName, RunnerTable] = {}
     """Programs that drive agents, by name; claude, codex, gemini, opencode, aider and demo need no table."""
     roles: dict[TaskName, RoleTable] = {}
     """What agents of a role may do, by the role's name; planner, reviewer, worker and compounder need no table."""
     workflows: dict[TaskName, WorkflowTable] = {}
-    """What `paneview ask` does, by name; `default` is there without a table."""
+    """What `paneview ask` does, by name; `default` needs no table."""
 
 
 class WorkerSpec(Model, frozen=True, kw_only=True):

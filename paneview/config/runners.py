@@ -39,7 +39,7 @@ class RunnerTable(Model, frozen=True, kw_only=True):
     """With a preset: the program to start instead of the one on the PATH. Without: any program with all its
     arguments, which gets the prompt on standard input. No shell reads it."""
     parser: Literal["claude", "codex", "gemini", "opencode", "aider", "plain"] | None = None
-    """How what a program without a preset prints is read. Default: plain, its last output is the result."""
+    """How to read what a program without a preset prints. Default: plain, its last output is the result."""
     model: NotBlank | None = None
     """The model to ask for, as the program calls it. Default: the program's own."""
     args: list[NotBlank] = []

@@ -51,7 +51,7 @@ class PhaseTable(Model, frozen=True, kw_only=True):
     needs: list[NotBlank] | None = None
     """The phases that must be done before. Default: the one above; []: it begins at once, beside others."""
     output: Literal["text", "json"] = "text"
-    """What its agent is to bring."""
+    """What its agent has to return."""
     output_schema: dict[str, Any] | NotEmpty | None = None
     """With output = "json": the JSON Schema that its result must fit, or a file that holds it."""
     when: NotBlank | None = None
@@ -78,7 +78,7 @@ class WorkflowTable(Model, frozen=True, kw_only=True):
     """none: agents work where they were asked; worktree: in a git worktree of its own, on the branch
     paneview/WORKFLOW."""
     budget_usd: Positive | None = None
-    """No further step begins once its runs have cost so many dollars."""
+    """No further step begins once its runs have cost this many dollars."""
     budget_tokens: Annotated[int, Meta(gt=0)] | None = None
     """The same in tokens."""
     timeout: Positive | None = None
