@@ -12,7 +12,9 @@ PLACEHOLDER = re.compile(r"\{\{\s*([A-Za-z0-9_.-]+)\s*\}\}")
 WORDS = ("task", "diff", "results")
 """What is no result of one phase: what was asked, all changes so far, the results of all phases before."""
 FIELDS = ("text", "data", "status", "lines", "files", "attempts", "verify")
-"""Of a phase."""
+"""Of a phase, in a prompt."""
+ASKED = (*FIELDS, "done", "skipped", "failed", "retries", "tokens", "cost_usd", "turns", "seconds")
+"""Of a phase, in a condition: one that asks for something else would never hold, and nobody would know."""
 
 
 def placeholders(template: str) -> list[str]:

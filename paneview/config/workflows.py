@@ -25,7 +25,7 @@ from paneview.config.plans import PhasePlan, Plan
 from paneview.config.reading import load_json, read_text
 from paneview.config.resultschema import mistakes
 from paneview.config.roles import Agents
-from paneview.config.templates import placeholders, unknown
+from paneview.config.templates import ASKED, placeholders, unknown
 
 if TYPE_CHECKING:
     from paneview.config.resolve import Context
@@ -231,10 +231,15 @@ class _Resolver:
         except ExpressionError as error:
             self._complain((*path, "when"), f"when {table.when!r}: {error} (character {error.position + 1})")
             return
-        for name in dict.fromkeys(word.partition(".")[0] for word in found.paths):
+        for name, wanted in dict.fromkeys(tuple((*word.split("."), "")[:2]) for word in found.paths):
             if name not in before:
                 hint = f"before it come {', '.join(sorted(before))}" if before else "it is the first"
                 self._complain((*path, "when"), f"when: {name!r} is not a phase before {table.name!r}", hint)
+            elif wanted not in ASKED:
+                hint = f"a phase has {', '.join(ASKED)}"
+                self._complain(
+                    (*path, "when"), f"when: {f'{name}.{wanted}'.rstrip('.')!r} says nothing", hint
+                )
 
     def _prompt(self, path: Path, table: PhaseTable) -> str:
         if (table.prompt is None) == (table.prompt_file is None):

@@ -73,6 +73,10 @@ def test_what_a_file_says(tmp_path: Path) -> None:
     assert last.prompt.endswith("${HOME}")
 
 
+TWO = (
+    "[[workflows.x.phases]]\nname = 'a'\nrole = 'r'\nprompt = 'x'\n"
+    "[[workflows.x.phases]]\nname = 'b'\nrole = 'r'\nprompt = 'x'\n"
+)
 JSON = "[[workflows.x.phases]]\nname = 'a'\nrole = 'r'\nprompt = 'x'\noutput = 'json'\n"
 
 
@@ -89,6 +93,8 @@ JSON = "[[workflows.x.phases]]\nname = 'a'\nrole = 'r'\nprompt = 'x'\noutput = '
         ("[[workflows.x.phases]]\nname = 'a'\nrole = 'r'\nprompt = '{{b.text}}'", "{{b.text}} is neither"),
         ("[[workflows.x.phases]]\nname = 'a'\nrole = 'r'\nprompt = 'x'\nwhen = 'a.lines >'", "a value is missing"),
         ("[[workflows.x.phases]]\nname = 'a'\nrole = 'r'\nprompt = 'x'\nwhen = 'b.lines'", "'b' is not a phase before"),
+        (f"{TWO}when = 'a.line > 5'", "when: 'a.line' says nothing (a phase has text, data, status, lines,"),
+        (f"{TWO}when = 'a'", "when: 'a' says nothing"),
         ("[[workflows.x.phases]]\nname = 'a'\nrole = 'r'\nprompt = 'x'\nneeds = ['b']", "needs 'b', which is not one"),
         ("[[workflows.x.phases]]\nname = 'a'\nrole = 'r'\nprompt = 'x'\nneeds = ['a']", "needs itself"),
         (

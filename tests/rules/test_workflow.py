@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from paneview.config.templates import ASKED
 from paneview.rules.workflow import (
     OVER,
     PhasePlan,
@@ -24,6 +25,7 @@ from paneview.rules.workflow import (
     wake_at,
 )
 from paneview.rules.workflow import happenings as h
+from paneview.rules.workflow.results import values
 from paneview.rules.workflow.step import PATIENCE
 
 LEARN = "work.lines >= 20 or work.attempts > 1 or review.data.new"
@@ -109,6 +111,10 @@ def test_compound_runs_if_there_is_something_to_learn(lines: int | None, new: bo
     assert play.verified("work") == {h.Run(3, 1)}
     play.ran("compound")
     assert play.flow.status is Status.DONE
+
+
+def test_a_condition_may_ask_for_all_that_there_is_of_a_phase() -> None:
+    assert set(values(Play().flow)["review"]) == set(ASKED)
 
 
 def test_a_failed_verification_resumes_the_session_with_its_tail() -> None:
