@@ -293,7 +293,7 @@ def test_files_are_whole_and_private(tmp_path: Path) -> None:
     for text in ("[1]", "[" * 100_000):
         (folder / "x.json").write_text(text)
         assert place.read_json(folder / "x.json") is None
-    with pytest.raises(ValueError, match="no id of a run"):
+    with pytest.raises(ValueError, match="not the id of a run"):
         place.run_folder(tmp_path, "../x")
 
 

@@ -312,11 +312,11 @@ class TestSetUp:
     @pytest.mark.parametrize(
         ("url", "words"),
         [
-            ("redis://h:1/x", "/x is no number"),
+            ("redis://h:1/x", "/x is not the number"),
             ("redis://h:x/0", "h:x"),
             ("redis://h?prefix={}", "prefix"),
             ("redis://h?perfix=a", "did you mean 'prefix'"),
-            ("redis+sentinel://h/m", "no sentinel"),
+            ("redis+sentinel://h/m", "not a sentinel"),
             ("redis+sentinel://h:1", "name of their master"),
         ],
     )

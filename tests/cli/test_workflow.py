@@ -193,11 +193,11 @@ def test_eject_writes_everything_or_nothing_and_keeps_a_link(project: Path) -> N
         'workflows = {quick = {phases = [{name = "a", role = "r", prompt = "x"}]}}'
     )
     prompts = project / "workflows" / "default"
-    assert "there twice" in ask(project, "workflow", "eject", status=2)["error"]
+    assert "defined twice" in ask(project, "workflow", "eject", status=2)["error"]
     assert not list(prompts.iterdir())
     (project / "real.toml").write_text("# nothing")
     (prompts / "work.md").write_text("mine")
-    assert f"{prompts / 'work.md'} is there already" in ask(project, "workflow", "eject", status=1)["error"]
+    assert f"{prompts / 'work.md'} exists already" in ask(project, "workflow", "eject", status=1)["error"]
     assert [(one.name, one.read_text()) for one in prompts.iterdir()] == [("work.md", "mine")]
     (prompts / "work.md").unlink()
     ask(project, "workflow", "eject")

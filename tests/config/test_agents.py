@@ -45,7 +45,7 @@ def test_line_ends_follow_the_file() -> None:
 
 
 def test_what_is_no_text_is_left_alone() -> None:
-    with pytest.raises(ValueError, match="no UTF-8 text"):
+    with pytest.raises(ValueError, match="not UTF-8 text"):
         with_block("text".encode("utf-16"), "paneview.toml")
 
 

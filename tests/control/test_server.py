@@ -276,7 +276,7 @@ async def test_closing_leaves_the_socket_of_a_successor_alone(path: Path) -> Non
 def test_what_is_no_socket_is_not_removed(path: Path) -> None:
     path.parent.mkdir()
     path.write_text("precious")
-    with pytest.raises(UnsafeSocket, match="no socket"):
+    with pytest.raises(UnsafeSocket, match="not a socket"):
         socketfile.listen(path)
     assert path.read_text() == "precious"
 

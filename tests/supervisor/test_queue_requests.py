@@ -89,7 +89,7 @@ def test_a_job_from_dispatch_to_purge(served: Project) -> None:
         served.call("job_cancel", jobs=[sent["id"]])
     assert refused.value.extra["results"][0]["ok"] is False
     assert served.call("job_purge")["results"] == []
-    with pytest.raises(ControlError, match="no dead letter"):
+    with pytest.raises(ControlError, match="not a dead letter"):
         served.call("job_purge", jobs=[sent["id"]])
     told = {event["event"]: event for event in served.events()}
     assert {"job_dispatched", "job_retried", "job_cancelled"} <= told.keys()

@@ -333,7 +333,7 @@ def test_payloads(kind: str, typed: str, value: object) -> None:
     ],
 )
 def test_what_is_no_payload(kind: str, typed: str) -> None:
-    with pytest.raises(ValueError, match="the payload is not JSON"):
+    with pytest.raises(ValueError, match=r"the payload is (not JSON|nested too deeply)"):
         read_payload(kind, typed)
 
 

@@ -131,7 +131,10 @@ def test_no_job_ends_its_worker(farm: Farm) -> None:
     ):
         found = farm.over(farm.submit("end", kind, max_attempts=1))
         assert (found.state, found.errors[0].error) == ("dead", error)
-    for delay, error in (("soon", "TypeError: "), ("inf", "ValueError: not now; and retry_in is no delay")):
+    for delay, error in (
+        ("soon", "TypeError: "),
+        ("inf", "ValueError: not now; and retry_in is not a delay"),
+    ):
         later = farm.over(farm.submit("later-please", delay, max_attempts=1))
         assert (later.state, later.errors[0].error[: len(error)]) == ("dead", error)
     assert farm.over(farm.submit("child")).result.output == 0  # type: ignore[union-attr]
