@@ -1,7 +1,7 @@
 """``[runners.NAME]`` and ``[roles.NAME]``: what the file may say, and what it means (`roles`).
 
-`resolve_agents` is for ``load_project``, which reads the whole file, and for a worker, whose business the file's tasks
-are not (`agentfile`).
+`resolve_agents` is for `load_project`, which reads the whole file, and for `load_agents`: the file's tasks are no
+business of a worker's.
 """
 
 from __future__ import annotations

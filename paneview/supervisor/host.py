@@ -64,7 +64,7 @@ class Options(Struct, frozen=True):
     """How a supervisor was asked to begin."""
 
     start_all: bool = True  # start what starts by itself, if this is a fresh session
-    lock: int | None = None  # the descriptor of the project's lock, as long as which is there we go on
+    lock: int | None = None  # the descriptor of the project's lock: once its file is gone, so are we
 
 
 class Host:
@@ -221,7 +221,7 @@ class Host:
 
     def _start_first(self, states: Mapping[str, TaskState], *, fresh: bool) -> None:
         """A fresh session starts what starts by itself; a taken-over one only what the file has gained since."""
-        if not self.project.auto_start or not (self._options.start_all or not fresh):
+        if not self.project.auto_start or (fresh and not self._options.start_all):
             return
         names = self.supervisor.start_names(None, deps=True)
         if fresh:
