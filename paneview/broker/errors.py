@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from paneview.broker.model import Leadership
     from paneview.broker.targets import Target
 
 
@@ -60,3 +61,6 @@ class UnavailableError(BrokerError):
 
 class StaleLeaderError(BrokerError):
     """Another leader came after this one: what it was about to do is not its to do any more."""
+
+    def __init__(self, leader: Leadership) -> None:
+        super().__init__(f"{leader.owner} is not the leader of {leader.name} any more")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 from paneview.broker.errors import BrokerError
-from paneview.broker.model import Json
+from paneview.broker.model import Attempt, Json
 
 # Lists and dicts within each other. Python reads as many levels as its stack has left, which is a thousand less what
 # is on it: text that one process can just about write, another would fall over, and so every worker in turn.
@@ -24,6 +24,11 @@ def to_json(what: str, value: Json) -> str:
     if text.count("[") + text.count("{") > MOST_NESTED and _deeper(value, MOST_NESTED):
         raise _too_deep(what)
     return text
+
+
+def to_attempts(errors: str) -> tuple[Attempt, ...]:
+    """The attempts stored as objects with a comma between them."""
+    return tuple(Attempt(**attempt) for attempt in json.loads(f"[{errors}]")) if errors else ()
 
 
 def _deeper(value: Json, levels: int) -> bool:

@@ -189,7 +189,7 @@ def resign(desk: Desk, leader: Leadership) -> None:
 def check_leader(desk: Desk, leader: Leadership) -> None:
     """Raises `StaleLeaderError` if another came after this one."""
     if _epoch(desk, leader.name) != leader.epoch:
-        raise StaleLeaderError(f"{leader.owner} is not the leader of {leader.name} any more")
+        raise StaleLeaderError(leader)
 
 
 # Dead letters and what is old

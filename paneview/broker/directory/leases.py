@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import heapq
 import os
 import random
@@ -12,7 +11,7 @@ from dataclasses import replace
 
 from paneview.broker.directory import ending, entry
 from paneview.broker.directory.desk import Desk
-from paneview.broker.directory.disk import GONE, move, remove
+from paneview.broker.directory.disk import GONE, move, names, remove
 from paneview.broker.directory.foreign import mirror
 from paneview.broker.directory.layout import Spot, order_of, read_name
 from paneview.broker.errors import UnknownJobError
@@ -36,7 +35,7 @@ class Backlog:
         if known is not None and known[1] and known[0] > time.monotonic():
             return known[1]
         folder = self._desk.layout.lane(JobState.QUEUED, lane)
-        found = sorted((name for name in _list(folder)), reverse=True)
+        found = sorted(names(folder), reverse=True)
         if len(found) > LONG:
             self._long[lane] = time.monotonic() + FRESH, found
         return found
@@ -57,15 +56,6 @@ class Backlog:
                 self._desk.set_aside(f"{folder}/{name}", "its name is not one of ours")
                 continue
             yield spot.order, spot
-
-
-def _list(folder: str) -> list[str]:
-    try:
-        return [name for name in os.listdir(folder) if not name.startswith(".")]
-    except OSError as error:
-        if error.errno in GONE or error.errno == errno.ENOTDIR:
-            return []
-        raise
 
 
 def claim(desk: Desk, backlog: Backlog, want: Claim) -> list[Lease]:

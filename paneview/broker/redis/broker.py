@@ -201,8 +201,8 @@ class RedisBroker(Broker):
         """Take back what silent workers held."""
         name, epoch = (leader.name, leader.epoch) if leader else ("", 0)
         told = self._link.call("reap", name, epoch, FORGET_WORKERS_MS)
-        if told == "stale":
-            raise StaleLeaderError(f"{leader and leader.owner} is not the leader of {name} any more")
+        if leader is not None and told == "stale":
+            raise StaleLeaderError(leader)
         expired, readdressed, lost, promoted = told
         return Reaped(tuple(expired), readdressed, tuple(lost), more=AT_ONCE in (len(expired), promoted))
 

@@ -8,7 +8,7 @@ from functools import lru_cache
 from typing import Any, cast
 
 from paneview.broker.errors import BrokerError, DamagedJobError
-from paneview.broker.jsontext import to_json
+from paneview.broker.jsontext import to_attempts, to_json
 from paneview.broker.model import Attempt, Claim, Job, Lease, NewJob, Result, Settings
 from paneview.broker.targets import Target
 from paneview.rules.jobs import JobState
@@ -98,11 +98,6 @@ def _job(hash_: dict[str, str]) -> Job:
         errors=to_attempts(hash_["errors"]),
         result=to_result(hash_),
     )
-
-
-def to_attempts(errors: str) -> tuple[Attempt, ...]:
-    """The attempts stored as objects with a comma between them."""
-    return tuple(Attempt(**attempt) for attempt in json.loads(f"[{errors}]")) if errors else ()
 
 
 def to_lease(told: Sequence[Any]) -> Lease:

@@ -40,8 +40,8 @@ class RedisDocuments(Documents):
         detail = to_json("an event", {"scope": scope, "name": name, "version": version + 1})
         text = to_json("a document", dict(value))
         told = self._link.call("document", scope, name, version, text, *lead, event, detail, uuid.uuid4().hex)
-        if told == "stale":
-            raise StaleLeaderError(f"{leader and leader.owner} is not the leader of {lead[0]} any more")
+        if leader is not None and told == "stale":
+            raise StaleLeaderError(leader)
         if told == "conflict":
             raise ConflictError(scope, name, version)
         return int(told)

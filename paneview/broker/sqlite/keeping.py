@@ -112,7 +112,7 @@ def check_leader(step: Step, leader: Leadership) -> None:
     """Raises `StaleLeaderError` if another came after this one."""
     row = step.one("SELECT epoch FROM leaders WHERE name = ?", leader.name)
     if row is None or row[0] != leader.epoch:
-        raise StaleLeaderError(f"{leader.owner} is not the leader of {leader.name} any more")
+        raise StaleLeaderError(leader)
 
 
 def retry(step: Step, jobs: Iterable[str] | None) -> list[str]:

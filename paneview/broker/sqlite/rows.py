@@ -7,7 +7,7 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from paneview.broker.jsontext import to_json
+from paneview.broker.jsontext import to_attempts, to_json
 from paneview.broker.model import Attempt, Job, Lease, Outcome, Result
 from paneview.broker.sqlite.boot import since_boot
 from paneview.broker.sqlite.schema import COLUMNS
@@ -59,11 +59,6 @@ def to_lease(row: Sequence[Any]) -> Lease:
     *columns, seq = row
     job = to_job(columns)
     return Lease(job, job.owner, job.token, job.attempts, columns[_SECONDS], str(seq))
-
-
-def to_attempts(errors: str) -> tuple[Attempt, ...]:
-    """The attempts stored as objects with a comma between them."""
-    return tuple(Attempt(**attempt) for attempt in json.loads(f"[{errors}]")) if errors else ()
 
 
 def held_result(outcome: Outcome) -> str:
