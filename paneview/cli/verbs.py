@@ -29,7 +29,7 @@ KINDS = (
     "task_waiting task_started task_ready task_healthy task_unhealthy task_needs_input task_input_given "
     "health_check_failed task_exited task_stopping task_stopped task_killed task_restarted task_failed task_lost "
     "task_adopted task_removed auto_restart restart_scheduled max_restarts_reached counter_reset spawn_failed "
-    "dependency_timeout schedule_skipped hook_failed leftovers_ended stray_ended port_cleared port_refused "
+    "dependency_timeout schedule_skipped hook_failed leftovers_ended stray_ended port_cleared "
     "config_reloaded config_rejected change_refused scale_dropped log_gap store_damaged store_failed store_restored "
     "internal_error tmux_lost tmux_restored "
     "websocket_started websocket_stopped websocket_failed queue_lost queue_restored "

@@ -87,7 +87,12 @@ _PHRASES: dict[str, tuple[str, str, str]] = {
     "version": ("▲", "attention", "two versions of paneview"),
     "hook_failed": ("✗", "failed", "hook failed"),
     "port_cleared": ("▲", "attention", "ended what was listening on its port"),
-    "port_refused": ("✗", "failed", "its port belongs to somebody else"),
+    "leftovers_ended": ("▲", "attention", "ended processes that it left behind"),
+    "stray_ended": ("▲", "attention", "ended a stray run"),
+    "schedule_skipped": ("▲", "attention", "skipped a scheduled run"),
+    "task_removed": ("■", "dim", "removed"),
+    "store_damaged": ("✗", "failed", "a database was damaged"),
+    "internal_error": ("✗", "failed", "a defect of paneview"),
 }
 
 _FACTS: dict[str, Callable[[Any], str]] = {
