@@ -18,10 +18,10 @@ from collections import deque
 from enum import Enum
 from typing import TYPE_CHECKING
 
-from paneview.control.protocol import encode, encode_fragment
+from paneview.control.protocol import encode
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Mapping
 
 MAX_EVENTS = 10_000
 MAX_EVENT_BYTES = 8 * 1024 * 1024
@@ -49,7 +49,7 @@ class Outbox:
         self._max_event_bytes = max_event_bytes
         self._queue: deque[bytes | _Marker] = deque()
         self._snapshot = b""
-        self._tasks: dict[str, bytes | None] = {}  # None: the task was removed
+        self._tasks: dict[str, bytes] = {}
         self._seq = 0
         self._heads: dict[str, int] = {}
         self._jobs = b""  # the newest push about the queue
@@ -88,13 +88,11 @@ class Outbox:
         self._snapshot = b'{"push":"snapshot","seq":%d,"status":%b}\n' % (seq, status)
         self._queue.insert(place, _Marker.SNAPSHOT)
 
-    def put_tasks(self, seq: int, tasks: Mapping[str, bytes], removed: Iterable[str] = ()) -> None:
-        """Take in changed tasks (name → encoded object) and removed ones; only the newest of each is kept."""
+    def put_tasks(self, seq: int, tasks: Mapping[str, bytes]) -> None:
+        """Take in changed tasks (name → encoded object); only the newest of each is kept."""
         if not self._tasks:
             self._queue.append(_Marker.STATE)
         self._tasks.update(tasks)
-        for name in removed:
-            self._tasks[name] = None
         self._seq = seq
 
     def put_heads(self, heads: Mapping[str, int]) -> None:
@@ -159,7 +157,6 @@ class Outbox:
         return line
 
     def _tasks_line(self) -> bytes:
-        changed = b",".join(task for task in self._tasks.values() if task is not None)
-        removed = encode_fragment([name for name, task in self._tasks.items() if task is None])
+        changed = b",".join(self._tasks.values())
         self._tasks = {}
-        return b'{"push":"tasks","seq":%d,"tasks":[%b],"removed":%b}\n' % (self._seq, changed, removed)
+        return b'{"push":"tasks","seq":%d,"tasks":[%b]}\n' % (self._seq, changed)

@@ -23,7 +23,7 @@ from paneview.control.protocol import encode, encode_fragment
 from paneview.control.session import LINGER, ClientInfo, Session
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping
     from pathlib import Path
 
     from paneview.control.protocol import Request
@@ -181,14 +181,14 @@ class ControlServer:
         self._seq += 1
         return self._seq, encode_fragment(self._handler.snapshot())
 
-    def publish_tasks(self, tasks: Iterable[Mapping[str, Any]], removed: Sequence[str] = ()) -> None:
-        """Tell of changed task objects (each with its ``name``) and of removed ones."""
+    def publish_tasks(self, tasks: Iterable[Mapping[str, Any]]) -> None:
+        """Tell of changed task objects, each with its ``name``; which tasks there are is told by a snapshot."""
         if not self.subscribers("state"):
             return
         self._seq += 1
         encoded = {str(task["name"]): encode_fragment(task) for task in tasks}
         for session in self._hearing("state"):
-            session.outbox.put_tasks(self._seq, encoded, removed)
+            session.outbox.put_tasks(self._seq, encoded)
             session.wake()
 
     def publish_snapshot(self) -> None:

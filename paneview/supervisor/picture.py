@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from typing import Any, Protocol
 
@@ -42,12 +42,8 @@ class Audience(Protocol):
         """How many clients look."""
         ...
 
-    def publish_tasks(self, tasks: Iterable[Mapping[str, Any]], removed: Sequence[str] = ()) -> None:
+    def publish_tasks(self, tasks: Iterable[Mapping[str, Any]]) -> None:
         """Show changed tasks."""
-        ...
-
-    def publish_snapshot(self) -> None:
-        """Show everything anew."""
         ...
 
     def publish_heads(self, heads: Mapping[str, int]) -> None:

@@ -27,7 +27,7 @@ from textual.worker import WorkerFailed
 from paneview.control.errors import ControlError
 from paneview.tui import flownews, leaving, terminal, timers
 from paneview.tui import theme as themes
-from paneview.tui.askhistory import Asked
+from paneview.tui.askhistory import AskHistory
 from paneview.tui.background import in_background
 from paneview.tui.doing import Doing
 from paneview.tui.inturn import InTurn
@@ -106,7 +106,7 @@ class PaneviewApp(App[int], inherit_bindings=False):
         self.selected: str | None = None
         self.group: list[str] = []
         self.histories: dict[str, list[str]] = {}
-        self.asked = Asked()
+        self.asked = AskHistory()
         self.failure: Exception | None = None
         self.farewell = ""
         self._typed = InTurn(self, super().on_event)

@@ -24,7 +24,7 @@ def history_file(environ: Mapping[str, str] = os.environ) -> Path:
     return Path(base) / "paneview" / "asked.jsonl"
 
 
-class Asked:
+class AskHistory:
     """The history, and the draft of what was not sent. Its methods block for as long as a small file takes."""
 
     def __init__(self, file: Path | None = None) -> None:

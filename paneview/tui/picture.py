@@ -101,7 +101,7 @@ class Picture:
         if kind == "snapshot":
             self._take_snapshot(StatusView.from_json(push["status"]))
         elif kind == "tasks":
-            self._take_tasks([TaskView.from_json(raw) for raw in push["tasks"]], push.get("removed") or ())
+            self._take_tasks([TaskView.from_json(raw) for raw in push["tasks"]])
         elif kind == "event":
             self.add_events([EventView.from_json(push["event"])])
         elif kind == "heads":
@@ -204,15 +204,11 @@ class Picture:
         self.set_link("connected")
         self._sample()
 
-    def _take_tasks(self, tasks: list[TaskView], removed: list[str] | tuple[()]) -> None:
+    def _take_tasks(self, tasks: list[TaskView]) -> None:
         for task in tasks:
             self._change.order |= task.name not in self.tasks
             self.tasks[task.name] = task
-        for name in removed:
-            self.tasks.pop(name, None)
-            self.usage_of.pop(name, None)
-            self._change.order = True
-        self._change.tasks.update([task.name for task in tasks], removed)
+        self._change.tasks.update(task.name for task in tasks)
         self._sample()
         self._schedule()
 

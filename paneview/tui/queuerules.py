@@ -6,7 +6,7 @@ from textual.strip import Strip
 
 from paneview.control.queuemodel import QueueView
 from paneview.tui.canvas import Piece, line, spread
-from paneview.tui.queuestate import Jobs, Question
+from paneview.tui.queuestate import JobQuery, Jobs
 from paneview.tui.text import clean, cut
 from paneview.tui.theme import Inks
 
@@ -33,7 +33,7 @@ def workers(width: int, inks: Inks, queue: QueueView | None) -> list[Strip]:
     return [spread(width, inks.base, left, [(" U release ──", inks.dim)], ("─", inks.rule))]
 
 
-def jobs(width: int, inks: Inks, queue: QueueView | None, asked: Question, kept: str) -> list[Strip]:
+def jobs(width: int, inks: Inks, queue: QueueView | None, asked: JobQuery, kept: str) -> list[Strip]:
     """The rule above the jobs: which of them are shown."""
     left: list[Piece] = [("── ", inks.rule), ("jobs ", inks.title)]
     if asked.target:

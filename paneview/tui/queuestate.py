@@ -18,7 +18,7 @@ PAGE = 200
 Call = Callable[..., Awaitable[dict[str, Any]]]
 
 
-class Question(NamedTuple):
+class JobQuery(NamedTuple):
     """Which jobs: a key of `SHOWN`, a target or none, and how many."""
 
     shown: str = "all"
@@ -32,11 +32,11 @@ class Jobs:
     def __init__(self, call: Call, told: Callable[[], None]) -> None:
         self._call = call
         self._told = told
-        self.question = Question()
+        self.question = JobQuery()
         self.found: dict[str, JobView] = {}
         self.more = False
         self.problem = ""
-        self.answered: Question | None = None
+        self.answered: JobQuery | None = None
         """The question that `found` answers."""
         self._changes = -1
         self._wanted_changes = 0
@@ -47,7 +47,7 @@ class Jobs:
         """Whether what is shown is no answer yet to what was asked."""
         return self.answered != self.question and not self.problem
 
-    def ask(self, question: Question) -> None:
+    def ask(self, question: JobQuery) -> None:
         """Show other jobs."""
         if question != self.question:
             self.question = question

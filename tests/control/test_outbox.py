@@ -60,8 +60,6 @@ class Client:
                 self.tasks.clear()
             changed = message["status"] if message["push"] == "snapshot" else message["tasks"]
             self.tasks.update({task["name"]: task["v"] for task in changed})
-            for name in message.get("removed", ()):
-                self.tasks.pop(name, None)
 
 
 def tasks(truth: dict[str, int]) -> list[dict[str, Any]]:
@@ -83,7 +81,7 @@ def test_a_client_of_any_pace_ends_with_the_truth_and_misses_no_event(steps: lis
             outbox.put_tasks(number, changed)
         elif what == "remove":
             truth.pop(value, None)
-            outbox.put_tasks(number, {}, [value])
+            outbox.put_snapshot(number, encode_fragment(tasks(truth)))
         elif what == "snapshot":
             outbox.put_snapshot(number, encode_fragment(tasks(truth)))
         elif what == "event":

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import subprocess
 import time
-from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -40,11 +40,8 @@ class Audience:
     def subscribers(self, topic: str) -> int:
         return self.looking if topic == "state" else 0
 
-    def publish_tasks(self, tasks: Iterable[Mapping[str, Any]], removed: Sequence[str] = ()) -> None:
+    def publish_tasks(self, tasks: Iterable[Mapping[str, Any]]) -> None:
         self.shown.update({task["name"]: task for task in tasks})
-
-    def publish_snapshot(self) -> None:
-        raise NotImplementedError
 
     def publish_heads(self, heads: Mapping[str, int]) -> None:
         raise NotImplementedError

@@ -81,7 +81,7 @@ class Supervisor:
 
     def change(self, name: str, **more: Any) -> None:
         self.tasks[name] = {**self.tasks[name], **more}
-        self._push({"push": "tasks", "seq": 1, "tasks": [self.tasks[name]], "removed": []})
+        self._push({"push": "tasks", "seq": 1, "tasks": [self.tasks[name]]})
 
     def happen(self, kind: str, name: str | None = None, **more: Any) -> None:
         raw = event(len(self.events) + 1, kind, name, **more)

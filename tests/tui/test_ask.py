@@ -13,7 +13,7 @@ from textual.pilot import Pilot
 
 from paneview.control.errors import ControlError
 from paneview.tui import askhistory, askwords
-from paneview.tui.askhistory import Asked, history_file
+from paneview.tui.askhistory import AskHistory, history_file
 from paneview.tui.files import files_of
 from paneview.tui.screens.ask import AskForm, read_budget
 from paneview.tui.screens.fleet import FleetScreen
@@ -253,7 +253,7 @@ def test_the_history_is_of_the_project_and_has_an_end(
 ) -> None:
     monkeypatch.setattr(askhistory, "KEPT", 10)
     file = tmp_path / "new" / "asked.jsonl"
-    history = Asked(file)
+    history = AskHistory(file)
     assert history.of("a") == []
     for number in range(25):
         history.add("a", f"line {number}\nand more")

@@ -52,7 +52,7 @@ async def test_the_cursor_stays_with_its_task_when_rows_move() -> None:
         await eventually(lambda: fleet(pilot).table.keys[0] == "db")
         assert fleet(pilot).table.cursor == "db"
         supervisor.tasks.pop("db")
-        supervisor._push({"push": "tasks", "seq": 9, "tasks": [], "removed": ["db"]})
+        supervisor._snapshot()
         await eventually(lambda: "db" not in fleet(pilot).table.keys)
         assert fleet(pilot).table.cursor == "importer"
 
