@@ -60,6 +60,7 @@ from paneview.supervisor.waiters import Waiters
 from paneview.tmux.errors import TmuxGone
 
 logger = logging.getLogger(__name__)
+_SOME = 3  # left-overs that an event's words name
 
 
 class Services(Struct, frozen=True):
@@ -354,8 +355,9 @@ class Unit:
             return
         self.let_go(live)
         if swept:
+            some = ", ".join(swept[:_SOME]) + (", …" if len(swept) > _SOME else "")
             self._services.journal.note_task(
-                self.name, live.run, "leftovers_ended", "the task had ended", processes=swept
+                self.name, live.run, "leftovers_ended", f"it had ended and left behind {some}", processes=swept
             )
         self.feed(Exited(exit_))
 

@@ -339,7 +339,9 @@ def test_left_overs_of_a_task_that_ended_are_ended_and_told(project):
     p.wait("t", "done")
     pid = int((p.folder / "left.pid").read_text())
     wait_until(lambda: not alive(pid))
-    assert "sleep" in p.events("leftovers_ended", "t")[0]["detail"]["processes"][0]
+    (told,) = p.events("leftovers_ended", "t")
+    assert told["detail"]["processes"] == [f"{pid} sleep"]
+    assert told["cause"] == f"it had ended and left behind {pid} sleep"
 
 
 def test_down_stops_all_and_takes_the_session_away(project, sandbox):
