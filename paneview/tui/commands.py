@@ -74,10 +74,10 @@ def _merge(app: PaneviewApp, words: list[str]) -> None:
 
 
 def _attach(app: PaneviewApp, words: list[str]) -> None:
-    if words and words[0] in app.picture.tasks:
-        lending_the_terminal(app, visit, app, words[0])
+    if (task := words[0] if words else app.selected) in app.picture.tasks:
+        lending_the_terminal(app, visit, app, task)
     else:
-        app.tell(f"no task {clean(words[0] if words else '')}", failed=True)
+        app.tell(f"no task {clean(task or '')}", failed=True)
 
 
 def _dispatch(app: PaneviewApp, words: list[str]) -> None:

@@ -185,8 +185,10 @@ async def test_commands_that_show_something() -> None:
         await command(pilot, "theme light")
         assert pilot.app.theme == "paneview-light"
         assert fleet(pilot).pv.inks.base.bgcolor.name == "#fcfcfd"
+        await command(pilot, "attach")  # to the selected one, as `logs` and `edit` do
         await command(pilot, "events")
         assert " events " in text(pilot, "#header")
+        assert not toasts(pilot)
 
 
 async def test_what_was_typed_before_comes_back() -> None:
