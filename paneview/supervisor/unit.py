@@ -82,6 +82,12 @@ def _ended(row: RunRow, state: TaskState, now: float) -> RunRow:
     return replace(row, ended_at=now, exit_code=state.exit.code, signal=state.exit.signal, end_reason=reason)
 
 
+def _left_behind(processes: list[str]) -> str:
+    """What ended them, and what they are, as far as an event's line has room for that."""
+    some = ", ".join(processes[:_SOME]) + (", …" if len(processes) > _SOME else "")
+    return f"it had ended and left behind {some}"
+
+
 class Unit:
     """A task, its state, and its current run if it has one. ``changed`` is called after every change."""
 
@@ -355,10 +361,8 @@ class Unit:
             return
         self.let_go(live)
         if swept:
-            some = ", ".join(swept[:_SOME]) + (", …" if len(swept) > _SOME else "")
-            self._services.journal.note_task(
-                self.name, live.run, "leftovers_ended", f"it had ended and left behind {some}", processes=swept
-            )
+            cause = _left_behind(swept)
+            self._services.journal.note_task(self.name, live.run, "leftovers_ended", cause, processes=swept)
         self.feed(Exited(exit_))
 
     def lose(self, reason: str) -> None:
