@@ -77,7 +77,7 @@ class Picture:
         self.flows_known = False
         self.flows_problem = ""
         self._told_flows: set[str] = set()
-        self.usage: deque[tuple[float, int]] = deque(maxlen=KEPT_SAMPLES)
+        self.usage: deque[float] = deque(maxlen=KEPT_SAMPLES)
         self.usage_of: dict[str, deque[float]] = {}
         self._change = Change()
         self._listeners: list[Listener] = []
@@ -212,21 +212,27 @@ class Picture:
         self._sample()
         self._schedule()
 
+    @property
+    def used(self) -> tuple[float, int] | None:
+        """CPU and memory of all tasks together. None: nobody has measured yet, where nothing is better than zeros."""
+        tasks = self.tasks.values()
+        measured = any(task.rss_bytes for task in tasks)
+        if not measured and (not self.usage or any(task.running for task in tasks)):
+            return None
+        return sum(task.cpu_percent or 0.0 for task in tasks), sum(task.rss_bytes or 0 for task in tasks)
+
     def _sample(self) -> None:
         """Remember what everything uses, once a second at most: the small curves are drawn from it."""
         now = self.clock()
         if 0 <= now - self._last_sample < 0.9:
             return
-        if not any(task.rss_bytes for task in self.tasks.values()) and not self.usage:
-            return  # nobody has measured yet: nothing is better than zeros
+        if (used := self.used) is None:
+            return
         self._last_sample = now
-        total, memory = 0.0, 0
         for task in self.tasks.values():
-            cpu = task.cpu_percent or 0.0
-            total += cpu
-            memory += task.rss_bytes or 0
-            self.usage_of.setdefault(task.name, deque(maxlen=KEPT_SAMPLES)).append(cpu)
-        self.usage.append((total, memory))
+            curve = self.usage_of.setdefault(task.name, deque(maxlen=KEPT_SAMPLES))
+            curve.append(task.cpu_percent or 0.0)
+        self.usage.append(used[0])
 
     def _schedule(self) -> None:
         if self._flush_at is None and self._listeners:

@@ -13,7 +13,7 @@ from paneview.tui.picture import Change, Picture
 from tests.harness import eventually
 from tests.tui.queue_scenes import office
 from tests.tui.running import running
-from tests.tui.scripted import Supervisor, task
+from tests.tui.scripted import NOW, Supervisor, task
 
 
 async def test_what_one_screen_begins_to_hear_while_another_ends_is_heard() -> None:
@@ -35,6 +35,22 @@ async def test_a_listener_that_fails_hides_nothing_from_the_others() -> None:
     picture.note("refused", "no")
     await eventually(lambda: bool(heard))
     assert [type(error) for error in failed] == [TypeError]
+
+
+def test_what_all_tasks_use_together_is_what_they_use_now() -> None:
+    picture = Picture(lambda: NOW)
+
+    def hear(**measured: object) -> None:
+        picture.take({"push": "tasks", "tasks": [task("a", **measured), task("b", **measured)]})
+
+    hear(cpu_percent=None, rss_bytes=None)
+    assert picture.used is None
+    hear(cpu_percent=0.5, rss_bytes=1000)
+    assert picture.used == (1.0, 2000)
+    hear(cpu_percent=None, rss_bytes=None)  # by the next supervisor, at first
+    assert picture.used is None
+    hear(cpu_percent=0.5, rss_bytes=3000)  # and then perhaps nothing for hours, since nothing changes
+    assert picture.used == (1.0, 6000)
 
 
 async def test_what_a_listener_raises_ends_the_screen_and_is_told() -> None:

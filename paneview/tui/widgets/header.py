@@ -119,13 +119,13 @@ class Header(Canvas):
         return [flow for flow in self.pv.picture.flows.values() if flow.waits_for_person and not flow.over]
 
     def _usage(self, *, curve: bool) -> list[Piece]:
-        inks, usage = self.inks, self.pv.picture.usage
-        if not usage:
+        inks, picture = self.inks, self.pv.picture
+        if picture.used is None:
             return []
-        cpu, memory = usage[-1]
+        cpu, memory = picture.used
         pieces: list[Piece] = [("  CPU ", inks.dim)]
         if curve:
-            pieces.append((f"{sparkline([value for value, _ in usage], CURVE)} ", inks.accent))
+            pieces.append((f"{sparkline(list(picture.usage), CURVE)} ", inks.accent))
         return [
             *pieces,
             (f"{words.percent(cpu):>6}", inks.title),
