@@ -35,6 +35,9 @@ from paneview.supervisor.web import Web
 Args = dict[str, Any]
 Reply = dict[str, Any]
 
+# Beside launches.
+WAITS_FOR_TMUX = frozenset({"stop", "kill", "down", *protocol.PANES})
+
 
 class Requests:
     """Answers clients. ``end`` is called, with the reason, when somebody takes the project down."""
@@ -53,6 +56,7 @@ class Requests:
         self._picture = picture
         self._journal = journal
         self._reading = reading
+        self._terminal = terminal
         self._panes = Panes(supervisor, terminal)
         self._reloader = reloader
         self._end = end
@@ -70,20 +74,23 @@ class Requests:
         if handler is None:
             raise ControlError(f"this supervisor cannot {do!r}", "unknown_request")
         try:
-            return await self._answer(protocol.REQUESTS[do].effect, partial(handler, args, client))
+            return await self._answer(do, partial(handler, args, client))
         except UnknownTask as error:
             results = [{"ok": False, "error_code": "E200", "error": str(error), "task": error.name}]
             hint = {"hint": error.hint} if error.hint else {}
             raise ControlError(str(error), "not_found", results=results, **hint) from error
 
-    async def _answer(self, effect: protocol.Effect, answer: Callable[[], Awaitable[Reply]]) -> Reply:
-        if effect == "read":
-            return await answer()
-        if effect == "launch":
+    async def _answer(self, do: str, answer: Callable[[], Awaitable[Reply]]) -> Reply:
+        effect = protocol.REQUESTS[do].effect
+        launches = effect == "launch"
+        if launches:
             self._supervisor.check_stays()
-            reply = await self._unless_stuck(answer())
+        if launches or do in WAITS_FOR_TMUX:
+            reply = await self._unless_stuck(answer(), launches=launches)
         else:
             reply = await answer()
+        if effect == "read":
+            return reply
         unrecorded = await self._journal.durable()  # what was answered is never forgotten
         return {**reply, "unrecorded": unrecorded} if unrecorded else reply
 
@@ -91,15 +98,21 @@ class Requests:
         assert self.queue
         return await self.queue.handle(do, args, client)
 
-    async def _unless_stuck(self, answer: Awaitable[Reply]) -> Reply:
-        """The answer; or, while nothing can be recorded, that what was asked for waits for that."""
+    async def _unless_stuck(self, answer: Awaitable[Reply], *, launches: bool) -> Reply:
+        """The answer; or, while tmux says nothing or a launch cannot be recorded, that what was asked for waits."""
         deed = asyncio.ensure_future(answer)
         try:
             while not (await asyncio.wait([deed], timeout=LOOK))[0]:
-                if trouble := self._journal.trouble:
-                    deed.add_done_callback(unasked)
+                if launches and (trouble := self._journal.trouble):
                     words = f"nothing starts while that cannot be recorded: {trouble}"
-                    raise ControlError(f"{words}. It goes on by itself as soon as it can", "store")
+                    stuck = ControlError(f"{words}. It goes on by itself as soon as it can", "store")
+                elif trouble := self._terminal.trouble:
+                    words = f"{trouble}. What was asked for is done as soon as it answers"
+                    stuck = ControlError(words, "tmux")
+                else:
+                    continue
+                deed.add_done_callback(unasked)
+                raise stuck
         except asyncio.CancelledError:
             deed.cancel()
             raise

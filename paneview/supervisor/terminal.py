@@ -20,6 +20,7 @@ logger = logging.getLogger(__name__)
 
 FIRST_WAIT = 0.05  # seconds between attempts to open the session anew, doubling
 LONGEST_WAIT = 5.0
+PATIENCE = 10.0  # seconds until those who asked for something hear that it waits for tmux
 
 
 class SessionSpec(Struct, frozen=True):
@@ -43,6 +44,8 @@ class Terminal:
         self._reopening: asyncio.Task[None] | None = None
         self._panes: dict[str, str] = {}  # pane → task: a new tmux server gives the same ids to others
         self._closing = False
+        self._gone_at = 0.0  # of the loop's time
+        self._why = ""  # why it is still gone
         self.lost: Callable[[str], Awaitable[None]] | None = None
         self.restored: Callable[[], Awaitable[None]] | None = None
 
@@ -67,6 +70,20 @@ class Terminal:
         if not self.has_pane(pane_id, task):
             raise TmuxError(f"{task} has no pane")
         return session
+
+    @property
+    def trouble(self) -> str:
+        """Why nothing has come of tmux for longer than people wait without a word; empty: something has."""
+        if not self._ready.is_set():
+            gone_for = asyncio.get_running_loop().time() - self._gone_at
+            if gone_for < PATIENCE:
+                return ""
+            return f"tmux has been gone for {gone_for:.0f} s" + (f": {self._why}" if self._why else "")
+        silent_for = self.session.silent_for
+        if silent_for < PATIENCE:
+            return ""
+        server = f"the tmux server (process {self.session.server_id.pid})"
+        return f"{server} has not answered for {silent_for:.0f} s: it is stopped or overloaded"
 
     def has_pane(self, pane_id: str, task: str) -> bool:
         """Whether the pane was there, and this task's, when last heard of."""
@@ -114,6 +131,7 @@ class Terminal:
         if self._closing or not self._ready.is_set():
             return
         self._ready.clear()
+        self._gone_at, self._why = asyncio.get_running_loop().time(), ""
         self._reopening = asyncio.get_running_loop().create_task(self._reopen(reason))
         self._reopening.add_done_callback(_log_defect)
 
@@ -130,6 +148,7 @@ class Terminal:
             except Exception as error:  # whatever it is: all wait for tmux
                 if self._closing:
                     return
+                self._why = str(error)
                 expected = isinstance(error, TmuxError | OSError)
                 logger.warning("tmux cannot be opened again: %s", error, exc_info=not expected)
                 await asyncio.sleep(wait)

@@ -59,6 +59,7 @@ class ControlClient:
         self._started: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._gone: str | None = None
         self._closing = False
+        self._since = 0.0  # of the loop's time: when somebody began to wait, or something was last heard
         self._session = ""
         self._reader = asyncio.create_task(self._read(), name="tmux control client")
 
@@ -97,6 +98,12 @@ class ControlClient:
         """The client's process."""
         return self._process.pid
 
+    @property
+    def silent_for(self) -> float:
+        """Seconds in which nothing was heard from tmux, while somebody waits for an answer."""
+        waiting = self._waiting or self._current
+        return asyncio.get_running_loop().time() - self._since if waiting else 0.0
+
     def send(self, *commands: str) -> asyncio.Future[list[str]]:
         """Send one group of commands (see `quote.command`); their answers, one text each.
 
@@ -107,6 +114,8 @@ class ControlClient:
             reply.set_exception(TmuxGone(self._gone or "the connection to tmux is closed"))
             return reply
         self._count += 1
+        if not self._waiting and not self._current:
+            self._since = asyncio.get_running_loop().time()
         self._waiting.append(_Group(self._count, len(commands), reply))
         tag = command("display-message", "-p", f"{self._tag}{self._count}")
         if not self._lines:
@@ -138,6 +147,7 @@ class ControlClient:
     async def _read(self) -> None:
         assert self._process.stdout
         while data := await self._process.stdout.read(_READ_SIZE):
+            self._since = asyncio.get_running_loop().time()
             self._parser.feed(data)
         self._lost("the connection to the tmux server is lost")
         await self._process.wait()

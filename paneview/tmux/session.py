@@ -80,6 +80,11 @@ class TmuxSession:
             raise
         return session
 
+    @property
+    def silent_for(self) -> float:
+        """Seconds in which nothing was heard from tmux, while somebody waits for an answer."""
+        return self._client.silent_for if self._client else 0.0
+
     async def spawn(self, spec: SpawnSpec) -> PaneInfo:
         """Start a run in a new window at the end. Raises TmuxError with the reason if that cannot be."""
         spawn.check_spec(spec)

@@ -1,0 +1,53 @@
+"""While tmux is stopped: whoever asks is told, nobody waits for ever, and what was asked for is done in the end."""
+
+from __future__ import annotations
+
+import os
+import signal
+from typing import Any
+
+import pytest
+
+from paneview.control.errors import ControlError
+from paneview.control.session import ClientInfo
+from paneview.rules.states import Phase
+from paneview.supervisor import terminal
+from tests.harness import Sandbox, eventually
+from tests.supervisor.inprocess import supervising
+
+TEXT = """
+    [tasks.a]
+    command = "exec sleep 614"
+    [tasks.b]
+    command = "exec sleep 615"
+    auto_start = false
+"""
+
+
+async def test_nobody_waits_for_it_and_it_loses_nothing(
+    sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = ClientInfo(1, None, None)
+    asked: list[tuple[str, dict[str, Any]]] = [
+        ("capture", {"task": "a"}),
+        ("start", {"tasks": ["b"], "deps": True}),
+        ("stop", {"tasks": ["a"]}),
+        ("kill", {"tasks": ["a"]}),
+    ]
+    async with supervising(sandbox, TEXT) as host:
+        a, b = host.supervisor.unit("a"), host.supervisor.unit("b")
+        await eventually(lambda: a.state.phase is Phase.RUNNING)
+        monkeypatch.setattr(terminal, "PATIENCE", 0.5)
+        server = host.terminal.session.server_id.pid
+        os.kill(server, signal.SIGSTOP)
+        try:
+            for do, args in asked:
+                with pytest.raises(ControlError, match=rf"process {server}\) has not answered for") as error:
+                    await host._requests.handle(do, args, client)
+                assert error.value.code == "tmux"
+            assert (a.state.phase, b.state.phase) == (Phase.STOPPING, Phase.STARTING)
+            assert (await host._requests.handle("status", {}, client))["tasks"]
+        finally:
+            os.kill(server, signal.SIGCONT)
+        await eventually(lambda: (a.state.phase, b.state.phase) == (Phase.STOPPED, Phase.RUNNING))
+        assert [run.task for run in await host.store.runs()] == ["b", "a"]
