@@ -203,15 +203,14 @@ class Attendance:
 
     def _sleep(self, shim: proc.ProcessId) -> None:
         """Until it ends, `wake`, or a moment has passed."""
-        fds = [self._woken]
-        pidfd = None
+        poll, pidfd = select.poll(), None  # not `select`, which takes no number above 1023
+        poll.register(self._woken, select.POLLIN)
         try:
             if hasattr(os, "pidfd_open"):
                 with suppress(OSError):
                     pidfd = os.pidfd_open(shim.pid)
-                    fds.append(pidfd)
-            ready, _, _ = select.select(fds, [], [], LOOK)
-            if self._woken in ready:
+                    poll.register(pidfd, select.POLLIN)
+            if any(fd == self._woken for fd, _ in poll.poll(LOOK * 1000)):
                 os.read(self._woken, 4096)
         finally:
             if pidfd is not None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import json
 import os
+import resource
 import select
 import shutil
 import signal
@@ -85,6 +86,18 @@ def test_nothing_is_left_open_and_a_late_call_writes_into_no_other_file(sandbox:
     assert not select.select([reader for reader, _ in others], [], [], 0)[0]
     for end in chain.from_iterable(others):
         os.close(end)
+
+
+def test_a_worker_with_very_many_open_files_waits_for_its_agents(sandbox: Sandbox) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(4096, hard), hard))
+    many = [os.open(os.devnull, os.O_RDONLY) for _ in range(1100)]
+    try:
+        assert Run(sandbox, "sleep", "0.3").again().run(str).status is RunStatus.NO_RESULT
+    finally:
+        for one in many:
+            os.close(one)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
 WORKS_ON = """
