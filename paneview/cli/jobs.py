@@ -96,7 +96,7 @@ def cancel(call: Call) -> int:
 
 
 def dlq(call: Call) -> int:
-    """Dead letters."""
+    """List, show, retry or purge dead letters."""
     what, *names = call.words or ["list"]
     if what == "list" and not names:
         with opened(call) as broker:

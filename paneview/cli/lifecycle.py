@@ -20,10 +20,8 @@ if TYPE_CHECKING:
     from paneview.cli.parser import Call
 
 LAST_WORDS = 10.0  # seconds for a supervisor that was told to end
-_ENDING = {
-    "closing",
-    "disconnected",
-}  # a supervisor that was just ending: the next one is asked, a start twice is one
+# A supervisor that was just ending: the next one is asked, for a start twice is one start.
+_ENDING = {"closing", "disconnected"}
 NOTHING = "nothing to start: no task has auto_start"
 
 

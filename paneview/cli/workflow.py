@@ -66,7 +66,7 @@ def listed(call: Call, words: list[str]) -> int:
 
 
 def status(call: Call, words: list[str]) -> int:
-    """How one goes."""
+    """Show one workflow, phase by phase."""
     found = _ask(call, "workflow", {"id": _one(words, "status")})
     if call.json:
         print_json({"ok": True, **found})
@@ -76,7 +76,7 @@ def status(call: Call, words: list[str]) -> int:
 
 
 def result(call: Call, words: list[str]) -> int:
-    """What came of one; exit status 1 if it is not done."""
+    """Print what came of a workflow; exit status 1 if it is not done."""
     found = _ask(call, "workflow_result", {"id": _one(words, "result")})
     if found["status"] not in ("done", "failed", "cancelled"):
         raise CliError(f"{found['id']} is not over: {found['status']}", code="pending", state=found["status"])
@@ -84,7 +84,7 @@ def result(call: Call, words: list[str]) -> int:
 
 
 def cancel(call: Call, words: list[str]) -> int:
-    """It is not wanted any more."""
+    """Cancel a workflow."""
     return _act(call, "workflow_cancel", {"id": _one(words, "cancel"), "why": call.text("why") or ""})
 
 
@@ -94,19 +94,19 @@ def retry(call: Call, words: list[str]) -> int:
 
 
 def approve(call: Call, words: list[str]) -> int:
-    """Yes."""
+    """Let what waits for approval begin: one phase, or all that wait."""
     name, phase = _one_and_phase(words, "approve")
     return _act(call, "workflow_approve", {"id": name, "phase": phase})
 
 
 def reject(call: Call, words: list[str]) -> int:
-    """No."""
+    """Let what waits for approval fail: one phase, or all that wait."""
     name, phase = _one_and_phase(words, "reject")
     return _act(call, "workflow_reject", {"id": name, "phase": phase, "why": call.text("why") or ""})
 
 
 def resume(call: Call, words: list[str]) -> int:
-    """It may go on, perhaps with more money."""
+    """Let a workflow go on that has stopped, perhaps with a higher budget."""
     tokens = call.count("tokens")
     if tokens == 0:
         raise UsageError("--tokens needs a number above 0")
@@ -115,7 +115,7 @@ def resume(call: Call, words: list[str]) -> int:
 
 
 def diff(call: Call, words: list[str]) -> int:
-    """What one has changed."""
+    """Print what a workflow has changed."""
     found = _ask(call, "workflow_diff", {"id": _one(words, "diff")})
     if call.json:
         print_json({"ok": True, "change": found})

@@ -1,7 +1,7 @@
 """Accepts the clients of a listening socket, also where no descriptor is left.
 
-A few are kept back for them: whoever has run out of open files most needs somebody to look and to stop things. Who
-comes when these are lent, too, waits in the kernel until somebody leaves.
+A few are kept back for them: whoever has run out of open files most needs somebody to look and to stop things. When
+these are lent, too, whoever comes next waits in the kernel until somebody leaves.
 
 asyncio's own servers do worse than wait. For one client that cannot be accepted they try as often as their backlog is
 long, and begin a timer for each try, which does the same: soon the loop does nothing else

@@ -78,7 +78,7 @@ class Outbox:
     def put_snapshot(self, seq: int, status: bytes) -> None:
         """Queue the whole state (an encoded status object) in place of every change still waiting.
 
-        In the very place of the first of them: a reply that waits behind it told of what was changed.
+        It takes the place of the first of them, since a reply behind that one may speak of what had changed.
         """
         self._tasks.clear()
         waiting = [marker for marker in (_Marker.STATE, _Marker.SNAPSHOT) if marker in self._queue]

@@ -71,7 +71,7 @@ class PortableBackend:
             return None
 
     def forks(self) -> None:
-        """Not told."""
+        """The system does not tell."""
 
     def boot_id(self) -> str:
         """The time of boot: the only name a boot has everywhere."""

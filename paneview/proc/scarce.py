@@ -1,4 +1,4 @@
-"""What the kernel says when it lacks the means for something, which says nothing about what was asked for."""
+"""The errors that say that this machine is short of something, and nothing about what was asked for."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whose start has its turn when, where many tasks that others wait for start at once.
+"""Which start has its turn when, where many tasks that others wait for start together.
 
 Programs that start side by side share the cores: twenty that need 20 ms each on two cores are all ready after 200 ms,
 and none before. One after the other the first is ready after 20 ms, and what waits for it begins while the rest still

@@ -34,5 +34,5 @@ class Clock:
         return time.time()
 
     def ahead(self) -> int:
-        """By how many seconds clocks show more than ``now``: they were set. Whole ones, nobody sees less."""
+        """By how many seconds clocks show more than ``now``: they were set. Whole seconds: nobody sees less."""
         return round(self.wall() - self.now())

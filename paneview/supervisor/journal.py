@@ -102,7 +102,7 @@ class Journal:
         return await self.recorded(self._last) if self._last is not None else ""
 
     async def recorded(self, change: Durable) -> str:
-        """The same of one change."""
+        """As `durable`, of one change."""
         return await change.unless(lambda: self._store.trouble)
 
     def put_session(self, session: Mapping[str, Any]) -> Durable:

@@ -63,7 +63,7 @@ def brief(found: dict[str, Any]) -> dict[str, Any]:
 
 
 def nothing(settings: QueueSettings) -> dict[str, Any]:
-    """The same of a queue that is not in use, or not known yet."""
+    """An `overview` of a queue that is not in use, or not known yet."""
     return {
         "in_use": False,
         "broker": shown_url(settings.broker),

@@ -11,7 +11,7 @@ Settled = Callable[[], bool]
 
 
 class Waiters:
-    """Of one task, whose present state ``state`` gives."""
+    """Those who wait for one task; ``state`` gives its present state."""
 
     def __init__(self, state: Callable[[], TaskState]) -> None:
         self._state = state

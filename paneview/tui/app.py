@@ -121,7 +121,7 @@ class PaneviewApp(App[int], inherit_bindings=False):
         self.inks = themes.inks(self.current_theme, self.get_css_variables())
 
     def get_default_screen(self) -> Screen[Any]:
-        """The fleet."""
+        """The screen that is always at the bottom: the fleet."""
         return FleetScreen()
 
     def on_mount(self) -> None:
@@ -251,7 +251,7 @@ class PaneviewApp(App[int], inherit_bindings=False):
         self.group = names
 
     def action_help(self) -> None:
-        """All keys."""
+        """Show all keys of this screen."""
         from paneview.tui.screens.help import HelpScreen
 
         self.push_screen(HelpScreen(self.screen))

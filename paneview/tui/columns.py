@@ -38,7 +38,7 @@ def fitting(columns: Sequence[Column], width: int, least: int) -> list[Column]:
 
 
 def titles(columns: Sequence[Column], ink: Style) -> list[Piece]:
-    """The heading."""
+    """The heading of the table."""
     return [(" " * PREFIX, ink), *row(columns, lambda column: (column.title, ink))]
 
 

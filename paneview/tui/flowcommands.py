@@ -71,7 +71,7 @@ def retry(app: PaneviewApp, words: list[str]) -> None:
 
 
 def cancel(app: PaneviewApp, words: list[str]) -> None:
-    """End it."""
+    """End a workflow, after a question."""
     if (chosen := _chosen(app, words)) is not None:
         flowactions.cancel(app, chosen[0])
 

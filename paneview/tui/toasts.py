@@ -20,7 +20,7 @@ class Passing(Notification):
 
     @property
     def time_left(self) -> float:
-        """Seconds."""
+        """Seconds that are left to show it."""
         return max(LEAST, super().time_left)
 
     @property

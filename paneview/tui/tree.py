@@ -18,7 +18,7 @@ class Branch(NamedTuple):
 
     @property
     def name(self) -> str:
-        """The task."""
+        """The task that this row shows."""
         return self.path[-1]
 
 

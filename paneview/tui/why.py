@@ -12,7 +12,7 @@ from paneview.tui.text import clean
 
 
 def why(task: TaskView, picture: Picture) -> str:
-    """One sentence."""
+    """Why the task is as it is, in one sentence."""
     now = picture.clock()
     tell = _TELL.get(task.state)
     text = tell(task, picture, now) if tell else task.state

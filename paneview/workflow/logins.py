@@ -1,4 +1,4 @@
-"""Whoever lets a phase go on that waits for a login says with it that the login is there: its runner goes on, too."""
+"""Whoever lets a phase that waits for a login go on says that the login is there: its runner goes on, too."""
 
 from __future__ import annotations
 

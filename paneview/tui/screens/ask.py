@@ -118,7 +118,7 @@ class AskForm(ModalScreen[str]):
         self._note()
 
     def on_descendant_focus(self) -> None:
-        """Another line."""
+        """The cursor has come to another line, which has a note of its own."""
         self._note()
 
     def action_refuse(self) -> None:
@@ -139,7 +139,7 @@ class AskForm(ModalScreen[str]):
     # Sending
 
     def action_submit(self) -> None:
-        """Enter."""
+        """Send what was typed."""
         if self._sending:
             return
         asked = askwords.read(self.text.text, self._targets)

@@ -192,7 +192,7 @@ class MainScreen(Screen[None]):
         self.act_on(name, self.targets())
 
     def act_on(self, name: str, names: list[str]) -> None:
-        """The same for these tasks."""
+        """As `action_act`, on these tasks."""
         verb = VERBS[name]
         if not names:
             self.app.bell()

@@ -172,7 +172,7 @@ class Dialog(ModalScreen[str]):
         self.dismiss(self._box.options[self._box.chosen].key)
 
     def action_refuse(self) -> None:
-        """Esc."""
+        """Esc: the answer that refuses."""
         self.dismiss(self._refusal)
 
 

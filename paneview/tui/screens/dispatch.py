@@ -164,11 +164,11 @@ class DispatchForm(ModalScreen[str]):
         self._note()
 
     def on_descendant_focus(self) -> None:
-        """Another line."""
+        """The cursor has come to another line, which has a note of its own."""
         self._note()
 
     def action_refuse(self) -> None:
-        """Esc."""
+        """Leave the form, and send nothing."""
         self.dismiss("")
 
     def action_submit(self) -> None:

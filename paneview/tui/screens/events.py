@@ -67,7 +67,7 @@ class EventList(Listing):
         return line(width, self.inks.base, (cut(told, width), self.inks.dim))
 
     def row(self, key: str, width: int, style: Style) -> Strip:
-        """One event."""
+        """The line of one event."""
         mark = (CURSOR if key == self.cursor else " ", self.inks.accent)
         return line(width, style, mark, *event_pieces(self.events[key], self.inks, before=self._before[key]))
 
@@ -139,7 +139,7 @@ class EventsScreen(MainScreen):
 
     @property
     def listed(self) -> EventList:
-        """The events."""
+        """The list of events."""
         return self.query_one(EventList)
 
     def targets(self) -> list[str]:

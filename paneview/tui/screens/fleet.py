@@ -128,7 +128,7 @@ class FleetScreen(ReadingScreen):
         super().update(change)
 
     def tick(self) -> None:
-        """Uptimes."""
+        """Show the time that has passed."""
         self.table.tick()
         if self.has_class("wide"):
             self.query_one(Detail).tick()

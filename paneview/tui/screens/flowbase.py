@@ -73,7 +73,7 @@ class FlowKeys(MainScreen):
         return flow
 
     async def action_approve(self) -> None:
-        """Yes."""
+        """Approve what waits for a person."""
         if flow := self._chosen():
             await flowactions.approve(self, flow, self.phase())
 
@@ -83,7 +83,7 @@ class FlowKeys(MainScreen):
             await flowactions.reject(self, flow, self.phase())
 
     def action_retry(self) -> None:
-        """Once more."""
+        """Do again what failed."""
         if flow := self._chosen():
             flowactions.retry(self.pv, flow)
 
@@ -103,7 +103,7 @@ class FlowKeys(MainScreen):
         return f"! {paused}" if paused else ""
 
     def paint_trouble(self, width: int, _height: int) -> list[Strip]:
-        """One line."""
+        """The line that says what is wrong, where something is."""
         inks, text = self.pv.inks, self.trouble()
         ink = inks.failed if text.startswith("✗") else inks.attention
         return [line(width, inks.base, (cut(f" {text}", width), ink))]

@@ -116,7 +116,7 @@ class Tree(Listing):
 
 
 class GraphScreen(MainScreen):
-    """Dependencies."""
+    """What each task depends on, as a tree."""
 
     CRUMB = "graph"
     AUTO_FOCUS = "#graph"
@@ -142,7 +142,7 @@ class GraphScreen(MainScreen):
 
     @property
     def tree_view(self) -> Tree:
-        """The tree."""
+        """The tree of dependencies."""
         return self.query_one(Tree)
 
     def targets(self) -> list[str]:

@@ -55,7 +55,7 @@ class JobScreen(MainScreen):
         return False
 
     def on_mount(self) -> None:
-        """Fetch it."""
+        """Ask for the job."""
         self.text.show(None, "loading…")
         in_background(self, self._fetch)
 

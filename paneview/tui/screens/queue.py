@@ -82,17 +82,17 @@ class QueueScreen(MainScreen):
 
     @property
     def lanes(self) -> LaneTable:
-        """The targets."""
+        """The table of targets."""
         return self.query_one(LaneTable)
 
     @property
     def table(self) -> JobTable:
-        """The jobs."""
+        """The table of jobs."""
         return self.query_one(JobTable)
 
     @property
     def crew(self) -> WorkerTable:
-        """The workers."""
+        """The table of workers."""
         return self.query_one(WorkerTable)
 
     def on_mount(self) -> None:
@@ -130,7 +130,7 @@ class QueueScreen(MainScreen):
         self._fit()
 
     def tick(self) -> None:
-        """Ages."""
+        """Show the time that has passed."""
         for table in (self.lanes, self.crew, self.table):
             table.redraw()
 

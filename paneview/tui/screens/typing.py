@@ -48,7 +48,7 @@ class PaneView(Canvas, can_focus=True):
         self._due: Timer | None = None
 
     def on_mount(self) -> None:
-        """Show it."""
+        """Begin to show the pane."""
         self.look()
 
     def on_unmount(self) -> None:

@@ -60,7 +60,7 @@ class WorkflowScreen(FlowKeys):
 
     @property
     def phases(self) -> PhaseTable:
-        """Its phases."""
+        """The table of its phases."""
         return self.query_one(PhaseTable)
 
     def flow(self) -> FlowView | None:
@@ -91,12 +91,12 @@ class WorkflowScreen(FlowKeys):
             self._redraw_around()
 
     def tick(self) -> None:
-        """Times."""
+        """Show the time that has passed."""
         self.phases.redraw()
         self._redraw_around()
 
     def laid_out(self) -> None:
-        """Another size."""
+        """The screen has another size."""
         self._show()
 
     @on(Listing.Moved, "#phases")
@@ -118,7 +118,7 @@ class WorkflowScreen(FlowKeys):
         self._to_text()
 
     def action_view(self, name: str) -> None:
-        """Show this."""
+        """Show this view of it: what is known, the transcript or the diff."""
         self._view = name
         self._show_text()
         self._to_text()

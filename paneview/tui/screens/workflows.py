@@ -62,7 +62,7 @@ class WorkflowsScreen(FlowKeys):
 
     @property
     def table(self) -> FlowTable:
-        """The workflows."""
+        """The table of workflows."""
         return self.query_one(FlowTable)
 
     @property
@@ -112,7 +112,7 @@ class WorkflowsScreen(FlowKeys):
             self._redraw_around()
 
     def tick(self) -> None:
-        """Times."""
+        """Show the time that has passed."""
         self.table.redraw()
         self.phases.redraw()
         if self.has_class("noted"):
@@ -203,7 +203,7 @@ class WorkflowsScreen(FlowKeys):
         self._redraw_around()
 
     async def action_find(self) -> None:
-        """Filter."""
+        """Filter the workflows by a regular expression."""
         table, before = self.table, self.table.filter
 
         def show(text: str) -> None:

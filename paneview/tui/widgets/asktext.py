@@ -60,11 +60,11 @@ class AskText(InOrder, TextArea):
         return self._offer(at) if at is not None else []
 
     def on_text_area_changed(self) -> None:
-        """Typed."""
+        """Something was typed."""
         self.post_message(self.Looked())
 
     def on_text_area_selection_changed(self) -> None:
-        """Moved."""
+        """The cursor has moved."""
         self.post_message(self.Looked())
 
     def action_newline(self) -> None:

@@ -8,7 +8,7 @@ from paneview.tui.canvas import Canvas, line
 
 
 class Divider(Canvas):
-    """One column."""
+    """A vertical line between two panes."""
 
     def paint(self, width: int, height: int) -> list[Strip]:
         """The same line all the way down."""

@@ -73,7 +73,7 @@ class FlowTable(Listing):
         return self.flows.get(self.cursor or "")
 
     def update(self, flows: Iterable[FlowView]) -> None:
-        """Show these."""
+        """Show these workflows."""
         ordered = sorted(flows, key=words.rank)
         self.flows = {flow.id: flow for flow in ordered}
         wanted = [flow for flow in ordered if not (self.only_active and flow.over)]
@@ -95,7 +95,7 @@ class FlowTable(Listing):
         return line(width, self.inks.base, *titles(self._columns, self.inks.dim))
 
     def row(self, key: str, width: int, style: Style) -> Strip:
-        """One workflow."""
+        """The line of one workflow."""
         inks, flow, now = self.inks, self.flows[key], self.pv.picture.clock()
         look, at = words.flow_look(flow), flow.current
         texts = {
@@ -165,7 +165,7 @@ class PhaseTable(Listing):
         return line(width, self.inks.base, *titles(self._columns, self.inks.dim))
 
     def row(self, key: str, width: int, style: Style) -> Strip:
-        """One phase."""
+        """The line of one phase."""
         inks, phase, now = self.inks, self._phases[key], self.pv.picture.clock()
         look = words.phase_look(phase, now)
         texts = {

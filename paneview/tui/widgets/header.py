@@ -44,7 +44,7 @@ class Header(Canvas):
             self.app.call_next(self.screen.run_action, "asking")
 
     def paint(self, width: int, height: int) -> list[Strip]:
-        """One line."""
+        """The header's one line."""
         inks, picture = self.inks, self.pv.picture
         names = [("paneview", inks.accent)] if width >= 60 or not picture.session else []
         if picture.session:

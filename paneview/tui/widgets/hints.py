@@ -41,7 +41,7 @@ class Hints(Canvas):
             self.redraw()
 
     def paint(self, width: int, height: int) -> list[Strip]:
-        """One line."""
+        """The one line of hints."""
         inks = self.inks
         focused = self.screen.focused
         wanted = {"prompt-line": PROMPT, **self._wanted}

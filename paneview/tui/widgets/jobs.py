@@ -69,7 +69,7 @@ class JobTable(Listing):
         return [self.jobs[name] for name in names if name in self.jobs]
 
     def update(self, jobs: dict[str, JobView]) -> None:
-        """Show these."""
+        """Show these jobs."""
         self.jobs = jobs
         self.marked &= jobs.keys()
         self.set_keys([name for name, _ in self._rows.choose(jobs.items(), lambda pair: _texts(pair[1]))])
@@ -90,7 +90,7 @@ class JobTable(Listing):
         return line(width, self.inks.base, *titles(self._columns, self.inks.dim))
 
     def row(self, key: str, width: int, style: Style) -> Strip:
-        """One job."""
+        """The line of one job."""
         inks, job = self.inks, self.jobs[key]
         look = job_look(job)
         texts = {

@@ -76,7 +76,7 @@ class LaneTable(Listing):
         return line(width, self.inks.base, *titles(self._columns, self.inks.dim))
 
     def row(self, key: str, width: int, style: Style) -> Strip:
-        """One target."""
+        """The line of one target."""
         inks, lane = self.inks, self._lanes[key]
         mark = CURSOR if key == self.cursor else " "
 

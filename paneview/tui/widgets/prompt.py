@@ -32,7 +32,7 @@ class Line(Input):
     ]
 
     def action_give_up(self) -> None:
-        """Esc."""
+        """Leave the line as if nothing had been asked."""
         prompt = self.query_ancestor(Prompt)
         prompt.close(cancelled=True)
 
@@ -76,7 +76,7 @@ class Prompt(Horizontal):
             self._timer = self.set_timer(DEBOUNCE, lambda: preview(event.value))
 
     def on_input_submitted(self, event: Input.Submitted) -> None:
-        """Enter."""
+        """The line was sent with Enter."""
         event.stop()
         screen = self.screen
         self.close()

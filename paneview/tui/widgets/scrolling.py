@@ -65,7 +65,7 @@ class Scrolling(Canvas, can_focus=True):
         self.action_scroll_by(direction * max(1, self._count))
 
     def on_mouse_scroll_down(self, event: events.MouseScrollDown) -> None:
-        """The wheel."""
+        """Scroll by the wheel."""
         event.stop()
         self.action_scroll_by(WHEEL)
 

@@ -72,7 +72,7 @@ class WorkerTable(Listing):
         return line(width, self.inks.base, *titles(self._columns, self.inks.dim))
 
     def row(self, key: str, width: int, style: Style) -> Strip:
-        """One worker."""
+        """The line of one worker."""
         inks, worker = self.inks, self._workers[key]
         look = WORKER_LOOKS[self._condition(worker)]
         texts = {
