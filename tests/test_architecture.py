@@ -9,6 +9,9 @@ from fnmatch import fnmatch
 from functools import cache
 from pathlib import Path
 
+from paneview.cli.verbs import KINDS
+from paneview.tui.happenings import PHRASES
+
 ROOT = Path(__file__).parent.parent
 SOURCES = sorted((ROOT / "paneview").rglob("*.py"))
 TOP_LEVEL = {
@@ -46,3 +49,14 @@ def test_top_level_holds_nothing_else() -> None:
     ignored = [line.strip("/") for line in (ROOT / ".gitignore").read_text().split()]
     found = {path.name for path in ROOT.iterdir()} - {".git"}
     assert {name for name in found if not any(fnmatch(name, pattern) for pattern in ignored)} <= TOP_LEVEL
+
+
+def test_every_kind_of_event_that_is_offered_or_worded_is_told_somewhere() -> None:
+    tables = {"verbs.py", "happenings.py", "panebus.py"}
+    told = "".join(
+        path.read_text()
+        for path in sorted((ROOT / "paneview").rglob("*"))
+        if path.suffix in (".py", ".lua") and path.name not in tables
+    )
+    known = {*KINDS.split(), *PHRASES}
+    assert not [kind for kind in sorted(known) if f'"{kind}"' not in told and f"'{kind}'" not in told]

@@ -25,7 +25,7 @@ class Happening(NamedTuple):
 
 
 # kind: glyph, role, phrase. What the event's detail holds is added by `_facts`.
-_PHRASES: dict[str, tuple[str, str, str]] = {
+PHRASES: dict[str, tuple[str, str, str]] = {
     "supervisor_started": ("●", "ok", "supervisor started"),
     "supervisor_stopped": ("■", "dim", "supervisor ended"),
     "supervisor_adopted": ("●", "ok", "supervisor took over what was running"),
@@ -115,7 +115,7 @@ _QUIET_EXITS = (0, None)
 
 def happening(event: EventView, before: EventView | None = None) -> Happening:
     """The event as it reads. A cause that the event ``before`` has told already is not told again."""
-    glyph, role, phrase = _PHRASES.get(event.kind, ("·", "dim", event.kind.replace("_", " ")))
+    glyph, role, phrase = PHRASES.get(event.kind, ("·", "dim", event.kind.replace("_", " ")))
     if event.kind == "task_exited":
         glyph, role = _exit_look(event.detail)
     facts = [tell(value) for key, tell in _FACTS.items() if (value := _fact(event, key)) is not None]
