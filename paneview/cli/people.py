@@ -42,7 +42,7 @@ def print_status(raw: dict[str, Any]) -> None:
     status = StatusView.from_json(raw)
     colour, limit = colourful(), terminal_width()
     if not status.running:
-        print(f"{clean(status.session)}: no supervisor is running; this is what it left")
+        print(f"{clean(status.session)}: no supervisor is running; this is what the last one left")
     if queue := raw.get("queue"):
         print_queue(queue)
     if not status.tasks:
@@ -61,7 +61,7 @@ def print_queue(queue: dict[str, Any]) -> None:
     """A line about the queue of jobs, and one for each worker that a person has to release."""
     colour, limit = colourful(), terminal_width()
     if queue["problem"]:
-        print(paint(cut(f"✗ the queue is away: {clean(queue['problem'])}", limit), "red", colour))
+        print(paint(cut(f"✗ the queue cannot be reached: {clean(queue['problem'])}", limit), "red", colour))
         return
     numbers = [f"{queue[key]} {key}" for key in ("waiting", "running")]
     numbers += [paint(f"{queue['dead']} dead", "red", colour)] if queue["dead"] else []

@@ -46,9 +46,9 @@ def delay(attempt: int, backoff: float, chance: float) -> float:
 
 
 def describe(exit_: Exit) -> str:
-    """An exit in words: ``exit code 3``, ``killed by signal 9``."""
+    """An exit in words: ``exit code 3``, ``killed by signal 9``, ``exit status unknown``."""
     if exit_.signal is not None:
         return f"killed by signal {exit_.signal}"
     if exit_.code is not None:
         return f"exit code {exit_.code}"
-    return "ended unseen"
+    return "exit status unknown"

@@ -18,7 +18,7 @@ def note(width: int, inks: Inks, queue: QueueView | None) -> list[Strip]:
     if queue is None:
         return []
     if queue.problem:
-        text, ink = f" ✗ the queue is away: {clean(queue.problem)}", inks.failed
+        text, ink = f" ✗ the queue cannot be reached: {clean(queue.problem)}", inks.failed
     else:
         text, ink = f" ! {clean('; '.join(queue.warnings))}", inks.attention
     return [line(width, inks.base, (cut(text, width), ink))]

@@ -337,7 +337,7 @@ def test_status_of_a_project_that_nobody_supervises_tells_its_queue(farm: Farm) 
     assert found["queue"]["waiting"] == 1
     assert "1 waiting, 0 running" in run("status", cwd=folder).out
     file.write_text('name = "x"\n[queue]\nbroker = "sqlite:///dev/null/queue.db"\n')
-    assert "the queue is away" in run("status", cwd=folder).out
+    assert "the queue cannot be reached" in run("status", cwd=folder).out
 
 
 def test_they_work_with_no_project_and_no_setting(farm: Farm) -> None:
