@@ -210,7 +210,9 @@ async def test_a_queue_that_is_away_is_told_and_what_was_known_stays() -> None:
         asked = len(supervisor.requests("jobs"))
         supervisor.about["problem"] = "Redis at h:1 does not answer: refused"
         supervisor.changed()
-        await shows(pilot, "✗ the queue cannot be reached: Redis at h:1 does not answer: refused", "Review change 19")
+        await shows(
+            pilot, "✗ the queue cannot be reached: Redis at h:1 does not answer: refused", "Review change 19"
+        )
         assert len(supervisor.requests("jobs")) == asked
         supervisor.about["problem"] = None
         supervisor.put(job(30, what="after all"))
