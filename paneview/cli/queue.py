@@ -13,13 +13,14 @@ from typing import TYPE_CHECKING
 
 from paneview.cli.errors import USAGE, CliError, UsageError
 from paneview.config.queue import QueuePlace, QueueSettings, find_queue
+from paneview.config.units import SECONDS
 from paneview.worker.joining import connect_to
 
 if TYPE_CHECKING:
     from paneview.broker import Broker
     from paneview.cli.parser import Call
 
-_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0, "w": 604_800.0}
+_UNITS = {"ms": 0.001, **SECONDS}
 _SPAN = re.compile(r"(\d+(?:\.\d+)?)(ms|[smhdw]?)")
 
 

@@ -10,8 +10,8 @@ import time
 from datetime import UTC, datetime
 
 from paneview.cli.errors import UsageError
+from paneview.config.units import SECONDS
 
-_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
 _SPAN = re.compile(r"(\d+(?:\.\d+)?)([smhdw])")
 
 
@@ -19,7 +19,7 @@ def parse_when(text: str, option: str) -> float:
     """Epoch seconds of ``5m`` (ago), ``1h30m``, ``2024-01-01T14:00``, or epoch seconds. Raises UsageError."""
     pieces = _SPAN.findall(text)
     if pieces and "".join(number + unit for number, unit in pieces) == text:
-        return time.time() - sum(float(number) * _UNITS[unit] for number, unit in pieces)
+        return time.time() - sum(float(number) * SECONDS[unit] for number, unit in pieces)
     if re.fullmatch(r"\d{9,11}(\.\d+)?", text):
         return float(text)
     try:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 _SIZES = {"": 1, "B": 1, "K": 2**10, "KB": 2**10, "M": 2**20, "MB": 2**20, "G": 2**30, "GB": 2**30}
-_SECONDS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
+SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
 _NUMBER_AND_UNIT = re.compile(r"(\d+(?:\.\d+)?)\s*([A-Za-z]*)")
 
 
@@ -20,9 +20,10 @@ def parse_size(text: str) -> int:
 def parse_duration(text: str) -> float:
     """Seconds of ``90``, ``30s``, ``5m``, ``2h``, ``7d`` or ``1w``. Raises ValueError."""
     number, unit = _split(text)
-    if unit not in _SECONDS or number <= 0:
+    seconds = SECONDS.get(unit or "s")
+    if seconds is None or number <= 0:
         raise ValueError(f"{text!r} is not a length of time: write it as 30s, 5m, 2h, 7d or 1w")
-    return number * _SECONDS[unit]
+    return number * seconds
 
 
 def _split(text: str) -> tuple[float, str]:
