@@ -7,7 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from paneview.cli.errors import UsageError
-from paneview.cli.verbs import PARSER
+from paneview.cli.queueverbs import QUEUE_VERBS
+from paneview.cli.verbs import PARSER, QUEUE, WORKFLOW
+from paneview.cli.workflowverbs import WORKFLOW_VERBS
 
 VERBS = PARSER.load_all()
 WORDS = st.text(min_size=1).filter(lambda word: not word.startswith("-") and word not in PARSER.verbs)
@@ -114,3 +116,8 @@ def test_the_table_is_complete() -> None:
         names = [name for option in PARSER.options(verb) for name in option.names]
         assert len(set(keys)) == len(keys)
         assert len(set(names)) == len(names)
+
+
+def test_the_names_that_are_known_before_their_table_is_read_are_those_of_the_table() -> None:
+    later = {name for verb in (*QUEUE_VERBS, *WORKFLOW_VERBS) for name in (verb.name, *verb.aliases)}
+    assert later == {*QUEUE, *WORKFLOW}
