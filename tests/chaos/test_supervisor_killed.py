@@ -33,7 +33,7 @@ def _ordeal(world: World, rounds: int) -> None:
         max_restarts=100000,
     )
     world.task("byhand", "exec sleep 100000", restart_policy="always", restart_backoff=0)
-    world.task("once", "until test -e finish; do sleep 0.01; done; exit 7", restart_policy="no")
+    world.task("once", "until test -e finish; do sleep 0.1; done; exit 7", restart_policy="no")
     world.cli("start")
     world.cli("stop", "byhand")
     before = {name: task for name, task in world.tasks().items() if name in {"count", "steady", "once"}}

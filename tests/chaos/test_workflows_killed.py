@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
-import subprocess
 from collections import Counter
 from contextlib import suppress
 
 import pytest
 
 from tests.broker.servers import RedisServer, redis_server
-from tests.chaos.world import PANEVIEW, World
+from tests.chaos.world import World
+from tests.cli.support import run
 from tests.harness import Sandbox, marked, wait_until, words_of
 
-SHORT, LONG = (6, 5), (200, 30)  # workflows, kills
+SHORT, LONG = (4, 5), (200, 30)  # workflows, kills
 WORKERS = 3
 PHASES = ("one", "two", "three")
 WRITERS = PHASES[1:]  # the first may only read
@@ -105,11 +104,11 @@ def _ask(world: World, number: int) -> tuple[str, str]:
         text = "\n".join(
             f"demo@{name}: append done/{mark}.{name} here\ndemo@{name}: sleep 0.3" for name in PHASES
         )
-        asked = world.spawn("ask", "--no-wait", "--workflow", "chaos", f"workflow {mark}\n{text}")
-        out, _ = asked.communicate(timeout=60)
-        if asked.returncode == 0:
-            return str(json.loads(out)["workflow"]["id"]), mark
-    raise AssertionError(f"it could not be asked for: {out}")
+        words = ("ask", "--no-wait", "--workflow", "chaos", "--json", f"workflow {mark}\n{text}")
+        asked = run(*words, cwd=world.folder)
+        if asked.status == 0:
+            return str(asked.json["workflow"]["id"]), mark
+    raise AssertionError(f"it could not be asked for: {asked.out}")
 
 
 def _strike(world: World, server: RedisServer | None) -> str:
@@ -140,11 +139,8 @@ def _pids(world: World, victim: str) -> list[int]:
 
 def _wait_all(world: World, seconds: float) -> None:
     def over() -> bool:
-        process = subprocess.run(
-            [PANEVIEW, "workflows", "--active", "--count", "1000", "--json"],
-            cwd=world.folder, capture_output=True, text=True, check=False,
-        )  # fmt: skip
-        return process.returncode == 0 and json.loads(process.stdout)["active"] == 0
+        done = run("workflows", "--active", "--count", "1000", "--json", cwd=world.folder)
+        return done.status == 0 and done.json["active"] == 0
 
     wait_until(over, seconds, 0.5)
 

@@ -16,6 +16,7 @@ from typing import Any
 
 import psutil
 
+from tests.cli.support import run
 from tests.harness import Sandbox, alive, marked, wait_until
 
 PANEVIEW = str(Path(sys.executable).with_name("paneview"))
@@ -86,7 +87,7 @@ class World:
     # What a person types
 
     def spawn(self, *args: str) -> subprocess.Popen[str]:
-        """Begin a paneview command."""
+        """Begin a paneview command in a process of its own."""
         return subprocess.Popen(
             [PANEVIEW, *args, "--json"],
             cwd=self.folder,
@@ -95,13 +96,11 @@ class World:
             text=True,
         )
 
-    def cli(self, *args: str, patience: float = PATIENCE) -> dict[str, Any]:
-        """Run a paneview command that has to work; its answer."""
-        process = self.spawn(*args)
-        out, err = process.communicate(timeout=patience)
-        assert process.returncode == 0, f"paneview {' '.join(args)}: {process.returncode}: {out}{err}"
-        answer: dict[str, Any] = json.loads(out)
-        return answer
+    def cli(self, *args: str) -> dict[str, Any]:
+        """Run a paneview command that has to work, in this process; its answer."""
+        done = run(*args, "--json", cwd=self.folder)
+        assert done.status == 0, f"paneview {' '.join(args)}: {done.status}: {done.out}{done.err}"
+        return done.json
 
     def tasks(self) -> dict[str, dict[str, Any]]:
         """The tasks of ``status``, by name."""
@@ -118,8 +117,7 @@ class World:
 
     def log(self, name: str, last: int = 10_000_000) -> list[str]:
         """The last stored lines of a task, without their times."""
-        # On a slow machine the long chaos leaves a million lines behind.
-        lines = self.cli("logs", name, "-n", str(last), patience=5 * PATIENCE)["lines"]
+        lines = self.cli("logs", name, "-n", str(last))["lines"]
         return [line.split(" ", 1)[1] for line in lines]
 
     def exits(self, name: str) -> list[dict[str, Any]]:
