@@ -34,8 +34,13 @@ PRELOADED = (
     "paneview.cli.worker",
     "paneview.worker.worker",
     "paneview.worker.phases",
+    "paneview.worker.watchdog",
+    "paneview.broker.directory.broker",
+    "paneview.broker.redis.broker",
     "paneview.broker.sqlite.broker",
 )
+FILE = b"[tasks.web]\ncommand = 'true'\n[workers.cook]\n[runners.demo]\n[workflows.one]\n"
+FILE += b"phases = [{ name = 'work', role = 'worker', prompt = '{{task}}' }]\n"
 SIZE = 4  # bytes of a message's length
 
 
@@ -194,8 +199,9 @@ def _main() -> int:
     with socket.socket(fileno=int(sys.argv[1])) as control:
         for name in PRELOADED:
             importlib.import_module(name)
-        # What msgspec works out about the models when the first file is read.
-        importlib.import_module("paneview.config.load").parse_project(b"", Path("/paneview.toml"), {})
+        # What msgspec works out about the models when the first file is read, and patterns that are compiled once.
+        importlib.import_module("paneview.config.load").parse_project(FILE, Path("/paneview.toml"), {})
+        importlib.import_module("paneview.rules.asking").compiled()
         gc.collect()
         gc.freeze()
         request = _wait_to_be_forked(control)

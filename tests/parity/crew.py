@@ -9,9 +9,11 @@ import signal
 import subprocess
 from typing import Any
 
+from tests import prepared
 from tests.cli.support import Done, run
 from tests.harness import alive, wait_until
 from tests.parity.place import PANEVIEW, PATIENCE, Place
+from tests.worker.support import Worker
 
 Json = dict[str, Any]
 QUICK = {"PANEVIEW_HEARTBEAT_INTERVAL": "0.3", "PANEVIEW_HEARTBEAT_TTL": "2", "PANEVIEW_LEASE": "2"}
@@ -24,7 +26,7 @@ class Crew:
         self.place = place
         self.folder = place.folder
         self.env = {"PANEVIEW_BROKER": url, **QUICK, **env}
-        self.processes: list[subprocess.Popen[str]] = []
+        self.processes: list[Worker] = []
         self._windows = False
 
     def environ(self, **env: str) -> dict[str, str]:
@@ -41,26 +43,29 @@ class Crew:
         answer: Json = json.loads(done.out)
         return answer
 
-    def begin(self, *args: str, **env: str) -> subprocess.Popen[str]:
-        """Start a command that goes on."""
+    def begin(self, *args: str, **env: str) -> Worker:
+        """Start a command that goes on; forked (see `tests.prepared`) unless it is told where to find more modules."""
         with (self.folder / f"{len(self.processes)}.out").open("w") as out:
-            process = subprocess.Popen(
-                [PANEVIEW, *args],
-                cwd=self.folder,
-                env=self.environ(**env),
-                stdin=subprocess.DEVNULL,
-                stdout=out,
-                stderr=subprocess.STDOUT,
-                text=True,
-            )
+            if "PYTHONPATH" not in env:
+                process: Worker = prepared.start(*args, cwd=self.folder, env=self.environ(**env), out=out)
+            else:
+                process = subprocess.Popen(
+                    [PANEVIEW, *args],
+                    cwd=self.folder,
+                    env=self.environ(**env),
+                    stdin=subprocess.DEVNULL,
+                    stdout=out,
+                    stderr=subprocess.STDOUT,
+                    text=True,
+                )
         self.processes.append(process)
         return process
 
-    def said(self, process: subprocess.Popen[str]) -> str:
+    def said(self, process: Worker) -> str:
         """What it printed so far."""
         return (self.folder / f"{self.processes.index(process)}.out").read_text()
 
-    def worker(self, *args: str, **env: str) -> subprocess.Popen[str]:
+    def worker(self, *args: str, **env: str) -> Worker:
         """Start a worker outside tmux; returns once it takes jobs."""
         process = self.begin("worker", *args, **env)
         wait_until(lambda: process.poll() is not None or "worker " in self.said(process), PATIENCE)

@@ -121,7 +121,7 @@ def test_C02_to_a_host_or_any_with_metadata_listed_by_host_with_their_states(
     assert HOST in entry["target_host"]
     assert entry["metadata"] == {"priority": "high", "category": "maintenance"}
     assert [job["id"] for job in crew.ask("jobs", "--host", HOST)["jobs"]] == [one["id"]]
-    crew.worker("--command", "sh -c 'until test -e go; do sleep 0.05; done; cat'", "--host", HOST)
+    crew.worker("--command", "sh -c 'until test -e go; do sleep 0.1; done; cat'", "--host", HOST)
     assert crew.until(one["id"], "leased")["status"] == "in_progress"
     wait_until(lambda: read(shared, "task", one["id"])["status"] == "in_progress")
     (crew.folder / "go").touch()
