@@ -27,7 +27,7 @@ MARKER = "PANEVIEW_TEST"
 LONGEST_LOOK = 0.5  # seconds
 
 
-def wait_until(condition: Callable[[], T], deadline: float = DEADLINE, interval: float = 0.005) -> T:
+def wait_until(condition: Callable[[], T], deadline: float = DEADLINE, interval: float = 0.01) -> T:
     """Call ``condition`` until it returns something true, and return that; fail after ``deadline`` s."""
     pace = _Pace(deadline, interval)
     while True:
@@ -39,7 +39,7 @@ def wait_until(condition: Callable[[], T], deadline: float = DEADLINE, interval:
 async def eventually(
     condition: Callable[[], T] | Callable[[], Awaitable[T]],
     deadline: float = DEADLINE,
-    interval: float = 0.005,
+    interval: float = 0.01,
 ) -> T:
     """Like `wait_until` for async tests; the condition may be a coroutine function, too."""
     pace = _Pace(deadline, interval)
@@ -56,7 +56,7 @@ class _Pace:
     """When to look again.
 
     A look that takes long (a whole command, a question to the supervisor) is made seldom, so that waiting does not
-    keep from its work what is waited for: at most half of the time goes into looks, and a twentieth is lost.
+    keep from its work what is waited for: at most a quarter of the time goes into looks, and a tenth is lost.
     """
 
     def __init__(self, deadline: float, interval: float) -> None:
@@ -69,7 +69,8 @@ class _Pace:
         now = time.monotonic()
         if now > self._began + self._deadline:
             raise AssertionError(f"not true within {self._deadline} s: {_name(condition)}")
-        sleep = max(self._interval, min(now - self._slept, LONGEST_LOOK), min(0.1, (now - self._began) / 20))
+        look = now - self._slept
+        sleep = max(self._interval, min(3 * look, LONGEST_LOOK), min(0.1, (now - self._began) / 10))
         self._slept = now + sleep
         return sleep
 
