@@ -64,7 +64,7 @@ def test_a_failure_has_its_status_and_is_told_where_it_belongs(
     people = run(*line.split(), cwd=project)
     assert people.status == status
     assert words in people.err
-    program = apart(*line.split(), "--json", cwd=project)
+    program = run(*line.split(), "--json", cwd=project)
     assert (program.status, program.err) == (status, "")
     answer = program.json
     assert answer["ok"] == (status == 0)
