@@ -261,7 +261,7 @@ def test_slow_probes_and_hooks_hold_up_nobody(place: Place, patience: float) -> 
         health_timeout = 600
         [tasks.hooked]
         command = "exec sleep 600"
-        hooks.before_start = "echo prepares; until test -e go; do sleep 0.05; done"
+        hooks.before_start = "echo prepares; until test -e go; do sleep 0.1; done"
         """)
     place.ask("start", "probed")
     with ThreadPoolExecutor(1) as pool:
@@ -352,7 +352,7 @@ def test_logs_do_not_need_paneview_on_the_path(place: Place, monkeypatch: pytest
 def test_following_goes_on_through_rotations(place: Place) -> None:
     place.start("""
         [tasks.t]
-        command = "until test -e go; do sleep 0.05; done; seq 100000 159999; echo the end; exec sleep 600"
+        command = "until test -e go; do sleep 0.1; done; seq 100000 159999; echo the end; exec sleep 600"
         log_max_size = "50KB"
         log_max_files = 1
         log_file = "t.log"

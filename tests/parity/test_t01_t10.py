@@ -116,7 +116,7 @@ def test_T02_start_in_dependency_order(place: Place) -> None:
 
 def test_T02_a_hundred_tasks_start_side_by_side_where_the_graph_allows(place: Place) -> None:
     # Each of eight waits in its command for the seven others: one after the other, none would ever be ready.
-    meet = "touch here-$PANEVIEW_TASK; until set -- here-*; [ $# -eq 8 ]; do sleep 0.02; done; echo met; exec sleep 600"
+    meet = "touch here-$PANEVIEW_TASK; until set -- here-*; [ $# -eq 8 ]; do sleep 0.1; done; echo met; exec sleep 600"
     text = "".join(
         f"[tasks.a{number}]\ncommand = {json.dumps(meet)}\nhealth_log = 'met'\n" for number in range(8)
     )
@@ -265,7 +265,7 @@ def test_T06_a_task_waits_for_what_it_depends_on(place: Place) -> None:
         command = "exec sleep 600"
         health_check = "test -e ready"
         [tasks.prepare]
-        command = "until test -e go; do sleep 0.02; done; touch prepared"
+        command = "until test -e go; do sleep 0.1; done; touch prepared"
         [tasks.side]
         command = "exec sleep 600"
         health_check = "false"
@@ -386,7 +386,7 @@ def test_T09_hooks_in_their_order_and_in_the_log(place: Place) -> None:
         [hooks]
         {hooks.format(whose="global")}
         [tasks.t]
-        command = "until test -e go; do sleep 0.02; done; echo runs; exec sleep 600"
+        command = "until test -e go; do sleep 0.1; done; echo runs; exec sleep 600"
         [tasks.t.hooks]
         {hooks.format(whose="task")}
         [tasks.refused]

@@ -198,7 +198,7 @@ def test_what_is_changed_while_the_hooks_before_a_start_run_is_what_runs(project
     text = """
         [tasks.t]
         command = "echo {}; exec sleep 600"
-        hooks.before_start = "touch hooked; until [ -e go ]; do sleep 0.01; done"
+        hooks.before_start = "touch hooked; until [ -e go ]; do sleep 0.1; done"
         hooks.before_stop = "echo stopping"
     """
     p = project(text.format("before")).serve()
@@ -218,7 +218,7 @@ def test_what_is_stopped_while_it_starts_anew_under_another_definition_stays_sto
     text = """
         [tasks.t]
         command = "exec sleep {}"
-        hooks.before_start = "touch hooked; until [ -e go ]; do sleep 0.01; done"
+        hooks.before_start = "touch hooked; until [ -e go ]; do sleep 0.1; done"
     """
     p = project(text.format(600)).serve()
     wait_until((p.folder / "hooked").exists)

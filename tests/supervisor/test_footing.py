@@ -17,11 +17,11 @@ from tests.supervisor.project import Project
 
 TASKS = """
     [tasks.web]
-    command = "n=0; while :; do n=$((n+1)); echo line $n; sleep 0.05; done"
+    command = "n=0; while :; do n=$((n+1)); echo line $n; sleep 0.1; done"
     [tasks.quiet]
     command = "read word; echo $word; exec sleep 600"
     [tasks.job]
-    command = "until test -e go; do sleep 0.02; done; exit 3"
+    command = "until test -e go; do sleep 0.1; done; exit 3"
     restart_policy = "no"
     [tasks.resting]
     command = "exec sleep 600"
@@ -71,7 +71,7 @@ def test_without_its_folder_another_takes_its_place_and_the_tasks_go_on(one: Pro
         "it was found running, and nothing was recorded of it"
     }
     # What is printed from now on is kept, and how a task ends is known.
-    wait_until(lambda: len(numbers(one)) > 20)
+    wait_until(lambda: len(numbers(one)) > 8)
     first, *others = numbers(one)
     assert others == list(range(first + 1, first + 1 + len(others)))
     one.call("send_keys", task="quiet", keys=[*"word", "Enter"])
@@ -117,7 +117,7 @@ def test_a_record_that_was_lost_costs_no_task(one: Project) -> None:
     assert pids(one) == before
     assert one.events("store_damaged")
     end_of_log = len(numbers(one))
-    wait_until(lambda: len(numbers(one)) > end_of_log + 20)
+    wait_until(lambda: len(numbers(one)) > end_of_log + 8)
     seen = numbers(one)
     assert seen == list(range(1, len(seen) + 1))
     assert not one.events("log_gap")

@@ -18,13 +18,13 @@ from tests.supervisor.project import Project, Reply
 SLOW = """
     [tasks.slow]
     command = "exec sleep 611"
-    hooks.after_stop = "until test -e go; do sleep 0.02; done"
+    hooks.after_stop = "until test -e go; do sleep 0.1; done"
 """
 # Its stop is refused, as soon as there is a file "go".
 REFUSES = """
     [tasks.slow]
     command = "exec sleep 611"
-    hooks.before_stop = "until test -e go; do sleep 0.02; done; exit 1"
+    hooks.before_stop = "until test -e go; do sleep 0.1; done; exit 1"
 """
 MORE = """
     [tasks.byhand]
@@ -113,7 +113,7 @@ def test_a_change_under_way_goes_on_when_the_down_that_came_between_is_refused(p
     going = """
         [tasks.going]
         command = "exec sleep 615"
-        hooks.after_stop = "until test -e gone; do sleep 0.02; done"
+        hooks.after_stop = "until test -e gone; do sleep 0.1; done"
     """
     kept = '[tasks.kept]\ncommand = "exec sleep {}"\n'
     p = project(REFUSES + going + kept.format(616)).serve()
@@ -186,7 +186,7 @@ async def test_what_runs_again_against_all_expectation_is_stopped_again():
     assert supervisor.going_down, "it is about to end"
 
 
-HELD = "hooks.after_stop = 'until test -e {}; do sleep 0.02; done'"
+HELD = "hooks.after_stop = 'until test -e {}; do sleep 0.1; done'"
 FIRST = f"""
     [tasks.a]
     command = "exec sleep 615"
@@ -228,7 +228,7 @@ STARTS_LATE = """
     [tasks.late]
     command = "exec sleep 617"
     auto_start = false
-    hooks.before_start = "until test -e go; do sleep 0.02; done"
+    hooks.before_start = "until test -e go; do sleep 0.1; done"
 """
 
 
@@ -294,7 +294,7 @@ def test_what_ran_was_started_however_soon_it_was_stopped_or_done(project, besid
         [tasks.late]
         command = "exec sleep 619"
         auto_start = false
-        hooks.before_start = "until test -e go; do sleep 0.02; done"
+        hooks.before_start = "until test -e go; do sleep 0.1; done"
         """).serve()
     start = beside(p)("start", tasks=["once", "brief", "late"])
     p.wait("brief", "running")

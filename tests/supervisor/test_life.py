@@ -398,7 +398,7 @@ def test_a_replica_that_is_removed_while_it_starts_is_told(project):
         command = "exec sleep 600"
         replicas = 3
         auto_start = false
-        hooks.before_start = "until test -e go; do sleep 0.02; done"
+        hooks.before_start = "until test -e go; do sleep 0.1; done"
         """).serve()
     told = []
 
@@ -480,9 +480,9 @@ def test_what_is_to_stop_waits_for_no_hook_before_its_start(project, ask, told):
 def test_a_task_that_ends_while_a_hook_refuses_its_stop_is_stopped(project, sandbox):
     p = project("""
         [tasks.t]
-        command = "until [ -e end ]; do sleep 0.01; done; exit 3"
+        command = "until [ -e end ]; do sleep 0.1; done; exit 3"
         restart_policy = "always"
-        hooks.before_stop = "touch end; until [ -e ended ]; do sleep 0.01; done; echo no; exit 1"
+        hooks.before_stop = "touch end; until [ -e ended ]; do sleep 0.1; done; echo no; exit 1"
         """).serve()
     p.wait("t", "running")
     with ThreadPoolExecutor(1) as pool:
@@ -516,7 +516,7 @@ def test_what_ran_already_and_ends_during_a_start_has_not_failed_to_start(projec
         [tasks.new]
         command = "sleep 600"
         auto_start = false
-        hooks.before_start = "until [ -e go ]; do sleep 0.01; done"
+        hooks.before_start = "until [ -e go ]; do sleep 0.1; done"
         """).serve()
     p.wait("old", "running")
     wait_until(lambda: (p.folder / "old.pid").exists() and (p.folder / "old.pid").read_text())

@@ -16,10 +16,10 @@ from tests.supervisor.project import Project
 
 TASKS = """
     [tasks.web]
-    command = "n=0; while :; do n=$((n+1)); echo line $n; sleep 0.05; done"
+    command = "n=0; while :; do n=$((n+1)); echo line $n; sleep 0.1; done"
     restart_policy = "always"
     [tasks.job]
-    command = "until test -e go; do sleep 0.02; done; exit 3"
+    command = "until test -e go; do sleep 0.1; done; exit 3"
     restart_policy = "no"
     [tasks.old]
     command = "echo done"

@@ -24,7 +24,7 @@ command = "echo {LINE}; seq 500; exec sleep 3600"
 command = "echo {LINE}; exec sleep 3600"
 
 [tasks.ready]
-command = "echo {LINE}; until [ -e go ]; do sleep 0.05; done; echo aaaa; exec sleep 3600"
+command = "echo {LINE}; until [ -e go ]; do sleep 0.1; done; echo aaaa; exec sleep 3600"
 health_log = "^(a|a)+$"
 health_interval = 0.1
 

@@ -75,7 +75,7 @@ def test_a_kill_is_over_when_its_run_is_though_somebody_starts_another(project):
     p = project("""
         [tasks.t]
         command = "exec sleep 600"
-        hooks.after_stop = "until [ -e go ]; do sleep 0.01; done"
+        hooks.after_stop = "until [ -e go ]; do sleep 0.1; done"
         """).serve()
     first = p.wait("t", "running")
     pool = ThreadPoolExecutor(2)
@@ -98,7 +98,7 @@ def test_a_task_that_is_started_again_while_it_leaves_the_file_leaves_it(project
         """
         [tasks.t]
         command = "exec sleep 600"
-        hooks.after_stop = "until [ -e go ]; do sleep 0.01; done"
+        hooks.after_stop = "until [ -e go ]; do sleep 0.1; done"
         """
         + OTHER
     ).serve()

@@ -116,12 +116,12 @@ def test_exit_codes_are_kept_as_long_as_somebody_may_ask(project):
 def test_what_died_meanwhile_is_noticed_with_its_true_exit(project):
     p = project("""
         [tasks.fails]
-        command = "while [ ! -f go ]; do sleep 0.02; done; echo bye; exit 42"
+        command = "while [ ! -f go ]; do sleep 0.1; done; echo bye; exit 42"
         restart_policy = "no"
         [tasks.ends]
-        command = "while [ ! -f go ]; do sleep 0.02; done; exit 0"
+        command = "while [ ! -f go ]; do sleep 0.1; done; exit 0"
         [tasks.back]
-        command = "if [ -f go ]; then exec sleep 600; fi; while [ ! -f go ]; do sleep 0.02; done; exit 5"
+        command = "if [ -f go ]; then exec sleep 600; fi; while [ ! -f go ]; do sleep 0.1; done; exit 5"
         restart_backoff = 0
         """).serve()
     for name in ("fails", "ends", "back"):
@@ -341,7 +341,7 @@ def _random_kills(project, seed: int, kills: int) -> None:
     dice = random.Random(seed)
     p = project("""
         [tasks.count]
-        command = "i=0; while :; do i=$((i+1)); echo line $i; sleep 0.005; done"
+        command = "i=0; while :; do i=$((i+1)); echo line $i; sleep 0.02; done"
         [tasks.crash]
         command = "n=$(cat n 2>/dev/null || echo 0); n=$((n+1)); echo run $n; echo $n > n; sleep 0.15; exit 3"
         restart_backoff = 0
@@ -399,7 +399,7 @@ def test_output_that_nobody_had_read_is_taken_in_later(project):
     """The supervisor stops being scheduled, the task prints and ends, the supervisor is killed: no line is lost."""
     p = project("""
         [tasks.t]
-        command = "while [ ! -f go ]; do sleep 0.02; done; seq 1 5000; touch printed"
+        command = "while [ ! -f go ]; do sleep 0.1; done; seq 1 5000; touch printed"
         restart_policy = "no"
         """).serve()
     p.wait("t", "running")

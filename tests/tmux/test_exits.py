@@ -66,7 +66,7 @@ async def test_by_the_file_alone_after_the_servers_death(bench: Bench) -> None:
     before = await bench.spawn("exit 3")
     process = identify(before.pid)
     hung_up = await bench.spawn("echo ready; exec sleep 1000")
-    stubborn = await bench.spawn("trap '' HUP; echo ready; while [ ! -e go ]; do sleep 0.02; done; exit 42")
+    stubborn = await bench.spawn("trap '' HUP; echo ready; while [ ! -e go ]; do sleep 0.1; done; exit 42")
     await eventually(lambda: process is None or identify(before.pid) is None)
     await bench.logged(2, "ready")
     await bench.logged(3, "ready")

@@ -333,7 +333,7 @@ def test_a_look_at_how_it_was_calls_nothing_off(tmp_path: Path) -> None:
         role = "worker"
         prompt = "{{task}}"
         retries = 0
-        verify = "touch began; until test -e go; do sleep 0.05; done"
+        verify = "touch began; until test -e go; do sleep 0.1; done"
     """
     with stage(tmp_path, text) as play:
         one = play.orchestrate()

@@ -251,7 +251,7 @@ def test_cancelled_while_it_is_set_up_nothing_is_left(play: Stage) -> None:
     assert "paneview/" not in git(play.root, "branch", "--list", "-a")
 
 
-SLOW = '"touch ../began-$PANEVIEW_WORKFLOW; until test -e ../go; do sleep 0.05; done"'
+SLOW = '"touch ../began-$PANEVIEW_WORKFLOW; until test -e ../go; do sleep 0.1; done"'
 
 
 def test_a_set_up_keeps_no_other_workflow_waiting(play: Stage) -> None:
