@@ -125,8 +125,7 @@ def test_every_command_prints_its_shape(live: Path) -> None:
     kinds = [event["event"] for event in events["events"]]
     assert {"task_started", "task_stopped", "task_killed"} <= set(kinds)
     assert events["count"] == len(kinds)
-    ends = ask(live, "events", "--kind", "task_killed")["events"]
-    assert {event["event"] for event in ends} == {"task_killed"}
+    assert {one["event"] for one in ask(live, "events", "--kind", "task_killed")["events"]} == {"task_killed"}
     assert typed("logs", "web")["lines"] == []
     assert typed("logs-clean", "web")["results"][0]["action"] == "cleaned"
     attached = typed("attach", "web")
