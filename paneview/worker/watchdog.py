@@ -150,7 +150,10 @@ class Watchdog:
                 if not record.alive:
                     return
                 pidfds.append(os.pidfd_open(record.pid))
-            select.select([self._alarm, *pidfds], [], [], NEW_WORKERS)
+            poll = select.poll()  # not `select`, which takes no number above 1023
+            for fd in (self._alarm, *pidfds):
+                poll.register(fd, select.POLLIN)
+            poll.poll(NEW_WORKERS * 1000)
         except ProcessLookupError:
             return  # it has died meanwhile
         finally:
