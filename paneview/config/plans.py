@@ -13,8 +13,8 @@ Json = Any
 Approve = Literal["never", "always", "on_risk"]
 
 
-def known(cls: type, raw: Mapping[str, Any]) -> dict[str, Any]:
-    """The fields of a dataclass that are in a JSON object; what another version wrote besides is left out."""
+def fields_in(cls: type, raw: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields of a dataclass that are in a JSON object; what else another version wrote is left out."""
     names = {item.name for item in fields(cls)}
     return {key: value for key, value in raw.items() if key in names}
 
@@ -48,7 +48,7 @@ class PhasePlan:
     @classmethod
     def from_json(cls, raw: Mapping[str, Any]) -> Self:
         """What `asdict` and JSON have made of one."""
-        values = known(cls, raw)
+        values = fields_in(cls, raw)
         return cls(**{**values, "needs": tuple(values["needs"]), "hosts": tuple(values.get("hosts", ()))})
 
 
@@ -76,7 +76,7 @@ class Plan:
     @classmethod
     def from_json(cls, raw: Mapping[str, Any]) -> Self:
         """What `asdict` and JSON have made of one."""
-        values = known(cls, raw)
+        values = fields_in(cls, raw)
         phases = tuple(PhasePlan.from_json(phase) for phase in raw["phases"])
         return cls(
             **{**values, "phases": phases, "copy": tuple(values["copy"]), "ports": tuple(values["ports"])}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Self
 
-from paneview.control.model import known
+from paneview.control.model import given_fields
 
 FINAL = frozenset({"done", "failed", "cancelled"})
 
@@ -47,7 +47,7 @@ class PhaseView:
     @classmethod
     def from_json(cls, raw: dict[str, Any]) -> Self:
         """The view of a phase object. Raises KeyError if it has no name."""
-        return cls(**{**known(cls, raw), "name": raw["name"], "usage": Usage.from_json(raw)})
+        return cls(**{**given_fields(cls, raw), "name": raw["name"], "usage": Usage.from_json(raw)})
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +81,7 @@ class FlowView:
             "usage": Usage.from_json(raw),
             "phases": tuple(PhaseView.from_json(phase) for phase in raw.get("phases") or ()),
         }
-        return cls(**{**known(cls, raw), **own})
+        return cls(**{**given_fields(cls, raw), **own})
 
     @property
     def over(self) -> bool:

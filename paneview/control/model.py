@@ -10,8 +10,8 @@ from dataclasses import dataclass, field, fields
 from typing import Any, Self
 
 
-def known(cls: type, raw: dict[str, Any]) -> dict[str, Any]:
-    """Of an object what ``cls``, a dataclass, has fields for."""
+def given_fields(cls: type, raw: dict[str, Any]) -> dict[str, Any]:
+    """The fields of a dataclass that a JSON object has values for; null is none."""
     return {item.name: raw[item.name] for item in fields(cls) if raw.get(item.name) is not None}
 
 
@@ -70,7 +70,7 @@ class TaskView:
     @classmethod
     def from_json(cls, raw: dict[str, Any]) -> Self:
         """The view of a task object. Raises KeyError if it has no name."""
-        values = known(cls, raw)
+        values = given_fields(cls, raw)
         values["depends_on"] = tuple(raw.get("depends_on") or ())
         values["waits_for"] = tuple(HeldView(one["task"], one["why"]) for one in raw.get("waits_for") or ())
         values["name"] = raw["name"]
@@ -98,7 +98,7 @@ class EventView:
     @classmethod
     def from_json(cls, raw: dict[str, Any]) -> Self:
         """The view of an event object. Raises KeyError if its id, ts or event is missing."""
-        return cls(**{**known(cls, raw), "id": raw["id"], "ts": raw["ts"], "kind": raw["event"]})
+        return cls(**{**given_fields(cls, raw), "id": raw["id"], "ts": raw["ts"], "kind": raw["event"]})
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,9 +124,9 @@ class StatusView:
     @classmethod
     def from_json(cls, raw: dict[str, Any]) -> Self:
         """The view of a status object. Raises KeyError if it has no session."""
-        supervisor = known(SupervisorView, raw.get("supervisor") or {})
+        supervisor = given_fields(SupervisorView, raw.get("supervisor") or {})
         tasks = tuple(TaskView.from_json(task) for task in raw.get("tasks") or ())
-        values = {**known(cls, raw), "session": raw["session"]}
+        values = {**given_fields(cls, raw), "session": raw["session"]}
         return cls(**{**values, "supervisor": SupervisorView(**supervisor), "tasks": tasks})
 
 

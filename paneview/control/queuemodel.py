@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any, Self
 
 from paneview.control.flowmodel import PauseView
-from paneview.control.model import known
+from paneview.control.model import given_fields
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +47,7 @@ class WorkerView:
     def from_json(cls, raw: dict[str, Any]) -> Self:
         """The view of a worker object."""
         lists = {name: tuple(raw.get(name) or ()) for name in ("roles", "kinds", "jobs")}
-        return cls(**{**known(cls, raw), **lists})
+        return cls(**{**given_fields(cls, raw), **lists})
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +74,7 @@ class JobView:
     @classmethod
     def from_json(cls, raw: dict[str, Any]) -> Self:
         """The view of a job object. Raises KeyError if it has no id."""
-        return cls(**{**known(cls, raw), "id": raw["id"]})
+        return cls(**{**given_fields(cls, raw), "id": raw["id"]})
 
     @property
     def since(self) -> float:
@@ -109,9 +109,9 @@ class QueueView:
     @classmethod
     def from_json(cls, raw: dict[str, Any]) -> Self:
         """The view of a queue object."""
-        values = known(cls, raw)
+        values = given_fields(cls, raw)
         values["warnings"] = tuple(raw.get("warnings") or ())
-        values["lanes"] = tuple(LaneView(**known(LaneView, lane)) for lane in raw.get("lanes") or ())
-        values["paused"] = tuple(PauseView(**known(PauseView, one)) for one in raw.get("paused") or ())
+        values["lanes"] = tuple(LaneView(**given_fields(LaneView, lane)) for lane in raw.get("lanes") or ())
+        values["paused"] = tuple(PauseView(**given_fields(PauseView, one)) for one in raw.get("paused") or ())
         values["workers"] = tuple(WorkerView.from_json(one) for one in raw.get("workers") or ())
         return cls(**values)

@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass, field, fields
 from enum import StrEnum
 from typing import Any, Literal, Self
 
-from paneview.config.plans import Json, Plan, known
+from paneview.config.plans import Json, Plan, fields_in
 
 
 class PhaseStatus(StrEnum):
@@ -98,8 +98,8 @@ class PastRun:
     @classmethod
     def from_json(cls, raw: Mapping[str, Any]) -> Self:
         """What `asdict` and JSON have made of one."""
-        values = known(cls, raw)
-        return cls(**{**values, "spent": Spent(**known(Spent, raw["spent"]))})
+        values = fields_in(cls, raw)
+        return cls(**{**values, "spent": Spent(**fields_in(Spent, raw["spent"]))})
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,13 +154,13 @@ class Phase:
     @classmethod
     def from_json(cls, raw: Mapping[str, Any]) -> Self:
         """What `asdict` and JSON have made of one."""
-        values, whole = known(cls, raw), raw.get("session_spent")
+        values, whole = fields_in(cls, raw), raw.get("session_spent")
         return cls(
             **{
                 **values,
                 "status": PhaseStatus(raw["status"]),
-                "spent": Spent(**known(Spent, raw["spent"])),
-                "session_spent": None if whole is None else Spent(**known(Spent, whole)),
+                "spent": Spent(**fields_in(Spent, raw["spent"])),
+                "session_spent": None if whole is None else Spent(**fields_in(Spent, whole)),
                 "history": tuple(PastRun.from_json(run) for run in raw.get("history", ())),
                 "allow": tuple(values["allow"]),
                 "denials": tuple(values["denials"]),
@@ -217,7 +217,7 @@ class Workflow:
     @classmethod
     def from_json(cls, raw: Mapping[str, Any]) -> Self:
         """What `to_json` and JSON have made of one."""
-        values = known(cls, raw)
+        values = fields_in(cls, raw)
         return cls(
             **{
                 **values,
