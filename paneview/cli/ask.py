@@ -41,7 +41,7 @@ def ask(call: Call) -> int:
         "text": text,
         "workflow": call.text("workflow") or "default",
         "cwd": os.path.abspath(call.text("working-dir") or os.getcwd()),
-        "budget_usd": dollars(call),
+        "budget_usd": budget_usd(call),
         "by": _me(),
     }
     limit = _seconds(call)
@@ -75,16 +75,14 @@ def _connected(here: place.Place) -> Connection:
         return here.connect()
 
 
-def dollars(call: Call) -> float | None:
-    """The budget that is given; None: none is. Raises UsageError for what is no amount above 0."""
+def budget_usd(call: Call) -> float | None:
+    """In dollars; None: none is given. Raises UsageError for what is not an amount above 0."""
     text = call.text("budget")
     if text is None:
         return None
-    try:
-        value = float(text)
-    except ValueError:
-        value = 0.0
-    if not 0 < value < 1e9:
+    from paneview.control.flowmodel import dollars  # noqa: PLC0415 - only where a budget was given
+
+    if (value := dollars(text)) is None:
         raise UsageError(f"--budget needs a number above 0, not {text!r}")
     return value
 

@@ -11,7 +11,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from paneview.cli import place
-from paneview.cli.ask import GLYPHS, Watch, dollars, money, phase_line, print_result
+from paneview.cli.ask import GLYPHS, Watch, budget_usd, money, phase_line, print_result
 from paneview.cli.errors import CliError, UsageError
 from paneview.cli.output import Cell, Column, clean, colourful, paint, print_json, table, terminal_width
 from paneview.cli.times import stamp
@@ -110,7 +110,7 @@ def resume(call: Call, words: list[str]) -> int:
     tokens = call.count("tokens")
     if tokens == 0:
         raise UsageError("--tokens needs a number above 0")
-    args = {"id": _one(words, "resume"), "budget_usd": dollars(call), "budget_tokens": tokens}
+    args = {"id": _one(words, "resume"), "budget_usd": budget_usd(call), "budget_tokens": tokens}
     return _act(call, "workflow_resume", args)
 
 

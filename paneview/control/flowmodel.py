@@ -8,6 +8,16 @@ from typing import Any, Self
 from paneview.control.model import given_fields
 
 FINAL = frozenset({"done", "failed", "cancelled"})
+MOST_DOLLARS = 1e9
+
+
+def dollars(text: str) -> float | None:
+    """A budget as a person writes it, such as 2.50 or $3; None if it is not an amount above 0."""
+    try:
+        value = float(text.strip().removeprefix("$"))
+    except ValueError:
+        return None
+    return value if 0 < value < MOST_DOLLARS else None  # nor NaN
 
 
 @dataclass(frozen=True, slots=True)

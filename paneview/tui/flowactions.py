@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from paneview.control.errors import ControlError
-from paneview.control.flowmodel import FlowView, PhaseView
+from paneview.control.flowmodel import FlowView, PhaseView, dollars
 from paneview.tui import flowwords as words
 from paneview.tui.background import in_background
 from paneview.tui.question import Question
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from paneview.tui.screens.base import MainScreen
 
 WORDS = 50  # cells of what was asked
-MOST_DOLLARS = 1e9
 DIGITS = 15  # of a number of tokens
 
 
@@ -60,11 +59,7 @@ async def _more_budget(screen: MainScreen, flow: FlowView) -> None:
         return
 
     def submit(text: str) -> None:
-        try:
-            budget = float(text.strip().lstrip("$"))
-        except ValueError:
-            budget = 0.0
-        if not 0 < budget < MOST_DOLLARS:  # nor NaN
+        if (budget := dollars(text)) is None:
             app.tell(f"budget: {clean(cut(text, WORDS))!r} is not an amount in dollars", failed=True)
             return
         in_background(app, tell, app, "workflow_resume", flow, budget_usd=budget)

@@ -16,6 +16,7 @@ from textual.screen import ModalScreen
 from textual.widgets import Input, Static, TextArea
 
 from paneview.control.errors import ControlError
+from paneview.control.flowmodel import dollars
 from paneview.tui import askwords
 from paneview.tui.background import in_background, lending_the_terminal
 from paneview.tui.files import files_of
@@ -321,13 +322,9 @@ class AskForm(ModalScreen[str]):
 
 def read_budget(text: str) -> float | None:
     """Dollars; None: as the workflow has it. Raises ValueError for what is no amount above 0."""
-    text = text.strip().removeprefix("$").strip()
-    if not text:
+    text = text.strip()
+    if text in {"", "$"}:
         return None
-    try:
-        value = float(text)
-    except ValueError:
-        value = 0.0
-    if not 0 < value < 1e9:
+    if (value := dollars(text)) is None:
         raise ValueError(f"the budget is an amount of dollars above 0, such as 2.50, not {text!r}")
     return value
