@@ -100,7 +100,7 @@ def step(  # noqa: C901, PLR0911, PLR0912 - a table: one line an input
         case StopRefused(reason):
             return stopping.refused(state, now, policy, reason)
         case RootGone():
-            return stopping.root_gone(state, now, policy)
+            return stopping.root_gone(state, now)
         case TreeGone():
             return stopping.tree_gone(state)
         case Stopped(exit_, began):

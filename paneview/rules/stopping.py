@@ -3,7 +3,7 @@
 ::
 
     hooks ──they are through──▶ interrupt ──grace──▶ terminate ──grace──▶ kill, again and again
-      │                            ▲
+      │                            ▲       (soon, once the first process is gone)
       └──one says no──▶ running    └── a launch is under way: nothing is due before it has a process
 
     nothing is left of the run ──▶ hooks: nothing is due any more
@@ -33,6 +33,8 @@ from paneview.rules.states import (
 MAX_TERM_GRACE = 3.0
 # SIGKILL is repeated at this interval until nothing is left: a process may fork while it is being killed.
 KILL_AGAIN = 0.5
+# What ends by the same interrupt as the run's first process, but a little later, gets this long (seconds).
+LAST_MOMENTS = 0.25
 
 
 def begin(state: TaskState, cause: str, by: str, then: Then) -> Outcome:
@@ -116,13 +118,13 @@ def refused(state: TaskState, now: float, policy: Policy, reason: str) -> Outcom
     return Outcome(running, (Emit("hook_failed", reason),))
 
 
-def root_gone(state: TaskState, now: float, policy: Policy) -> Outcome:
-    """Whoever is left never saw the interrupt (it has a session of its own): no use in waiting out the grace."""
+def root_gone(state: TaskState, now: float) -> Outcome:
+    """Whoever is left soon after never saw the interrupt (it has a session of its own): waiting longer is no use."""
     if state.phase is Phase.STOPPING and state.stage is Stage.HOOKS:
         return Outcome(replace(state, root_gone=True))
     if state.phase is not Phase.STOPPING or state.stage is not Stage.INTERRUPT or state.due is None:
         return Outcome(state)
-    return escalate(state, now, policy)
+    return Outcome(replace(state, due=min(state.due, now + LAST_MOMENTS)))
 
 
 def tree_gone(state: TaskState) -> Outcome:

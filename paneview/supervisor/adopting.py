@@ -156,7 +156,7 @@ class Adopter:
             self._logs.finish(run)
             unit.feed(Exited(exit_))
         else:
-            exit_ = self._ender.noted_exit(live)
+            exit_ = await self._ender.noted_exit(live)
             self._logs.finish(run)
             unit.feed(Lost(self._how_lost(row), exit_))
 

@@ -160,6 +160,13 @@ class Ender:
         session = self._terminal.session
         return _known(live, session, await self._status(live, session))
 
+    async def any_exit_of(self, live: Live) -> Exit:
+        """The same of a run that was to end: with tmux gone, as far as its guard could note it."""
+        try:
+            return await self.exit_of(live)
+        except TmuxGone:
+            return await self.noted_exit(live)
+
     @_patient
     async def end_of(self, live: Live) -> tuple[list[str], Exit]:
         """`sweep` and `exit_of` of a run that ended by itself, at once."""
@@ -197,8 +204,9 @@ class Ender:
             self._tell(f"the exit of run {live.run}: {error!r}")
             return None
 
-    def noted_exit(self, live: Live) -> Exit:
-        """What its guard wrote, which is all there is with tmux gone. Raises OSError where descriptors are lacking."""
+    @_patient
+    async def noted_exit(self, live: Live) -> Exit:
+        """What its guard wrote, which is all there is with tmux gone."""
         try:
             return to_exit(read_exit_file(live.exit_file))
         except OSError as error:

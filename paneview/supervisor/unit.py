@@ -314,14 +314,13 @@ class Unit:
         """Wait until the last process of a run that is being ended is gone, then tell the rules."""
         try:
             await self._services.ender.wait_gone(live)
-            try:
-                exit_ = await self._services.ender.exit_of(live)
-            except TmuxGone:
-                exit_ = self._services.ender.noted_exit(live)
+            self.feed(
+                TreeGone()
+            )  # before tmux is asked, which may take its time: nothing is left to be signalled
+            exit_ = await self._services.ender.any_exit_of(live)
             self.let_go(live)
         finally:
             self._going = None
-        self.feed(TreeGone())
         await self._hook("after_stop", self.task, live.run)
         self.feed(Stopped(exit_, began=live.heard is not False or exit_ != Exit()))
 

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 from msgspec.structs import replace
 
+from paneview.rules import stopping
 from paneview.rules.lifecycle import deadline, step, wants_probe
 from paneview.rules.restart import HEALTHY_RESETS_AFTER, MAX_DELAY, Exit, delay, wants_restart
 from paneview.rules.states import (
@@ -19,7 +20,9 @@ from paneview.rules.states import (
     Probed,
     Redefined,
     Restart,
+    RootGone,
     SessionEnded,
+    Signal,
     Spawned,
     SpawnFailed,
     Stage,
@@ -28,6 +31,7 @@ from paneview.rules.states import (
     Stopped,
     StopRefused,
     TaskState,
+    Tick,
     TreeGone,
 )
 from tests.rules.world import World
@@ -168,12 +172,11 @@ class TestStop:
         world.settle()
         assert world.state.phase is Phase.STOPPED
 
-    def test_left_over_children_are_not_given_the_whole_grace(self):
-        """The root heeded the interrupt; a child with a session of its own never saw it."""
+    def test_a_run_that_heeds_the_interrupt_gets_no_other_signal(self):
         world = running(stop_grace=1_000.0)
         world.feed(Stop("user"))
-        world.settle()
-        assert [stage for _, stage in world.signals] == [Stage.INTERRUPT, Stage.TERMINATE]
+        world.advance(10.0)
+        assert [stage for _, stage in world.signals] == [Stage.INTERRUPT]
 
     def test_stop_while_waiting_to_be_restarted(self):
         world = running(backoff=2.0)
@@ -226,6 +229,18 @@ class TestStop:
         world.feed(Stop("user"))
         world.advance(5.0)
         assert (world.state.phase, world.runs) == (Phase.RUNNING, 2)
+
+    def test_left_over_children_are_not_given_the_whole_grace(self):
+        """What ends a moment after the first process saw the interrupt; who has a session of its own did not."""
+        state = replace(TaskState(), phase=Phase.STOPPING, stage=Stage.INTERRUPT, due=6.0, run=1)
+        state, effects = step(state, RootGone(), 1.0, Policy())
+        assert (effects, state.due) == ((), 1.0 + stopping.LAST_MOMENTS)
+        ended = step(step(state, TreeGone(), 1.1, Policy()).state, Stopped(), 1.1, Policy())
+        assert [emit.detail["stage"] for emit in ended.effects] == ["interrupt"]
+        late = step(state, Tick(), state.due, Policy())
+        assert late.effects == (Signal(Stage.TERMINATE),)
+        hurried = step(replace(state, due=1.05), RootGone(), 1.0, Policy())
+        assert hurried.state.due == 1.05, "its grace is over before"
 
     def test_a_start_after_a_stop_during_a_launch_that_fails_is_not_forgotten(self):
         state = replace(TaskState(), phase=Phase.STARTING)
@@ -351,7 +366,7 @@ class TestStop:
         assert (world.state.phase, world.state.tree_gone) == (Phase.STOPPED, False)
         assert Stage.KILL not in [stage for _, stage in world.signals]
         assert [kind for _, kind in world.log[-2:]] == ["task_stopping", "task_stopped"]
-        assert world.told[-1].detail["stage"] == "terminate", "to whoever its first process left behind"
+        assert world.told[-1].detail["stage"] == "interrupt"
 
     def test_restart_ends_then_starts(self):
         world = running()

@@ -56,7 +56,7 @@ async def test_a_defect_beside_a_run_s_end_keeps_it_from_nobody(
 
     async with supervising(sandbox, '[tasks.t]\ncommand = "exec sleep 612"\nrestart_policy = "no"') as host:
         unit = host.supervisor.unit("t")
-        await eventually(lambda: unit.state.phase is Phase.RUNNING)
+        await eventually(lambda: unit.live is not None and unit.live.hears())
         with monkeypatch.context() as broken:
             broken.setattr(ending, "TRIES", (0.01, 0.01))
             broken.setattr(part, name, defect)

@@ -46,6 +46,7 @@ async def test_nobody_waits_for_it_and_it_loses_nothing(
                     await host._requests.handle(do, args, client)
                 assert error.value.code == "tmux"
             assert (a.state.phase, b.state.phase) == (Phase.STOPPING, Phase.STARTING)
+            await eventually(lambda: a.state.tree_gone)  # so that no further signal is due
             assert (await host._requests.handle("status", {}, client))["tasks"]
         finally:
             os.kill(server, signal.SIGCONT)

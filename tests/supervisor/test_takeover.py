@@ -283,7 +283,7 @@ def test_a_tmux_server_that_dies_before_it_tells_an_end_has_no_say_in_the_next(p
         for e in p.events(None, "a")
         if e["event"] in ("task_killed", "task_stopped")
     ]
-    assert ends == [("task_killed", 0, None, "kill"), ("task_stopped", 1, 130, "terminate")]
+    assert ends == [("task_killed", 0, None, "kill"), ("task_stopped", 1, 130, "interrupt")]
 
 
 def test_a_pane_of_an_earlier_tmux_server_is_not_taken_for_another_tasks(project):
