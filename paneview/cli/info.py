@@ -21,7 +21,7 @@ def _queue(file: str) -> dict[str, Any] | None:
     """How the project's queue does, which hardly ever has to be looked at; None: it has none."""
     from paneview.config.queue import find_queue  # noqa: PLC0415
 
-    where = find_queue({}, file)
+    where = find_queue({}, file, make=False)
     if not where.in_use:
         return None
     from paneview.cli.queuestatus import summary  # noqa: PLC0415

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from paneview.broker import JobFilter, JobState
 from paneview.cli.errors import FAILED, CliError, UsageError
 from paneview.cli.output import Cell, Column, clean, colourful, complain, print_json, table, terminal_width
-from paneview.cli.queue import opened, seconds
+from paneview.cli.queue import opened, read_only, seconds
 from paneview.cli.times import stamp
 from paneview.worker import fates
 from paneview.worker.views import WORDS, job_json, lane_json, what_of
@@ -38,13 +38,13 @@ def jobs(call: Call) -> int:
         kind=call.text("kind") or "",
         limit=_limit(call),
     )
-    with opened(call) as broker:
+    with read_only(call) as broker:
         return _print_jobs(call, broker.jobs(wanted), broker.warnings, "no jobs")
 
 
 def job(call: Call) -> int:
     """Everything about one job."""
-    with opened(call) as broker:
+    with read_only(call) as broker:
         found = broker.need(call.words[0])
     if call.json:
         print_json({"ok": True, "job": job_json(found)})
@@ -56,7 +56,7 @@ def job(call: Call) -> int:
 def result(call: Call) -> int:
     """What came of a job; exit status 1 if it failed, was cancelled, or is not over."""
     limit = seconds(call, "timeout") if call.flag("timeout") else DEFAULT_WAIT
-    with opened(call) as broker:
+    with opened(call) if call.flag("wait") else read_only(call) as broker:
         name = call.words[0]
         found = wait_for(broker, name, limit) if call.flag("wait") else broker.result(name)
         if found is None:
@@ -99,10 +99,10 @@ def dlq(call: Call) -> int:
     """List, show, retry or purge dead letters."""
     what, *names = call.words or ["list"]
     if what == "list" and not names:
-        with opened(call) as broker:
+        with read_only(call) as broker:
             return _print_jobs(call, broker.dead(_limit(call)), broker.warnings, "no dead letters")
     if what == "show" and names:
-        with opened(call) as broker:
+        with read_only(call) as broker:
             found = [broker.need(name) for name in names]
         if call.json:
             print_json({"ok": True, "jobs": [job_json(one) for one in found], "count": len(found)})
@@ -130,7 +130,7 @@ def queue(call: Call) -> int:
     """How full each lane is; ``clean`` forgets old jobs."""
     if call.words and call.words[0] != "clean":
         raise UsageError(f"'queue' does not take {call.words[0]!r}", "see 'paneview queue --help'")
-    with opened(call) as broker:
+    with read_only(call) as broker:
         if call.words:
             age = seconds(call, "older-than") if call.flag("older-than") else DEFAULT_AGE
             count = broker.clean(age or 0.0)

@@ -9,12 +9,14 @@ import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from paneview.cli.errors import USAGE, CliError, UsageError
 from paneview.config.queue import QueuePlace, QueueSettings, find_queue
 from paneview.config.units import SECONDS
-from paneview.worker.joining import connect_to
+from paneview.worker.joining import connect, connect_to
 
 if TYPE_CHECKING:
     from paneview.broker import Broker
@@ -24,12 +26,12 @@ _UNITS = {"ms": 0.001, **SECONDS}
 _SPAN = re.compile(r"(\d+(?:\.\d+)?)(ms|[smhdw]?)")
 
 
-def place_of(call: Call) -> QueuePlace:
-    """The queue that is meant. Raises ConfigError, CliError."""
+def place_of(call: Call, *, make: bool = False) -> QueuePlace:
+    """The queue that is meant; ``make``: its state folder. Raises ConfigError, CliError."""
     file = call.text("file")
     if file and not os.path.exists(file):
         raise CliError(f"{file}: no such file", USAGE, code="config")
-    return find_queue({"broker": call.text("broker"), "host": None}, file)
+    return find_queue({"broker": call.text("broker"), "host": None}, file, make=make)
 
 
 def is_alone(call: Call) -> bool:
@@ -43,7 +45,31 @@ def is_alone(call: Call) -> bool:
 @contextmanager
 def opened(call: Call) -> Iterator[Broker]:
     """The queue that is meant, for one command. Raises BrokerError and what `place_of` raises."""
-    with connect_to(place_of(call)) as broker:
+    with connect_to(place_of(call, make=True)) as broker:
+        yield broker
+
+
+@contextmanager
+def read_only(call: Call) -> Iterator[Broker]:
+    """The same for a command that only asks."""
+    with look_at(place_of(call)) as broker:
+        yield broker
+
+
+@contextmanager
+def look_at(place: QueuePlace) -> Iterator[Broker]:
+    """The queue of a place, for questions: a file that nobody has made yet is an empty queue, and is not made."""
+    url = place.settings.broker
+    file = place.folder / "queue.db" if url == QueueSettings().broker else None
+    if file is None or file.exists():
+        with connect_to(place) as broker:
+            yield broker
+        return
+    with (
+        TemporaryDirectory(prefix="paneview-queue-") as folder,
+        connect(place.settings, Path(folder)) as broker,
+    ):
+        broker.url = broker.address = f"sqlite://{file}"
         yield broker
 
 

@@ -13,7 +13,7 @@ from paneview.broker import ALL, BrokerError
 from paneview.cli.errors import CliError, UsageError
 from paneview.cli.output import print_json
 from paneview.cli.panebus import own_kinds, with_alias
-from paneview.cli.queue import opened, place_of
+from paneview.cli.queue import look_at, opened, place_of, read_only
 from paneview.cli.times import optional_when
 from paneview.config.errors import ConfigError
 from paneview.worker.joining import connect_to
@@ -89,7 +89,7 @@ def queue_events(call: Call) -> int:
     if call.text("task"):
         raise UsageError("--task does not go with --queue", "'paneview jobs --task NAME' shows a task's jobs")
     wanted, lines = Wanted(call), call.count("lines")
-    with opened(call) as broker:
+    with opened(call) if call.flag("follow") else read_only(call) as broker:
         page = broker.events.tail(ALL if wanted.since is not None or wanted.kinds else lines or DEFAULT_LINES)
         found = wanted.pick(broker, page.events)
         if lines is not None:
@@ -117,7 +117,7 @@ def among(call: Call, events: list[Json], limit: int) -> tuple[list[Json], list[
         if not place.in_use:
             return events, []
         wanted = Wanted(call)
-        with connect_to(place) as broker:
+        with look_at(place) as broker:
             found = wanted.pick(broker, broker.events.tail(wanted.enough(limit)).events)
     except (ConfigError, CliError, BrokerError) as error:  # a file may be broken while its supervisor runs
         return events, [f"without the queue's events: {error}"]
@@ -132,7 +132,7 @@ def tells_of(call: Call) -> bool:
         place = place_of(call)
         if not place.in_use:
             return False
-        with connect_to(place) as broker:
+        with look_at(place) as broker:
             return bool(wanted.pick(broker, broker.events.tail(MOST).events))
     except (ConfigError, CliError, BrokerError):  # which is told where the events are shown
         return False
@@ -159,7 +159,7 @@ class Follower:
         self._limit = limit
         self._place: QueuePlace | None = None
         with suppress(ConfigError, CliError):  # a file may be broken while its supervisor runs
-            self._place = place_of(call)
+            self._place = place_of(call, make=True)
         self._wanted = Wanted(call)
         self._show = show
         self._ended = threading.Event()

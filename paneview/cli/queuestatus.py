@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING, Any
 from paneview.broker import BrokerError
 from paneview.cli.output import clean, print_json
 from paneview.cli.people import print_queue
-from paneview.cli.queue import is_alone, opened
+from paneview.cli.queue import is_alone, look_at, read_only
 from paneview.supervisor.overview import brief, nothing, overview
-from paneview.worker.joining import connect_to
 
 if TYPE_CHECKING:
     from paneview.cli.errors import CliError
@@ -25,7 +24,7 @@ _NO_PROJECT = {
 def summary(where: QueuePlace) -> dict[str, Any]:
     """What a supervisor would tell of this queue."""
     try:
-        with connect_to(where) as broker:
+        with look_at(where) as broker:
             return brief(overview(broker))
     except BrokerError as error:
         return brief({**nothing(where.settings), "problem": str(error)})
@@ -35,7 +34,7 @@ def status_alone(call: Call, error: CliError) -> int:
     """``status`` without a project, in its shape. Raises BrokerError, or ``error`` where there is no queue, either."""
     if not is_alone(call):
         raise error
-    with opened(call) as broker:
+    with read_only(call) as broker:
         queue = brief(overview(broker))
     if call.json:
         print_json({"ok": True, **_NO_PROJECT, "queue": queue})

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from paneview.cli.errors import UsageError
 from paneview.cli.output import Cell, Column, clean, colourful, print_json, table, terminal_width
-from paneview.cli.queue import opened, place_of
+from paneview.cli.queue import opened, place_of, read_only
 from paneview.cli.times import stamp
 from paneview.worker.pauses import WAITING, Pause, paused, resume
 from paneview.worker.phases import read_agents
@@ -32,7 +32,7 @@ def _list(call: Call) -> int:
     agents: Agents | None = None
     if where.file is not None:
         agents, _ = read_agents(where.file, os.environ)
-    with opened(call) as broker:
+    with read_only(call) as broker:
         pauses = paused(broker)
         waiting = [flag.get("runner") for flag in broker.flags.all(WAITING).values()]
     names = dict.fromkeys([*(agents.runners if agents else ()), *pauses])

@@ -19,7 +19,7 @@ INTERVAL = 30.0  # seconds
 
 def watchdog(call: Call) -> int:
     """Watch in this process."""
-    where = place_of(call)
+    where = place_of(call, make=True)
     console = Console(as_json=call.json, level=where.settings.log_level)
     interval = seconds(call, "check-interval") or INTERVAL
 

@@ -26,7 +26,7 @@ def worker(call: Call) -> int:
     """Run a worker in this process."""
     if note := call.text("respawn"):
         records.start_again(Path(note))
-    where = place_of(call)
+    where = place_of(call, make=True)
     setup = _setup(call, where)
     console = Console(as_json=call.json, level=where.settings.log_level)
     with no_quiet_end(console):

@@ -6,7 +6,7 @@ import os
 from typing import TYPE_CHECKING, Any
 
 from paneview.cli.output import Cell, Column, clean, colourful, print_json, table, terminal_width
-from paneview.cli.queue import opened, place_of
+from paneview.cli.queue import opened, place_of, read_only
 from paneview.tui.words import quarantine_text
 from paneview.worker.views import hosts_json, worker_json
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 def workers(call: Call) -> int:
     """Every worker; those who left only with ``--all``, but always the quarantined."""
-    with opened(call) as broker:
+    with read_only(call) as broker:
         quarantine = broker.workers.quarantined()
         views = broker.workers.all(role=call.text("role") or "", host=call.text("host") or "")
     shown: list[dict[str, Any]] = []
@@ -37,7 +37,7 @@ def workers(call: Call) -> int:
 
 def hosts(call: Call) -> int:
     """Every host that has or had workers."""
-    with opened(call) as broker:
+    with read_only(call) as broker:
         found = hosts_json(broker.workers.all())
     if call.json:
         print_json({"ok": True, "hosts": found, "count": len(found)})

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from paneview.cli.errors import CliError
-from paneview.cli.queue import me, opened
+from paneview.cli.queue import me, read_only
 from paneview.rules.workflow import Workflow, happenings
 from paneview.workflow import reading, views
 from paneview.workflow.logins import let_in
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 def answer(call: Call, do: str, args: dict[str, Any]) -> dict[str, Any]:
     """What a supervisor would answer. Raises CliError, BrokerError."""
-    with opened(call) as broker:
+    with read_only(call) as broker:
         shelf = Shelf(broker)
         if do == "workflows":
             return views.listing(shelf.all(), active=args["active"], offset=0, limit=args["limit"])

@@ -182,15 +182,15 @@ class QueuePlace:
     settings: QueueSettings
     file: Path | None
     folder: Path
-    """State folder for a queue that has no place of its own (``sqlite:``); there, if the queue is in use."""
+    """State folder for a queue that has no place of its own (``sqlite:``); there, if in use and to be made."""
     in_use: bool = True
     """Whether there is a queue, or anything says that there should be."""
 
 
-def find_queue(flags: Mapping[str, Any], named: str | None = None) -> QueuePlace:
+def find_queue(flags: Mapping[str, Any], named: str | None = None, *, make: bool = True) -> QueuePlace:
     """The queue that is meant from this folder, or by the project file ``named``. Raises ConfigError.
 
-    Without a project, ``sqlite:`` is a queue of the user's own.
+    Without a project, ``sqlite:`` is a queue of the user's own. ``make``: the state folder of a queue in use.
     """
     found = named or os.environ.get("PANEVIEW_FILE") or locate.find_file(os.getcwd())
     file = Path(os.path.abspath(found)) if found else None
@@ -212,7 +212,7 @@ def find_queue(flags: Mapping[str, Any], named: str | None = None) -> QueuePlace
     settings = resolve(flags, os.environ, dotenv, table, str(file or ""))
     wanted = "queue" in data or bool(data.get("workers")) or settings.broker != QueueSettings().broker
     in_use = wanted or (folder / "queue.db").exists()
-    if in_use and file is not None:
+    if make and in_use and file is not None:
         paths.make_private(folder)
     return QueuePlace(settings, file, folder, in_use)
 

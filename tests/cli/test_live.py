@@ -345,6 +345,31 @@ def test_a_kind_or_task_without_events_is_told_what_there_is(live: Path) -> None
         assert instead.endswith("; of db")
 
 
+def test_what_only_asks_makes_nothing(project: Path, sandbox: Sandbox) -> None:
+    file = project / "paneview.toml"
+    file.write_text(f"{file.read_text()}[queue]\n")
+    for words in (
+        ["status"],
+        ["events"],
+        ["jobs"],
+        ["dlq"],
+        ["queue"],
+        ["workers"],
+        ["hosts"],
+        ["runner"],
+        ["workflow", "list"],
+        ["workflows"],
+    ):
+        assert ask(project, *words)["ok"]
+    for words in (["job", "x"], ["result", "x"], ["workflow", "status", "x"]):
+        assert run(*words, cwd=project).status == 1
+    assert ask(project, "queue")["broker"].endswith("/queue.db")
+    assert not sandbox.home.exists()
+    submitted = run("submit", "--role", "r", "ping", cwd=project)
+    assert submitted.status == 0, submitted.err
+    assert ask(project, "status")["queue"]["waiting"] == 1
+
+
 def test_events_of_an_unknown_task(live: Path) -> None:
     supervise(live)
     ask(live, "start", "db")
