@@ -28,6 +28,8 @@ class Worker:
     """When its process was started, as `paneview.proc.ProcessId` has it: the kernel hands numbers out again."""
     boot: str = ""
     """The boot of its host in which that counts; empty: an earlier version's, which told neither."""
+    pids: str = ""
+    """The namespace of its number, as `paneview.proc.pid_space` has it; empty: not known."""
 
     @classmethod
     def from_json(cls, fields: dict[str, Json]) -> Worker:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import NamedTuple
 
 from paneview.proc.backend import backend
@@ -35,6 +36,14 @@ def command_line(pid: int) -> list[str]:
 def boot_id() -> str:
     """A name for this boot of the machine: start times of another boot mean nothing."""
     return backend.boot_id()
+
+
+def pid_space() -> str:
+    """Among whom our process numbers mean something: a container has its own. Empty where the system does not tell."""
+    try:
+        return str(os.stat("/proc/self/ns/pid").st_ino)
+    except OSError:
+        return ""
 
 
 def started_at(process: ProcessId) -> float:

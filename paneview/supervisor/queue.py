@@ -327,9 +327,12 @@ def release_dead(broker: Broker, name: str, host: str) -> None:
 def _workers_here(broker: Broker, host: str) -> list[WorkerView]:
     """The workers that this host's processes can tell about; what an earlier version registered says no boot.
 
-    One of another boot has ended with it, or is on another host of the same name: its lease tells which.
+    One of another boot has ended with it, or is on another host of the same name, and one of another namespace is in
+    a container of the same name, or was: its lease tells which.
     """
-    return [view for view in broker.workers.all(host=host) if view.worker.boot in ("", proc.boot_id())]
+    boots, spaces = ("", proc.boot_id()), ("", proc.pid_space())
+    views = broker.workers.all(host=host)
+    return [view for view in views if view.worker.boot in boots and view.worker.pids in spaces]
 
 
 def _runs(worker: Worker) -> bool:

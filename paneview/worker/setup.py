@@ -96,6 +96,7 @@ class Identity:
             pid=os.getpid(),
             start=process.start if process else 0,
             boot=proc.boot_id() if process else "",
+            pids=proc.pid_space(),
             roles=setup.roles,
             pane=self.pane,
             concurrency=setup.concurrency,

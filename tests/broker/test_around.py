@@ -54,10 +54,12 @@ class TestWorkers:
     def test_what_other_versions_have_registered_is_read(
         self, broker: Broker, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        worker = Worker("a1", "web", "pi", 4711, ("review",), start=17, boot="b")
-        earlier = {name: value for name, value in asdict(worker).items() if name not in ("start", "boot")}
+        worker = Worker("a1", "web", "pi", 4711, ("review",), start=17, boot="b", pids="p")
+        earlier = {
+            name: value for name, value in asdict(worker).items() if name not in ("start", "boot", "pids")
+        }
         for fields, read in (
-            (earlier, replace(worker, start=0, boot="")),
+            (earlier, replace(worker, start=0, boot="", pids="")),
             (asdict(worker) | {"later": 1}, worker),
         ):
             for kind in ("sqlite", "redis", "directory"):

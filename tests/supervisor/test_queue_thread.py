@@ -6,6 +6,7 @@ import os
 import signal
 import sqlite3
 import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -71,12 +72,14 @@ def test_a_worker_is_dead_when_its_very_process_is(tmp_path: Path) -> None:
     dead = {
         "number-again": registered(me, start=mine.start - 1, boot=boot),
         "gone": registered(gone.pid, start=1, boot=boot),
+        "gone-from-here": registered(gone.pid, start=2, boot=boot, pids=proc.pid_space()),
         "earlier-version": registered(gone.pid),
     }
     left = {
         "runs": registered(me, start=mine.start, boot=boot),
         "runs-in-earlier-version": registered(me),
         "of-another-host-of-this-name": registered(gone.pid, start=1, boot="another"),
+        "of-another-container-of-this-name": registered(gone.pid, start=1, boot=boot, pids="another"),
         "of-another-host": replace(registered(gone.pid), host="far"),
     }
     with open_broker("sqlite:", project_dir=tmp_path) as broker:
@@ -91,6 +94,8 @@ def test_a_worker_registers_the_process_that_it_is() -> None:
     worker = Identity.of(setup).registration(setup)
     assert proc.is_alive(proc.ProcessId(worker.pid, worker.start))
     assert (worker.pid, worker.boot) == (os.getpid(), proc.boot_id())
+    if sys.platform == "linux":
+        assert worker.pids == os.readlink("/proc/self/ns/pid").strip("pid:[]")
 
 
 @pytest.fixture
