@@ -76,7 +76,7 @@ class _Pace:
 
 
 def _name(condition: Callable[..., object]) -> str:
-    code = getattr(condition, "__code__", None)
+    code = getattr(getattr(condition, "func", condition), "__code__", None)  # also of a `partial`
     return f"{code.co_filename}:{code.co_firstlineno}" if code else repr(condition)
 
 
@@ -197,11 +197,11 @@ class Sandbox:
 
     def end_tmux(self) -> None:
         """End the private tmux server, and return when its process is gone."""
-        pid = self.tmux_server_pid()
-        if pid is None:
+        if not os.path.exists(self.tmux_socket):
             return
-        self.tmux("kill-server", check=False)
-        wait_until(lambda: not alive(pid))
+        answer = self.tmux("display-message", "-p", "#{pid}", ";", "kill-server", check=False)
+        if answer.isdecimal():
+            wait_until(lambda: not alive(int(answer)))
 
 
 def end_all(processes: list[psutil.Process]) -> None:

@@ -7,6 +7,7 @@ import os
 import signal
 import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -210,8 +211,7 @@ def test_a_login_pauses_the_runner_until_somebody_resumes_it(stage: Stage) -> No
     assert stage.cli("runner", "resume", "demo").status == 1
 
 
-@pytest.mark.parametrize("verb", ["resume", "approve"])
-def test_who_lets_a_phase_go_on_that_waits_for_a_login_has_logged_in(stage: Stage, verb: str) -> None:
+def test_who_lets_a_phase_go_on_that_waits_for_a_login_has_logged_in(stage: Stage) -> None:
     """Another workflow, whose job is put away meanwhile, tells what it waits for."""
 
     def ask(text: str) -> str:
@@ -220,17 +220,25 @@ def test_who_lets_a_phase_go_on_that_waits_for_a_login_has_logged_in(stage: Stag
     def flow(name: str) -> Any:
         return stage.cli("workflow", "status", name, "--json").json["workflow"]
 
-    first = ask("demo: first login fail auth\ndemo: result in")
-    wait_until(lambda: flow(first)["status"] == "waiting")
-    second = ask("demo: result waited")
-    phase = wait_until(lambda: found if (found := flow(second)["phases"][0])["reason"] else None)
-    assert (phase["status"], phase["reason"][:22]) == ("queued", "runner demo is paused:")
-    assert stage.cli("workflow", verb, first).status == 0
-    for name in (first, second):
-        wait_until(lambda name=name: flow(name)["status"] == "done")  # type: ignore[misc]
-        assert flow(name)["phases"][0]["reason"] == ""
-    assert not paused(stage.broker)
-    assert stage.told("runner_resumed") == 1
+    def is_now(name: str, status: str) -> bool:
+        return bool(flow(name)["status"] == status)
+
+    def first_phase_with_a_reason(name: str) -> Any:
+        phase = flow(name)["phases"][0]
+        return phase if phase["reason"] else None
+
+    for times, verb in enumerate(("resume", "approve"), 1):
+        first = ask(f"demo: first {verb} fail auth\ndemo: result in")
+        wait_until(partial(is_now, first, "waiting"))
+        second = ask("demo: result waited")
+        phase = wait_until(partial(first_phase_with_a_reason, second))
+        assert (phase["status"], phase["reason"][:22]) == ("queued", "runner demo is paused:")
+        assert stage.cli("workflow", verb, first).status == 0
+        for name in (first, second):
+            wait_until(partial(is_now, name, "done"))
+            assert flow(name)["phases"][0]["reason"] == ""
+        assert not paused(stage.broker)
+        assert stage.told("runner_resumed") == times
 
 
 def test_a_cancelled_and_a_lost_run_leave_nothing(stage: Stage) -> None:
