@@ -82,10 +82,15 @@ class Process:
         self.send_signal(signal.SIGKILL)
 
 
-def start(*words: str, cwd: Path, env: Mapping[str, str], out: IO[Any]) -> Process:
-    """Fork a process that is ``paneview`` with these words, in a session of its own; what it prints goes to `out`."""
+def start(
+    *words: str, cwd: Path, env: Mapping[str, str], out: IO[Any], err: IO[Any] | None = None
+) -> Process:
+    """Fork a process that is ``paneview`` with these words, in a session of its own.
+
+    What it prints goes to `out`, and its errors, too, unless there is an `err`.
+    """
     request = {"words": words, "cwd": str(cwd), "env": dict(env)}
-    pid = _server().ask(request, out.fileno(), out.fileno())
+    pid = _server().ask(request, out.fileno(), (err or out).fileno())
     process = _running[pid] = Process(pid)
     return process
 

@@ -7,6 +7,7 @@ import subprocess
 import pytest
 
 from tests.chaos.world import World
+from tests.cli.support import supervise
 from tests.harness import Sandbox, wait_until
 
 SHORT, LONG = 4, 60
@@ -37,7 +38,7 @@ def _ordeal(world: World, rounds: int) -> None:
         world.pause(0.25)
         world.kill(supervisor)
         told = _outcome(asked)
-        world.cli("daemon")
+        supervise(world.folder)
         _check(world, f"round {number}, {command} {chosen} told {told}")
         if told == 0 and command in {"stop", "kill"}:
             assert not [name for name in chosen if world.running(name)], "told it was stopped"

@@ -93,6 +93,14 @@ def apart(*args: str, cwd: Path, env: Mapping[str, str] | None = None, text: str
     return Done(done.returncode, done.stdout, done.stderr)
 
 
+def forked(*args: str, cwd: Path, env: Mapping[str, str] | None = None) -> Done:
+    """Run ``paneview`` with these arguments in a process that need not import it first (see `tests.prepared`)."""
+    with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
+        process = prepared.start(*args, cwd=cwd, env=environment(env), out=out, err=err)
+        status = process.wait(45)
+        return Done(status, _whole(out), _whole(err))
+
+
 async def arun(*args: str, cwd: Path, env: dict[str, str] | None = None) -> Done:
     """`apart` for tests whose own event loop has to go on meanwhile."""
     process = await asyncio.create_subprocess_exec(

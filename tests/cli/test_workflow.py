@@ -15,7 +15,7 @@ import pytest
 from paneview.agents.folder import SHIM, make, write_json
 from paneview.cli.shapes import SHAPES, Failure
 from paneview.proc import boot_id, identify
-from tests.cli.support import apart, check_shape, run
+from tests.cli.support import apart, check_shape, run, supervise
 from tests.harness import alive, wait_until
 
 if TYPE_CHECKING:
@@ -76,6 +76,14 @@ def live(project: Path) -> Iterator[Path]:
     run("down", cwd=project)
 
 
+@pytest.fixture
+def working(live: Path) -> Path:
+    """The project with a supervisor, forked, and its worker."""
+    supervise(live)
+    assert run("start", cwd=live).status == 0
+    return live
+
+
 def ask(project: Path, *args: str, status: int = 0) -> dict[str, Any]:
     """Run a command with --json and check its exit status and its shape."""
     done = run(*args, "--json", cwd=project)
@@ -88,37 +96,37 @@ def is_now(project: Path, name: str, status: str) -> bool:
     return bool(ask(project, "workflow", "status", name)["workflow"]["status"] == status)
 
 
-def test_a_workflow_from_asking_to_its_result(live: Path) -> None:
-    begun = ask(live, "ask", "--workflow", "two", "--budget", "5", "make", "it", "so", "--no-wait")[
+def test_a_workflow_from_asking_to_its_result(working: Path) -> None:
+    begun = ask(working, "ask", "--workflow", "two", "--budget", "5", "make", "it", "so", "--no-wait")[
         "workflow"
     ]
     name = begun["id"]
     assert (begun["task"], begun["budget_usd"]) == ("make it so", 5.0)
-    wait_until(lambda: is_now(live, name, "waiting"))
-    listed = ask(live, "workflows", "--active", "--count", "5")
+    wait_until(lambda: is_now(working, name, "waiting"))
+    listed = ask(working, "workflows", "--active", "--count", "5")
     assert (listed["active"], listed["waiting"], listed["workflows"][0]["id"]) == (1, 1, name)
-    assert ask(live, "workflow", "result", name, status=1)["code"] == "pending"
-    assert ask(live, "workflow", "approve", name, "two")["workflow"]["status"] == "running"
-    wait_until(lambda: is_now(live, name, "done"))
-    brought = ask(live, "workflow", "result", name)["result"]
+    assert ask(working, "workflow", "result", name, status=1)["code"] == "pending"
+    assert ask(working, "workflow", "approve", name, "two")["workflow"]["status"] == "running"
+    wait_until(lambda: is_now(working, name, "done"))
+    brought = ask(working, "workflow", "result", name)["result"]
     assert (brought["text"], brought["cost_usd"]) == ("did two", pytest.approx(0.2))
-    assert ask(live, "workflow", "approve", name, status=1)["code"] == "state"
-    shown = run("workflow-status", name, cwd=live).out
+    assert ask(working, "workflow", "approve", name, status=1)["code"] == "state"
+    shown = run("workflow-status", name, cwd=working).out
     assert "✓ one" in shown
     assert "$0.20" in shown
-    kinds = {event["event"] for event in ask(live, "events")["events"]}
+    kinds = {event["event"] for event in ask(working, "events")["events"]}
     assert {"workflow_started", "workflow_waiting", "workflow_done"} <= kinds
-    again = ask(live, "workflow", "retry", name, "--from", "one")["workflow"]
+    again = ask(working, "workflow", "retry", name, "--from", "one")["workflow"]
     assert again["phases"][0]["attempt"] == 2
 
 
-def test_where_to_work_by_either_name(live: Path) -> None:
-    (live / "part").mkdir()
+def test_where_to_work_by_either_name(working: Path) -> None:
+    (working / "part").mkdir()
     for option in ("--working-dir", "--directory", "-d"):
-        begun = ask(live, "ask", "--workflow", "two", "--no-wait", option, "part", "x")["workflow"]
-        whole = ask(live, "workflow", "status", begun["id"])["workflow"]
-        assert str(live / "part") in str(whole), option
-        ask(live, "workflow", "cancel", begun["id"])
+        begun = ask(working, "ask", "--workflow", "two", "--no-wait", option, "part", "x")["workflow"]
+        whole = ask(working, "workflow", "status", begun["id"])["workflow"]
+        assert str(working / "part") in str(whole), option
+        ask(working, "workflow", "cancel", begun["id"])
 
 
 def test_waiting_shows_each_phase_and_prints_the_result(live: Path) -> None:
@@ -133,39 +141,39 @@ def test_waiting_shows_each_phase_and_prints_the_result(live: Path) -> None:
     assert ask(live, "workflow", "result", late["id"], status=1)["error"] == "too slow"
 
 
-def test_without_a_supervisor_it_can_be_read_and_changed(live: Path) -> None:
-    name = ask(live, "ask", "--workflow", "two", "x", "--no-wait")["workflow"]["id"]
-    wait_until(lambda: is_now(live, name, "waiting"))
-    run("down", cwd=live)
-    assert ask(live, "workflows")["workflows"][0]["status"] == "waiting"
-    rejected = ask(live, "workflow", "reject", name, "--why", "no")["workflow"]
+def test_without_a_supervisor_it_can_be_read_and_changed(working: Path) -> None:
+    name = ask(working, "ask", "--workflow", "two", "x", "--no-wait")["workflow"]["id"]
+    wait_until(lambda: is_now(working, name, "waiting"))
+    run("down", cwd=working)
+    assert ask(working, "workflows")["workflows"][0]["status"] == "waiting"
+    rejected = ask(working, "workflow", "reject", name, "--why", "no")["workflow"]
     assert rejected["status"] == "failed"
     assert rejected["phases"][1]["reason"].endswith(": no")
 
 
-def test_a_spent_budget_of_tokens_is_raised(live: Path) -> None:
-    name = ask(live, "ask", "--workflow", "dear", "x", "--no-wait")["workflow"]["id"]
-    wait_until(lambda: is_now(live, name, "waiting"))
-    assert "larger budget" in ask(live, "workflow", "approve", name, status=1)["error"]
-    assert "larger budget" in ask(live, "workflow", "resume", name, status=1)["error"]
-    told = apart("ask", "-v", "--workflow", "dear", "x", "--timeout", "1", cwd=live).err
+def test_a_spent_budget_of_tokens_is_raised(working: Path) -> None:
+    name = ask(working, "ask", "--workflow", "dear", "x", "--no-wait")["workflow"]["id"]
+    wait_until(lambda: is_now(working, name, "waiting"))
+    assert "larger budget" in ask(working, "workflow", "approve", name, status=1)["error"]
+    assert "larger budget" in ask(working, "workflow", "resume", name, status=1)["error"]
+    told = apart("ask", "-v", "--workflow", "dear", "x", "--timeout", "1", cwd=working).err
     assert "workflow resume dear-" in told
     assert " --tokens N' or cancel" in told
-    ask(live, "workflow", "resume", name, "--tokens", "1000")
-    wait_until(lambda: is_now(live, name, "done"))
+    ask(working, "workflow", "resume", name, "--tokens", "1000")
+    wait_until(lambda: is_now(working, name, "done"))
 
 
-def test_a_phase_that_nobody_takes_is_told(live: Path) -> None:
-    begun = ask(live, "ask", "--workflow", "quick", "x", "--no-wait")
+def test_a_phase_that_nobody_takes_is_told(working: Path) -> None:
+    begun = ask(working, "ask", "--workflow", "quick", "x", "--no-wait")
     assert begun["without_worker"] == []
-    wait_until(lambda: is_now(live, begun["workflow"]["id"], "done"))
-    ask(live, "stop", "w")
-    begun = ask(live, "ask", "--workflow", "quick", "x", "--no-wait")
+    wait_until(lambda: is_now(working, begun["workflow"]["id"], "done"))
+    ask(working, "stop", "w")
+    begun = ask(working, "ask", "--workflow", "quick", "x", "--no-wait")
     assert begun["without_worker"] == ["worker"]
     name = begun["workflow"]["id"]
-    assert "no worker is alive for worker" in run("workflow", "status", name, cwd=live).out
-    ask(live, "start", "w")
-    wait_until(lambda: is_now(live, name, "done"))
+    assert "no worker is alive for worker" in run("workflow", "status", name, cwd=working).out
+    ask(working, "start", "w")
+    wait_until(lambda: is_now(working, name, "done"))
 
 
 def test_what_cannot_be(live: Path) -> None:
@@ -250,13 +258,13 @@ def _other_stray(folder: Path) -> Iterator[int]:
             shim.kill()
 
 
-def test_asking_outlives_the_supervisor(live: Path) -> None:
-    name = ask(live, "ask", "--workflow", "quick", "slow", "--no-wait")["workflow"]["id"]
-    wait_until(lambda: is_now(live, name, "running"))
-    pid = ask(live, "status")["supervisor"]["pid"]
+def test_asking_outlives_the_supervisor(working: Path) -> None:
+    name = ask(working, "ask", "--workflow", "quick", "slow", "--no-wait")["workflow"]["id"]
+    wait_until(lambda: is_now(working, name, "running"))
+    pid = ask(working, "status")["supervisor"]["pid"]
     os.kill(pid, signal.SIGKILL)
     wait_until(lambda: not alive(pid))
-    ask(live, "start")
-    assert ask(live, "workflow", "status", name)["workflow"]["status"] == "running"
-    ask(live, "workflow", "cancel", name)
-    wait_until(lambda: is_now(live, name, "cancelled"))
+    supervise(working)
+    assert ask(working, "workflow", "status", name)["workflow"]["status"] == "running"
+    ask(working, "workflow", "cancel", name)
+    wait_until(lambda: is_now(working, name, "cancelled"))

@@ -13,7 +13,7 @@ from typing import Any
 
 from paneview.broker import Broker, Job, NewJob, Settings, Target, open_broker
 from tests import prepared
-from tests.cli.support import COMMAND, Done, apart, environment, run
+from tests.cli.support import COMMAND, Done, environment, forked, run
 from tests.harness import DEADLINE, wait_until
 
 Worker = subprocess.Popen[str] | prepared.Process
@@ -94,7 +94,7 @@ class Farm:
 
     def cli(self, *args: str, **env: str) -> Done:
         """A command, ended; a worker has a process of its own."""
-        how = apart if args[0] == "worker" else run
+        how = forked if args[0] == "worker" else run
         return how(*args, cwd=self.folder, env={**self.env, **env})
 
     def end(self, process: Worker, number: int = signal.SIGTERM) -> tuple[int, list[dict[str, Any]]]:
