@@ -387,7 +387,7 @@ VALUES = st.recursive(
 EVENTS = st.dictionaries(KEYS, VALUES, max_size=8).map(json.dumps)
 
 
-@settings(max_examples=60)
+@settings(max_examples=30)
 @given(
     lines=st.lists(EVENTS | st.text(max_size=60), max_size=12),
     code=st.none() | st.integers(-64, 255),

@@ -158,7 +158,7 @@ def test_json_is_found_in_what_an_agent_says(text: str) -> None:
     assert find_json(text) == {"a": 1}
 
 
-@pytest.mark.parametrize("levels", [150, 600, 5000])
+@pytest.mark.parametrize("levels", [150, 600, 2000])
 def test_what_lies_too_deep_is_no_json_nor_is_a_part_of_it(levels: int) -> None:
     deep = '{"a":' * levels + "1" + "}" * levels
     assert find_json(f'{{"a": 1}} and {deep}') == {"a": 1}

@@ -76,7 +76,7 @@ def test_a_search_finds_every_hit_once_and_in_order(written: tuple[LogReader, li
 @pytest.mark.parametrize("back", [True, False])
 def test_a_search_goes_through_many_lines_of_one_moment(tmp_path: Path, back: bool) -> None:
     """A burst is stored with one time: the search goes on inside it, and comes to an end."""
-    count = 1_500
+    count = 600
     (tmp_path / "spool").mkdir()
     filled = Filled(tmp_path)
     for run, task in enumerate(("api", "web"), start=1):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 
 import pytest
 
@@ -51,6 +51,7 @@ def test_a_search_without_an_end_stops_nothing_else(project: Make, task: str) ->
             began = time.monotonic()
             p.call("status")
             slowest = max(slowest, time.monotonic() - began)
+            wait(freezing, timeout=0.05)
     for one in freezing:
         with pytest.raises(ControlError, match=TOO_SLOW):
             one.result()
