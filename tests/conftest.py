@@ -32,6 +32,7 @@ STRAY = (Path.home() / ".local/state/paneview", Path(f"/tmp/paneview-{os.getuid(
 # Processes that the test has told to end may take this long before they count as left behind.
 GRACE = 3.0
 LONGEST = {"test_readme.py", "test_sample.py"}
+EXAMPLES = 30  # that a property of any input is tried with
 LONGEST_NAME = 200  # characters of what a test is called after
 
 
@@ -70,9 +71,13 @@ def pytest_configure(config: pytest.Config) -> None:
             # We go on ignoring the other two: unlike that, a handler that does nothing is not inherited.
             signal.signal(number, signal.default_int_handler if number == signal.SIGINT else lambda *_: None)
     gc.disable()
-    # On a machine that others use, too, no example is too slow.
-    settings.register_profile("shared", deadline=None, suppress_health_check=[HealthCheck.too_slow])
-    settings.load_profile("shared")
+    # Other examples with every run, few of them: `--hypothesis-profile=thorough` tries ten times as many.
+    # And on a machine that others use, too, no example is too slow.
+    settings.register_profile(
+        "suite", max_examples=EXAMPLES, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+    )
+    settings.register_profile("thorough", settings.get_profile("suite"), max_examples=10 * EXAMPLES)
+    settings.load_profile("suite")
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:

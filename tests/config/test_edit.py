@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from paneview.config.edit import add_task, remove_task, replace_task, task_text
@@ -263,7 +263,6 @@ FIELDS = st.fixed_dictionaries(
 )
 
 
-@settings(max_examples=80, deadline=None)
 @given(text=documents(), fields=FIELDS)
 def test_removing_what_was_added_gives_the_same_bytes(text: str, fields: dict[str, object]) -> None:
     with tempfile.TemporaryDirectory() as folder:
@@ -280,7 +279,6 @@ def test_removing_what_was_added_gives_the_same_bytes(text: str, fields: dict[st
         assert path.read_bytes() == text.encode()
 
 
-@settings(max_examples=80, deadline=None)
 @given(text=documents())
 def test_removing_leaves_the_rest(text: str) -> None:
     before = tomllib.loads(text)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import tomli_w
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from paneview.config.edit import task_text
@@ -363,7 +363,6 @@ DOCUMENTS = st.recursive(
 )
 
 
-@settings(max_examples=100, deadline=None)
 @given(document=st.dictionaries(KEYS, DOCUMENTS, max_size=4))
 def test_whatever_a_file_says_is_a_project_or_a_list_of_problems(document: dict[str, object]) -> None:
     try:

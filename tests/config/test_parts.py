@@ -11,7 +11,7 @@ from pathlib import Path
 from zoneinfo import ZoneInfo
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from paneview.config import paths
@@ -130,7 +130,6 @@ class TestSchedule:
         minute=st.sampled_from(["0", "30", "15,45", "*", "*/7"]),
         hour=st.sampled_from(["0", "1", "2", "1-3", "*", "*/2"]),
     )
-    @settings(deadline=None)
     def test_the_next_time_is_always_ahead(
         self, moment: tuple[str, str], offset: float, minute: str, hour: str
     ) -> None:

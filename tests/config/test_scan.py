@@ -6,7 +6,7 @@ import tomllib
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from paneview.config.scan import Document, scan
@@ -141,7 +141,6 @@ def _is_valid(text: str) -> bool:
     return True
 
 
-@settings(max_examples=200, deadline=None)
 @given(drawn=st.lists(LINE, max_size=12), newline=st.sampled_from(["\n", "\r\n"]), end=st.booleans())
 def test_any_document(drawn: list[str], newline: str, end: bool) -> None:
     kept: list[str] = []

@@ -8,7 +8,7 @@ import sys
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import ValidationError, convert
 
@@ -54,7 +54,6 @@ def _document() -> dict[str, Any]:
     }
 
 
-@settings(max_examples=150, deadline=None)
 @given(where=st.sampled_from(KEYS), value=VALUES)
 def test_what_the_models_refuse_is_told_with_its_place(where: tuple[Any, str], value: object) -> None:
     place, key = where

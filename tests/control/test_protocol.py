@@ -3,7 +3,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from paneview.control.errors import ControlError
@@ -16,7 +16,6 @@ JSON = st.recursive(
 )
 
 
-@settings(max_examples=30)
 @given(st.dictionaries(st.text(), JSON, max_size=3))
 def test_an_object_survives_the_wire_as_one_line_of_ascii(message: dict[str, object]) -> None:
     line = encode(message)

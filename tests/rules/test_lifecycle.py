@@ -617,7 +617,7 @@ class History(RuleBasedStateMachine):
 
 
 TestHistory = History.TestCase
-TestHistory.settings = settings(max_examples=80, stateful_step_count=40, deadline=None)
+TestHistory.settings = settings(stateful_step_count=40)
 
 
 def test_a_clock_that_was_set_back_before_a_takeover_makes_nothing_wait_for_it() -> None:

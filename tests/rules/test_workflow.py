@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from paneview.config.templates import ASKED
@@ -437,7 +437,6 @@ def answer(data: st.DataObject, play: Play, effect: h.Effect) -> h.Happening | N
     )
 
 
-@settings(deadline=None, max_examples=100)
 @given(plans(), st.data())
 def test_it_always_ends_or_waits_for_a_person(plan: Plan, data: st.DataObject) -> None:
     play = Play(plan)
@@ -491,7 +490,6 @@ def ends_when_cancelled(play: Play) -> None:
     assert play.flow.status.final
 
 
-@settings(deadline=None, max_examples=120)
 @given(plans(), st.lists(st.tuples(EVENTS, st.sampled_from([0.0, 1.0, 70.0])), max_size=30))
 def test_any_events_in_any_order(plan: Plan, events: list[tuple[h.Happening, float]]) -> None:
     play = Play(plan)

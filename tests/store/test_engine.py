@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 from unittest import mock
 
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from paneview.store import storing
@@ -114,7 +114,6 @@ class World:
         self.engine.close()
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(steps=st.lists(STEPS, max_size=30), limits=st.sampled_from([EVERYTHING, FOR_AGES]))
 def test_every_line_once_in_order_and_under_its_number(steps: list[Step], limits: LogLimits) -> None:
     with tempfile.TemporaryDirectory() as folder, mock.patch.object(storing, "SPAN", 0.0):

@@ -11,7 +11,7 @@ from itertools import islice
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from paneview.patterns import PatternError, TooSlow
@@ -84,7 +84,6 @@ def expected(filled: Filled, search: Search) -> list[Line]:
     return found
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(log=LOG, query=QUERIES, span=st.one_of(st.just(Span()), SPANS), newest_first=st.booleans())
 def test_finds_what_a_look_at_every_line_finds(
     log: list[tuple[str, bytes, bytes, int, bool]], query: Query | None, span: Span, newest_first: bool
