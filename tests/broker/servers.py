@@ -71,7 +71,7 @@ class RedisServer:
     @property
     def client(self) -> Any:
         """A plain client, to be closed."""
-        return redis.Redis(host="127.0.0.1", port=self.port, decode_responses=True)
+        return redis.Redis(host="127.0.0.1", port=self.port, decode_responses=True, driver_info=None)
 
     def forget(self) -> None:
         """Drop every key."""

@@ -55,6 +55,7 @@ def _connection_options(parts: SplitResult, options: dict[str, str]) -> dict[str
             getattr(socket, name): value for name, value in KEEPALIVE.items() if hasattr(socket, name)
         },
         "retry": Retry(NoBackoff(), 0),  # `Link` does that, and knows which calls may be repeated
+        "driver_info": None,  # else each client reads a file for its version, and tells every server in two calls
     }
     if parts.username is not None or parts.password is not None:
         chosen["username"] = unquote(parts.username or "") or None
