@@ -85,6 +85,37 @@ def need_top(folder: str | Path) -> Path:
     raise GitError(_complaint(errors) or f"git finds no work tree for {folder}")
 
 
+def submodules(folder: str | Path) -> list[Path]:
+    """The work trees of submodules below a work tree, and of theirs. Raises `GitError`."""
+    if not os.path.exists(os.path.join(folder, ".gitmodules")):
+        return []
+    found = []
+    for line in run(folder, "submodule", "status", "--recursive").splitlines():
+        name = line[1:].partition(" ")[2]
+        if name.endswith(")"):  # what its commit is called
+            name = name.rpartition(" (")[0]
+        if not line.startswith("-"):  # else it is not there
+            found.append(Path(folder, name))
+    return found
+
+
+def remove_worktree(root: str | Path, path: Path) -> None:
+    """Remove a worktree. Raises `GitError` where something would be lost, also in its submodules, which are its own.
+
+    Git removes none that has submodules, unless it is forced to; so what it would ask for is asked for here.
+    """
+    if not (inner := submodules(path)):
+        run(root, "worktree", "remove", str(path))
+        return
+    for folder in (path, *inner):
+        if run(folder, "status", "--porcelain"):
+            raise GitError(f"{folder} has changes that are in no commit")
+    for folder in inner:
+        if run(folder, "rev-list", "-n", "1", "--all", "HEAD", "--not", "--remotes"):
+            raise GitError(f"the submodule {folder.relative_to(path)} has commits that were not pushed")
+    run(root, "worktree", "remove", "--force", str(path))
+
+
 def snapshot(root: str | Path, leave_out: tuple[str, ...] = ()) -> str:
     """The tree of everything in a work tree that git does not ignore. Raises `GitError`."""
     with tempfile.TemporaryDirectory(prefix="paneview-index-") as place:

@@ -168,7 +168,10 @@ class Places:
                 self._uncopy(flow, root, path)
             with self._turns.of(str(root)):
                 # Whoever removed it, an agent or a person, has left git's note of it.
-                git.run(root, "worktree", *(("remove", str(path)) if path.exists() else ("prune",)))
+                if path.exists():
+                    git.remove_worktree(root, path)
+                else:
+                    git.run(root, "worktree", "prune")
                 self._ready(flow).unlink(missing_ok=True)
                 if not place.get("commit") and _tip(root, _branch(flow)) == flow.place.get("base"):
                     git.run(root, "branch", "-D", _branch(flow))

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from paneview.workflow.git import snapshot
+from paneview.workflow.git import GitError, remove_worktree, snapshot
 from tests.repository import git, repository
 
 LONG_AGO = 1_000_000_000
@@ -58,3 +58,35 @@ def test_a_snapshot_before_the_first_commit(tmp_path: Path) -> None:
     git(tmp_path, "init", "-q")
     (tmp_path / "first.txt").write_text("first\n")
     assert of(tmp_path, snapshot(tmp_path), "first.txt") == "first\n"
+
+
+@pytest.fixture
+def with_submodule(tmp_path: Path) -> Path:
+    """A worktree of a repository with a submodule, which was fetched."""
+    for name in ("inner", "outer"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "file").write_text("one\n")
+        repository(tmp_path / name)
+    allowed = ("-c", "protocol.file.allow=always", "submodule")
+    git(tmp_path / "outer", *allowed, "add", "-q", str(tmp_path / "inner"), "in it")
+    git(tmp_path / "outer", "commit", "-q", "-m", "with a submodule")
+    tree = tmp_path / "tree"
+    git(tmp_path / "outer", "worktree", "add", "-q", "-b", "work", str(tree))
+    git(tree, *allowed, "update", "-q", "--init")
+    return tree
+
+
+def test_a_worktree_with_submodules_goes_if_nothing_in_it_is_lost(with_submodule: Path) -> None:
+    tree, root = with_submodule, with_submodule.parent / "outer"
+    (tree / "in it" / "new").write_text("new\n")
+    with pytest.raises(GitError, match="has changes that are in no commit"):
+        remove_worktree(root, tree)
+    git(tree / "in it", "add", "new")
+    git(tree / "in it", "-c", "user.name=a", "-c", "user.email=a@b", "commit", "-q", "-m", "new")
+    git(tree, "commit", "-q", "-a", "-m", "the submodule's new commit")
+    with pytest.raises(GitError, match="the submodule in it has commits that were not pushed"):
+        remove_worktree(root, tree)
+    git(tree / "in it", "reset", "-q", "--hard", "HEAD~1")
+    git(tree, "reset", "-q", "--hard", "HEAD~1")
+    remove_worktree(root, tree)
+    assert not tree.exists()
