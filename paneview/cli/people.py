@@ -43,6 +43,10 @@ def print_status(raw: dict[str, Any]) -> None:
     colour, limit = colourful(), terminal_width()
     if not status.running:
         print(f"{clean(status.session)}: no supervisor is running; this is what the last one left")
+    if status.file_problem:
+        first = status.file_problem.splitlines()[0].removeprefix((status.file or "").rpartition("/")[0] + "/")
+        print(paint(cut(f"✗ the file is not applied: {clean(first)}", limit), "red", colour))
+        print(paint("  └ what it said before goes on; 'paneview check' tells every mistake", "dim", colour))
     if queue := raw.get("queue"):
         print_queue(queue)
     if not status.tasks:

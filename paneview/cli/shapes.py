@@ -133,6 +133,8 @@ class Status(Success):
     tasks: list[Task]
     queue: QueueSummary | None = None
     """Null where the project has no queue. Without a project the queue is all there is: session and file are empty."""
+    file_problem: str | None = None
+    """Why the file as it is now is not applied, where that is so: what it said before still counts."""
 
 
 class TaskHealth(Shape):

@@ -118,6 +118,7 @@ class StatusView:
     running: bool = False
     active_tasks: int = 0
     file: str | None = None
+    file_problem: str | None = None
     supervisor: SupervisorView = SupervisorView()
     tasks: tuple[TaskView, ...] = ()
 

@@ -150,6 +150,7 @@ class Host:
         )
         self.picture.next_runs = self._schedules.next
         self._reloader = Reloader(self.supervisor, journal, self._raw_environ, self._scaled, self._applied)
+        self.picture.file_problem = lambda: self._reloader.problem
         self._adopter = Adopter(self.terminal, self.launcher, self.ender, journal, self.logs, self._strays)
         self._requests = Requests(
             self.supervisor,
@@ -162,6 +163,7 @@ class Host:
         )
         self.server = ControlServer(self._requests, paths.control_socket(self.folder))
         self.picture.audience = journal.publisher = self.server
+        self._reloader.refused = self.server.publish_snapshot
         self.queue = self._requests.queue = QueueParts(
             self.supervisor, journal, self.server, self.folder, self._environ
         )

@@ -82,6 +82,7 @@ class Picture:
         self._flushing = False
         self._begun = asyncio.Event()
         self.next_runs: Mapping[str, float] = {}  # of scheduled tasks, epoch seconds
+        self.file_problem: Callable[[], str] = lambda: ""
         self.audience: Audience | None = None
 
     def changed(self, name: str) -> None:
@@ -107,6 +108,7 @@ class Picture:
             "running": True,
             "active_tasks": sum(task["running"] for task in tasks),
             "file": str(self._supervisor.project.file),
+            "file_problem": self.mask(self.file_problem()) or None,
             "supervisor": {
                 "pid": os.getpid(),
                 "uptime_s": round(self._clock.now() - self._began, 3),

@@ -48,7 +48,8 @@ class Reloader:
         self._scaled = scaled
         self._applied = applied
         self._owed: set[str] = set()  # added tasks whose start somebody's `down` forestalled
-        self._rejected = False  # the file, when it was read last
+        self.problem = ""  # why the file as it is now is not applied
+        self.refused: Callable[[], None] = lambda: None  # called when there is another such problem
         self._lock = asyncio.Lock()
 
     async def reload(self, by: str) -> Reply:
@@ -105,19 +106,22 @@ class Reloader:
             new, scaled = await asyncio.to_thread(load_scaled, old.file, self._environ, before, asked)
             self._refuse_moves(old, new)
         except ConfigError as error:
-            self._rejected = True
-            self._journal.note("config_rejected", str(error), by=by, file=str(old.file))
+            self._refuse(str(error), by, old)
             problems = [problem.as_json() for problem in error.problems]
             raise ControlError(str(error), "config", problems=problems) from error
         except Exception as error:
-            self._rejected = True
             words = f"{old.file}: reading it failed, which is a defect of paneview: {error!r}"
-            self._journal.note("config_rejected", words, by=by, file=str(old.file))
+            self._refuse(words, by, old)
             raise
         self._scaled = scaled
         if dropped := before.keys() - scaled.keys():
             self._journal.note("scale_dropped", outvoted(dropped), by=by, tasks=sorted(dropped))
         return await self._apply(old, new, by)
+
+    def _refuse(self, why: str, by: str, kept: Project) -> None:
+        self._journal.note("config_rejected", why, by=by, file=str(kept.file))
+        self.problem = why
+        self.refused()
 
     def _refuse_moves(self, old: Project, new: Project) -> None:
         if (old.name, old.tmux) != (new.name, new.tmux):
@@ -128,6 +132,7 @@ class Reloader:
 
     async def _apply(self, old: Project, new: Project, by: str) -> Reply:
         supervisor = self._supervisor
+        mended, self.problem = bool(self.problem), ""
         added = [name for name in new.tasks if name not in supervisor.units]
         removed = [name for name in supervisor.units if name not in new.tasks]
         same = [name for name in new.tasks if name in old.tasks]
@@ -149,10 +154,9 @@ class Reloader:
         about = {"settings": adjusted, "project_settings": project_settings(old, new)}
         summary = {"added": added, "removed": removed, "changed": changed, **about}
         told = [f"{kind.replace('_', ' ')}: {', '.join(names)}" for kind, names in summary.items() if names]
-        if told or self._rejected:
+        if told or mended:
             words = "; ".join(told) or "the mistake is gone, and nothing else has changed"
             self._journal.note("config_reloaded", words, by=by, **summary)
-            self._rejected = False
         owed = [
             name for name in same if name in self._owed and supervisor.units[name].state.phase is Phase.IDLE
         ]

@@ -69,6 +69,7 @@ class Picture:
         """Whether there are more than those: what happened before them is only in the supervisor's records."""
         self.session = ""
         self.file: str | None = None
+        self.file_problem: str | None = None
         self.supervisor = SupervisorView()
         self.link = LinkState()
         self.queue: QueueView | None = None
@@ -194,6 +195,7 @@ class Picture:
 
     def _take_snapshot(self, status: StatusView) -> None:
         self.session, self.file, self.supervisor = status.session, status.file, status.supervisor
+        self.file_problem = status.file_problem
         self._change.tasks.update(self.tasks)
         self.tasks = {task.name: task for task in status.tasks}
         self._change.tasks.update(self.tasks)

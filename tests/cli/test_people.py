@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from paneview.cli.ask import GLYPHS
-from paneview.cli.people import print_health, print_inspect
+from paneview.cli.people import print_health, print_inspect, print_status
 from paneview.tui.flowwords import FLOW_LOOKS, PHASE_LOOKS
 
 
@@ -41,6 +41,15 @@ def test_inspect_tells_numbers_as_people_read_them(capsys: pytest.CaptureFixture
     assert told["depends_on"] == "db (healthy), x (completed)"
     assert told["hooks"] == "before_start=-, timeout=60"
     assert told["10"].split() == ["sh", "2M"]
+
+
+def test_status_tells_that_the_file_is_not_applied(capsys: pytest.CaptureFixture[str]) -> None:
+    why = "/srv/shop/paneview.toml:3:1: unknown key 'comand'\n/srv/shop/paneview.toml:9:1: another"
+    status = {"session": "shop", "running": True, "file": "/srv/shop/paneview.toml", "file_problem": why}
+    print_status(status)
+    first, hint, *_ = capsys.readouterr().out.splitlines()
+    assert first == "✗ the file is not applied: paneview.toml:3:1: unknown key 'comand'"
+    assert "paneview check" in hint
 
 
 def test_health_finds_nothing_the_matter_with_what_is_done(capsys: pytest.CaptureFixture[str]) -> None:

@@ -240,12 +240,14 @@ def test_a_broken_file_changes_nothing_and_is_told(project):
     assert {name: p.task(name)["run"] for name in runs} == runs
     told = wait_until(lambda: p.events("config_rejected"))
     assert "command" in told[0]["cause"]
+    assert p.call("status")["file_problem"] == told[0]["cause"]
     p.write(THREE)  # as it was: else nobody is told that it counts again
     wait_until(lambda: p.events("config_reloaded"))
     p.call("reload")
     assert [event["cause"] for event in p.events("config_reloaded")] == [
         "the mistake is gone, and nothing else has changed"
     ]
+    assert p.call("status")["file_problem"] is None
 
 
 def test_a_broker_that_is_no_url_does_not_end_the_watching(project):

@@ -101,6 +101,9 @@ class Supervisor:
         self.up = True
         self._came_up.set()
 
+    def tell_all(self) -> None:
+        self._snapshot()
+
     def requests(self, do: str) -> list[dict[str, Any]]:
         return [args for asked, args in self.asked if asked == do]
 
@@ -113,6 +116,7 @@ class Supervisor:
             self._snapshot()
 
     _subscribed = False
+    file_problem: str | None = None
 
     async def subscribe(self, *topics: str) -> None:
         self._subscribed = True
@@ -143,6 +147,7 @@ class Supervisor:
         for name, item in self.tasks.items():
             item["log_end"] = len(self.logs.get(name, ()))
         status = {"session": "shop", "running": True, "file": "/home/ann/shop/paneview.toml"}
+        status["file_problem"] = self.file_problem
         status |= {
             "supervisor": {"pid": 77, "uptime_s": 900.0, "version": "0"},
             "tasks": [*self.tasks.values()],

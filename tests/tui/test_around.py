@@ -97,7 +97,11 @@ async def test_a_lost_supervisor_leaves_the_picture_and_comes_back_by_itself() -
             lambda: "failed" in text(pilot, "#header") and "disconnected" not in text(pilot, "#header")
         )
         assert fleet(pilot).table.keys[:2] == ["db", "importer"]
+        assert "file refused" not in text(pilot, "#header")
         await eventually(lambda: "written meanwhile" in text(pilot, "#log"))
+        supervisor.file_problem = "/home/ann/shop/paneview.toml:3:1: unknown key 'comand'"
+        supervisor.tell_all()
+        await eventually(lambda: "✗ file refused" in text(pilot, "#header"))
 
 
 async def test_leaving_without_a_supervisor_asks_nothing() -> None:

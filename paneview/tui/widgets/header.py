@@ -70,14 +70,14 @@ class Header(Canvas):
             return [("◐ starting… ", inks.attention)]
         if picture.link.phase == "lost":
             return [(f"{self._lost(room)} ", inks.failed)]
-        needs, usage, counted = self._needs(), self._usage(curve=False), self._counts()
+        file, needs, usage, counted = self._file(), self._needs(), self._usage(curve=False), self._counts()
         wishes = (
-            [*needs, *counted, *self._usage(curve=True)],
-            [*needs, *counted, *usage],
-            [*counted, *usage],
-            counted,
-            self._counts(worded=("asking", "failed")),
-            self._counts(worded=("asking",)),
+            [*file, *needs, *counted, *self._usage(curve=True)],
+            [*file, *needs, *counted, *usage],
+            [*file, *counted, *usage],
+            [*file, *counted],
+            [*file, *self._counts(worded=("asking", "failed"))],
+            [*file, *self._counts(worded=("asking",))],
             self._counts(only=("asking", "failed")),  # rather fewer of them than one without its word
             self._counts(only=("asking",)),
         )
@@ -100,6 +100,9 @@ class Header(Canvas):
                 text = f" {glyph} {found[key]} {said} " if key in worded else f" {glyph}{found[key]} "
                 pieces.append((text, inks.role(role)))
         return pieces
+
+    def _file(self) -> list[Piece]:
+        return [("✗ file refused ", self.inks.failed)] if self.pv.picture.file_problem else []
 
     def _needs(self) -> list[Piece]:
         tasks = [
