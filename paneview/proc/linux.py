@@ -150,8 +150,11 @@ def _pid_max() -> int:
 
 @cache
 def _boot_id() -> str:
-    data = _read_file("/proc/sys/kernel/random/boot_id") or b""
-    return data.decode().strip()
+    if data := _read_file("/proc/sys/kernel/random/boot_id"):
+        return data.decode().strip()
+    from paneview.proc.portable import PortableBackend  # noqa: PLC0415 - slow to load, and hardly ever needed
+
+    return PortableBackend().boot_id()
 
 
 def _read_file(path: str, *, once: bool = False) -> bytes | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from functools import cache
 
 import psutil
 
@@ -74,12 +75,33 @@ class PortableBackend:
         """The system does not tell."""
 
     def boot_id(self) -> str:
-        """The time of boot: the only name a boot has everywhere."""
-        return f"boot-{psutil.boot_time():.0f}"
+        """The system's own name for this boot, else one made of its time."""
+        return _boot_session() or named_by_time(psutil.boot_time())
 
     def started_at(self, start: int) -> float:
         """Epoch seconds."""
         return start / _UNIT
+
+
+def named_by_time(booted: float) -> str:
+    """A name for the boot of then. That time moves when the clock is set: to ten seconds it is as good as a name."""
+    return f"boot-{round(booted, -1):.0f}"
+
+
+@cache
+def _boot_session() -> str:
+    """What macOS calls this boot, whatever is done to its clock; empty where the system has no name for it."""
+    import ctypes  # noqa: PLC0415 - asked once, and by few
+
+    try:
+        ask = ctypes.CDLL(None).sysctlbyname
+    except (OSError, AttributeError):
+        return ""
+    value = ctypes.create_string_buffer(64)
+    size = ctypes.c_size_t(len(value))
+    if ask(b"kern.bootsessionuuid", value, ctypes.byref(size), None, ctypes.c_size_t(0)) != 0:
+        return ""
+    return value.value.decode()
 
 
 def _usage(process: psutil.Process) -> tuple[float, int]:

@@ -4,10 +4,13 @@ import os
 import subprocess
 import sys
 import time
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
-from paneview.proc import ProcessId, boot_id, identify, is_alive, started_at
+from paneview.proc import ProcessId, boot_id, identify, is_alive, portable, started_at
+from paneview.proc.portable import PortableBackend, named_by_time
 from paneview.proc.row import Backend
 from tests.harness import NO_DESCRIPTORS, wait_until
 from tests.proc.conftest import Run, identity
@@ -40,10 +43,27 @@ def test_start_time_is_the_clocks(run: Run, source: Backend) -> None:
 
 def test_boot_id_names_the_boot(source: Backend) -> None:
     assert source.boot_id() == source.boot_id() != ""
+    assert len(source.boot_id().split()) == 1  # a heartbeat's file has it as its second word
     assert boot_id()
     here = identify(os.getpid())
     assert here
     assert started_at(here) < time.time()
+
+
+def test_a_boot_keeps_its_name_when_the_clock_is_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert len({named_by_time(1_700_000_000 + moved) for moved in (-1.0, 0.0, 0.4, 1.0)}) == 1
+    assert named_by_time(1_700_000_000) != named_by_time(1_700_000_060)
+
+    def sysctlbyname(name: bytes, value: Any, _size: Any, _new: None, _length: Any) -> int:
+        value.value = b"5E1F0A"
+        return 0 if name == b"kern.bootsessionuuid" else -1
+
+    monkeypatch.setattr("ctypes.CDLL", lambda _name: SimpleNamespace(sysctlbyname=sysctlbyname))
+    portable._boot_session.cache_clear()
+    try:
+        assert PortableBackend().boot_id() == "5E1F0A"  # as macOS tells it, whatever its clock says
+    finally:
+        portable._boot_session.cache_clear()
 
 
 LOOK = f"""
