@@ -20,9 +20,9 @@ from typing import Annotated, Literal
 
 from msgspec import Meta
 
-from paneview.config.fields import FINITE, Model, NotBlank, NotEmpty, NotNegative, Port, Positive, TaskName
+from paneview.config.fields import Model, NotBlank, NotEmpty, NotNegative, Port, Positive, TaskName
 from paneview.config.plans import Plan
-from paneview.config.queue import QueueSettings
+from paneview.config.queue import LEAST, MOST, QueueSettings
 from paneview.config.roles import Agents
 from paneview.config.runners import RoleTable, RunnerTable
 from paneview.config.workflows import WorkflowTable
@@ -95,21 +95,21 @@ class QueueTable(Model, frozen=True, kw_only=True):
     """Where the queue is: sqlite: (the project's own, on this host), redis://HOST/0, dir:///SHARED/FOLDER, …"""
     host: NotBlank | None = None
     """The name under which this host takes jobs. Default: the machine's."""
-    heartbeat_interval: Positive = 10.0
+    heartbeat_interval: Annotated[float, Meta(ge=LEAST["heartbeat_interval"], le=MOST)] = 10.0
     """Seconds between two heartbeats of a worker."""
-    heartbeat_ttl: Positive = 60.0
+    heartbeat_ttl: Annotated[float, Meta(ge=LEAST["heartbeat_ttl"], le=MOST)] = 60.0
     """Seconds without a heartbeat after which a worker counts as dead."""
-    command_timeout: Positive = 300.0
+    command_timeout: Annotated[float, Meta(ge=LEAST["command_timeout"], le=MOST)] = 300.0
     """Seconds that an attempt may take, unless its job says otherwise."""
-    lease: Annotated[float, Meta(ge=0.1, le=FINITE)] = 60.0
+    lease: Annotated[float, Meta(ge=LEAST["lease"], le=MOST)] = 60.0
     """Seconds after which the job of a worker that has fallen silent goes back to the queue."""
-    max_attempts: Annotated[int, Meta(ge=1)] = 3
+    max_attempts: Annotated[int, Meta(ge=LEAST["max_attempts"], le=MOST)] = 3
     """Attempts before a job becomes a dead letter, unless the job says otherwise."""
-    max_queue_depth: Annotated[int, Meta(ge=0)] = 100
+    max_queue_depth: Annotated[int, Meta(ge=LEAST["max_queue_depth"], le=MOST)] = 100
     """Jobs that may wait for one target; more are refused. 0: any number."""
-    respawn_limit: Annotated[int, Meta(ge=0)] = 5
+    respawn_limit: Annotated[int, Meta(ge=LEAST["respawn_limit"], le=MOST)] = 5
     """Respawns of a worker within `respawn_window` after which it is quarantined."""
-    respawn_window: Positive = 300.0
+    respawn_window: Annotated[float, Meta(ge=LEAST["respawn_window"], le=MOST)] = 300.0
     """The seconds within which respawns count."""
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     """What workers print: messages of this level and above."""

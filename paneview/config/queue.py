@@ -16,13 +16,16 @@ import socket
 import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from paneview.config import locate, paths
 from paneview.config.errors import ConfigError, Problem
 from paneview.config.interpolate import InterpolationError, interpolate
 from paneview.config.reading import read_file
+
+N = TypeVar("N", int, float)
 
 LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
 
@@ -57,24 +60,27 @@ class QueueSettings:
         return self.host or host_name()
 
 
-def _number(least: float) -> Callable[[str], float]:
-    def read(text: str) -> float:
-        value = float(text)
-        if not least <= value < 1e9:
-            raise ValueError
-        return value
-
-    return read
+# The bounds of the numbers, for the file's table (`QueueTable`), too. Durations in seconds.
+LEAST = {
+    "heartbeat_interval": 0.01, "heartbeat_ttl": 0.05, "command_timeout": 0.001, "lease": 0.1, "respawn_window": 0.001,
+    "max_attempts": 1, "max_queue_depth": 0, "respawn_limit": 0,
+}  # fmt: skip
+MOST = 10**9
 
 
-def _whole(least: int) -> Callable[[str], int]:
-    def read(text: str) -> int:
-        value = int(text)
-        if not least <= value < 10**9:
-            raise ValueError
-        return value
+def _seconds(name: str) -> tuple[Callable[[str], float], str]:
+    return partial(_bounded, float, LEAST[name]), f"a number of seconds from {LEAST[name]:g}"
 
-    return read
+
+def _whole(name: str) -> tuple[Callable[[str], int], str]:
+    return partial(_bounded, int, LEAST[name]), f"a whole number from {LEAST[name]:g}"
+
+
+def _bounded(kind: Callable[[str], N], least: float, text: str) -> N:
+    value = kind(text)
+    if not least <= value <= MOST:
+        raise ValueError
+    return value
 
 
 def _level(text: str) -> str:
@@ -87,14 +93,14 @@ def _level(text: str) -> str:
 _READ: dict[str, tuple[Callable[[str], Any], str]] = {
     "broker": (str, "a URL"),
     "host": (str, "a name"),
-    "heartbeat_interval": (_number(0.01), "a number of seconds"),
-    "heartbeat_ttl": (_number(0.05), "a number of seconds"),
-    "command_timeout": (_number(0.001), "a number of seconds"),
-    "lease": (_number(0.1), "a number of seconds, 0.1 or more"),
-    "max_attempts": (_whole(1), "a whole number from 1"),
-    "max_queue_depth": (_whole(0), "a whole number from 0"),
-    "respawn_limit": (_whole(0), "a whole number from 0"),
-    "respawn_window": (_number(0.001), "a number of seconds"),
+    "heartbeat_interval": _seconds("heartbeat_interval"),
+    "heartbeat_ttl": _seconds("heartbeat_ttl"),
+    "command_timeout": _seconds("command_timeout"),
+    "lease": _seconds("lease"),
+    "max_attempts": _whole("max_attempts"),
+    "max_queue_depth": _whole("max_queue_depth"),
+    "respawn_limit": _whole("respawn_limit"),
+    "respawn_window": _seconds("respawn_window"),
     "log_level": (_level, "one of " + ", ".join(LOG_LEVELS)),
 }
 NAMES = tuple(field.name for field in fields(QueueSettings))

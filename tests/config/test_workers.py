@@ -1,12 +1,16 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Callable
+from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 
 import pytest
+from msgspec import ValidationError, convert, structs
 
 from paneview.config.errors import ConfigError
-from paneview.config.models import WorkerSpec
+from paneview.config.models import QueueTable, WorkerSpec
 from paneview.config.queue import QueueSettings, find_queue, read_dotenv, resolve
 from tests.config.support import lines, load
 
@@ -134,9 +138,31 @@ def test_settings_that_cannot_be() -> None:
     with pytest.raises(ConfigError) as caught:
         resolve({}, {"PANEVIEW_HEARTBEAT_TTL": "soon", "PANEBUS_MAX_QUEUE_DEPTH": "-1"}, {}, {})
     assert str(caught.value).splitlines() == [
-        "PANEVIEW_HEARTBEAT_TTL must be a number of seconds, not 'soon'",
+        "PANEVIEW_HEARTBEAT_TTL must be a number of seconds from 0.05, not 'soon'",
         "PANEBUS_MAX_QUEUE_DEPTH must be a whole number from 0, not '-1'",
     ]
+
+
+def test_a_number_that_the_file_may_hold_is_one_that_the_environment_may_hold() -> None:
+    def fits(read: Callable[[], object]) -> bool:
+        try:
+            read()
+        except (ConfigError, ValidationError):
+            return False
+        return True
+
+    numbers = (-1, 0, 0.0005, 0.001, 0.005, 0.01, 0.05, 0.1, 1, 10**9, 2 * 10**9)
+    settings = [
+        (name, value) for name, value in asdict(QueueSettings()).items() if not isinstance(value, str)
+    ]
+    for name, default in settings:
+        for value in numbers:
+            if not isinstance(value, type(default)) and value % 1:
+                continue
+            by_file = fits(partial(convert, {name: value}, QueueTable))
+            by_environment = fits(partial(resolve, {name: str(value)}, {}, {}, {}))
+            assert by_file == by_environment, (name, value)
+    assert {**asdict(QueueSettings()), "host": None} == structs.asdict(QueueTable())
 
 
 def test_dotenv(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
