@@ -59,7 +59,11 @@ LESSONS = {
         T01 + "test_T08_restarts_by_policy_with_durable_counters",
         "supervisor/test_life.py::test_restart_policies_go_by_the_real_exit",
     ],
-    "a cold start ignores the dependencies": [T01 + "test_T02_start_in_dependency_order"],
+    "a cold start ignores the dependencies": [
+        T01 + "test_T02_start_in_dependency_order",
+        "supervisor/test_takeover.py::test_kill_of_the_tmux_server_is_noticed_told_and_repaired",
+        "supervisor/test_takeover.py::test_both_killed_at_once",
+    ],
     "a restarted daemon starts what was never started": [
         HERE + "test_a_new_supervisor_starts_nothing_that_was_not_running",
     ],
@@ -165,6 +169,14 @@ LESSONS = {
         "tui/test_logs.py::test_search_finds_what_is_not_loaded_and_counts",
     ],
     "merged and split logs": ["cli/test_logs.py::test_all_tasks_are_interleaved_under_their_names"],
+    "nobody hears of a crash": [
+        "tui/test_fleet.py::test_n_goes_on_to_what_failed",
+        T01 + "test_T05_monitor_in_the_foreground_and_in_the_background",
+    ],
+    "an agent blocked on a question, invisible among its panes": [
+        "supervisor/test_asking.py::test_it_is_found_within_a_quarter_of_a_second",
+        "tui/test_fleet.py::test_what_needs_input_comes_first_is_marked_and_n_goes_there",
+    ],
     "projects that collide": ["tmux/test_session.py::test_two_projects_on_one_server"],
     "why isn't it running?": [
         "tui/test_fleet.py::test_why",
