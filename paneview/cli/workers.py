@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING, Any
 
 from paneview.cli.output import Cell, Column, clean, colourful, print_json, table, terminal_width
@@ -60,37 +59,41 @@ def hosts(call: Call) -> int:
 
 def unquarantine(call: Call) -> int:
     """Release workers; one that a running supervisor of this project keeps down is started again."""
-    where = place_of(call)
-    results: list[dict[str, Any]] = []
-    with opened(call) as broker:
-        for name in call.words:
-            there = broker.workers.unquarantine(name)
-            started = where.file is not None and _start(str(where.file), name)
-            if there or started:
-                results.append({"ok": True, "id": name, "action": "started" if started else "released"})
-            else:
-                results.append(
-                    {"ok": False, "id": name, "action": "none", "error": f"{name} is not quarantined"}
-                )
     from paneview.cli.jobs import print_done  # noqa: PLC0415
 
-    return print_done(call, results)
+    results = _by_supervisor(call)
+    return print_done(call, _by_queue(call) if results is None else results)
 
 
-def _start(file: str, name: str) -> bool:
-    """Whether a supervisor of this project kept this worker down, and has now started it."""
+def _by_supervisor(call: Call) -> list[dict[str, Any]] | None:
+    """What this project's supervisor did; None: it has none, or the queue is named. Raises ControlError."""
     from paneview.cli.place import Place  # noqa: PLC0415 - only where a project is
     from paneview.control.errors import ControlError, NoSupervisor  # noqa: PLC0415
 
+    file = place_of(call).file
+    if file is None or call.text("broker"):
+        return None
+    results: list[dict[str, Any]]
     try:
-        here = Place(os.path.abspath(file))
-        task = next((one for one in here.ask("status")["tasks"] if one["name"] == name), None)
-        if task is None or not task["quarantined"]:
-            return False
-        here.ask("start", {"tasks": [name], "deps": False}, timeout=None)
-    except (NoSupervisor, ControlError):
-        return False
-    return True
+        results = Place(str(file)).ask("unquarantine", {"names": list(call.words)})["results"]
+    except NoSupervisor:
+        return None
+    except ControlError as refused:
+        if "results" not in refused.extra:
+            raise
+        results = refused.extra["results"]
+    return results
+
+
+def _by_queue(call: Call) -> list[dict[str, Any]]:
+    """Take their marks away; a supervisor that keeps one down sees it."""
+    with opened(call) as broker:
+        return [
+            {"ok": True, "id": name, "action": "released"}
+            if broker.workers.unquarantine(name)
+            else {"ok": False, "id": name, "action": "none", "error": f"{name} is not quarantined"}
+            for name in call.words
+        ]
 
 
 def _print_workers(shown: list[dict[str, Any]]) -> None:

@@ -102,7 +102,8 @@ def test_a_crash_loop_is_quarantined_until_released(project: Make) -> None:
             "from paneview.worker import handler\n@handler('x')\ndef x(command): return 1\n"
         )
         done = run("unquarantine", "helper", "--json", cwd=one.folder)
-        assert done.json["results"][0]["ok"]
+        assert done.json["results"] == [{"ok": True, "id": "helper", "action": "started"}]
+        assert one.events("worker_unquarantined")[0]["actor"] == "user:cli"
         one.wait("helper", "running")
         wait_until(lambda: not broker.workers.quarantined())
         wait_until(lambda: live(broker) == {"helper"})
