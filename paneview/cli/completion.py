@@ -127,6 +127,10 @@ def _values(kind: str, last: str, before: list[str]) -> list[str]:
         return ["FILES"]
     if kind == "task":
         return _starting([name for name in _task_names(before) if name not in before], last)
+    if kind == "event":
+        from paneview.control.kinds import KINDS  # noqa: PLC0415
+
+        return _starting(list(KINDS), last)
     if kind == "verb":
         return _starting([verb.name for verb in PARSER.load_all() if not verb.hidden], last)
     return _starting(kind.split(), last)

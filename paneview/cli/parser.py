@@ -24,7 +24,8 @@ DIGITS = 12  # of a number; SQLite takes 18, and Python needs long for thousands
 class Option:
     """One option: its spellings, the value it takes (None: it is a flag), and one line of help.
 
-    `complete` names what a shell may offer as its value: ``file``, ``kind`` or words separated by blanks.
+    `complete` names what a shell may offer as its value: ``file``, ``task``, ``event`` (a kind of them), ``verb``, or
+    words separated by blanks.
     """
 
     __slots__ = ("complete", "help", "hidden", "metavar", "names", "repeats")

@@ -23,23 +23,6 @@ _UNTIL = Option("--until", "WHEN", "until then, in the same forms")
 _FOLLOW = Option("-f --follow", None, "keep showing what comes, until Ctrl-C")
 _NO_DEPS = Option("--no-deps", None, "do not start what the named tasks depend on")
 
-# What a shell offers for --kind. The supervisor may know more.
-KINDS = (
-    "supervisor_started supervisor_stopped supervisor_adopted session_started session_stopped "
-    "task_waiting task_started task_ready task_healthy task_unhealthy task_needs_input task_input_given "
-    "health_check_failed task_exited task_stopping task_stopped task_killed task_restarted task_failed task_lost "
-    "task_adopted task_removed auto_restart restart_scheduled max_restarts_reached counter_reset spawn_failed "
-    "dependency_timeout schedule_skipped hook_failed leftovers_ended stray_ended port_cleared "
-    "config_reloaded config_rejected change_refused scale_dropped log_gap store_damaged store_failed store_restored "
-    "internal_error tmux_lost tmux_restored "
-    "websocket_started websocket_stopped websocket_failed queue_lost queue_restored "
-    "job_dispatched job_submitted job_claimed job_done job_retry job_dead job_cancelled job_released "
-    "worker_started worker_stopped worker_hung worker_quarantined worker_unquarantined pane_respawned "
-    "heartbeat_missed leader_changed runner_paused runner_resumed "
-    "workflow_started workflow_waiting workflow_budget workflow_conflict workflow_done workflow_failed "
-    "workflow_cancelled"
-)
-
 OPEN = Verb(
     "paneview",
     "launch:open_screen",
@@ -143,7 +126,7 @@ VERBS = (
                 "KIND",
                 "only of this kind; may be given more than once",
                 repeats=True,
-                complete=KINDS,
+                complete="event",
             ),
             _SINCE,
             _UNTIL,
