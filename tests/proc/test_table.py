@@ -156,11 +156,11 @@ def test_processes_that_come_and_go_meanwhile(source: Backend) -> None:
         while not stop.is_set():
             subprocess.run(["/bin/true"], check=True)
 
-    threads = [threading.Thread(target=churn) for _ in range(3)]
+    threads = [threading.Thread(target=churn) for _ in range(2)]
     for thread in threads:
         thread.start()
     try:
-        for _ in range(8):
+        for _ in range(5):
             table = ProcessTable.read(source)
             assert os.getpid() in table.rows
             table.marked("none-")

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import tempfile
 import warnings
+from functools import partial
 from itertools import islice
 from pathlib import Path
 
@@ -14,7 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from paneview.patterns import PatternError, TooSlow
+from paneview.patterns import Pattern, PatternError, TooSlow
 from paneview.store import match
 from paneview.store.match import Query, required_literal
 from paneview.store.reader import Line
@@ -235,8 +236,9 @@ HANGS = b"a" * 44 + b"!\n"
 @pytest.mark.parametrize("pattern", ["(a|a)+$", r"\A(a|aa)+$"])
 @pytest.mark.parametrize("newest_first", [False, True])
 def test_a_pattern_that_takes_too_long_on_a_line_ends_the_search(
-    filled: Filled, pattern: str, newest_first: bool
+    filled: Filled, pattern: str, newest_first: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(match, "Pattern", partial(Pattern, limit=0.05))
     filled.write("web", b"".join(b"%d\n" % number for number in range(500)) + HANGS + b"aaa\n")
     with pytest.raises(TooSlow):
         list(scan(filled.reader, ["web"], Search(Query(pattern, regex=True), newest_first=newest_first)))
