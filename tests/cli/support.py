@@ -23,7 +23,10 @@ from typing import IO, TYPE_CHECKING, Any
 import msgspec
 
 from paneview.cli import main
+from paneview.config import locate
 from paneview.config.jsonschema import json_schema
+from paneview.control.blocking import call
+from paneview.control.errors import ControlError, NoSupervisor
 from tests import prepared
 from tests.harness import wait_until
 
@@ -125,8 +128,19 @@ def supervise(folder: Path) -> None:
     said = folder.parent / f"{folder.name}.served"
     with said.open("ab") as out:
         process = prepared.start("--serve", "--idle", cwd=folder, env=environment(), out=out)
-    wait_until(lambda: process.poll() is not None or run("health", cwd=folder).status == 0)
+    wait_until(lambda: _answers(folder, process.pid) or process.poll() is not None)
     assert process.poll() is None, said.read_text()
+
+
+def _answers(folder: Path, pid: int) -> bool:
+    """Whether this process supervises the project in this folder."""
+    file = locate.find_file(os.fspath(folder))
+    assert file
+    state = locate.find_project_dir(file)
+    try:
+        return state is not None and call(locate.control_socket(state), "hello", {})["pid"] == pid
+    except (NoSupervisor, ControlError):
+        return False
 
 
 @contextmanager

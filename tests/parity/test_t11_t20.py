@@ -39,7 +39,7 @@ def test_T11_logs_outlive_everything_and_lose_nothing(place: Place) -> None:
         command = "{sys.executable} count.py"
         restart_policy = "no"
         [tasks.big]
-        command = "seq 100000 199999"
+        command = "seq 100000 169999"
         log_max_size = "100KB"
         log_max_files = 2
         log_file = "logs/big.log"
@@ -49,7 +49,7 @@ def test_T11_logs_outlive_everything_and_lose_nothing(place: Place) -> None:
 
     def is_whole() -> bool:
         try:
-            return big.read_text().endswith(" 199999\n")
+            return big.read_text().endswith(" 169999\n")
         except FileNotFoundError:  # not yet, or it is just being rotated
             return False
 
@@ -69,7 +69,7 @@ def test_T11_logs_outlive_everything_and_lose_nothing(place: Place) -> None:
     # The size is bounded, and what is left is the end.
     kept = [int(line) for line in place.log("big")]
     assert len(kept) * len("100000") < 400_000
-    assert kept == list(range(kept[0], 200_000))
+    assert kept == list(range(kept[0], 170_000))
     assert kept[0] > 100_000
     plain = sorted(path.name for path in (place.folder / "logs").iterdir())
     assert plain == ["big.log", "big.log.1"]
@@ -334,7 +334,9 @@ def test_T18_a_changed_file_is_taken_over_and_a_broken_one_is_told(place: Place)
         assert place.task("same")["run"] == runs["same"]
         assert not alive(pid)
         now = {task["name"]: task["run"] for task in place.ask("status")["tasks"]}
-        (place.folder / "paneview.toml").write_text("[tasks.same]\ncomand = 1\n")
+        broken = place.folder / "broken.toml"
+        broken.write_text("[tasks.same]\ncomand = 1\n")
+        broken.replace(place.folder / "paneview.toml")  # at no moment is it empty, which would be no mistake
         while seen[-1]["event"] != "config_rejected":
             seen.append(json.loads(watching.stdout.readline()))
     assert "command" in seen[-1]["cause"]
