@@ -8,20 +8,22 @@ from pathlib import Path
 from tests.cli.support import COMMAND
 from tests.harness import Sandbox, marked, wait_until, words_of
 
-LOOK = 0.08  # seconds between looks, each of which is a process
+LOOK = 0.12  # seconds between looks, each of which is a process
 FILE = """\
 name = "demo"
 
 [tasks.talk]
-command = "i=0; while true; do i=$((i+1)); echo said $i; sleep 0.05; done"
+command = "i=0; while true; do i=$((i+1)); echo said $i; sleep 0.2; done"
 
 [tasks.big]
-command = "seq 1 200000; exec sleep 1000"
+command = "seq 1 20000; exec sleep 1000"
 
 [tasks.hand]
 command = "exec sleep 1000"
 auto_start = false
 """
+BUSY = FILE.replace("sleep 0.2", "sleep 0.05")
+"""The same for tests of many frames: each line is one, and costs what starts, stores and draws it."""
 
 
 class Pane:
