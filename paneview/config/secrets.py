@@ -51,6 +51,10 @@ class Masker:
     """Replaces secret values in text, in JSON and in environments."""
 
     def __init__(self, patterns: Iterable[str], values: Iterable[str]) -> None:
+        self.follow(patterns, values)
+
+    def follow(self, patterns: Iterable[str], values: Iterable[str]) -> None:
+        """Mask these from now on, and no others."""
         self._patterns = tuple(patterns)
         longest_first = sorted({form for value in values for form in _forms(value)}, key=len, reverse=True)
         self._values = re.compile("|".join(map(re.escape, longest_first))) if longest_first else None

@@ -12,6 +12,7 @@ from collections.abc import Awaitable, Mapping
 from contextlib import AsyncExitStack, suppress
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from msgspec import Struct
 
@@ -20,6 +21,7 @@ from paneview.config import paths
 from paneview.config.errors import ConfigError
 from paneview.config.models import Project
 from paneview.config.secrets import Masker
+from paneview.control.audience import Audience
 from paneview.control.errors import ControlError
 from paneview.control.server import ControlServer
 from paneview.rules import graph
@@ -106,13 +108,15 @@ class Host:
         folder, dropped = self.folder, self._scale(loaded)
         project = self.project
         key = paths.project_key(project.file)
-        self.journal = Journal(self.store, self._clock, project.name, loaded.next_run, loaded.next_event)
+        self.audience = Audience()
+        self._masker = masker = Masker(project.secret_patterns, project.secret_values)
+        numbers = loaded.next_run, loaded.next_event
+        self.journal = Journal(self.store, self._clock, project.name, numbers, self.audience, masker)
         self._background = Background(self.journal)
         self._places = places = Places(key, spool, exits)
         hub = ("tail", "-n", "200", "-F", str(paths.supervisor_log(folder)))
-        self.terminal = Terminal(
-            SessionSpec(project.name, project.tmux.socket, key, self._environ, project.root, hub)
-        )
+        spec = SessionSpec(project.name, project.tmux.socket, key, self._environ, project.root, hub)
+        self.terminal = Terminal(spec, self._tmux_lost, self._tmux_restored)
         self.ingest = LogIngest(paths.logs_db(folder), spool, on_trouble=self._store_trouble)
         self.logs = RunLogs(self.ingest, self.terminal, self.journal, places)
         self._build(places, key)
@@ -142,43 +146,33 @@ class Host:
             clock, journal, self.launcher, self.ender, prober, self._hooks, self.logs, self._strays
         )
         self.supervisor = Supervisor(project, services)
-        masker = Masker(project.secret_patterns, project.secret_values)
-        self.picture = Picture(self.supervisor, self.store, journal, clock, prober, masker)
-        journal.mask = self.picture.mask
+        self._outages = Outages(self.supervisor, self.terminal, self.ender, journal, self._background)
         self._schedules = Schedules(
             lambda: list(self.supervisor.units.values()), journal, lambda: self.supervisor.going_down
         )
-        self.picture.next_runs = self._schedules.next
-        self._reloader = Reloader(self.supervisor, journal, self._raw_environ, self._scaled, self._applied)
-        self.picture.file_problem = lambda: self._reloader.problem
+        self.picture = Picture(
+            self.supervisor, self.store, clock, prober, self.audience, self._masker, self._schedules.next
+        )
+        self._reloader = Reloader(
+            self.supervisor, journal, self._raw_environ, self._scaled, self._applied, self._show_anew
+        )
         self._adopter = Adopter(self.terminal, self.launcher, self.ender, journal, self.logs, self._strays)
+        self.queue = QueueParts(self.supervisor, journal, self.audience, self.folder, self._environ)
         self._requests = Requests(
-            self.supervisor,
-            self.picture,
-            self.journal,
-            self.reading,
-            self.terminal,
-            self._reloader,
-            self.end,
-        )
-        self.server = ControlServer(self._requests, paths.control_socket(self.folder))
-        self.picture.audience = journal.publisher = self.server
-        self._reloader.refused = self.server.publish_snapshot
-        self.queue = self._requests.queue = QueueParts(
-            self.supervisor, journal, self.server, self.folder, self._environ
-        )
+            self.supervisor, self.picture, journal, self.reading, self.terminal, self._reloader, self.queue,
+            self._serve_web, self.end,
+        )  # fmt: skip
+        self.server = ControlServer(self._requests, self.audience, paths.control_socket(self.folder))
+        self.web = Web(self.server, self.folder, journal, self._remember)
         self._asker = Asker(
             self.supervisor, self.terminal, self.ingest, journal, clock, {**self._environ, **project.env}
         )
         # A question is known before the task is shown.
         self.supervisor.listeners += self._asker.changed, self.picture.changed, self.queue.changed
-        self.server.listeners += self.queue.heard, self.picture.heard
-        self._requests.web = self.web = Web(self.server, self.folder, journal, self._remember)
+        self.audience.listeners += self.queue.heard, self.picture.heard
 
     async def _begin(self, loaded: Loaded) -> None:
         await self.terminal.open()
-        outages = Outages(self.supervisor, self.terminal, self.ender, self.journal, self._background)
-        self.terminal.lost, self.terminal.restored = outages.begin, outages.end
         self.logs.start(self._logs_grew)
         states = {name: TaskState.from_dict(data) for name, data in loaded.tasks.items() if name != SESSION}
         now, tasks = self._clock.now(), self.project.tasks
@@ -305,18 +299,30 @@ class Host:
         self._prober.grown(heads)
         self._asker.grown(heads)
 
+    async def _tmux_lost(self, reason: str) -> None:
+        await self._outages.begin(reason)
+
+    async def _tmux_restored(self) -> None:
+        await self._outages.end()
+
+    async def _serve_web(self, port: int | None, by: str) -> dict[str, Any]:
+        return await self.web.serve(port, by)
+
     def _applied(self, project: Project, scaled: ScaledTasks) -> None:
         self.project = project
         make_room(len(project.tasks))
         self._hooks.project = project.hooks
-        self.picture.masker = Masker(project.secret_patterns, project.secret_values)
+        self._masker.follow(project.secret_patterns, project.secret_values)
         self.queue.follow(project)
         self.logs.keep(project.tasks.values())
         self._schedules.changed()
         self._scaled = scaled
         self._remember()
-        self.server.publish_snapshot()
+        self._show_anew()
         self._background.once(partial(self.web.follow, project.websocket), "the WebSocket API")
+
+    def _show_anew(self) -> None:
+        self.audience.publish_snapshot(self.picture.status())
 
     def _remember(self) -> Awaitable[None]:
         """What the next supervisor is to know of the session as a whole."""

@@ -13,8 +13,10 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Generator, Iterable, Mapping
-from typing import Any, Protocol
+from typing import Any
 
+from paneview.config.secrets import Masker
+from paneview.control.audience import Audience
 from paneview.rules.states import Emit, TaskState
 from paneview.store.rows import Change, EventRow, RunRow
 from paneview.store.state import StateStore
@@ -25,14 +27,6 @@ logger = logging.getLogger(__name__)
 # The store's row for the session as a whole: no task can have this name.
 SESSION = ":session"
 LOOK = 0.25  # seconds between two looks at whether the store can write at all
-
-
-class Publisher(Protocol):
-    """Whoever tells clients; the control server, in a running supervisor."""
-
-    def publish_event(self, event: dict[str, Any]) -> None:
-        """Tell of one event."""
-        ...
 
 
 class Durable:
@@ -55,18 +49,27 @@ class Durable:
 
 
 class Journal:
-    """Numbers, durability and fan-out of everything that happens in one project."""
+    """Numbers, durability and fan-out of everything that happens in one project.
 
-    def __init__(self, store: StateStore, clock: Clock, session: str, next_run: int, next_event: int) -> None:
+    ``numbers``: those of the next run and the next event. ``masker`` hides secrets before anything is stored or told.
+    """
+
+    def __init__(
+        self,
+        store: StateStore,
+        clock: Clock,
+        session: str,
+        numbers: tuple[int, int],
+        audience: Audience,
+        masker: Masker,
+    ) -> None:
         self._store = store
         self._clock = clock
         self._session = session
-        self._next_run = next_run
-        self._next_event = next_event
+        self._next_run, self._next_event = numbers
+        self._audience = audience
+        self._masker = masker
         self._last: Durable | None = None
-        self.publisher: Publisher | None = None
-        # Hides secrets before anything is stored or told.
-        self.mask: Callable[[Any], Any] = lambda value: value
 
     def new_run(self) -> int:
         """A run number nobody had before."""
@@ -127,9 +130,14 @@ class Journal:
         row = self._row(task, run, Emit(kind, cause, detail))
         return self._commit(Change(tasks={}, runs=[], events=[row]))
 
-    def to_json(self, row: EventRow) -> dict[str, Any]:
-        """An event as clients see it."""
-        return row.to_json(self._session)
+    async def events(self, args: Mapping[str, Any]) -> list[dict[str, Any]]:
+        """Recorded events as clients see them, oldest first: all that have happened so far."""
+        await self.durable()
+        rows = await self._store.events(
+            task=args["task"], kinds=args["kinds"], since=args["since"], until=args["until"],
+            after_id=args["after"], limit=args["limit"],
+        )  # fmt: skip
+        return [row.to_json(self._session) for row in rows]
 
     def _row(self, task: str | None, run: int | None, emit: Emit) -> EventRow:
         number = self._next_event
@@ -140,9 +148,9 @@ class Journal:
             kind=emit.kind,
             task=task,
             run=run,
-            cause=self.mask(emit.cause),
+            cause=self._masker.json(emit.cause),
             actor=emit.by,
-            detail=self.mask(emit.detail),
+            detail=self._masker.json(emit.detail),
         )
 
     def _commit(self, change: Change) -> Durable:
@@ -153,5 +161,4 @@ class Journal:
 
     def _tell(self, row: EventRow) -> None:
         logger.info("%s %s: %s", row.kind, row.task or "-", row.cause)
-        if self.publisher:
-            self.publisher.publish_event(self.to_json(row))
+        self._audience.publish_event(row.to_json(self._session))

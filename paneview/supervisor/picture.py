@@ -8,19 +8,19 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
-from typing import Any, Protocol
+from typing import Any
 
 from msgspec.structs import asdict
 
 from paneview import __version__
 from paneview.config.secrets import Masker
+from paneview.control.audience import Audience
 from paneview.proc import ProcessId, ProcessTable, Sampler, Usage
 from paneview.store.rows import RunRow
 from paneview.store.state import StateStore
 from paneview.supervisor.clock import Clock
-from paneview.supervisor.journal import Journal
 from paneview.supervisor.probing import Prober
 from paneview.supervisor.supervisor import Supervisor
 from paneview.supervisor.unit import Unit
@@ -35,40 +35,26 @@ AT_REST = 3  # samples without a difference, after which that is so
 REMEMBER_EVERY = 5.0  # seconds between looks at process trees while nobody does
 
 
-class Audience(Protocol):
-    """Whoever the picture is shown to: the control server."""
-
-    def subscribers(self, topic: str) -> int:
-        """How many clients look."""
-        ...
-
-    def publish_tasks(self, tasks: Iterable[Mapping[str, Any]]) -> None:
-        """Show changed tasks."""
-        ...
-
-    def publish_heads(self, heads: Mapping[str, int]) -> None:
-        """Show where logs end."""
-        ...
-
-
 class Picture:
-    """Makes and publishes task objects."""
+    """Makes and publishes task objects. ``next_runs``: those of scheduled tasks, in epoch seconds."""
 
     def __init__(
         self,
         supervisor: Supervisor,
         store: StateStore,
-        journal: Journal,
         clock: Clock,
         prober: Prober,
+        audience: Audience,
         masker: Masker,
+        next_runs: Mapping[str, float],
     ) -> None:
         self._supervisor = supervisor
         self._store = store
-        self._journal = journal
         self._clock = clock
         self._prober = prober
-        self.masker = masker
+        self._audience = audience
+        self._masker = masker
+        self._next_runs = next_runs
         self._sampler = Sampler()
         self._usage: dict[str, Usage] = {}
         self._roots: dict[str, ProcessId] = {}  # of the runs whose usage that is
@@ -81,13 +67,10 @@ class Picture:
         self._dirty: set[str] = set()
         self._flushing = False
         self._begun = asyncio.Event()
-        self.next_runs: Mapping[str, float] = {}  # of scheduled tasks, epoch seconds
-        self.file_problem: Callable[[], str] = lambda: ""
-        self.audience: Audience | None = None
 
     def changed(self, name: str) -> None:
         """A task's picture is out of date."""
-        if self.audience is None or not self.audience.subscribers("state"):
+        if not self._looked_at():
             return
         self._dirty.add(name)
         if not self._flushing:
@@ -97,8 +80,7 @@ class Picture:
     def heads(self, heads: Mapping[str, int]) -> None:
         """Logs have grown."""
         self._heads.update(heads)
-        if self.audience:
-            self.audience.publish_heads(heads)
+        self._audience.publish_heads(heads)
 
     def status(self) -> dict[str, Any]:
         """The status object: all tasks, and the supervisor itself."""
@@ -108,7 +90,7 @@ class Picture:
             "running": True,
             "active_tasks": sum(task["running"] for task in tasks),
             "file": str(self._supervisor.project.file),
-            "file_problem": self.mask(self.file_problem()) or None,
+            "file_problem": self.mask(self._supervisor.file_problem) or None,
             "supervisor": {
                 "pid": os.getpid(),
                 "uptime_s": round(self._clock.now() - self._began, 3),
@@ -124,15 +106,12 @@ class Picture:
             return
         self._sampled = now
         units = self._supervisor.units.values()
-        live = {
-            unit.name: unit.live for unit in units if unit.live is not None and unit.live.root is not None
-        }
+        live = {unit.name: unit.live for unit in units if unit.live is not None}
         self._roots = {name: one.root for name, one in live.items() if one.root is not None}
         table = ProcessTable.recent()
         self._usage = self._sampler.sample(self._roots, table)
-        for one in live.values():
-            assert one.root is not None
-            one.known.update(ProcessId(row.pid, row.start) for row in table.tree(one.root.pid))
+        for name, root in self._roots.items():
+            live[name].known.update(ProcessId(row.pid, row.start) for row in table.tree(root.pid))
 
     async def keep_sampling(self) -> None:
         """Sample for as long as the supervisor lives: for whoever looks, and to remember who belongs to whom."""
@@ -149,7 +128,7 @@ class Picture:
             self._begun.set()
 
     def _looked_at(self) -> bool:
-        return self.audience is not None and self.audience.subscribers("state") > 0
+        return self._audience.subscribers("state") > 0
 
     async def _rest(self, seconds: float) -> None:
         """Wait so long, or until somebody begins to look."""
@@ -186,36 +165,29 @@ class Picture:
     async def inspect(self, unit: Unit) -> dict[str, Any]:
         """Everything about one task: definition, history, probe, processes. Secrets are masked."""
         stored = await self._store.runs(unit.name, INSPECTED_RUNS)
-        view = self.masker.values(self._views([unit.name])[0])
-        definition = {**definition_view(unit.task), "env": self.masker.env(unit.task.env)}
+        view = self._masker.values(self._views([unit.name])[0])
+        definition = {**definition_view(unit.task), "env": self._masker.env(unit.task.env)}
         probe = self._prober.last.get(unit.name)
         table = ProcessTable.recent()
         tree = table.tree(unit.live.root.pid) if unit.live and unit.live.root else []
         view.update(
-            log_file=self.mask(str(unit.task.log_file)) if unit.task.log_file else None,
-            health_check=self.mask(unit.task.health_check),
-            definition=self.masker.values(definition),
-            runs=[self.masker.values(asdict(run)) for run in _with_latest(stored, unit.row)],
-            probe=self.masker.values(asdict(probe)) if probe else None,
+            log_file=self._masker.json(str(unit.task.log_file)) if unit.task.log_file else None,
+            health_check=self._masker.json(unit.task.health_check),
+            definition=self._masker.values(definition),
+            runs=[self._masker.values(asdict(run)) for run in _with_latest(stored, unit.row)],
+            probe=self._masker.values(asdict(probe)) if probe else None,
             tree=[
-                {"pid": row.pid, "ppid": row.ppid, "name": self.mask(row.name), "rss_bytes": row.rss_bytes}
+                {
+                    "pid": row.pid,
+                    "ppid": row.ppid,
+                    "name": self._masker.json(row.name),
+                    "rss_bytes": row.rss_bytes,
+                }
                 for row in tree
             ],
-            state_detail=self.masker.values(unit.state.to_dict()),
+            state_detail=self._masker.values(unit.state.to_dict()),
         )
         return view
-
-    async def events(self, args: Mapping[str, Any]) -> list[dict[str, Any]]:
-        """Recorded events, oldest first."""
-        rows = await self._store.events(
-            task=args["task"], kinds=args["kinds"], since=args["since"], until=args["until"],
-            after_id=args["after"], limit=args["limit"],
-        )  # fmt: skip
-        return [self._journal.to_json(row) for row in rows]
-
-    def mask(self, value: Any) -> Any:
-        """A JSON value with every secret in its strings masked."""
-        return self.masker.json(value)
 
     def _views(self, names: Iterable[str]) -> list[dict[str, Any]]:
         now, ahead = self._clock.now(), self._clock.ahead()
@@ -227,22 +199,22 @@ class Picture:
             unit = units[name]
             because = why(unit, self._supervisor.graph, states, notes, now)
             usage, log_end = self._usage_of(unit), self._heads.get(name, 0)
-            next_run = None if unit.state.manual_stop else self.next_runs.get(name)
+            next_run = None if unit.state.manual_stop else self._next_runs.get(name)
             facts = facts_of(unit, now, ahead, because, usage, log_end, next_run)
             if facts.running and facts.pid is None:
                 self._without_pid.add(name)
-            views.append(task_view(unit.task, unit.state, facts, self.masker))
+            views.append(task_view(unit.task, unit.state, facts, self._masker))
         return views
 
     def _flush(self) -> None:
         self._flushing = False
         dirty, self._dirty = self._dirty, set()
         names = [name for name in self._supervisor.units if name in dirty]
-        if self.audience and names:
+        if names:
             for name in names:  # a new run has none yet, and that is what is told now
                 self._told[name] = self._usage_of(self._supervisor.units[name])
             self._without_pid.difference_update(names)
-            self.audience.publish_tasks(self._views(names))
+            self._audience.publish_tasks(self._views(names))
 
 
 def _differs(before: Usage | None, after: Usage) -> bool:

@@ -26,7 +26,7 @@ from paneview.config.models import Project
 from paneview.control import protocol
 
 if TYPE_CHECKING:
-    from paneview.control.server import ControlServer
+    from paneview.control.audience import Audience
     from paneview.control.session import ClientInfo
     from paneview.supervisor.desk import QueueDesk
     from paneview.supervisor.journal import Journal
@@ -60,13 +60,13 @@ class QueueParts:
         self,
         supervisor: Supervisor,
         journal: Journal,
-        server: ControlServer,
+        audience: Audience,
         folder: Path,
         environ: Mapping[str, str],
     ) -> None:
         self._supervisor = supervisor
         self._journal = journal
-        self._server = server
+        self._audience = audience
         self._folder = folder
         self._environ = environ
         self._parts: _Parts | None = None
@@ -158,5 +158,7 @@ class QueueParts:
         keeper = QueueKeeper(self._supervisor, self._journal, self._folder)
         desk = QueueDesk(self._supervisor, self._journal, self._folder, begun)
         desk.known_problem = lambda: keeper.problem
-        workflows = WorkflowDesk(self._journal, self._server, self._folder, self._environ, begun, comes)
-        return _Parts(desk, keeper, QueueWatch(desk, self._server), workflows)
+        workflows = WorkflowDesk(
+            self._supervisor.project, self._journal, self._audience, self._folder, self._environ, begun, comes
+        )
+        return _Parts(desk, keeper, QueueWatch(desk, self._audience), workflows)

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from paneview.broker import BrokerError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from paneview.control.audience import Audience
     from paneview.supervisor.desk import QueueDesk
 
 TOPIC = "queue"
@@ -27,24 +28,12 @@ DEAD = frozenset({"job_dead", "job_lost", "job_expired", "dead_retried", "dead_p
 logger = logging.getLogger(__name__)
 
 
-class Listeners(Protocol):
-    """Whoever the queue is shown to: the control server."""
-
-    def subscribers(self, topic: str) -> int:
-        """How many clients look."""
-        ...
-
-    def publish_queue(self, queue: Mapping[str, Any]) -> None:
-        """Show the queue."""
-        ...
-
-
 class QueueWatch:
     """Watches the queue of a desk for as long as somebody listens."""
 
-    def __init__(self, desk: QueueDesk, listeners: Listeners) -> None:
+    def __init__(self, desk: QueueDesk, audience: Audience) -> None:
         self._desk = desk
-        self._listeners = listeners
+        self._audience = audience
         self._watching: asyncio.Task[None] | None = None
         self._told: Mapping[str, Any] | None = None
 
@@ -65,7 +54,7 @@ class QueueWatch:
     async def _watch(self) -> None:
         cursor: str | None = None
         try:
-            while self._listeners.subscribers(TOPIC):
+            while self._audience.subscribers(TOPIC):
                 try:
                     cursor = await self._turn(cursor)
                 except BrokerError as error:
@@ -102,7 +91,7 @@ class QueueWatch:
     def _tell(self, queue: Mapping[str, Any]) -> None:
         if queue != self._told:
             self._told = queue
-            self._listeners.publish_queue(queue)
+            self._audience.publish_queue(queue)
 
     async def _newest(self) -> str:
         page = await self._desk.call(lambda broker: broker.events.tail(1))

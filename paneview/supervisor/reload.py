@@ -32,7 +32,8 @@ Reply = dict[str, Any]
 
 
 class Reloader:
-    """Applies a changed configuration. ``applied`` is called with the project after each change."""
+    """Applies a changed configuration. ``applied`` is called with the project after each change, ``refused`` when
+    the file as it is now cannot be."""
 
     def __init__(
         self,
@@ -41,15 +42,15 @@ class Reloader:
         environ: Mapping[str, str],
         scaled: ScaledTasks,
         applied: Callable[[Project, ScaledTasks], None],
+        refused: Callable[[], None],
     ) -> None:
         self._supervisor = supervisor
         self._journal = journal
         self._environ = environ
         self._scaled = scaled
         self._applied = applied
+        self._refused = refused
         self._owed: set[str] = set()  # added tasks whose start somebody's `down` forestalled
-        self.problem = ""  # why the file as it is now is not applied
-        self.refused: Callable[[], None] = lambda: None  # called when there is another such problem
         self._lock = asyncio.Lock()
 
     async def reload(self, by: str) -> Reply:
@@ -120,8 +121,8 @@ class Reloader:
 
     def _refuse(self, why: str, by: str, kept: Project) -> None:
         self._journal.note("config_rejected", why, by=by, file=str(kept.file))
-        self.problem = why
-        self.refused()
+        self._supervisor.file_problem = why
+        self._refused()
 
     def _refuse_moves(self, old: Project, new: Project) -> None:
         if (old.name, old.tmux) != (new.name, new.tmux):
@@ -132,7 +133,7 @@ class Reloader:
 
     async def _apply(self, old: Project, new: Project, by: str) -> Reply:
         supervisor = self._supervisor
-        mended, self.problem = bool(self.problem), ""
+        mended, supervisor.file_problem = bool(supervisor.file_problem), ""
         added = [name for name in new.tasks if name not in supervisor.units]
         removed = [name for name in supervisor.units if name not in new.tasks]
         same = [name for name in new.tasks if name in old.tasks]

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
 from functools import partial
 from types import MappingProxyType
 from typing import Any
@@ -30,7 +31,6 @@ from paneview.supervisor.reading import MERGES, LogReading
 from paneview.supervisor.reload import Reloader
 from paneview.supervisor.supervisor import Supervisor, UnknownTask
 from paneview.supervisor.terminal import Terminal
-from paneview.supervisor.web import Web
 
 Args = dict[str, Any]
 Reply = dict[str, Any]
@@ -39,33 +39,30 @@ Reply = dict[str, Any]
 WAITS_FOR_TMUX = frozenset({"stop", "kill", "down", *protocol.PANES})
 
 
+@dataclass(eq=False)
 class Requests:
-    """Answers clients. ``end`` is called, with the reason, when somebody takes the project down."""
+    """Answers clients.
 
-    def __init__(
-        self,
-        supervisor: Supervisor,
-        picture: Picture,
-        journal: Journal,
-        reading: LogReading,
-        terminal: Terminal,
-        reloader: Reloader,
-        end: Callable[[str], None],
-    ) -> None:
-        self._supervisor = supervisor
-        self._picture = picture
-        self._journal = journal
-        self._reading = reading
-        self._terminal = terminal
-        self._panes = Panes(supervisor, terminal)
-        self._reloader = reloader
-        self._end = end
-        self.web: Web | None = None
-        self.queue: QueueParts | None = None
+    ``serve_web`` is what `Web.serve` is. ``end`` is called, with the reason, when somebody takes the project down.
+    """
+
+    _supervisor: Supervisor
+    _picture: Picture
+    _journal: Journal
+    _reading: LogReading
+    _terminal: Terminal
+    _reloader: Reloader
+    _queue: QueueParts
+    _serve_web: Callable[[int | None, str], Awaitable[Reply]]
+    _end: Callable[[str], None]
+
+    def __post_init__(self) -> None:
+        """Know who answers what."""
+        panes = Panes(self._supervisor, self._terminal)
         self._handlers: dict[str, Callable[[Args, ClientInfo], Awaitable[Reply]]] = {
             **{do: partial(handler, self) for do, handler in HANDLERS.items()},
-            **{do: partial(self._panes.handle, do) for do in protocol.PANES},
-            **{do: partial(self._of_queue, do) for do in protocol.QUEUE | protocol.WORKFLOWS},
+            **{do: partial(panes.handle, do) for do in protocol.PANES},
+            **{do: partial(self._queue.handle, do) for do in protocol.QUEUE | protocol.WORKFLOWS},
         }
 
     async def handle(self, do: str, args: Args, client: ClientInfo) -> Reply:
@@ -93,10 +90,6 @@ class Requests:
             return reply
         unrecorded = await self._journal.durable()  # what was answered is never forgotten
         return {**reply, "unrecorded": unrecorded} if unrecorded else reply
-
-    async def _of_queue(self, do: str, args: Args, client: ClientInfo) -> Reply:
-        assert self.queue
-        return await self.queue.handle(do, args, client)
 
     async def _unless_stuck(self, answer: Awaitable[Reply], *, launches: bool) -> Reply:
         """The answer; or, while tmux says nothing or a launch cannot be recorded, that what was asked for waits."""
@@ -137,7 +130,7 @@ class Requests:
     async def status(self, _args: Args, _client: ClientInfo) -> Reply:
         """Every task's state, and how the queue does."""
         self._picture.sample()
-        queue = await self.queue.summary() if self.queue else None
+        queue = await self._queue.summary()
         return {**self._picture.status(), "queue": queue}
 
     async def health(self, _args: Args, _client: ClientInfo) -> Reply:
@@ -194,8 +187,7 @@ class Requests:
 
     async def events(self, args: Args, _client: ClientInfo) -> Reply:
         """Recorded events."""
-        await self._journal.durable()
-        events = await self._picture.events(args)
+        events = await self._journal.events(args)
         return {"events": events, "count": len(events)}
 
     async def log_info(self, args: Args, _client: ClientInfo) -> Reply:
@@ -227,8 +219,7 @@ class Requests:
 
     async def websocket(self, args: Args, client: ClientInfo) -> Reply:
         """Turn the WebSocket API on at a port, or say where it is."""
-        assert self.web
-        return await self.web.serve(args["port"], client.actor)
+        return await self._serve_web(args["port"], client.actor)
 
     async def reload(self, _args: Args, client: ClientInfo) -> Reply:
         """Read the configuration file again."""

@@ -52,6 +52,8 @@ class Supervisor:
 
     def __init__(self, project: Project, services: Services) -> None:
         self.project = project
+        self.file_problem = ""
+        """Why the project's file as it is now is not applied."""
         self.services = services
         self.units: dict[str, Unit] = {}
         self.graph: Graph = {}

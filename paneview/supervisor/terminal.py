@@ -37,8 +37,15 @@ class SessionSpec(Struct, frozen=True):
 class Terminal:
     """Holds the session. ``lost`` is awaited when it is gone, before it is opened anew; ``restored`` after."""
 
-    def __init__(self, spec: SessionSpec) -> None:
+    def __init__(
+        self,
+        spec: SessionSpec,
+        lost: Callable[[str], Awaitable[None]],
+        restored: Callable[[], Awaitable[None]],
+    ) -> None:
         self._spec = spec
+        self._lost = lost
+        self._restored = restored
         self._session: TmuxSession | None = None
         self._ready = asyncio.Event()
         self._reopening: asyncio.Task[None] | None = None
@@ -46,8 +53,6 @@ class Terminal:
         self._closing = False
         self._gone_at = 0.0  # of the loop's time
         self._why = ""  # why it is still gone
-        self.lost: Callable[[str], Awaitable[None]] | None = None
-        self.restored: Callable[[], Awaitable[None]] | None = None
 
     @property
     def session(self) -> TmuxSession:
@@ -136,8 +141,7 @@ class Terminal:
         self._reopening.add_done_callback(_log_defect)
 
     async def _reopen(self, reason: str) -> None:
-        if self.lost:
-            await self.lost(reason)
+        await self._lost(reason)
         before = self.session.server_id
         wait = FIRST_WAIT
         while True:
@@ -154,8 +158,8 @@ class Terminal:
                 await asyncio.sleep(wait)
                 wait = min(wait * 2, LONGEST_WAIT)
         self._take(session)
-        if self.restored and not self._closing:
-            await self.restored()
+        if not self._closing:
+            await self._restored()
 
     async def _still_there(self, session: TmuxSession, before: ProcessId) -> dict[str, str]:
         """Which of the panes we knew the server still has; another server has none of them."""

@@ -45,7 +45,7 @@ from paneview.workflow.shelf import UnknownWorkflowError
 
 if TYPE_CHECKING:
     from paneview.config.models import Project
-    from paneview.control.server import ControlServer
+    from paneview.control.audience import Audience
     from paneview.control.session import ClientInfo
     from paneview.supervisor.journal import Journal
 
@@ -68,27 +68,28 @@ class WorkflowDesk:
 
     def __init__(
         self,
+        project: Project,
         journal: Journal,
-        server: ControlServer,
+        audience: Audience,
         folder: Path,
         environ: Mapping[str, str],
         begun: Callable[[], object],
         comes: Callable[[str], bool],
     ) -> None:
+        self._project = project
         self._journal = journal
-        self._server = server
+        self._audience = audience
         self._folder = folder
         self._environ = environ
         self._begun = begun
         self._comes = comes
         self._loop = asyncio.get_running_loop()
-        self._project: Project | None = None
         self._thread: Orchestrator | None = None
 
     def follow(self, project: Project) -> None:
         """Advance the workflows of this project from now on, as its file is now."""
         before, self._project = self._project, project
-        if self._thread is not None and before is not None and before.queue != project.queue:
+        if self._thread is not None and before.queue != project.queue:
             self._loop.run_in_executor(None, self._thread.end)
             self._thread = None
         if self._thread is not None:
@@ -97,12 +98,10 @@ class WorkflowDesk:
             self._begin()
 
     def _home(self) -> Home:
-        assert self._project
         env = {**self._environ, **self._project.env}
         return Home.named(self._project, self._folder, env)
 
     def _begin(self) -> Orchestrator:
-        assert self._project
         queue, folder = self._project.queue, self._folder
         self._thread = Orchestrator(lambda: connect(queue, folder), self._home(), self._told_elsewhere)
         self._thread.start()
@@ -124,7 +123,7 @@ class WorkflowDesk:
             return
 
     def _told(self, before: Workflow | None, after: Workflow) -> None:
-        self._server.publish_workflow(after.id, views.summary(after))
+        self._audience.publish_workflow(after.id, views.summary(after))
         for kind, cause in _news(before, after):
             self._journal.note(kind, cause, workflow=after.id, plan=after.plan.name)
 
@@ -142,14 +141,13 @@ class WorkflowDesk:
     async def _call(self, act: Callable[[Engine], Any]) -> Any:
         thread = self._thread
         if thread is None:
-            if not (self._project and queue_in_use(self._project, self._folder)):
+            if not queue_in_use(self._project, self._folder):
                 raise ControlError("there are no workflows yet: 'paneview ask' begins one", "not_found")
             thread = self._begin()
         return await asyncio.to_thread(lambda: act(thread.engine()))
 
     async def ask(self, args: Args, client: ClientInfo) -> Reply:
         """Begin a workflow."""
-        assert self._project
         plan = self._project.workflows.get(args["workflow"])
         if plan is None:
             known = ", ".join(sorted(self._project.workflows))
@@ -177,7 +175,6 @@ class WorkflowDesk:
 
     async def plans(self, _args: Args, _client: ClientInfo) -> Reply:
         """What can be asked for."""
-        assert self._project
         listed = [
             {
                 "name": plan.name,

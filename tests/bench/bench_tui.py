@@ -22,6 +22,7 @@ RARE = "a needle of its own"
 TELLS = """
 import asyncio, sys, time
 from pathlib import Path
+from paneview.control.audience import Audience
 from paneview.control.server import ControlServer
 
 class Handler:
@@ -36,7 +37,7 @@ class Handler:
 
 async def main(path, number):
     handler = Handler(number)
-    server = ControlServer(handler, Path(path))
+    server = ControlServer(handler, Audience(), Path(path))
     await server.start()
     states, began, count = ("running", "stopping", "failed", "backoff"), time.monotonic(), 0
     while True:
@@ -45,7 +46,7 @@ async def main(path, number):
             task = handler.tasks[count % number]
             task["state"] = states[(count // number) % 4] if count % 2 else "running"
             task["run"] = count
-            server.publish_tasks([task])
+            server.audience.publish_tasks([task])
         await asyncio.sleep(0.004)
 
 asyncio.run(main(sys.argv[1], int(sys.argv[2])))

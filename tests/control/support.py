@@ -6,6 +6,7 @@ import asyncio
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
+from paneview.control.audience import Audience
 from paneview.control.errors import ControlError
 from paneview.control.server import ControlServer
 
@@ -60,7 +61,7 @@ class DemoHandler:
 async def serving(path: Path, **bounds: int) -> AsyncIterator[tuple[ControlServer, DemoHandler]]:
     """A server at `path` with a `DemoHandler`, closed at the end."""
     handler = DemoHandler()
-    server = ControlServer(handler, path, **bounds)
+    server = ControlServer(handler, Audience(**bounds), path)
     await server.start()
     try:
         yield server, handler

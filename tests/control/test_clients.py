@@ -31,8 +31,8 @@ async def test_calls_and_pushes_come_in_order(path: Path) -> None:
         client = ControlClient(path, name="screen", on_push=pushes.append)
         await client.connect()
         await client.subscribe("state", "events")
-        server.publish_tasks([{"name": "web", "state": "stopping"}])
-        server.publish_event({"id": 1})
+        server.audience.publish_tasks([{"name": "web", "state": "stopping"}])
+        server.audience.publish_event({"id": 1})
         assert await client.call("status") == STATUS
         # everything published before the reply has been seen before the call returns
         assert [push["push"] for push in pushes] == ["snapshot", "tasks", "event"]
@@ -104,7 +104,7 @@ async def test_the_reason_of_a_lost_connection_is_told_and_reconnecting_subscrib
     await asyncio.sleep(0)
     async with serving(path) as (server, _):
         await again
-        assert server.subscribers("state") == 1
+        assert server.audience.subscribers("state") == 1
         await eventually(lambda: [push["push"] for push in pushes] == ["snapshot", "bye", "snapshot"])
         await client.close()
     assert reasons == ["the test is over"]
@@ -185,7 +185,7 @@ async def test_blocking_pushes_end_with_the_good_bye(path: Path) -> None:
     async with serving(path) as (server, _):
         following = asyncio.create_task(asyncio.to_thread(follow))
         await eventually(asked.is_set)
-        server.publish_event({"id": 1})
+        server.audience.publish_event({"id": 1})
     assert await following == ["snapshot", "event", "bye"]
 
 

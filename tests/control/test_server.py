@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from paneview.control import session, socketfile
+from paneview.control.audience import Audience
 from paneview.control.protocol import MAX_LINE, encode
 from paneview.control.server import ControlServer
 from paneview.control.socketfile import UnsafeSocket
@@ -143,7 +144,7 @@ async def test_the_stream_begins_where_the_snapshot_ends(path: Path) -> None:
             while publishing:
                 version += 1
                 handler.status = {"session": "demo", "tasks": [{"name": "web", "v": version}]}
-                server.publish_tasks(handler.status["tasks"])
+                server.audience.publish_tasks(handler.status["tasks"])
                 await asyncio.sleep(0)
 
         changing = asyncio.create_task(change())
@@ -166,17 +167,17 @@ async def test_topics_are_told_apart(path: Path) -> None:
     async with serving(path) as (server, _):
         raw = await Raw.connect(path)
         await raw.ask({"id": 1, "do": "subscribe", "args": {"topics": ["events", "heads"]}})
-        assert [server.subscribers(topic) for topic in ("state", "events", "heads")] == [0, 1, 1]
-        server.publish_tasks([{"name": "web"}])
-        server.publish_snapshot()
-        server.publish_event({"id": 1, "event": "task_started"})
-        server.publish_heads({"web": 12})
+        assert [server.audience.subscribers(topic) for topic in ("state", "events", "heads")] == [0, 1, 1]
+        server.audience.publish_tasks([{"name": "web"}])
+        server.audience.publish_snapshot(STATUS)
+        server.audience.publish_event({"id": 1, "event": "task_started"})
+        server.audience.publish_heads({"web": 12})
         assert [await raw.read() for _ in range(2)] == [
             {"push": "event", "event": {"id": 1, "event": "task_started"}},
             {"push": "heads", "heads": {"web": 12}},
         ]
         assert (await raw.ask({"id": 2, "do": "unsubscribe"}))["ok"]
-        server.publish_event({"id": 2})
+        server.audience.publish_event({"id": 2})
         assert (await raw.ask({"id": 3, "do": "status"}))["id"] == 3
         raw.close()
 
@@ -193,12 +194,12 @@ async def test_a_client_that_stops_reading_is_cut_off_and_the_others_lose_nothin
         stuck.writer.transport.pause_reading()
         padding = "x" * 2000
         for number in range(3000):
-            server.publish_event({"id": number, "padding": padding})
-            server.publish_tasks([{"name": "web", "v": number}])
+            server.audience.publish_event({"id": number, "padding": padding})
+            server.audience.publish_tasks([{"name": "web", "v": number}])
             push = await good.read()
             assert push["event"]["id"] == number
             assert (await good.read())["tasks"][0]["v"] == number
-        await eventually(lambda: server.subscribers("events") == 1)
+        await eventually(lambda: server.audience.subscribers("events") == 1)
         stuck.writer.transport.resume_reading()
         received = await stuck.reader.read()
         assert b'"id":2999' not in received
@@ -211,7 +212,7 @@ async def test_a_slow_reader_that_comes_back_in_time_is_told_that_it_was_cut(pat
         slow = await Raw.connect(path)
         await slow.ask({"id": 1, "do": "subscribe", "args": {"topics": ["events"]}})
         for number in range(11):  # in one step: the writer has no chance to take any
-            server.publish_event({"id": number})
+            server.audience.publish_event({"id": number})
         assert await slow.read() == {"push": "cut", "reason": "too slow"}
         assert await slow.reader.read() == b""
         slow.close()
@@ -233,7 +234,7 @@ async def test_a_client_that_never_reads_its_replies_is_not_buffered_for(path: P
 
 async def test_closing_says_good_bye_and_answers_what_is_in_flight(path: Path) -> None:
     handler = DemoHandler()
-    server = ControlServer(handler, path)
+    server = ControlServer(handler, Audience(), path)
     await server.start()
     raw = await Raw.connect(path)
     raw.send({"id": 1, "do": "restart"})
@@ -264,7 +265,7 @@ async def test_a_stale_socket_is_replaced(path: Path) -> None:
 
 
 async def test_closing_leaves_the_socket_of_a_successor_alone(path: Path) -> None:
-    first = ControlServer(DemoHandler(), path)
+    first = ControlServer(DemoHandler(), Audience(), path)
     await first.start()
     async with serving(path):
         await first.close("replaced")

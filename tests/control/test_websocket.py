@@ -261,13 +261,13 @@ async def test_the_stream_begins_with_a_snapshot_and_leaves_no_event_out(path: P
         snapshot = await read(ws)
         assert (snapshot["type"], snapshot["status"]) == ("snapshot", STATUS)
         for number in range(2_000):
-            api.hub.publish_event({"id": number})
-        api.hub.publish_tasks([{"name": "web", "state": "stopped"}])
+            api.hub.audience.publish_event({"id": number})
+        api.hub.audience.publish_tasks([{"name": "web", "state": "stopped"}])
         got = [await read(ws) for _ in range(2_001)]
         assert [message["event"]["id"] for message in got[:-1]] == list(range(2_000))
         assert (got[-1]["type"], got[-1]["tasks"]) == ("tasks", [{"name": "web", "state": "stopped"}])
         assert (await ask(ws, command="unsubscribe"))["topics"] == []
-        api.hub.publish_event({"id": -1})
+        api.hub.audience.publish_event({"id": -1})
         assert await ask(ws, command="status") == STATUS
 
 
@@ -278,12 +278,12 @@ async def test_a_client_that_does_not_read_is_cut_off_and_told(path: Path) -> No
                 assert (await ask(ws, command="subscribe", params={"topics": ["events"]}))["success"]
             heard = 0
             padding = "x" * 10_000
-            while api.hub.subscribers("events") == 2:  # fills the system's buffers first
-                api.hub.publish_event({"id": heard, "padding": padding})
+            while api.hub.audience.subscribers("events") == 2:  # fills the system's buffers first
+                api.hub.audience.publish_event({"id": heard, "padding": padding})
                 assert (await read(quick))["event"]["id"] == heard
                 heard += 1
             assert heard > 500
-            api.hub.publish_event({"id": heard})
+            api.hub.audience.publish_event({"id": heard})
             assert (await read(quick))["event"]["id"] == heard
         numbers = []
         while (message := await read(slow))["type"] == "event":
@@ -299,9 +299,9 @@ async def test_a_client_that_does_not_read_is_cut_off_and_told(path: Path) -> No
 async def test_a_change_of_health_is_broadcast_to_everyone_with_a_token(path: Path) -> None:
     async with api_on(path) as api, connect(api.url()) as ws, connect(api.url(token=False)) as stranger:
         assert await ask(ws, command="status") == STATUS
-        api.hub.publish_tasks([{"name": "web", "state": "running"}])  # no other health
+        api.hub.audience.publish_tasks([{"name": "web", "state": "running"}])  # no other health
         api.handler.status["tasks"] = [{"name": "web", "state": "running", "healthy": True}]
-        api.hub.publish_tasks(api.handler.status["tasks"])
+        api.hub.audience.publish_tasks(api.handler.status["tasks"])
         told = await read(ws, news=True)
         assert (told["type"], told["data"]["tasks"][0]["healthy"]) == ("health_check", True)
         with pytest.raises(TimeoutError):
@@ -318,7 +318,7 @@ async def test_health_is_told_from_time_to_time_however_much_else_changes(
 
         async def change() -> None:
             while True:
-                api.hub.publish_tasks([{"name": "web", "state": "running"}])
+                api.hub.audience.publish_tasks([{"name": "web", "state": "running"}])
                 await asyncio.sleep(0.01)
 
         changing = asyncio.create_task(change())

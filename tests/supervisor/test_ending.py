@@ -17,7 +17,7 @@ from paneview.supervisor.terminal import SessionSpec, Terminal
 from paneview.tmux.errors import TmuxGone
 from paneview.tmux.session import TmuxSession
 from tests.harness import Sandbox, eventually
-from tests.supervisor.inprocess import supervising
+from tests.supervisor.inprocess import nothing, supervising
 
 
 async def test_what_a_run_dies_with_that_lost_its_terminal_is_not_its_own(
@@ -25,7 +25,7 @@ async def test_what_a_run_dies_with_that_lost_its_terminal_is_not_its_own(
 ) -> None:
     """A worker that hears the hang-up ends well, perhaps with the next tmux there already: it is to come back."""
     spec = SessionSpec("proj", tmux_socket, "key", os.environ, sandbox.root, ("sleep", "1000"))
-    terminal = Terminal(spec)
+    terminal = Terminal(spec, nothing, nothing)
     await terminal.open()
     try:
         live = Live(1, "%99", "@99", None, "run", sandbox.root / "exit", sandbox.root / "spool")

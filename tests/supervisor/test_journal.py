@@ -6,11 +6,12 @@ import asyncio
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 import pytest_asyncio
 
+from paneview.config.secrets import Masker
+from paneview.control.audience import Audience
 from paneview.store.state import StateStore
 from paneview.supervisor.clock import Clock
 from paneview.supervisor.journal import Journal
@@ -19,7 +20,7 @@ from paneview.supervisor.journal import Journal
 @pytest_asyncio.fixture
 async def journal(tmp_path: Path) -> AsyncIterator[Journal]:
     store = await StateStore.open(tmp_path / "state.db")
-    yield Journal(store, Clock(), "shop", 1, 1)
+    yield Journal(store, Clock(), "shop", (1, 1), Audience(), Masker((), ()))
     await store.close()
 
 
@@ -28,7 +29,7 @@ async def test_events_follow_the_clock_on_the_wall_and_deadlines_do_not(
 ) -> None:
     """A clock that was set, or a machine that was asleep: what happens now is told to happen now."""
     told: list[float] = []
-    journal.publisher = SimpleNamespace(publish_event=lambda event: told.append(event["ts"]))
+    monkeypatch.setattr(journal._audience, "publish_event", lambda event: told.append(event["ts"]))
     real, began = time.time, journal._clock.now()
     for ahead in (0.0, 3600.0, -3600.0):
         monkeypatch.setattr(time, "time", lambda ahead=ahead: real() + ahead)

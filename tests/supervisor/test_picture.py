@@ -30,7 +30,7 @@ from tests.harness import eventually, wait_until
 GUARD = ["sh", "-c", "read go; sh -c 'sleep 1000; true'; true"]
 
 
-class Audience:
+class Onlookers:
     """Whoever looks: the task objects that were pushed, the latest of all."""
 
     def __init__(self) -> None:
@@ -84,15 +84,15 @@ def runs() -> Iterator[list[Run]]:
 
 
 @asynccontextmanager
-async def shown(tmp_path: Path, run: Run) -> AsyncIterator[tuple[Supervisor, Picture, Audience]]:
+async def shown(tmp_path: Path, run: Run) -> AsyncIterator[tuple[Supervisor, Picture, Onlookers]]:
     """A task with this run, and somebody who looks and was told its pid."""
     file = tmp_path / "paneview.toml"
     file.write_text('[tasks.web]\ncommand = "sleep 1000; true"\n')
     nobody: Any = None
     supervisor = Supervisor(load_project(file, {}), nobody)
     supervisor.load({})
-    picture = Picture(supervisor, nobody, nobody, Clock(), nobody, Masker((), ()))
-    picture.audience = audience = Audience()
+    audience: Any = Onlookers()
+    picture = Picture(supervisor, nobody, Clock(), nobody, audience, Masker((), ()), {})
     begin(supervisor, run)
     pid = run.go()
     sampling = asyncio.create_task(picture.keep_sampling())

@@ -13,6 +13,7 @@ import pytest
 import pytest_asyncio
 
 from paneview.config.load import load_project
+from paneview.config.secrets import Masker
 from paneview.rules.states import Phase
 from paneview.store.state import StateStore
 from paneview.supervisor import scheduling
@@ -49,8 +50,8 @@ class Place:
         file.write_text(PROJECT)
         clock, nobody = Clock(), None
         self.events: list[dict[str, Any]] = []
-        self.journal = Journal(store, clock, "shop", 1, 1)
-        self.journal.publisher = SimpleNamespace(publish_event=self.events.append)
+        audience: Any = SimpleNamespace(publish_event=self.events.append)
+        self.journal = Journal(store, clock, "shop", (1, 1), audience, Masker((), ()))
         services = Services(clock, self.journal, *[nobody] * 6)
         self.supervisor = Supervisor(load_project(file, {}), services)
         self.supervisor.load({})

@@ -60,7 +60,7 @@ def shown(tmp_path: Path, **states: dict[str, Any]) -> tuple[dict[str, Any], Sho
         unit.state = TaskState(started_at=NOW - 5, **facts)
         if unit.state.phase in (Phase.RUNNING, Phase.STOPPING):
             unit.live = Live(1, "%1", "@1", ProcessId(1, 1), "", Path("exit"), Path("spool"), command=1)
-    picture = Picture(supervisor, nobody, nobody, Stopped(), nobody, Masker((), ["hunter22"]))
+    picture = Picture(supervisor, nobody, Stopped(), nobody, nobody, Masker((), ["hunter22"]), {})
     screen = Shown(lambda: NOW)
     objects = {task["name"]: task for task in picture.status()["tasks"]}
     screen.tasks = {name: TaskView.from_json(task) for name, task in objects.items()}

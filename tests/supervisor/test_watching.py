@@ -55,7 +55,7 @@ async def test_a_defect_while_reading_is_told_as_an_event(
     journal: Any = SimpleNamespace(note=lambda kind, cause, **_more: noted.append((kind, cause)))
     supervisor: Any = SimpleNamespace(project=SimpleNamespace(file=tmp_path / "paneview.toml"))
     with pytest.raises(RuntimeError):
-        await Reloader(supervisor, journal, {}, {}, lambda *_: None).reload("file change")
+        await Reloader(supervisor, journal, {}, {}, lambda *_: None, lambda: None).reload("file change")
     ((kind, cause),) = noted
     assert kind == "config_rejected"
     assert "a defect" in cause

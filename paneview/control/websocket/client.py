@@ -54,7 +54,7 @@ class WebClient:
         spawn: Callable[[Coroutine[Any, Any, None]], object],
     ) -> None:
         self.topics: frozenset[str] = frozenset()
-        self.outbox = hub.new_outbox()
+        self.outbox = hub.audience.new_outbox()
         self.admitted = False
         self._connection = connection
         self._hub = hub
@@ -79,7 +79,7 @@ class WebClient:
             if self._close:  # whoever said so wants it to be read
                 await writing
         finally:
-            self._hub.leave(self)
+            self._hub.audience.leave(self)
             self._close = self._close or (LEFT, "")
             self._sent.set()
             for task in (reading, writing):
@@ -131,7 +131,7 @@ class WebClient:
         limit = MEMBERS_MESSAGE if admitted else STRANGERS_MESSAGE
         self._connection.protocol.max_message_size = limit
         if admitted:
-            self._hub.join(self)
+            self._hub.audience.join(self)
 
     async def _read(self) -> None:
         try:

@@ -139,7 +139,7 @@ class _HealthWatch:
 
     def __init__(self, hub: ControlServer) -> None:
         self.topics = frozenset({"state"})
-        self.outbox = hub.new_outbox()
+        self.outbox = hub.audience.new_outbox()
         self._hub = hub
         self._changed = asyncio.Event()
         self._looking = False
@@ -153,9 +153,9 @@ class _HealthWatch:
         self._looking = on
         if on:
             self._told = _health_of(self._hub.status())
-            self._hub.join(self)
+            self._hub.audience.join(self)
         else:
-            self._hub.leave(self)
+            self._hub.audience.leave(self)
 
     def wake(self) -> None:
         """Something changed; what it was is seen in the whole picture."""

@@ -1,0 +1,125 @@
+"""All who hear what a supervisor publishes: clients of the control socket, and those that come another way.
+
+`publish_…` are plain calls from the event loop's thread, never wait, and cost the same whether a client reads fast,
+slowly or not at all (see `outbox`). Each thing published is encoded once, however many clients there are.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Protocol
+
+from paneview.control.outbox import MAX_EVENT_BYTES, MAX_EVENTS, Outbox
+from paneview.control.protocol import encode, encode_fragment
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping
+
+
+class Subscriber(Protocol):
+    """Whoever hears what is published: a session of the control socket, or a client that came another way."""
+
+    topics: frozenset[str]
+    outbox: Outbox
+
+    def wake(self) -> None:
+        """The outbox got something."""
+        ...
+
+    def cut(self, reason: str) -> None:
+        """It has too much unread: end it, and tell it so."""
+        ...
+
+
+class Audience:
+    """Whoever has joined.
+
+    `max_events` and `max_event_bytes` bound the events that wait for a client which reads too slowly. `listeners`
+    are called with the topics of a client that has just subscribed, one after another.
+    """
+
+    def __init__(self, *, max_events: int = MAX_EVENTS, max_event_bytes: int = MAX_EVENT_BYTES) -> None:
+        self._bounds = (max_events, max_event_bytes)
+        self._seq = 0
+        self._all: set[Subscriber] = set()
+        self.listeners: list[Callable[[frozenset[str]], None]] = []
+
+    def new_outbox(self) -> Outbox:
+        """An outbox with the bounds of this audience."""
+        return Outbox(*self._bounds)
+
+    def subscribers(self, topic: str) -> int:
+        """How many clients hear of `topic`: what nobody hears of need not be worked out."""
+        return sum(1 for _ in self._hearing(topic))
+
+    def join(self, one: Subscriber) -> None:
+        """From now on publish to `one`, too."""
+        self._all.add(one)
+
+    def leave(self, one: Subscriber) -> None:
+        """Publish to `one` no longer."""
+        self._all.discard(one)
+
+    def has_heard(self, topics: frozenset[str]) -> None:
+        """A client has just subscribed to these topics."""
+        for listener in self.listeners:
+            listener(topics)
+
+    def numbered(self, status: Mapping[str, Any]) -> tuple[int, bytes]:
+        """The whole state, encoded, and its number in the stream."""
+        self._seq += 1
+        return self._seq, encode_fragment(status)
+
+    def publish_tasks(self, tasks: Iterable[Mapping[str, Any]]) -> None:
+        """Tell of changed task objects, each with its ``name``; which tasks there are is told by a snapshot."""
+        if not self.subscribers("state"):
+            return
+        self._seq += 1
+        encoded = {str(task["name"]): encode_fragment(task) for task in tasks}
+        for session in self._hearing("state"):
+            session.outbox.put_tasks(self._seq, encoded)
+            session.wake()
+
+    def publish_snapshot(self, status: Mapping[str, Any]) -> None:
+        """Send the whole state anew, as after a reload that changed the order or set of the tasks."""
+        if self.subscribers("state"):
+            seq, encoded = self.numbered(status)
+            for session in self._hearing("state"):
+                session.outbox.put_snapshot(seq, encoded)
+                session.wake()
+
+    def publish_event(self, event: Mapping[str, Any]) -> None:
+        """Tell of an event. A client that has too many of them unread is cut off."""
+        hearing = list(self._hearing("events"))
+        if not hearing:
+            return
+        line = encode({"push": "event", "event": event})
+        for session in hearing:
+            if session.outbox.put_event(line):
+                session.wake()
+            else:
+                session.cut("too slow")
+
+    def publish_heads(self, heads: Mapping[str, int]) -> None:
+        """Tell where logs end now (task → number of the line after the last)."""
+        for session in self._hearing("heads"):
+            session.outbox.put_heads(heads)
+            session.wake()
+
+    def publish_queue(self, queue: Mapping[str, Any]) -> None:
+        """Tell what the queue of jobs is like now; of several that a client has not read the newest is enough."""
+        line = encode({"push": "queue", "queue": queue})
+        for session in self._hearing("queue"):
+            session.outbox.put_queue(line)
+            session.wake()
+
+    def publish_workflow(self, name: str, workflow: Mapping[str, Any]) -> None:
+        """Tell how a workflow is now; of several that a client has not read the newest is enough."""
+        hearing = list(self._hearing("workflows"))
+        if hearing:
+            line = encode({"push": "workflow", "workflow": workflow})
+            for session in hearing:
+                session.outbox.put_workflow(name, line)
+                session.wake()
+
+    def _hearing(self, topic: str) -> Iterator[Subscriber]:
+        return (one for one in self._all if topic in one.topics)
