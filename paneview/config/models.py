@@ -352,3 +352,7 @@ class Project(Model, frozen=True, kw_only=True):
     """The values themselves; see `secrets.Masker`."""
     tasks: dict[str, Task]
     """By full name, in the order of the file."""
+
+    def uses_queue(self, folder: Path) -> bool:
+        """Whether it has a queue: its file says so, or jobs were submitted in its state folder."""
+        return self.has_queue or (folder / "queue.db").exists()

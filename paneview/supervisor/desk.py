@@ -24,7 +24,6 @@ from paneview.rules.states import Start
 from paneview.supervisor.background import unasked
 from paneview.supervisor.overview import brief, nothing, overview
 from paneview.supervisor.queuelink import QueueLink
-from paneview.supervisor.queueparts import queue_in_use
 from paneview.worker import fates
 from paneview.worker.views import job_brief, job_json
 
@@ -43,23 +42,30 @@ MOST_JOBS = 1000  # of one page
 
 
 class QueueDesk:
-    """Answers clients. ``begun`` is called when a queue has just come into use."""
+    """Answers clients. ``begun`` is called when a queue has just come into use.
+
+    ``known_problem`` gives why the queue does not answer, if somebody knows.
+    """
 
     def __init__(
-        self, supervisor: Supervisor, journal: Journal, folder: Path, begun: Callable[[], object]
+        self,
+        supervisor: Supervisor,
+        journal: Journal,
+        folder: Path,
+        begun: Callable[[], object],
+        known_problem: Callable[[], str | None],
     ) -> None:
         self._supervisor = supervisor
         self._journal = journal
         self._folder = folder
         self._begun = begun
+        self._known_problem = known_problem
         self._link = QueueLink(folder, self._moved)
         self._pages: dict[tuple[Any, ...], tuple[int, Reply]] = {}
         self._last: Reply | None = None
         self._dead: int | None = None  # how many dead letters there are, while somebody counts the changes
         self.changes = 0
         """Grows with every change that is known."""
-        self.known_problem: Callable[[], str | None] = lambda: None
-        """Why the queue does not answer, if somebody knows."""
         self._looking: asyncio.Future[Reply] | None = None
         self.watched = False
         """Whether somebody counts the changes as they happen."""
@@ -67,7 +73,7 @@ class QueueDesk:
     @property
     def in_use(self) -> bool:
         """Whether the project has a queue."""
-        return queue_in_use(self._supervisor.project, self._folder)
+        return self._supervisor.project.uses_queue(self._folder)
 
     # The connection
 
@@ -117,7 +123,7 @@ class QueueDesk:
         return brief(await self._look_briefly())
 
     async def _look_briefly(self) -> Reply:
-        if problem := self.known_problem():
+        if problem := self._known_problem():
             return self.troubled(problem)
         if self._looking is None or self._looking.done():  # else the last one still waits for the queue
             self._looking = asyncio.ensure_future(self.look())

@@ -28,7 +28,6 @@ from paneview.broker import BrokerError, UnavailableError
 from paneview.broker.interface import mark_of
 from paneview.config.queue import QueueSettings
 from paneview.rules.states import Start
-from paneview.supervisor.queueparts import queue_in_use
 from paneview.worker.joining import connect
 from paneview.worker.reaping import Reaper
 
@@ -68,7 +67,7 @@ class QueueKeeper:
 
     def follow(self, project: Project) -> None:
         """Look after the queue of this project, if it has one now."""
-        wanted = project.queue if queue_in_use(project, self._folder) else None
+        wanted = project.queue if project.uses_queue(self._folder) else None
         if self._thread is not None and self._thread.settings != wanted:
             self._thread.leave()
             self._thread, self.problem = None, None

@@ -22,10 +22,10 @@ from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct
 
-from paneview.config.models import Project
 from paneview.control import protocol
 
 if TYPE_CHECKING:
+    from paneview.config.models import Project
     from paneview.control.audience import Audience
     from paneview.control.session import ClientInfo
     from paneview.supervisor.desk import QueueDesk
@@ -39,11 +39,6 @@ Args = dict[str, Any]
 Reply = dict[str, Any]
 
 _MODULES = ("desk", "queue", "queuewatch", "workflows")
-
-
-def queue_in_use(project: Project, folder: Path) -> bool:
-    """Whether the project has a queue: its file says so, or jobs were submitted in its state folder."""
-    return project.has_queue or (folder / "queue.db").exists()
 
 
 class _Parts(Struct, frozen=True):
@@ -75,7 +70,7 @@ class QueueParts:
 
     def follow(self, project: Project) -> None:
         """Look after the queue and the workflows of this project, as its file is now."""
-        if self._parts is None and queue_in_use(project, self._folder):
+        if self._parts is None and project.uses_queue(self._folder):
             self._parts = self._make()
         if self._parts is not None:
             self._parts.keeper.follow(project)
@@ -88,7 +83,7 @@ class QueueParts:
 
     async def summary(self) -> Reply | None:
         """A few numbers for `status`; None: the project has no queue."""
-        if self._parts is None and not queue_in_use(self._supervisor.project, self._folder):
+        if self._parts is None and not self._supervisor.project.uses_queue(self._folder):
             return None
         return await (await self._ready()).desk.summary()
 
@@ -156,8 +151,7 @@ class QueueParts:
             return unit is not None and unit.state.phase.under_way
 
         keeper = QueueKeeper(self._supervisor, self._journal, self._folder)
-        desk = QueueDesk(self._supervisor, self._journal, self._folder, begun)
-        desk.known_problem = lambda: keeper.problem
+        desk = QueueDesk(self._supervisor, self._journal, self._folder, begun, lambda: keeper.problem)
         workflows = WorkflowDesk(
             self._supervisor.project, self._journal, self._audience, self._folder, self._environ, begun, comes
         )

@@ -34,7 +34,6 @@ from typing import TYPE_CHECKING, Any
 from paneview.broker import BrokerError
 from paneview.control.errors import ControlError
 from paneview.rules.workflow import PhaseStatus, Status, Workflow, happenings
-from paneview.supervisor.queueparts import queue_in_use
 from paneview.worker.joining import connect
 from paneview.workflow import reading, views
 from paneview.workflow.engine import Engine
@@ -94,7 +93,7 @@ class WorkflowDesk:
             self._thread = None
         if self._thread is not None:
             self._thread.take(self._home())
-        elif queue_in_use(project, self._folder):
+        elif project.uses_queue(self._folder):
             self._begin()
 
     def _home(self) -> Home:
@@ -141,7 +140,7 @@ class WorkflowDesk:
     async def _call(self, act: Callable[[Engine], Any]) -> Any:
         thread = self._thread
         if thread is None:
-            if not queue_in_use(self._project, self._folder):
+            if not self._project.uses_queue(self._folder):
                 raise ControlError("there are no workflows yet: 'paneview ask' begins one", "not_found")
             thread = self._begin()
         return await asyncio.to_thread(lambda: act(thread.engine()))

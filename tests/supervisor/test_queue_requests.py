@@ -135,7 +135,7 @@ def test_who_listens_hears_of_every_change_whoever_made_it(served: Project) -> N
 async def test_pages_are_kept_only_while_somebody_hears_of_every_change(tmp_path: Path) -> None:
     (tmp_path / "paneview.toml").write_text(QUEUE)
     supervisor = SimpleNamespace(project=load_project(tmp_path / "paneview.toml", {}))
-    desk = QueueDesk(supervisor, None, tmp_path, lambda: None)  # type: ignore[arg-type]
+    desk = QueueDesk(supervisor, None, tmp_path, print, lambda: None)  # type: ignore[arg-type]
     for watched in (False, True):
         desk.watched = watched
         for limit in (1, 2):
