@@ -23,6 +23,7 @@ from paneview.control.errors import ControlError
 from paneview.rules.states import Start
 from paneview.supervisor.background import unasked
 from paneview.supervisor.overview import brief, nothing, overview
+from paneview.supervisor.queuecache import DEAD, QueueCache
 from paneview.supervisor.queuelink import QueueLink
 from paneview.worker import fates
 from paneview.worker.views import job_brief, job_json
@@ -61,14 +62,9 @@ class QueueDesk:
         self._begun = begun
         self._known_problem = known_problem
         self._link = QueueLink(folder, self._moved)
-        self._pages: dict[tuple[Any, ...], tuple[int, Reply]] = {}
+        self.cache = QueueCache()
         self._last: Reply | None = None
-        self._dead: int | None = None  # how many dead letters there are, while somebody counts the changes
-        self.changes = 0
-        """Grows with every change that is known."""
         self._looking: asyncio.Future[Reply] | None = None
-        self.watched = False
-        """Whether somebody counts the changes as they happen."""
 
     @property
     def in_use(self) -> bool:
@@ -88,14 +84,7 @@ class QueueDesk:
     def _moved(self) -> None:
         """It is another queue now."""
         self._last = None
-        self.changed()
-
-    def changed(self, *, dead: bool = True) -> None:
-        """Something has happened in the queue: answers given so far are old. ``dead``: also to dead letters."""
-        self.changes += 1
-        self._pages.clear()
-        if dead:
-            self._dead = None
+        self.cache.changed()
 
     # Looking
 
@@ -103,18 +92,16 @@ class QueueDesk:
         """The queue as a whole. Raises BrokerError."""
         if not self.in_use:
             return nothing(self._supervisor.project.queue)
-        before = self.changes
-        dead = self._dead if self.watched else None
+        before, dead = self.cache.changes, self.cache.get(DEAD)
         found = await self.call(lambda broker: overview(broker, dead))
-        if before == self.changes:
-            self._dead = found["dead"]
+        self.cache.keep(DEAD, found["dead"], before)
         self._last = {**found, "host": self._supervisor.project.queue.here, "changes": before}
         return self._last
 
     def troubled(self, problem: str) -> Reply:
         """What was last known of it, with what is wrong now."""
         known = self._last or nothing(self._supervisor.project.queue)
-        return {**known, "in_use": True, "problem": problem, "changes": self.changes}
+        return {**known, "in_use": True, "problem": problem, "changes": self.cache.changes}
 
     async def summary(self) -> Reply | None:
         """A few numbers for `status`, which waits only for a moment; None: the project has no queue."""
@@ -157,9 +144,10 @@ class QueueDesk:
         limit, offset = min(args["limit"], MOST_JOBS), args["offset"]
         states = tuple(sorted(args["states"] or ()))
         question = (states, args["target"], args["kind"], limit, offset)
-        before, known = self.changes, self._pages.get(question)
-        if self.watched and known is not None and known[0] == before:
-            return known[1]
+        before = self.cache.changes
+        known: Reply | None = self.cache.get(question)
+        if known is not None:
+            return known
         wanted = JobFilter(
             states=_states(states),
             lane=Target.read(args["target"]).lane if args["target"] else "",
@@ -169,8 +157,7 @@ class QueueDesk:
         found = (await self.call(lambda broker: broker.jobs(wanted)))[offset:]
         jobs = [job_brief(job) for job in found[:limit]]
         reply = {"jobs": jobs, "count": len(jobs), "more": len(found) > limit}
-        if self.watched and before == self.changes:
-            self._pages[question] = (before, reply)
+        self.cache.keep(question, reply, before)
         return reply
 
     async def job(self, args: Args, _client: ClientInfo) -> Reply:
@@ -201,7 +188,7 @@ class QueueDesk:
         if submitted.created:
             words = f"{job.kind} for {whom}"
             self._journal.note("job_dispatched", words, by=client.actor, job=submitted.id, message=words)
-        self.changed()
+        self.cache.changed()
         return {"id": submitted.id, "created": submitted.created, "target": whom}
 
     async def retry(self, args: Args, client: ClientInfo) -> Reply:
@@ -245,7 +232,7 @@ class QueueDesk:
             else:
                 error = f"{name} is not quarantined"
                 results.append({"ok": False, "id": name, "action": "none", "error": error})
-        self.changed()
+        self.cache.changed()
         return _results(results)
 
     async def _settle(
@@ -255,7 +242,7 @@ class QueueDesk:
         if done := [one["id"] for one in results if one["ok"]]:
             words = done[0] if len(done) == 1 else f"{len(done)} jobs"
             self._journal.note(kind, words, by=client.actor, jobs=done[:100], message=words)
-        self.changed()
+        self.cache.changed()
         return _results(results)
 
 

@@ -23,7 +23,7 @@ TOPIC = "queue"
 LOOK = 2.0  # seconds between two looks, if nothing happens
 GAP = 0.15  # seconds between two pushes at least
 PAUSE = 1.0  # seconds after a call that failed
-DEAD = frozenset({"job_dead", "job_lost", "job_expired", "dead_retried", "dead_purged"})
+DEATHS = frozenset({"job_dead", "job_lost", "job_expired", "dead_retried", "dead_purged"})
 
 logger = logging.getLogger(__name__)
 
@@ -52,40 +52,37 @@ class QueueWatch:
             await asyncio.gather(self._watching, return_exceptions=True)
 
     async def _watch(self) -> None:
-        cursor: str | None = None
-        try:
-            while self._audience.subscribers(TOPIC):
-                try:
-                    cursor = await self._turn(cursor)
-                except BrokerError as error:
-                    self._tell(self._desk.troubled(str(error)))
-                    self._desk.watched, cursor = False, None
-                    await asyncio.sleep(PAUSE)
-                else:
-                    await asyncio.sleep(GAP)
-        finally:
-            self._desk.watched = False
+        while self._audience.subscribers(TOPIC):
+            try:
+                await self._turn()
+            except BrokerError as error:
+                self._tell(self._desk.troubled(str(error)))
+                await asyncio.sleep(PAUSE)
 
-    async def _turn(self, cursor: str | None) -> str | None:
-        """Show the queue, then wait until something happens in it; the place in its events. Raises BrokerError."""
+    async def _turn(self) -> None:
+        """Show that there is no queue, or the queue for as long as there is one. Raises BrokerError."""
         desk = self._desk
         if not desk.in_use:
             if self._told is None or self._told["in_use"]:
                 self._tell(await desk.look())
             await asyncio.sleep(LOOK)
-            return None
-        if cursor is None:
-            cursor = await self._newest()
-            desk.changed()
-        desk.watched = True
-        self._tell(await desk.look())
-        page = await desk.call(lambda broker: broker.events.wait(cursor, LOOK))
+            return
+        cursor = await self._newest()
+        with desk.cache.watching():
+            while desk.in_use and self._audience.subscribers(TOPIC):
+                self._tell(await desk.look())
+                cursor = await self._change(cursor)
+                await asyncio.sleep(GAP)
+
+    async def _change(self, cursor: str) -> str:
+        """Wait a while until something happens in the queue; the place in its events after it."""
+        page = await self._desk.call(lambda broker: broker.events.wait(cursor, LOOK))
         if not page.events:
             return page.cursor
         # Only that something happened is wanted: what has piled up since is passed over, though a death may be in it.
         newest = await self._newest()
         missed = newest != page.cursor
-        desk.changed(dead=missed or any(event.kind in DEAD for event in page.events))
+        self._desk.cache.changed(dead=missed or any(event.kind in DEATHS for event in page.events))
         return newest
 
     def _tell(self, queue: Mapping[str, Any]) -> None:

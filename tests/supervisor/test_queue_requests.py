@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -18,6 +18,7 @@ from paneview.config.load import load_project
 from paneview.control.blocking import Connection
 from paneview.control.errors import ControlError
 from paneview.supervisor.desk import QueueDesk
+from paneview.supervisor.queuecache import DEAD, QueueCache
 from tests.harness import wait_until
 from tests.supervisor.project import Project
 
@@ -137,14 +138,29 @@ async def test_pages_are_kept_only_while_somebody_hears_of_every_change(tmp_path
     supervisor = SimpleNamespace(project=load_project(tmp_path / "paneview.toml", {}))
     desk = QueueDesk(supervisor, None, tmp_path, print, lambda: None)  # type: ignore[arg-type]
     for watched in (False, True):
-        desk.watched = watched
-        for limit in (1, 2):
-            args = {"states": None, "target": None, "kind": None, "limit": limit, "offset": 0}
-            assert (await desk.jobs(args, None))["count"] == 0  # type: ignore[arg-type]
-        assert len(desk._pages) == (2 if watched else 0)
-    desk.changed()
-    assert not desk._pages
+        with desk.cache.watching() if watched else nullcontext():
+            for limit in (1, 2):
+                args = {"states": None, "target": None, "kind": None, "limit": limit, "offset": 0}
+                assert (await desk.jobs(args, None))["count"] == 0  # type: ignore[arg-type]
+            assert len(desk.cache._answers) == (2 if watched else 0)
+            desk.cache.changed()
+            assert not desk.cache._answers
     await desk.close()
+
+
+def test_only_a_change_of_dead_letters_makes_their_count_old() -> None:
+    cache = QueueCache()
+    with cache.watching():
+        cache.keep("page", {}, cache.changes)
+        cache.keep(DEAD, 3, cache.changes)
+        cache.keep("late", {}, cache.changes - 1)
+        assert [cache.get(question) for question in ("page", DEAD, "late")] == [{}, 3, None]
+        cache.changed(dead=False)
+        assert [cache.get(question) for question in ("page", DEAD)] == [None, 3]
+        cache.changed()
+        assert cache.get(DEAD) is None
+        cache.keep(DEAD, 3, cache.changes)
+    assert cache.get(DEAD) is None
 
 
 def test_a_project_without_a_queue_gets_one_with_its_first_job(project: Make) -> None:
