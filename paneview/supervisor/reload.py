@@ -14,6 +14,7 @@ import asyncio
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from msgspec import Struct
 from msgspec.structs import replace
 
 from paneview.config.changes import project_settings, treated_otherwise
@@ -29,6 +30,38 @@ from paneview.supervisor.supervisor import Refused, Supervisor
 from paneview.supervisor.unit import Unit
 
 Reply = dict[str, Any]
+
+
+class Difference(Struct, frozen=True):
+    """What a file says of tasks that it did not say before, by their names."""
+
+    added: list[str]
+    removed: list[str]
+    same: list[str]
+    changed: list[str]
+    """Of the same: whose process would be another one, or is one that an earlier change was to replace."""
+
+    @classmethod
+    def of(cls, old: Project, new: Project, units: Mapping[str, Unit]) -> Difference:
+        """From one project to the next, where there are these units."""
+        same = [name for name in new.tasks if name in old.tasks]
+        return cls(
+            added=[name for name in new.tasks if name not in units],
+            removed=[name for name in units if name not in new.tasks],
+            same=same,
+            changed=[name for name in same if _differs(units[name], old.tasks[name], new.tasks[name])],
+        )
+
+    def summary(self, old: Project, new: Project, refused: Refused) -> dict[str, list[str]]:
+        """What is told of it once it is applied, but for the tasks that refused to be removed."""
+        treated = treated_otherwise(old.tasks, new.tasks)
+        return {
+            "added": self.added,
+            "removed": [name for name in self.removed if name not in refused],
+            "changed": self.changed,
+            "settings": [name for name in treated if name not in self.changed],
+            "project_settings": project_settings(old, new),
+        }
 
 
 class Reloader:
@@ -134,37 +167,22 @@ class Reloader:
     async def _apply(self, old: Project, new: Project, by: str) -> Reply:
         supervisor = self._supervisor
         mended, supervisor.file_problem = bool(supervisor.file_problem), ""
-        added = [name for name in new.tasks if name not in supervisor.units]
-        removed = [name for name in supervisor.units if name not in new.tasks]
-        same = [name for name in new.tasks if name in old.tasks]
-        changed = [name for name in same if self._differs(old.tasks[name], new.tasks[name])]
-        refused = await self._drop(removed, by)
-        removed = [name for name in removed if name not in refused]
+        difference = Difference.of(old, new, supervisor.units)
+        refused = await self._drop(difference.removed, by)
         if refused:
             kept = {name: supervisor.units[name].task for name in refused}
             secrets = new.secret_values | old.secret_values  # theirs, too, are still not to be shown
             new = replace(new, tasks={**new.tasks, **kept}, secret_values=secrets)
-        restarting = [name for name in changed if supervisor.units[name].state.phase in _RUNS]
-        for name in same:
+        restarting = [name for name in difference.changed if supervisor.units[name].state.phase in _RUNS]
+        for name in difference.same:
             supervisor.units[name].redefine(new.tasks[name], anew=name in restarting)
-        for name in added:
+        for name in difference.added:
             supervisor.add(new.tasks[name])
         supervisor.reshape(new)
         self._applied(new, self._scaled)
-        adjusted = [name for name in treated_otherwise(old.tasks, new.tasks) if name not in changed]
-        about = {"settings": adjusted, "project_settings": project_settings(old, new)}
-        summary = {"added": added, "removed": removed, "changed": changed, **about}
-        told = [f"{kind.replace('_', ' ')}: {', '.join(names)}" for kind, names in summary.items() if names]
-        if told or mended:
-            words = "; ".join(told) or "the mistake is gone, and nothing else has changed"
-            self._journal.note("config_reloaded", words, by=by, **summary)
-        owed = [
-            name for name in same if name in self._owed and supervisor.units[name].state.phase is Phase.IDLE
-        ]
-        starting = [name for name in (*owed, *added) if new.auto_start and _starts_itself(new.tasks[name])]
-        waiting = [name for name in same if _waits_for_others(supervisor.units[name], old.tasks[name])]
-        beginning = [*restarting, *starting, *waiting]
-        starting += graph.brought_along(beginning, supervisor.graph, supervisor.states)
+        summary = difference.summary(old, new, refused)
+        self._tell(summary, by, mended)
+        starting = self._starting(difference, restarting, old, new)
         self._owed = set(starting)
         unmoved, _ = await asyncio.gather(supervisor.restart(restarting, by), supervisor.start(starting, by))
         self._owed.clear()
@@ -174,9 +192,24 @@ class Reloader:
         reply = {"session": new.name, "action": "reloaded", **summary, "restarted": restarted}
         return {**reply, "refused": refused | unmoved} if refused or unmoved else reply
 
-    def _differs(self, old: Task, new: Task) -> bool:
-        """Whether the process would be another one, or is one that an earlier change was to replace."""
-        return old.definition_key() != new.definition_key() or self._supervisor.units[new.name].outdated(new)
+    def _tell(self, summary: Mapping[str, list[str]], by: str, mended: bool) -> None:
+        told = [f"{kind.replace('_', ' ')}: {', '.join(names)}" for kind, names in summary.items() if names]
+        if told or mended:
+            words = "; ".join(told) or "the mistake is gone, and nothing else has changed"
+            self._journal.note("config_reloaded", words, by=by, **summary)
+
+    def _starting(
+        self, difference: Difference, restarting: list[str], old: Project, new: Project
+    ) -> list[str]:
+        """What starts with the change: what the file has gained, and what all that begins needs besides."""
+        units = self._supervisor.units
+        idle = [name for name in difference.same if units[name].state.phase is Phase.IDLE]
+        owed = [name for name in idle if name in self._owed]
+        gained = [*owed, *difference.added] if new.auto_start else []
+        starting = [name for name in gained if _starts_itself(new.tasks[name])]
+        waiting = [name for name in difference.same if _waits_for_others(units[name], old.tasks[name])]
+        beginning = [*restarting, *starting, *waiting]
+        return starting + graph.brought_along(beginning, self._supervisor.graph, self._supervisor.states)
 
     async def _drop(self, names: list[str], by: str) -> Refused:
         """Take tasks out of the project, but for those that do not let themselves be stopped."""
@@ -204,6 +237,10 @@ def _all_done(reply: Reply) -> Reply:
     ]
     message = f"{told}. `paneview kill {' '.join(refused)}` ends it, then `paneview reload` again"
     raise ControlError(message, "failed", results=results)
+
+
+def _differs(unit: Unit, old: Task, new: Task) -> bool:
+    return old.definition_key() != new.definition_key() or unit.outdated(new)
 
 
 def _waits_for_others(unit: Unit, before: Task) -> bool:
