@@ -33,9 +33,9 @@ from typing import TYPE_CHECKING, Any
 
 from paneview.broker import BrokerError
 from paneview.control.errors import ControlError
-from paneview.rules.workflow import PhaseStatus, Status, Workflow, happenings
+from paneview.rules.workflow import PhaseStatus, Status, Workflow
 from paneview.worker.joining import connect
-from paneview.workflow import reading, views
+from paneview.workflow import asking, reading, views
 from paneview.workflow.engine import Engine
 from paneview.workflow.home import Home
 from paneview.workflow.logins import let_in
@@ -131,6 +131,8 @@ class WorkflowDesk:
     async def handle(self, do: str, args: Args, client: ClientInfo) -> Reply:
         """Answer one request. Raises ControlError."""
         try:
+            if do in asking.CHANGES:
+                return await self._change(do, args, client.actor)
             return await HANDLERS[do](self, args, client)
         except UnknownWorkflowError as error:
             raise ControlError(str(error), "not_found") from error
@@ -154,9 +156,9 @@ class WorkflowDesk:
         if not args["text"].strip():
             raise ControlError("there is nothing to do: the text is empty", "bad_request")
         if args["budget_usd"] is not None:
-            plan = replace(plan, budget_usd=_positive("budget_usd", args["budget_usd"]))
+            plan = replace(plan, budget_usd=asking.positive("budget_usd", args["budget_usd"]))
         if args["timeout"] is not None:
-            plan = replace(plan, timeout=_positive("timeout", args["timeout"]))
+            plan = replace(plan, timeout=asking.positive("timeout", args["timeout"]))
         cwd = os.path.join(self._project.root, args["cwd"] or "")
         thread = self._thread or self._begin()
         try:
@@ -217,7 +219,7 @@ class WorkflowDesk:
     async def transcript(self, args: Args, _client: ClientInfo) -> Reply:
         """What a run shows."""
         flow = await self._get(args)
-        number = _phase(flow, args["phase"])
+        number = asking.phase_of(flow, args["phase"])
         limit = min(args["limit"], LONGEST_TRANSCRIPT)
         return await asyncio.to_thread(
             reading.transcript, self._folder, flow, number, args["attempt"], args["offset"], limit
@@ -231,53 +233,19 @@ class WorkflowDesk:
         except reading.NothingToSee as error:
             raise ControlError(str(error), "failed") from error
 
-    async def approve(self, args: Args, client: ClientInfo) -> Reply:
-        """Approve a phase, or every one that waits for it."""
-        return await self._tell(
-            args, lambda phase: happenings.Approved(phase, client.actor), "nothing in it is waiting"
-        )
-
-    async def reject(self, args: Args, client: ClientInfo) -> Reply:
-        """Reject a phase, or every one that waits for approval."""
-        why = args["why"]
-        return await self._tell(
-            args, lambda phase: happenings.Rejected(phase, why, client.actor), "nothing in it is waiting"
-        )
-
-    async def resume(self, args: Args, _client: ClientInfo) -> Reply:
-        """Let a workflow go on that has stopped, with a higher budget if one is given."""
-        usd, tokens = args["budget_usd"], args["budget_tokens"]
-        event = happenings.Resumed(None if usd is None else _positive("budget_usd", usd), tokens or None)
-        return await self._tell(args, lambda _phase: event, "there is nothing to resume")
-
-    async def cancel(self, args: Args, client: ClientInfo) -> Reply:
-        """Cancel a workflow: its agents are ended, what they changed stays."""
-        why = args["why"] or f"cancelled by {client.actor}"
-        return await self._tell(args, lambda _phase: happenings.CancelAsked(why), "it is over")
-
-    async def retry(self, args: Args, _client: ClientInfo) -> Reply:
-        """Do again what failed, or all from a phase on."""
-        return await self._tell(args, happenings.RetryAsked, "it is not over, or nothing in it failed")
-
-    async def _tell(
-        self, args: Args, event: Callable[[int | None], happenings.Happening], else_: str
-    ) -> Reply:
-        def act(engine: Engine) -> tuple[Workflow, bool]:
+    async def _change(self, do: str, args: Args, by: str) -> Reply:
+        def act(engine: Engine) -> Workflow:
             flow = engine.shelf.get(args["id"])
-            name = args.get("phase")
             if flow.home == engine.home.name and engine.leader is None:
                 engine.lead()
-            happening = event(None if name is None else _phase(flow, name))
-            let_in(engine.broker, flow, happening)
-            after = engine.tell(flow.id, happening)
-            return after, after != flow
+            event = asking.event_of(flow, do, args, by)
+            let_in(engine.broker, flow, event)
+            after = engine.tell(flow.id, event)
+            if after == flow:
+                raise asking.unchanged(after, do)
+            return after
 
-        after, changed = await self._call(act)
-        if not changed:
-            reason = f" ({after.reason})" if after.reason else ""
-            if after.hold:
-                else_ = "give it a larger budget, or cancel it"
-            raise ControlError(f"{after.id} is {after.status.value}{reason}: {else_}", "state")
+        after = await self._call(act)
         if self._thread is not None:
             self._thread.nudge()
         return {"workflow": views.summary(after)}
@@ -292,20 +260,6 @@ def _own_roles(project: Project, comes: Callable[[str], bool]) -> set[str]:
     """What the project's own workers can do, also those that are just starting."""
     workers = [task.worker for name, task in project.tasks.items() if task.worker and comes(name)]
     return {role for worker in workers for role in worker.roles}
-
-
-def _positive(name: str, value: float) -> float:
-    if value <= 0:
-        raise ControlError(f"{name} must be above 0", "bad_request")
-    return float(value)
-
-
-def _phase(flow: Workflow, name: str) -> int:
-    number = flow.index(name)
-    if number is None:
-        known = ", ".join(plan.name for plan in flow.plan.phases)
-        raise ControlError(f"{flow.id} has no phase {name!r}; it has {known}", "not_found")
-    return number
 
 
 def _news(before: Workflow | None, after: Workflow) -> list[tuple[str, str]]:
@@ -339,9 +293,4 @@ HANDLERS: dict[str, Handle] = {
     "workflow_result": WorkflowDesk.result,
     "workflow_transcript": WorkflowDesk.transcript,
     "workflow_diff": WorkflowDesk.diff,
-    "workflow_approve": WorkflowDesk.approve,
-    "workflow_reject": WorkflowDesk.reject,
-    "workflow_resume": WorkflowDesk.resume,
-    "workflow_cancel": WorkflowDesk.cancel,
-    "workflow_retry": WorkflowDesk.retry,
 }

@@ -14,6 +14,7 @@ import pytest
 from paneview.config.load import load_project
 from paneview.control import protocol
 from paneview.supervisor import desk, panes, queueparts, requests, workflows
+from paneview.workflow import asking
 from tests.supervisor.project import Project
 from tests.supervisor.test_queue_requests import listening
 
@@ -31,7 +32,7 @@ def test_every_request_has_the_handler_that_the_table_says() -> None:
     assert requests.HANDLERS.keys() == protocol.TASKS.keys()
     assert panes.HANDLERS.keys() == protocol.PANES.keys()
     assert desk.HANDLERS.keys() == protocol.QUEUE.keys()
-    assert workflows.HANDLERS.keys() == protocol.WORKFLOWS.keys()
+    assert workflows.HANDLERS.keys() | asking.CHANGES.keys() == protocol.WORKFLOWS.keys()
 
 
 def test_a_queue_that_comes_into_use_later_is_looked_after(project: Callable[[str], Project]) -> None:

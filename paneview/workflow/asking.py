@@ -1,0 +1,59 @@
+"""What people ask to become of a workflow, as an event: the same for a supervisor and for the command line alone."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from paneview.control.errors import ControlError
+from paneview.rules.workflow import Workflow, happenings
+
+CHANGES = {  # requests, and what is said where nothing came of one
+    "workflow_approve": "nothing in it is waiting",
+    "workflow_reject": "nothing in it is waiting",
+    "workflow_resume": "there is nothing to resume",
+    "workflow_cancel": "it is over",
+    "workflow_retry": "it is not over, or nothing in it failed",
+}
+
+
+def event_of(flow: Workflow, do: str, args: Mapping[str, Any], by: str) -> happenings.Happening:
+    """What one of the `CHANGES` asks for. Raises ControlError."""
+    name = args.get("phase")
+    phase = None if name is None else phase_of(flow, name)
+    match do:
+        case "workflow_approve":
+            return happenings.Approved(phase, by)
+        case "workflow_reject":
+            return happenings.Rejected(phase, args["why"], by)
+        case "workflow_cancel":
+            return happenings.CancelAsked(args["why"] or f"cancelled by {by}")
+        case "workflow_retry":
+            return happenings.RetryAsked(phase)
+        case _:
+            usd = args["budget_usd"]
+            more = None if usd is None else positive("budget_usd", usd)
+            return happenings.Resumed(more, args["budget_tokens"] or None)
+
+
+def unchanged(flow: Workflow, do: str) -> ControlError:
+    """Why nothing came of it."""
+    reason = f" ({flow.reason})" if flow.reason else ""
+    words = "give it a larger budget, or cancel it" if flow.hold else CHANGES[do]
+    return ControlError(f"{flow.id} is {flow.status.value}{reason}: {words}", "state")
+
+
+def phase_of(flow: Workflow, name: str) -> int:
+    """The number of its phase of this name. Raises ControlError."""
+    number = flow.index(name)
+    if number is None:
+        known = ", ".join(plan.name for plan in flow.plan.phases)
+        raise ControlError(f"{flow.id} has no phase {name!r}; it has {known}", "not_found")
+    return number
+
+
+def positive(name: str, value: float) -> float:
+    """The value, if it is above 0. Raises ControlError."""
+    if value <= 0:
+        raise ControlError(f"{name} must be above 0", "bad_request")
+    return float(value)

@@ -1,0 +1,60 @@
+"""What people ask to become of a workflow: the events it is, and what is refused."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from paneview.control.errors import ControlError
+from paneview.rules.workflow import PhasePlan, Plan, Workflow, begin
+from paneview.rules.workflow import happenings as h
+from paneview.workflow.asking import CHANGES, event_of, unchanged
+
+PLAN = Plan("two", (PhasePlan("plan", "planner"), PhasePlan("work", "worker", needs=("plan",))))
+
+
+@pytest.fixture
+def flow() -> Workflow:
+    return begin("two-1", PLAN, "do it", cwd="/", home="here", by="me", now=1000.0)
+
+
+@pytest.mark.parametrize(
+    ("do", "args", "event"),
+    [
+        ("workflow_approve", {"phase": "work"}, h.Approved(1, "ann")),
+        ("workflow_reject", {"phase": None, "why": "no"}, h.Rejected(None, "no", "ann")),
+        ("workflow_retry", {"phase": "plan"}, h.RetryAsked(0)),
+        ("workflow_cancel", {"why": ""}, h.CancelAsked("cancelled by ann")),
+        ("workflow_cancel", {"why": "late"}, h.CancelAsked("late")),
+        ("workflow_resume", {"budget_usd": 2, "budget_tokens": 0}, h.Resumed(2.0, None)),
+        ("workflow_resume", {"budget_usd": None, "budget_tokens": 9}, h.Resumed(None, 9)),
+    ],
+)
+def test_each_request_is_an_event(flow: Workflow, do: str, args: dict[str, Any], event: h.Happening) -> None:
+    assert do in CHANGES
+    assert event_of(flow, do, args, "ann") == event
+
+
+@pytest.mark.parametrize(
+    ("do", "args", "code", "words"),
+    [
+        ("workflow_approve", {"phase": "wrok"}, "not_found", "no phase 'wrok'; it has plan, work"),
+        ("workflow_resume", {"budget_usd": 0, "budget_tokens": 0}, "bad_request", "must be above 0"),
+    ],
+)
+def test_what_cannot_be_asked_for(
+    flow: Workflow, do: str, args: dict[str, Any], code: str, words: str
+) -> None:
+    with pytest.raises(ControlError, match=words) as refused:
+        event_of(flow, do, args, "ann")
+    assert refused.value.code == code
+
+
+def test_why_nothing_came_of_it(flow: Workflow) -> None:
+    refused = unchanged(replace(flow, reason="so it is"), "workflow_reject")
+    assert refused.code == "state"
+    assert str(refused).endswith(" (so it is): nothing in it is waiting")
+    held = unchanged(replace(flow, hold="its budget is spent"), "workflow_approve")
+    assert "larger budget" in str(held)
