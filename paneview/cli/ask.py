@@ -8,9 +8,10 @@ import time
 
 from paneview.cli import place
 from paneview.cli.errors import FAILED, CliError, UsageError
-from paneview.cli.output import clean, colourful, complain, paint, print_json
+from paneview.cli.output import INKS, clean, colourful, complain, paint, print_json
 from paneview.cli.stdin import text_of
 from paneview.control.errors import Disconnected, NoSupervisor
+from paneview.control.looks import PHASES
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -22,12 +23,6 @@ if TYPE_CHECKING:
 
 DEFAULT_WAIT = 600.0  # seconds
 RECONNECT = 0.2  # seconds between two looks for the next supervisor
-GLYPHS = {  # those of the screen
-    "pending": ("○", "dim"), "skipped": ("\u2013", "dim"), "waiting_approval": ("◆", "yellow"), "queued": ("◔", None),
-    "running": ("●", "cyan"), "verifying": ("◐", "cyan"), "waiting_person": ("◆", "yellow"), "done": ("✓", "green"),
-    "failed": ("✗", "red"), "cancelled": ("■", "dim"), "waiting": ("◆", "yellow"), "preparing": ("◐", None),
-    "cancelling": ("◑", "yellow"), "closing": ("◐", None),
-}  # fmt: skip
 
 
 def ask(call: Call) -> int:
@@ -208,7 +203,7 @@ def _way_on(flow: dict[str, Any]) -> str:
 
 def phase_line(phase: dict[str, Any], colour: bool, *, verbose: bool = False) -> str:
     """A phase on one line: glyph and word, time, tokens, money, and why."""
-    glyph, hue = GLYPHS[phase["status"]]
+    glyph, role = PHASES[phase["status"]]
     parts = [f"{glyph} {phase['name']:<12} {phase['status'].replace('_', ' ')}"]
     if phase["runs"] > 1:
         parts.append(f"run {phase['runs']}")
@@ -223,7 +218,7 @@ def phase_line(phase: dict[str, Any], colour: bool, *, verbose: bool = False) ->
         parts.append(f"job {phase['job']}")
     if phase["reason"]:
         parts.append(phase["reason"])
-    return paint(clean("  ".join(parts)), hue, colour)
+    return paint(clean("  ".join(parts)), INKS[role], colour)
 
 
 def money(view: dict[str, Any]) -> str:

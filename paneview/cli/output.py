@@ -28,6 +28,8 @@ COLOURS = {
     "magenta": "\x1b[35m",
     "cyan": "\x1b[36m",
 }
+# The colours of the roles in which states show, as on the screen.
+INKS = {"ok": "green", "attention": "yellow", "failed": "red", "dim": "dim"}
 
 
 def print_json(value: Any) -> None:

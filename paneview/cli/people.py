@@ -5,12 +5,11 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any
 
-from paneview.cli.output import Cell, Column, clean, colourful, cut, paint, table, terminal_width
+from paneview.cli.output import INKS, Cell, Column, clean, colourful, cut, paint, table, terminal_width
 from paneview.cli.times import stamp
 from paneview.control.model import StatusView, TaskView
 from paneview.tui import words
 
-_COLOURS = {"ok": "green", "attention": "yellow", "failed": "red", "dim": "dim"}
 _AT_REST = {"idle", "done", "stopped"}
 _EXPLAINED = {"failed", "waiting", "backoff"}
 _STATUS = (
@@ -83,7 +82,7 @@ def _cells(task: TaskView, now: float) -> list[Cell]:
     shape = words.look(task)
     return [
         Cell(task.name),
-        Cell(words.state_text(task, now), _COLOURS.get(shape.role)),
+        Cell(words.state_text(task, now), INKS.get(shape.role)),
         Cell("-" if task.health == "none" else task.health),
         Cell(task.pid or "-"),
         Cell("-" if up is None else words.duration(up)),

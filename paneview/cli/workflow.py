@@ -11,11 +11,12 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from paneview.cli import place
-from paneview.cli.ask import GLYPHS, Watch, budget_usd, money, phase_line, print_result
+from paneview.cli.ask import Watch, budget_usd, money, phase_line, print_result
 from paneview.cli.errors import CliError, UsageError
-from paneview.cli.output import Cell, Column, clean, colourful, paint, print_json, table, terminal_width
+from paneview.cli.output import INKS, Cell, Column, clean, colourful, paint, print_json, table, terminal_width
 from paneview.cli.times import stamp
 from paneview.control.errors import NoSupervisor
+from paneview.control.looks import FLOWS, PHASES
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
 
 DEFAULT_LIMIT = 20
 FOREVER = 10 * 365 * 86_400.0  # seconds
-_COLOURS = {"done": "green", "failed": "red", "running": "cyan", "waiting": "yellow", "cancelled": "dim"}
 
 
 def workflow(call: Call) -> int:
@@ -205,8 +205,8 @@ def _print_list(found: list[dict[str, Any]]) -> None:
     rows = [
         [
             Cell(flow["id"]),
-            Cell(f"{GLYPHS[flow['status']][0]} {flow['status']}", _COLOURS.get(flow["status"])),
-            Cell(" ".join(f"{GLYPHS[phase['status']][0]}{phase['name']}" for phase in flow["phases"])),
+            Cell(_state(flow), _ink(flow)),
+            Cell(_marks(flow)),
             Cell(stamp(flow["created_at"])[:19]),
             Cell(_took(flow)),
             Cell(flow["tokens"]["total"] or ""),
@@ -216,6 +216,18 @@ def _print_list(found: list[dict[str, Any]]) -> None:
         for flow in found
     ]
     print("\n".join(table(columns, rows, terminal_width(), colourful())))
+
+
+def _state(flow: dict[str, Any]) -> str:
+    return f"{FLOWS[flow['status']][0]} {flow['status']}"
+
+
+def _ink(flow: dict[str, Any]) -> str:
+    return INKS[FLOWS[flow["status"]][1]]
+
+
+def _marks(flow: dict[str, Any]) -> str:
+    return " ".join(f"{PHASES[phase['status']][0]}{phase['name']}" for phase in flow["phases"])
 
 
 def _print_roles(roles: dict[str, Any]) -> None:
@@ -238,8 +250,8 @@ def _took(flow: dict[str, Any]) -> str:
 def _print_whole(flow: dict[str, Any]) -> None:
     colour = colourful()
     reason = f": {clean(flow['reason'])}" if flow["reason"] else ""
-    head = f"{flow['id']} ({flow['workflow']}) {GLYPHS[flow['status']][0]} {flow['status']}{reason}"
-    print(paint(head, _COLOURS.get(flow["status"]), colour))
+    head = f"{flow['id']} ({flow['workflow']}) {_state(flow)}{reason}"
+    print(paint(head, _ink(flow), colour))
     print(f"  {clean(flow['task'].strip().partition(chr(10))[0])}")
     budget = f" of ${flow['budget_usd']:.2f}" if flow["budget_usd"] else ""
     print(
@@ -265,6 +277,5 @@ def _print_change(call: Call, flow: dict[str, Any], colour: bool) -> None:
         print_json(flow)
         sys.stdout.flush()
         return
-    marks = " ".join(f"{GLYPHS[phase['status']][0]}{phase['name']}" for phase in flow["phases"])
-    words = f"{stamp(time.time())[11:19]} {flow['id']} {flow['status']:<9} {marks}  {flow['reason']}"
-    print(paint(clean(words.rstrip()), _COLOURS.get(flow["status"]), colour), flush=True)
+    words = f"{stamp(time.time())[11:19]} {flow['id']} {flow['status']:<9} {_marks(flow)}  {flow['reason']}"
+    print(paint(clean(words.rstrip()), _ink(flow), colour), flush=True)

@@ -4,31 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from paneview.control import looks
 from paneview.control.flowmodel import FlowView, PauseView, PhaseView, Usage
 from paneview.tui.text import clean
 from paneview.tui.words import Look, duration
 
-FLOW_LOOKS = {
-    "preparing": Look("◐", "preparing", "attention"),
-    "running": Look("●", "running", "ok"),
-    "waiting": Look("◆", "needs you", "attention"),
-    "cancelling": Look("◑", "cancelling", "attention"),
-    "closing": Look("◐", "closing", "attention"),
-    "done": Look("✓", "done", "ok"),
-    "failed": Look("✗", "failed", "failed"),
-    "cancelled": Look("■", "cancelled", "dim"),
-}
+# Of what waits for a person the word says what for.
+_WORDS = {"waiting": "needs you", "waiting_approval": "approve?", "waiting_person": "needs you"}
+FLOW_LOOKS = {name: Look(glyph, _WORDS.get(name, name), role) for name, (glyph, role) in looks.FLOWS.items()}
 PHASE_LOOKS = {
-    "pending": Look("○", "pending", "dim"),
-    "skipped": Look("–", "skipped", "dim"),
-    "waiting_approval": Look("◆", "approve?", "attention"),
-    "queued": Look("◔", "queued", "attention"),
-    "running": Look("●", "running", "ok"),
-    "verifying": Look("◐", "verifying", "ok"),
-    "waiting_person": Look("◆", "needs you", "attention"),
-    "done": Look("✓", "done", "ok"),
-    "failed": Look("✗", "failed", "failed"),
-    "cancelled": Look("■", "cancelled", "dim"),
+    name: Look(glyph, _WORDS.get(name, name), role) for name, (glyph, role) in looks.PHASES.items()
 }
 _LIMITED = "↻"
 _UNTIL = {"rate_limited": "rate limit", "auth": "not logged in"}

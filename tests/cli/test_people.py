@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from paneview.cli.ask import GLYPHS
+from paneview.cli.output import INKS
 from paneview.cli.people import print_health, print_inspect, print_status
+from paneview.control import looks
+from paneview.rules.workflow.model import PhaseStatus, Status
 from paneview.tui.flowwords import FLOW_LOOKS, PHASE_LOOKS
 
 
@@ -70,8 +72,11 @@ def test_health_finds_nothing_the_matter_with_what_is_done(capsys: pytest.Captur
     assert count == "1 of 6 healthy"
 
 
-def test_workflows_have_the_glyphs_of_the_screen() -> None:
-    looks = {**FLOW_LOOKS, **PHASE_LOOKS}
-    assert {status: glyph for status, (glyph, _) in GLYPHS.items()} == {
-        status: look.glyph for status, look in looks.items()
-    }
+def test_every_state_of_a_workflow_has_its_look() -> None:
+    assert set(looks.FLOWS) == set(Status)
+    assert set(looks.PHASES) == set(PhaseStatus)
+    roles = {role for _, role in (*looks.FLOWS.values(), *looks.PHASES.values())}
+    assert roles == set(INKS)
+    assert {"waiting": "needs you", "waiting_approval": "approve?", "queued": "queued"}.items() <= {
+        name: look.word for name, look in (*FLOW_LOOKS.items(), *PHASE_LOOKS.items())
+    }.items()
