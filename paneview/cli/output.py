@@ -54,10 +54,9 @@ def clean(text: object) -> str:
     plain = str(text)
     if plain.isprintable():
         return plain
-    return "".join(
-        letter if letter.isprintable() else letter.encode("unicode_escape", "surrogatepass").decode("ascii")
-        for letter in plain
-    )
+    from paneview.text import escaped  # noqa: PLC0415 - hardly ever needed, and this is on the fast path
+
+    return escaped(plain)
 
 
 def colourful(stream: TextIO | None = None) -> bool:

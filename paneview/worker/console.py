@@ -12,6 +12,8 @@ import threading
 import time
 from typing import TYPE_CHECKING, Any
 
+from paneview.text import escaped
+
 if TYPE_CHECKING:
     from typing import TextIO
 
@@ -32,12 +34,7 @@ LONGEST_OUTPUT = 2000  # of a line that its program printed
 
 def clean(text: object, most: int = LONGEST) -> str:
     """One line of text from outside, control characters escaped, cut if it is long."""
-    plain = str(text).replace("\n", " ⏎ ")
-    if not plain.isprintable():
-        plain = "".join(
-            letter if letter.isprintable() else letter.encode("unicode_escape", "replace").decode("ascii")
-            for letter in plain
-        )
+    plain = escaped(str(text).replace("\n", " ⏎ "))
     return plain if len(plain) <= most else plain[: most - 1] + "…"
 
 

@@ -1,0 +1,26 @@
+"""Text from outside: the one way in which the command line and a worker's pane make it harmless."""
+
+from __future__ import annotations
+
+import pytest
+
+from paneview.cli import output
+from paneview.text import escaped
+from paneview.worker import console
+
+
+@pytest.mark.parametrize(
+    ("text", "safe"),
+    [
+        ("größe 日本", "größe 日本"),
+        ("a\x1b[31mb\x9b", "a\\x1b[31mb\\x9b"),
+        ("left\u202eright\udc80", "left\\u202eright\\udc80"),
+    ],
+)
+def test_what_could_steer_a_terminal_is_shown_as_an_escape(text: str, safe: str) -> None:
+    assert {escaped(text), output.clean(text), console.clean(text)} == {safe}
+
+
+def test_a_worker_shows_the_lines_of_a_payload_as_one_and_cuts_it() -> None:
+    assert console.clean("a\nb\x1b") == "a ⏎ b\\x1b"
+    assert console.clean("abcdef", 4) == "abc…"
