@@ -189,7 +189,7 @@ def open_screen(call: Call) -> int:
         _prepare(here)
         start = partial(start_supervisor, here, idle=False)
     assert here.folder is not None
-    return run(Path(locate.control_socket(here.folder)), start=start)
+    return run(Path(locate.control_socket(here.folder)), paths.state_home(), start=start)
 
 
 def _prepare(here: place.Place) -> None:

@@ -63,7 +63,7 @@ def _palette() -> type[Provider]:
 
 
 class PaneviewApp(App[int], inherit_bindings=False):
-    """The application."""
+    """The application. ``home`` is the folder of paneview's state; ``clock`` is another one in tests only."""
 
     CSS_PATH: ClassVar = ["styles.tcss", "queue.tcss", "flow.tcss"]
     TITLE = "paneview"
@@ -89,6 +89,7 @@ class PaneviewApp(App[int], inherit_bindings=False):
     def __init__(
         self,
         make: MakeControl,
+        home: Path,
         *,
         start: Callable[[], None] | None = None,
         clock: Callable[[], float] = time.time,
@@ -106,7 +107,7 @@ class PaneviewApp(App[int], inherit_bindings=False):
         self.selected: str | None = None
         self.group: list[str] = []
         self.histories: dict[str, list[str]] = {}
-        self.asked = AskHistory()
+        self.asked = AskHistory(home)
         self.failure: Exception | None = None
         self.farewell = ""
         self._typed = InTurn(self, super().on_event)
@@ -359,11 +360,12 @@ class PaneviewApp(App[int], inherit_bindings=False):
                 repaint()
 
 
-def run(socket_path: Path, *, start: Callable[[], None] | None = None) -> int:
+def run(socket_path: Path, home: Path, *, start: Callable[[], None] | None = None) -> int:
     """Show the project whose supervisor listens at ``socket_path``, until the user leaves.
 
-    ``start`` is called in a thread while the first frame is drawn, to start a supervisor where none runs, and to wait
-    until it answers. Whatever it raises is raised here, with the terminal as it was before. Returns the exit status.
+    ``home`` is the folder of paneview's state. ``start`` is called in a thread while the first frame is drawn, to start
+    a supervisor where none runs, and to wait until it answers. Whatever it raises is raised here, with the terminal as
+    it was before. Returns the exit status.
     """
     from paneview.control.client import ControlClient
 
@@ -372,7 +374,7 @@ def run(socket_path: Path, *, start: Callable[[], None] | None = None) -> int:
     ) -> ControlClient:
         return ControlClient(socket_path, name="tui", on_push=on_push, on_disconnect=on_disconnect)
 
-    app = PaneviewApp(make, start=start, settings=load_settings(settings_file()))
+    app = PaneviewApp(make, home, start=start, settings=load_settings(settings_file()))
     restore = terminal.saved_mode()
     status = app.run() or 0
     driver = app._driver

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 
@@ -16,19 +15,11 @@ KEPT = 500  # questions, of all projects
 MOST_BYTES = 4_000_000  # of the file that are read
 
 
-def history_file(environ: Mapping[str, str] = os.environ) -> Path:
-    """Where it is kept: below ``$PANEVIEW_HOME``, else the XDG state folder."""
-    if own := environ.get("PANEVIEW_HOME"):
-        return Path(own) / "asked.jsonl"
-    base = environ.get("XDG_STATE_HOME") or str(Path("~/.local/state").expanduser())
-    return Path(base) / "paneview" / "asked.jsonl"
-
-
 class AskHistory:
     """The history, and the draft of what was not sent. Its methods block for as long as a small file takes."""
 
-    def __init__(self, file: Path | None = None) -> None:
-        self._file = file or history_file()
+    def __init__(self, home: Path) -> None:
+        self._file = home / "asked.jsonl"
         self.draft = ""
 
     def of(self, project: str | None) -> list[str]:

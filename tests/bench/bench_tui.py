@@ -52,7 +52,8 @@ async def main(path, number):
 asyncio.run(main(sys.argv[1], int(sys.argv[2])))
 """
 SHOWS = (
-    "import sys; from pathlib import Path; from paneview.tui.app import run; sys.exit(run(Path(sys.argv[1])))"
+    "import sys; from pathlib import Path; from paneview.config.paths import state_home; "
+    "from paneview.tui.app import run; sys.exit(run(Path(sys.argv[1]), state_home()))"
 )
 
 

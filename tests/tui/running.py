@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 
 from textual.pilot import Pilot
 
+from paneview.config import paths
 from paneview.tui.app import PaneviewApp
 from paneview.tui.screens.fleet import FleetScreen
 from paneview.tui.widgets.logview import LogView
@@ -15,7 +16,7 @@ from tests.tui.scripted import NOW, Supervisor
 
 
 def app_for(supervisor: Supervisor) -> PaneviewApp:
-    return PaneviewApp(supervisor.make, clock=lambda: NOW)
+    return PaneviewApp(supervisor.make, paths.state_home(), clock=lambda: NOW)
 
 
 @asynccontextmanager

@@ -7,6 +7,7 @@ import asyncio
 import pytest
 from textual import events
 
+from paneview.config import paths
 from paneview.control.errors import ControlError
 from paneview.tui.app import PaneviewApp
 from paneview.tui.screens.base import form_of
@@ -119,7 +120,7 @@ async def test_a_start_that_fails_ends_the_screen_with_the_reason() -> None:
         raise ValueError("tmux is missing")
 
     supervisor = shop()
-    app = PaneviewApp(supervisor.make, start=fail)
+    app = PaneviewApp(supervisor.make, paths.state_home(), start=fail)
     async with app.run_test():
         await eventually(lambda: app.failure is not None)
     assert str(app.failure) == "tmux is missing"
@@ -128,7 +129,7 @@ async def test_a_start_that_fails_ends_the_screen_with_the_reason() -> None:
 async def test_the_supervisor_is_started_while_the_first_frame_is_shown() -> None:
     started = []
     supervisor = shop()
-    app = PaneviewApp(supervisor.make, start=lambda: started.append(True))
+    app = PaneviewApp(supervisor.make, paths.state_home(), start=lambda: started.append(True))
     async with app.run_test():
         await eventually(lambda: app.picture.link.phase == "connected")
     assert started == [True]

@@ -11,9 +11,10 @@ from typing import cast
 import pytest
 from textual.pilot import Pilot
 
+from paneview.config import paths
 from paneview.control.errors import ControlError
 from paneview.tui import askhistory, askwords
-from paneview.tui.askhistory import AskHistory, history_file
+from paneview.tui.askhistory import AskHistory
 from paneview.tui.files import files_of
 from paneview.tui.screens.ask import AskForm, read_budget
 from paneview.tui.screens.fleet import FleetScreen
@@ -161,7 +162,7 @@ async def test_history_is_kept_between_sessions_and_drafts_stay(shop: Path) -> N
         await shows(pilot, "first", where="#ask-text")
         await pilot.press("down", "down")
         await shows(pilot, "new", where="#ask-text")
-    file = history_file()
+    file = paths.state_home() / "asked.jsonl"
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
 
 
@@ -173,7 +174,7 @@ async def test_a_refusal_stays_in_the_form(shop: Path) -> None:
         await pilot.press(*"Go", "enter")
         await shows(pilot, "✗ /nowhere is not a folder", where=NOTE)
         assert screen.text.text == "Go"
-        assert not history_file().exists()
+        assert not (paths.state_home() / "asked.jsonl").exists()
 
 
 async def test_who_sends_again_for_want_of_an_answer_asks_for_the_same(shop: Path) -> None:
@@ -253,7 +254,7 @@ def test_the_history_is_of_the_project_and_has_an_end(
 ) -> None:
     monkeypatch.setattr(askhistory, "KEPT", 10)
     file = tmp_path / "new" / "asked.jsonl"
-    history = AskHistory(file)
+    history = AskHistory(file.parent)
     assert history.of("a") == []
     for number in range(25):
         history.add("a", f"line {number}\nand more")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from paneview.config import paths
 from paneview.control.errors import ControlError
 from paneview.tui.actions import MOST_NAMED, VERBS, effects
 from paneview.tui.app import PaneviewApp
@@ -294,7 +295,7 @@ async def test_ctrl_c_harms_nothing_and_says_how_to_leave() -> None:
 
 async def test_the_uptime_goes_on() -> None:
     now = [NOW]
-    app = PaneviewApp(shop().make, clock=lambda: now[0])
+    app = PaneviewApp(shop().make, paths.state_home(), clock=lambda: now[0])
     async with app.run_test() as pilot:
         await eventually(lambda: "12m" in text(pilot, "#tasks"))
         now[0] += 60
@@ -305,7 +306,7 @@ async def test_a_second_in_which_nothing_reads_differently_draws_nothing(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     now = [NOW]
-    app = PaneviewApp(shop().make, clock=lambda: now[0])
+    app = PaneviewApp(shop().make, paths.state_home(), clock=lambda: now[0])
     async with app.run_test(size=(160, 50)) as pilot:
         await eventually(lambda: "▌ importer" in text(pilot, "#tasks"))
         screen = fleet(pilot)

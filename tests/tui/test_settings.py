@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from paneview.config import paths
 from paneview.tui.app import PaneviewApp
 from paneview.tui.settings import load_settings, settings_file
 from tests.harness import eventually
@@ -86,7 +87,7 @@ async def test_own_keys_and_colours_and_mistakes_that_harm_nothing(
     file = tmp_path / "tui.toml"
     file.write_text(GOOD + '"task.flop" = "Z"\n')
     supervisor = shop()
-    app = PaneviewApp(supervisor.make, clock=lambda: NOW, settings=load_settings(file))
+    app = PaneviewApp(supervisor.make, paths.state_home(), clock=lambda: NOW, settings=load_settings(file))
     async with app.run_test(size=(120, 40), notifications=True) as pilot:
         await eventually(lambda: app.picture.link.phase == "connected")
         await settled(pilot)
@@ -108,7 +109,7 @@ async def test_own_keys_and_colours_and_mistakes_that_harm_nothing(
 
 
 async def test_the_names_of_the_actions_are_listed() -> None:
-    app = PaneviewApp(shop().make, clock=lambda: NOW)
+    app = PaneviewApp(shop().make, paths.state_home(), clock=lambda: NOW)
     async with app.run_test(size=(100, 30), notifications=True) as pilot:
         await eventually(lambda: app.picture.link.phase == "connected")
         await pilot.press("colon", *"keys", "enter")
