@@ -20,6 +20,7 @@ from typing import Annotated, Literal
 
 from msgspec import Meta
 
+from paneview.config.choices import Condition, RestartPolicy
 from paneview.config.fields import Model, NotBlank, NotEmpty, NotNegative, Port, Positive, TaskName
 from paneview.config.plans import Plan
 from paneview.config.queue import LEAST, MOST, QueueSettings
@@ -29,8 +30,6 @@ from paneview.config.workflows import WorkflowTable
 
 MOST_REPLICAS = 1000
 
-Condition = Literal["started", "healthy", "completed"]
-RestartPolicy = Literal["no", "on-failure", "always"]
 StopSignal = Literal["SIGINT", "SIGTERM", "SIGQUIT", "SIGHUP", "SIGUSR1", "SIGUSR2", "SIGWINCH", "SIGKILL"]
 
 

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
 from graphlib import TopologicalSorter
-from typing import Literal
 
 from msgspec import Struct
 
+from paneview.config.choices import Condition
 from paneview.rules.restart import describe
 from paneview.rules.states import Phase, TaskState
 
-Condition = Literal["started", "healthy", "completed"]
 # task -> its dependencies: (task it depends on, condition)
 Graph = Mapping[str, tuple[tuple[str, Condition], ...]]
 

@@ -6,11 +6,9 @@ the most. A tenth of jitter keeps tasks that fell together from rising together.
 
 from __future__ import annotations
 
-from typing import Literal
-
 from msgspec import Struct
 
-RestartPolicy = Literal["no", "on-failure", "always"]
+from paneview.config.choices import RestartPolicy
 
 MAX_DELAY = 60.0  # seconds
 JITTER = 0.1  # of the delay, at most

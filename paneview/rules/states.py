@@ -8,7 +8,8 @@ from typing import Any, NamedTuple
 from msgspec import Struct, convert, to_builtins
 from msgspec.structs import replace
 
-from paneview.rules.restart import MAX_DELAY, Exit, RestartPolicy
+from paneview.config.choices import RestartPolicy
+from paneview.rules.restart import MAX_DELAY, Exit
 
 UNKNOWN_EXIT = Exit()
 SHORTEST_START_GRACE = 5.0  # seconds: however often a task is probed, it may take this long to get ready

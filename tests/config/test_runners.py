@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import get_args, get_type_hints
 
 import pytest
 
-from paneview.config.roles import Role
+from paneview.config.roles import PRESETS, Role, built_in_runners
+from paneview.config.runners import Preset, RunnerTable
 from tests.config.support import lines, load
 
 
@@ -25,6 +27,12 @@ def test_without_tables_every_preset_and_role_is_there(tmp_path: Path) -> None:
         "new": "read",
     }
     assert agents.runner("planner").name == "claude"
+
+
+def test_every_preset_may_be_named_in_a_file_and_so_may_how_it_is_read() -> None:
+    assert get_args(Preset) == PRESETS
+    (parsers, _) = get_args(get_type_hints(RunnerTable)["parser"])
+    assert {*get_args(parsers)} == {runner.parser for runner in built_in_runners().values()} | {"plain"}
 
 
 def test_what_a_file_says(tmp_path: Path) -> None:
