@@ -40,10 +40,8 @@ def unknown_task(name: str, known: Iterable[str], hint: str | None = None) -> Cl
 
     Without a `hint`, the one of those `known` that is like it is named.
     """
-    from difflib import get_close_matches  # noqa: PLC0415 - only on the way out
+    from paneview.control.errors import UnknownTask  # noqa: PLC0415 - only on the way out
 
-    close = get_close_matches(name, list(known), 1)
-    message = f"Task {name!r} not found in config"
-    result = {"ok": False, "error_code": "E200", "error": message, "task": name}
-    hint = f"did you mean {close[0]!r}?" if close and hint is None else hint
-    return CliError(message, hint=hint, code="not_found", results=[result])
+    unknown = UnknownTask(name, known)
+    extra = unknown.extra if hint is None else {**unknown.extra, "hint": hint}
+    return CliError(unknown.message, code=unknown.code, **extra)

@@ -7,7 +7,10 @@ from __future__ import annotations
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
     from typing import Any
+
+_SOME = 3  # replicas that a message names
 
 
 class ControlError(Exception):
@@ -36,6 +39,24 @@ class ControlError(Exception):
         known = ("id", "ok", "error", "code", "message")
         extra = {key: value for key, value in reply.items() if key not in known}
         return cls(str(reply.get("error", "the request failed")), str(reply.get("code", "failed")), **extra)
+
+
+class UnknownTask(ControlError):  # noqa: N818 - what it is
+    """A name that is no task of this project, or stands for several replicas where one is meant.
+
+    Its hint is the one of those ``known`` that is like it.
+    """
+
+    def __init__(self, name: str, known: Iterable[str] = (), replicas: Sequence[str] = ()) -> None:
+        from difflib import get_close_matches  # noqa: PLC0415 - only on the way out
+
+        message, close = f"Task {name!r} not found in config", get_close_matches(name, list(known), 1)
+        if replicas:
+            some = ", ".join(replicas[:_SOME]) + (", …" if len(replicas) > _SOME else "")
+            message, close = f"Task {name!r} has replicas: name one of them ({some})", []
+        hint = {"hint": f"did you mean {close[0]!r}?"} if close else {}
+        result = {"ok": False, "error_code": "E200", "error": message, "task": name}
+        super().__init__(message, "not_found", results=[result], **hint)
 
 
 class NoSupervisor(Exception):  # noqa: N818 - a state of the world, not a fault

@@ -29,7 +29,7 @@ from paneview.supervisor.picture import Picture
 from paneview.supervisor.queueparts import QueueParts
 from paneview.supervisor.reading import MERGES, LogReading
 from paneview.supervisor.reload import Reloader
-from paneview.supervisor.supervisor import Supervisor, UnknownTask
+from paneview.supervisor.supervisor import Supervisor
 from paneview.supervisor.terminal import Terminal
 
 Args = dict[str, Any]
@@ -70,12 +70,7 @@ class Requests:
         handler = self._handlers.get(do)
         if handler is None:
             raise ControlError(f"this supervisor cannot {do!r}", "unknown_request")
-        try:
-            return await self._answer(do, partial(handler, args, client))
-        except UnknownTask as error:
-            results = [{"ok": False, "error_code": "E200", "error": str(error), "task": error.name}]
-            hint = {"hint": error.hint} if error.hint else {}
-            raise ControlError(str(error), "not_found", results=results, **hint) from error
+        return await self._answer(do, partial(handler, args, client))
 
     async def _answer(self, do: str, answer: Callable[[], Awaitable[Reply]]) -> Reply:
         effect = protocol.REQUESTS[do].effect

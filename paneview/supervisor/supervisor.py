@@ -11,7 +11,7 @@ import os
 from collections.abc import Callable, Collection, Iterable, Sequence
 
 from paneview.config.models import Project, Task
-from paneview.control.errors import ControlError
+from paneview.control.errors import ControlError, UnknownTask
 from paneview.rules import graph
 from paneview.rules.graph import Graph
 from paneview.rules.pacing import Pace, turn
@@ -29,22 +29,7 @@ from paneview.supervisor.unit import Services, Unit
 logger = logging.getLogger(__name__)
 
 GOING_DOWN = "the project is going down"
-_SOME = 3  # replicas that a message names
 Refused = dict[str, str]  # tasks whose stop a hook refused, and why: their runs go on
-
-
-class UnknownTask(LookupError):  # noqa: N818 - what it is
-    """A name that is no task of this project, or stands for several replicas where one is meant."""
-
-    def __init__(self, name: str, replicas: Sequence[str] = (), known: Iterable[str] = ()) -> None:
-        from difflib import get_close_matches  # noqa: PLC0415 - hardly ever needed
-
-        some = ", ".join(replicas[:_SOME]) + (", …" if len(replicas) > _SOME else "")
-        several = f"Task {name!r} has replicas: name one of them ({some})"
-        super().__init__(several if replicas else f"Task {name!r} not found in config")
-        self.name = name
-        close = [] if replicas else get_close_matches(name, list(known), 1)
-        self.hint = f"did you mean {close[0]!r}?" if close else None
 
 
 class Supervisor:
@@ -88,7 +73,7 @@ class Supervisor:
             return self.units[name]
         except KeyError:
             known = [*self.units, *(unit.task.base_name for unit in self.units.values())]
-            raise UnknownTask(name, self._replicas(name), known) from None
+            raise UnknownTask(name, known, self._replicas(name)) from None
 
     def named(self, names: Iterable[str]) -> list[str]:
         """The tasks of these names, each once; that of a task with replicas means them all. Raises UnknownTask."""
