@@ -18,13 +18,13 @@ class ProcessId(NamedTuple):
 
 
 def identify(pid: int, source: Backend = backend) -> ProcessId | None:
-    """The process that has this id now, None if there is none or it is dead."""
+    """The process that has this id now, None if there is none or it is dead. Only tests give a ``source``."""
     row = source.read(pid)
     return ProcessId(pid, row.start) if row and not row.dead else None
 
 
 def is_alive(process: ProcessId, source: Backend = backend) -> bool:
-    """Whether exactly this process still runs; a zombie does not."""
+    """Whether exactly this process still runs; a zombie does not. Only tests give a ``source``."""
     return identify(process.pid, source) == process
 
 
