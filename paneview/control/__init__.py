@@ -1,5 +1,5 @@
-"""The interface everyone speaks: requests, replies and a stream of what happens, as JSON lines over a Unix
+"""The interface that every client uses: requests, replies and a stream of changes, as JSON lines over a Unix
 socket.
 
-This file imports nothing, so that ``control.blocking`` stays the cheap way in for the command line.
+This file imports nothing, so that the command line can import ``control.blocking`` cheaply.
 """

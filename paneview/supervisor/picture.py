@@ -90,7 +90,7 @@ class Picture:
             "running": True,
             "active_tasks": sum(task["running"] for task in tasks),
             "file": str(self._supervisor.project.file),
-            "file_problem": self.mask(self._supervisor.file_problem) or None,
+            "file_problem": self._masker.text(self._supervisor.file_problem) or None,
             "supervisor": {
                 "pid": os.getpid(),
                 "uptime_s": round(self._clock.now() - self._began, 3),

@@ -1,6 +1,6 @@
-"""What a person can have done to tasks: requests to the supervisor, in the background, told when they fail.
+"""Actions on tasks: requests to the supervisor, in the background; a toast tells the outcome.
 
-Nothing on the screen changes because a key was pressed; it changes when the supervisor says so.
+Nothing on the screen changes because a key was pressed; it changes when the supervisor reports it.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ class Verb(NamedTuple):
 
     do: str
     past: str
-    asks: bool = False  # before it is done to one task, whatever that is
-    ends: bool = True  # a process ends by it
+    asks: bool = False  # for confirmation, even for a single task
+    ends: bool = True  # it ends a process
 
 
-MOST_NAMED = 9  # tasks in a question with a line of their own
+MOST_NAMED = 9  # tasks that get a line of their own in a question
 VERBS = {
     "start": Verb("start", "started", ends=False),
     "stop": Verb("stop", "stopped"),
@@ -40,7 +40,7 @@ VERBS = {
 
 
 async def perform(app: PaneviewApp, verb: Verb, names: Sequence[str]) -> None:
-    """Ask for it, wait until it is done, and tell what failed."""
+    """Request it, wait until it is done, and report what failed."""
     try:
         with app.doing.under_way(f"{verb.do} {listed(names)}"):
             reply = await app.link.call(verb.do, tasks=list(names), timeout=None)
@@ -64,7 +64,7 @@ async def perform(app: PaneviewApp, verb: Verb, names: Sequence[str]) -> None:
 
 
 async def visit(app: PaneviewApp, name: str) -> None:
-    """Go into the task's tmux window; back here when it is left. The command line knows how."""
+    """Go into the task's tmux window, by the command line's `attach`, and back here when it is left."""
     if app.is_headless or app.picture.file is None:
         return
     command = commandline.words_of("attach", name, "--back", "--file", app.picture.file)
@@ -78,7 +78,7 @@ async def visit(app: PaneviewApp, name: str) -> None:
 
 
 async def export(app: PaneviewApp, options: Sequence[str]) -> None:
-    """Events and output of a span of time into a file in the current folder, by the command line's `export`."""
+    """Write events and output to a file in the current folder, by the command line's `export` with ``options``."""
     if app.picture.file is None:
         return
     given: list[str] = []
@@ -123,13 +123,13 @@ def effects(verb: Verb, names: Sequence[str], picture: Picture) -> list[str]:
 
 
 def needed_by(names: Sequence[str], picture: Picture) -> list[str]:
-    """The running tasks that need one of these, directly or not, and are none of them."""
+    """The running tasks that depend on one of these, directly or not, without these themselves."""
     needing = [other for name in names for other in picture.dependents(name) if other not in names]
     return [other for other in dict.fromkeys(needing) if picture.tasks[other].running]
 
 
 def question(verb: Verb, names: Sequence[str], picture: Picture) -> tuple[str, list[str], list[str]] | None:
-    """What is asked before the action: title, its effects, and who goes along if wanted; None: nothing is."""
+    """The question before the action: title, effects, and tasks that can be included; None if none is needed."""
     needing = needed_by(names, picture) if verb.do == "stop" else []
     if not verb.ends or not (verb.asks or needing or len(names) > 1):
         return None
@@ -138,14 +138,14 @@ def question(verb: Verb, names: Sequence[str], picture: Picture) -> tuple[str, l
 
 
 def scaled(name: str, by: int, picture: Picture) -> tuple[str, int]:
-    """The task that this is a replica of, and how many there would be."""
+    """The task that this is a replica of, and how many replicas there would be after the change."""
     base = name.rpartition(".")[0] or name
     count = sum(other.rpartition(".")[0] == base for other in picture.tasks)
     return base, max(1, count) + by
 
 
 async def scale(app: PaneviewApp, base: str, count: int) -> None:
-    """Run another number of replicas, and tell."""
+    """Run another number of replicas, and report the outcome."""
     try:
         with app.doing.under_way(f"scale {clean(base)} to {count}"):
             await app.link.call("scale", task=base, replicas=count, timeout=None)

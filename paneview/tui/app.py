@@ -1,4 +1,4 @@
-"""The program's face: connects, owns the picture, and shows the screens. `run` is the way in."""
+"""The application: connects, owns the picture, and shows the screens. `run` is the entry point."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ from paneview.tui.widgets.header import Header
 
 TOAST = 3.0  # s that a success stays
 TROUBLE = 8.0  # s that a failure stays
-MOST_TOLD = 800  # characters of a toast: the screen stays to be seen
+MOST_TOLD = 800  # characters of a toast, so that it does not cover the screen
 # The screens above the fleet, each loaded when it is first shown.
 SCREENS = {
     "logs": ("logs", "LogsScreen"),
@@ -95,7 +95,7 @@ class PaneviewApp(App[int], inherit_bindings=False):
         clock: Callable[[], float] = time.time,
         settings: Settings | None = None,
     ) -> None:
-        # A web server for terminal programs brings a driver of its own.
+        # A web server for terminal programs (textual-serve) sets its own driver.
         super().__init__(
             driver_class=None if "TEXTUAL_DRIVER" in os.environ else terminal.Terminal,
             ansi_color=True if "NO_COLOR" in os.environ else None,
@@ -136,7 +136,7 @@ class PaneviewApp(App[int], inherit_bindings=False):
             terminal.on_hang_up(self._hung_up)
 
     def _take_keys(self) -> None:
-        """The user's keys; what is wrong with them, and with the rest of their file, is told."""
+        """Apply the user's keys; problems in them, and in the rest of the settings file, are shown as toasts."""
         settings = self.settings
         if settings.keys:
             from paneview.tui.commands import actions
@@ -147,22 +147,22 @@ class PaneviewApp(App[int], inherit_bindings=False):
             self.tell(clean(problem), failed=True)
 
     def on_ready(self) -> None:
-        """What is loaded stays: the garbage collector need not look through it again while a key waits."""
+        """What is loaded now stays: the garbage collector need not scan it again while a key waits."""
         if not self.is_headless:
             gc.freeze()
 
     async def on_exit_app(self) -> None:
-        """The screens are about to go; what still comes is for nobody."""
+        """The screens are about to go: stop notifying them of changes."""
         self.picture.mute()
 
     def _handle_exception(self, error: Exception) -> None:
-        """A screen that was opening as we leave stays empty, and misses its parts: no news, and no traceback."""
+        """No traceback for a screen that was still opening at the exit: it is empty, so its parts are not found."""
         cause = error.error if isinstance(error, WorkerFailed) else error
         if not (self._exit and isinstance(cause, NoMatches | MountError)):
             super()._handle_exception(error)
 
     def _could_not_show(self, error: Exception) -> None:
-        """A screen has failed to show a change: a defect, unless it lacks parts because it is just being taken down."""
+        """A screen failed to show a change: a defect, unless parts are missing because it is being removed."""
         if not isinstance(error, NoMatches):
             self._handle_exception(error)
 
@@ -173,7 +173,7 @@ class PaneviewApp(App[int], inherit_bindings=False):
             await asyncio.gather(self._linking, return_exceptions=True)
 
     async def on_event(self, event: events.Event) -> None:
-        """Keys and pastes that are new here go to the widgets in turn."""
+        """New keys and pastes (not those already forwarded) go to the widgets one after the other."""
         if isinstance(event, events.Key | events.Paste) and not event.is_forwarded:
             await self._typed.take(event)
         else:
@@ -193,7 +193,7 @@ class PaneviewApp(App[int], inherit_bindings=False):
         self.post_message(Notify(passing))
 
     def tell(self, message: str, *, failed: bool = False) -> None:
-        """A toast. The message is data: nothing in it is markup, and of a long paste the beginning is told."""
+        """Show a toast, and record a failure among the events. The message is never markup; a long one is cut."""
         if len(message) > MOST_TOLD:
             message = f"{message[:MOST_TOLD]}…"
         self.notify(
@@ -216,7 +216,7 @@ class PaneviewApp(App[int], inherit_bindings=False):
         return fleet.table.targets() if isinstance(fleet, FleetScreen) and fleet.table.marked else []
 
     def action_go(self, name: str) -> None:
-        """Show a screen; the fleet is always the one below."""
+        """Show a screen; the fleet is always the one below it."""
         while len(self.screen_stack) > 1:
             self.pop_screen()
         self.group = []
@@ -233,14 +233,14 @@ class PaneviewApp(App[int], inherit_bindings=False):
         self.push_screen(WorkflowsScreen(flow))
 
     async def action_dispatch(self) -> None:
-        """A new job, from anywhere; for whoever is selected."""
+        """The form for a new job, from any screen; its target is what is selected there."""
         from paneview.tui.screens.dispatch import DispatchForm
 
         if isinstance(self.screen, MainScreen):
             await self.push_screen(DispatchForm(self.screen.job_target()))
 
     async def action_ask(self, text: str = "") -> None:
-        """A new workflow, from anywhere. Awaited, so that what is typed right behind the key goes into the form."""
+        """The form for a new workflow, from any screen. Awaited, so that what is typed next goes into the form."""
         from paneview.tui.screens.ask import AskForm
 
         if isinstance(self.screen, MainScreen):
@@ -268,17 +268,17 @@ class PaneviewApp(App[int], inherit_bindings=False):
             await screen.ask(Question(":", hint, execute, suggestions=commands.completions(self)))
 
     async def action_command_palette(self) -> None:  # type: ignore[override]
-        """Every action on every task. Nothing in it blinks or turns: a screen at rest has nothing to draw."""
+        """Every action on every task. Nothing in it blinks or spins, so an idle screen has nothing to draw."""
         if not CommandPalette.is_open(self):  # type: ignore[arg-type]
             palette = CommandPalette(id="--command-palette")
             await self.push_screen(palette)
             for line in palette.query(Input):
                 line.cursor_blink = False
-            for wheel in palette.query(LoadingIndicator):  # it asks for 16 frames a second, also unseen
+            for wheel in palette.query(LoadingIndicator):  # it asks for 16 frames a second even when hidden
                 wheel.auto_refresh = None
 
     def request(self, do: str, **args: Any) -> None:
-        """Ask the supervisor for something, in the background; a refusal is told."""
+        """Send a request to the supervisor in the background; a toast says whether it was done or refused."""
         self.run_worker(self._request(do, args))
 
     async def _request(self, do: str, args: dict[str, Any]) -> None:
@@ -305,7 +305,7 @@ class PaneviewApp(App[int], inherit_bindings=False):
         self.push_screen(leave(self.picture.session, running), self._leave)
 
     def action_harmless(self) -> None:
-        """Ctrl-C is a reflex; it must not cost anybody a running task."""
+        """Ctrl-C is a reflex; it must not cost a running task."""
         self.notify("Ctrl-C does nothing here, tasks go on. q leaves.", timeout=TOAST)
 
     def action_suspend(self) -> None:
@@ -339,7 +339,7 @@ class PaneviewApp(App[int], inherit_bindings=False):
                 return
         try:
             await self.link.run()
-        except Exception as error:  # noqa: BLE001 - handed on: without it the screen would stand still without a word
+        except Exception as error:  # noqa: BLE001 - handed on: otherwise the screen would freeze without a message
             self._handle_exception(error)
 
     def _changed(self, change: Change) -> None:
@@ -363,9 +363,9 @@ class PaneviewApp(App[int], inherit_bindings=False):
 def run(socket_path: Path, home: Path, *, start: Callable[[], None] | None = None) -> int:
     """Show the project whose supervisor listens at ``socket_path``, until the user leaves.
 
-    ``home`` is the folder of paneview's state. ``start`` is called in a thread while the first frame is drawn, to start
-    a supervisor where none runs, and to wait until it answers. Whatever it raises is raised here, with the terminal as
-    it was before. Returns the exit status.
+    ``home`` is the folder of paneview's state. ``start`` is called in a thread while the first frame is drawn; it
+    starts a supervisor if none runs and waits until it answers. What it raises is raised here, after the terminal is
+    restored. Returns the exit status.
     """
     from paneview.control.client import ControlClient
 
@@ -379,7 +379,7 @@ def run(socket_path: Path, home: Path, *, start: Callable[[], None] | None = Non
     status = app.run() or 0
     driver = app._driver
     if isinstance(driver, terminal.Terminal) and driver.stuck:
-        # Nobody reads the terminal: waiting for it to take what is buffered would wait for ever.
+        # Nothing reads the terminal: flushing what is buffered would wait for ever.
         restore()
         os._exit(status)
     if app.failure is not None:

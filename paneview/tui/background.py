@@ -1,4 +1,4 @@
-"""Work that goes on while the screen is drawn."""
+"""Work that runs while the screen is drawn."""
 
 from __future__ import annotations
 
@@ -15,9 +15,10 @@ _LENDING = "lending"
 def in_background(
     node: DOMNode, function: Callable[P, Coroutine[Any, Any, None]], *args: P.args, **kwargs: P.kwargs
 ) -> None:
-    """Run a coroutine function for as long as the node is there.
+    """Run a coroutine function, for as long as the node exists.
 
-    A coroutine made too late, when the node is going already, would never be awaited: a function is not called then.
+    It takes a function because a coroutine object made while the node is being removed would never be awaited;
+    the function is simply not called then.
     """
     node.run_worker(partial(function, *args, **kwargs))  # type: ignore[arg-type]
 
@@ -25,9 +26,9 @@ def in_background(
 def lending_the_terminal(
     node: DOMNode, function: Callable[P, Coroutine[Any, Any, None]], *args: P.args, **kwargs: P.kwargs
 ) -> bool:
-    """The same for what gives the terminal away, unless that is under way: a key pressed twice opens one editor.
+    """Like `in_background`, for a function that lends the terminal; one at a time.
 
-    Whether it was begun.
+    Returns False if one is under way, so that a key pressed twice opens one editor.
     """
     if not all(worker.is_finished for worker in node.app.workers if worker.group == _LENDING):
         return False

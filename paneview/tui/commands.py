@@ -29,13 +29,14 @@ if TYPE_CHECKING:
     from paneview.tui.app import PaneviewApp
 
 
-DIGITS = 12  # of a number that is typed; Python reads no more than some thousands
+DIGITS = 12  # most in a typed number; Python itself refuses more than some thousands
 
 
 class Command(NamedTuple):
-    """A command: what it does, what it takes (``tasks``, ``task``, ``order``, ``theme``, ``text`` or nothing).
+    """A command: what it does, and what it takes (``tasks``, ``task``, ``order``, ``theme``, ``text`` or nothing).
 
-    ``flow…`` is a workflow's id: of any, of one that waits for a person, of one that is under way, or that is over.
+    ``flow`` is the id of any workflow, ``flow-waiting`` of one that waits for a person, ``flow-active`` of one that
+    is not over, ``flow-over`` of one that failed or was cancelled.
     """
 
     about: str
@@ -81,7 +82,7 @@ def _attach(app: PaneviewApp, words: list[str]) -> None:
 
 
 def _dispatch(app: PaneviewApp, words: list[str]) -> None:
-    """The form, filled in as far as was typed."""
+    """Open the form, filled in with what was typed."""
     from paneview.tui.screens.dispatch import DispatchForm
 
     target, kind = [*words, "", ""][:2]
@@ -143,7 +144,7 @@ def _export(app: PaneviewApp, words: list[str]) -> None:
 
 
 def actions() -> dict[str, tuple[str, str]]:
-    """Every action that a key can be given to: its keys, and what it does."""
+    """Every action that can be bound to a key, by name: its keys, and what it does."""
     import paneview.tui
 
     for module in walk_packages(paneview.tui.__path__, "paneview.tui."):
@@ -194,7 +195,7 @@ COMMANDS: dict[str, Command] = {
 
 
 def execute(app: PaneviewApp, text: str) -> None:
-    """Do what was typed after the colon; what is not understood is told."""
+    """Run the command typed after the colon; a toast reports one that is not understood."""
     try:
         name, *words = shlex.split(text)
     except ValueError as error:
@@ -211,7 +212,7 @@ def execute(app: PaneviewApp, text: str) -> None:
 
 
 def completions(app: PaneviewApp) -> list[str]:
-    """Every command line that can be completed to, the bare names first."""
+    """Every command line that completion can offer, the bare names first."""
     values = {
         "tasks": list(app.picture.tasks),
         "task": list(app.picture.tasks),

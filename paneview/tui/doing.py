@@ -1,4 +1,4 @@
-"""What is under way and takes longer than a moment: told in the header until it is over."""
+"""Requests that take longer than a moment: the header shows them until they are done."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ import asyncio
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-MOMENT = 1.0  # s after which it is told
+MOMENT = 1.0  # s after which it is shown
 
 
 class Doing:
-    """Several things may be under way; the oldest is told. ``told`` is called when the text is another one."""
+    """Several things may be under way; the oldest is shown. ``told`` is called when the text has changed."""
 
     def __init__(self, told: Callable[[], None]) -> None:
         self._told = told
@@ -18,13 +18,13 @@ class Doing:
 
     @property
     def text(self) -> str:
-        """What to show, empty for nothing."""
+        """What to show; empty if nothing is under way."""
         texts = list(self._texts.values())
         return "" if not texts else texts[0] + (f" and {len(texts) - 1} more" if len(texts) > 1 else "")
 
     @contextmanager
     def under_way(self, what: str) -> Iterator[Callable[[str], None]]:
-        """Tell of ``what`` after a `MOMENT`, until the block is left; the function given adds how far it is."""
+        """Show ``what`` after a `MOMENT`, until the block is left; the function yielded adds its progress."""
         key = object()
         far = ""
 

@@ -1,4 +1,4 @@
-"""Commands by name on workflows: ``:ask``, ``:approve ID`` and so on. Without an id they are for the selected one."""
+"""Commands on workflows: ``:ask``, ``:approve ID`` and so on. Without an id they apply to the selected one."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from paneview.tui.text import clean
 if TYPE_CHECKING:
     from paneview.tui.app import PaneviewApp
 
-MOST = 50  # ids that each command can be completed with
+MOST = 50  # ids offered as completions of each command
 
 
 def known(app: PaneviewApp) -> dict[str, list[str]]:
@@ -36,7 +36,7 @@ def ask(app: PaneviewApp, words: list[str]) -> None:
 
 
 def show(app: PaneviewApp, words: list[str]) -> None:
-    """All about one."""
+    """Show one workflow in the whole screen."""
     if (chosen := _chosen(app, words)) is not None:
         from paneview.tui.screens.workflow import WorkflowScreen
 
@@ -45,21 +45,21 @@ def show(app: PaneviewApp, words: list[str]) -> None:
 
 
 def approve(app: PaneviewApp, words: list[str]) -> None:
-    """Let it begin."""
+    """Let the waiting phase begin."""
     screen = app.screen
     if isinstance(screen, MainScreen) and (chosen := _chosen(app, words)) is not None:
         in_background(screen, flowactions.approve, screen, *chosen)
 
 
 def reject(app: PaneviewApp, words: list[str]) -> None:
-    """Let it not begin; the reason is asked for."""
+    """Refuse the waiting phase; asks for the reason."""
     screen = app.screen
     if isinstance(screen, MainScreen) and (chosen := _chosen(app, words)) is not None:
         in_background(screen, flowactions.reject, screen, *chosen)
 
 
 def retry(app: PaneviewApp, words: list[str]) -> None:
-    """What failed or, with a phase, all from there on."""
+    """Retry what failed or, with a phase, all from there on."""
     if (chosen := _chosen(app, words)) is None:
         return
     flow, phase = chosen

@@ -1,9 +1,9 @@
-"""What is typed, in turn: each key goes to what has the focus once the key before it has had its effect.
+"""Keys in turn: each goes to the focused widget only after the key before it has taken effect.
 
-Textual decides where a key goes when it arrives, while the one before may still be on its way: a key that a widget has
-no use for bubbles up to the app, whose bindings open prompts, forms and screens. Of "/error" typed or pasted in one go
-the search would get nothing; and what comes just as it opens would overtake what came before. So a key waits until a
-callback, sent the same way behind the key before it, has arrived where that one went in the end.
+Textual decides where a key goes when it arrives, while the one before may still be on its way: a key that a widget does
+not use bubbles up to the app, whose bindings open prompts, forms and screens. With "/error" typed or pasted in one go,
+the search would get nothing, and keys that come just as it opens would overtake earlier ones. So a key waits until a
+callback, sent the same way behind the key before it, has arrived where that key ended up.
 """
 
 from __future__ import annotations
@@ -17,22 +17,22 @@ from textual.app import App
 from textual.dom import DOMNode
 from textual.events import Event
 
-PATIENCE = 0.3  # s for a key that went down with the widget that had it
+PATIENCE = 0.3  # s to wait for a key that was lost with the widget that had it
 
 
 class InTurn:
-    """A queue before the app's own; ``deliver`` is what the app does with a key or a paste that is new to it."""
+    """A queue before the app's own; ``deliver`` is what the app does with a new key or paste."""
 
     def __init__(self, app: App[Any], deliver: Callable[[Event], Awaitable[None]]) -> None:
         self._app = app
         self._deliver = deliver
         self._waiting: deque[Event] = deque()
-        self._under_way = 0  # the number of the key that is, 0 if none is
+        self._under_way = 0  # the number of the key under way, 0 if there is none
         self._count = 0
         self._late: asyncio.TimerHandle | None = None
 
     async def take(self, event: Event) -> None:
-        """Deliver it now or in its turn. To be called in the app's own turn, as is all of this."""
+        """Deliver it now or in its turn. Call it from the app's message loop, where all of this runs."""
         self._waiting.append(event)
         if not self._under_way:
             await self._next()
@@ -46,7 +46,7 @@ class InTurn:
         self._follow(number, way)
 
     def _follow(self, number: int, way: list[DOMNode]) -> None:
-        """Go one widget further up; one that is gone is left out, as the key leaves it out."""
+        """Go one widget further up, skipping those that are gone, as the key does."""
         while way:
             node = way.pop(0)
             if node is self._app:
@@ -58,7 +58,7 @@ class InTurn:
     async def _arrived(self, number: int) -> None:
         screen = self._app.screen
         if screen.focused is None and screen.call_later(self._app.call_later, self._done, number):
-            return  # one that has just come up takes its focus in its own turn
+            return  # a screen that has just opened sets its focus in its own turn
         await self._done(number)
 
     async def _done(self, number: int) -> None:

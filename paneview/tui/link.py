@@ -1,6 +1,6 @@
 """The connection to the supervisor: made, kept, and made again for as long as the screen is open.
 
-`Control` is all the screen asks of it, so that tests can play a supervisor from recorded data.
+`Control` is all that the screen needs of it, so that tests can replay a supervisor from recorded data.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from paneview.tui.picture import KEPT_EVENTS, Picture
 
 TOPICS = frozenset({"state", "events", "heads", "workflows"})
 MOST_FLOWS = 500
-RETRY = 0.5  # s between attempts where the system refuses a connection
+RETRY = 0.5  # s between attempts if the system refuses a connection
 
 
 class Control(Protocol):
@@ -26,10 +26,10 @@ class Control(Protocol):
         """Connect as soon as a supervisor listens, and subscribe again."""
 
     async def call(self, do: str, /, *, timeout: float | None = 30.0, **args: Any) -> dict[str, Any]:  # noqa: ASYNC109
-        """Ask, and wait for the reply's result. Raises ControlError."""
+        """Send a request and return the reply's result. Raises ControlError."""
 
     async def subscribe(self, *topics: str) -> None:
-        """Hear of these topics."""
+        """Receive the pushes of these topics, and of no others."""
 
     async def close(self) -> None:
         """End the connection."""
@@ -68,14 +68,14 @@ class Link:
             await self._control.close()
 
     async def call(self, do: str, /, *, timeout: float | None = 30.0, **args: Any) -> dict[str, Any]:  # noqa: ASYNC109
-        """Ask the supervisor. Raises ControlError, also where there is no connection."""
+        """Send a request to the supervisor. Raises ControlError, also if there is no connection."""
         return await self._control.call(do, timeout=timeout, **args)
 
     async def _connect(self) -> None:
         await self._control.reconnect()
         await self._subscribe()
         self._met(await self._control.call("hello"))
-        # One more than is kept: so it is known whether there are earlier ones.
+        # One more than is kept tells whether there are earlier ones.
         reply = await self._control.call("events", limit=KEPT_EVENTS + 1)
         self.picture.add_events([EventView.from_json(raw) for raw in reply.get("events", ())])
         await self.fetch_flows()
@@ -89,7 +89,7 @@ class Link:
         self.hello = hello
 
     async def fetch_flows(self) -> None:
-        """Ask for the workflows there are; what changes later is pushed."""
+        """Fetch all workflows; later changes are pushed."""
         self.picture.expect_flows()
         try:
             reply = await self._control.call("workflows", limit=MOST_FLOWS)
@@ -99,7 +99,7 @@ class Link:
             self.picture.take_flows(list(reply.get("workflows", ())))
 
     async def hear(self, topic: str, holder: object, *, on: bool) -> None:
-        """Hear of a topic for as long as anybody holds it; without a connection, as soon as there is one."""
+        """Subscribe to a topic while it has a holder; without a connection, as soon as there is one."""
         holders = self._holders.setdefault(topic, set())
         if on:
             holders.add(holder)
@@ -110,8 +110,8 @@ class Link:
             await self._subscribe()
 
     async def _subscribe(self) -> None:
-        """Hear of what is wanted; after a new connection the control does by itself what it did before."""
-        async with self._subscribing:  # another wish may come while we wait for the answer to this one
+        """Subscribe to the wanted topics; on a new connection the control repeats its last subscription itself."""
+        async with self._subscribing:  # the wanted topics may change while we wait for the reply
             while self._heard != self._wanted:
                 wanted = self._wanted
                 await self._control.subscribe(*sorted(wanted))

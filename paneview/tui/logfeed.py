@@ -1,9 +1,10 @@
-"""A task's log as the screen needs it: any line by its number, without ever reading the log through.
+"""A task's log as the screen needs it: any line by its number, without ever reading the whole log.
 
-Only lines that are about to be shown are asked for. One request is under way at a time; while it is, the newest wish
+Only lines that are about to be shown are requested. One request is under way at a time; meanwhile the newest wish
 replaces the one before, so a log that grows by 100,000 lines a second costs one small request per frame drawn. The
-last line may still grow (a prompt, a progress bar), so it counts as known only until the log moves again; it is shown
-as it was until it comes anew. So do the newest lines of a merged log, whose order becomes final when they are stored.
+last line may still grow (a prompt, a progress bar), so it counts as known only until the log moves again; the old
+text is shown until the new one comes. The same holds for the newest lines of a merged log, whose order becomes final
+when they are stored.
 """
 
 from __future__ import annotations
@@ -20,14 +21,14 @@ KEPT_LINES = 6000
 KEPT_UNSEEN = 200
 MOST_PER_REQUEST = 1000
 MOST_AT_ONCE = 100
-SETTLES = 2.5  # s after which the order of what has come to a merged log is final
-MERGES = "+"  # between the tasks of a merged log; no task's name holds it
+SETTLES = 2.5  # s after which the order of a merged log's newest lines is final
+MERGES = "+"  # between the names of a merged log's tasks; no name contains it
 
 Call = Callable[..., Awaitable[dict[str, Any]]]
 
 
 class RunMark(NamedTuple):
-    """Where in a task's log one of its runs lies (``end`` is the line after its last)."""
+    """The lines of one run in a task's log (``end`` is the line after its last), and its facts."""
 
     run: int
     first: int
@@ -50,10 +51,10 @@ class RunMark(NamedTuple):
 
 
 class LogFeed:
-    """Lines of one task. ``on_change`` is called when something that was asked for has come.
+    """Lines of one task. ``on_change`` is called when something that was requested has come.
 
-    ``head`` is the end of the log as last told, ``end`` the end up to which it can be shown: it moves when the
-    lines are here, so that a log that grows is never drawn with holes.
+    ``head`` is the end of the log as last reported, ``end`` the end up to which it can be shown: it moves when the
+    lines are here, so that a growing log is never drawn with holes.
     """
 
     def __init__(self, call: Call, task: str, head: int = 0) -> None:
@@ -67,8 +68,8 @@ class LogFeed:
         self.on_change: Callable[[], None] = lambda: None
         self._call = call
         self._lines: dict[int, LineView] = {}
-        self._unsettled: set[int] = set()  # of these lines: they may grow
-        self._stale: set[int] = set()  # of these lines: they may have grown since they came
+        self._unsettled: set[int] = set()  # lines here that may grow
+        self._stale: set[int] = set()  # lines here that may have grown since they came
         self._moves = 0
         self._wish: tuple[int, int] | None = None
         self._tail_wish = 0
@@ -78,7 +79,7 @@ class LogFeed:
         self._stale_runs = True
 
     def line(self, number: int) -> LineView | None:
-        """The line if it is here."""
+        """The line, if it is here."""
         return self._lines.get(number)
 
     @property
@@ -88,11 +89,11 @@ class LogFeed:
 
     @property
     def busy(self) -> bool:
-        """Whether something that was asked for is still under way."""
+        """Whether a request is still under way."""
         return self._fetching is not None and not self._fetching.done()
 
     def moved(self, head: int) -> None:
-        """The log has grown to ``head``, or its last line has; whoever needs the lines will fetch them."""
+        """The log has grown to ``head``, or its last line has grown; the lines are fetched when needed."""
         self.head = head
         self._moved = True
         self._moves += 1
@@ -101,17 +102,17 @@ class LogFeed:
         self.error = ""
 
     def run_changed(self) -> None:
-        """A run began or ended, or the connection is new: the list of runs is asked for with the next lines."""
+        """A run began or ended, or the connection is new: fetch the list of runs with the next lines."""
         self._stale_runs = True
         self.error = ""
 
     def has(self, first: int, count: int) -> bool:
-        """Whether these lines are here, as far as there are any."""
+        """Whether these lines are here, as far as they exist."""
         low, high = max(first, self.first), min(first + count, max(self.end, self.head))
         return all(number in self._lines for number in range(low, high))
 
     def ensure(self, first: int, count: int) -> bool:
-        """Whether these lines are all here; if not, they are asked for, and `on_change` follows."""
+        """Whether these lines are all here; if not, they are requested, and `on_change` follows."""
         low, high = max(first, self.first), min(first + count, max(self.end, self.head))
         missing = self._missing(range(low, high))
         if missing:
@@ -121,7 +122,7 @@ class LogFeed:
         return not missing and self.known
 
     def ensure_end(self, count: int) -> bool:
-        """Whether the newest ``count`` lines are here; if not, they are asked for, however far the log has got."""
+        """Whether the newest ``count`` lines are here; if not, they are requested, however far the log has got."""
         if self.known and not self._moved:
             return self.ensure(self.end - count, count)
         self._tail_wish = count
@@ -129,11 +130,11 @@ class LogFeed:
         return False
 
     def find(self, **args: Any) -> Awaitable[dict[str, Any]]:
-        """One ``log_find`` request over everything that is stored."""
+        """One ``log_find`` request on this log."""
         return self._call("log_find", task=self.task, **args)
 
     async def fetch(self, first: int, count: int) -> list[LineView]:
-        """These lines, from the supervisor, past the cache. Raises ControlError."""
+        """These lines, from the supervisor, bypassing the cache. Raises ControlError."""
         lines: list[LineView] = []
         while count > 0:
             some = min(count, MOST_PER_REQUEST)
@@ -150,23 +151,23 @@ class LogFeed:
         return not self._single
 
     def run_at(self, number: int) -> RunMark | None:
-        """The run that wrote this line."""
+        """The run that wrote this line, if known."""
         at = bisect_right(self.runs, number, key=lambda mark: mark.first) - 1
         return self.runs[at] if at >= 0 else None
 
     def shrink(self, near: int) -> None:
-        """Nobody looks at it now: keep only what is around this line."""
+        """The log is no longer shown: keep only the lines around this one."""
         self._lines = {
             number: line for number, line in self._lines.items() if abs(number - near) < KEPT_UNSEEN
         }
         self._forget_marks()
 
     def _missing(self, numbers: Iterable[int]) -> list[int]:
-        """Those of these lines that are not here as they are now."""
+        """Those of these lines that are not here, or that may have changed since they came."""
         return [number for number in numbers if number not in self._lines or number in self._stale]
 
     def _start(self) -> None:
-        # After an error nothing is asked until something moves: the next frame would meet the same error.
+        # After an error nothing is requested until something moves: the next frame would get the same error.
         if not self.error and not self.busy:
             self._fetching = asyncio.create_task(self._serve(), name=f"log of {self.task}")
 
@@ -201,20 +202,20 @@ class LogFeed:
         self._moved = False
         head = self.head
         first = max(self.first, head - count)
-        # What is known already is not asked for again, but for the last line, which may have grown.
+        # Known lines are not requested again, except for the last one, which may have grown.
         while not self.merged and first < self.end - 1 and not self._missing([first]):
             first += 1
         end = await self._fetch_lines(first, max(1, head - first))
         self.end = end if end else self.end
 
     async def _fetch_lines(self, first: int, count: int) -> int:
-        """Ask for lines and keep them; returns the number after the last one got, 0 if there was none."""
+        """Fetch lines and keep them; returns the number after the last one received, 0 if there was none."""
         count, moves = min(count, MOST_PER_REQUEST), self._moves
         reply = await self._call("log_lines", task=self.task, first=first, count=count)
         lines = [LineView.from_json(raw) for raw in reply["lines"]]
-        # With no line at all, the log is shorter than was told: believing it again would ask again for ever.
+        # With no line at all, the log is shorter than reported: keeping the old head would ask again for ever.
         self.head = max(self.head, reply["end"]) if lines else reply["end"]
-        self.first = max(self.first, reply["first"])  # the oldest lines are given up while others come
+        self.first = max(self.first, reply["first"])  # the oldest lines are deleted while others come
         if not lines or lines[0].number > first:
             self.first = max(self.first, lines[0].number if lines else min(first + count, reply["end"]))
         self._keep(lines, moved=self._moves > moves)
@@ -223,9 +224,9 @@ class LogFeed:
         return lines[-1].number + 1 if lines else 0
 
     def _keep(self, lines: list[LineView], *, moved: bool) -> None:
-        """Have these lines; ``moved``: the log has moved since they were asked for."""
+        """Keep these lines; ``moved``: the log has moved since they were requested."""
         if any(line.number in self._lines and self._lines[line.number].task != line.task for line in lines):
-            self._stale.update(self._lines)  # one has got another place: so may have those between the two
+            self._stale.update(self._lines)  # a line has changed its place, so others may have, too
         for line in lines:
             self._lines[line.number] = line
             self._stale.discard(line.number)
@@ -234,7 +235,7 @@ class LogFeed:
                 (self._stale if moved else self._unsettled).add(line.number)
 
     def _trim(self, near: int) -> None:
-        """Forget the lines that are farthest from where the reader is."""
+        """Forget the lines that are farthest from ``near``, if there are too many."""
         if len(self._lines) > KEPT_LINES:
             ordered = sorted(self._lines, key=lambda number: abs(number - near))
             for number in ordered[KEPT_LINES // 2 :]:

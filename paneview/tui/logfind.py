@@ -1,7 +1,7 @@
 """Searching a task's whole stored log, not only what is on the screen.
 
-The supervisor searches; here the requests are put together: from one hit to the next with a wrap-around, and all
-hits in batches, newest first, for the count and for the filter. Both can be given up at any moment, and neither ever
+The supervisor searches; this module puts the requests together: from one hit to the next with a wrap-around, and all
+hits in batches, newest first, for the count and for the filter. Both can be cancelled at any moment, and neither ever
 holds more than line numbers.
 """
 
@@ -21,14 +21,14 @@ from paneview.tui.viewport import Hits
 
 BATCH = 2000
 MOST_HITS = 200_000
-LOOKED_BACK = 500  # lines of a merged log at most that are looked at again because they have not settled
+LOOKED_BACK = 500  # most lines of a merged log that are searched again because their order was not final
 _SPECIAL = re.compile(r"[\\.^$*+?{}\[\]|()]")
 
 
 class Query(NamedTuple):
-    """What is looked for. Lower case finds both cases; without special characters the search is literal, and fast.
+    """What to search for. Lower case finds both cases; without special characters the search is literal, and fast.
 
-    The pattern is for what the screen shows; once it has taken too long there, nothing more is marked.
+    ``pattern`` marks the matches on the screen; once it has taken too long there, nothing more is marked.
     """
 
     text: str
@@ -38,7 +38,7 @@ class Query(NamedTuple):
 
     @classmethod
     def parse(cls, text: str) -> Query:
-        """What was typed. Raises ValueError, with one line for people, when it is a wrong regular expression."""
+        """The query for what was typed. Raises ValueError, with a one-line message, for a wrong regular expression."""
         ignore_case = text == text.lower()
         regex = bool(_SPECIAL.search(text))
         try:
@@ -55,7 +55,7 @@ class Query(NamedTuple):
 
 
 class Finder:
-    """All hits of one query in one log, found from the newest back; `step` goes from hit to hit at once."""
+    """All hits of one query in one log, found from the newest back; `step` need not wait for all of them."""
 
     def __init__(self, feed: LogFeed, query: Query, on_change: Callable[[], None]) -> None:
         self.feed = feed
@@ -67,26 +67,26 @@ class Finder:
         self._on_change = on_change
         self._hits = Hits()
         self._scanned = self._settled = feed.head
-        self._grown = False  # since it was last looked
+        self._grown = False  # since the last look
         self._collecting: asyncio.Task[None] | None = None
         self._stepping: asyncio.Task[None] | None = None
 
     @property
     def hits(self) -> Hits:
-        """Those found so far whose lines are still stored."""
+        """The hits found so far whose lines are still stored."""
         numbers = self._hits.numbers
         if numbers and numbers[0] < self.feed.first:
             del numbers[: bisect_left(numbers, self.feed.first)]
         return self._hits
 
     def collect(self) -> None:
-        """Begin to find them all, in the background."""
+        """Start finding all hits in the background."""
         self._collecting = asyncio.create_task(self._collect(self._scanned), name="log hits")
 
     def begin(self, start: int, then: Callable[[int], None]) -> None:
         """Call ``then`` with the newest hit at or before ``start``, and find all others in the background.
 
-        From the end of the log one pass through it does both.
+        From the end of the log, one pass does both.
         """
         if start >= self._scanned - 1:
             self._collecting = asyncio.create_task(self._newest_first(then), name="log hits")
@@ -95,25 +95,25 @@ class Finder:
             self.collect()
 
     def extend(self) -> None:
-        """The log has grown, or its last line has: look at what is new, as soon as all else is found."""
+        """The log has grown, or its last line has: search what is new, once all the rest is found."""
         self._grown = True
         if self._collecting is not None and self._collecting.done():
             self._collecting = asyncio.create_task(self._extend(), name="log hits")
 
     def cancel(self) -> None:
-        """Give up whatever is under way."""
+        """Cancel whatever is under way."""
         for task in (self._collecting, self._stepping):
             if task is not None:
                 task.cancel()
 
     def step(self, direction: str, start: int, then: Callable[[int], None]) -> None:
-        """Find the next hit at or beyond ``start``, and call ``then`` with its line; ``back`` is to older lines."""
+        """Find the next hit at or beyond ``start`` and call ``then`` with its line; ``back``: towards older lines."""
         if self._stepping is not None:
             self._stepping.cancel()
         self._stepping = asyncio.create_task(self._step(direction, start, then), name="log search")
 
     def position(self) -> str:
-        """For the status line: ``3 of 128``, ``128+`` while counting, why nothing was found."""
+        """For the status line: ``3 of 128``, ``128+`` while counting, or why nothing was found."""
         if self.error:
             return self.error
         count = self.hits.size()
@@ -144,7 +144,7 @@ class Finder:
         self._on_change()
 
     async def _one(self, direction: str, start: int) -> int | None:
-        """The next hit at or beyond this line: of all that are known, as soon as they are, else by asking."""
+        """The next hit at or beyond this line, if any: from the known hits if complete, else from the supervisor."""
         if self.complete:
             numbers = self.hits.numbers
             at = bisect_right(numbers, start) - 1 if direction == "back" else bisect_left(numbers, start)
@@ -175,7 +175,7 @@ class Finder:
         await self._collect(found - 1)
 
     async def _collect(self, following: int | None) -> None:
-        """All hits at or before this line, and then in what has come meanwhile."""
+        """Find all hits at or before this line, then those in lines that have come meanwhile."""
         if following is not None and following < self.feed.first:
             following, self.complete = None, True
             self._on_change()
@@ -196,7 +196,7 @@ class Finder:
             await self._extend()
 
     async def _extend(self) -> None:
-        """All hits in what has come, beginning with what may have grown or moved since it was looked at."""
+        """Find all hits in new lines, starting with those that may have grown or moved since the last look."""
         try:
             while self._grown:
                 self._grown = False
@@ -214,7 +214,7 @@ class Finder:
             self._on_change()
 
     async def _renew(self, start: int) -> int | None:
-        """Find the hits from ``start`` on anew, a batch of them; returns where to go on."""
+        """Find the hits from ``start`` on anew, one batch; returns where to go on, None at the end."""
         reply = await self.feed.find(start=start, direction="forward", limit=BATCH, **self.query.args())
         found, following = reply["hits"], reply["next"]
         self._settled = min(self._settled, reply.get("settled", self._settled))

@@ -1,7 +1,7 @@
-"""The last known state of the project, and who wants to hear that it changed.
+"""The last known state of the project, and the listeners to its changes.
 
-The supervisor may tell of hundreds of changes a second. They are put into the picture as they come, which costs
-next to nothing, and listeners hear of them together, at most once a frame: what is drawn is always the newest state
+The supervisor may push hundreds of changes a second. They are put into the picture as they come, which costs next to
+nothing, and listeners are notified of them together, at most once a frame: what is drawn is always the newest state
 and never a queue of old ones. When the connection is lost the picture stays, marked as old.
 """
 
@@ -40,11 +40,11 @@ class Change:
     link: bool = False
     queue: bool = False
     flows: dict[str, FlowView | None] = field(default_factory=dict)
-    """The workflows that have changed, as they were before; None: they were not there."""
+    """The workflows that have changed, as they were before; None for a new one."""
 
 
 class LinkState(NamedTuple):
-    """How the connection is: ``starting`` (never had one), ``connected`` or ``lost``, why, and since when."""
+    """The connection's state: ``starting`` (never had one), ``connected`` or ``lost``, why, and since when."""
 
     phase: str = "starting"
     reason: str = ""
@@ -54,7 +54,7 @@ class LinkState(NamedTuple):
 class Picture:
     """Tasks in the file's order, the latest events, the end of each log, and the state of the connection.
 
-    ``failed`` is given what a listener raises: a defect, after which others still hear of the change.
+    ``failed`` is called with what a listener raises, which is a defect; the other listeners are still called.
     """
 
     def __init__(
@@ -66,7 +66,7 @@ class Picture:
         self.heads: dict[str, int] = {}
         self.events: deque[EventView] = deque(maxlen=KEPT_EVENTS)
         self.earlier_events = False
-        """Whether there are more than those: what happened before them is only in the supervisor's records."""
+        """Whether there are events before those in ``events``; only the supervisor has them."""
         self.session = ""
         self.file: str | None = None
         self.file_problem: str | None = None
@@ -93,11 +93,11 @@ class Picture:
         return lambda: self._listeners.remove(listener) if listener in self._listeners else None
 
     def mute(self) -> None:
-        """Call nobody any more."""
+        """Drop all listeners."""
         self._listeners.clear()
 
     def take(self, push: Mapping[str, Any]) -> None:
-        """Put one push of the supervisor into the picture."""
+        """Apply one push of the supervisor."""
         kind = push.get("push")
         if kind == "snapshot":
             self._take_snapshot(StatusView.from_json(push["status"]))
@@ -121,7 +121,7 @@ class Picture:
         self._schedule()
 
     def take_flow(self, raw: Mapping[str, Any]) -> FlowView:
-        """A workflow as it is now. A push that is older than what is known is left out: attempts never go back."""
+        """A workflow as it is now. A push older than what is known is ignored: attempts never decrease."""
         flow = FlowView.from_json(dict(raw))
         before = self.flows.get(flow.id)
         if before is not None and sum(one.attempt for one in flow.phases) < sum(
@@ -135,11 +135,11 @@ class Picture:
         return flow
 
     def expect_flows(self) -> None:
-        """All of them are being asked for: what is told of one from now on is newer than that answer."""
+        """All workflows are being fetched: what is pushed from now on is newer than that reply."""
         self._told_flows.clear()
 
     def take_flows(self, raws: list[dict[str, Any]], problem: str = "") -> None:
-        """All workflows that there are; or why they are not known: then those that were known stay."""
+        """All workflows; or the ``problem`` why they could not be fetched: then the known ones stay."""
         self.flows_known, self.flows_problem = True, problem
         before = self.flows
         if not problem:
@@ -157,7 +157,7 @@ class Picture:
         self._schedule()
 
     def add_events(self, new: list[EventView]) -> None:
-        """Events in any order, those known already among them."""
+        """Add events, in any order; those known already are skipped."""
         newest = max((event.id for event in self.events), default=0)
         fresh = [event for event in new if event.id > newest]
         if len(fresh) < len(new):
@@ -176,7 +176,7 @@ class Picture:
         self._schedule()
 
     def note(self, kind: str, text: str) -> None:
-        """Something that only this screen knows of, among the events: a toast passes, this stays."""
+        """Add an event that only this screen knows of: a toast disappears, this stays."""
         self._noted += 1
         self.add_events([EventView(-self._noted, self.clock(), kind, detail={"message": text})])
 
@@ -216,7 +216,7 @@ class Picture:
 
     @property
     def used(self) -> tuple[float, int] | None:
-        """CPU and memory of all tasks together. None: nobody has measured yet, where nothing is better than zeros."""
+        """CPU and memory of all tasks together. None if not measured yet: showing nothing is better than zeros."""
         tasks = self.tasks.values()
         measured = any(task.rss_bytes for task in tasks)
         if not measured and (not self.usage or any(task.running for task in tasks)):
@@ -224,7 +224,7 @@ class Picture:
         return sum(task.cpu_percent or 0.0 for task in tasks), sum(task.rss_bytes or 0 for task in tasks)
 
     def _sample(self) -> None:
-        """Remember what everything uses, once a second at most: the small curves are drawn from it."""
+        """Record what the tasks use, at most once a second: the small curves are drawn from it."""
         now = self.clock()
         if 0 <= now - self._last_sample < 0.9:
             return
@@ -248,5 +248,5 @@ class Picture:
         for listener in tuple(self._listeners):
             try:
                 listener(change)
-            except Exception as error:  # noqa: BLE001 - handed on: the others hear of the change all the same
+            except Exception as error:  # noqa: BLE001 - handed on: the other listeners are still called
                 self._failed(error)

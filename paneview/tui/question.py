@@ -1,4 +1,4 @@
-"""A question for the prompt line; apart from the prompt itself, which is loaded when the first question is asked."""
+"""A question for the prompt line; separate from the prompt, which is only loaded for the first question."""
 
 from __future__ import annotations
 

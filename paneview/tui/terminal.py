@@ -1,11 +1,11 @@
-"""The terminal, made harmless: one that stalls, goes away or is sent a signal ends the screen cleanly or not at all.
+"""The terminal driver: a terminal that stalls or goes away, or a signal, ends the screen cleanly or not at all.
 
-Four things Textual leaves open. Its writer blocks the event loop once a terminal has stopped reading; here frames are
-dropped instead, and the screen is drawn whole when the terminal reads again. Its input thread wakes up ten times a
-second; here it does so only for a moment after a key, in which an escape may turn out to have been one of its own.
-Plain signals end it with the terminal in a state nobody can type in; here TERM, HUP and INT leave by the front door,
-and by the window if that takes too long. A terminal that is gone makes its input thread fail or spin; here that is
-told apart and ends the program.
+It closes four gaps of Textual's. Textual's writer blocks the event loop once a terminal has stopped reading; here
+frames are dropped instead, and the whole screen is drawn when the terminal reads again. Its input thread wakes up ten
+times a second; here it does so only for a moment after a key, when an escape may turn out to be a key of its own.
+Signals end it with the terminal in a state in which nobody can type; here TERM, HUP and INT exit cleanly, and by force
+if that takes too long. A terminal that is gone makes its input thread fail or spin; here that is recognised and ends
+the program.
 """
 
 from __future__ import annotations
@@ -32,17 +32,17 @@ from textual.drivers.linux_driver import LinuxDriver
 if TYPE_CHECKING:
     from textual.app import App
 
-MOST_PENDING = 12  # writes: a terminal that is this far behind gets the newest picture later instead
-TICK = 0.1  # s between looks whether an escape was all there was
-TICKS = 10  # of them after the last input
+MOST_PENDING = 12  # writes: a terminal that is this far behind gets only the newest screen, later
+TICK = 0.1  # s between checks whether an escape was a key of its own
+TICKS = 10  # checks after the last input
 READ_SIZE = 4096
-CHECK = 0.1  # s between looks at a terminal that does not read
-PATIENCE = 2.0  # s for the way out before it is cut short
+CHECK = 0.1  # s between checks of a terminal that does not read
+PATIENCE = 2.0  # s for a clean exit before it is cut short
 LEAVING = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
-TYPED = (signal.SIGINT, signal.SIGQUIT)  # by keys, to all that a terminal has in the foreground
-# Seconds after the terminal is back in which a typed signal is for who had it: the loop learns of it after it was sent.
+TYPED = (signal.SIGINT, signal.SIGQUIT)  # sent by keys to all processes in the terminal's foreground
+# Seconds after the terminal is back in which a typed signal was for the other program: the loop sees signals late.
 STILL_THEIRS = 0.2
-# The mouse, pastes, focus and all keys told as usual; the cursor; the shell's screen.
+# Mouse, paste, focus and key reports back to normal; the cursor visible; the shell's screen.
 LAST_WORDS = (
     b"\x1b[?1000l\x1b[?1003l\x1b[?1015l\x1b[?1006l\x1b[?2004l\x1b[?1004l\x1b[<u\x1b[?25h\x1b[?1049l\r\n"
 )
@@ -52,20 +52,20 @@ class Terminal(LinuxDriver):
     """Textual's driver for Unix terminals that never blocks the event loop."""
 
     stuck = False
-    """The terminal did not take the last words: leave without flushing."""
+    """The terminal did not take the last output: exit without flushing."""
     lent = False
     """Another program has the terminal."""
     taken: ClassVar[Terminal | None] = None
-    """The one that has taken the terminal and not restored it yet."""
+    """The driver that has taken the terminal and not restored it yet, if any."""
 
     def __init__(self, app: App[Any], **settings: Any) -> None:
         super().__init__(app, **settings)
         self._behind = False
-        self._vital = False  # what is written now must not be dropped
-        self._wakes, self._wake = os.pipe()  # the input thread, which may sleep for ever
+        self._vital = False  # True while what is written must not be dropped
+        self._wakes, self._wake = os.pipe()  # wakes the input thread, which may sleep for ever
 
     def write(self, data: str) -> None:
-        """Hand over to the writer's thread; drop it if the terminal is too far behind, or another program's."""
+        """Pass data to the writer's thread; drop it if the terminal is too far behind, or lent."""
         writer = self._writer_thread
         if writer is None:
             return
@@ -81,20 +81,20 @@ class Terminal(LinuxDriver):
             queue.put(data)
 
     def start_application_mode(self) -> None:
-        """Take the terminal. Of these words none may be missing, or the screen is drawn where the shell was."""
+        """Take the terminal. None of its sequences may be dropped, or the screen is drawn over the shell's."""
         self._behind = False
         Terminal.taken = self
         with self._not_dropped():
             super().start_application_mode()  # type: ignore[no-untyped-call]
 
     def stop_application_mode(self) -> None:
-        """Restore the terminal. These words are not dropped, but not waited for without end either."""
+        """Restore the terminal. Its sequences are not dropped, but the wait for them is limited."""
         with self._not_dropped():
             super().stop_application_mode()
         Terminal.taken = None
 
     def let_go(self) -> None:
-        """Restore the terminal as far as that is done at once, past the writer's thread."""
+        """Restore the terminal as far as that takes no waiting, bypassing the writer's thread."""
         if self._file is None:
             return
         with suppress(termios.error, OSError, ValueError):
@@ -105,7 +105,7 @@ class Terminal(LinuxDriver):
                 os.write(output, LAST_WORDS)
 
     def close(self) -> None:
-        """End the writer's thread, unless it hangs in a terminal that does not read."""
+        """End the writer's thread, unless it hangs writing to a terminal that does not read."""
         writer, self._writer_thread = self._writer_thread, None
         if writer is None:
             return
@@ -123,13 +123,13 @@ class Terminal(LinuxDriver):
             self._vital = False
 
     def disable_input(self) -> None:
-        """Have the input thread end."""
+        """End the input thread."""
         if self._key_thread is not None and self._key_thread.is_alive():
             os.write(self._wake, b"!")
         super().disable_input()
 
     def run_input_thread(self) -> None:
-        """Hand on what is typed until the thread is to end. Raises OSError when the terminal is gone."""
+        """Pass on what is typed until `disable_input`. Raises OSError when the terminal is gone."""
         parser = XTermParser(self._debug)
         decode = getincrementaldecoder("utf-8")("replace").decode
         ticks = 0
@@ -138,10 +138,10 @@ class Terminal(LinuxDriver):
             ticks = TICKS if ready else ticks - 1
             if self._wakes in ready:
                 os.read(self._wakes, READ_SIZE)
-                self.exit_event.wait(PATIENCE)  # the wake comes just before it
+                self.exit_event.wait(PATIENCE)  # it is set just after the wake
             if self.fileno in ready:
                 data = os.read(self.fileno, READ_SIZE)
-                if not data:  # what a terminal that was hung up says for ever
+                if not data:  # a terminal that was hung up reads as empty for ever
                     raise OSError(errno.EIO, "the terminal is gone")
                 for event in parser.feed(decode(data)):
                     self.process_message(event)
@@ -165,7 +165,7 @@ class Terminal(LinuxDriver):
         try:
             self.run_input_thread()
         except OSError:
-            # The terminal is gone; there is nobody to show a traceback to.
+            # The terminal is gone; nobody would see a traceback.
             self.stuck = True
             with suppress(RuntimeError):
                 self._loop.call_soon_threadsafe(self._app.exit, 128 + signal.SIGHUP)
@@ -174,24 +174,24 @@ class Terminal(LinuxDriver):
 def on_leaving_signals(leave: Callable[[int], None]) -> None:
     """Call ``leave`` with the exit status when a signal asks the program to end; end it anyway if that hangs.
 
-    Also if the loop hangs, which then never calls: the signal's own handler runs within whatever the loop is at.
+    That also covers a loop that hangs and never calls ``leave``: the signal's handler interrupts whatever it does.
     """
     watchdog = _watchdog()
 
     def arm(number: int, _frame: object) -> None:
-        os.write(watchdog, bytes([number]))  # nothing else: this may come amid anything
+        os.write(watchdog, bytes([number]))  # nothing else: this may interrupt anything
 
     loop = asyncio.get_running_loop()
     for number in LEAVING:
         loop.add_signal_handler(number, leave, 128 + number)
-        signal.signal(number, arm)  # instead of one that does nothing: the loop is told by other means
+        signal.signal(number, arm)  # replaces a handler that does nothing: the loop is woken by a descriptor
         signal.siginterrupt(number, False)
 
 
 async def run(app: App[Any], argv: Sequence[str], *, told: bool = False) -> tuple[int, bytes]:
-    """Run a program in the terminal; its exit status and, if it is to be ``told``, what it says on standard error.
+    """Run a program in the terminal. Returns its exit status and, if ``told``, what it wrote to standard error.
 
-    One at a time (`lending_the_terminal`). Raises OSError, and SuspendNotSupported where there is no terminal.
+    One at a time (`lending_the_terminal`). Raises OSError, and SuspendNotSupported if there is no terminal.
     """
     with _lent(app):
         process = await asyncio.create_subprocess_exec(
@@ -200,14 +200,14 @@ async def run(app: App[Any], argv: Sequence[str], *, told: bool = False) -> tupl
         try:
             _, said = await process.communicate()
         finally:
-            if process.returncode is None:  # given up with the screen that asked for it
+            if process.returncode is None:  # cancelled with the screen that started it
                 process.terminate()
     return process.returncode or 0, said or b""
 
 
 @contextmanager
 def _lent(app: App[Any]) -> Iterator[None]:
-    """Give the terminal away; meanwhile Ctrl-C and Ctrl-\\ mean whoever has it, as does all that is typed."""
+    """Lend the terminal; meanwhile Ctrl-C and Ctrl-\\ are for the program that has it, like all that is typed."""
     loop, driver = asyncio.get_running_loop(), app._driver
     if not isinstance(driver, Terminal):
         with app.suspend():
@@ -216,7 +216,7 @@ def _lent(app: App[Any]) -> Iterator[None]:
     failure: BaseException | None = None
     driver.lent = True
     for number in TYPED:
-        loop.add_signal_handler(number, lambda: None)  # to ignore it would be inherited by that program
+        loop.add_signal_handler(number, lambda: None)  # SIG_IGN would be inherited by that program
     try:
         with app.suspend():
             try:
@@ -224,7 +224,7 @@ def _lent(app: App[Any]) -> Iterator[None]:
             except BaseException as error:
                 if app._exit:
                     raise
-                failure = error  # raised below: Textual would leave the terminal as it is now
+                failure = error  # raised below: if raised here, Textual would not take the terminal back
     finally:
         driver.lent = False
         loop.call_later(STILL_THEIRS, _heed_keys_again, app, driver)
@@ -233,13 +233,13 @@ def _lent(app: App[Any]) -> Iterator[None]:
 
 
 def _heed_keys_again(app: App[Any], driver: Terminal) -> None:
-    if not driver.lent:  # else it was given away once more
-        asyncio.get_running_loop().remove_signal_handler(signal.SIGQUIT)  # that of SIGINT is replaced
+    if not driver.lent:  # else it was lent again
+        asyncio.get_running_loop().remove_signal_handler(signal.SIGQUIT)  # SIGINT's is replaced
         on_leaving_signals(app.exit)
 
 
 def on_hang_up(leave: Callable[[int], None]) -> None:
-    """Call ``leave`` when the terminal is closed, also where SIGHUP does not arrive (Linux)."""
+    """Call ``leave`` when the terminal is closed, even if SIGHUP does not arrive (Linux only)."""
     if not hasattr(select, "epoll"):
         return
     watch = select.epoll()
@@ -259,7 +259,7 @@ def on_hang_up(leave: Callable[[int], None]) -> None:
 
 
 def can_stop() -> bool:
-    """Whether a shell waits that could bring this program back after Ctrl-Z."""
+    """Whether a shell is waiting that could resume this program after Ctrl-Z."""
     try:
         return os.getsid(os.getppid()) == os.getsid(0) and os.getpgid(os.getppid()) != os.getpgid(0)
     except ProcessLookupError:
@@ -267,7 +267,7 @@ def can_stop() -> bool:
 
 
 def saved_mode() -> Callable[[], None]:
-    """Remember how the terminal is; the returned function makes it so again."""
+    """Save the terminal's mode; the returned function restores it."""
     try:
         descriptor = sys.__stdin__.fileno()  # type: ignore[union-attr]
         mode = termios.tcgetattr(descriptor)
@@ -283,9 +283,9 @@ def saved_mode() -> Callable[[], None]:
 
 @cache
 def _watchdog() -> int:
-    """Where to write the number of the signal that asks the program to end. A while later it ends, whatever happens.
+    """A descriptor to write a signal's number to; `PATIENCE` + 1 s later the program ends, whatever happens.
 
-    What waits for it is a thread that is there before: a program that hangs might not be able to start one.
+    The thread that waits for it is started in advance: a program that hangs might not be able to start one.
     """
     told, tell = os.pipe()
 

@@ -72,7 +72,7 @@ ANSI = Theme(
     boost="ansi_default",
     variables=dict(BUILTIN_THEMES["ansi-dark"].variables),
 )
-# What a task's own sixteen colours look like on these backgrounds.
+# The sixteen ANSI colours of a task's output on these backgrounds.
 DARK_TERMINAL = TerminalTheme(
     (17, 20, 27),
     (212, 218, 229),
@@ -125,7 +125,7 @@ THEMES = (DARK, LIGHT, ANSI)
 
 
 def choose(environ: Mapping[str, str] = os.environ) -> str:
-    """The theme for this terminal, before the user chooses another."""
+    """The theme for this terminal, if the user has chosen none."""
     if wanted := environ.get("PANEVIEW_THEME"):
         return wanted if "-" in wanted else f"paneview-{wanted}"
     few = environ.get("TERM") in ("linux", "vt100", "xterm", "screen", "ansi", "dumb")

@@ -32,12 +32,12 @@ if TYPE_CHECKING:
 HINT = "What is to be done? @ names a file, or at the beginning a worker"
 KEYS = {"ask.send": "sends", "ask.newline": "breaks", "ask.complete": "completes", "ask.editor": "$EDITOR"}
 LEAST, MOST = 3, 14  # lines of the text
-LOW = 16  # lines of a terminal in which the form does without what explains it
+LOW = 16  # lines: in a terminal with fewer the form omits its explanations
 AROUND = 10  # lines of the form that are not the text
 
 
 class AskForm(ModalScreen[str]):
-    """Asks, and sends it; dismissed with the workflow's or the job's id, with an empty text at Esc."""
+    """Asks for the text and sends it; dismissed with the workflow's or job's id, at Esc with an empty text."""
 
     AUTO_FOCUS = "#ask-text"
     BINDINGS: ClassVar[list[BindingType]] = [key("", "escape", "refuse", "Cancel")]
@@ -48,7 +48,7 @@ class AskForm(ModalScreen[str]):
         self._plan = plan
         self._plans: dict[str, dict[str, Any]] = {}
         self._no_plans = ""
-        """Why it is not known what can be asked for."""
+        """Why the workflows could not be fetched; empty if nothing failed."""
         self._targets: list[str] = []
         self._files: list[str] = []
         self._folder: Path | None = None
@@ -62,7 +62,7 @@ class AskForm(ModalScreen[str]):
 
     @property
     def text(self) -> AskText:
-        """What is to be done."""
+        """The field for the text."""
         return self.query_one(AskText)
 
     def compose(self) -> ComposeResult:
@@ -82,7 +82,7 @@ class AskForm(ModalScreen[str]):
             yield Static("", id="form-note", markup=False)
 
     def on_mount(self) -> None:
-        """Fetch what can be completed, while one types already."""
+        """Fetch the completions in the background, while the user types."""
         self._fit(self.app.size.height)
         self.set_focus(self.text)
         self.text.move_cursor(self.text.document.end)
@@ -91,7 +91,7 @@ class AskForm(ModalScreen[str]):
         self._note()
 
     def _keys(self) -> str:
-        """What the keys do, as the user's key map has them."""
+        """What the keys do, with the user's key map applied."""
         found = {one.binding.id: one.binding.key for one in reversed(self.active_bindings.values())}
         shown = [f"{key_text(found[name])} {word}" for name, word in KEYS.items() if name in found]
         return " · ".join([*shown, "↑ earlier"])
@@ -108,22 +108,22 @@ class AskForm(ModalScreen[str]):
 
     @on(TextArea.Changed)
     def drafted(self) -> None:
-        """What is not sent is there again next time."""
+        """Keep unsent text for the next time."""
         if not self._sending:
             self.pv.asked.draft = self.text.text
 
     @on(AskText.Looked)
     @on(Input.Changed)
     def typed(self) -> None:
-        """Say what fits, or what will happen."""
+        """Show the completions, or what Enter will do."""
         self._note()
 
     def on_descendant_focus(self) -> None:
-        """The cursor has come to another line, which has a note of its own."""
+        """Another line has the focus; it has a note of its own."""
         self._note()
 
     def action_refuse(self) -> None:
-        """Esc: what was typed is there again next time."""
+        """Esc: close the form; what was typed is kept for the next time."""
         self.dismiss("")
 
     def action_edit(self) -> None:
@@ -153,7 +153,7 @@ class AskForm(ModalScreen[str]):
             self._say(str(error), self._field("budget"))
             return
         self._sending = True
-        # Of the app: it is sent, and told of, also where the form is closed meanwhile.
+        # Owned by the app: it is sent, and reported, even if the form is closed meanwhile.
         in_background(self.app, self._send, *self._request(asked, budget), self.text.text)
 
     def _request(self, asked: askwords.Asked, budget: float | None) -> tuple[str, dict[str, Any]]:
@@ -206,7 +206,7 @@ class AskForm(ModalScreen[str]):
             )
         return flow.id
 
-    # What can be completed
+    # Completions
 
     async def _learn(self) -> None:
         await asyncio.gather(
@@ -232,12 +232,12 @@ class AskForm(ModalScreen[str]):
             try:
                 picture.take_queue(await self.pv.link.call("queue"))
             except ControlError:
-                return  # nobody to name; the workflow's own errors are told when it is sent
+                return  # no workers to offer; sending shows its own errors
         self._targets = askwords.workers(picture.queue)
 
     async def _learn_files(self) -> None:
-        """The files of the folder that is typed, and the folders of the project."""
-        if self.pv.picture.file is None:  # nothing was heard of the project yet
+        """Fetch the files of the typed folder; the first time, also the folders that can be completed."""
+        if self.pv.picture.file is None:  # the project is not known yet
             return
         folder = Path(self.pv.picture.file).parent / self._place()
         if folder == self._folder:
@@ -248,19 +248,19 @@ class AskForm(ModalScreen[str]):
             self._field("folder").know([name.rstrip("/") for name in self._files if name.endswith("/")])
 
     def _place(self) -> str:
-        """The folder that is typed; a relative one begins at the project's."""
+        """The folder typed; a relative one is relative to the project's."""
         return os.path.expanduser(self._field("folder").value.strip().replace("\0", ""))
 
     def _offer(self, at: askwords.Token) -> list[str]:
         return askwords.offered(at, self._targets, self._files)
 
-    # What is told below
+    # The note below
 
     def _field(self, name: str) -> Field:
         return self.query_one(f"#form-{name}", Field)
 
     def _note(self) -> None:
-        """What is offered for the line that is typed, else what Enter will do."""
+        """Show the completions of the line being typed, else what Enter will do."""
         if not self.is_attached or not self.query("#form-note"):
             return
         field = self.focused
@@ -316,12 +316,12 @@ class AskForm(ModalScreen[str]):
     def _say(self, text: str, widget: Field | AskText | None) -> None:
         if widget is not None:
             self.set_focus(widget)
-        # After the note that the change of focus brings.
+        # After the note that the change of focus shows.
         self.call_after_refresh(self._show, f"✗ {text}")
 
 
 def read_budget(text: str) -> float | None:
-    """Dollars; None: as the workflow has it. Raises ValueError for what is no amount above 0."""
+    """The budget in dollars; None: the workflow's own. Raises ValueError for anything but an amount above 0."""
     text = text.strip()
     if text in {"", "$"}:
         return None

@@ -1,7 +1,7 @@
 """What the screens have in common: header, prompt and hints, a layout for each size of terminal, actions on tasks.
 
 The layout has four forms: ``wide`` (split), ``stacked``, ``single`` (one pane at a time) and ``tiny`` (a message).
-A screen that is not on top hears of no change and has no timer running.
+A screen that is not on top is not notified of changes and has no timer running.
 """
 
 from __future__ import annotations
@@ -88,25 +88,25 @@ class MainScreen(Screen[None]):
         raise NotImplementedError
 
     def targets(self) -> list[str]:
-        """The tasks that an action is for."""
+        """The tasks that an action applies to."""
         return []
 
     def has_targets(self) -> bool:
-        """Whether tasks can be selected, with this focus: else keys for tasks do nothing and are not told of."""
+        """Whether tasks can be selected with this focus; if not, keys for tasks do nothing and are not shown."""
         return True
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """Whether this action is to be had now."""
+        """Whether this action is available now."""
         if action in FOR_TASKS and not self.has_targets():
             return False
         return super().check_action(action, parameters)
 
     def target(self) -> str:
-        """The task that an action for a single one is for: the one under the cursor, whatever is marked."""
+        """The task that an action on a single task applies to: the one under the cursor, whatever is marked."""
         return next(iter(self.targets()), "")
 
     def job_target(self) -> str:
-        """For whom a new job would be: the selected task, if it is a worker; empty if nobody suggests itself."""
+        """The suggested target of a new job: the selected task, if it is a worker; empty if there is none."""
         names = self.targets()
         task = self.pv.picture.tasks.get(names[0]) if len(names) == 1 else None
         return task.name if task is not None and task.group == "workers" else ""
@@ -116,7 +116,7 @@ class MainScreen(Screen[None]):
         return None
 
     def situation(self) -> str:
-        """Which of the `HINTS` fit, where none are for what has the focus."""
+        """The key of the `HINTS` to show when there are none for the focused widget."""
         return ""
 
     def update(self, change: Change) -> None:
@@ -126,7 +126,7 @@ class MainScreen(Screen[None]):
         """A second has passed."""
 
     def laid_out(self) -> None:
-        """The layout's form is known."""
+        """The size, and with it the layout's form, is known or has changed."""
 
     def compose(self) -> ComposeResult:
         """Header, body, prompt, hints; and the message for terminals that are too small."""
@@ -141,7 +141,7 @@ class MainScreen(Screen[None]):
         self._ticking = self.set_interval(1.0, self.tick)
 
     def on_screen_resume(self, _event: events.ScreenResume) -> None:
-        """On top: hear of changes."""
+        """On top: listen for changes, and draw all that was missed."""
         if self._deaf is None:
             self._deaf = self.pv.picture.listen(self._changed)
             if self._ticking is not None:
@@ -152,7 +152,7 @@ class MainScreen(Screen[None]):
             )
 
     def on_screen_suspend(self, _event: events.ScreenSuspend) -> None:
-        """Covered by another screen, unless that is only a dialog."""
+        """Covered by another screen: stop listening, unless it is only a dialog."""
         if isinstance(self.app.screen, ModalScreen):
             return
         self.hear_nothing()
@@ -160,7 +160,7 @@ class MainScreen(Screen[None]):
             self._ticking.pause()
 
     def hear_nothing(self) -> None:
-        """No more changes: nobody sees them."""
+        """Stop listening for changes: the screen is not visible."""
         if self._deaf is not None:
             self._deaf()
             self._deaf = None
@@ -171,7 +171,7 @@ class MainScreen(Screen[None]):
         self.laid_out()
 
     def on_descendant_focus(self, _event: events.DescendantFocus) -> None:
-        """Other keys matter now."""
+        """Other hints apply now."""
         self.query_one(Hints).redraw()
 
     async def ask(self, question: Question) -> None:
@@ -188,11 +188,11 @@ class MainScreen(Screen[None]):
         self.remove_class("asking")
 
     def action_act(self, name: str) -> None:
-        """Start, stop, restart or kill; a question comes first where it destroys something or meets several."""
+        """Start, stop, restart or kill; asks first if that destroys something or affects several tasks."""
         self.act_on(name, self.targets())
 
     def act_on(self, name: str, names: list[str]) -> None:
-        """As `action_act`, on these tasks."""
+        """Like `action_act`, on these tasks."""
         verb = VERBS[name]
         if not names:
             self.app.bell()
@@ -214,7 +214,7 @@ class MainScreen(Screen[None]):
     def action_visit(self) -> None:
         """Into the task's own tmux window, and back."""
         if name := self.target():
-            lending_the_terminal(self.app, visit, self.pv, name)  # goes on if this screen is left
+            lending_the_terminal(self.app, visit, self.pv, name)  # continues if this screen is left
 
     def action_scale(self, by: int) -> None:
         """One replica more or fewer of the task."""
@@ -252,7 +252,7 @@ class MainScreen(Screen[None]):
             self.app.push_screen(TypingScreen(task.name))
 
     async def action_why(self) -> None:
-        """Why the task is as it is, by what is so at this moment: probes that fail again change nothing else."""
+        """Explain why the task is as it is, from fresh facts: a probe that fails once more pushes no change."""
         from paneview.tui.screens.dialogs import message
 
         tasks = self.pv.picture.tasks
@@ -297,12 +297,12 @@ class MainScreen(Screen[None]):
             self.app.pop_screen()
 
     def _run(self, name: str, names: list[str]) -> None:
-        # Of the app: what comes of it is told also where this screen is left meanwhile.
+        # Owned by the app, so that the outcome is shown even if this screen is left meanwhile.
         in_background(self.app, perform, self.pv, VERBS[name], names)
         self.acted()
 
     def acted(self) -> None:
-        """An action is on its way."""
+        """An action has been requested."""
 
     def _lay_out(self, size: Size) -> None:
         form = form_of(size.width, size.height)
@@ -316,7 +316,7 @@ class MainScreen(Screen[None]):
         self.update(change)
 
     def redraw_all(self) -> None:
-        """Everything in other colours."""
+        """Draw everything again, in other colours."""
         for canvas in self.query(Canvas):
             canvas.repaint()
 

@@ -21,7 +21,7 @@ WIDEST = 72
 
 
 class Option(NamedTuple):
-    """An answer: its key, its words, and what it means."""
+    """An answer: its key, its title, and what it means."""
 
     key: str
     title: str
@@ -74,7 +74,7 @@ class Box(Canvas, can_focus=True):
         return PLAIN if self._role is None else self.inks.role(self._role(text))
 
     def scroll_text(self, by: int) -> None:
-        """Show other lines, where there are too many."""
+        """Scroll the lines, if not all fit."""
         self._from += by
         self.redraw()
 
@@ -87,7 +87,7 @@ class Box(Canvas, can_focus=True):
         self.scroll_text(-1)
 
     def option_at(self, y: int) -> int | None:
-        """The answer in this line of the box."""
+        """The index of the answer in this line of the box."""
         at = y - (self.size.height - 1 - len(self.options))
         return at if 0 <= at < len(self.options) else None
 
@@ -112,7 +112,7 @@ class Box(Canvas, can_focus=True):
 
 
 class Dialog(ModalScreen[str]):
-    """Asks; is dismissed with the key of the answer, with that of the first one at Esc."""
+    """Asks; dismissed with the key of the answer, at Esc with ``refusal`` (the first answer's by default)."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         key("", "down,j,tab", "choose(1)", "Next"),
@@ -149,7 +149,7 @@ class Dialog(ModalScreen[str]):
         self._box.styles.height = min(wanted, event.size.height)
 
     def on_key(self, event: events.Key) -> None:
-        """The key of an answer is the answer."""
+        """An answer's own key chooses it."""
         for option in self._box.options:
             if event.character == option.key:
                 event.stop()
@@ -161,7 +161,7 @@ class Dialog(ModalScreen[str]):
         self._box.scroll_text(direction * max(1, self._box.size.height - len(self._box.options) - 6))
 
     def action_choose(self, by: int) -> None:
-        """Mark another answer; where there is only one, scroll."""
+        """Mark another answer; if there is only one, scroll."""
         if len(self._box.options) == 1:
             self._box.scroll_text(by)
         self._box.chosen = (self._box.chosen + by) % len(self._box.options)
@@ -181,7 +181,7 @@ def confirm(
 ) -> Dialog:
     """A question before something ends; No is the default.
 
-    Dismissed with ``y``, ``n``, or ``o``, which is to spare those ``along`` who would otherwise be met, too.
+    Dismissed with ``y``, ``n``, or ``o``: only ``names``, sparing the tasks ``along`` that ``y`` includes.
     """
     no = Option("n", "No", "change nothing")
     if not along:
@@ -196,7 +196,7 @@ def confirm(
 
 
 def leave(session: str, running: int) -> Dialog:
-    """How to leave. Dismissed with ``l`` (leave all running), ``s`` (stop all) or ``c``."""
+    """How to leave. Dismissed with ``l`` (leave all running), ``s`` (stop all) or ``c`` (cancel)."""
     tasks = f"{running} task{'s' if running != 1 else ''}"
     options = (
         Option("l", "Leave", f"{tasks} and the supervisor go on; paneview comes back"),

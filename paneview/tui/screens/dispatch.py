@@ -1,4 +1,4 @@
-"""The form for a new job: for whom, which kind, what payload. Completes what is known, sends only valid JSON."""
+"""The form for a new job: target, kind and payload. Completes what is known, sends only valid JSON."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ SHOWN = 6  # completions that are listed
 
 
 def targets(queue: QueueView | None, tasks: Iterable[str] = ()) -> list[str]:
-    """Whom a job can be for: any, workers by name, roles, hosts, and whoever has jobs now."""
+    """The targets to offer: any, live workers, roles, hosts, targets that have jobs now, and ``tasks``."""
     if queue is None:
         return ["any", *tasks]
     alive = [worker for worker in queue.workers if worker.alive]
@@ -47,13 +47,13 @@ def targets(queue: QueueView | None, tasks: Iterable[str] = ()) -> list[str]:
 
 
 def kinds(queue: QueueView | None) -> list[str]:
-    """Kinds of jobs: those that every worker knows, and those that the workers there are have handlers for."""
+    """Kinds of jobs: those that every worker knows, and those that present workers have handlers for."""
     own = sorted({kind for worker in queue.workers for kind in worker.kinds}) if queue is not None else []
     return list(dict.fromkeys([*KINDS, *own]))
 
 
 def read_payload(kind: str, text: str) -> Any:
-    """The payload that is meant. Raises ValueError for what is no JSON; a prompt may be given as plain text."""
+    """The payload; None if empty. A prompt may be plain text; anything else that is not JSON raises ValueError."""
     text = text.strip()
     if not text:
         return None
@@ -74,7 +74,7 @@ def _refused(name: str) -> NoReturn:
 
 
 class Field(InOrder, Input):
-    """A line of the form. Tab completes what is suggested, else goes to the next one."""
+    """A line of the form. Tab takes the suggestion, else goes to the next line."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         key("form.next", "tab", "complete_or_next", "Complete", "Complete, or next line"),
@@ -92,12 +92,12 @@ class Field(InOrder, Input):
         self.cursor_blink = False
 
     def know(self, known: Sequence[str]) -> None:
-        """What it can be completed to."""
+        """Set what it can be completed to."""
         self.known = list(known)
         self.suggester = SuggestFromList(self.known, case_sensitive=True)
 
     def matches(self) -> list[str]:
-        """What it can be completed to, those first that begin so."""
+        """What it can be completed to, words that begin with the text first."""
         typed = self.value.strip()
         first = [word for word in self.known if word.startswith(typed)]
         return [*first, *[word for word in self.known if typed in word and word not in first]]
@@ -113,7 +113,7 @@ class Field(InOrder, Input):
 
 
 class DispatchForm(ModalScreen[str]):
-    """Asks for a job and sends it; dismissed with its id once the queue has it, with an empty text at Esc."""
+    """Asks for a job and sends it; dismissed with its id once the queue has it, at Esc with an empty text."""
 
     AUTO_FOCUS = "#form-target"
     BINDINGS: ClassVar[list[BindingType]] = [key("", "escape", "refuse", "Cancel")]
@@ -154,17 +154,17 @@ class DispatchForm(ModalScreen[str]):
             yield Static("", id="form-note", markup=False)
 
     def on_mount(self) -> None:
-        """Where the queue's screen is not open, ask what can be completed."""
+        """Fetch the completions, unless the queue is known already."""
         in_background(self, self._learn)
         self._note()
 
     @on(Input.Changed)
     def typed(self) -> None:
-        """Say what fits, or what is wrong so far."""
+        """Show the completions, or what is wrong so far."""
         self._note()
 
     def on_descendant_focus(self) -> None:
-        """The cursor has come to another line, which has a note of its own."""
+        """Another line has the focus; it has a note of its own."""
         self._note()
 
     def action_refuse(self) -> None:
@@ -172,7 +172,7 @@ class DispatchForm(ModalScreen[str]):
         self.dismiss("")
 
     def action_submit(self) -> None:
-        """Enter: to the next line that is empty and needed, else send it."""
+        """Enter: go to the next line that must be filled in, else send the job."""
         if self._sending:
             return
         target, kind = self._field("target"), self._field("kind")
@@ -199,7 +199,7 @@ class DispatchForm(ModalScreen[str]):
             return
         self._sending = True
         args = {"target": target.value.strip(), "kind": kind.value.strip(), "payload": value}
-        # Of the app: it is sent, and told of, also where the form is closed meanwhile.
+        # Owned by the app: it is sent, and reported, even if the form is closed meanwhile.
         in_background(self.app, self._send, args)
 
     async def _send(self, args: dict[str, Any]) -> None:
@@ -234,7 +234,7 @@ class DispatchForm(ModalScreen[str]):
         return self.query_one(f"#form-{name}", Field)
 
     def _note(self) -> None:
-        """What the line that is being typed can be completed to; of a payload, what will be sent."""
+        """Show what the focused line can be completed to; for the payload, what will be sent."""
         field = self.focused
         if not isinstance(field, Field):
             return
@@ -261,5 +261,5 @@ class DispatchForm(ModalScreen[str]):
         if field is not None:
             self.set_focus(field)
         note = self.query_one("#form-note", Static)
-        # After the note that the change of focus brings.
+        # After the note that the change of focus shows.
         self.call_after_refresh(note.update, clean(f"✗ {text}"))

@@ -1,4 +1,4 @@
-"""The first screen: all tasks, the log of the selected one, and what happens."""
+"""The first screen: all tasks, the log of the selected one, and the latest events."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class FleetScreen(ReadingScreen):
     ]
 
     def body(self) -> Iterator[Widget]:
-        """Left: table and facts; right: log and events. In a narrow terminal one above the other."""
+        """Left: table and facts; right: log and events. In a narrow terminal they are stacked."""
         with Container(id="body"):
             with Container(id="left"):
                 yield TaskTable(id="tasks")
@@ -67,7 +67,7 @@ class FleetScreen(ReadingScreen):
         self._table_height: int | str | None = None
 
     def on_mount(self) -> None:
-        """The header tells when the table shows less than all."""
+        """The header says how the table is filtered and sorted, and how many tasks are marked."""
         header = self.query_one(Header)
         header.note, self.table.noted = self.table.note, header.redraw
 
@@ -77,7 +77,7 @@ class FleetScreen(ReadingScreen):
         return self.query_one(TaskTable)
 
     def on_screen_resume(self, _event: events.ScreenResume) -> None:
-        """Back from the log of a task: that one is selected."""
+        """Back from another screen: select the task that was selected there."""
         if self.pv.selected is not None:
             self.table.select(self.pv.selected)
             self.log_view.show(self.pv.selected)
@@ -102,11 +102,11 @@ class FleetScreen(ReadingScreen):
         return self.table.targets()
 
     def target(self) -> str:
-        """The selected one."""
+        """The selected task."""
         return self.table.cursor or ""
 
     def situation(self) -> str:
-        """Somebody asks, or the selected task is in trouble, or all is well."""
+        """A task waits for an answer, the selected task is in trouble, or all is well."""
         tasks, selected = self.pv.picture.tasks, self.table.selected
         if any(task.needs_input for task in tasks.values()):
             return "asking"
@@ -160,7 +160,7 @@ class FleetScreen(ReadingScreen):
         self.pv.action_go("logs")
 
     def acted(self) -> None:
-        """What was marked has been acted on."""
+        """The marked tasks have been acted on: drop the marks."""
         self.table.marked.clear()
         self.table.redraw()
 
@@ -175,7 +175,7 @@ class FleetScreen(ReadingScreen):
         await self.ask(Question("/", hint, table.set_filter, table.set_filter, restore, value=before))
 
     def action_pane(self, by: int) -> None:
-        """Between table and log; where only one fits, the other one is shown instead."""
+        """Move between table and log; if only one fits, show the other."""
         alone = self.has_class("single")
         reading = not self.has_class("reading") if alone else self.focused is self.table
         self.set_class(reading, "reading")
@@ -196,12 +196,12 @@ class FleetScreen(ReadingScreen):
             table.set_filter("")
 
     async def _hear_queue(self) -> None:
-        """From now on; what is pushed costs next to nothing, and where there is no queue nothing is."""
+        """Subscribe to the queue; a push costs next to nothing, and without a queue there are none."""
         with suppress(ControlError):  # the next connection hears of it
             await self.pv.link.hear("queue", self, on=True)
 
     def _fit_queue(self) -> None:
-        """The queue takes the lines that it needs, none where there is no queue."""
+        """Give the queue the lines that it needs, none if there is no queue."""
         strip, height = self.query_one(QueueStrip), self.size.height
         wanted = min(strip.needed(), max(4, height // 4))
         strip.set_class(wanted > 0, "used")
@@ -209,7 +209,7 @@ class FleetScreen(ReadingScreen):
         strip.redraw()
 
     def _fit_table(self) -> None:
-        """The table takes what it needs, up to a third of the screen, beside the log up to two thirds."""
+        """Give the table the lines it needs, up to a third of the screen above the log, two thirds beside it."""
         height, needed = self.size.height, len(self.pv.picture.tasks) + 1
         wanted: int | str = "1fr"
         if self.has_class("stacked"):

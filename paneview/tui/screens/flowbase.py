@@ -1,4 +1,4 @@
-"""What the screens of workflows have in common: the keys that act on one, and what is wrong with runners."""
+"""What the screens of workflows have in common: the keys that act on one, and the line about paused runners."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from paneview.tui.widgets.flowpane import FlowPane
 
 
 class FlowKeys(MainScreen):
-    """Subclasses say which workflow and which phase is selected, and how to go to another one."""
+    """Subclasses say which workflow and phase are selected, and how to go to another one."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         key("flow.approve", "A", "approve", "Approve", "Approve what waits"),
@@ -34,11 +34,11 @@ class FlowKeys(MainScreen):
 
     @property
     def pane(self) -> FlowPane:
-        """What is to be read."""
+        """The pane with the text."""
         return self.query_one(FlowPane)
 
     def has_targets(self) -> bool:
-        """Here are workflows."""
+        """These screens show workflows, not tasks."""
         return False
 
     def flow(self) -> FlowView | None:
@@ -54,16 +54,16 @@ class FlowKeys(MainScreen):
         raise NotImplementedError
 
     async def on_unmount(self) -> None:
-        """Nobody looks any more."""
+        """The screen is closed."""
         self.hear_nothing()
 
     def on_screen_suspend(self, _event: events.ScreenSuspend) -> None:
-        """Covered by another screen: no transcript is read for nobody."""
+        """Covered by another screen: stop reading the transcript, unless it is only a dialog."""
         if not isinstance(self.app.screen, ModalScreen):
             self.pane.leave()
 
     def on_screen_resume(self, _event: events.ScreenResume) -> None:
-        """On top again."""
+        """On top again: go on reading the transcript."""
         self.pane.resume()
 
     def _chosen(self) -> FlowView | None:
@@ -73,26 +73,26 @@ class FlowKeys(MainScreen):
         return flow
 
     async def action_approve(self) -> None:
-        """Approve what waits for a person."""
+        """Approve the phase that waits for a person."""
         if flow := self._chosen():
             await flowactions.approve(self, flow, self.phase())
 
     async def action_reject(self) -> None:
-        """No, and why."""
+        """Reject the phase that waits; asks why."""
         if flow := self._chosen():
             await flowactions.reject(self, flow, self.phase())
 
     def action_retry(self) -> None:
-        """Do again what failed."""
+        """Retry what failed."""
         if flow := self._chosen():
             flowactions.retry(self.pv, flow)
 
     def action_cancel(self) -> None:
-        """Not wanted any more."""
+        """Cancel the workflow; asks first."""
         if flow := self._chosen():
             flowactions.cancel(self.pv, flow)
 
-    # What is wrong
+    # Problems
 
     def trouble(self) -> str:
         """Runners that are paused, or why the workflows are not known; empty if all is well."""
@@ -103,15 +103,15 @@ class FlowKeys(MainScreen):
         return f"! {paused}" if paused else ""
 
     def paint_trouble(self, width: int, _height: int) -> list[Strip]:
-        """The line that says what is wrong, where something is."""
+        """The line that says what is wrong, if anything is."""
         inks, text = self.pv.inks, self.trouble()
         ink = inks.failed if text.startswith("✗") else inks.attention
         return [line(width, inks.base, (cut(f" {text}", width), ink))]
 
     def hear_of_runners(self) -> None:
-        """Hear of the queue, which tells of paused runners, while the screen is there."""
+        """Subscribe to the queue, whose pushes include paused runners."""
         in_background(self, self._hear_of_runners)
 
     async def _hear_of_runners(self) -> None:
-        with suppress(ControlError):  # without a connection there is no news either
+        with suppress(ControlError):  # a lost connection subscribes again when it is back
             await self.pv.link.hear("queue", self, on=True)

@@ -1,7 +1,7 @@
-"""The screen of the queue: for whom jobs wait, who works, and the jobs with their states.
+"""The screen of the queue: the targets that jobs wait for, the workers, and the jobs with their states.
 
-The supervisor tells how the queue is as a whole while this screen is open; the jobs are asked for when that has
-changed. A queue that does not answer is told in a line, and what was last known stays.
+While this screen is open the supervisor pushes the queue's summary; the jobs are fetched when that has changed. If
+the queue does not answer, a line says so, and what was last known stays.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from paneview.tui.app import PaneviewApp
 
 PANES = ("lanes", "workers", "jobs")
-LOOK_AGAIN = 0.1  # s that the cursor rests on a job before all about it is fetched
+LOOK_AGAIN = 0.1  # s that the cursor must rest on a job before its details are fetched
 
 
 class QueueScreen(MainScreen):
@@ -67,7 +67,7 @@ class QueueScreen(MainScreen):
         return await self.pv.link.call(do, **args)
 
     def body(self) -> Iterator[Widget]:
-        """Targets and workers; beside or below them the jobs."""
+        """Targets and workers, with the jobs beside or below them."""
         yield Painted(self._paint_note, id="queue-note")
         with Container(id="queue-body"):
             with Container(id="queue-left"):
@@ -96,17 +96,17 @@ class QueueScreen(MainScreen):
         return self.query_one(WorkerTable)
 
     def on_mount(self) -> None:
-        """Hear of the queue from now on."""
+        """Subscribe to the queue."""
         self.set_class(True, "pane-jobs")
         in_background(self, self._begin)
 
     async def on_unmount(self) -> None:
-        """Nobody looks any more."""
+        """The screen is closed: unsubscribe."""
         self.hear_nothing()
         self.jobs.close()
         if not self.app.is_running:
             return
-        with suppress(ControlError):  # there may be nobody to tell
+        with suppress(ControlError):  # the connection may be lost
             await self.pv.link.hear("queue", self, on=False)
 
     async def _begin(self) -> None:
@@ -140,16 +140,16 @@ class QueueScreen(MainScreen):
         self._look_at(self.table.cursor)
 
     def targets(self) -> list[str]:
-        """The task of the selected worker, if it is one of ours: what acts on tasks is for that."""
+        """The selected worker's task, if this project has it: actions on tasks apply to it."""
         worker = self.crew.selected if self.has_targets() else None
         return [worker.name] if worker is not None and worker.name in self.pv.picture.tasks else []
 
     def has_targets(self) -> bool:
-        """Only among the workers."""
+        """Only while the workers have the focus."""
         return isinstance(self.focused, WorkerTable)
 
     def job_target(self) -> str:
-        """For whom a new job would be: whoever is selected."""
+        """The suggested target of a new job: the selected worker, target, or job's target; empty for none."""
         worker = self.crew.selected
         if self.focused is self.crew and worker is not None:
             return worker.name
@@ -166,7 +166,7 @@ class QueueScreen(MainScreen):
 
     @on(Listing.Moved, "#jobs")
     def job_moved(self, message: Listing.Moved) -> None:
-        """Another job is selected; at the last one older ones are fetched."""
+        """Another job is selected; at the last one, fetch older ones."""
         if self.table.keys and message.key == self.table.keys[-1]:
             self.jobs.longer()
         self._look_at(message.key)
@@ -189,7 +189,7 @@ class QueueScreen(MainScreen):
         self._look_at(table.cursor)
 
     def _look_at(self, job: str | None) -> None:
-        """Show all about this job beside the table, where there is room for it."""
+        """Show this job's details beside the table, if there is room for them."""
         if not self.has_class("wide"):
             return
         self._resting = job or ""
@@ -213,14 +213,14 @@ class QueueScreen(MainScreen):
             if self._resting == job:
                 pane.show(reply["job"])
 
-    # What a person may do
+    # Actions
 
     def action_show_jobs(self) -> None:
         """To the jobs of the selected target."""
         self._show_pane("jobs")
 
     def action_open_job(self) -> None:
-        """All about the selected job, in the whole screen."""
+        """Show the selected job in the whole screen."""
         if self.table.cursor:
             from paneview.tui.screens.job import JobScreen
 
@@ -238,10 +238,10 @@ class QueueScreen(MainScreen):
     def _settle(self, name: str, ids: list[str]) -> None:
         self.table.marked.clear()
         self.table.redraw()
-        in_background(self.app, settle, self.pv, FATES[name], ids)  # told of also where this screen is left
+        in_background(self.app, settle, self.pv, FATES[name], ids)  # reported even if this screen is left
 
     def action_release(self) -> None:
-        """Release the selected worker from quarantine; the only one there is, wherever the focus is."""
+        """Release the selected worker from quarantine; if only one is quarantined, that one."""
         queue, worker = self.pv.picture.queue, self.crew.selected
         names = list(queue.quarantined) if queue is not None else []
         if self.focused is self.crew and worker is not None and worker.quarantined:
@@ -261,7 +261,7 @@ class QueueScreen(MainScreen):
         self.table.redraw()
 
     async def action_find(self) -> None:
-        """Filter the jobs that were fetched."""
+        """Filter the fetched jobs."""
         table, before = self.table, self.table.filter
 
         def show(text: str) -> None:
@@ -272,7 +272,7 @@ class QueueScreen(MainScreen):
         await self.ask(Question("/", hint, show, show, lambda: show(before), value=before))
 
     def action_pane(self, by: int) -> None:
-        """The focus to the next pane."""
+        """Move the focus to the next pane."""
         shown = self.focused.id if self.focused is not None else "jobs"
         at = PANES.index(shown) if shown in PANES else -1
         self._show_pane(PANES[(at + by) % len(PANES)])
@@ -300,7 +300,7 @@ class QueueScreen(MainScreen):
     # How it is laid out and drawn
 
     def _fit(self) -> None:
-        """Targets and workers take what they need, up to a share of the screen; the jobs have the rest."""
+        """Give targets and workers the lines they need, up to a share of the screen; the jobs get the rest."""
         height = self.size.height
         lanes, workers = max(2, len(self.lanes.keys) + 1), max(2, len(self.crew.keys) + 1)
         heights: tuple[int | str, int | str] = ("1fr", "1fr")

@@ -39,11 +39,11 @@ class ReadingScreen(MainScreen):
         self.log_view.update(change)
 
     def action_log(self, name: str, *args: str | int) -> None:
-        """Have the log do something, wherever the focus is."""
+        """Run an action of the log, wherever the focus is."""
         getattr(self.log_view, f"action_{name}")(*args)
 
     async def action_search_log(self) -> None:
-        """Ask what to look for; tried out while it is typed, from where the window stood."""
+        """Ask what to search for; searches while it is typed, starting where the window stood."""
         view = self.log_view
         state = view.state
         if state is None:
@@ -75,7 +75,7 @@ class ReadingScreen(MainScreen):
             )
 
     def action_back(self) -> None:
-        """Esc: what the log is in, else back."""
+        """Esc: leave the log's selection, search or filter, else go back."""
         if not self.log_view.leave():
             super().action_back()
 
@@ -84,11 +84,11 @@ class ReadingScreen(MainScreen):
         """Copy or save the lines of a log."""
         from paneview.tui.copying import copy_lines
 
-        # Of the app: a file is written to its end also where this screen is left meanwhile.
+        # Owned by the app: a file is written to its end even if this screen is left meanwhile.
         in_background(self.app, copy_lines, self.pv, message.state.feed, message.numbers, save=message.save)
 
     def try_search(self, text: str, start: int | None = None, *, final: bool = True) -> None:
-        """Search the log; a wrong pattern is told, unless it is still being typed."""
+        """Search the log; a toast reports a wrong pattern, unless it is still being typed."""
         try:
             self.log_view.search(text, start=start)
         except ValueError as error:

@@ -1,4 +1,4 @@
-"""The screen of one workflow: its phases, and below them what it is about, a run's live transcript, or its diff."""
+"""The screen of one workflow: its phases, and below them its facts, a run's live transcript, or its diff."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from paneview.tui.widgets.flowpane import VIEWS, FlowPane, natural_view
 from paneview.tui.widgets.flows import PhaseTable
 from paneview.tui.widgets.listing import Listing
 
-CHOSEN = ""  # by a person: no phase that the cursor could be led on from
+CHOSEN = ""  # by the user: no phase has this name, so the cursor is not moved on from it
 
 
 class WorkflowScreen(FlowKeys):
@@ -48,7 +48,7 @@ class WorkflowScreen(FlowKeys):
         self._wanted = phase
         self._fitted: int | str | None = None
         self._led_to: str | None = None
-        """The phase that the cursor was put on by itself: from there it goes on with the workflow."""
+        """The phase that the cursor was put on automatically: from there it follows the workflow."""
 
     def body(self) -> Iterator[Widget]:
         """The workflow in a line, what is wrong, its phases, and the text."""
@@ -64,21 +64,21 @@ class WorkflowScreen(FlowKeys):
         return self.query_one(PhaseTable)
 
     def flow(self) -> FlowView | None:
-        """The one that is shown."""
+        """The workflow shown; None if it is not known."""
         return self.pv.picture.flows.get(self._shown)
 
     def phase(self) -> PhaseView | None:
-        """The one under the cursor."""
+        """The phase under the cursor."""
         return self.phases.selected
 
     def go_to_flow(self, flow: FlowView) -> None:
-        """Show this one, at the phase that waits."""
+        """Show this workflow, at its current phase."""
         self._shown, self._view, self._led_to = flow.id, None, None
         self._wanted = flow.current.name if flow.current is not None else None
         self._show()
 
     def on_mount(self) -> None:
-        """The runners' pauses are heard of by the screen below; here is only drawn."""
+        """Only draw: the screen below has subscribed to the runners' pauses."""
         self._show()
         if self._view is not None:
             self._to_text()
@@ -101,7 +101,7 @@ class WorkflowScreen(FlowKeys):
 
     @on(Listing.Moved, "#phases")
     def moved(self) -> None:
-        """Another phase: its transcript, if transcripts are looked at."""
+        """Another phase is selected: its transcript, if a transcript is shown."""
         self._show_text()
 
     @on(Listing.Chosen, "#phases")
@@ -109,32 +109,32 @@ class WorkflowScreen(FlowKeys):
         """A click on what is selected."""
         self.action_read_run()
 
-    # What a person may do
+    # Actions
 
     def action_read_run(self) -> None:
-        """The transcript of the selected phase, which stays selected whatever the workflow does meanwhile."""
+        """Show the transcript of the selected phase, which stays selected as the workflow goes on."""
         self._view, self._led_to = "run", CHOSEN
         self._show_text()
         self._to_text()
 
     def action_view(self, name: str) -> None:
-        """Show this view of it: what is known, the transcript or the diff."""
+        """Show this view: the facts, the transcript or the diff."""
         self._view = name
         self._show_text()
         self._to_text()
 
     def action_next_view(self) -> None:
-        """Show the next thing."""
+        """Show the next view."""
         self.action_view(VIEWS[(VIEWS.index(self.pane.view) + 1) % len(VIEWS)])
 
     def action_retry_from(self) -> None:
-        """From the selected phase on."""
+        """Retry from the selected phase on."""
         flow, phase = self.flow(), self.phases.selected
         if flow is not None and phase is not None:
             flowactions.retry(self.pv, flow, phase)
 
     async def action_copy(self) -> None:
-        """What is shown, to the clipboard."""
+        """Copy what is shown to the clipboard."""
         from paneview.tui.copying import to_clipboard
 
         how = await to_clipboard(self.pv, self.pane.text())
@@ -153,7 +153,7 @@ class WorkflowScreen(FlowKeys):
         self.set_focus(self.pane)
 
     def action_pane(self, by: int) -> None:
-        """Between the phases and the text."""
+        """Move between the phases and the text."""
         if self.focused is self.phases:
             self._to_text()
         else:
@@ -174,7 +174,7 @@ class WorkflowScreen(FlowKeys):
         self._show_text()
 
     def _lead(self, flow: FlowView) -> None:
-        """The cursor goes on with the workflow, until somebody moves it; a phase that was chosen stays selected."""
+        """The cursor follows the workflow until the user moves it; a phase that was chosen stays selected."""
         table, at = self.phases, self._wanted or (flow.current.name if flow.current is not None else None)
         if at is not None and (self._wanted or self._led_to in (None, table.cursor)):
             table.select(at)

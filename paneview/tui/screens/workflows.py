@@ -1,4 +1,4 @@
-"""The screen of workflows: all of them, the phases of the selected one and, where there is room, all about it."""
+"""The screen of workflows: all of them, the phases of the selected one and, if there is room, its details."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ from paneview.tui.widgets.flowpane import FlowPane, natural_view
 from paneview.tui.widgets.flows import FlowTable, PhaseTable
 from paneview.tui.widgets.listing import Listing
 
-LOOK_AGAIN = 0.1  # s that the cursor rests on a workflow before all about it is fetched
+LOOK_AGAIN = 0.1  # s that the cursor must rest on a workflow before its details are fetched
 
 
 class WorkflowsScreen(FlowKeys):
-    """Workflows, phases, and what one of them shows."""
+    """Workflows, phases, and the text of the selected one."""
 
     CRUMB = "workflows"
     AUTO_FOCUS = "#flows"
@@ -50,7 +50,7 @@ class WorkflowsScreen(FlowKeys):
         self._fitted: int | None = None
 
     def body(self) -> Iterator[Widget]:
-        """What is wrong, the tables, and what one of them shows."""
+        """What is wrong, the tables, and the text of the selected workflow or phase."""
         yield Painted(self.paint_trouble, id="flow-trouble")
         with Container(id="flow-body"):
             with Container(id="flow-left"):
@@ -67,7 +67,7 @@ class WorkflowsScreen(FlowKeys):
 
     @property
     def phases(self) -> PhaseTable:
-        """The selected one's phases."""
+        """The table of the selected workflow's phases."""
         return self.query_one(PhaseTable)
 
     def flow(self) -> FlowView | None:
@@ -75,11 +75,11 @@ class WorkflowsScreen(FlowKeys):
         return self.pv.picture.flows.get(self.table.cursor or "")
 
     def phase(self) -> PhaseView | None:
-        """The selected phase, while the focus is on them."""
+        """The selected phase, while the phases have the focus."""
         return self.phases.selected if self.focused is self.phases else None
 
     def go_to_flow(self, flow: FlowView) -> None:
-        """Put the cursor there, whatever is filtered away."""
+        """Put the cursor on it; a filter that hides it is dropped."""
         table = self.table
         if flow.id not in table.keys:
             table.only_active = False
@@ -88,15 +88,15 @@ class WorkflowsScreen(FlowKeys):
         self.set_focus(table)
 
     def on_mount(self) -> None:
-        """Hear of paused runners, too."""
+        """Listen for paused runners as well."""
         self.hear_of_runners()
 
     async def on_unmount(self) -> None:
-        """Nobody looks any more."""
+        """The screen is closed: unsubscribe."""
         self.hear_nothing()
         if not self.app.is_running:
             return
-        with suppress(ControlError):  # there may be nobody to tell
+        with suppress(ControlError):  # the connection may be lost
             await self.pv.link.hear("queue", self, on=False)
 
     def update(self, change: Change) -> None:
@@ -131,7 +131,7 @@ class WorkflowsScreen(FlowKeys):
 
     @on(Listing.Moved, "#phases")
     def phase_moved(self) -> None:
-        """Another phase is: its transcript, if somebody chose it."""
+        """Another phase is selected: its transcript, if the phases have the focus."""
         self._rest()
 
     @on(Listing.Chosen)
@@ -155,7 +155,7 @@ class WorkflowsScreen(FlowKeys):
         self._rest()
 
     def _rest(self) -> None:
-        """Show all about it beside the tables, once the cursor rests there."""
+        """Show the details beside the tables, once the cursor rests."""
         if self.has_class("wide"):
             self.set_timer(LOOK_AGAIN, self._show_text)
 
@@ -170,17 +170,17 @@ class WorkflowsScreen(FlowKeys):
         else:
             pane.look(flow, natural_view(flow))
 
-    # What a person may do
+    # Actions
 
     def action_open_flow(self) -> None:
-        """All about the selected one, in the whole screen."""
+        """Show the selected workflow in the whole screen."""
         if self.table.cursor:
             from paneview.tui.screens.workflow import WorkflowScreen
 
             self.app.push_screen(WorkflowScreen(self.table.cursor))
 
     def action_read_run(self) -> None:
-        """The transcript of the selected phase, in the whole screen."""
+        """Show the transcript of the selected phase in the whole screen."""
         flow, phase = self.table.selected, self.phases.selected
         if flow is not None and phase is not None:
             from paneview.tui.screens.workflow import WorkflowScreen
@@ -188,7 +188,7 @@ class WorkflowsScreen(FlowKeys):
             self.app.push_screen(WorkflowScreen(flow.id, phase.name))
 
     def action_retry_from(self) -> None:
-        """From the selected phase on."""
+        """Retry from the selected phase on."""
         from paneview.tui import flowactions
 
         flow, phase = self.table.selected, self.phases.selected
@@ -196,7 +196,7 @@ class WorkflowsScreen(FlowKeys):
             flowactions.retry(self.pv, flow, phase)
 
     def action_toggle_active(self) -> None:
-        """Only what is not over, or all."""
+        """Show only workflows that are not over, or all."""
         table = self.table
         table.only_active = not table.only_active
         table.update(self.pv.picture.flows.values())

@@ -1,1 +1,1 @@
-"""The parts of the screens; each draws from the picture and turns keys into messages or requests."""
+"""The widgets of the screens; each draws from the picture and turns keys into messages or requests."""

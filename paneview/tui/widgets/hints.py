@@ -1,4 +1,4 @@
-"""The last line: at most six keys that matter here, taken from the bindings themselves."""
+"""The last line: at most six keys that are useful here, taken from the bindings themselves."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ PROMPT = ("prompt.submit", "prompt.cancel", "prompt.earlier", "prompt.complete")
 
 
 class Hints(Canvas):
-    """Six hints for what has the focus, else for the situation.
+    """Six hints for the focused widget, else for the situation.
 
-    ``wanted`` gives the ids of bindings, by the focused widget's id or the situation's name.
+    ``wanted`` has the ids of bindings, by the focused widget's id or the situation's name.
     """
 
     def __init__(
@@ -36,7 +36,7 @@ class Hints(Canvas):
         self._spans: list[tuple[int, str]] = []
 
     def check(self) -> None:
-        """The situation may be another one."""
+        """Draw again if the situation has changed."""
         if self._situation() != self._shown_for:
             self.redraw()
 
@@ -57,7 +57,7 @@ class Hints(Canvas):
             for name in ids
             if name in found
         ]
-        # Where there is no room for all, the last two stay: they are help and the way out.
+        # If there is no room for all, the last two stay: they are help and the way out.
         while len(shown) > 2 and sum(cells(name) + cells(word) for name, word, _ in shown) > width:
             del shown[-3]
         self._spans = []
@@ -70,7 +70,7 @@ class Hints(Canvas):
         return [line(width, inks.bar, *pieces)]
 
     def on_click(self, event: events.Click) -> None:
-        """A click on a hint is its key."""
+        """A click on a hint presses its key."""
         pressed = next((name for end, name in self._spans if event.x < end), None)
         if pressed is not None:
             self.app.simulate_key(pressed)

@@ -31,7 +31,7 @@ class LogView(LogWindow):
     ]
 
     class Copy(Message):
-        """These lines are to be copied (or saved): the app knows how."""
+        """Copy (or save) these lines; the screen handles it."""
 
         def __init__(self, state: LogState, first: int, last: int, *, save: bool = False) -> None:
             super().__init__()
@@ -47,7 +47,7 @@ class LogView(LogWindow):
     # Searching and filtering
 
     def search(self, text: str, *, start: int | None = None) -> None:
-        """Look for ``text`` from the end of the window (or ``start``) to older lines. Raises ValueError."""
+        """Search for ``text`` from the end of the window (or ``start``) back; empty: end it. Raises ValueError."""
         state = self.state
         if state is None:
             return
@@ -76,7 +76,7 @@ class LogView(LogWindow):
         self.sync()
 
     async def action_match(self, direction: str) -> None:
-        """To the next match: ``back`` is to older lines. Without a search the key is the screen's own."""
+        """To the next match (``back``: an older one). Without a search, the key does the screen's own action."""
         state = self.state
         if state is None or state.search is None:
             await self.screen.run_action("asking")
@@ -88,7 +88,7 @@ class LogView(LogWindow):
     # Copying
 
     def action_select(self) -> None:
-        """Begin a selection at the match, else at the last line in view; once more ends it."""
+        """Start a selection at the match, else at the last line in view; end it if there is one."""
         state = self.state
         if state is None or not self._numbers:
             return
@@ -163,10 +163,10 @@ class LogView(LogWindow):
         super().action_scroll_rows(-WHEEL)
 
     def on_mouse_down(self, event: events.MouseDown) -> None:
-        """A press on the rule follows or pauses, one on the bar scrolls, one on a line may begin a selection."""
+        """A press on the rule follows or pauses, on the bar it scrolls, on a line it may start a selection."""
         if self.state is None:
             return
-        if event.y < 1:  # the rule tells whether it follows
+        if event.y < 1:  # the rule shows whether it follows
             self.action_toggle_follow()
             return
         self.capture_mouse()
@@ -214,5 +214,5 @@ class LogView(LogWindow):
         return self._numbers[y - 1] if 0 < y <= len(self._numbers) else None
 
     def _found(self) -> None:
-        """The search or the filter knows more."""
+        """The search or the filter has found more."""
         self.sync()

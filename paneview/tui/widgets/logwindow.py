@@ -35,7 +35,7 @@ WHEEL = 3
 
 
 class LogWindow(Canvas, can_focus=True):
-    """A rule that tells what is shown, and the rows of one task's log."""
+    """A rule that says what is shown, and the rows of one task's log."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         key("log.down", "j,down", "scroll_rows(1)", "Down"),
@@ -146,7 +146,7 @@ class LogWindow(Canvas, can_focus=True):
         self.sync()
 
     def action_page(self, direction: int) -> None:
-        """Scroll by a window, one row less for the eye."""
+        """Scroll by a window less one row, so that the eye keeps its place."""
         self.action_scroll_rows(direction * max(1, self._rows - 1))
 
     def action_oldest(self) -> None:
@@ -177,7 +177,7 @@ class LogWindow(Canvas, can_focus=True):
             self.action_newest()
 
     def action_toggle_wrap(self) -> None:
-        """Long lines in several rows, or cut."""
+        """Wrap long lines, or cut them."""
         self.wrap = not self.wrap
         if self.state is not None:
             self.state.column = 0
@@ -209,7 +209,7 @@ class LogWindow(Canvas, can_focus=True):
             self.sync()
 
     def reveal(self, number: int) -> None:
-        """Have this line in view, in the middle if it was not."""
+        """Bring this line into view, in the middle unless it is visible already."""
         state = self.state
         if state is None:
             return
@@ -231,7 +231,7 @@ class LogWindow(Canvas, can_focus=True):
         return max(1, self.size.height - 1)
 
     def _arrived(self) -> None:
-        """Lines that were asked for are here (or cannot be had)."""
+        """Requested lines have come, or could not be fetched."""
         self._show_now()
         if self.state is not None and not self.state.follow:
             self._ask(self.state)
@@ -243,10 +243,10 @@ class LogWindow(Canvas, can_focus=True):
         self.redraw()
 
     def _grown(self, state: LogState) -> None:
-        """The log has grown: draw, at the pace that its speed allows."""
+        """The log has grown: draw it, less often when it floods."""
         if not state.follow:
             self._ask_for_view(state)  # a line in it may have grown
-            self.redraw()  # the rule tells how much is new
+            self.redraw()  # the rule shows how much is new
             return
         wait = 0.0
         if state.feed.head - self._seen_head > FLOOD_LINES:
@@ -257,7 +257,7 @@ class LogWindow(Canvas, can_focus=True):
             self._later = self.set_timer(wait, self._sync_later)
 
     def _settle_later(self, state: LogState) -> None:
-        """Nobody tells when the order of a merged log's newest lines has become final: look once more."""
+        """No push says when the order of a merged log's newest lines has become final: look once more later."""
         if state.feed.merged:
             if self._settling is not None:
                 self._settling.reset()
@@ -276,7 +276,7 @@ class LogWindow(Canvas, can_focus=True):
         self.sync()
 
     def _ask(self, state: LogState) -> bool:
-        """Whether all that the window shows is here; what is not is asked for."""
+        """Request what the window lacks; return whether all that it shows is here."""
         feed, rows = state.feed, self._rows
         if state.filter is not None:
             feed.ensure_end(1)
@@ -289,7 +289,7 @@ class LogWindow(Canvas, can_focus=True):
         return ready
 
     def _ask_for_view(self, state: LogState) -> bool:
-        """`_ask` where the end of the log is not what is looked at."""
+        """`_ask` for a window that is filtered, or away from the log's end."""
         if state.filter is not None:
             return state.feed.ensure_each(_hits_in_window(state, self._rows))
         return state.feed.ensure(state.top.line, self._rows)
@@ -309,7 +309,7 @@ class LogWindow(Canvas, can_focus=True):
         return self._page
 
     def _place(self, state: LogState, page: LogPage, rows: int) -> None:
-        """Keep the window on what there is."""
+        """Keep the window within the lines there are."""
         source = state.source
         if state.follow:
             state.top = viewport.last_page(rows, source, page.height)

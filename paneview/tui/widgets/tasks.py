@@ -1,10 +1,10 @@
 """The table of tasks.
 
-Columns fall away where the terminal is narrow (memory, CPU, pid, group), never name, state and exit; what room is
-left over tells why a task does not run, or what it is. Once a second only the lines whose uptime or remaining wait
-reads differently are drawn again.
+In a narrow terminal columns are dropped (memory, CPU, pid, group), never name, state and exit; the room that is left
+says why a task does not run, or what it is. Once a second only the lines whose displayed uptime or remaining wait
+has changed are drawn again.
 
-A task that waits for an answer is always in view: where its line is scrolled or filtered away it is told in place of
+A task that waits for an answer is always in view: if its line is scrolled or filtered away, it is shown in place of
 the heading, so that neither the cursor nor a line has to move.
 """
 
@@ -34,7 +34,7 @@ PREFIX = 2
 
 
 class Column(NamedTuple):
-    """A column of fixed width. ``keep``: the columns with the smallest fall away first, 9 never does."""
+    """A column of fixed width. Those with the smallest ``keep`` are dropped first, those with 9 never."""
 
     key: str
     title: str
@@ -119,17 +119,17 @@ class TaskTable(Listing):
         return " · ".join(part for part in parts if part)
 
     def redraw(self) -> None:
-        """Draw the table; what is told about it elsewhere may have changed as well."""
+        """Draw the table, and have its `note` in the header drawn again."""
         super().redraw()
         self.noted()
 
     def tick(self) -> None:
-        """A second has passed: draw the lines in which that shows."""
+        """A second has passed: draw the lines in which a time has changed."""
         if self._read_times() != self._times_drawn:
             super().redraw()
 
     def targets(self) -> list[str]:
-        """What an action is for: the marked tasks, else the one under the cursor."""
+        """What an action applies to: the marked tasks, else the one under the cursor."""
         if self.marked:
             return [name for name in self.keys if name in self.marked]
         return [self.cursor] if self.cursor else []
@@ -149,7 +149,7 @@ class TaskTable(Listing):
         self.update()
 
     def paint(self, width: int, height: int) -> list[Strip]:
-        """The table, with the widths for what it holds now."""
+        """The table, with column widths that fit what it holds now."""
         tasks = self.pv.picture.tasks
         longest = max((cells(clean(name)) for name in self.keys), default=0)
         longest_group = max((cells(clean(task.group or "")) for task in tasks.values()), default=0)
@@ -161,7 +161,7 @@ class TaskTable(Listing):
         return [self._asking(tasks[unseen[0]], len(unseen), width), *strips[1:]] if unseen else strips
 
     def heading(self, width: int) -> Strip:
-        """The columns' titles, with a mark at the one that sorts."""
+        """The columns' titles, with a mark at the one that the table is sorted by."""
         inks, shape = self.inks, self._plan
         pieces: list[Piece] = [(" " * PREFIX + fit(self._title("name", "TASK"), shape.name), inks.dim)]
         for column in shape.columns:
@@ -172,7 +172,7 @@ class TaskTable(Listing):
         return line(width, inks.base, *pieces)
 
     def heading_clicked(self, x: int) -> None:
-        """A click on a title sorts by it; once more: by urgency again. Where somebody asks instead: to who does."""
+        """A click on a title sorts by it, a second one by urgency; on a waiting task shown instead, goes to it."""
         if self._unseen:
             self.app.call_next(self.screen.run_action, "asking")
             return
@@ -188,9 +188,9 @@ class TaskTable(Listing):
             self.post_message(self.Moved(self, self.cursor))
 
     def row(self, key: str, width: int, style: Style) -> Strip:
-        """One task; the line of last time as long as it reads the same."""
+        """One task; the cached line as long as nothing in it has changed."""
         task, now = self.pv.picture.tasks.get(key), self.pv.picture.clock()
-        if task is None:  # gone from the picture, and in the next frame from here
+        if task is None:  # gone from the picture; the next frame drops the line, too
             return line(width, style)
         reads = (
             task,
@@ -256,14 +256,14 @@ class TaskTable(Listing):
         self.post_message(self.Moved(self, self.cursor))
 
     def repaint(self) -> None:
-        """In other colours."""
+        """Draw again, in other colours."""
         self._rows.clear()
         super().repaint()
 
     def _asking(self, task: TaskView, count: int, width: int) -> Strip:
-        """In place of the heading: who waits for an answer out of view."""
+        """Shown in place of the heading: the task out of view that waits for an answer."""
         inks, look = self.inks, words.look(task)
-        key = key_for(self.screen, "task.asking")  # none while it would be typed into a prompt
+        key = key_for(self.screen, "task.asking")  # none while a prompt would take the key
         goes = f" {key} goes there " if key else ""
         more = f" and {count - 1} more" if count > 1 else ""
         head = f"{look.glyph} {clean(task.name)} {look.word}{more}: "
@@ -299,7 +299,7 @@ _CELLS: dict[str, Callable[[TaskView, float], str]] = {
 
 
 def _times(task: TaskView, now: float) -> tuple[str, str]:
-    """What passes in a line by itself."""
+    """The parts of a line that change as time passes."""
     return words.state_text(task, now), words.uptime_text(task, now)
 
 
