@@ -1,7 +1,7 @@
 """Pure arithmetic on chunks: where to cut, and the times of the lines inside one.
 
-A chunk's times are steps, (line, milliseconds): from that line on, until the next step, lines came that
-much after the chunk's first. A read of the spool is one step, so a flood costs a few bytes a chunk and a
+A chunk's times are steps, (line, milliseconds): lines from that one up to the next step came that much
+after the chunk's first. Each read of the spool is one step, so a flood costs a few bytes a chunk and a
 slow task three bytes a line. Steps are stored as differences in a variable-length code.
 """
 
@@ -16,7 +16,7 @@ Step = tuple[int, int]
 
 
 def cut(data: bytes) -> Iterator[bytes]:
-    """Pieces of at most `CHUNK` bytes that end at a newline; inside a line only if it is longer than that."""
+    """Pieces of at most `CHUNK` bytes, cut at newlines, and inside a line only if it is longer than that."""
     start = 0
     while len(data) - start > CHUNK:
         end = _chunk_end(data, start)
@@ -27,7 +27,7 @@ def cut(data: bytes) -> Iterator[bytes]:
 
 
 def full_chunks(data: bytes) -> int:
-    """How many of the bytes `cut` would put into full chunks; the last piece may be anything."""
+    """How many of the bytes `cut` would put into full chunks; the last piece, of any size, is not counted."""
     start = 0
     while len(data) - start > CHUNK:
         start = _chunk_end(data, start)
@@ -39,7 +39,7 @@ def _chunk_end(data: bytes, start: int) -> int:
 
 
 def pack_times(steps: Sequence[Step]) -> bytes | None:
-    """Steps as bytes; None if there is but one time."""
+    """Encode the steps; None if there is only one time."""
     if len(steps) < 2:
         return None
     out = bytearray()
@@ -52,7 +52,7 @@ def pack_times(steps: Sequence[Step]) -> bytes | None:
 
 
 def unpack_times(packed: bytes | None) -> list[Step]:
-    """The steps that `pack_times` was given; always begins with line 0."""
+    """Decode what `pack_times` returned; the first step is always line 0."""
     steps = [(0, 0)]
     if not packed:
         return steps
@@ -93,8 +93,7 @@ class Times:
         return len(self._steps) == 1 and not (self.approx and self._span)
 
     def of(self, index: int) -> float:
-        """The time of the chunk's line at this index; between the brackets in proportion if only those are
-        known."""
+        """The time of the chunk's line at this index, interpolated if only the bounds are known."""
         if self.approx:
             return self._first + self._span * min(index / self._lines, 1.0)
         if len(self._steps) == 1:

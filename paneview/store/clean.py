@@ -1,11 +1,11 @@
-"""Raw log lines made fit to be shown: what a terminal would have left visible on that line.
+"""Raw log lines made presentable: what a terminal would have left visible on each line.
 
-Stored lines are raw. Here they lose whatever could move a cursor, set a title, ring, or hide; `clean` keeps
-colours (SGR), `plain` keeps nothing but text. A carriage return overwrites as on a terminal, so of a
-progress bar the last state remains. What a full-screen program draws between ``?1049h`` and ``?1049l`` is
-no log and is left out.
+Stored lines are raw. Cleaning removes whatever could move the cursor, set a title, ring the bell or hide
+text; `clean` keeps colours (SGR), `plain` keeps only text. A carriage return overwrites as on a terminal, so
+only the last state of a progress bar remains. What a full-screen program draws between ``?1049h`` and
+``?1049l`` is not log output and is left out.
 
-Most lines hold no control byte at all and cost one decoding and one look.
+Most lines contain no control byte and cost only the decoding and one check.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from __future__ import annotations
 import re
 from datetime import UTC, datetime
 
-# Escape sequences, complete or cut off by the line's end. None of them reaches over a newline.
+# Escape sequences, complete or cut off by the end of the line. None of them crosses a newline.
 _STRING = r"[P\]X^_][^\x07\x1b\n\x9c]*(?:\x07|\x1b\\|\x9c|(?=\x1b)|(?=\n)|\Z)"  # OSC, DCS, SOS, PM, APC
 _CSI = r"\[[0-?]*[ -/]*(?:[@-~]|(?=[^ -~])|\Z)"
 _ESCAPE = rf"\x1b(?:{_CSI}|{_STRING}|[ -/]+[0-~]?|[0-~]?)|\x9b[0-?]*[ -/]*[@-~]?"
@@ -31,7 +31,7 @@ _STRIP_BUT_MOVES = re.compile(rf"({_SGR}|{_MOVE})|(?:{_ESCAPE})|{_CONTROL}")
 _MOVES = re.compile(_MOVE).search
 _TOKEN = re.compile(rf"({_SGR})|\x1b\[([0-9]*)([CDGKPX@])|([\r\x08\t])|([^\x1b\r\x08\t]+)")
 _WIDEST = 4096  # columns a cursor can be sent to
-_LONGEST_STYLE = 256  # characters; sequences longer than that are no colours
+_LONGEST_STYLE = 256  # characters of accumulated SGR sequences; older ones are dropped
 
 Cell = tuple[str, str]  # a character, and the SGR sequences it was printed under
 
@@ -51,7 +51,7 @@ def clean(raw: bytes) -> str:
 
 
 def plain(raw: bytes) -> str:
-    """The visible text of a line, and nothing else."""
+    """The visible text of a line, without colours."""
     text = raw.decode("utf-8", "replace")
     if text.isprintable():
         return text
@@ -90,7 +90,7 @@ def _redraw(text: str) -> list[Cell]:
 
 
 def _under(style: str, sgr: str) -> str:
-    """The style with one more sequence; a line that never resets must not carry all it ever set."""
+    """Add a sequence to the style, bounded in length for lines that never reset their colours."""
     style += sgr
     return style if len(style) <= _LONGEST_STYLE else style[style.index("\x1b", -_LONGEST_STYLE) :]
 
@@ -103,7 +103,7 @@ def _write(cells: list[Cell], at: int, run: str, style: str) -> int:
 
 
 def _move(cells: list[Cell], at: int, move: str, count: int) -> int:
-    """Carry out a CSI sequence; the new column."""
+    """Carry out a CSI sequence and return the new column."""
     times = min(max(count, 1), _WIDEST)
     if move == "C":
         return at + times

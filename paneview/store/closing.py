@@ -1,10 +1,10 @@
-"""When a finished run is really over: nobody can write to its spool any more.
+"""When a finished run is really over: no process can write to its spool any more.
 
-A run's process may be gone while its last output is still on its way through tmux and `split`. Whoever
-holds the newest spool file open for writing is asked for by a lease; before there is a file, by the command
-lines of the processes that live. To read them all takes milliseconds, so that is done soon, for all such
-runs together, and then not before two seconds of silence: the writer of a run that has printed nothing lives
-as long as tmux keeps the pane. Where neither can be told, silence has to do.
+A run's process may be gone while its last output is still on its way through tmux and `split`. A lease on
+the newest spool file tells whether a process has it open for writing; before there is a file, the command
+lines of all processes are searched for the writer. Reading them takes milliseconds, so it is done once soon,
+for all such runs together, and again only after two seconds of silence: the writer of a run that has printed
+nothing lives as long as tmux keeps the pane. Where neither works, silence has to do.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ from pathlib import Path
 from paneview.store import spool
 from paneview.store.stream import Stream
 
-QUIET = 2.0  # seconds without a byte after which a finished run counts as drained, come what may
-SHORTEST, LONGEST = 0.01, 1.0  # seconds between two looks
-TOGETHER = 0.25  # seconds: the grid of times at which writers without a file are looked for
+QUIET = 2.0  # seconds without a byte after which a finished run counts as drained in any case
+SHORTEST, LONGEST = 0.01, 1.0  # seconds between two checks
+TOGETHER = 0.25  # seconds; searches for writers without a file happen at multiples of this
 
 
 def look_for_writers(streams: Iterable[Stream], folder: Path, now: float) -> list[int]:
-    """Ask for each stream that is due; mark those without writer. Says which runs need not be waited for."""
+    """Check each stream that is due and mark those without a writer. Returns the runs not worth waiting for."""
     lines: list[bytes] | None = None
     quiet: list[int] = []
     for stream in streams:
@@ -55,12 +55,12 @@ def _together(after: float) -> float:
 
 
 def _judge(stream: Stream, writer: bool | None, *, silent: bool) -> bool:
-    """Whether nobody can write any more."""
+    """Whether the stream can be taken to have no writer left."""
     if writer is None:
         return silent
     if writer:
         return False
-    # Between two files split has none open: a file of a round size is looked at twice.
+    # Between two files split has none open, so a file of a round size is checked twice.
     round_size = stream.offset > 0 and stream.offset % 4096 == 0
     surely = not round_size or stream.suspect_rotation
     stream.suspect_rotation = True

@@ -1,8 +1,8 @@
 """Opening the databases: private files, forward-only migrations, and damage that must not stop supervision.
 
-A file that SQLite calls damaged (or no database at all) is moved aside under a timestamped name, with its
-``-wal`` and ``-shm`` companions, and a new one is begun: losing history is bad, losing supervision is
-worse. A database written by a newer paneview is never touched.
+A file that SQLite reports as damaged (or as no database at all) is moved aside under a timestamped name,
+with its ``-wal`` and ``-shm`` companions, and a new one is created: losing history is bad, losing
+supervision is worse. A database written by a newer paneview is never touched.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ COMPANIONS = ("-wal", "-shm", "-journal")
 
 
 class StoreError(Exception):
-    """The store cannot be used; the message is one line for people."""
+    """The store cannot be used; the message is a single line for the user."""
 
 
 class StoreTooNewError(StoreError):
@@ -27,7 +27,7 @@ class StoreTooNewError(StoreError):
 
 
 def is_damaged(error: BaseException) -> bool:
-    """Whether SQLite says that the file's content is broken, rather than its surroundings."""
+    """Whether SQLite reports that the file's content is corrupt, not just that it cannot be accessed."""
     code = getattr(error, "sqlite_errorcode", None)
     return code is not None and (code & 0xFF) in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 
@@ -40,10 +40,10 @@ def connect(path: Path) -> sqlite3.Connection:
 
 
 def _with_pragma(connection: sqlite3.Connection, pragma: str) -> sqlite3.Connection:
-    """The connection, set so; closed if that fails."""
+    """Set the pragma and return the connection; close it if that fails."""
     try:
         connection.execute(f"PRAGMA {pragma}")
-    except BaseException:  # whatever it was: nobody else knows of the connection
+    except BaseException:  # no one else has a reference to close it
         connection.close()
         raise
     return connection
@@ -55,7 +55,7 @@ def read_only_uri(path: Path) -> str:
 
 
 def connect_read_only(path: Path) -> sqlite3.Connection:
-    """A reading connection, usable while a writer lives and after it was killed.
+    """A read-only connection, usable while a writer is alive and after it was killed.
 
     Raises `StoreError` if there is no such database.
     """
@@ -69,10 +69,10 @@ def connect_read_only(path: Path) -> sqlite3.Connection:
 
 
 def prepare(path: Path, migrations: Sequence[str], *, pragmas: str = "") -> Path | None:
-    """Create the database or bring it to the newest schema; say where a damaged one was moved, if so.
+    """Create the database or migrate it to the newest schema; return where a damaged one was moved, if any.
 
-    `pragmas` are set before the first table exists. Raises `StoreTooNewError`, and `StoreError` if the
-    place is unusable.
+    `pragmas` are set before the first table is created. Raises `StoreTooNewError`, or `StoreError` if the
+    path cannot be used.
     """
     try:
         try:
@@ -105,7 +105,7 @@ def move_aside(path: Path) -> Path:
 
 
 def _make(path: Path, migrations: Sequence[str], pragmas: str) -> None:
-    """Make a new database beside its place and move it there: no reader ever meets a half-made one."""
+    """Make a new database under another name, then rename it: readers never see a half-made one."""
     draft = path.with_name(path.name + ".new")
     for leftover in (draft, *_companions(draft), *_companions(path)):
         leftover.unlink(missing_ok=True)

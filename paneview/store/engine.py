@@ -1,7 +1,7 @@
 """What the ingest thread does, without the thread: one bounded step at a time.
 
-Every public method belongs to the ingest thread. Methods that write raise sqlite3.Error if they could not;
-nothing has then changed, neither in the database nor here, and they may be tried again.
+Call every public method from the ingest thread only. Methods that write raise sqlite3.Error on failure;
+nothing has then changed, neither in the database nor here, and the call can be retried.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ from paneview.store.writer import LogWriter, RunState
 
 TURN = 2 * 1024 * 1024  # bytes in one transaction, of all tasks
 WAL_PAGES = 2048  # checkpoint at 16 MB
-GATHER = 0.25  # seconds; what would have to be stored so soon is stored along with what is due
+GATHER = 0.25  # seconds; what falls due within this time is stored along with what is due now
 
 
 class Attachment(Struct, frozen=True):
-    """Whose output a run's is, what to keep of it (None: as before), and when (epoch) a new run was announced."""
+    """A run's task, what to keep of its output (None: as before), and when (epoch) a new run was announced."""
 
     run: int
     task: str
@@ -49,7 +49,7 @@ class IngestEngine:
         self._streams: dict[int, Stream] = {}
         self._drained: dict[int, list[Future[None]]] = {}
         self._grown: set[str] = set()  # tasks with news
-        # Ends that changed, or whose last line grew; the thread takes them away.
+        # New end lines by task, also where only the last line grew; the thread collects them.
         self.heads: dict[str, int] = {}
         self.known: dict[int, KnownTimes | None] = {}  # by run; read by any thread
         self.unfinished: set[str] = set()  # tasks whose last line has no newline yet; read by any thread
@@ -57,14 +57,14 @@ class IngestEngine:
     # Opening and closing
 
     def open(self) -> Path | None:
-        """Open the database; say where a damaged one was moved, if so. Raises `StoreError`."""
+        """Open the database; return where a damaged one was moved, if any. Raises `StoreError`."""
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         moved = prepare(self._path, log_schema.MIGRATIONS, pragmas=log_schema.PRAGMAS)
         self._connect()
         return moved
 
     def resume(self) -> None:
-        """Go on with every known run that has left something in the spool."""
+        """Continue with every known run that has files in the spool."""
         waiting = sorted(spool.files(self._folder))
         with self._writer.transaction():
             self._writer.finish_all_but(waiting)
@@ -82,7 +82,7 @@ class IngestEngine:
         self._storing = Storing(self._writer, self._upkeep)
 
     def begin_anew(self) -> Path:
-        """Move a damaged database aside, and go on in a new one with the same numbers and positions."""
+        """Move a damaged database aside and continue in a new one with the same numbers and positions."""
         for state in self._tasks.values():
             state.close_text()
         self._db.close()
@@ -91,9 +91,9 @@ class IngestEngine:
         return moved
 
     def mend(self) -> None:
-        """Make the new database, if a damaged one was moved aside and there was no room for another.
+        """Create the new database, if a damaged one was moved aside and creating another has failed so far.
 
-        Raises sqlite3.Error, StoreError, OSError where there still is none.
+        Raises sqlite3.Error, StoreError or OSError if it fails again.
         """
         if not self._torn:
             return
@@ -109,7 +109,7 @@ class IngestEngine:
         self._torn = False
 
     def close(self) -> None:
-        """End the connection; streams are found again by the next ingest."""
+        """Close the connection; the next ingest finds the streams again."""
         for stream in self._streams.values():
             stream.files.close()
         for state in self._tasks.values():
@@ -121,7 +121,7 @@ class IngestEngine:
     # Commands
 
     def attach(self, *attachments: Attachment) -> None:
-        """Take each run's output for its task from now on, what lies in the spool already included."""
+        """Store each run's output for its task from now on, including what is already in the spool."""
         fresh: dict[int, Attachment] = {}
         for one in attachments:
             state = self._state(one.task)
@@ -146,20 +146,20 @@ class IngestEngine:
             owner.streams.sort(key=lambda other: other.run)
 
     def _open_run(self, one: Attachment) -> tuple[RunState, float | None, bool]:
-        """The run's row, when something of it was last stored, and whether it was there before."""
+        """The run's state, when its task's newest stored line came (None for a new run), and whether it was known."""
         known = self._writer.run_state(one.run) is not None
         opened = self._writer.open_run(one.run, one.task)
         return opened, self._writer.last_time(self._writer.task(one.task)) if known else None, known
 
     def finish(self, run: int) -> None:
-        """The run is over: store the rest once nobody can write any more."""
+        """The run is over: store the rest once nothing can write to its spool any more."""
         if (stream := self._streams.get(run)) is not None and not stream.closing:
             stream.closing = True
             stream.check_at = stream.check_wait = 0.0
             stream.quiet_since = time.monotonic()
 
     def append(self, run: int, task: str, data: bytes, ts: float, place: tuple[Key, int]) -> None:
-        """Put whole lines behind what earlier runs have printed, and this one up to that place."""
+        """Append whole lines after what earlier runs have printed, and this one up to `place`."""
         self._state(task).notes.append(Note(run, data if data.endswith(b"\n") else data + b"\n", ts, place))
 
     def drained(self, run: int, done: Future[None]) -> None:
@@ -170,7 +170,7 @@ class IngestEngine:
             done.set_result(None)
 
     def recover(self, runs: Mapping[int, str]) -> None:
-        """Take in what the spool holds of these runs; they are over. Some may be known from the database already."""
+        """Store what the spool holds of these finished runs. Some may already be in the database."""
         for run in sorted(spool.files(self._folder)):
             if run in runs:
                 self.attach(Attachment(run, runs[run]))
@@ -181,7 +181,7 @@ class IngestEngine:
         self._state(task).limit(limits)
 
     def clean(self, task: str | None) -> None:
-        """Forget the lines of a task, or of all, that exist by now. They are gone for readers at once."""
+        """Forget the existing lines of a task, or of all (None). Readers no longer see them from now on."""
         for stream in [stream for stream in self._streams.values() if task in (None, stream.task)]:
             size, stream.dirty = stream.unread(), True
             while size > 0 and stream.dirty and stream.run in self._streams:
@@ -198,7 +198,7 @@ class IngestEngine:
     # The loop's steps
 
     def mark(self, names: set[str] | None) -> None:
-        """These spool files have changed; None: any may have."""
+        """Note that these spool files have changed; None: any of them may have."""
         if names is None:
             for stream in self._streams.values():
                 stream.dirty = True
@@ -209,7 +209,7 @@ class IngestEngine:
                 self._streams[parsed[0]].dirty = True
 
     def fell_behind(self, since: float) -> None:
-        """Nobody looked since then (epoch): what lies in the spool came at some time after it."""
+        """Note that the spool went unwatched since then (epoch): its bytes came at some time after it."""
         for stream in self._streams.values():
             stream.dirty = True
             # A failed transaction may have taken its share of the bracket already.
@@ -217,7 +217,7 @@ class IngestEngine:
             stream.begin_backlog(lower)
 
     def next_due(self) -> float:
-        """When (monotonic) there is something to do; infinity if nothing is known to be."""
+        """When (monotonic) there is something to do next; infinity if nothing is pending."""
         if any(state.notes for state in self._tasks.values()):
             return 0.0
         due = NEVER
@@ -230,7 +230,7 @@ class IngestEngine:
         return due
 
     def pausing(self, now: float) -> bool:
-        """Whether a file is known to have grown that is not to be looked at yet."""
+        """Whether a file is known to have grown but must not be read yet."""
         return any(stream.dirty and stream.next_look > now for stream in self._streams.values())
 
     def has_work(self) -> bool:
@@ -240,7 +240,7 @@ class IngestEngine:
         )
 
     def turn(self, now: float, *, rush: bool = False) -> None:
-        """See what is new, and store a bounded step of what is due; in a `rush` everything is."""
+        """Read what is new and store a bounded step of what is due; with `rush` everything is due."""
         wall = time.time()
         for stream in self._streams.values():
             if stream.dirty and (rush or stream.next_look <= now) and stream.look(now, wall):
@@ -276,25 +276,25 @@ class IngestEngine:
             self._tasks[state.name] = self._tasks.pop(state.name)  # to the end of the queue
 
     def check_writers(self, now: float) -> None:
-        """Look whether finished runs still have a writer; those without are stored to their end."""
+        """Check whether finished runs still have a writer; those without one are stored to their end."""
         for run in look_for_writers(self._streams.values(), self._folder, now):
             self._resolve(run)
 
     def housekeeping(self, now: float) -> bool:
-        """Delete a step of what is beyond the limits and give back unused space; say if there is more."""
+        """Delete a step of what exceeds the limits and give back unused space; return whether there is more."""
         return self._upkeep.round(list(self._tasks.values()), now)
 
     def write_texts(self, now: float) -> bool:
-        """Write a step of every text file that lags behind; say if there is more."""
+        """Write a step of every text file that lags behind; return whether there is more."""
         return self._upkeep.write_texts(self._tasks.values(), now)
 
     def take_complaints(self) -> list[str]:
-        """What people should be told, once."""
+        """Messages for the user since the last call."""
         found, self._upkeep.complaints = self._upkeep.complaints, []
         return found
 
     def relieve(self, cap: int) -> None:
-        """Nothing can be stored: while the spool holds more than `cap` bytes, drop the oldest of the most."""
+        """While nothing can be stored, keep the spool within `cap` bytes: drop the oldest file of the largest run."""
         while sum((sizes := {run: stream.unread() for run, stream in self._streams.items()}).values()) > cap:
             largest_first = sorted(sizes, key=lambda run: sizes[run], reverse=True)
             if not any(self._streams[run].drop_file() for run in largest_first):
@@ -325,7 +325,7 @@ class IngestEngine:
                 done.set_result(None)
 
     def _tell(self, state: TaskState) -> None:
-        """Note where the task's log ends for everyone, what is only seen included."""
+        """Publish where the task's log ends, including lines that were seen but not stored yet."""
         line, inside = state.seen_end(self._writer.task(state.name))
         self.heads[state.name] = line + inside
         if inside:

@@ -4,7 +4,7 @@ A JSON line is one of ``{"type": "event", "ts", "id", "event", "task", "run", "c
 and ``{"type": "log", "ts", "task", "run", "line", "text"}``, both with ``"approx": true`` where a time is
 only bracketed and ``"cut": bytes`` where the end of a long line was left out. Times are ISO 8601 in UTC.
 
-The stream is made as it is read and never held, so its size does not matter.
+Records are produced as they are read and never held in memory, so the size of the export does not matter.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _NO_SECRETS = Masker((), ())
 
 
 class Selection(Struct, frozen=True):
-    """What to export. No tasks means all, with the events that belong to none; times are epoch seconds."""
+    """What to export. `tasks` None means all, including events of no task; times are epoch seconds."""
 
     span: Span = EVER
     tasks: Sequence[str] | None = None
@@ -47,9 +47,9 @@ def export(
     form: Form = "jsonl",
     masker: Masker = _NO_SECRETS,
 ) -> Iterator[str]:
-    """The records of the selection, oldest first, each one line without its newline.
+    """The selected records, oldest first, each as one line without its newline.
 
-    What `masker` hides goes out nowhere: neither in log lines nor in causes and details of events.
+    `masker` applies to log lines and to the causes and details of events.
     Raises `StoreError` if the databases cannot be read.
     """
     streams: list[Iterator[EventRow | Line]] = []

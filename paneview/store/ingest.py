@@ -1,14 +1,14 @@
-"""The ingest thread: from the spool into ``logs.db``, every byte once, whatever is killed when.
+"""The ingest thread: from the spool into ``logs.db``, every byte exactly once, whatever is killed and when.
 
-One thread, one connection, one loop: wait for inotify or a command; read what is due, a bounded step of
-each task; store chunks and the new spool positions of all of them in one transaction; only then remove
-spool files. A task that floods is read in larger and rarer steps, never more than 1 MB of it at a time,
-so it cannot starve another.
+One thread, one connection, one loop: wait for inotify or a command; read what is due, a bounded step per
+task; store the chunks and new spool positions of all tasks in one transaction; only then remove spool
+files. A task that floods is read in larger and rarer steps, never more than 1 MB at a time, so it cannot
+starve another.
 
-Lines of a task are numbered in one order: its runs one after another, and notes (`append`: hook output,
-words of the supervisor) where they were written, behind what the runs up to then had printed.
+A task's lines are numbered in one sequence: its runs one after another, and notes (`append`: hook output,
+messages of the supervisor) after whatever the runs had printed when the note was written.
 
-While the database cannot be written (full disk), the spool keeps the data; the thread tries again every
+While the database cannot be written (full disk), the spool keeps the data and the thread retries every
 second.
 """
 
@@ -36,18 +36,18 @@ LOG = logging.getLogger(__name__)
 
 HEARTBEAT = 1.0  # seconds between two rounds of housekeeping
 STALLED = 2.5  # seconds without a loop: the process was stopped, and cannot know when bytes came
-RETRY = 1.0  # seconds between two tries while nothing can be written
+RETRY = 1.0  # seconds between two attempts while nothing can be written
 PROGRESS = 1 / 60  # seconds between two progress calls
-PAUSE = 0.05  # seconds that other files go unnoticed while a flooding task is given a pause
+PAUSE = 0.05  # seconds that changes of other files may go unnoticed while a flooding task is paused
 SPOOL_CAP = 2 << 30  # bytes that may wait in the spool while nothing can be stored
-LAST_ROUNDS = 2.0  # seconds that `stop` may take to store what lies in the spool
+LAST_ROUNDS = 2.0  # seconds that `stop` may take to store what is in the spool
 
 
 class LogIngest:
-    """Owns the ingest thread. Any thread may call; all but `start` and `stop` return at once.
+    """Owns the ingest thread. Any thread may call it; all methods but `start` and `stop` return at once.
 
-    Callbacks are called from the ingest thread and must be quick. `on_trouble` is told a message once when
-    storing begins to fail, and None when it works again; a text file that cannot be written is told, too.
+    Callbacks run on the ingest thread and must be quick. `on_trouble` receives a message once when storing
+    begins to fail or a text file cannot be written, and None when storing works again.
     """
 
     def __init__(
@@ -77,9 +77,9 @@ class LogIngest:
         self._text_behind = False
 
     def start(self) -> Path | None:
-        """Open the database, go on with what the spool holds of known runs, and start the thread.
+        """Open the database, continue with what the spool holds of known runs, and start the thread.
 
-        Returns where a damaged database was moved, if so. Raises `StoreError` if the place is unusable.
+        Returns where a damaged database was moved, if any. Raises `StoreError` if the path cannot be used.
         """
         moved = self._engine.open()
         self._commands.appendleft(self._engine.resume)
@@ -89,7 +89,7 @@ class LogIngest:
         return moved
 
     def stop(self) -> None:
-        """Store what lies in the spool by now, end the thread and close the database."""
+        """Store what is in the spool (for at most `LAST_ROUNDS`), end the thread and close the database."""
         self._stopping = True
         self._wake()
         if self._thread is not None:
@@ -98,32 +98,32 @@ class LogIngest:
         os.close(self._wake_write)
 
     def on_progress(self, callback: Callable[[Mapping[str, int]], None]) -> None:
-        """Have the new end line of every task told whose log grew, at most 60 times a second.
+        """Call back with the new end line of every task whose log grew, at most 60 times a second.
 
-        A task whose last line grew without a newline is told with the same end again.
+        A task whose last line grew without a newline is reported again with the same end.
         """
         self._on_progress = callback
 
     def unfinished(self, task: str) -> bool:
-        """Whether the task's output, as far as it was told, stops inside a line: at a prompt, or for a moment."""
+        """Whether the task's output, as last reported, stops inside a line: at a prompt, or just briefly."""
         return task in self._engine.unfinished
 
     def known_times(self, run: int) -> KnownTimes | None:
-        """When the run's bytes came that are not stored yet; None if that is not known."""
+        """When the run's bytes that are not stored yet came; None if not known."""
         return self._engine.known.get(run)
 
     def attach(self, run: int, task: str, limits: LogLimits | None = None) -> None:
-        """Take this run's output for the task. A run that is known goes on where it was.
+        """Store this run's output for the task. A known run continues where it was.
 
-        `limits` hold for the task from now on; None leaves them.
+        `limits` apply to the task from now on; None leaves them as they are.
         """
         self._do(Attachment(run, task, limits, time.time()))
 
     def announce(self, run: int, task: str, limits: LogLimits | None = None) -> None:
-        """`attach` a run that is about to be spawned: then all its times are exact.
+        """`attach` a run that is about to be spawned, so that all its times are exact.
 
-        The thread is not woken for it: it is before it looks at the run's first byte that it must know. So the runs of
-        fifty tasks that start together are taken in together, and not while they are being started.
+        The thread is not woken: it only has to know of the run before it reads the run's first byte. So the runs of
+        fifty tasks that start together are attached together, and not while they are being started.
         """
         self._commands.append(Attachment(run, task, limits, time.time()))
 
@@ -132,34 +132,32 @@ class LogIngest:
         self._do(lambda: self._engine.set_limits(task, limits))
 
     def finish(self, run: int) -> None:
-        """The run is over. Its spool is removed once nobody can write to it any more and all of it is
-        stored."""
+        """The run is over. Its spool is removed once nothing can write to it any more and all of it is stored."""
         self._do(lambda: self._engine.finish(run))
 
     def drained(self, run: int) -> Future[None]:
-        """Done when a finished run is stored completely; at once for a run that is not attached.
+        """A future that is done when a finished run is stored completely; at once if the run is not attached.
 
-        A process that outlives its run with the pipe open delays this by two seconds, not for ever.
+        A process that outlives its run and keeps the pipe open delays this by two seconds at most.
         """
         done: Future[None] = Future()
         self._do(lambda: self._engine.drained(run, done), done)
         return done
 
     def append(self, run: int, task: str, data: bytes) -> None:
-        """Put whole lines (a missing last newline is added) behind what the run has written by now."""
+        """Append whole lines (a missing last newline is added) after what the run has written so far."""
         now, place = time.time(), spool.end_of(self._folder, run)
         self._do(lambda: self._engine.append(run, task, data, now, place))
 
     def recover(self, runs: Mapping[int, str]) -> None:
-        """Take in what the spool holds of these runs (run → task) that are not attached; they are taken as
-        over."""
+        """Store what the spool holds of these runs (run → task), which are not attached and count as over."""
         known = dict(runs)
         self._do(lambda: self._engine.recover(known))
 
     def logs_clean(self, task: str | None = None) -> Future[None]:
-        """Forget the stored lines of a task, or of all; done when no reader sees them any more.
+        """Forget the lines of a task, or of all (None); done when readers no longer see them.
 
-        `StoreError` where that can't be written: it is not tried again.
+        The future fails with `StoreError` if that cannot be written; there is no retry.
         """
         done: Future[None] = Future()
 
@@ -178,8 +176,7 @@ class LogIngest:
     # The thread
 
     def _do(self, command: Attachment | Callable[[], None], done: Future[None] | None = None) -> None:
-        """Have the thread do it. A future that it would resolve is cancelled when nothing is done any
-        more."""
+        """Have the thread run the command; `done` is cancelled if the thread is stopping already."""
         self._commands.append(command)
         if not self._stopping:
             self._wake()
@@ -190,7 +187,7 @@ class LogIngest:
         try:
             os.write(self._wake_write, b"!")
         except BlockingIOError:
-            return  # it is awake
+            return  # the pipe is full, so the thread wakes anyway
 
     def _run(self) -> None:
         last = time.time()
@@ -211,7 +208,7 @@ class LogIngest:
         except (sqlite3.Error, StoreError, OSError) as error:
             self._after_failure(error)
         except Exception as error:
-            # A defect of ours must not end the thread: all other logs depend on it.
+            # A bug of ours must not end the thread: all other logs depend on it.
             LOG.exception("log ingest")
             self._after_failure(error)
 
@@ -235,7 +232,7 @@ class LogIngest:
             self._on_trouble(None)
 
     def _run_commands(self) -> None:
-        """In order; what finds no disk space stays first and is tried again."""
+        """Run the queued commands in order; one that finds no disk space stays first and is retried."""
         while self._commands:
             attachments = self._attachments()
             done = max(len(attachments), 1)
@@ -248,14 +245,14 @@ class LogIngest:
                 done = 0
                 raise
             except Exception:
-                done = 1  # a defect of ours: what it does not concern is tried again
+                done = 1  # a bug of ours: drop this command, retry the rest
                 raise
             finally:
                 for _ in range(done):
                     self._commands.popleft()
 
     def _attachments(self) -> list[Attachment]:
-        """Those that come first of all that is to be done; others may add to it meanwhile."""
+        """The attachments at the head of the queue, to which other threads may append meanwhile."""
         found: list[Attachment] = []
         for index in range(len(self._commands)):
             if not isinstance(command := self._commands[index], Attachment):
@@ -307,8 +304,8 @@ class LogIngest:
         due = max(due, self._retry_at)
         waiting = select.poll()
         waiting.register(self._wake_read, select.POLLIN)
-        # A growing file need not wake anyone while nothing can be written; and while a flooding task is given a pause,
-        # its own would all the time.
+        # While nothing can be written, growing files need not wake the thread; while a flooding task is paused,
+        # its own file would wake it all the time.
         if self._retry_at <= now:
             if self._engine.pausing(now):
                 due = min(due, now + PAUSE)

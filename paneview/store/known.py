@@ -1,4 +1,4 @@
-"""What the ingest knows of bytes that it has seen and not stored yet, for readers in its own process."""
+"""What the ingest knows of bytes it has seen but not stored yet, for readers in its own process."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from paneview.store.spool import Key
 
 
 class KnownTimes(NamedTuple):
-    """When the bytes of a run behind a position came."""
+    """When the bytes of a run after the position `at` came."""
 
     at: tuple[Key, int]
     marks: tuple[tuple[int, float], ...]
-    """From which of them on they came when, epoch seconds."""
+    """(offset, epoch seconds): when the bytes from each offset on came."""
     seen: int
-    """How many have been seen."""
+    """How many bytes have been seen."""
 
 
-Known = Callable[[int], KnownTimes | None]  # asked for a run, on any thread
+Known = Callable[[int], KnownTimes | None]  # takes a run; called on any thread
 
 
 def nobody_knows(_run: int) -> KnownTimes | None:
-    """For readers in other processes."""
+    """The `Known` of readers in other processes: nothing is known."""
     return None

@@ -1,4 +1,4 @@
-"""How much of a task's log is kept, and where else it is written."""
+"""How much of a task's log is kept, and where it is also written as text."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class TextFile(Struct, frozen=True):
 
 
 class LogLimits(Struct, frozen=True):
-    """What to keep of a task's log: bytes in all, and seconds; None for no limit."""
+    """What to keep of a task's log: total bytes, and age in seconds; None for no limit."""
 
     max_bytes: int | None = 30_000_000
     max_age: float | None = None

@@ -1,26 +1,24 @@
 """The schema of ``logs.db``: output as chunks of raw bytes, numbered by line.
 
 task    id, name; first: the oldest line that may be shown; next, part: the number of the line the next byte
-        belongs to, and how many bytes of it are stored already; run, segment: who wrote last; bytes: the sum
-        of its bodies; text_line, text_size, text_inode: how far the plain text file has come
+        belongs to, and how many bytes of it are stored already; run, segment: which writer was last; bytes:
+        the sum of its bodies; text_line, text_size, text_inode: the progress of the plain text file
 run     id, task; first, next: its lines; attach, file, offset: the first byte of its spool that is not
-        stored yet; segment: counts the gaps before it, over which no line reaches; finished: nothing more
-        will come
+        stored yet; segment: counts the gaps before it (no line crosses a gap); finished: nothing more will
+        come
 chunk   task, run; first: the number of the line its first byte belongs to; part: how many bytes of that
         line lie in chunks before it, 0 for nearly all; lines: newlines in it; first_ts, last_ts: when its
-        first and last line came; approx: these two bracket bytes that came while nobody looked; times: when
+        first and last line came; approx: these two bracket bytes that came while the spool went unwatched; times: when
         the lines between came (`chunks.pack_times`); size; body: up to 64 KB exactly as they left the
         terminal
 
-Lines are numbered per task from 0 over all its runs, and never again otherwise. Line n of a task begins in
-the last chunk with (first, part) < (n, 1). A chunk is the continuation of a line only if its part is not 0;
-every other chunk begins a line, also when the one before ends without newline (a new run always begins a
-line).
+Lines are numbered per task from 0 over all its runs, and never renumbered. Line n of a task begins in the
+last chunk with (first, part) < (n, 1). A chunk continues a line only if its part is not 0; every other
+chunk begins a line, even when the one before ends without a newline (a new run always begins a line).
 
-Chunks and the spool position behind them are one transaction, so a byte of the spool is either in a chunk
-or behind the position, whatever is killed when. A row per line would need a third of the speed and more
-space; a chunk is found by a covering index, without touching bodies, also when lines of a time span are
-wanted.
+Chunks and the spool position after them are stored in one transaction, so a byte of the spool is either in
+a chunk or beyond the position, whatever is killed and when. A row per line would run at a third of the speed
+and need more space; chunks are found by a covering index without touching bodies, even by time span.
 """
 
 from __future__ import annotations

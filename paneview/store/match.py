@@ -1,15 +1,15 @@
-"""Which lines of a piece match: a whole chunk is looked at before any of its lines is.
+"""Which lines of a piece match: a whole chunk is searched before any of its lines.
 
-A literal is sought in the chunk's raw bytes (some GB/s); only a chunk with control bytes is cleaned first,
-because colours and redraws may stand between the letters, and letters inside an escape are no match. So
-most chunks of a search cost 50 µs and make no object; one that lacks a letter of the literal costs next to nothing.
+A literal is searched in the chunk's raw bytes (some GB/s); only a chunk with control bytes is cleaned first,
+because colours and redraws may come between the letters, and letters inside an escape are no match. So
+most chunks of a search cost 50 µs and create no objects; one that lacks a letter of the literal costs almost nothing.
 
-A regular expression runs over the chunk's text in the same way, and the line it hits is tried again by
-itself: a match must not reach over a newline. An expression that may match a line alone but not within a
-longer text (anchors of the whole text, looking around, possessive repeats) is tried line by line from the
-beginning. So is one that runs out of time in a chunk, from that chunk on: it may try to go through all of it
-from each place. Where a line takes it too long, the search ends with `TooSlow`; so does one whose lines never take
-quite so long, but together without end.
+A regular expression runs over the chunk's text in the same way, and each line it hits is tried again on its
+own, because a match must not cross a newline. An expression that may match a line alone but not within a
+longer text (anchors of the whole text, lookaround, possessive repeats) is tried line by line from the
+beginning. So is one that runs out of time in a chunk, from that chunk on, since it may scan the whole chunk
+from each position. If a single line takes too long, the search ends with `TooSlow`; so does a search whose slow
+lines take too long together.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ from paneview.store.clean import plain
 from paneview.store.pieces import Piece
 
 MANY = 50
-AT_ONCE = 8  # lines tried between looks at the clock
-LONG = 0.1  # seconds that a piece may take, tried line by line; what is slower counts
-MOST_LONG = 2.0  # seconds of all such pieces of a search together
+AT_ONCE = 8  # lines tried between two readings of the clock
+LONG = 0.1  # seconds a piece may take line by line without counting towards MOST_LONG
+MOST_LONG = 2.0  # seconds that all slower pieces of a search may take together
 NONE = array("q")
 _SGR = re.compile(rb"\x1b\[[0-9;:]*m")
 _PART = re.compile(r"\\.|\[\^?\]?(?:\\.|[^\]\\])*\]|\{[^}]*\}|.", re.DOTALL)
@@ -39,7 +39,7 @@ Finder = Callable[[Piece], "array[int]"]  # the numbers of the lines that match,
 
 
 class Query(Struct, frozen=True):
-    """What to look for in the visible text of a line. Raises `PatternError` for a bad expression."""
+    """What to search for in the visible text of a line. Raises `PatternError` for a bad expression."""
 
     pattern: str
     regex: bool = False
@@ -49,18 +49,18 @@ class Query(Struct, frozen=True):
         self.expression()
 
     def expression(self) -> Pattern:
-        """The query as an expression for one line."""
+        """The query as a pattern for one line."""
         text = self.pattern if self.regex else re.escape(self.pattern)
         return Pattern(text, ignore_case=self.ignore_case, multiline=True)
 
     def matcher(self) -> Callable[[bytes], bool]:
-        """The function that says whether a line matches. It raises `TooSlow`."""
+        """A function that tells whether a line matches. It may raise `TooSlow`."""
         expression = self.expression()
         return lambda raw: expression.find(plain(raw)) >= 0
 
 
 def finder(query: Query) -> Finder:
-    """The function that finds a query's lines in a piece."""
+    """A function that finds the query's lines in a piece."""
     if query.regex or (query.ignore_case and not query.pattern.isascii()):
         return _expression(query)
     needle = query.pattern.encode()
@@ -75,12 +75,12 @@ def finder(query: Query) -> Finder:
 
 
 def _letters(needle: bytes) -> list[bytes]:
-    """Its letters and digits, each once: they come from a body's own bytes, however much is cleaned from it."""
+    """Its ASCII letters and digits, each once: cleaning a body never adds any, so its raw bytes must have them."""
     return [byte for byte in (bytes([code]) for code in sorted(set(needle))) if byte.isalnum()]
 
 
 def _may_hold(piece: Piece, letters: list[tuple[bytes, bytes]]) -> bool:
-    """Whether each of these bytes, or its other case, is there at all: asked in no time, and often enough the end."""
+    """Whether each of these bytes, in either case, occurs at all: a cheap test that rules out many pieces."""
     body = piece.body
     return all(lower in body or upper in body for lower, upper in letters)
 
@@ -102,16 +102,16 @@ def _expression(query: Query) -> Finder:
 
 
 def required_literal(pattern: str) -> str:
-    """The longest text that every match of the expression contains; empty where that is not plain to see.
+    """The longest text that every match of the expression contains; empty if that is not obvious.
 
-    To seek it first is what makes most expressions as quick as a literal.
+    Searching for it first makes most expressions as fast as a literal.
     """
     found, run = [""], ""
     for part in _PART.findall(pattern):
         if part in ("(", "|"):
             return ""
         if part in ("*", "?") or part[0] == "{":
-            run = run[:-1]  # may be missing
+            run = run[:-1]  # the last character is optional
         elif len(part) == 1 and part not in ".^$+":
             run += part
             continue
@@ -124,7 +124,7 @@ def required_literal(pattern: str) -> str:
 
 
 def visible(piece: Piece) -> bytes:
-    """The text of a piece, line for line; its own bytes if nothing but line ends controls it."""
+    """The visible text of a piece, line for line; its own bytes if line ends are its only control characters."""
     body = piece.body
     if b"\x1b" in body:
         body = _SGR.sub(b"", body)
@@ -134,12 +134,11 @@ def visible(piece: Piece) -> bytes:
 
 
 def _redraws(piece: Piece) -> bool:
-    """Whether a carriage return stands inside a line. A terminal puts one before each newline: that is
-    none."""
+    """Whether there is a carriage return inside a line. The one a terminal puts before each newline doesn't count."""
     body = piece.body
     returns = body.count(b"\r")
     newlines = piece.end - piece.first - (not body.endswith(b"\n"))
-    # Many, and exactly as many of one as of the other, are pairs: to look at each would take three times as long.
+    # Equal and large counts mean pairs: checking each would take three times as long.
     if not returns or (returns == newlines and returns >= MANY):
         return False
     return _INNER_RETURN.search(body) is not None
@@ -187,7 +186,7 @@ class _Lines:
             number += text.count("\n", counted, begin)
             counted, at = begin, end + 1
             if number >= piece.end:
-                break  # behind the last newline
+                break  # after the last newline
             if find(text[begin:end]) >= 0:
                 numbers.append(number)
             if at > len(text):

@@ -1,14 +1,14 @@
-"""Spool bytes that are not stored yet, seen as chunks: what readers add to the database.
+"""Spool bytes that are not stored yet, presented as chunks: what readers add to the database.
 
-The numbering follows the ingest's own rules, so a line keeps its number when it moves from the spool into the
-database. Nothing is written. While no supervisor runs the spool only grows, so what was indexed stays
-indexed and a look costs only what is new.
+The numbering follows the rules of the ingest, so a line keeps its number when it moves from the spool into
+the database. Nothing is written. While no supervisor runs the spool only grows, so the index stays valid and
+a refresh costs only what is new.
 
-When bytes came is known where the ingest is a thread of the same process and has seen them (`Known`). Else they came
-after what is stored, or after an earlier look, and up to the file's last change, which is the time of the newest line
-only: unless that is a moment, the times of the others are bracketed. A line without newline, which may wait here for
-long, is a chunk of its own and keeps the time at which it was first seen while it grows: as the ingest will store it
-with the time at which it began.
+The times of bytes are known if the ingest is a thread of the same process and has seen them (`Known`). Otherwise
+they came after what is stored, or after the previous refresh, and before the file's last change, which is the time
+of the newest line only; unless that span is a mere moment, the times of the other lines are bracketed. A line without
+a newline, which may wait here for a long time, is a chunk of its own and keeps the time at which it was first seen
+while it grows, since the ingest will store it with the time at which it began.
 """
 
 from __future__ import annotations
@@ -25,29 +25,29 @@ from paneview.store.known import Known, KnownTimes, nobody_knows
 from paneview.store.spool import Block, Key, RunFiles
 
 BLOCK = 256 * 1024
-FRESH = 1.0  # seconds; of older bytes not even the last line's time is known
-MOMENT = 0.05  # seconds; lines that came within that have one time
-WAITS = 0.6  # seconds that bytes lie here at most while they are being stored
+FRESH = 1.0  # seconds; for older bytes not even the last line's time is known
+MOMENT = 0.05  # seconds; lines that came within this span share one time
+WAITS = 0.6  # seconds that bytes stay in the spool at most while an ingest is running
 
 
 class Stand(NamedTuple):
-    """Where a task's numbering and the spool of its unfinished runs stand, as stored."""
+    """The stored state of a task's numbering and of its unfinished runs' spool positions."""
 
     next: int
     part: int
     holder: tuple[int, int] | None  # run and segment that wrote the unfinished line
     runs: tuple[tuple[int, Key, int, int], ...]  # run, file, offset, segment
-    since: float | None = None  # when the last of what is stored came
+    since: float | None = None  # when the newest stored line came
 
 
 class Loose(NamedTuple):
-    """A stretch of spool that is a chunk to be."""
+    """A stretch of the spool that is a chunk in the making."""
 
     run: int
     first: int
     part: int
     lines: int
-    begin: float  # and `ts`: when its first and last line came; the same where it is not `approx`
+    begin: float  # `begin` and `ts`: when its first and last line came; equal unless `approx`
     ts: float
     approx: bool
     size: int
@@ -66,15 +66,15 @@ class _Part(NamedTuple):
 
 
 class _Walk(Struct):
-    """The end of what is indexed."""
+    """How far the index reaches."""
 
     line: int
     part: int
     holder: tuple[int, int] | None
     at: dict[int, tuple[Key, int]] = {}  # by run
     segments: dict[int, int] = {}  # by run
-    taken: dict[int, int] = {}  # by run, bytes behind the stand
-    looked: dict[int, float] = {}  # by run: what is not indexed came after that
+    taken: dict[int, int] = {}  # by run: bytes indexed beyond the stand
+    looked: dict[int, float] = {}  # by run: what is not indexed came after this
 
 
 class Overlay:
@@ -90,11 +90,11 @@ class Overlay:
         self.chunks: list[Loose] = []
 
     def refresh(self, stand: Stand) -> None:
-        """Look what lies in the spool behind this stand."""
+        """Index what the spool holds beyond this stand."""
         if stand != self._stand:
             self._begin(stand)
         elif self.chunks and self._walk.part:
-            # The last line may have gone on: look again from where its chunk begins.
+            # The last line may have grown: index again from the beginning of its chunk.
             last = self.chunks.pop()
             self._walk.line, self._walk.part = last.first, last.part
             self._walk.at[last.run] = (last.key, last.offset)
@@ -104,18 +104,17 @@ class Overlay:
             self._index(run)
 
     def reached(self, stand: Stand) -> bool:
-        """Whether everything that is stored by now had been seen. A run that was finished may not have
-        been."""
+        """Whether the index reaches at least as far as this stand. False if a run was finished since."""
         now = {run: (key, offset) for run, key, offset, _ in stand.runs}
         return all(run in now and at >= now[run] for run, at in self._walk.at.items())
 
     @property
     def end(self) -> int:
-        """One past the newest line, a line without newline included."""
+        """One past the newest line, counting a line without newline."""
         return self._walk.line + (1 if self._walk.part else 0)
 
     def body(self, chunk: Loose) -> bytes | None:
-        """Its bytes; None if they were stored and removed meanwhile."""
+        """The chunk's bytes; None if they were stored and removed meanwhile."""
         data = self._files[chunk.run].read(chunk.key, chunk.offset, chunk.size).data
         return data if len(data) == chunk.size else None
 
@@ -154,7 +153,7 @@ class Overlay:
                 self._walk.looked[run] = now
                 return
             elif not taken:
-                return  # cannot be: a block without newline is longer than a chunk
+                return  # cannot happen: a block without newline is longer than a chunk
 
     def _add(self, run: int, block: Block) -> int:
         data, taken = block.data, 0
@@ -183,7 +182,7 @@ class Overlay:
         return taken
 
     def _timed(self, run: int, data: bytes, modified: float, *, at_end: bool) -> list[_Part]:
-        """The bytes with their times: the rest of the line that goes on, whole lines, the beginning of the last."""
+        """The bytes with their times: the rest of the unfinished line, whole lines, the beginning of the last."""
         first, begun = 0, modified
         if self._begun is not None and self._goes_on():
             first, begun = data.find(b"\n") + 1 or len(data), self._begun[1]
@@ -194,7 +193,7 @@ class Overlay:
     def _lines(
         self, run: int, data: bytes, first: int, last: int, modified: float, at_end: bool
     ) -> list[_Part]:
-        """Whole lines by the times that the ingest knows, and the rest by what can be told from here."""
+        """Whole lines, with the times the ingest knows, and for the rest with what can be inferred from here."""
         after = self._walk.looked.get(run)
         parts = []
         base = self._walk.taken[run]
@@ -207,26 +206,26 @@ class Overlay:
         return parts + _bracketed(data[first:last], after, modified, at_end=at_end)
 
     def _known_times(self, run: int) -> KnownTimes:
-        """What the ingest knows of the bytes behind our stand: nothing if its own is another one."""
+        """What the ingest knows of the bytes beyond our stand; nothing if it has a different position."""
         known = self._known(run)
         runs = self._stand.runs if self._stand else ()
         at = next(((key, offset) for other, key, offset, _ in runs if other == run), None)
         return known if known and known.at == at else KnownTimes(((0, 0), 0), (), 0)
 
     def _goes_on(self) -> bool:
-        """Whether the walk stands in the line that was unfinished at an earlier look."""
+        """Whether the walk is inside the line that was unfinished at an earlier refresh."""
         return self._begun is not None and self._begun[0] == self._walk.line
 
 
 def _line_from(data: bytes, offset: int) -> int:
-    """Where the first line begins that begins there or behind it."""
+    """Where the first line at or after this offset begins."""
     if offset <= 0 or data[offset - 1 : offset] == b"\n":
         return max(offset, 0)
     return data.find(b"\n", offset) + 1 or len(data)
 
 
 def _bracketed(data: bytes, after: float | None, modified: float, *, at_end: bool) -> list[_Part]:
-    """Lines that came after that time and until the file's last change: at the end, the last one is that change."""
+    """Lines that came between `after` and the file's last change, which, if `at_end`, is when the last one came."""
     if time.time() - modified > FRESH:
         return [_Part(data, modified, modified, approx=True)]
     if after is not None and modified - after <= MOMENT:
@@ -234,6 +233,6 @@ def _bracketed(data: bytes, after: float | None, modified: float, *, at_end: boo
             modified = max(after, modified)
         return [_Part(data, modified, modified)]
     last = data.rfind(b"\n", 0, -1) + 1 if at_end else len(data)
-    # What follows so soon goes on; what comes after a pause mostly comes at once.
+    # After a short gap, output was probably continuous; after a pause, it mostly came all at once.
     begin = after if after is not None and modified - after <= WAITS else modified
     return [_Part(data[:last], begin, modified, approx=True), _Part(data[last:], modified, modified)]

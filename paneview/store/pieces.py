@@ -1,7 +1,7 @@
-"""Whole lines out of chunks: the material of reading, searching and export.
+"""Whole lines assembled from chunks, for reading, searching and export.
 
-A piece is a chunk, or the few chunks over which a very long line stretches. Of such a line a megabyte is
-kept, the rest only counted: a log without newlines must not fill the memory of whoever looks at it.
+A piece is a chunk, or the chunks that a very long line spans. A megabyte of such a line is kept and the rest
+only counted: a log without newlines must not fill the reader's memory.
 """
 
 from __future__ import annotations
@@ -32,30 +32,30 @@ class Row(NamedTuple):
 
 
 class Piece(Struct):
-    """Whole lines: `body` begins with line `first`; the last may lack its newline; `end` is one past it."""
+    """Whole lines: `body` begins with line `first`; the last may lack its newline; `end` is one past the last."""
 
     run: int
     first: int
     end: int
     body: bytes
-    headless: bool = False  # the beginning of its first line is not here
+    headless: bool = False  # the beginning of its first line is missing
     dropped: dict[int, int] = {}  # line → bytes of it that were left out
     _starts: list[int] = []
     _times: list[tuple[int, Times]] = []
 
     def when(self, line: int) -> tuple[float, bool]:
-        """When this line came, and whether that is only bracketed."""
+        """When this line came, and whether that time is only bracketed."""
         base, times = self._times[max(bisect_right(self._starts, line) - 1, 0)]
         return times.of(line - base), times.approx
 
     def fixed_time(self) -> tuple[float, bool] | None:
-        """The one time of all lines, if there is but one."""
+        """The time of all lines as from `when`; None if they differ."""
         if len(self._times) > 1 or not self._times[0][1].fixed:
             return None
         return self.when(self.first)
 
     def time_from(self, line: int, base: int, times: Times) -> None:
-        """From this line on, times are those of a chunk that begins at line `base`."""
+        """Use the times of a chunk that begins at line `base` from this line on."""
         self._starts.append(line)
         self._times.append((base, times))
 
@@ -74,9 +74,9 @@ class Piece(Struct):
 
 
 def assemble(rows: Iterable[Row]) -> list[Piece]:
-    """Rows in order as pieces; a row that continues a line joins the piece before it."""
+    """Turn ordered rows into pieces; a row that continues a line joins the piece before it."""
     pieces: list[Piece] = []
-    line_size = 0  # bytes kept of the line that goes on
+    line_size = 0  # bytes kept of the unfinished line
     bodies: list[bytes] = []
     for row in rows:
         times = Times(row.first_ts, row.last_ts, row.lines, approx=bool(row.approx), packed=row.times)

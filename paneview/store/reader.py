@@ -1,8 +1,8 @@
-"""Reading logs, from any process and at any time: while a supervisor stores them, and while none lives.
+"""Reading logs, from any process and at any time, whether a supervisor is running or not.
 
-The connection is read-only and never checkpoints. Lines that still lie in the spool are shown too, under
-the numbers they will have. A missing database is an empty one, and one that was moved aside is left for its
-successor.
+The connection is read-only and never checkpoints. Lines still in the spool are included, under the numbers
+they will have. A missing database reads as an empty one; after a database was moved aside, its successor is
+read.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from paneview.store.known import Known, nobody_knows
 from paneview.store.pieces import Piece
 from paneview.store.snapshot import TaskLines
 
-MAX_BYTES = 16 * 1024  # of a line, unless told otherwise
+MAX_BYTES = 16 * 1024  # of a line, by default
 
 
 class Line(NamedTuple):
@@ -46,7 +46,7 @@ class RunSpan(Struct, frozen=True):
 
 
 class LogReader:
-    """Reads ``logs.db`` and the spool behind it. One thread at a time; each call sees what is there then.
+    """Reads ``logs.db`` and the spool beyond it. One thread at a time; each call sees the current state.
 
     All methods raise `StoreError` if the database cannot be read.
     """
@@ -60,7 +60,7 @@ class LogReader:
         self._lines: dict[str, TaskLines] = {}
 
     def tasks(self) -> list[str]:
-        """Every task with a log, in the order in which they first wrote one."""
+        """Every task with a log, in the order of their first output."""
         return [name for (name,) in self._rows("SELECT name FROM task ORDER BY id")]
 
     def end(self, task: str) -> int:
@@ -68,11 +68,11 @@ class LogReader:
         return self.bounds(task)[1]
 
     def first(self, task: str) -> int:
-        """The oldest line that is still there."""
+        """The oldest line that still exists."""
         return self.bounds(task)[0]
 
     def bounds(self, task: str) -> tuple[int, int]:
-        """`first` and `end` of one moment."""
+        """`first` and `end`, taken at the same moment."""
         lines = self.lines_of(task)
         return lines.bounds() if lines else (0, 0)
 
@@ -82,8 +82,7 @@ class LogReader:
         return [RunSpan(*span) for span in lines.runs()] if lines else []
 
     def lines(self, task: str, first: int, count: int, *, max_bytes: int = MAX_BYTES) -> list[Line]:
-        """Up to `count` lines from this number on, or from the oldest that is there; each at most
-        `max_bytes`."""
+        """Up to `count` lines from this number on, or from the oldest that exists; each at most `max_bytes`."""
         found: list[Line] = []
         source = self.lines_of(task)
         if source is None or count <= 0:
@@ -102,7 +101,7 @@ class LogReader:
         return self.lines(task, begin, end - begin, max_bytes=max_bytes)
 
     def lines_of(self, task: str) -> TaskLines | None:
-        """The task's pieces, for searches; None for a task without log."""
+        """The source of the task's pieces, for searches; None for a task without log."""
         database = self._connect()
         if database is None:
             return None
@@ -114,7 +113,7 @@ class LogReader:
         return lines
 
     def close(self) -> None:
-        """End the connection."""
+        """Close the connection."""
         for lines in self._lines.values():
             lines.close()
         self._lines.clear()
@@ -131,7 +130,7 @@ class LogReader:
         self.close()
 
     def _connect(self) -> sqlite3.Connection | None:
-        """The connection to the database that is there now; None if there is none."""
+        """The connection to the current database; None if there is none."""
         try:
             found = os.stat(self._path)
         except FileNotFoundError:
@@ -142,7 +141,7 @@ class LogReader:
         database = connect_read_only(self._path)
         try:
             if database.execute("PRAGMA user_version").fetchone()[0] == 0:
-                database.close()  # being made right now
+                database.close()  # still being created
                 return None
         except sqlite3.Error as error:
             database.close()
@@ -174,7 +173,7 @@ def split(task: str, piece: Piece, first: int, end: int, max_bytes: int) -> Iter
 
 
 def make_line(task: str, piece: Piece, number: int, raw: bytes, max_bytes: int) -> Line:
-    """A line of a piece, cut to `max_bytes`: of a line that redraws itself the newest, else the beginning."""
+    """A line of a piece, cut to `max_bytes`: its newest redraw if it redraws itself, else its beginning."""
     ts, approx = piece.when(number)
     whole = len(raw)
     if whole > max_bytes:

@@ -1,4 +1,4 @@
-"""What the state database holds, as plain frozen records. Times are epoch seconds."""
+"""The records of the state database, as frozen structs. Times are epoch seconds."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class RunRow(Struct, frozen=True):
-    """One life of a task, with everything needed to find its process and pane again."""
+    """One run of a task, with everything needed to find its process and pane again."""
 
     id: int
     task: str
@@ -34,7 +34,7 @@ class RunRow(Struct, frozen=True):
 
 
 class EventRow(Struct, frozen=True):
-    """Something that happened, to a task or to the supervisor itself."""
+    """Something that happened to a task or to the supervisor itself."""
 
     id: int
     ts: float
@@ -42,7 +42,7 @@ class EventRow(Struct, frozen=True):
     task: str | None = None
     run: int | None = None
     cause: str | None = None  # what led to it
-    actor: str | None = None  # who: "user:<client>", "supervisor", …
+    actor: str | None = None  # who caused it: "user:<client>", "supervisor", …
     detail: Mapping[str, Any] = {}
 
     def masked(self, masker: Masker) -> EventRow:
@@ -50,7 +50,7 @@ class EventRow(Struct, frozen=True):
         return replace(self, cause=masker.json(self.cause), detail=masker.json(self.detail))
 
     def to_json(self, session: str) -> dict[str, Any]:
-        """The event as clients see it; one that is of several tasks has them at the top, as taskmux had."""
+        """The event as clients see it; `tasks` of an event about several tasks is a top-level key, as in taskmux."""
         tasks = {"tasks": self.detail["tasks"]} if "tasks" in self.detail else {}
         return {
             "id": self.id,
@@ -67,9 +67,9 @@ class EventRow(Struct, frozen=True):
 
 
 class Change(Struct, frozen=True):
-    """What becomes durable together: all of it or nothing.
+    """Changes that become durable together, or not at all.
 
-    A task's value is any JSON object; None forgets the task. A run replaces the stored run of the same id.
+    A task's value is any JSON object; None deletes the task. A run replaces the stored run of the same id.
     """
 
     tasks: Mapping[str, Mapping[str, Any] | None] = {}
@@ -78,7 +78,7 @@ class Change(Struct, frozen=True):
 
 
 class Loaded(Struct, frozen=True):
-    """What a new supervisor starts from."""
+    """The state a new supervisor starts from."""
 
     tasks: dict[str, dict[str, Any]]
     runs: dict[int, RunRow]  # the latest of each task, and every one that has not ended

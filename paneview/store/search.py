@@ -1,8 +1,7 @@
-"""Going through stored lines: the newest or the oldest first, of one task or many merged by time, with
-context.
+"""Searching stored lines: newest or oldest first, of one task or of many merged by time, with context.
 
-Results come one by one and nothing is gathered, so memory does not depend on how many there are: at most a
-megabyte of chunks is held, a chunk of each task when many are merged.
+Results are yielded one by one and not collected, so memory does not depend on their number: at most a
+megabyte of chunks is held, or a chunk per task when many are merged.
 """
 
 from __future__ import annotations
@@ -23,10 +22,10 @@ Place = tuple[int, int, int]  # a line: number, and where in the body it begins 
 
 
 class Search(Struct, frozen=True):
-    """Which lines, and in which order. Without query: all of them.
+    """Which lines, and in which order. Without a query: all of them.
 
-    `limit` counts matches; `before` and `after` are lines of context. `start` (for a single task): oldest
-    first the first line looked at, newest first the line before which to begin.
+    `limit` counts matches; `before` and `after` are lines of context. `start` (for a single task) is the
+    first line searched when oldest first, or the line before which to begin when newest first.
     """
 
     query: Query | None = None
@@ -40,10 +39,10 @@ class Search(Struct, frozen=True):
 
 
 def scan(reader: LogReader, tasks: Sequence[str], search: Search) -> Iterator[Line]:
-    """The lines of the search, merged by time; context has `match` False and stands beside its match.
+    """The lines of the search, merged by time; context lines have `match` False and come next to their match.
 
-    Newest first, context comes in that order too. Lines that arrive meanwhile are not looked at.
-    Raises `StoreError` if the logs cannot be read, `TooSlow` from the query.
+    With newest first, context comes in that order too. Lines that arrive meanwhile are not included.
+    Raises `StoreError` if the logs cannot be read, and `TooSlow` from the query.
     """
     find = finder(search.query) if search.query and search.query.pattern else None
     most = max(MOST_CHUNKS // max(len(tasks), 1), 1)
@@ -59,7 +58,7 @@ def scan(reader: LogReader, tasks: Sequence[str], search: Search) -> Iterator[Li
 
 
 def find_lines(reader: LogReader, task: str, search: Search) -> tuple[list[int], int | None]:
-    """Numbers of matching lines, and the `start` to go on with; None when there are no more."""
+    """Numbers of matching lines, and the `start` to continue with, or None when there are no more."""
     numbers = [line.number for line in scan(reader, [task], search) if line.match]
     if search.limit is None or len(numbers) < search.limit or not numbers:
         return numbers, None
@@ -121,7 +120,7 @@ def _places_backward(piece: Piece, find: Finder | None) -> Iterator[Place]:
 
 
 def _places_of(piece: Piece, numbers: array[int]) -> Iterator[Place]:
-    """Where these lines lie; the numbers are in order."""
+    """Where these lines are in the piece; the numbers must be sorted."""
     body = piece.body
     at, begin = piece.first, 0
     for number in numbers:
@@ -133,13 +132,13 @@ def _places_of(piece: Piece, numbers: array[int]) -> Iterator[Place]:
 
 
 def _with_context(reader: LogReader, search: Search, query: Query, matches: Iterator[Line]) -> Iterator[Line]:
-    """Each match among its neighbours; a neighbour that matches itself is left to come by itself."""
+    """Each match with its context lines; a context line that matches too is yielded only as a match."""
     shown: dict[str, int] = {}
     back = search.newest_first
     lead, trail = (search.after, search.before) if back else (search.before, search.after)
 
     def context(task: str, number: int, count: int, step: int) -> list[Line]:
-        """Up to `count` neighbours in this direction, nearest first."""
+        """Up to `count` neighbours of the line in this direction, nearest first."""
         begin = number + 1 if step > 0 else max(number - count, 0)
         size = count if step > 0 else number - begin
         lines = reader.lines(task, begin, size, max_bytes=search.max_bytes)

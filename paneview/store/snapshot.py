@@ -1,8 +1,8 @@
-"""One task's lines as they are now: the database, and behind it what still lies in the spool.
+"""One task's lines as they are now: those in the database, then those still in the spool.
 
-Reading goes in steps, each a short transaction of its own: a reader that takes its time neither holds back
-the writer's checkpoints nor sees chunks vanish under it. Between two steps chunks may merge or move from
-the spool into the database; that changes no line's number, and steps go on by line number.
+Reading goes in steps, each a short transaction of its own: a slow reader neither holds back the writer's
+checkpoints nor sees chunks vanish under it. Between two steps chunks may merge or move from the spool into
+the database; no line's number changes, and each step continues by line number.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ from paneview.store.overlay import Loose, Overlay, Stand
 from paneview.store.pieces import Piece, Row, assemble
 
 T = TypeVar("T")
-MOST_CHUNKS = 16  # in one step: a megabyte
-TRIES = 20  # a step is begun again when the spool moved on under it
+MOST_CHUNKS = 16  # per step: a megabyte
+TRIES = 20  # attempts at a step; one fails if the spool moved on during it
 _COLUMNS = "run, first, part, lines, first_ts, last_ts, approx, times, body"
 
 
-class Moved(Exception):  # noqa: N818 - not an error: begin again
-    """Spool bytes were stored and removed between the look at the database and the look at the spool."""
+class Moved(Exception):  # noqa: N818 - not an error: try again
+    """Spool bytes were stored and removed between reading the database and reading the spool."""
 
 
 class Span(NamedTuple):
@@ -41,7 +41,7 @@ EVER = Span()
 
 
 class TaskLines:
-    """The lines of one task. Shares its owner's connection. Without a folder the spool is not looked at."""
+    """The lines of one task. Shares its owner's connection. Without a folder the spool is ignored."""
 
     def __init__(
         self, database: sqlite3.Connection, folder: Path | None, task: int, known: Known = nobody_knows
@@ -56,11 +56,11 @@ class TaskLines:
         self._overlay.close()
 
     def bounds(self) -> tuple[int, int]:
-        """The oldest line, and one past the newest."""
+        """The number of the oldest line, and one past the newest."""
         return self._step(lambda first: (first, self._overlay.end))
 
     def whole_lines(self) -> tuple[int, int]:
-        """The oldest stored line, and one past the newest to which nothing can be added."""
+        """The oldest stored line, and one past the newest that is complete."""
         first, stand = self._stand()
         return first, stand.next
 
@@ -88,7 +88,7 @@ class TaskLines:
     # One step
 
     def _step(self, read: Callable[[int], T]) -> T:
-        """Read while database and spool agree. `read` is given the oldest line. Raises StoreError."""
+        """Call `read` with the oldest line until database and spool agree. Raises StoreError."""
         for _ in range(TRIES):
             try:
                 result, stand = self._read(read)
@@ -144,14 +144,14 @@ class TaskLines:
         )
         found = {run: (first, following) for run, first, following in rows}
         ends = [chunk.first for chunk in self._overlay.chunks[1:]] + [self._overlay.end]
-        for chunk, end in zip(self._overlay.chunks, ends, strict=False):  # without chunks one end remains
+        for chunk, end in zip(self._overlay.chunks, ends, strict=False):  # without chunks, one end is left
             first, following = found.get(chunk.run, (chunk.first, end))
             found[chunk.run] = first, max(following, end)
         return [(run, max(first, oldest), end) for run, (first, end) in sorted(found.items()) if end > oldest]
 
     @staticmethod
     def _whole_groups(rows: Iterator[Row], count: int) -> Iterator[Row]:
-        """About `count` rows, and then the rest of a line that began in the last of them."""
+        """About `count` rows, plus the rest of a line that begins in the last of them."""
         with closing(rows):  # type: ignore[type-var]
             for number, row in enumerate(rows):
                 if number > count and not row.part:
@@ -162,7 +162,7 @@ class TaskLines:
         pieces: list[Piece] = []
         for row in self._rows_before(line, count, span):
             if row.first >= line or row.first < oldest:
-                continue  # of a line that is there already
+                continue  # part of a line already yielded, or older than the oldest
             if row.part:
                 head = self._head_of(row.first, row.part)
                 piece = assemble(self._group(self._rows_from(head, EVER), line))[0]
@@ -175,7 +175,7 @@ class TaskLines:
 
     @staticmethod
     def _group(rows: Iterator[Row], limit: int) -> Iterator[Row]:
-        """The first row, and what continues its last line."""
+        """The first row, and the rows that continue its last line."""
         with closing(rows):  # type: ignore[type-var]
             for number, row in enumerate(rows):
                 if number and (not row.part or row.first >= limit):
@@ -213,7 +213,7 @@ class TaskLines:
             )
 
     def _position_before(self, line: int, part: int) -> tuple[int, int] | None:
-        """Where the last chunk before this position begins."""
+        """The position of the last chunk before this one."""
         loose = self._overlay.chunks
         if at := bisect_left(loose, (line, part), key=_position):
             return _position(loose[at - 1])
@@ -225,7 +225,7 @@ class TaskLines:
         return row
 
     def _head_of(self, first: int, part: int) -> tuple[int, int]:
-        """Where the chunk begins in which a continued line has its beginning."""
+        """The position of the chunk in which a continued line begins."""
         position = (first, part)
         while position[1] and (earlier := self._position_before(*position)):
             position = earlier
@@ -248,7 +248,7 @@ def _line(chunk: Loose) -> int:
 
 
 def _one_by_one(pieces: list[Piece]) -> Iterator[Piece]:
-    """Give each piece away, so that what was looked at does not stay in memory."""
+    """Yield the pieces without keeping references, so that those already consumed do not stay in memory."""
     pieces.reverse()
     while pieces:
         yield pieces.pop()

@@ -1,13 +1,12 @@
-"""The spool: output on its way from tmux to the log database.
+"""The spool: files of output on its way from tmux to the log database.
 
 ``pipe-pane`` writes a run's output through ``split`` into ``<run>.000000``, ``<run>.000001``, … of 16 MB
-each. Should the pipe be lost and attached again, the new writer must not overwrite what is there: it begins
-at a higher number, or under another prefix, ``<run>.1.``. Read in this order the files are the run's
-output; where a number is left out there is a gap, and what comes behind it begins a new line. Nothing else
-may lie in the folder.
+each. If the pipe is lost and attached again, the new writer must not overwrite these files: it begins at a
+higher number, or under another prefix, ``<run>.1.``. In this order the files are the run's output; a missing
+number is a gap, and what follows it begins a new line. The folder must hold nothing else.
 
-Whether a writer still has a file open can be told on Linux without asking any process: a read lease is
-granted only if nobody has the file open for writing.
+On Linux a read lease tells whether a writer still has a file open, without inspecting any process: it is
+granted only if no process has the file open for writing.
 """
 
 from __future__ import annotations
@@ -24,13 +23,13 @@ from pathlib import Path
 from msgspec import Struct
 
 CLOCK = 0.1  # seconds; coarser than any file system's clock on Linux
-MODEST = 64 * 1024  # bytes; room for more than that is asked for only if there is as much to read
+MODEST = 64 * 1024  # bytes; larger reads are first limited to what the file holds
 Key = tuple[int, int]  # which attachment of the pipe, which file of it
 _PATTERN = re.compile(r"(\d+)(?:\.(\d+))?\.(\d{6,})\Z")
 
 
 def prefix(folder: Path, run: int, attach: int = 0) -> Path:
-    """What `split` is told to write to: for a run, and for each further attachment (1, 2, …) of its pipe."""
+    """The prefix `split` writes to, for a run's first pipe or a later attachment (1, 2, …) of it."""
     return folder / (f"{run}." if attach == 0 else f"{run}.{attach}.")
 
 
@@ -69,13 +68,13 @@ def files(folder: Path) -> dict[int, list[Key]]:
 
 
 def next_attach(folder: Path, run: int) -> int:
-    """The number for a new attachment of this run's pipe: one above all whose files lie here."""
+    """The number for a new attachment of this run's pipe: one above all that have files here."""
     keys = files(folder).get(run)
     return keys[-1][0] + 1 if keys else 1
 
 
 def end_of(folder: Path, run: int) -> tuple[Key, int]:
-    """The position behind everything that the run has written by now."""
+    """The position after everything the run has written so far."""
     keys = files(folder).get(run)
     if not keys:
         return (0, 0), 0
@@ -94,17 +93,17 @@ class Extent(Struct, frozen=True):
 
 
 class Block(Struct, frozen=True):
-    """Bytes of a run from some position on."""
+    """Bytes of a run, read from some position on."""
 
     data: bytes
     extents: tuple[Extent, ...]
     at_end: bool  # there was nothing more when it was read
-    following: Key | None  # at the end, and it goes on in this file, but not without a gap
-    end: tuple[Key, int]  # position of the byte behind it
-    cut: bool = False  # there may be more behind it that was not asked for
+    following: Key | None  # if `at_end`: the output continues in this file, after a gap
+    end: tuple[Key, int]  # position of the byte after it
+    cut: bool = False  # there may be more after it that was not requested
 
     def until(self, stop: tuple[Key, int]) -> Block:
-        """What of it lies before this position; `at_end` then means: at that position."""
+        """The part before this position; `at_end` then means: up to that position."""
         if self.end < stop or (self.end == stop and self.at_end):
             return self
         size = sum(extent.size for extent in self.extents if extent.key < stop[0])
@@ -118,7 +117,7 @@ class Block(Struct, frozen=True):
         )
 
     def position(self, taken: int) -> tuple[Key, int]:
-        """The position behind the first `taken` bytes."""
+        """The position after the first `taken` bytes."""
         if taken == len(self.data):
             return self.end
         for extent in self.extents:
@@ -129,7 +128,7 @@ class Block(Struct, frozen=True):
 
 
 class RunFiles:
-    """Reads one run's spool files as one stream. Not for several threads at a time."""
+    """Reads one run's spool files as one stream. Not thread-safe."""
 
     def __init__(self, folder: Path, run: int) -> None:
         self.folder = folder
@@ -140,7 +139,7 @@ class RunFiles:
         self._listed_at = 0.0
 
     def read(self, key: Key, offset: int, limit: int) -> Block:
-        """Up to `limit` bytes from there on, over as many files as needed, but never over a gap."""
+        """Up to `limit` bytes from this position on, across as many files as needed, but never across a gap."""
         parts: list[bytes] = []
         extents: list[Extent] = []
         at_end, following = False, None
@@ -153,12 +152,12 @@ class RunFiles:
                 limit -= len(data)
             if len(data) == asked:
                 break
-            # That was all, for now: what is written meanwhile is for the next call, a writer is not run after.
+            # The file ends here for now. Leave what is written meanwhile to the next call: don't chase the writer.
             successor = self._following(key)
             if successor is None:
                 at_end = True
                 break
-            # It may have appended between the read and the birth of the next file.
+            # The writer may have appended between our read and the creation of the next file.
             if self._pread(key, offset, 1):
                 continue
             if not successor[1]:
@@ -168,7 +167,7 @@ class RunFiles:
         return Block(b"".join(parts), tuple(extents), at_end, following, (key, offset))
 
     def backlog(self, key: Key, offset: int) -> tuple[int, float]:
-        """How many bytes lie behind the position, and when the last file was last written (epoch seconds)."""
+        """How many bytes follow the position, and when the last file was last written (epoch seconds)."""
         total, modified = -offset, 0.0
         for other in files(self.folder).get(self.run, []):
             if other >= key:
@@ -178,30 +177,30 @@ class RunFiles:
         return max(total, 0), modified
 
     def modified(self, key: Key) -> float | None:
-        """When the file was last written, epoch seconds; None if it is not there."""
+        """When the file was last written, epoch seconds; None if it does not exist."""
         descriptor = self._descriptor(key)
         return None if descriptor is None else os.fstat(descriptor).st_mtime
 
     def has_writer(self, key: Key) -> bool | None:
-        """Whether someone has the file open for writing; None where that cannot be told."""
+        """Whether any process has the file open for writing; None if unknown."""
         descriptor = self._descriptor(key)
         if descriptor is None:
             return None
         return _has_writer(descriptor)
 
     def exists(self, key: Key) -> bool:
-        """Whether the file is there. Asked at every look: a plain string is a tenth of a Path."""
+        """Whether the file exists. Called very often: building a plain string costs a tenth of a Path."""
         return os.access(f"{self._prefix}{_name(self.run, key)}", os.F_OK)
 
     def remove_before(self, key: Key, *, inclusive: bool = False) -> None:
-        """Remove the files before this key (and this one too); for bytes that are stored."""
+        """Remove the files before this key (with `inclusive`, this one too), whose bytes are stored."""
         for other in files(self.folder).get(self.run, []):
             if other < key or (inclusive and other == key):
                 path_of(self.folder, self.run, other).unlink(missing_ok=True)
         self.close_before(key, inclusive=inclusive)
 
     def close_before(self, key: Key, *, inclusive: bool = False) -> None:
-        """Close what was opened before this key."""
+        """Close the open files before this key (with `inclusive`, this one too)."""
         for other in [other for other in self._open if other < key or (inclusive and other == key)]:
             os.close(self._open.pop(other))
 
@@ -228,7 +227,7 @@ class RunFiles:
         return descriptor
 
     def _following(self, key: Key) -> tuple[Key, bool] | None:
-        """The next file, and whether it goes on where this one ends."""
+        """The next file, and whether it continues where this one ends; None if there is none."""
         attach, number = key
         if self.exists((attach, number + 1)):
             return (attach, number + 1), True
@@ -236,26 +235,26 @@ class RunFiles:
         return None if later is None else (later, later == (attach, number + 1))
 
     def _keys(self) -> list[Key]:
-        """The run's files. The folder is listed only after files came or went."""
+        """The run's files. The folder is listed again only after files were added or removed."""
         try:
             changed = os.stat(self.folder).st_mtime
         except FileNotFoundError:
             return []
         if changed != self._listed_at:
             self._listed = files(self.folder).get(self.run, [])
-            # A folder's clock is coarse: right after a change another one may carry the same time.
+            # A folder's clock is coarse: another change right after this one may have the same time.
             self._listed_at = changed if time.time() - changed > CLOCK else 0.0
         return self._listed
 
 
 def command_lines() -> list[bytes] | None:
-    """The command line of every process, NUL-separated; None where that cannot be told."""
+    """The command line of every process, NUL-separated; None if unknown (not Linux)."""
     if not sys.platform.startswith("linux"):
         return None
     lines = []
     for name in os.listdir("/proc"):
         if name.isdigit():
-            # It may have ended meanwhile.
+            # The process may have ended meanwhile.
             with suppress(OSError), open(f"/proc/{name}/cmdline", "rb", buffering=0) as file:
                 lines.append(file.read())
     return lines
@@ -264,8 +263,8 @@ def command_lines() -> list[bytes] | None:
 def is_named(wanted: Path, lines: list[bytes]) -> bool:
     """Whether some process was started to write to this prefix.
 
-    For a run that has written nothing yet: its file does not exist, so there is nothing to ask a lease of.
-    It must be a whole argument: a tmux server goes on showing the command line that it was once started with.
+    For a run that has written nothing yet: it has no file, so a lease cannot tell. Only a whole argument
+    counts, because a tmux server keeps showing the command line that it was started with.
     """
     needle = b"\0" + os.fsencode(wanted) + b"\0"
     return any(needle in line for line in lines)
@@ -275,7 +274,7 @@ def _has_writer(descriptor: int) -> bool | None:
     if not hasattr(fcntl, "F_SETLEASE"):
         return None
     try:
-        # Should someone open the file while the lease is held, the signal is one that is ignored by default.
+        # If a process opens the file while we hold the lease, we get a signal that is ignored by default.
         fcntl.fcntl(descriptor, fcntl.F_SETSIG, signal.SIGURG)
         fcntl.fcntl(descriptor, fcntl.F_SETLEASE, fcntl.F_RDLCK)
     except BlockingIOError:

@@ -1,13 +1,13 @@
 """The supervisor's durable state: tasks, runs and events in ``state.db``, written by a thread of its own.
 
-Group commit: `put` queues a change and returns an awaitable; whatever has gathered when the previous
-transaction is done goes into the next one. Order is kept, so what is durable is always a prefix of what was
-put. At rest a change is durable half a millisecond later; under load hundreds share one commit.
+Group commit: `put` queues a change and returns an awaitable; all changes queued while one transaction runs
+go into the next. Order is kept, so what is durable is always a prefix of what was put. At rest a change is
+durable half a millisecond later; under load hundreds share one commit.
 
-A second, read-only connection (aiosqlite) serves the queries, so a long look at the events never delays a write. While
-the disk is full the changes stay queued (the newest state of each task and run, and the newest `MAX_QUEUED_EVENTS`
-events), are tried again every second, and `on_trouble` is told. What can never be written is left out, and logged. A
-database found damaged while running is moved aside and begun anew.
+A second, read-only connection (aiosqlite) serves the queries, so a long query of the events never delays a write.
+While the disk is full the changes stay queued (the newest state of each task and run, and the newest
+`MAX_QUEUED_EVENTS` events) and are retried every second, and `on_trouble` is called. Rows that can never be written
+are logged and skipped. A database found damaged while running is moved aside and a new one is created.
 """
 
 from __future__ import annotations
@@ -31,11 +31,11 @@ from paneview.store.state_writer import Batch, Keep, StateWriter, is_of_a_row
 logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
-RETRY = 1.0  # seconds between two tries while the disk is full
+RETRY = 1.0  # seconds between two attempts while the disk is full
 
 
 class StateStore:
-    """The one writer of ``state.db``; lives on one event loop."""
+    """The only writer of ``state.db``; belongs to one event loop."""
 
     def __init__(self, path: Path, keep: Keep, on_trouble: Callable[[str | None], None]) -> None:
         self._path = path
@@ -48,7 +48,7 @@ class StateStore:
         self._closing = False
         self._open = False
         self.trouble = ""
-        """Why nothing can be written at present; empty: it can."""
+        """Why nothing can be written at present; empty if writing works."""
 
     @classmethod
     async def open(
@@ -60,19 +60,19 @@ class StateStore:
     ) -> StateStore:
         """Open or create the database.
 
-        `on_trouble` is told once when writing begins to fail, and None when it works again.
-        Raises `StoreTooNewError`, and `StoreError` if the place is unusable.
+        `on_trouble` receives a message once when writing begins to fail, and None when it works again.
+        Raises `StoreTooNewError`, or `StoreError` if the path cannot be used.
         """
         store = cls(path, keep or Keep(), on_trouble)
         try:
             await store._connect()
-        except BaseException:  # also when cancelled: nobody else would end the thread
+        except BaseException:  # including cancellation: nothing else would end the thread
             store._thread.shutdown(wait=False)
             raise
         return store
 
     async def load(self) -> Loaded:
-        """Everything a new supervisor starts from."""
+        """Load everything a new supervisor starts from. Raises `StoreError`."""
         try:
             return await self._load()
         except sqlite3.DatabaseError as error:
@@ -82,9 +82,10 @@ class StateStore:
             return await self._load()
 
     def put(self, change: Change) -> asyncio.Future[None]:
-        """Queue a change; the future is done when it is durable. Order is kept; need not be awaited.
+        """Queue a change; the future is done when it is durable. Order is kept; awaiting it is optional.
 
-        Changes that are written together have one future: who may be cancelled while waiting is to shield it.
+        Changes that are written together share one future: shield it where the waiter may be cancelled.
+        Raises `StoreError` if the store is closed.
         """
         if self._closing:
             raise StoreError("the state store is closed")
@@ -103,7 +104,7 @@ class StateStore:
         after_id: int | None = None,
         limit: int = 1000,
     ) -> list[EventRow]:
-        """Stored events, oldest first: the newest `limit`, or with `after_id` the next `limit` behind it.
+        """Stored events, oldest first: the newest `limit`, or with `after_id` the next `limit` after it.
 
         Raises `StoreError` if they cannot be read.
         """
@@ -118,7 +119,7 @@ class StateStore:
         try:
             return await self._reader.execute_fetchall(*statement)
         except (sqlite3.Error, ValueError) as error:
-            # ValueError: the connection is closed, because the database is just being begun anew.
+            # ValueError: the connection is closed because a damaged database is being replaced.
             raise StoreError(f"cannot read {self._path}: {error}") from error
 
     async def close(self) -> None:
@@ -164,7 +165,7 @@ class StateStore:
         while self._queue.waiting:
             batch, self._queue = self._queue, Batch()
             try:
-                if not self._open:  # where a damaged one could not be replaced at once
+                if not self._open:  # a damaged database could not be replaced at once
                     await self._connect()
                 await self._write(batch)
             except Exception as error:  # noqa: BLE001 - whoever waits for the next change waits for this task

@@ -1,4 +1,4 @@
-"""Tasks, runs and events for whoever is not the supervisor: the command line when none runs, and export."""
+"""Tasks, runs and events for processes other than the supervisor: the command line when none runs, and export."""
 
 from __future__ import annotations
 
@@ -37,22 +37,22 @@ class SyncStateReader:
         return schema.read_runs(self._rows(schema.select_runs(task, limit)))
 
     def current_runs(self) -> list[RunRow]:
-        """The latest run of each task and every one that has not ended."""
+        """The latest run of each task, and every run that has not ended."""
         return schema.read_runs(self._rows((schema.select_current_runs(), ())))
 
     def events(self, wanted: EventFilter) -> list[EventRow]:
-        """The events of the filter, oldest first."""
+        """The events that match, oldest first."""
         return schema.read_events(self._rows(schema.select_events(wanted)))
 
     def every_event(self, wanted: EventFilter) -> Iterator[EventRow]:
-        """All events of the filter, oldest first, however many: read in pages, its `limit` is ignored."""
+        """All events that match, oldest first, read in pages; the filter's `limit` is ignored."""
         after = wanted.after_id or 0
         while page := self.events(replace(wanted, after_id=after, limit=PAGE)):
             yield from page
             after = page[-1].id
 
     def close(self) -> None:
-        """End the connection."""
+        """Close the connection."""
         self._connection.close()
 
     def __enter__(self) -> SyncStateReader:

@@ -1,10 +1,10 @@
-"""The schema of ``state.db`` and the statements that more than one module needs.
+"""The schema of ``state.db`` and the statements that several modules share.
 
 task    one row per task: its durable state (counters, manual-stop mark) as a JSON object the supervisor understands
 run     one row per life of a task; a partial index finds those that have not ended
-event   append-only; ids are given by the supervisor and grow. Queries walk the primary key, or ``(task, id)`` or
-        ``(kind, id)``, so the newest of a task are found at once however many events there are; a time span
-        is turned into a bound on the id through the covering index on ``ts``.
+event   append-only; the supervisor assigns growing ids. Queries walk the primary key, or ``(task, id)`` or
+        ``(kind, id)``, so a task's newest events are found at once however many events there are; a time
+        span is turned into a bound on the id through the covering index on ``ts``.
 """
 
 from __future__ import annotations
@@ -57,9 +57,9 @@ Statement = tuple[str, Sequence[Any]]
 
 
 class EventFilter(Struct, frozen=True):
-    """Which events are wanted. `since` is inclusive, `until` exclusive, `after_id` exclusive.
+    """Which events to select. `since` is inclusive, `until` and `after_id` are exclusive.
 
-    With `after_id` the oldest `limit` events behind it, else the newest `limit`; both in the order they
+    With `after_id`, the oldest `limit` events after it, else the newest `limit`; both in the order they
     happened.
     """
 
@@ -72,16 +72,16 @@ class EventFilter(Struct, frozen=True):
 
 
 def select_events(wanted: EventFilter) -> Statement:
-    """The statement for these events, as one that walks an index and stops at the limit.
+    """A statement for these events that walks an index and stops at the limit.
 
-    The name of a task without a dot means its replicas, too.
+    A task name without a dot includes the task's replicas.
     """
     if wanted.task is None:
         return _walk(wanted)
     one, values = _walk(wanted, "", ("task = ?", wanted.task))
     if "." in wanted.task:
         return one, values
-    # One by one: with an OR the index would give no order, and the whole past be sorted.
+    # Two selects: with an OR the index would give no order, and all past events would be sorted.
     base = "task > ? AND task < ?", f"{wanted.task}.", f"{wanted.task}/"  # what follows a dot
     replicas, more = _walk(wanted, "INDEXED BY event_of_task", base)
     order = "DESC" if wanted.after_id is None else "ASC"
@@ -103,7 +103,7 @@ def _walk(wanted: EventFilter, index: str = "", *first: tuple[str, *tuple[str, .
         need(f"kind IN ({', '.join('?' * len(wanted.kinds))})", *wanted.kinds)
     if wanted.since is not None:
         need("ts >= ?", wanted.since)
-        if not wanted.after_id:  # which bounds the ids by itself
+        if not wanted.after_id:  # an `after_id` already bounds the ids
             need("id >= (SELECT min(id) FROM event WHERE ts >= ?)", wanted.since)
     if wanted.until is not None:
         need("ts < ? AND id <= (SELECT max(id) FROM event WHERE ts < ?)", wanted.until, wanted.until)
@@ -116,7 +116,7 @@ def _walk(wanted: EventFilter, index: str = "", *first: tuple[str, *tuple[str, .
 
 
 def read_events(rows: Iterable[Sequence[Any]]) -> list[EventRow]:
-    """Events in the order they happened, whichever way the statement walked."""
+    """Events in the order they happened, whatever the order of the rows."""
     events = [
         EventRow(number, ts, kind, task, run, cause, actor, json.loads(detail))
         for number, ts, kind, task, run, cause, actor, detail in rows
@@ -139,7 +139,7 @@ def select_current_runs() -> str:
 
 
 def read_runs(rows: Iterable[Sequence[Any]]) -> list[RunRow]:
-    """Records of the rows, in their order."""
+    """Runs in the order of the rows."""
     return [RunRow(*row) for row in rows]
 
 
@@ -156,13 +156,13 @@ def event_values(event: EventRow) -> tuple[Any, ...]:
 
 
 def encoded(data: Mapping[str, Any]) -> str:
-    """An object as the text of a column."""
+    """A mapping as the JSON text of a column."""
     text = json.dumps(dict(data), ensure_ascii=False, separators=(",", ":"), default=str)
     return str(_storable(text))
 
 
 def _storable(value: Any) -> Any:
-    """Text without halves of surrogate pairs, which names of files and clients may hold and UTF-8 has no bytes for."""
+    """Replace lone surrogates, which file names and clients may send and UTF-8 cannot encode."""
     if not isinstance(value, str) or value.isascii():
         return value
     return value.encode("utf-8", "replace").decode()

@@ -1,7 +1,7 @@
-"""The transactions of ``state.db``, for the one thread that the state store has. Everything here blocks.
+"""The transactions of ``state.db``, run on the state store's thread. Everything here blocks.
 
-A transaction is one trip to that thread: going there and back for each statement, and waiting for the interpreter's
-lock each time, cost three times what SQLite does.
+A transaction is one call on that thread: a round trip for each statement, waiting for the interpreter's lock each
+time, cost three times as much as SQLite itself.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ from paneview.store.database import connect
 from paneview.store.rows import Change, Loaded
 
 TRIM_STEP = 500  # events deleted at most per commit: under 5 ms
-TRIM_EVERY = 100  # events: so many more than the limit may be kept
-AGE_CHECK = 60.0  # seconds between two looks for events that are too old
-MAX_QUEUED_EVENTS = 50_000  # kept in memory while nothing can be written; beyond that the oldest go
+TRIM_EVERY = 100  # events that may be kept beyond the limit
+AGE_CHECK = 60.0  # seconds between two checks for events that are too old
+MAX_QUEUED_EVENTS = 50_000  # kept in memory while nothing can be written; beyond that the oldest are dropped
 
 
 class Keep(Struct, frozen=True):
-    """How much history to keep. None: no limit of that kind."""
+    """How much history to keep; None for no limit."""
 
     events: int | None = 200_000
     events_age: float | None = None  # seconds
@@ -36,17 +36,17 @@ class Keep(Struct, frozen=True):
 
 
 class Batch(Struct):
-    """Changes on their way into one transaction: the last state of each key wins, events add up."""
+    """Changes to be written in one transaction: the last state of each task and run wins, events accumulate."""
 
     tasks: dict[str, Mapping[str, Any] | None] = {}
     runs: dict[int, tuple[Any, ...]] = {}
     events: list[tuple[Any, ...]] = []
     waiting: list[asyncio.Future[None]] = []
     dropped: int = 0
-    """How many events were too many to wait."""
+    """How many events were discarded because too many were queued."""
 
     def add(self, change: Change) -> asyncio.Future[None]:
-        """Have a change written with this transaction; what its maker may wait for, as all others' do."""
+        """Add a change; returns the future that all changes of this batch share."""
         for name, data in change.tasks.items():
             self.tasks.pop(name, None)
             self.tasks[name] = data
@@ -57,7 +57,7 @@ class Batch(Struct):
         return self.waiting[0]
 
     def join(self, later: Batch) -> None:
-        """Take in what has gathered since."""
+        """Append a batch that was queued later."""
         self.tasks.update(later.tasks)
         self.runs.update(later.runs)
         self.events.extend(later.events)
@@ -66,14 +66,14 @@ class Batch(Struct):
         self.waiting.extend(later.waiting)
 
     def apart(self) -> Iterator[Batch]:
-        """Each row for itself."""
+        """Split into batches of one row each."""
         yield from (Batch(tasks={name: data}) for name, data in self.tasks.items())
         yield from (Batch(runs={run: values}) for run, values in self.runs.items())
         yield from (Batch(events=[values]) for values in self.events)
 
 
 def is_of_a_row(error: Exception) -> bool:
-    """Whether what was to be written is at fault, and not the disk: it fails however often it is tried."""
+    """Whether the error is due to the data itself and not to the disk, so that a retry would fail too."""
     if not isinstance(error, sqlite3.Error):
         return True
     return isinstance(
@@ -88,18 +88,18 @@ class StateWriter:
         self.connection: sqlite3.Connection = connect(path)
         self._keep = keep
         self._next_age_check = 0.0
-        self._next_trim = 0  # the event after which those beyond the limit are looked for again
+        self._next_trim = 0  # the event id from which to trim again
 
     def close(self) -> None:
-        """Let go of the database."""
+        """Close the connection."""
         self.connection.close()
 
     def load(self, moved: Path | None) -> Loaded:
-        """Everything a new supervisor starts from. ``moved``: where a damaged database went."""
+        """Load everything a new supervisor starts from. `moved`: where a damaged database was moved, if any."""
         tasks = self.connection.execute("SELECT name, data FROM task").fetchall()
         runs = schema.read_runs(self.connection.execute(schema.select_current_runs()).fetchall())
         (last_event,) = self.connection.execute("SELECT max(id) FROM event").fetchone()
-        # Panes, spool and logs may carry run ids that a lost database knew: the clock is above them all.
+        # Panes, spool and logs may still carry run ids of a lost database: the clock is above them all.
         floor = int(time.time()) if moved else 0
         return Loaded(
             tasks={name: json.loads(data) for name, data in tasks},
@@ -110,13 +110,13 @@ class StateWriter:
         )
 
     def write(self, batch: Batch) -> None:
-        """One transaction: all of it or nothing."""
+        """Write the batch in one transaction, or nothing of it."""
         with self._transaction():
             self._put(batch)
             self._trim(batch)
 
     def write_what_can_be(self, batch: Batch) -> list[str]:
-        """One transaction without the rows that cannot be written; these, and why."""
+        """Write the batch without the rows that can never be written; returns these, each with its error."""
         refused = []
         with self._transaction():
             for row in batch.apart():
@@ -135,7 +135,7 @@ class StateWriter:
         try:
             yield
             writer.execute("COMMIT")
-        except BaseException:  # whatever it was: all of it or nothing
+        except BaseException:  # whatever it is: all or nothing
             if writer.in_transaction:
                 writer.execute("ROLLBACK")
             raise
@@ -152,7 +152,7 @@ class StateWriter:
             writer.executemany(schema.PUT_EVENT, batch.events)
 
     def _trim(self, batch: Batch) -> None:
-        """Delete a step of what is beyond the limits: old events by their ids, old runs of the tasks just written."""
+        """Delete a step of what exceeds the limits: old events, and old runs of the tasks whose runs just ended."""
         if batch.events and self._keep.events is not None and batch.events[-1][0] >= self._next_trim:
             last = batch.events[-1][0]
             self.connection.execute(

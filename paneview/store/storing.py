@@ -1,8 +1,8 @@
-"""What of one task goes into a transaction, and in which order.
+"""What is stored of one task in a transaction, and in which order.
 
-Runs are stored one after another, and a note behind exactly what had been printed when it was written.
-Nothing here changes what the ingest knows: only when the transaction is durable are the steps carried out
-on the streams.
+Runs are stored one after another, and each note exactly after what had been printed when it was written.
+Nothing here changes the ingest's own state: the steps are applied to the streams only once the transaction
+is durable.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ from paneview.store.stream import Stream, Taken
 from paneview.store.upkeep import Note, TaskState, Upkeep
 from paneview.store.writer import NOTE, LogWriter, TaskLog, When
 
-SPAN = 0.25  # of the age that lines may reach: by so much a line may outlive it with the others of its chunk
+SPAN = 0.25  # share of the maximum age by which a line may exceed it, since whole chunks are deleted
 
 
 class Step(NamedTuple):
-    """What was taken of a stream inside a transaction."""
+    """What a transaction took from a stream."""
 
     stream: Stream
     taken: Taken
@@ -33,7 +33,7 @@ class Storing:
         self._upkeep = upkeep
 
     def task(self, state: TaskState, horizon: float, wall: float) -> tuple[list[Step], int]:
-        """Write what is due by `horizon` (monotonic); what was taken, and how many notes were written."""
+        """Write what is due by `horizon` (monotonic); returns what was taken and how many notes were written."""
         task = self._writer.task(state.name)
         task.span = None if state.limits.max_age is None else state.limits.max_age * SPAN
         note = state.notes[0] if state.notes else None
@@ -57,7 +57,7 @@ class Storing:
         return steps, written
 
     def _notes(self, task: TaskLog, state: TaskState, first: Note) -> int:
-        """Write the notes that belong to the place where the first one does."""
+        """Write the first note and those that follow it at the same place; returns how many."""
         self._writer.note_run(first.run, task)
         written = 0
         for note in state.notes:

@@ -1,16 +1,16 @@
 """One run's way from the spool into the log database, as the ingest thread sees it.
 
-Seeing and storing are two things. Bytes are seen as they come: their time is noted and their lines are
-counted, so everyone can be told, and readers find them in the spool. They are stored when enough has
-gathered or half a second later, those of all tasks in one transaction: a line by itself would cost as much
-as a thousand together.
+Seeing and storing are separate. Bytes are seen as they come: their time is noted and their lines are
+counted, so that clients can be notified and readers find them in the spool. They are stored once enough have
+gathered or half a second later, those of all tasks in one transaction: a single line would cost as much as a
+thousand together.
 
-A line without newline stays in the spool until it has one. It is stored as it is only when it outgrows a
-chunk, when its run is over, or when something else must be written behind it. So chunks begin and end with
+A line without a newline stays in the spool until it has one. It is stored unfinished only when it outgrows a
+chunk, when its run is over, or when something else must be written after it. So chunks begin and end with
 whole lines, and a prompt costs the database nothing.
 
-Bytes that came while nobody looked (a killed supervisor, a full disk, a stopped process) are a backlog:
-their times lie between the last look and the file's last change.
+Bytes that came while the spool went unwatched (a killed supervisor, a full disk, a stopped process) are a
+backlog: their times are between the last look and the file's last change.
 """
 
 from __future__ import annotations
@@ -25,20 +25,20 @@ from paneview.store.known import KnownTimes
 from paneview.store.spool import Block, Key, RunFiles, files
 from paneview.store.writer import RunState, When
 
-BLOCK = 1024 * 1024  # bytes a stream may bring into one transaction
-AT_ONCE = 16 * 1024  # so many bytes are stored without waiting for more
+BLOCK = 1024 * 1024  # bytes a stream may add to one transaction
+AT_ONCE = 16 * 1024  # this many bytes are stored without waiting for more
 DELAY = 0.5  # seconds that fewer bytes may wait
 MOST_MARKS = 500
-JUST_BEGUN = 1.0  # seconds that a run may have lived before it was attached, and its times still be exact
-EXACT = 0.2  # seconds; a narrower bracket is as good as the clock
-# After a look at that many new bytes the next one waits so long: large steps cost less than small ones, and while a
-# task floods every core is busy with the flood itself. The longest is what a line's time may be late.
+JUST_BEGUN = 1.0  # seconds a run may have lived before it was attached for its times to count as exact
+EXACT = 0.2  # seconds; a bracket no wider than this counts as an exact time
+# (new bytes seen, seconds until the next look): large steps cost less than small ones, and while a task floods,
+# every core is busy with the flood itself. The longest wait is how late a line's time may be.
 PACE = ((BLOCK, EXACT), (256 * 1024, 0.1), (64 * 1024, 0.05), (4 * 1024, 0.006), (1, 0.002))
 NEVER = float("inf")
 
 
 class Backlog(Struct):
-    """Bytes that came between two times, of which `remaining` are still to be stored."""
+    """Bytes that came between two times, of which `remaining` are not stored yet."""
 
     lower: float
     upper: float
@@ -46,7 +46,7 @@ class Backlog(Struct):
     approx: bool
 
     def take(self, size: int) -> When:
-        """The share of the bracket that belongs to the next bytes."""
+        """Take the share of the bracket that belongs to the next `size` bytes."""
         share = min(size / self.remaining, 1.0) if self.remaining else 1.0
         begin = self.lower
         self.lower += (self.upper - self.lower) * share
@@ -55,43 +55,43 @@ class Backlog(Struct):
 
 
 class Taken(Struct):
-    """What of a block is to be stored now."""
+    """The part of a block to be stored now."""
 
     data: bytes
-    key: Key  # position behind it
+    key: Key  # position after it
     offset: int
     segment: int
-    rest: int  # bytes behind it that wait for their newline
-    more: bool  # another look will bring more at once
+    rest: int  # bytes after it that wait for their newline
+    more: bool  # another look will find more at once
     again: bool  # another look is needed
 
 
 class Stream(Struct):
-    """A run whose output is still being stored. Times are epoch seconds where not said otherwise."""
+    """A run whose output is still being stored. Times are epoch seconds unless noted otherwise."""
 
     run: int
     task: str
     files: RunFiles
     key: Key
     offset: int
-    segment: int  # one more behind each gap: lines do not reach over it
+    segment: int  # one more after each gap, which no line crosses
     dirty: bool = True
     next_look: float = 0.0  # monotonic
     store_by: float = NEVER  # monotonic
-    seen: int = 0  # bytes behind the position that were looked at
+    seen: int = 0  # bytes seen beyond the position
     seen_lines: int = 0
     seen_open: bool = False  # they end inside a line
-    burst: int = 0  # bytes that were stored since the last pause
-    marks: list[tuple[int, float]] = []  # from which of them on they came when
-    last_look: float | None = None  # everything before is stored or seen
+    burst: int = 0  # bytes stored since the last pause
+    marks: list[tuple[int, float]] = []  # (offset, time): when the seen bytes from each offset on came
+    last_look: float | None = None  # everything that came before this is stored or seen
     backlog: Backlog | None = None
     closing: bool = False  # the run is over
     check_at: float = 0.0  # monotonic: when to look for writers again
     check_wait: float = 0.0
     quiet_since: float = 0.0  # monotonic
     suspect_rotation: bool = False
-    writerless: bool = False  # over, and nobody can write any more
-    dropped: int = 0  # bytes that were given up and are not told yet
+    writerless: bool = False  # over, and nothing can write any more
+    dropped: int = 0  # bytes that were given up and not reported in the log yet
 
     @classmethod
     def resume(
@@ -102,9 +102,9 @@ class Stream(Struct):
         last_look: float | None,
         attached: float | None,
     ) -> Stream:
-        """Go on where the database says, in the files that there are; one that was removed unread is skipped.
+        """Continue from the stored position in the files that exist; one that was removed unread is skipped.
 
-        `last_look` is when something of the run was last stored; `attached` when a new run was announced.
+        `last_look` is when the task's newest stored line came; `attached` is when a new run was announced.
         """
         key, offset, segment = state.key, state.offset, state.segment
         if keys and key not in keys and keys[-1] > key:
@@ -121,8 +121,7 @@ class Stream(Struct):
         return stream
 
     def begin_backlog(self, lower: float | None) -> None:
-        """Whatever lies in the spool now, and was not seen before, came between `lower` and its last
-        change."""
+        """Note that unseen bytes in the spool came between `lower` and its last change."""
         size, upper = self.files.backlog(self.key, self.offset)
         if size <= self.seen:
             return
@@ -137,7 +136,7 @@ class Stream(Struct):
         return self.files.backlog(self.key, self.offset)[0]
 
     def drop_file(self) -> bool:
-        """Give up the oldest unread file, if it is not the newest; say whether that was possible."""
+        """Give up the oldest unread file, unless it is the newest; return whether that was possible."""
         keys = [key for key in files(self.files.folder).get(self.run, []) if key >= self.key]
         if len(keys) < 2:
             return False
@@ -151,7 +150,7 @@ class Stream(Struct):
     # Seeing
 
     def look(self, now: float, wall: float) -> bool:
-        """See what is there; say whether there was anything new. Sets when it has to be stored."""
+        """See what the spool holds, and set when to store it; return whether there was anything new."""
         block = self.files.read(self.key, self.offset, AT_ONCE)
         size = len(block.data)
         grown = size > self.seen
@@ -171,7 +170,7 @@ class Stream(Struct):
         return grown
 
     def known(self) -> KnownTimes | None:
-        """What is known of the times of the bytes that are not stored yet."""
+        """The times of the bytes that are not stored yet; None if they are only bracketed."""
         at = self.key, self.offset
         if self.backlog is None:
             return KnownTimes(at, tuple(self.marks), self.seen)
@@ -185,14 +184,14 @@ class Stream(Struct):
     # Storing
 
     def read(self, stop: tuple[Key, int] | None = None) -> Block:
-        """The next bytes; none behind `stop`."""
+        """The next bytes, none of them beyond `stop`."""
         if stop is not None and stop <= (self.key, self.offset):
             return Block(b"", (), at_end=True, following=None, end=(self.key, self.offset), cut=True)
         block = self.files.read(self.key, self.offset, BLOCK)
         return block if stop is None else block.until(stop)
 
     def take(self, block: Block, *, everything: bool) -> Taken:
-        """Whole lines, or everything: at the end of a run, or before something that must stand behind it."""
+        """Whole lines; with `everything` (at the end of a run, or before something that must follow it) all bytes."""
         data = block.data
         size = len(data)
         over = block.at_end and (everything or block.following is not None)
@@ -210,7 +209,7 @@ class Stream(Struct):
         return Taken(stored, key, offset, self.segment + gap, rest, more, more or block.cut)
 
     def times(self, data: bytes, wall: float) -> list[tuple[bytes, When]]:
-        """The next bytes in stretches, each with its times: a backlog's lines, and what came after it."""
+        """Split the next bytes into stretches, each with its times: the backlog's lines, and what came after it."""
         if self.backlog is None:
             return [(data, self._marked(0, len(data), wall))]
         last = self.backlog.remaining - 1
@@ -229,7 +228,7 @@ class Stream(Struct):
         return When(tuple(marks)).piece(begin, end, end)
 
     def stored(self, taken: Taken, now: float, wall: float) -> None:
-        """The taken bytes are durable: move on, and drop files that hold nothing else."""
+        """Advance past bytes that are now durable, and remove files that hold nothing else."""
         if taken.key != self.key:
             self.files.remove_before(taken.key)
         if len(taken.data) > self.seen:
@@ -250,7 +249,7 @@ class Stream(Struct):
             self.burst = 0
 
     def _unsee(self, size: int) -> None:
-        """The first `size` bytes are no longer in front."""
+        """Shift what was seen by the first `size` bytes, which are stored or dropped."""
         before = [ts for offset, ts in self.marks if offset <= size]
         self.marks = [(offset - size, ts) for offset, ts in self.marks if offset > size]
         self.seen = max(self.seen - size, 0)

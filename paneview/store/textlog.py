@@ -1,10 +1,10 @@
-"""A task's log once more as a plain text file, for people and programs that read files.
+"""A copy of a task's log as a plain text file, for people and programs that read files.
 
-It follows the database: whole lines that are stored and not yet written are appended, cleaned, each with
-its UTC time; so nothing waits for it, and it may lag behind a flood. How far it has come (line, size and
-inode of the file) is stored after each step. A kill between writing and storing is mended at the next
-start: the file is cut back to the stored size and written on from the stored line, so each line is there
-once. A file that someone else replaced or removed is begun anew at the next line.
+It follows the database: whole lines are cleaned and appended after they are stored, each with its UTC time;
+so nothing waits for it, and it may lag behind a flood. Its progress (line, size and inode of the file) is
+stored after each step. A kill between writing and storing is repaired at the next start: the file is
+truncated to the stored size and continued from the stored line, so each line appears once. If another
+program replaced or removed the file, the copy continues in the new one with the next line.
 """
 
 from __future__ import annotations
@@ -23,19 +23,18 @@ from paneview.store.limits import TextFile
 from paneview.store.pieces import Piece
 from paneview.store.snapshot import TaskLines
 
-LONGEST = 64 * 1024  # bytes of a line; the rest of a longer one is left out
+LONGEST = 64 * 1024  # bytes of a line; the rest of a longer line is left out
 NO_FILE = "it is not a regular file"
 
 
 class _Progress(Struct):
-    line: int  # the next to be written
+    line: int  # the next line to be written
     size: int
     inode: int
 
 
 class TextLog:
-    """Writes the text file of one task. Belongs to the ingest thread, whose connection it uses between two
-    turns."""
+    """Writes the text file of one task. Uses the ingest thread's connection, on that thread, between two turns."""
 
     def __init__(self, database: sqlite3.Connection, task: int, text: TextFile) -> None:
         self.text = text
@@ -49,14 +48,13 @@ class TextLog:
         self._at = _Progress(*row)
 
     def step(self) -> bool:
-        """Write a bounded step of what is stored; say if there is more. Raises OSError if the file cannot
-        be written."""
+        """Write a bounded step of what is stored; return whether there is more. Raises OSError on failure."""
         first, end = self._lines.whole_lines()
         if self._at.line >= end:
             return False
         if self._file is not None and _inode(self.text.path) != self._at.inode:
             self.close()
-            self._at.inode = 0  # what it was is somebody else's now, and no rotation of ours
+            self._at.inode = 0  # replaced or removed by another program, not rotated by us
         if self._file is None:
             self._file = self._open()
         piece = next(self._lines.forward(self._at.line, most=1), None)
@@ -102,13 +100,13 @@ class TextLog:
         return texts
 
     def _open(self) -> BinaryIO:
-        """The file, as it was when the progress was stored."""
+        """Open the file, restored to its state when the progress was stored."""
         path, at = self.text.path, self._at
         path.parent.mkdir(parents=True, exist_ok=True)
         if path.exists() and not path.is_file():
             raise OSError(NO_FILE)
         if at.inode and _inode(path) != at.inode and _inode(self._numbered(1)) == at.inode:
-            # Killed behind a rotation: what the new file holds was not stored as written.
+            # Killed after a rotation: what the new file holds was never recorded as written.
             os.truncate(self._numbered(1), at.size)
             path.unlink(missing_ok=True)
         file = _open_file(path)
@@ -120,7 +118,7 @@ class TextLog:
         return file
 
     def _rotate(self) -> None:
-        """Make room: every file takes the next number, the last one goes."""
+        """Rotate: every file takes the next number, the last one is removed."""
         self.close()
         last = max(self.text.max_files - 1, 0)
         self._numbered(last).unlink(missing_ok=True)
@@ -142,11 +140,11 @@ class TextLog:
 
 
 def _open_file(path: Path) -> BinaryIO:
-    """Open a regular file, made if it does not exist, at its end. Raises OSError, also for anything else that is there.
+    """Open a regular file for appending, created if missing. Raises OSError, also if it is not a regular file.
 
-    A pipe would hold up all that is stored until somebody reads it, and a device would be renamed at the next rotation.
+    A pipe would block all storing until something reads it, and a device would be renamed at the next rotation.
     """
-    # Without blocking: a pipe may have been put there since we looked.
+    # Non-blocking: a pipe may have been put there since the check.
     flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NONBLOCK
     file = open(os.open(path, flags, PRIVATE), "ab")  # noqa: SIM115 - kept open
     if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):

@@ -1,7 +1,7 @@
-"""What the ingest does beside storing: retention, giving back space, and the plain text files.
+"""What the ingest does in addition to storing: retention, giving back space, and the plain text files.
 
-All of it in small steps between two turns: no step takes longer than a few milliseconds, so none of it can
-hold up what arrives.
+All of it runs in small steps between two turns: no step takes longer than a few milliseconds, so incoming
+output is never held up.
 """
 
 from __future__ import annotations
@@ -21,15 +21,15 @@ from paneview.store.writer import LogWriter, TaskLog
 
 TRIM_STEP = 16  # chunks deleted at most per turn and task: 2 ms
 IDLE_TRIM_STEP = 64
-TEXT_RETRY = 30.0  # seconds until a text file that cannot be written is tried again
-AGE_CHECK = 30.0  # seconds between two looks for chunks that are too old
+TEXT_RETRY = 30.0  # seconds until a text file that cannot be written is retried
+AGE_CHECK = 30.0  # seconds between two checks for chunks that are too old
 VACUUM_STEP = 256  # pages given back to the file system at most per round: 5 ms
-VACUUM_FROM = 1024  # unused pages that may stay: the next chunks need them
+VACUUM_FROM = 1024  # unused pages to keep: the next chunks need them
 NO_LIMITS = LogLimits(max_bytes=None)
 
 
 class Note(Struct, frozen=True):
-    """Lines that come from no pipe, and behind what of their run's spool they belong."""
+    """Lines that do not come from the pipe, and the place in their run's spool after which they belong."""
 
     run: int
     data: bytes
@@ -38,7 +38,7 @@ class Note(Struct, frozen=True):
 
 
 class TaskState(Struct):
-    """What the ingest knows of a task beside its numbering."""
+    """What the ingest knows of a task apart from its numbering."""
 
     name: str
     streams: list[Stream] = []  # by run
@@ -51,14 +51,14 @@ class TaskState(Struct):
     stored_end: int = 0  # one past the newest line in the database
 
     def limit(self, limits: LogLimits) -> None:
-        """Keep this much from now on."""
+        """Apply these limits from now on."""
         if limits.text != self.limits.text:
             self.close_text()
             self.text_behind, self.text_retry = True, 0.0
         self.limits, self.trimming = limits, True
 
     def is_due(self, now: float) -> bool:
-        """Whether something of it is to be stored by now (monotonic); at `NEVER`, whether there is anything at all."""
+        """Whether something must be stored by `now` (monotonic); with `NEVER`, whether there is anything to store."""
         if self.notes or any(stream.store_by <= now < NEVER for stream in self.streams):
             return True
         # What a run has printed must be stored before anything of the next one.
@@ -67,7 +67,7 @@ class TaskState(Struct):
         )
 
     def seen_end(self, task: TaskLog) -> tuple[int, bool]:
-        """The line after the last whole one, stored or only seen, and whether one that is not whole follows."""
+        """The line after the last whole one, stored or only seen, and whether an unfinished line follows."""
         line, inside = task.next, task.part > 0
         holder = (task.run, task.segment)
         for stream in self.streams:
@@ -86,7 +86,7 @@ class TaskState(Struct):
 
 
 class Upkeep:
-    """Works on the writer's connection, between two of its turns."""
+    """Works on the writer's connection, between two turns."""
 
     def __init__(self, database: sqlite3.Connection, writer: LogWriter) -> None:
         self._db = database
@@ -95,12 +95,12 @@ class Upkeep:
         self.complaints: list[str] = []
 
     def trim(self, state: TaskState, task: TaskLog, limit: int = TRIM_STEP) -> None:
-        """Delete up to `limit` chunks beyond the task's limits. Inside a transaction."""
+        """Delete up to `limit` chunks beyond the task's limits. Call it inside a transaction."""
         oldest = None if state.limits.max_age is None else time.time() - state.limits.max_age
         state.trimming = self._writer.trim(task, state.limits.max_bytes, oldest, limit) == limit
 
     def round(self, states: Iterable[TaskState], now: float) -> bool:
-        """A step of everything; say if there is more to do."""
+        """Do a step of trimming and vacuuming; return whether there is more to do."""
         more = False
         aging = now >= self._next_age_check
         if aging:
@@ -113,8 +113,10 @@ class Upkeep:
         return self._vacuum() or more
 
     def write_texts(self, states: Iterable[TaskState], now: float) -> bool:
-        """A step of every text file that lags behind; say if there is more. What fails is complained
-        about."""
+        """Write a step of every text file that lags behind; return whether there is more.
+
+        Failures are added to `complaints`.
+        """
         more = False
         for state in states:
             if state.limits.text is None or not state.text_behind or now < state.text_retry:

@@ -1,7 +1,7 @@
-"""Telling that a spool file has grown: inotify on Linux, a look every 50 ms elsewhere.
+"""Noticing that a spool file has grown: inotify on Linux, a check every 50 ms elsewhere.
 
-inotify by ctypes: three system calls that have not changed since 2005 against a dependency of a few hundred
-lines. From a write to the ingest thread's wake-up it takes half a millisecond.
+inotify is called through ctypes: three system calls that have not changed since 2005, instead of a dependency
+of a few hundred lines. It takes half a millisecond from a write to the ingest thread's wake-up.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import struct
 from pathlib import Path
 from typing import Protocol
 
-POLL = 0.05  # seconds between two looks where nothing tells
+POLL = 0.05  # seconds between two checks where the kernel does not notify
 _IN_MODIFY, _IN_CLOSE_WRITE, _IN_MOVED_TO, _IN_CREATE = 0x2, 0x8, 0x80, 0x100
 _IN_Q_OVERFLOW = 0x4000
 _EVENT = struct.Struct("iIII")
@@ -22,21 +22,23 @@ _BUFFER = 64 * 1024
 class Watch(Protocol):
     """Changes in one folder."""
 
-    interval: float | None  # look at least this often, seconds; None: fileno() becomes readable by itself
+    interval: float | None  # seconds: check at least this often; None: fileno() becomes readable on a change
 
     def fileno(self) -> int | None:
-        """What becomes readable at a change, if anything does."""
+        """A descriptor that becomes readable at a change; None if there is none."""
 
     def changed(self) -> set[str] | None:
-        """Names of the files that changed since the last call; None if only a look at all can tell."""
+        """Names of the files that changed since the last call; None if any of them may have."""
 
     def close(self) -> None:
         """End the watch."""
 
 
 class InotifyWatch:
-    """Linux: the kernel tells of one folder or several. Raises OSError if the kernel refuses (limits on
-    instances or watches), AttributeError where there is no such thing."""
+    """Linux: the kernel reports changes in one or more folders.
+
+    Raises OSError if the kernel refuses (limits on instances or watches), AttributeError without inotify.
+    """
 
     interval: float | None = None
 
@@ -79,7 +81,7 @@ class InotifyWatch:
 
 
 class PollWatch:
-    """Anywhere: sizes compared at each call."""
+    """Any system: compares file sizes at each call."""
 
     interval: float | None = POLL
 
@@ -88,11 +90,11 @@ class PollWatch:
         self._sizes: dict[str, int] = {}
 
     def fileno(self) -> int | None:
-        """Nothing tells."""
+        """None: nothing becomes readable."""
         return None
 
     def changed(self) -> set[str] | None:
-        """The files that are new or have another size than last time."""
+        """The files that are new or whose size differs from the last call."""
         sizes: dict[str, int] = {}
         with os.scandir(self._folder) as entries:
             for entry in entries:
@@ -105,11 +107,11 @@ class PollWatch:
         return changed
 
     def close(self) -> None:
-        """Nothing to end."""
+        """Nothing to close."""
 
 
 def watch_folder(folder: Path) -> Watch:
-    """The best watch this machine has."""
+    """The best watch available on this machine."""
     try:
         return InotifyWatch(folder)
     except (OSError, AttributeError):  # refused by the kernel, or not Linux

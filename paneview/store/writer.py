@@ -1,13 +1,13 @@
 """Putting bytes into ``logs.db``: numbering, chunks that grow and merge, and the deletion of old ones.
 
 A slow task's lines first extend its last chunk, up to 4 KB: one page is written for a line, whatever its
-length. Such small chunks are merged once they add up to 32 KB, inside the transaction that brought the last
+length. Such small chunks are merged once they add up to 32 KB, inside the transaction that added the last
 of them, so each byte is copied twice in its life and no clean-up job is needed. A flooding task's chunks
-are full at once. Where lines are kept for a time only, a chunk is closed after a share of it: it is deleted whole,
-by its last line.
+are full at once. Where lines have a maximum age, a chunk is closed after a share of that age, because it is
+deleted as a whole once its last line is too old.
 
-All methods but `transaction` are called inside one. If it fails, what is known of the tasks is forgotten
-and read again, so memory never runs ahead of the database.
+Call methods that write inside a `transaction`. If it fails, the cached tasks are dropped and read again, so
+memory never runs ahead of the database.
 """
 
 from __future__ import annotations
@@ -23,15 +23,14 @@ from paneview.store.chunks import CHUNK, Step, cut, pack_times, unpack_times
 from paneview.store.spool import Key
 
 GROW = 4 * 1024  # a last chunk this small is extended in place
-SMALL = 32 * 1024  # smaller chunks are merged, once they add up to this
-NOTE = -1  # stands for the segment where a line does not come from a pipe
+SMALL = 32 * 1024  # smaller chunks are merged once they add up to this
+NOTE = -1  # the segment of lines that do not come from a pipe
 
 
 class When(Struct, frozen=True):
-    """When bytes came: (offset, epoch seconds) marks, each for the bytes from that offset on; the first has
-    offset 0.
+    """When bytes came: (offset, epoch seconds) marks, each for the bytes from that offset on; the first is at 0.
 
-    With `approx_until` all of them came at some time between the first mark and that one.
+    With `approx_until`, all of them came at some time between the first mark and that time.
     """
 
     marks: tuple[tuple[int, float], ...]
@@ -39,11 +38,11 @@ class When(Struct, frozen=True):
 
     @classmethod
     def at(cls, ts: float) -> When:
-        """All at one time."""
+        """All bytes at one time."""
         return cls(((0, ts),))
 
     def piece(self, begin: int, end: int, size: int) -> When:
-        """The share of the bytes `begin` to `end` of `size`."""
+        """The times of the bytes from `begin` to `end` out of `size`."""
         if self.approx_until is not None:
             first, span = self.marks[0][1], self.approx_until - self.marks[0][1]
             return When(((0, first + span * begin / size),), first + span * end / size)
@@ -55,7 +54,7 @@ class When(Struct, frozen=True):
 
 
 class Tail(Struct):
-    """A small chunk at the end of a task, open to growth and merging."""
+    """A small chunk at the end of a task's log that may still grow or be merged."""
 
     id: int
     run: int
@@ -82,11 +81,11 @@ class TaskLog(Struct):
     bytes: int
     tail: list[Tail] = []
     span: float | None = None
-    """Seconds between the first and the last line of a chunk that grows or is merged, at most: it goes as a whole."""
+    """Seconds at most between the first and last line of a grown or merged chunk, which is deleted as a whole."""
 
     @property
     def end(self) -> int:
-        """One past the newest stored line, a line still without newline included."""
+        """One past the newest stored line, counting one still without newline."""
         return self.next + (1 if self.part else 0)
 
 
@@ -102,7 +101,7 @@ class RunState(Struct, frozen=True):
 
 
 class LogWriter:
-    """What the one writing connection knows of ``logs.db``."""
+    """Writes ``logs.db`` through its only writing connection, and caches where each task stands."""
 
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._db = connection
@@ -110,7 +109,7 @@ class LogWriter:
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
-        """All or nothing, in the database and in memory."""
+        """A transaction: all or nothing, in the database and in memory."""
         self._db.execute("BEGIN IMMEDIATE")
         try:
             yield
@@ -122,7 +121,7 @@ class LogWriter:
             raise
 
     def task(self, name: str) -> TaskLog:
-        """The task of this name; made if it is new."""
+        """The task of this name, created if new."""
         if (task := self._tasks.get(name)) is None:
             self._db.execute("INSERT OR IGNORE INTO task (name) VALUES (?)", (name,))
             row = self._db.execute(
@@ -133,7 +132,7 @@ class LogWriter:
         return task
 
     def task_names(self) -> list[str]:
-        """Every task that has a row."""
+        """The names of all tasks in the database."""
         return [name for (name,) in self._db.execute("SELECT name FROM task ORDER BY id")]
 
     def run_state(self, run: int) -> RunState | None:
@@ -149,7 +148,7 @@ class LogWriter:
         return RunState(run, name, (attach, number), offset, segment, bool(finished))
 
     def open_run(self, run: int, task: str) -> RunState:
-        """The run's state; begun if it is new. A run that was finished may get more bytes after all."""
+        """The run's state, created if new. A finished run is reopened, since it may get more bytes after all."""
         self.note_run(run, self.task(task))
         self._db.execute("UPDATE run SET finished = 0 WHERE id = ? AND finished", (run,))
         state = self.run_state(run)
@@ -157,37 +156,37 @@ class LogWriter:
         return state
 
     def note_run(self, run: int, task: TaskLog) -> None:
-        """Make sure that the run has a row; one that is never attached has no spool to be looked at."""
+        """Make sure that the run has a row; a new one is marked finished, since it has no spool unless attached."""
         self._db.execute("INSERT OR IGNORE INTO run (id, task, finished) VALUES (?, ?, 1)", (run, task.id))
 
     def finish_all_but(self, runs: Collection[int]) -> None:
-        """Only these runs have anything left in the spool."""
+        """Mark all other runs as finished: they have nothing left in the spool."""
         unfinished = self._db.execute("SELECT id FROM run INDEXED BY run_not_finished WHERE finished = 0")
         over = [(run,) for (run,) in unfinished.fetchall() if run not in runs]
         self._db.executemany("UPDATE run SET finished = 1 WHERE id = ?", over)
 
     def last_time(self, task: TaskLog) -> float | None:
-        """When the newest stored line of the task came, epoch seconds."""
+        """When the newest stored line of the task came, epoch seconds; None without lines."""
         row = self._db.execute(
             "SELECT last_ts FROM chunk WHERE task = ? ORDER BY first DESC, part DESC LIMIT 1", (task.id,)
         ).fetchone()
         return None if row is None else float(row[0])
 
     def begin_at(self, name: str, line: int) -> None:
-        """Number a new task's lines from there on: those before were lost with a damaged database."""
+        """Number a new task's lines from this one on: earlier lines were lost with a damaged database."""
         task = self.task(name)
         task.first = task.next = line
         self._store(task)
 
     def set_position(self, run: int, key: Key, offset: int, segment: int, *, finished: bool = False) -> None:
-        """Everything of the run's spool before this is stored."""
+        """Record that everything of the run's spool before this position is stored."""
         self._db.execute(
             "UPDATE run SET attach = ?, file = ?, offset = ?, segment = ?, finished = ? WHERE id = ?",
             (*key, offset, segment, finished, run),
         )
 
     def add(self, task: TaskLog, run: int, segment: int, data: bytes, when: When) -> None:
-        """Append bytes; they continue the task's last line only if the same writer wrote it."""
+        """Append bytes; they continue an unfinished line only if the same run and segment wrote it."""
         if task.part and (task.run, task.segment) != (run, segment):
             task.next, task.part = task.next + 1, 0
         task.run, task.segment = run, segment
@@ -201,15 +200,15 @@ class LogWriter:
         self._store(task)
 
     def clean(self, task: TaskLog) -> None:
-        """Declare all its lines gone; `trim` deletes them in steps. Numbers go on where they were."""
+        """Mark all the task's lines as gone; `trim` deletes them in steps. Numbering continues."""
         task.next, task.part, task.tail = task.end, 0, []
         task.first = task.next
         self._store(task)
 
     def trim(self, task: TaskLog, max_bytes: int | None, oldest: float | None, limit: int) -> int:
-        """Delete up to `limit` of the oldest chunks: cleaned, beyond the size, or older than that time.
+        """Delete up to `limit` of the oldest chunks: cleaned, beyond `max_bytes`, or older than `oldest`.
 
-        Says how many were deleted; fewer than `limit` means that nothing is left to delete.
+        Returns how many were deleted; fewer than `limit` means that nothing is left to delete.
         """
         rows = self._db.execute(
             "SELECT first, part, last_ts, size, id FROM chunk WHERE task = ? ORDER BY first, part LIMIT ?",
@@ -246,7 +245,7 @@ class LogWriter:
         if task.tail and not _joins(task.tail[-1], piece, task.part):
             task.tail.clear()
         if task.span is not None:
-            # In the order of time, so it is the oldest that are left as they are.
+            # Tails are in order of time, so the oldest are the ones left as they are.
             task.tail = [tail for tail in task.tail if piece.last_ts - tail.first_ts <= task.span]
         gathered = sum(tail.size for tail in task.tail)
         if task.tail and SMALL <= gathered + piece.size <= CHUNK:
@@ -290,7 +289,7 @@ class LogWriter:
         )
 
     def _merge(self, task: TaskLog, piece: Tail) -> None:
-        """Make one chunk of the small ones at the end and this piece."""
+        """Merge the small chunks at the end and this piece into one chunk."""
         parts: list[bytes] = []
         first, part = task.next, task.part
         for tail in task.tail:
@@ -341,9 +340,9 @@ def _as_tail(task: TaskLog, body: bytes, newlines: int, when: When) -> Tail:
     if when.approx_until is not None:
         last_ts = when.approx_until
     for offset, ts in when.marks[1:]:
-        # From the first line on that begins there or behind it.
+        # From the first line that begins at this offset or after it.
         line = body.count(b"\n", 0, offset) + (body[offset - 1] != 0x0A)
-        ms = floor((ts - first_ts) * 1000)  # never later than it was: order is kept
+        ms = floor((ts - first_ts) * 1000)  # rounded down, so that order is kept
         if line > newlines - whole or ms == steps[-1][1]:
             continue
         if line == steps[-1][0]:
@@ -354,13 +353,13 @@ def _as_tail(task: TaskLog, body: bytes, newlines: int, when: When) -> Tail:
 
 
 def _joins(tail: Tail, piece: Tail, part: int) -> bool:
-    """Whether the piece's bytes may stand right behind the tail's in one body."""
+    """Whether the piece's bytes may directly follow the tail's in one body."""
     same = tail.run == piece.run and tail.approx == piece.approx and piece.first_ts >= tail.first_ts
     return same and (part > 0 or tail.whole)
 
 
 def _append(tail: Tail, piece: Tail, part: int) -> None:
-    """Make the piece the end of the tail. With `part`, its first line is the tail's last, begun earlier."""
+    """Append the piece to the tail. With `part`, its first line continues the tail's last one."""
     shift = floor((piece.first_ts - tail.first_ts) * 1000)
     for line, ms in piece.steps:
         if (line or not part) and ms + shift != tail.steps[-1][1]:
