@@ -1,24 +1,26 @@
-"""Queues: one interface, three brokers. What holds for all of them, and is tested against all of them:
+"""Queues: one interface, three brokers. What follows holds for each of them, and is tested against each:
 
-A **job** has an id, a kind, a payload, a target and a state (`JobState`): queued, delayed (not yet), blocked (needs
-other jobs), leased (somebody works on it), and in the end done, dead or cancelled. A **target** (`Target`) is a task or
-pane, a role, a host, a role on a host, one worker, or anybody; each has a **lane** of its own.
+A **job** has an id, a kind, a payload, a target and a state (`JobState`): queued, delayed (not due yet), blocked (needs
+other jobs), leased (a worker has it), and finally done, dead or cancelled. A **target** (`Target`) is a task or pane, a
+role, a host, a role on a host, one worker, or any worker; each has a **lane** of its own.
 
-A **claim** takes the next jobs of several lanes in one step and gives each a **lease** with a fencing **token**, which
-grows with each claim of the job. The holder renews its leases; one that is not renewed in time returns the job. So
-every job is done at least once, and has exactly one accepted result: that of its last holder. ``finish`` answers
-*accepted*, *already* (its reply was lost: no error) or *stale* (another holder came after: nothing changed).
+A **claim** takes the next jobs of several lanes in one step and gives each a **lease** with a fencing **token** that
+grows with each claim of the job. The holder renews its leases; if one is not renewed in time, the job returns to the
+queue. So every job is done at least once and has exactly one accepted result: that of its last holder. ``finish``
+answers *accepted*, *already* (an earlier reply was lost: no error) or *stale* (a later holder exists: nothing changed).
 
-A failure is tried again after a growing delay, at most ``max_attempts`` times; then the job is a **dead letter** that
-keeps the error of every attempt. A holder that dies costs an attempt, too, so that a job which kills its workers
-ends as one. ``finish`` can submit what follows and claim the next jobs in the same step: workflows are built on that,
+A failed job is retried after a growing delay, for at most ``max_attempts`` attempts; then it is a **dead letter** that
+keeps the error of every attempt. A holder that dies costs an attempt as well, so a job that kills its workers ends as a
+dead letter. ``finish`` can submit follow-up jobs and claim the next ones in the same step: workflows are built on that,
 with ``after``, ``group``, ``key`` and ``release``.
 
-**Documents** are kept beside the jobs, with versions, for whatever must outlive its process: workflows.
+**Documents** are stored next to the jobs, with versions, for state that must outlive its process: workflows.
 
-Depth is limited per lane; a full lane refuses, nothing is dropped. Leases are judged by the broker's clock only.
+Depth is limited per lane; a full lane refuses new jobs, and nothing is dropped. Only the broker's clock counts for
+leases.
 
-`paneview.broker.facade.AsyncBroker` is the same for event loops; not here, since commands have no time for asyncio.
+`paneview.broker.facade.AsyncBroker` is the same for event loops; it is not imported here because importing asyncio
+would slow down commands.
 
 ``open_broker(url)``: `sqlite` (one host, nothing to install), `redis` (many hosts), `directory` (a shared file system).
 """

@@ -1,9 +1,9 @@
-"""Small durable documents with versions, beside the jobs: what outlives every process that works on it.
+"""Small durable documents with versions, stored next to the jobs; they outlive every process that works on them.
 
-Whoever changes a document says which version the change is of; if somebody else was quicker, `ConflictError` is raised
-and nothing is changed: read it again, think again. So two who work on one document never undo each other's steps, and
-of two who take the same step one finds that it is taken. ``leader`` fences besides: who is the leader no more changes
-nothing. The state of workflows is kept so (`paneview.workflow`).
+A change names the version it is based on; if another process was quicker, `ConflictError` is raised and nothing
+changes: read the document again and decide again. So two processes never undo each other's steps, and if both take the
+same step, one of them learns that it is already taken. ``leader`` is an additional fence: a leader that has been
+replaced can change nothing. The state of workflows is stored this way (`paneview.workflow`).
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ MAX_NAME = 100  # characters of a scope and of a name
 
 
 class ConflictError(BrokerError):
-    """The document is of another version than the one that was to be changed."""
+    """The document no longer has the version that the change is based on."""
 
     def __init__(self, scope: str, name: str, version: int) -> None:
         super().__init__(f"{scope} {name} is not of version {version} any more")
@@ -27,16 +27,16 @@ class ConflictError(BrokerError):
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """A document as it was read."""
+    """A document as read."""
 
     name: str
     version: int
-    """Grows by one with each change, from 1."""
+    """Starts at 1 and grows by one with each change."""
     value: Json
 
 
 class Documents(ABC):
-    """Documents by scope and name, both printable and short. Every method raises `BrokerError`."""
+    """Documents by scope and name, both short and printable. Every method may raise `BrokerError`."""
 
     def put(
         self,
@@ -48,9 +48,10 @@ class Documents(ABC):
         leader: Leadership | None = None,
         event: str = "",
     ) -> int:
-        """Replace version ``version``, 0: it must not be there; the new version. Durable once this returns.
+        """Replace version ``version`` (0: the document must not exist) and return the new version number.
 
-        ``event``: tell so in the feed, with scope, name and version. Raises `ConflictError`, `StaleLeaderError`.
+        Durable once this returns. ``event``: the kind of an event to add to the feed, with scope, name and version.
+        Raises `ConflictError`, `StaleLeaderError`.
         """
         for text in (scope, name):
             if not text or not text.isprintable() or len(text) > MAX_NAME:
@@ -72,7 +73,7 @@ class Documents(ABC):
 
     @abstractmethod
     def get(self, scope: str, name: str) -> Document | None:
-        """The newest version."""
+        """The newest version; None if there is no such document."""
 
     @abstractmethod
     def versions(self, scope: str) -> dict[str, int]:
@@ -80,4 +81,4 @@ class Documents(ABC):
 
     @abstractmethod
     def remove(self, scope: str, name: str) -> bool:
-        """Forget one that nobody changes any more; whether it was there."""
+        """Remove a document that nothing changes any more; returns whether it existed."""

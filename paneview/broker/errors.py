@@ -1,4 +1,4 @@
-"""What a broker raises. Every message is one line for people."""
+"""The errors a broker raises. Every message is a single line for the user."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ class BrokerError(Exception):
 
 
 class BadUrlError(BrokerError):
-    """The broker's URL names nothing that there is."""
+    """The broker's URL is invalid."""
 
 
 class BadJobError(BrokerError):
-    """A job, or the name of whom it is for, that cannot be."""
+    """A job or a target's name is invalid."""
 
 
 class MissingExtraError(BrokerError):
-    """A library is not installed; the message names the extra that brings it."""
+    """A library is not installed; the message names the extra that provides it."""
 
 
 class QueueFullError(BrokerError):
-    """A lane holds as many waiting jobs as it may. Nothing was submitted."""
+    """A lane holds its maximum number of waiting jobs. Nothing was submitted."""
 
     def __init__(self, target: Target, limit: int) -> None:
         waiting = "1 job waits" if limit == 1 else f"{limit} jobs wait"
@@ -36,7 +36,7 @@ class QueueFullError(BrokerError):
 
 
 class UnknownJobError(BrokerError):
-    """There is no job of this id, or it was cleaned away."""
+    """There is no job with this id, or it was cleaned away."""
 
     def __init__(self, job: str) -> None:
         super().__init__(f"there is no job {job}")
@@ -44,23 +44,23 @@ class UnknownJobError(BrokerError):
 
 
 class DamagedJobError(BrokerError):
-    """What is stored of a job is not what was written there: somebody has changed it."""
+    """A job's stored data is not what was written: something else has changed it."""
 
     def __init__(self, job: str, what: str) -> None:
         super().__init__(f"the job {job} is damaged in the queue: {what}")
 
 
 class UnavailableError(BrokerError):
-    """The broker does not answer now; the same call may work later, and is safe to repeat."""
+    """The broker does not answer now; the same call may work later and is safe to repeat."""
 
     def __init__(self, text: str, *, stopped: int | None = None) -> None:
         super().__init__(text)
         self.stopped = stopped
-        """A process on this host that is stopped and keeps everybody else from the queue, if it is known."""
+        """The id of a stopped process on this host that blocks the queue for all others, if known."""
 
 
 class StaleLeaderError(BrokerError):
-    """Another leader came after this one: what it was about to do is not its to do any more."""
+    """Another leader has replaced this one, which must not go on."""
 
     def __init__(self, leader: Leadership) -> None:
         super().__init__(f"{leader.owner} is not the leader of {leader.name} any more")

@@ -1,4 +1,4 @@
-"""A broker for those who live on an event loop: its blocking calls, each on a thread."""
+"""A broker for event loops: runs each blocking call on a thread."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from paneview.broker.model import Claim, Event, Lease
 P = ParamSpec("P")
 T = TypeVar("T")
 
-WAIT = 5.0  # seconds of one blocking wait of `follow`
+WAIT = 5.0  # seconds per blocking wait in `follow`
 
 
 class AsyncBroker:
-    """``await queue(queue.broker.submit, job)``: any call, any facet.
+    """``await queue(queue.broker.submit, job)``: works for any method of the broker or its parts.
 
-    A wait occupies a thread; there are ``threads`` of them. Closing ends the waits and closes the broker.
+    Each wait occupies one of ``threads`` threads. Closing ends the waits and closes the broker.
     """
 
     def __init__(self, broker: Broker, *, threads: int = 8) -> None:
@@ -30,11 +30,11 @@ class AsyncBroker:
         self._threads = ThreadPoolExecutor(threads, thread_name_prefix="broker")
 
     async def __call__(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Run a blocking call on a thread. Raises what it raises."""
+        """Run a blocking call on a thread. Raises whatever the call raises."""
         return await asyncio.wrap_future(self._threads.submit(function, *args, **kwargs))
 
     async def claim(self, want: Claim, wait: float = 0.0) -> list[Lease]:
-        """`Broker.claim`; what it got for someone who was cancelled meanwhile is handed back."""
+        """`Broker.claim`; if the caller is cancelled meanwhile, the jobs it got are handed back."""
         future = self._threads.submit(self.broker.claim, want, wait)
         try:
             return await asyncio.shield(asyncio.wrap_future(future))
@@ -45,11 +45,11 @@ class AsyncBroker:
 
     def _hand_back(self, leases: list[Lease]) -> None:
         for lease in leases:
-            with suppress(BrokerError):  # it will come back when its lease runs out
+            with suppress(BrokerError):  # the job will return when its lease runs out
                 self.broker.release(lease, reason="nobody waits for it any more")
 
     async def follow(self, after: str) -> AsyncIterator[Event]:
-        """Events as they come, from a cursor on, for ever."""
+        """Yield events as they come, from a cursor on, without end."""
         while True:
             page = await self(self.broker.events.wait, after, WAIT)
             after = page.cursor
@@ -57,7 +57,7 @@ class AsyncBroker:
                 yield event
 
     async def close(self) -> None:
-        """End the waits, close the broker."""
+        """End the waits and close the broker."""
         loop = asyncio.get_running_loop()
         await loop.run_in_executor(None, self._close)
 

@@ -1,9 +1,8 @@
-"""The one interface to a queue; `paneview.broker` tells what holds for all who implement it.
+"""The interface to a queue; `paneview.broker` describes what holds for all implementations.
 
-The core is blocking. SQLite and files block anyway; a worker must renew its leases on a thread of its own, so that
-no handler can starve it; and a blocking Redis client is quicker per call than an asyncio one. `AsyncBroker` carries
-calls to threads for those who live on an event loop. One object may be used by many threads at once, and must not be
-carried through a fork.
+The core is blocking. SQLite and files block anyway; a worker must renew its leases on a thread of its own, so that no
+handler can starve it; and a blocking Redis client is faster per call than an asyncio one. `AsyncBroker` runs the calls
+on threads for event loops. A broker object is thread-safe but must not be used across a fork.
 """
 
 from __future__ import annotations
@@ -40,30 +39,30 @@ from paneview.broker.waiting import EVENTS, Bell, Bells, Topics, job_topic, owne
 from paneview.rules.jobs import JobState
 
 QUARANTINE = "quarantine"  # the scope of its flags
-LOOK_FOR_CANCEL = 5.0  # seconds between two renewals while waiting for a word, at most
+LOOK_FOR_CANCEL = 5.0  # seconds at most between two renewals in `Broker.hold`
 
 
 Marks = Mapping[str, Mapping[str, Json]]
-"""Who is quarantined, see `Registry.quarantined`."""
+"""Quarantine marks, see `Registry.quarantined`."""
 
 
 def mark_of(marks: Marks, name: str, host: str) -> Mapping[str, Json] | None:
-    """The mark of a task or pane of this host: other hosts have tasks and panes of the same names."""
+    """The quarantine mark of a task or pane on this host; other hosts may have tasks and panes of the same name."""
     found = (marks.get(key) for key in (f"{name}@{host}", name))
     return next((mark for mark in found if mark is not None and mark.get("host", host) == host), None)
 
 
 def _marked(key: str, mark: Mapping[str, Json]) -> str:
-    """The name that a mark is for."""
+    """The name of the task or pane that a mark applies to."""
     return key.removesuffix(f"@{mark.get('host', '')}")
 
 
 class Feed(ABC):
-    """What happened, in order, without a gap until the oldest that is still kept."""
+    """Events in order, without gaps, back to the oldest that is still kept."""
 
     @abstractmethod
     def read(self, after: str = "", limit: int = 1000) -> EventPage:
-        """The events that follow a cursor; without one, from the oldest."""
+        """The events after a cursor; without one, from the oldest."""
 
     @abstractmethod
     def tail(self, limit: int = 20) -> EventPage:
@@ -73,11 +72,11 @@ class Feed(ABC):
     def note(
         self, kind: str, *, job: str = "", worker: str = "", detail: Mapping[str, Json] | None = None
     ) -> None:
-        """Add an event of one's own."""
+        """Add an event."""
 
     @abstractmethod
     def _bells(self) -> tuple[Bells, float]:
-        """What to wait on, and the seconds between two looks."""
+        """The bells to wait on, and the seconds between two looks."""
 
     def wait(self, after: str, timeout: float) -> EventPage:
         """Like `read`, but waits for the next event if there is none."""
@@ -94,15 +93,15 @@ class Feed(ABC):
 
 
 class Flags(ABC):
-    """Small shared facts: one value per scope and name, the last one set counts."""
+    """Small shared facts: one value per scope and name; the last write wins."""
 
     @abstractmethod
     def set(self, scope: str, name: str, value: Mapping[str, Json], ttl: float | None = None) -> None:
-        """Set it; after ``ttl`` seconds it is gone."""
+        """Set a flag; with ``ttl``, it is gone after so many seconds."""
 
     @abstractmethod
     def clear(self, scope: str, name: str) -> bool:
-        """Remove it; whether it was there."""
+        """Remove a flag; returns whether it was set."""
 
     @abstractmethod
     def all(self, scope: str) -> dict[str, dict[str, Json]]:
@@ -110,7 +109,7 @@ class Flags(ABC):
 
 
 class Registry(ABC):
-    """Who works here. A worker that left or died stays listed for a day."""
+    """The registered workers. A worker that left or died stays listed for a day."""
 
     def __init__(self, flags: Flags, feed: Feed) -> None:
         self._flags = flags
@@ -118,34 +117,34 @@ class Registry(ABC):
 
     @abstractmethod
     def register(self, worker: Worker) -> None:
-        """Enter a new incarnation."""
+        """Register a new incarnation of a worker."""
 
     @abstractmethod
     def beat(self, worker: str) -> bool:
-        """A heartbeat; False: nobody of this id is registered, or it was taken for lost: register again."""
+        """Record a heartbeat; False if no such worker is registered, or it was considered lost: register again."""
 
     @abstractmethod
     def leave(self, worker: str, reason: str = "") -> None:
-        """It ended, or is known to have died. Jobs addressed to it go to its task or role.
+        """Record that a worker ended, or is known to have died. Jobs addressed to it go to its task or role.
 
-        If it was silent for too long before that, and no reaper has told it yet, this does.
+        If it was silent for too long before and no reaper has reported that yet, this adds the event.
         """
 
     @abstractmethod
     def all(self, *, role: str = "", host: str = "", alive_only: bool = False) -> list[WorkerView]:
-        """The workers, the latest first."""
+        """The workers that match, latest first."""
 
     def quarantine(
         self, name: str, reason: str, *, host: str = "", detail: Mapping[str, Json] | None = None
     ) -> None:
-        """Mark a task or pane of a host, or of every host: it is not to be started again by itself."""
+        """Mark a task or pane, of one host or of every host (""): it must not be started again automatically."""
         where: dict[str, Json] = {"host": host} if host else {}
         key = f"{name}@{host}" if host else name
         self._flags.set(QUARANTINE, key, {"reason": reason, **where, **(detail or {})})
         self._feed.note("worker_quarantined", detail={"name": name, "reason": reason, **where})
 
     def unquarantine(self, name: str, *, host: str = "") -> bool:
-        """Take the marks of this name away, or of NAME@HOST, or only this host's; whether there was one."""
+        """Remove the marks of NAME or NAME@HOST, or only those of ``host``; returns whether there was any."""
         found = self._flags.all(QUARANTINE)
         keys = [
             key
@@ -158,7 +157,7 @@ class Registry(ABC):
         return bool(there)
 
     def quarantined(self) -> dict[str, dict[str, Json]]:
-        """All marks by name; by NAME@HOST where several hosts have one of that name."""
+        """All marks by name, or by NAME@HOST where several hosts have a mark of that name."""
         found = self._flags.all(QUARANTINE)
         names = {key: _marked(key, mark) for key, mark in found.items()}
         count = Counter(names.values())
@@ -166,14 +165,14 @@ class Registry(ABC):
 
 
 class Broker(ABC):
-    """A queue. Every method raises `BrokerError`; `UnavailableError` where the broker does not answer for a while."""
+    """A queue. Every method may raise `BrokerError`, and `UnavailableError` if the broker does not answer."""
 
     url: str
-    """Where it is, for people: without password and options."""
+    """Its location, for people: without password and options."""
     address: str
-    """By which it can be opened again; whoever knows it gets in."""
+    """The URL to open it again, credentials included."""
     warnings: tuple[str, ...] = ()
-    """What a person should know about this broker's set-up, and what `jobs` has passed over; one line each."""
+    """What the user should know about this broker's set-up, and what `jobs` has skipped; one line each."""
     settings: Settings
     events: Feed
     flags: Flags
@@ -188,16 +187,16 @@ class Broker(ABC):
     # Submitting
 
     def submit(self, job: NewJob) -> Submitted:
-        """Durable once this returns. Raises `QueueFullError`."""
+        """Submit a job; it is durable once this returns. Raises `QueueFullError`."""
         return self.submit_many([job])[0]
 
     @abstractmethod
     def submit_many(self, jobs: Sequence[NewJob]) -> tuple[Submitted, ...]:
-        """All of them or none; one may need (``after``) another one before it. Raises `QueueFullError`."""
+        """Submit all jobs or none; a job may need (``after``) an earlier one. Raises `QueueFullError`."""
 
     @abstractmethod
     def cancel(self, job: str, reason: str = "") -> Cancelled:
-        """End a job that waits; tell the holder of a running one. Raises `UnknownJobError`."""
+        """Cancel a waiting job, or ask the holder of a running one to end it. Raises `UnknownJobError`."""
 
     # Working
 
@@ -211,23 +210,23 @@ class Broker(ABC):
 
     @abstractmethod
     def _claim(self, want: Claim) -> tuple[list[Lease], float | None]:
-        """`claim` without waiting; if it finds nothing, in how many seconds something is due, if that is known.
+        """`claim` without waiting; if it finds nothing, also the seconds until something is due, if known.
 
-        What is due by then is made claimable first: delayed jobs, leases that ran out.
+        Delayed jobs that are due and leases that ran out are made claimable first.
         """
 
     @abstractmethod
     def take(self, job: str, want: Claim) -> Lease | None:
-        """This very job, whatever its lane, if it can be claimed. Raises `UnknownJobError`."""
+        """Claim this job, whatever its lane; None if it cannot be claimed. Raises `UnknownJobError`."""
 
     @abstractmethod
     def renew(self, leases: Sequence[Lease]) -> list[Hold]:
-        """Hold on to the jobs for their leases' length from now; what each lease is worth."""
+        """Extend each lease by its length from now; returns the state of each."""
 
     def hold(self, leases: Sequence[Lease], timeout: float) -> list[Hold]:
-        """Renew; wait until one is lost or to be cancelled, or ``timeout`` passes. For the renewing thread.
+        """Renew until a lease is lost or should be cancelled, or ``timeout`` passes. For the renewing thread.
 
-        All leases are of one owner. To be called again and again: every ``seconds / 3`` of the shortest lease.
+        All leases must be of one owner. Call it repeatedly, with a timeout of a third of the shortest lease.
         """
         holds: list[Hold] = []
 
@@ -243,37 +242,37 @@ class Broker(ABC):
     def finish(
         self, lease: Lease, outcome: Outcome, *, follow_ups: Sequence[NewJob] = (), claim: Claim | None = None
     ) -> Finished:
-        """Bring a result; in the same step submit what follows from it and take the next jobs.
+        """Deliver a result; in the same step submit follow-up jobs and claim the next ones.
 
-        The follow-ups are submitted if the job is done by this result: once, however often it is brought. What
-        waited for this job (``after``) is queued, or cancelled if it died. A failure goes to a next attempt or to
-        the dead letters.
+        The follow-ups are submitted if this result completes the job: once, however often it is delivered. Jobs that
+        waited for this one (``after``) are queued, or cancelled if it died. A failure leads to another attempt or
+        to the dead letters.
         """
 
     @abstractmethod
     def release(self, lease: Lease, *, delay: float = 0.0, reason: str = "") -> bool:
-        """Hand a job back, the attempt uncounted; not before ``delay`` seconds. False: it was not held any more."""
+        """Hand a job back without counting the attempt, due in ``delay`` seconds. False: it was no longer held."""
 
     @abstractmethod
     def release_owner(self, owner: str, reason: str) -> list[str]:
-        """Its process is known to be dead: return all it held to the queue at once; their ids."""
+        """Return all jobs of an owner whose process is known to be dead to the queue at once; returns their ids."""
 
     # Asking
 
     @abstractmethod
     def job(self, job: str) -> Job | None:
-        """One job."""
+        """A job by id; None if there is none."""
 
     @abstractmethod
     def jobs(self, wanted: JobFilter) -> list[Job]:
-        """Jobs, newest first."""
+        """The jobs that match, newest first."""
 
     @abstractmethod
     def result(self, job: str) -> Result | None:
-        """What came of it; None while it is not over. Raises `UnknownJobError`."""
+        """The result of a job; None while it is not over. Raises `UnknownJobError`."""
 
     def wait_result(self, job: str, timeout: float) -> Result | None:
-        """Like `result`, but waits. Raises `UnknownJobError`."""
+        """Like `result`, but wait up to ``timeout`` seconds for it. Raises `UnknownJobError`."""
 
         def look() -> tuple[Result | None, float | None]:
             return self.result(job), None
@@ -282,13 +281,13 @@ class Broker(ABC):
 
     @abstractmethod
     def stats(self) -> list[LaneStats]:
-        """Every lane that holds anything."""
+        """Statistics of every lane that holds anything."""
 
     def check(self) -> None:
-        """Raises `BrokerError` if somebody who came anew could not use it, although we still can."""
+        """Raise `BrokerError` if a new client could not use the queue, even though this object still can."""
         return
 
-    # Dead letters, and what is over
+    # Dead letters and finished jobs
 
     def dead(self, limit: int = 100) -> list[Job]:
         """The dead letters, newest first, each with the errors of its attempts."""
@@ -296,56 +295,56 @@ class Broker(ABC):
 
     @abstractmethod
     def retry(self, jobs: Iterable[str] | None = None) -> list[str]:
-        """Queue dead letters again with all their attempts before them; None: all. The ids of those it did."""
+        """Queue dead letters (None: all) again with their attempts reset; returns the ids of those queued."""
 
     @abstractmethod
     def purge(self, jobs: Iterable[str] | None = None) -> int:
-        """Forget dead letters; None: all. How many."""
+        """Delete dead letters (None: all); returns how many."""
 
     @abstractmethod
     def clean(self, older_than: float) -> int:
-        """Forget jobs that were done or cancelled more than so many seconds ago. How many."""
+        """Delete jobs that were done or cancelled more than so many seconds ago; returns how many."""
 
-    # Keeping order
+    # Maintenance
 
     @abstractmethod
     def reap(self, leader: Leadership | None = None) -> Reaped:
-        """Take back what silent workers held, queue what is due, forget what is old: a bounded step.
+        """Take back the jobs of silent workers, queue what is due, delete what is old: a bounded step.
 
-        Atomic in itself, so that any number may do it; a leader is only to save work. Raises `StaleLeaderError` if
-        the one who calls is the leader no more.
+        It is atomic, so any number of processes may do it; electing a leader only saves work. Raises
+        `StaleLeaderError` if the caller is no longer the leader.
         """
 
     @abstractmethod
     def lead(self, name: str, owner: str, ttl: float) -> Leadership | None:
-        """Become or stay the leader for ``ttl`` seconds; None: another is."""
+        """Become or stay the leader for ``ttl`` seconds; None if there is another leader."""
 
     @abstractmethod
     def resign(self, leader: Leadership) -> None:
-        """Make room for the next one; nothing if another is already there."""
+        """Give up the leadership; does nothing if another leader has taken over."""
 
     # The object
 
     @abstractmethod
     def _bell(self, topics: Topics) -> Bell:
-        """Hang up a bell for these topics."""
+        """Create a bell for these topics."""
 
     def wake(self, *, for_good: bool = False) -> None:
-        """End every wait of this object at once, from any thread or signal handler: it returns what it has.
+        """End every wait of this object at once, from any thread or signal handler; each returns what it has.
 
-        For good: later ones, too, return after their first look.
+        With ``for_good``, later waits return after their first look, too.
         """
         self.bells.call_off(for_good=for_good)
 
     def hurry(self, seconds: float) -> None:  # noqa: B027 - most have nothing to do
-        """Let calls give up after so many seconds where others are in the way, if that is for us to say."""
+        """Make calls give up after so many seconds if other processes block them, where the broker can choose."""
 
     def close(self) -> None:
-        """Give everything back. No call may be under way."""
+        """Release all resources. No call may be under way."""
         self.bells.close()
 
     def need(self, job: str) -> Job:
-        """One job. Raises `UnknownJobError`."""
+        """A job by id. Raises `UnknownJobError`."""
         found = self.job(job)
         if found is None:
             raise UnknownJobError(job)

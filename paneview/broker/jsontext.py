@@ -1,4 +1,4 @@
-"""What brokers store, as JSON text that whoever reads it can read: also one who is deep in calls of its own already."""
+"""JSON text for what brokers store, nested shallowly enough to be parsed even from deep within a call stack."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ import json
 from paneview.broker.errors import BrokerError
 from paneview.broker.model import Attempt, Json
 
-# Lists and dicts within each other. Python reads as many levels as its stack has left, which is a thousand less what
-# is on it: text that one process can just about write, another would fall over, and so every worker in turn.
+# Levels of nested lists and dicts. Python parses as many levels as its stack has left, a thousand minus those in use:
+# text that one process can just about write could crash another, and so every worker in turn.
 MOST_NESTED = 200
 _ENCODER = json.JSONEncoder(allow_nan=False, separators=(",", ":"))
 
 
 def to_json(what: str, value: Json) -> str:
-    """JSON text, short, in ASCII. Raises `BrokerError` for what is none."""
+    """Compact ASCII JSON text. Raises `BrokerError` for values that have none; `what` names the value in it."""
     try:
         text = _ENCODER.encode(value)
     except (TypeError, ValueError) as error:
@@ -27,12 +27,12 @@ def to_json(what: str, value: Json) -> str:
 
 
 def to_attempts(errors: str) -> tuple[Attempt, ...]:
-    """The attempts stored as objects with a comma between them."""
+    """Parse attempts stored as comma-separated JSON objects."""
     return tuple(Attempt(**attempt) for attempt in json.loads(f"[{errors}]")) if errors else ()
 
 
 def _deeper(value: Json, levels: int) -> bool:
-    """Whether lists and dicts lie within each other more than so many levels deep."""
+    """Whether lists and dicts are nested more than so many levels deep."""
     if not isinstance(value, dict | list | tuple):
         return False
     inner = value.values() if isinstance(value, dict) else value

@@ -1,7 +1,7 @@
-"""What goes into a broker and what comes out of it. All times are epoch seconds, all durations seconds.
+"""The data types that go into a broker and come out of it. All times are epoch seconds, all durations seconds.
 
-Times that people read come from the broker's host or from the worker's; no decision is ever taken by comparing
-two of them. What a lease or a delay is judged by stays inside the broker.
+Times that people read come from the broker's host or from the worker's; no decision ever compares two of them. The
+clock that counts for leases and delays stays inside the broker.
 """
 
 from __future__ import annotations
@@ -23,38 +23,38 @@ Json = Any
 
 MAX_PRIORITY = 999
 MAX_LABEL = 200  # characters of a kind, key, group or submitter
-ALL = sys.maxsize  # as a limit: all there are
-MOST_SECONDS = 1e9  # some 31 years: of a delay, of an attempt
+ALL = sys.maxsize  # as a limit: no limit
+MOST_SECONDS = 1e9  # some 31 years: the longest delay or attempt
 
 
 def new_id() -> str:
-    """A job's id: its time for people, and 48 random bits. Sorts by time; nothing depends on that."""
+    """A new job id: the time, for people, and 48 random bits. It sorts by time, but nothing depends on that."""
     return f"{int(time.time())}_{uuid.uuid4().hex[:12]}"
 
 
 def valid_id(job: str) -> bool:
-    """Whether this can be a job's id: letters, digits, ``_`` and ``-``."""
+    """Whether this can be a job id: up to 64 letters, digits, ``_`` and ``-``."""
     return re.fullmatch(r"[A-Za-z0-9_-]{1,64}", job) is not None
 
 
 def as_text(value: str) -> str:
-    """Text that every store can hold: no half of a surrogate pair."""
+    """Replace lone surrogates, so that every store can hold the text."""
     return value.encode("utf-8", "replace").decode()
 
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """What a broker does where a job says nothing."""
+    """A broker's settings, and defaults for what a job leaves open."""
 
     max_depth: int | None = 100
-    """Waiting jobs that a lane may hold; None: no limit. Follow-ups of a finished job are never refused."""
+    """Waiting jobs a lane may hold; None: no limit. Follow-ups of a finished job are never refused."""
     lease: float = 60.0
     timeout: float = 300.0
     max_attempts: int = 3
     backoff: Backoff = field(default_factory=Backoff)
     keep_events: int = 100_000
     look: float = 1.0
-    """Seconds after which a waiting worker looks by itself, should a bell be lost."""
+    """Seconds after which a waiting worker looks again on its own, in case a bell was lost."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,24 +65,24 @@ class NewJob:
     payload: Json = None
     target: Target = ANY
     priority: int = 0
-    """-999 to 999, higher first; equal ones in the order in which they came."""
+    """-999 to 999, higher first; equal ones in the order of submission."""
     delay: float = 0.0
-    """Not before so many seconds from now."""
+    """Seconds from now before which it must not be claimed."""
     timeout: float | None = None
-    """Seconds that one attempt may run: the worker's business. None: the broker's default."""
+    """Seconds one attempt may run, enforced by the worker. None: the broker's default."""
     max_attempts: int | None = None
     key: str = ""
-    """Idempotency key: of all jobs with one key that were not cleaned yet, only the first exists."""
+    """Idempotency key: submitting another job with the key of one that is still stored does nothing."""
     meta: Mapping[str, Json] = field(default_factory=dict)
     submitted_by: str = ""
     after: tuple[str, ...] = ()
     """Ids of jobs that must be done first; if one of them dies or is cancelled, so is this."""
     group: str = ""
-    """A label to find jobs by that belong together: a workflow's id."""
+    """A label for jobs that belong together: a workflow's id."""
     id: str = field(default_factory=new_id)
 
     def __post_init__(self) -> None:
-        """Raises `BrokerError` for what cannot be."""
+        """Raises `BadJobError` for invalid values."""
         if not valid_id(self.id):
             raise BadJobError(f"{self.id!r} is not a job id: letters, digits, _ and -, 64 at most")
         if not self.kind:
@@ -104,16 +104,16 @@ class NewJob:
 
 @dataclass(frozen=True, slots=True)
 class Submitted:
-    """What became of a `NewJob`."""
+    """The outcome of submitting a `NewJob`."""
 
     id: str
     created: bool
-    """False: a job with this key or id existed; ``id`` is that one's."""
+    """False: a job with this key or id already existed; ``id`` is its id."""
 
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """An attempt that brought no accepted result."""
+    """An attempt that ended without an accepted result."""
 
     number: int
     token: int
@@ -145,7 +145,7 @@ class Result:
     token: int
     attempt: int
     started_at: float | None
-    """When the last holder got the job; None: nobody ever did."""
+    """When the last holder got the job; None if it was never claimed."""
     finished_at: float
 
     def as_json(self) -> dict[str, Json]:
@@ -162,7 +162,7 @@ class Job:
     payload: Json
     target: Target
     lane: str
-    """Where it waits: its target's lane, unless it was addressed to a worker that died."""
+    """Where it waits: its target's lane, unless the target was a worker that died."""
     priority: int
     state: JobState
     timeout: float
@@ -179,12 +179,12 @@ class Job:
     group: str
     not_before: float | None
     owner: str
-    """Who holds it, or held it last."""
+    """Its current or last holder."""
     leased_at: float | None
     lease_until: float | None
     """By the broker's clock."""
     cancel: str | None
-    """The reason, once somebody asked to cancel it."""
+    """The reason, once cancellation was requested."""
     ended_at: float | None
     errors: tuple[Attempt, ...]
     result: Result | None
@@ -192,10 +192,10 @@ class Job:
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """What a worker wants."""
+    """What a worker wants to claim."""
 
     owner: str
-    """A name that is new with each incarnation of a worker (`uuid`), never a pane's id."""
+    """A name unique to each incarnation of a worker (`uuid`), never a pane's id."""
     lanes: tuple[str, ...]
     n: int = 1
     seconds: float | None = None
@@ -212,27 +212,27 @@ class Lease:
     attempt: int
     seconds: float
     mark: str = ""
-    """What else the broker knows this very claim by, where a token and an owner are not enough."""
+    """What else identifies this claim to the broker, where token and owner are not enough."""
 
     @property
     def id(self) -> str:
-        """The job's."""
+        """The job's id."""
         return self.job.id
 
 
 Hold = Literal["held", "cancel", "lost"]
-"""What a renewal tells: held on; held, and somebody wants it cancelled; not ours any more, stop."""
+"""The answer to a renewal: still held; held, but its cancellation was requested; no longer ours, so stop."""
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What a worker says of an attempt."""
+    """A worker's report on an attempt."""
 
     status: Literal["ok", "error", "cancelled"] = "ok"
     output: Json = None
     error: str | None = None
     retry: bool = True
-    """False: trying again is pointless, the job is dead at once."""
+    """False: a retry is pointless, so the job is dead at once."""
     retry_in: float | None = None
     """Seconds before the next attempt; None: the broker's back-off."""
     host: str = ""
@@ -244,19 +244,19 @@ class Finished:
 
     verdict: Verdict
     state: JobState | None
-    """Of the job now; None: it is gone."""
+    """The job's state now; None if the job is gone."""
     follow_ups: tuple[Submitted, ...] = ()
     leases: tuple[Lease, ...] = ()
-    """The next jobs, if some were wanted."""
+    """The next jobs, if a claim was passed."""
 
 
 Cancelled = Literal["cancelled", "requested", "over"]
-"""What a cancel did: ended it; told its holder, who ends it; nothing, it was over."""
+"""The effect of a cancel: the job ended; its holder was asked to end it; none, as it was already over."""
 
 
 @dataclass(frozen=True, slots=True)
 class JobFilter:
-    """Which jobs, newest first."""
+    """Which jobs to list, newest first."""
 
     states: frozenset[JobState] = frozenset()
     """Empty: all."""
@@ -269,7 +269,7 @@ class JobFilter:
     limit: int = 100
 
     def accepts(self, job: Job) -> bool:
-        """Whether the job is one of these."""
+        """Whether the job matches."""
         wanted = (
             (self.lane, job.lane),
             (self.role, job.target.role),
@@ -285,7 +285,7 @@ class JobFilter:
 
 @dataclass(frozen=True, slots=True)
 class LaneStats:
-    """How a lane does."""
+    """Statistics of a lane."""
 
     lane: str
     queued: int
@@ -293,22 +293,22 @@ class LaneStats:
     blocked: int
     leased: int
     oldest_age: float | None
-    """Seconds that its oldest claimable job has waited."""
+    """Seconds its oldest claimable job has waited; None if there is none."""
 
     @property
     def depth(self) -> int:
-        """Jobs that wait in it."""
+        """Jobs waiting in it."""
         return self.queued + self.delayed + self.blocked
 
 
 @dataclass(frozen=True, slots=True)
 class Reaped:
-    """What a reaper's round did."""
+    """The result of a round of the reaper."""
 
     expired: tuple[str, ...] = ()
     """Ids of jobs whose holder fell silent."""
     readdressed: int = 0
-    """Jobs that had waited for a worker that died."""
+    """Number of jobs moved out of the lane of a dead worker."""
     workers_lost: tuple[str, ...] = ()
     """Ids of workers that fell silent."""
     more: bool = False
@@ -317,7 +317,7 @@ class Reaped:
 
 @dataclass(frozen=True, slots=True)
 class Leadership:
-    """The right to do what only one of many should, until it is not renewed; the epoch grows with each leader."""
+    """The right to do what only one process should, as long as it is renewed; the epoch grows with each leader."""
 
     name: str
     owner: str
@@ -342,4 +342,4 @@ class EventPage:
 
     events: tuple[Event, ...]
     cursor: str
-    """Give it to the next read to go on from here."""
+    """Pass it to the next read to continue from here."""

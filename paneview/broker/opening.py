@@ -24,14 +24,14 @@ SCHEMES = ("sqlite", "redis", "rediss", "redis+sentinel", "rediss+sentinel", "di
 
 
 def open_broker(url: str, *, project_dir: Path | None = None, settings: Settings = DEFAULT) -> Broker:
-    """Connect to a queue, which is made if it does not exist.
+    """Connect to a queue; it is created if it does not exist.
 
-    Raises `BadUrlError`, `MissingExtraError` if its library is not installed, `UnavailableError` if it does not
-    answer, `BrokerError` if it cannot be used.
+    Raises `BadUrlError`, `MissingExtraError` if a library is not installed, `UnavailableError` if the queue does not
+    answer, and `BrokerError` if it cannot be used.
     """
     try:
         parts = urlsplit(url)
-    except ValueError:  # its words may hold the password
+    except ValueError:  # its message may contain the password
         hint = "percent-encode the password: [ as %5B, ] as %5D"
         raise BadUrlError(f"{url.partition(':')[0]}://… is not a URL: {hint}") from None
     if parts.scheme not in SCHEMES:
@@ -57,7 +57,7 @@ def _open(url: str, parts: SplitResult, project_dir: Path | None, settings: Sett
 
 
 def options(url: str, parts: SplitResult, known: tuple[str, ...]) -> dict[str, str]:
-    """The query of a URL. Raises `BadUrlError` for an option that this broker does not have."""
+    """The options in the URL's query. Raises `BadUrlError` for one not in ``known``."""
     found = dict(parse_qsl(parts.query, keep_blank_values=True))
     for name in found:
         if name not in known:
@@ -67,7 +67,7 @@ def options(url: str, parts: SplitResult, known: tuple[str, ...]) -> dict[str, s
 
 
 def _shown(url: str) -> str:
-    """The URL for people: without its password."""
+    """The URL for messages, without its password."""
     parts = urlsplit(url)
     if parts.password is None:
         return url

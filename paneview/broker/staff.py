@@ -1,4 +1,4 @@
-"""Who takes jobs: a worker as it registers, and as the others see it."""
+"""Workers: as they register, and as others see them."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from paneview.broker.targets import ANY, Target
 
 @dataclass(frozen=True, slots=True)
 class Worker:
-    """A worker's incarnation, as it registers."""
+    """One incarnation of a worker, as it registers."""
 
     id: str
     name: str = ""
-    """Its task's name or pane's id, which the next incarnation has, too."""
+    """Its task's name or pane's id, which the next incarnation shares."""
     host: str = ""
     pid: int = 0
     roles: tuple[str, ...] = ()
@@ -25,20 +25,20 @@ class Worker:
     """Seconds without a heartbeat after which it counts as lost."""
     meta: Mapping[str, Json] = field(default_factory=dict)
     start: int = 0
-    """When its process was started, as `paneview.proc.ProcessId` has it: the kernel hands numbers out again."""
+    """When its process started, as in `paneview.proc.ProcessId`, because the kernel reuses pids."""
     boot: str = ""
-    """The boot of its host in which that counts; empty: an earlier version's, which told neither."""
+    """The boot of its host to which `start` refers; empty for an earlier version, which recorded neither."""
     pids: str = ""
-    """The namespace of its number, as `paneview.proc.pid_space` has it; empty: not known."""
+    """Its pid namespace, as from `paneview.proc.pid_space`; empty if not known."""
 
     @classmethod
     def from_json(cls, fields: dict[str, Json]) -> Worker:
-        """What `dataclasses.asdict` and JSON have made of one; what later versions add is passed over."""
+        """Read one from the JSON of `dataclasses.asdict`; fields that later versions add are ignored."""
         known = {name: value for name, value in fields.items() if name in cls.__slots__}
         return cls(**{**known, "roles": tuple(fields["roles"])})
 
     def heirs(self) -> tuple[str, ...]:
-        """The lanes that take over what was addressed to it, the first is taken."""
+        """The lanes that could take over jobs addressed to it, in order of preference."""
         lanes = [Target(task=self.name).lane] if self.name else []
         lanes += [Target(role=role).lane for role in self.roles]
         return (*lanes, ANY.lane)
@@ -46,20 +46,20 @@ class Worker:
 
 @dataclass(frozen=True, slots=True)
 class WorkerView:
-    """A worker as the others see it."""
+    """A worker as others see it."""
 
     worker: Worker
     started_at: float
     beat_age: float
     """Seconds since its last sign of life."""
     alive: bool
-    """It has neither left nor missed its heartbeats."""
+    """Whether it has neither left nor missed its heartbeats."""
     jobs: tuple[str, ...]
     """Ids of the jobs it holds."""
     quarantined: bool
 
     def is_one_of(self, role: str, host: str, *, alive_only: bool) -> bool:
-        """Whether it has the role, is on the host and alive, as far as that is asked."""
+        """Whether it matches; an empty role or host matches any worker."""
         return (
             (not role or role in self.worker.roles)
             and (not host or host == self.worker.host)

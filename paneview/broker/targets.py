@@ -1,6 +1,6 @@
-"""Who may take a job: a target, and the lane that its jobs wait in.
+"""Who may take a job: a target, and the lane in which its jobs wait.
 
-A lane is a queue of its own with a name that tells whose it is. A worker takes from several at once:
+A lane is a queue of its own, named after its target. A worker takes jobs from several at once:
 
 ====================  ==========================================================================
 ``any``               every worker
@@ -22,11 +22,11 @@ from paneview.broker.errors import BadJobError
 
 MAX_NAME = 64  # characters: lanes become file names and keys
 _FORBIDDEN = set("@/\\")
-_KINDS = ("task", "pane", "worker", "role", "host")  # with a colon behind, before a name on the command line
+_KINDS = ("task", "pane", "worker", "role", "host")  # prefixes of a name on the command line, with a colon
 
 
 def check_name(what: str, name: str) -> str:
-    """The name, if it can be part of a lane. Raises `BadJobError`."""
+    """Return the name if it can be part of a lane. Raises `BadJobError`."""
     if not 0 < len(name) <= MAX_NAME:
         raise BadJobError(f"{what} has {len(name)} characters, 1 to {MAX_NAME} are possible")
     if not name.isprintable() or _FORBIDDEN & set(name) or name.split() != [name]:
@@ -36,7 +36,7 @@ def check_name(what: str, name: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """Whom a job is for; without any name, for any worker. Role and host may be combined, nothing else."""
+    """Whom a job is for; with no field set, any worker. Only role and host may be combined."""
 
     role: str = ""
     host: str = ""
@@ -46,7 +46,7 @@ class Target:
     """Id of one incarnation of a worker."""
 
     def __post_init__(self) -> None:
-        """Raises `BadJobError` for a combination or a name that cannot be."""
+        """Raises `BadJobError` for an invalid combination or name."""
         named = {
             what: getattr(self, what) for what in ("role", "host", "task", "worker") if getattr(self, what)
         }
@@ -57,7 +57,7 @@ class Target:
 
     @property
     def lane(self) -> str:
-        """The queue in which such jobs wait."""
+        """The name of the queue in which such jobs wait."""
         if self.task:
             return f"t:{self.task}"
         if self.worker:
@@ -67,7 +67,7 @@ class Target:
         return f"h:{self.host}" if self.host else "any"
 
     def __str__(self) -> str:
-        """As it is written on the command line; `read` reads it."""
+        """The target as written on the command line; `read` parses it."""
         if self.task:
             plain = self.task != "any" and self.task.partition(":")[0] not in _KINDS
             return self.task if plain else f"task:{self.task}"
@@ -79,7 +79,7 @@ class Target:
 
     @classmethod
     def read(cls, text: str) -> Target:
-        """The target that is meant. Raises `BadJobError` for a name that cannot be.
+        """Parse a target from the command line. Raises `BadJobError` for an invalid name.
 
         ``%3`` or a name: the worker in that pane or task; ``role:R``, ``role:R@HOST``, ``host:H``, ``worker:ID``,
         ``any``.
@@ -92,14 +92,14 @@ class Target:
         if kind == "role" and "@" in name:
             role, _, host = name.partition("@")
             return cls(role=check_name("a role", role), host=check_name("a host", host))
-        # An empty one, of a variable that is not set, would be anybody.
+        # An empty name, as from an unset variable, would mean any worker.
         check_name(f"the name after {kind}:", name)
         return cls(**{"task" if kind == "pane" else kind: name})
 
     @classmethod
     @lru_cache(maxsize=256)  # thousands of jobs share a lane
     def of(cls, lane: str) -> Target:
-        """The target whose lane this is. Raises `BadJobError` if it is none."""
+        """The target of a lane. Raises `BadJobError` if this is not a lane's name."""
         kind, _, name = lane.partition(":")
         if lane == "any":
             return cls()

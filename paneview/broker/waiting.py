@@ -1,10 +1,11 @@
 """Waiting without a busy poll: look, hang up a bell, look again, then sleep until it rings or something is due.
 
-The second look closes the gap between the first and the bell; the look behind (`Settings.look`) covers a bell that
-was lost with the process that was about to ring it. Bells are kept for the next wait on the same topics, since
-hanging one up costs a transaction.
+The second look closes the gap between the first and the bell; a look at intervals (`Settings.look`) covers a bell that
+was lost with the process that was about to ring it. Bells are kept for the next wait on the same topics, since hanging
+one up costs a transaction.
 
-Topics: a lane's name for new work in it, ``=JOB`` for a job's end, ``@OWNER`` for a word to a holder, ``*`` for events.
+Topics: a lane's name for new work in it, ``=JOB`` for a job's end, ``@OWNER`` for requests to a holder, ``*`` for
+events.
 """
 
 from __future__ import annotations
@@ -21,16 +22,16 @@ T = TypeVar("T")
 Topics = tuple[str, ...]
 
 EVENTS = "*"
-SPARE_BELLS = 4  # kept at most: those used last
+SPARE_BELLS = 4  # kept at most: the most recently used
 
 
 def job_topic(job: str) -> str:
-    """Rings when the job is over."""
+    """The topic that rings when the job is over."""
     return f"={job}"
 
 
 def owner_topic(owner: str) -> str:
-    """Rings when somebody wants something of the holder."""
+    """The topic that rings when there is a request for the holder."""
     return f"@{owner}"
 
 
@@ -41,13 +42,13 @@ class Bell(Protocol):
     """Whether `call_off` was called."""
 
     def wait(self, timeout: float) -> None:
-        """Sleep until it rings, has rung since the last wait, or so many seconds have passed."""
+        """Sleep for ``timeout`` seconds or until it rings; return at once if it rang since the last wait."""
 
     def call_off(self) -> None:
         """End this wait and all that follow, from any thread or signal handler."""
 
     def close(self) -> None:
-        """Take it down."""
+        """Remove it."""
 
 
 class Bells:
@@ -58,9 +59,9 @@ class Bells:
         self._spare: OrderedDict[Topics, Bell] = OrderedDict()
         self._busy: dict[int, Bell] = {}
         self.generation = 0
-        """Grows with each `call_off`: a wait that began before it is over."""
+        """Grows with each `call_off`, which ends the waits of earlier generations."""
         self.ended = False
-        """Nobody waits any more, only looks."""
+        """Whether `wait` only looks and no longer waits."""
 
     @contextmanager
     def borrow(self, topics: Topics) -> Iterator[Bell]:
@@ -87,9 +88,9 @@ class Bells:
         timeout: float,
         every: float,
     ) -> T:
-        """Whatever ``look`` finds that is true, or its last answer after ``timeout`` seconds or `call_off`.
+        """Return the first truthy answer of ``look``, or its last one after ``timeout`` seconds or `call_off`.
 
-        ``look`` also tells in how many seconds something is due that rings no bell.
+        ``look`` also returns the seconds until something is due that rings no bell, or None.
         """
         generation = self.generation
         found, _ = look()
@@ -105,13 +106,13 @@ class Bells:
                 bell.wait(next_look(every, left, due))
 
     def call_off(self, *, for_good: bool = False) -> None:
-        """End every wait of this moment, and if it is for good every later one."""
+        """End all current waits and, with ``for_good``, every later one."""
         self.ended = self.ended or for_good
         self.generation += 1
         for bell in list(self._busy.values()):
             bell.call_off()
 
     def close(self) -> None:
-        """Take down what hangs and nobody waits on."""
+        """Remove the bells on which no thread waits."""
         while self._spare:
             self._spare.popitem()[1].close()

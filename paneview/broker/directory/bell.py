@@ -1,4 +1,4 @@
-"""Sleeping until a folder changes: inotify for what this host writes; the look behind sees what others do."""
+"""Sleeping until a folder changes: inotify for writes of this host; regular looks find those of other hosts."""
 
 from __future__ import annotations
 
@@ -24,11 +24,12 @@ class FolderBell:
             os.makedirs(folder, exist_ok=True)
         self._wake_up, self._wake = os.pipe()
         os.set_blocking(self._wake, False)
-        # The numbers of a pipe that is closed may be another file's. A signal handler may find its own thread inside.
+        # A closed pipe's descriptors may be reused for another file, hence the lock. It is reentrant because a signal
+        # handler may interrupt a thread that holds it.
         self._open, self._closing = True, threading.RLock()
         try:
             self._watch: InotifyWatch | None = InotifyWatch(*map(Path, sorted(folders)))
-        except (OSError, AttributeError):  # no instances left, or not Linux: the look behind must do
+        except (OSError, AttributeError):  # no instances left, or not Linux: regular looks must do
             self._watch = None
 
     def wait(self, timeout: float) -> None:
@@ -44,14 +45,14 @@ class FolderBell:
             self._watch.changed()
 
     def call_off(self) -> None:
-        """Wake whoever waits here."""
+        """Wake the waiter for good."""
         self.called_off = True
         with self._closing, suppress(OSError):
             if self._open:
                 os.write(self._wake, b"!")
 
     def close(self) -> None:
-        """Take it down."""
+        """Remove the watch and the pipe."""
         if self._watch is not None:
             self._watch.close()
         with self._closing:

@@ -40,13 +40,13 @@ from paneview.broker.model import (
 from paneview.broker.waiting import Topics
 from paneview.rules.jobs import FINAL, JobState
 
-TEND = 0.2  # seconds between two looks at what is due, while there is enough to do
-REPAIR = 2.0  # seconds between two looks for what was left half done
+TEND = 0.2  # seconds between two checks for due jobs while there is enough to do
+REPAIR = 2.0  # seconds between two checks for what was left half done
 SWEEP = 600.0
 
 
 class DirectoryBroker(Broker):
-    """See `Broker` and this package. Raises `BrokerError` if the folder cannot be used."""
+    """See `Broker` and this package's docstring. Raises `BrokerError` if the folder cannot be used."""
 
     def __init__(self, root: Path, settings: Settings, *, interval: float) -> None:
         super().__init__(f"dir://{root.absolute()}", replace(settings, look=min(settings.look, interval)))
@@ -71,12 +71,12 @@ class DirectoryBroker(Broker):
         self.workers = self._registry = DirectoryRegistry(self._desk, flags)
 
     def submit_many(self, jobs: Sequence[NewJob]) -> tuple[Submitted, ...]:
-        """All of them or none."""
+        """Submit all of them or none."""
         with explained(self._root):
             return entry.submit(self._desk, jobs) if jobs else ()
 
     def cancel(self, job: str, reason: str = "") -> Cancelled:
-        """End a waiting job, tell the holder of a running one."""
+        """Cancel a waiting job, or ask the holder of a running one to end it."""
         reason = as_text(reason) or "cancelled"
         with explained(self._root):
             while True:
@@ -105,12 +105,12 @@ class DirectoryBroker(Broker):
             due = self._tend()
             more = replace(want, n=want.n - len(found))
             found += leases.claim(self._desk, self._backlog, more)
-            if not found:  # there is time for it
+            if not found:  # nothing else to do
                 self._repair()
             return found, due
 
     def _tend(self) -> float | None:
-        """Queue what is due or was submitted by claude-queue's scripts; seconds until something is due."""
+        """Queue jobs that are due or come from claude-queue's scripts; returns the seconds until something is due."""
         self._next_tending = time.monotonic() + TEND
         self._take_over()
         due = keeping.promote(self._desk)
@@ -118,13 +118,13 @@ class DirectoryBroker(Broker):
         return min((each for each in (due, until) if each is not None), default=None)
 
     def _repair(self) -> None:
-        """Now and then complete what killed processes left half done."""
+        """Complete what killed processes left half done, once every `REPAIR` seconds."""
         if time.monotonic() > self._next_repair:
             keeping.repair(self._desk)
             self._next_repair = time.monotonic() + REPAIR
 
     def _take_over(self) -> None:
-        """Submit what claude-queue's scripts did, however much waits; what cannot be a job of ours is set aside."""
+        """Submit the tasks of claude-queue's scripts, ignoring the depth limit; set aside those that are invalid."""
         unlimited = Desk(
             self._layout, self._desk.scratch, self._desk.feed, replace(self.settings, max_depth=None)
         )
@@ -135,19 +135,19 @@ class DirectoryBroker(Broker):
                 self._desk.set_aside(path, str(error))
 
     def take(self, job: str, want: Claim) -> Lease | None:
-        """This very job."""
+        """Claim this job."""
         with explained(self._root):
             return leases.take_by_id(self._desk, job, want)
 
     def renew(self, leases_: Sequence[Lease]) -> list[Hold]:
-        """Hold on to the jobs."""
+        """Extend the leases."""
         with explained(self._root):
             return [leases.renew(self._desk, lease) for lease in leases_]
 
     def finish(
         self, lease: Lease, outcome: Outcome, *, follow_ups: Sequence[NewJob] = (), claim: Claim | None = None
     ) -> Finished:
-        """Bring a result."""
+        """Deliver a result."""
         with explained(self._root):
             told = leases.finish(self._desk, lease, outcome, follow_ups)
         return replace(told, leases=tuple(self._claim(claim)[0])) if claim else told
@@ -158,28 +158,28 @@ class DirectoryBroker(Broker):
             return leases.release(self._desk, lease, delay, reason)
 
     def release_owner(self, owner: str, reason: str) -> list[str]:
-        """Return all that a dead process held."""
+        """Return all jobs that a dead process held to the queue."""
         with explained(self._root):
             held = [spot for spot in self._desk.leased() if spot.owner == owner]
             return [spot.id for spot in held if ending.lose(self._desk, spot, reason, "job_lost")]
 
     def job(self, job: str) -> Job | None:
-        """One job."""
+        """A job by id; None if there is none."""
         with explained(self._root):
             return reading.job(self._desk, job)
 
     def jobs(self, wanted: JobFilter) -> list[Job]:
-        """Jobs, newest first."""
+        """The jobs that match, newest first."""
         with explained(self._root):
             return reading.jobs(self._desk, wanted)
 
     def result(self, job: str) -> Result | None:
-        """What came of it."""
+        """The result of a job."""
         with explained(self._root):
             return reading.result(self._desk, job)
 
     def stats(self) -> list[LaneStats]:
-        """Every lane that holds anything."""
+        """Statistics of every lane that holds anything."""
         with explained(self._root):
             return reading.stats(self._desk)
 
@@ -189,17 +189,17 @@ class DirectoryBroker(Broker):
             return keeping.retry(self._desk, jobs)
 
     def purge(self, jobs: Iterable[str] | None = None) -> int:
-        """Forget dead letters."""
+        """Delete dead letters."""
         with explained(self._root):
             return keeping.purge(self._desk, jobs)
 
     def clean(self, older_than: float) -> int:
-        """Forget what is long over."""
+        """Delete old finished jobs."""
         with explained(self._root):
             return keeping.clean(self._desk, older_than)
 
     def reap(self, leader: Leadership | None = None) -> Reaped:
-        """Take back what silent workers held, complete what killed processes left."""
+        """Take back the jobs of silent workers, and complete what killed processes left half done."""
         with explained(self._root):
             if leader is not None:
                 keeping.check_leader(self._desk, leader)
@@ -220,7 +220,7 @@ class DirectoryBroker(Broker):
             return keeping.lead(self._desk, name, owner, ttl)
 
     def resign(self, leader: Leadership) -> None:
-        """Make room for the next one."""
+        """Give up the leadership."""
         with explained(self._root):
             keeping.resign(self._desk, leader)
 
@@ -229,7 +229,7 @@ class DirectoryBroker(Broker):
             return FolderBell(self._layout, topics)
 
     def close(self) -> None:
-        """Give everything back."""
+        """Close the bells and remove the clock's probe file."""
         super().close()
         with explained(self._root):
             self._desk.scratch.close()

@@ -1,4 +1,4 @@
-"""What every part of this broker works with: folders, scratch files, events, settings; and a job by its id."""
+"""What all parts of this broker share: folders, scratch files, events and settings, and finding a job by its id."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from paneview.broker.targets import Target
 from paneview.rules.jobs import FINAL, JobState
 
 WAITING = (JobState.QUEUED, JobState.DELAYED, JobState.BLOCKED)
-LONGEST_ASIDE = 200  # bytes of a name that is set aside, which gets a time behind it
-_SEARCHES = 40  # a job that moves while it is looked for may be missed, but not so often
+LONGEST_ASIDE = 200  # bytes kept of a name that is set aside, to which a time is appended
+_SEARCHES = 40  # a job that moves during a search may be missed, but not this many times
 
 
 @dataclass(frozen=True, slots=True)
 class Spec:
-    """What a job's file holds; never changed."""
+    """The content of a job's file, which never changes."""
 
     id: str
     kind: str
@@ -43,17 +43,17 @@ class Spec:
     submitted_by: str = ""
 
     def as_json(self) -> dict[str, Any]:
-        """What is written."""
+        """The object that is written to the file."""
         return {name: getattr(self, name) for name in self.__slots__}
 
     @property
     def due(self) -> int:
-        """Not before that, server's time in µs; 0: at once."""
+        """When the job is due, server's time in µs; 0: at once."""
         return self.submitted + self.delay if self.delay else 0
 
 
 def new_spec(job: NewJob, settings: Settings, submitted: int) -> Spec:
-    """A new job's file."""
+    """The content of a new job's file."""
     return Spec(
         id=job.id,
         kind=job.kind,
@@ -73,7 +73,7 @@ def new_spec(job: NewJob, settings: Settings, submitted: int) -> Spec:
 
 
 class Desk:
-    """Shared by the parts of one broker object."""
+    """State shared by the parts of one broker object."""
 
     def __init__(self, layout: Layout, scratch: Scratch, feed: DirectoryFeed, settings: Settings) -> None:
         self.layout = layout
@@ -90,11 +90,11 @@ class Desk:
             return None
 
     def spec(self, job: str) -> Spec | None:
-        """A job's file by its id."""
+        """The content of a job's file by its id; None if it is gone or was never whole."""
         return self.spec_at(self.layout.by_id(job))
 
     def spots(self, state: JobState, folder: str, lane: str = "") -> list[Spot]:
-        """The jobs in a folder of that state. What nobody knows is set aside."""
+        """The jobs in a folder of that state. Unknown files are set aside."""
         found = []
         for name in names(folder):
             spot = read_name(state, lane, name)
@@ -105,7 +105,7 @@ class Desk:
         return found
 
     def lanes(self, state: JobState) -> list[str]:
-        """The lanes that have a folder for waiting jobs of that state. What no lane is called is passed over."""
+        """The lanes that have a folder for waiting jobs of that state. Folders that are not lanes are skipped."""
         found = ((unquote(name), name) for name in names(f"{self.layout.own}/{FOLDER[state]}"))
         return [lane for lane, name in found if quoted(lane) == name]
 
@@ -118,7 +118,7 @@ class Desk:
         ]
 
     def leased(self) -> list[Spot]:
-        """All jobs that somebody holds."""
+        """All jobs that are held."""
         return self.spots(JobState.LEASED, f"{self.layout.own}/leased")
 
     def over(self, state: JobState) -> list[Spot]:
@@ -138,7 +138,7 @@ class Desk:
         return None
 
     def _search(self, job: str, lane: str) -> Spot | None:
-        """In the order in which jobs move on, the likeliest lane first."""
+        """Search the folders in the order in which jobs move through them, the likeliest lane first."""
         probe = Spot(JobState.DONE, "", "", job, 0, 0)
         own = self.layout.own
         mark = f"_{job}."
@@ -153,14 +153,14 @@ class Desk:
         return next(others, None)  # readdressed
 
     def set_aside(self, path: str, reason: str) -> None:
-        """Take what is foreign or broken out of the way, and tell. What we may not move stays, and is passed over."""
+        """Move a foreign or broken file aside, and report it. A file we may not move stays where it is."""
         name = os.fsdecode(os.fsencode(os.path.basename(path))[:LONGEST_ASIDE])
-        with suppress(PermissionError):  # a folder of somebody else
+        with suppress(PermissionError):  # a folder of another user
             if os.path.lexists(path) and move(path, f"{self.layout.own}/aside/{name}.{time.time_ns()}"):
                 self.feed.tell("file_set_aside", detail={"file": path, "reason": reason})
 
     def is_file(self, path: str) -> bool:
-        """Whether there is a file; a folder, a FIFO and the like under a job's name are set aside."""
+        """Whether this is a regular file; a folder, a FIFO and the like under a job's name are set aside."""
         found = is_file(path)
         if found is False:
             self.set_aside(path, "it is not a regular file")
@@ -173,16 +173,16 @@ class Desk:
         return tuple(sorted(found, key=lambda attempt: attempt.token))
 
     def note_attempt(self, job: str, attempt: Attempt) -> bool:
-        """Write down a failure, unless that token's is written down already; whether it was not."""
+        """Record a failure unless that token's is recorded already; returns whether it was new."""
         return self.scratch.create(self.layout.attempt(job, attempt.token), attempt.as_json())
 
     def wish(self, job: str) -> str | None:
-        """Why somebody wants the running job cancelled; None if nobody does."""
+        """The reason for which a running job's cancellation was requested; None if it was not."""
         found = read_json(self.layout.wish(job))
         return None if found is None else str(found.get("reason", "cancelled"))
 
     def to_job(self, spot: Spot, spec: Spec, result: Result | None) -> Job:
-        """A job as it is."""
+        """The job as it is now."""
         until = None
         if spot.state is JobState.LEASED:
             renewed = touched(self.layout.path(spot))

@@ -1,4 +1,4 @@
-"""Files on a share: whole or not there, durable when told, and gone in every way that a network file system says so."""
+"""Files on a share: whole or absent, durable on request, and missing in all the ways a network file system reports."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ from paneview.broker.jsontext import to_json
 from paneview.broker.model import Json
 
 HOST = socket.gethostname()
-GONE = (errno.ENOENT, errno.ESTALE)  # an NFS handle whose file another host has removed
+GONE = (errno.ENOENT, errno.ESTALE)  # ESTALE: an NFS handle whose file another host has removed
 NO_FILE = (errno.ENXIO, errno.ELOOP)  # a socket, a link to itself
 _REMEMBER_CLOCK = 5.0  # seconds
-AHEAD = 1_000_000_000  # ns: what a file may be ahead of the clock before that counts as set back
+AHEAD = 1_000_000_000  # ns a file's time may be ahead of the clock before the clock counts as set back
 
 
 @contextmanager
 def explained(root: str) -> Iterator[None]:
-    """Turn what the file system says into people's words."""
+    """Turn errors of the file system into `BrokerError` with readable messages."""
     try:
         yield
     except OSError as error:
@@ -40,7 +40,7 @@ def explained(root: str) -> Iterator[None]:
 
 @contextmanager
 def may_be_gone() -> Iterator[None]:
-    """Nothing happens if the file is gone."""
+    """Ignore the error if a file is gone."""
     try:
         yield
     except OSError as error:
@@ -49,10 +49,10 @@ def may_be_gone() -> Iterator[None]:
 
 
 def move(source: str, target: str, *, ours: bool = False) -> bool:
-    """Rename; whether it was us who did. Makes the target's folder where there is none.
+    """Rename; returns whether it was us who did. Creates the target's folder if there is none.
 
-    `ours`: nobody else could have made this target. Then its being there means that it was us, although the answer
-    to the first try was lost on its way over the network.
+    `ours`: no other process could have made this target. If it exists, then, the move was ours, even though the
+    answer to the first attempt was lost on the network.
     """
     for _ in range(2):
         try:
@@ -70,7 +70,7 @@ def move(source: str, target: str, *, ours: bool = False) -> bool:
 
 
 def link(source: str, target: str) -> bool:
-    """A second name for a file; False if that name is taken, or the source is gone."""
+    """Give a file a second name; False if that name is taken or the source is gone."""
     for _ in range(2):
         try:
             os.link(source, target)
@@ -89,7 +89,7 @@ def link(source: str, target: str) -> bool:
 
 
 def remove(path: str) -> bool:
-    """Unlink; whether it was there. A folder, which nobody of us made in a file's place, stays."""
+    """Unlink; returns whether the file existed. A folder in a file's place, which is not ours, stays."""
     try:
         os.unlink(path)
     except OSError as error:
@@ -110,7 +110,7 @@ def is_file(path: str) -> bool | None:
 
 
 def open_file(path: str) -> int | None:
-    """A descriptor for reading; None if it is gone or no regular file. Waits for nobody at the other end of a FIFO."""
+    """A descriptor for reading; None if the file is gone or not a regular one. Never blocks on a FIFO."""
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     except OSError as error:
@@ -124,7 +124,7 @@ def open_file(path: str) -> int | None:
 
 
 def names(folder: str) -> list[str]:
-    """The files of a folder; none if there is no such folder. NFS's own leftovers (``.nfs…``) don't count."""
+    """The names in a folder; none if there is no such folder. Hidden ones, such as NFS's ``.nfs…``, are left out."""
     try:
         return [name for name in os.listdir(folder) if not name.startswith(".")]
     except OSError as error:
@@ -134,7 +134,7 @@ def names(folder: str) -> list[str]:
 
 
 def read(path: str) -> bytes | None:
-    """A file's content; None if it is gone, or no file."""
+    """A file's content; None if it is gone or not a regular file."""
     try:
         if (descriptor := open_file(path)) is None:
             return None
@@ -147,7 +147,7 @@ def read(path: str) -> bytes | None:
 
 
 def read_json(path: str) -> dict[str, Any] | None:
-    """A file's JSON object; None if it is gone, or holds anything else."""
+    """A file's JSON object; None if it is gone or holds anything else."""
     data = read(path)
     if data is None:
         return None
@@ -162,16 +162,16 @@ def sync(folder: str) -> None:
     """Make a folder's entries durable."""
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        with suppress(OSError):  # some file systems know no such thing, and need none
+        with suppress(OSError):  # some file systems don't support this, and don't need it
             os.fsync(descriptor)
     finally:
         os.close(descriptor)
 
 
 def write(path: str, value: Json, *, durable: bool = True, new: bool = False) -> None:
-    """Write a file. Others may see it half written: it is to be renamed or linked to where they look.
+    """Write a file. Others may see it half written, so rename or link it afterwards to where they look.
 
-    Raises FileExistsError if it is to be ``new`` and is not.
+    Raises FileExistsError with ``new`` if it exists.
     """
     data = memoryview(to_json("a file", value).encode())
     flags = os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | (os.O_EXCL if new else os.O_TRUNC)
@@ -200,11 +200,11 @@ class Scratch:
         self._last = 0
 
     def name(self) -> str:
-        """A path for a new file."""
+        """A unique path for a new file."""
         return f"{self._tmp}/{HOST}.{os.getpid()}.{uuid.uuid4().hex}"
 
     def replace(self, path: str, value: Json, *, durable: bool = True) -> None:
-        """Write a file so that it is seen whole or not at all."""
+        """Write a file so that others see it whole or not at all."""
         new = self.name()
         try:
             write(new, value, durable=durable)
@@ -215,7 +215,7 @@ class Scratch:
             raise
 
     def create(self, path: str, value: Json) -> bool:
-        """The same for a file that must not be there yet; whether it was not."""
+        """Like `replace`, but only if the file does not exist; returns whether it was created."""
         new = self.name()
         try:
             write(new, value)
@@ -224,7 +224,7 @@ class Scratch:
             remove(new)
 
     def now(self) -> float:
-        """The file server's time: what it stamps on a file that is touched now."""
+        """The file server's time (epoch seconds): what it stamps on a file that is touched now."""
         return self._now_ns() / 1e9
 
     def _now_ns(self) -> int:
@@ -241,10 +241,11 @@ class Scratch:
         return moment
 
     def silence(self, path: str) -> float | None:
-        """Seconds that nobody has touched a file for sure; None if it is gone.
+        """Seconds for which a file has certainly not been touched; None if it is gone.
 
-        The server's clock is read before the file: a touch in between makes this less, not negative, and a pause of
-        this process changes nothing. Infinite if the file is ahead of a clock read after it: that was set back.
+        The server's clock is read before the file: a touch in between makes the result smaller, not negative, and a
+        pause of this process changes nothing. Infinite if the file is ahead of a clock read after it, because then
+        the clock was set back.
         """
         before = self._now_ns()
         moment = _touched_ns(path)
@@ -255,7 +256,7 @@ class Scratch:
         return max(0, before - moment) / 1e9
 
     def tick(self) -> int:
-        """About the same in µs, cheaper and never twice the same: for order and for people, not for leases."""
+        """About the same as `now`, in µs, cheaper and strictly increasing: for order and for people, not for leases."""
         if time.monotonic() > self._known_until:
             self.now()
         self._last = max(self._last + 1, (time.monotonic_ns() + self._offset) // 1000)
@@ -267,7 +268,7 @@ class Scratch:
 
 
 def touched(path: str) -> float | None:
-    """When a file was touched last, as far as this host knows; None if it is gone."""
+    """When a file was last touched (epoch seconds), as far as this host knows; None if it is gone."""
     try:
         return os.stat(path).st_mtime
     except OSError as error:
@@ -277,16 +278,16 @@ def touched(path: str) -> float | None:
 
 
 def age_by(path: str, now: float) -> float | None:
-    """Seconds from a file's last touch to ``now`` by the server's clock, which may have been before it; None: gone."""
+    """Seconds from a file's last touch to ``now`` (server's clock), negative if touched later; None if it is gone."""
     moment = _touched_ns(path)
     return None if moment is None else now - moment / 1e9
 
 
 def _touched_ns(path: str) -> int | None:
-    """When a file was touched; None if it is gone.
+    """When a file was last touched; None if it is gone.
 
-    It is opened first: that makes NFS ask the server, where `stat` may answer from a cache. In whole nanoseconds:
-    the same moment, made into seconds in two ways, differs in the last digit, and the later one may seem the earlier.
+    The file is opened first, which makes NFS ask the server, while `stat` may answer from a cache. Whole nanoseconds,
+    because the same moment converted to seconds in two ways differs in the last digit, which could swap two times.
     """
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)

@@ -1,6 +1,6 @@
-"""Documents: a file for each version, made only where none of that number is; some older ones stay.
+"""Documents: one file per version, created only if none with that number exists; some older ones are kept.
 
-They stay for the sake of whoever was held up between reading and writing: the number it wants must still be taken.
+They are kept for a writer that was delayed between reading and writing: the number it wants must still be taken.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ class DirectoryDocuments(Documents):
         return None if value is None else Document(name, version, value)
 
     def versions(self, scope: str) -> dict[str, int]:
-        """By name."""
+        """The newest versions, by name."""
         found: dict[str, int] = {}
         with explained(self._root):
             for entry in names(self._folder(scope)):
@@ -77,7 +77,7 @@ class DirectoryDocuments(Documents):
         return found
 
     def remove(self, scope: str, name: str) -> bool:
-        """Forget one."""
+        """Remove a document."""
         with explained(self._root):
             mine = [entry for entry in names(self._folder(scope)) if entry.startswith(f"{quoted(name)}.")]
             gone = [remove(f"{self._folder(scope)}/{entry}") for entry in sorted(mine)]

@@ -1,4 +1,4 @@
-"""How jobs leave a state: ended with a result, given back, lost; and what that means for those that need them."""
+"""How jobs leave a state: ended with a result, given back, lost; and what that means for jobs that need them."""
 
 from __future__ import annotations
 
@@ -23,20 +23,20 @@ _STATUS = {
 
 
 def to_wait(desk: Desk, spec: Spec, source: str, target: Spot) -> bool:
-    """Move a job to where it may be claimed; False: it was not there any more.
+    """Move a job to a waiting state; False if it was no longer there.
 
-    Shown to claude-queue first: shown afterwards, "pending" could cover what a quick worker shows.
+    The mirror for claude-queue is written first: afterwards, "pending" could overwrite what a quick worker wrote.
     """
     mirror(desk, spec, "pending")
     if move(source, desk.layout.path(target)):
         return True
-    if found := desk.find(spec.id):  # somebody was before us, and has shown what came of it
+    if found := desk.find(spec.id):  # another process was quicker: mirror the state the job has now
         mirror(desk, spec, _STATUS.get(found.state, "pending"))
     return False
 
 
 def end(desk: Desk, spot: Spot, state: JobState, result: Result, *, follow_ups: Sequence[str] = ()) -> bool:
-    """Move a job to a final state with its result; False: it was not there any more, nothing changed."""
+    """Move a job to a final state with its result; False if it was no longer there, and nothing changed."""
     if not commit(desk, spot, state, result, follow_ups=follow_ups):
         return False
     after_over(desk, spot.id)
@@ -52,9 +52,9 @@ def commit(
     follow_ups: Sequence[str] = (),
     durable: bool = True,
 ) -> bool:
-    """`end`, without what follows for others."""
+    """Like `end`, but without the consequences for other jobs."""
     spec = desk.spec(spot.id)
-    # A path of its own: several may bring a result at the same time, and only one of them moves the job.
+    # A unique path: several processes may deliver a result at the same time, and only one of them moves the job.
     brought = f"{desk.layout.brought(spot.id, spot.token, state)}{uuid.uuid4().hex}.json"
     desk.scratch.replace(brought, result_file(result, follow_ups), durable=durable)
     over = spot.moved(state)
@@ -77,9 +77,10 @@ def commit(
 
 
 def _was_us(desk: Desk, over: Spot) -> bool:
-    """Whether a move to ``done`` that was answered with "no such file" had worked, its first answer lost.
+    """Whether a move to ``done`` that was answered with "no such file" had worked, with its first answer lost.
 
-    Only the holder of this token moves a job there under it; and had it been told so before, there would be a result.
+    Only the holder of this token moves a job there under it; and if it had learned that before, there would be a
+    result.
     """
     if over.state is not JobState.DONE or not os.path.exists(desk.layout.path(over)):
         return False
@@ -87,17 +88,17 @@ def _was_us(desk: Desk, over: Spot) -> bool:
 
 
 def publish(desk: Desk, over: Spot) -> None:
-    """Give a result the name that its readers know, if whoever moved the job did not come to that."""
+    """Give a result the name its readers know, if the process that moved the job did not get to it."""
     folder, prefix = os.path.split(desk.layout.brought(over.id, over.token, over.state))
     for name in names(folder):
         if name.startswith(prefix) and desk.is_file(f"{folder}/{name}"):
-            link(f"{folder}/{name}", desk.layout.result(over.id))  # never over another one
+            link(f"{folder}/{name}", desk.layout.result(over.id))  # never replaces another result
             remove(f"{folder}/{name}")
     remove(desk.layout.wish(over.id))
 
 
 def after_over(desk: Desk, job: str) -> None:
-    """Let go on what has waited for a job, or cancel it, and so on."""
+    """Unblock or cancel the jobs that waited for a job, then those that waited for a cancelled one, and so on."""
     ended = [job]
     while ended:
         folder = desk.layout.needs(ended.pop())
@@ -105,7 +106,7 @@ def after_over(desk: Desk, job: str) -> None:
             if settle_one(desk, waiting) is JobState.CANCELLED:
                 ended.append(waiting)
             remove(f"{folder}/{waiting}")
-        # Somebody else may have added one just now: then it stays, and its own `settle` finds what has happened.
+        # Another process may have added a job just now: then the folder stays, and that job's own `settle` handles it.
         with suppress(OSError):
             os.rmdir(folder)
 
@@ -115,7 +116,7 @@ def wait_for(desk: Desk, need: str, job: str) -> None:
     folder = desk.layout.needs(need)
     for _ in range(100):
         os.makedirs(folder, exist_ok=True)
-        with may_be_gone():  # removed just now by who found it empty
+        with may_be_gone():  # removed just now by a process that found it empty
             write(f"{folder}/{job}", {}, durable=False)
             return
 
@@ -128,13 +129,13 @@ def _wait_no_more(desk: Desk, spec: Spec) -> None:
 
 
 def settle(desk: Desk, job: str) -> None:
-    """Look whether a blocked job may go on."""
+    """Check whether a blocked job can be unblocked, or must be cancelled."""
     if settle_one(desk, job) is JobState.CANCELLED:
         after_over(desk, job)
 
 
 def settle_one(desk: Desk, job: str) -> JobState | None:
-    """The same, without what follows for others; the state it was moved to."""
+    """Like `settle`, but without the consequences for other jobs; returns the new state, or None if unchanged."""
     spec, spot = desk.spec(job), desk.find(job)
     if spec is None or spot is None or spot.state is not JobState.BLOCKED:
         return None
@@ -144,7 +145,7 @@ def settle_one(desk: Desk, job: str) -> JobState | None:
     if state is JobState.CANCELLED:
         need = next(name for name, its in states.items() if its in (None, JobState.DEAD, JobState.CANCELLED))
         reason = f"it needs {need}, which is not there or did not end well"
-        # Not durable: after a power cut `repair` comes to the same end.
+        # Not durable: after a power cut `repair` does the same again.
         return state if commit(desk, spot, state, cancelled(desk, spot, reason), durable=False) else None
     if state is JobState.BLOCKED:
         return None
@@ -157,7 +158,7 @@ def settle_one(desk: Desk, job: str) -> JobState | None:
 
 
 def cancelled(desk: Desk, spot: Spot, reason: str) -> Result:
-    """The result of a job that ends without one."""
+    """The result of a job that is cancelled without one."""
     started = spot.since_ms / 1000 if spot.since_ms else None
     return Result(
         spot.id,
@@ -174,19 +175,19 @@ def cancelled(desk: Desk, spot: Spot, reason: str) -> Result:
 
 
 def give_back(desk: Desk, spot: Spot, spec: Spec, *, delay: float = 0.0, attempts: int | None = None) -> bool:
-    """Move a leased job back to its queue; False: it was not held any more."""
+    """Move a leased job back to its queue; False if it was no longer held."""
     due = desk.scratch.tick() + round(delay * 1e6) if delay > 0 else 0
     state = JobState.DELAYED if due else JobState.QUEUED
     target = spot.moved(state, lane=spec.lane, due=due, attempts=attempts)
     if not to_wait(desk, spec, desk.layout.path(spot), target):
         return False
-    if (wish := desk.wish(spot.id)) is not None:  # came while it moved
+    if (wish := desk.wish(spot.id)) is not None:  # requested while it moved
         end(desk, target, JobState.CANCELLED, cancelled(desk, target, wish))
     return True
 
 
 def lose(desk: Desk, spot: Spot, reason: str, kind: str) -> bool:
-    """A leased job whose holder is gone: to the queue, or to where it ends. False: it is not so any more."""
+    """Return a leased job whose holder is gone to the queue, or end it. False if it was no longer held."""
     path = desk.layout.path(spot)
     spec = desk.spec_at(path)
     if spec is None:
@@ -211,7 +212,7 @@ def lose(desk: Desk, spot: Spot, reason: str, kind: str) -> bool:
 
 
 def forget(desk: Desk, spot: Spot, spec: Spec) -> bool:
-    """Remove every trace of a job that is over; False: it moved."""
+    """Remove every trace of a job that is over; False if it moved meanwhile."""
     layout = desk.layout
     if not remove(layout.path(spot)):
         return False
@@ -235,7 +236,7 @@ def forget(desk: Desk, spot: Spot, spec: Spec) -> bool:
 
 
 def remove_if_of(desk: Desk, by_key: str, job: str) -> None:
-    """Give a key free, if it is still that job's."""
+    """Free a key, if that job still has it."""
     spec = desk.spec_at(by_key)
     if spec is not None and spec.id == job:
         remove(by_key)

@@ -1,7 +1,7 @@
-"""Jobs coming in. Every step may be done twice, by anyone: whoever is killed half way is completed by the next.
+"""Submitting jobs. Any process may repeat any step: if one is killed half-way, the next completes its work.
 
-A whole file in ``entry/`` or ``outbox/`` gets its links (id, key, group), then moves to its first state; the move
-happens once. The link by its id decides whether a job is new, the link by its key whether its key is.
+A complete file in ``entry/`` or ``outbox/`` gets its links (id, key, group), then moves to its first state; the move
+happens once. The link by id decides whether the job is new, the link by key whether its key is.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from paneview.broker.model import NewJob, Submitted
 from paneview.broker.targets import Target
 from paneview.rules.jobs import JobState, after_needs
 
-ABANDONED = 5.0  # seconds after which somebody who does a thing of milliseconds counts as dead
+ABANDONED = 5.0  # seconds after which the process behind a step that takes milliseconds counts as dead
 
 
 def submit(desk: Desk, jobs: Sequence[NewJob]) -> tuple[Submitted, ...]:
-    """All of them or none. Raises `QueueFullError`."""
+    """Submit all of them or none. Raises `QueueFullError`."""
     _check_depth(desk, jobs)
     if len(jobs) != 1:
         batch = f"many-{uuid.uuid4().hex}"
@@ -37,13 +37,13 @@ def submit(desk: Desk, jobs: Sequence[NewJob]) -> tuple[Submitted, ...]:
 
 
 def abandoned(desk: Desk, path: str, seconds: float) -> bool:
-    """Whether nobody has touched a file for so long."""
+    """Whether a file has not been touched for so many seconds; False if it is gone."""
     age = age_by(path, desk.scratch.now())
     return age is not None and age > seconds
 
 
 def _by_another(desk: Desk, spec: Spec) -> Submitted:
-    """Our job was let in by somebody who took us for dead."""
+    """The answer for a job that another process completed because it considered us dead."""
     there = desk.spec(spec.id)
     return Submitted(spec.id, created=there is not None and there.order == spec.order)
 
@@ -67,13 +67,13 @@ def _check_depth(desk: Desk, jobs: Sequence[NewJob]) -> None:
 
 
 def _holder(desk: Desk, key: str) -> str | None:
-    """The id of the job that has this key."""
+    """The id of the job that has this key; None if there is none."""
     found = read_json(desk.layout.by_key(key))
     return str(found["id"]) if found and os.path.exists(desk.layout.by_id(found["id"])) else None
 
 
 def stage(desk: Desk, batch: str, jobs: Sequence[NewJob]) -> None:
-    """Write down jobs that are to come together; nothing happens before `send`."""
+    """Write jobs that belong together; nothing else happens before `send`."""
     folder = f"{desk.layout.own}/stage/{batch}"
     os.makedirs(folder, exist_ok=True)
     for number, job in enumerate(jobs):
@@ -82,12 +82,12 @@ def stage(desk: Desk, batch: str, jobs: Sequence[NewJob]) -> None:
 
 
 def staged(desk: Desk, batch: str) -> list[str]:
-    """The ids of the jobs that were written down."""
+    """The ids of the jobs in a staged batch."""
     return [name.split(".")[1] for name in sorted(names(f"{desk.layout.own}/stage/{batch}"))]
 
 
 def unstage(desk: Desk, batch: str) -> None:
-    """They do not come."""
+    """Discard a staged batch."""
     folder = f"{desk.layout.own}/stage/{batch}"
     for name in names(folder):
         remove(f"{folder}/{name}")
@@ -96,7 +96,7 @@ def unstage(desk: Desk, batch: str) -> None:
 
 
 def send(desk: Desk, batch: str, jobs: Sequence[NewJob]) -> tuple[Submitted, ...]:
-    """Let the jobs of a batch in: all of them, whatever happens to us from here on."""
+    """Submit the jobs of a batch: all of them, whatever happens to this process from here on."""
     own = desk.layout.own
     if not move(f"{own}/stage/{batch}", f"{own}/outbox/{batch}"):
         return tuple(Submitted(job.id, created=False) for job in jobs)
@@ -109,10 +109,10 @@ def send(desk: Desk, batch: str, jobs: Sequence[NewJob]) -> tuple[Submitted, ...
 
 
 def empty(desk: Desk, batch: str) -> dict[str, Submitted | None]:
-    """Let in what is left of a batch in the outbox."""
+    """Submit what is left of a batch in the outbox."""
     folder = f"{desk.layout.own}/outbox/{batch}"
     told = {name: complete(desk, f"{folder}/{name}", durable=False) for name in sorted(names(folder))}
-    for state in WAITING:  # before the batch is forgotten, not after each job
+    for state in WAITING:  # once before the batch is removed, not after each job
         for lane in desk.lanes(state):
             sync(desk.layout.lane(state, lane))
     with suppress(OSError):  # gone already, or something is left that is not whole
@@ -121,7 +121,7 @@ def empty(desk: Desk, batch: str) -> dict[str, Submitted | None]:
 
 
 def complete(desk: Desk, path: str, *, durable: bool = True) -> Submitted | None:
-    """Give a job its links and its first state. None: somebody else was quicker, or it is not whole."""
+    """Give a job its links and its first state. None if another process was quicker or the file is incomplete."""
     spec = desk.spec_at(path)
     if spec is None:
         return None
@@ -148,12 +148,12 @@ def complete(desk: Desk, path: str, *, durable: bool = True) -> Submitted | None
         "job_submitted", spec.id, detail={"kind": spec.kind, "lane": spec.lane, "by": spec.submitted_by}
     )
     if state is JobState.BLOCKED:
-        ending.settle(desk, spec.id)  # what it needs may have ended before it was in its place
+        ending.settle(desk, spec.id)  # what it needs may have ended before the move
     return Submitted(spec.id, created=True)
 
 
 def _complete_others(desk: Desk, job: str) -> None:
-    """The one who was before us may have died before it was done."""
+    """Complete earlier submissions of the same job, whose process may have died half-way."""
     folder, prefix = os.path.split(desk.layout.entry(job))
     for name in names(folder):
         if name.startswith(prefix):
@@ -161,7 +161,7 @@ def _complete_others(desk: Desk, job: str) -> None:
 
 
 def _taken(desk: Desk, spec: Spec, path: str) -> str | None:
-    """The job that has the key before this one, if there is one."""
+    """The id of another job that already has this one's key; None if there is none."""
     by_key = desk.layout.by_key(spec.key)
     while not link(path, by_key):
         if _same(path, by_key) or not os.path.exists(path):
@@ -175,7 +175,7 @@ def _taken(desk: Desk, spec: Spec, path: str) -> str | None:
 
 
 def first_state(desk: Desk, spec: Spec) -> JobState:
-    """Of a job that is not in its place yet. One that cannot become anything begins as blocked, too."""
+    """The first state of a new job: blocked if it needs any others, even if they have failed already."""
     delayed = spec.due > desk.scratch.tick()
     if not spec.after:
         return after_needs((), delayed=delayed)
@@ -185,7 +185,7 @@ def first_state(desk: Desk, spec: Spec) -> JobState:
 
 
 def _same(one: str, other: str) -> bool:
-    """Whether two names are of one file."""
+    """Whether both names refer to the same file."""
     try:
         return os.path.samefile(one, other)
     except OSError:

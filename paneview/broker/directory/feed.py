@@ -1,7 +1,7 @@
-"""Events: lines in ``logs/HOST_DATE.log``, the files in which claude-queue keeps who did what.
+"""Events: lines in ``logs/HOST_DATE.log``, the log files of claude-queue.
 
-Each host writes to its own file only, a line with one system call, so no two writers ever meet. A cursor is the place
-in each file up to which its reader has come. Lines in any other form, claude-queue's for instance, are events, too.
+Each host writes only to its own file, a line per system call, so writers never interfere. A cursor is the position
+in each file up to which its reader has read. Lines in any other form, such as claude-queue's, are events, too.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ from paneview.broker.waiting import Bells
 
 _LINE = re.compile(r"(\S+) - (\w+) job=(\S*) worker=(\S*) (\{.*\})")
 _FOREIGN = re.compile(r"(\S+) - (.*)")
-# Seconds. What is written now is found by opening its file, which makes NFS ask the server. For a file of long ago, and
-# there is one for each day and host, what this host knows of its size must do.
+# Seconds. Recent files are opened to find new lines, which makes NFS ask the server. For older files, and there is one
+# per day and host, the size that this host knows must do.
 RECENT = 2 * 86_400.0
 _TAIL = 64 * 1024  # bytes read from a file's end at first
 
@@ -41,14 +41,14 @@ class DirectoryFeed(Feed):
     def tell(
         self, kind: str, job: str = "", worker: str = "", detail: Mapping[str, Json] | None = None
     ) -> None:
-        """Add an event about something that has happened, whether the disk is full or not."""
+        """Add an event about something that has happened; errors such as a full disk are ignored."""
         with suppress(OSError):
             self._write(kind, job, worker, detail or {})
 
     def note(
         self, kind: str, *, job: str = "", worker: str = "", detail: Mapping[str, Json] | None = None
     ) -> None:
-        """Add an event of one's own."""
+        """Add an event."""
         with explained(self._root):
             self._write(kind, job, worker, detail or {})
 
@@ -67,7 +67,7 @@ class DirectoryFeed(Feed):
             os.close(descriptor)
 
     def read(self, after: str = "", limit: int = 1000) -> EventPage:
-        """The events that follow a cursor."""
+        """The events after a cursor."""
         places: dict[str, int] = json.loads(after) if after else {}
         with explained(self._root):
             recent = time.strftime("%Y%m%d", time.localtime(time.time() - RECENT))
@@ -111,7 +111,7 @@ class DirectoryFeed(Feed):
             reach *= 4
 
     def _events(self, name: str, start: int) -> Iterator[tuple[float, str, int, Event]]:
-        """Whole lines from a place on: time (never less than the one before), file, where it ends, event."""
+        """Complete lines from a position on: time (never decreasing), file, end position, event."""
         latest = 0.0
         try:
             if (descriptor := open_file(f"{self._folder}/{name}")) is None:

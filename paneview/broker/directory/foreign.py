@@ -1,9 +1,9 @@
-"""claude-queue's own files: its scripts submit to this folder, list it, ask it and wait for results.
+"""claude-queue's own files: its scripts submit to this folder, list and query it, and wait for results.
 
-``tasks/task_ID.json`` holds a task with a status, ``results/result_ID.json`` its result. What its scripts submit is
-taken over: it becomes a job of kind ``prompt``, and its task file a mirror of the job's state. Prompts submitted here
-are mirrored, too. A mirror's ``target_host`` begins with ``paneview:``: claude-queue's workers take tasks for their own
-host or for none, so none of them runs what our workers run. Its results are ours with more keys.
+``tasks/task_ID.json`` holds a task with a status, ``results/result_ID.json`` its result. A task that its scripts submit
+becomes a job of kind ``prompt``, and its file a mirror of the job's state. Prompts submitted through paneview are
+mirrored, too. A mirror's ``target_host`` begins with ``paneview:``: claude-queue's workers take tasks for their own
+host or for none, so none of them runs what our workers run. Our result files are in its format, with more keys.
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ _PREFIX, _SUFFIX = "task_", ".json"
 
 
 def local_time(seconds: float) -> str:
-    """As claude-queue writes times: local, without a zone."""
+    """A time as claude-queue writes it: local, without a zone."""
     return datetime.fromtimestamp(seconds, UTC).astimezone().replace(tzinfo=None).isoformat()
 
 
 def mirror(desk: Desk, spec: Spec, status: str) -> None:
-    """Show a prompt to claude-queue's scripts. Only a picture: if the disk is full, it is missing or old."""
+    """Mirror a prompt for claude-queue's scripts. If the disk is full, the mirror is missing or outdated."""
     if spec.kind != "prompt" or not isinstance(spec.payload, dict):
         return
     target = Target.of(spec.lane)
@@ -55,7 +55,7 @@ def mirror(desk: Desk, spec: Spec, status: str) -> None:
 
 
 def task_result(result: Result) -> dict[str, Any]:
-    """A result as claude-queue has it."""
+    """A result in claude-queue's format."""
     return {
         "task_id": result.job,
         "result": result.output,
@@ -67,26 +67,26 @@ def task_result(result: Result) -> dict[str, Any]:
 
 
 def result_file(result: Result, follow_ups: Sequence[str] = ()) -> dict[str, Any]:
-    """A result as claude-queue has it, and ours within; the ids of the jobs that came with it."""
+    """A result in claude-queue's format, with ours and the ids of its follow-ups added."""
     return {**task_result(result), MARK: result.as_json(), "follow_ups": list(follow_ups)}
 
 
 def read_result(path: str) -> Result | None:
-    """A result of ours; None if there is none."""
+    """Read one of our results; None if there is none."""
     found = read_json(path)
     return Result(**found[MARK]) if found and isinstance(found.get(MARK), dict) else None
 
 
 class Importer:
-    """Takes over what claude-queue's scripts submit. Reads each file once, however often it looks."""
+    """Imports what claude-queue's scripts submit. Reads each version of a file only once."""
 
     def __init__(self) -> None:
         self._seen: dict[str, tuple[int, int] | None] = {}
-        """The files that hold nothing to take over: in this version or, our own mirrors, in every one."""
+        """Files with nothing to import, in this version (mtime, size) or, for our own mirrors (None), in any."""
         self._folder_time = -1
 
     def new_jobs(self, desk: Desk) -> list[tuple[str, NewJob]]:
-        """The files that are new there, as jobs. Submitting one twice does no harm."""
+        """New task files as (path, job). Submitting one twice does no harm."""
         folder = desk.layout.tasks
         try:
             folder_time = os.stat(folder).st_mtime_ns
@@ -137,7 +137,7 @@ class Importer:
 
 
 def _as_job(task: dict[str, Any], job: str) -> NewJob:
-    """A task of claude-queue. Raises `BrokerError` if it is none."""
+    """A task of claude-queue as a job. Raises `BrokerError` if it is invalid."""
     command, host = task.get("command"), task.get("target_host")
     if task.get("id") != job or not valid_id(job) or not isinstance(command, str):
         raise BrokerError("it is not a task: id or command is wrong")

@@ -1,4 +1,4 @@
-"""The reaper's round: what is due, who fell silent, what a killed process left half done. Anyone may do it any time."""
+"""The reaper's round: due jobs, silent holders, what killed processes left half done. Any process may do it anytime."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ from paneview.broker.errors import StaleLeaderError
 from paneview.broker.model import Leadership
 from paneview.rules.jobs import FINAL, JobState, overdue
 
-RUBBISH = 3600.0  # seconds after which what nobody came back for is removed
-CLOCKS = 86_400.0  # seconds that a probe file of a killed process stays
+RUBBISH = 3600.0  # seconds after which abandoned files are removed
+CLOCKS = 86_400.0  # seconds after which the probe file of a killed process is removed
 
 
 def promote(desk: Desk) -> float | None:
-    """Queue what is due; seconds until the next one is."""
+    """Queue delayed jobs that are due; returns the seconds until the next one is, or None."""
     now = desk.scratch.now() * 1e6
     following: list[int] = []
     for spot in desk.waiting(JobState.DELAYED):
@@ -44,7 +44,7 @@ def promote(desk: Desk) -> float | None:
 
 
 def expire(desk: Desk) -> tuple[list[str], float | None]:
-    """Take back what silent holders hold: ids, and seconds until the next lease runs out."""
+    """Take back the jobs of silent holders; returns their ids, and the seconds until the next lease runs out."""
     lost: list[str] = []
     following: list[float] = []
     now = desk.scratch.now()
@@ -57,7 +57,7 @@ def expire(desk: Desk) -> tuple[list[str], float | None]:
             following.append(renewed + seconds - now)
             continue
         silence = desk.scratch.silence(path)
-        if silence is None or not overdue(silence, 0.0, seconds):  # it has ended, or was renewed since
+        if silence is None or not overdue(silence, 0.0, seconds):  # ended or renewed since
             following += [] if silence is None else [seconds - silence]
             continue
         if ending.lose(desk, spot, f"its worker gave no sign for {seconds:g} s", "job_expired"):
@@ -66,7 +66,7 @@ def expire(desk: Desk) -> tuple[list[str], float | None]:
 
 
 def repair(desk: Desk) -> None:
-    """Complete what was begun by somebody who was killed."""
+    """Complete what killed processes have begun."""
     own = desk.layout.own
     steps: dict[str, Callable[[str], object]] = {
         "entry": lambda name: _complete(desk, f"{own}/entry/{name}"),
@@ -91,7 +91,7 @@ def _complete(desk: Desk, path: str) -> None:
 
 
 def _staged(desk: Desk, batch: str) -> None:
-    """Jobs that were to come with a result: if that was accepted, they come; if it can't be any more, they don't."""
+    """Submit staged follow-ups if their result was accepted; discard them if it can no longer be."""
     job, _, token = batch.partition(".")
     spot = desk.find(job) if token.isdecimal() else None
     if spot is None or spot.token != int(token):
@@ -107,7 +107,7 @@ def _staged(desk: Desk, batch: str) -> None:
 
 
 def _waits_no_more(desk: Desk, folder: str) -> None:
-    """Remove the marks of jobs that wait no more."""
+    """Remove the marks of jobs that no longer wait."""
     for job in names(folder):
         if abandoned(desk, f"{folder}/{job}", ABANDONED):
             spot = desk.find(job)
@@ -118,7 +118,7 @@ def _waits_no_more(desk: Desk, folder: str) -> None:
 
 
 def _brought(desk: Desk, name: str) -> None:
-    """A result without its final name: accepted or not?"""
+    """Publish a delivered result if it was accepted; remove it if it can no longer be."""
     path = f"{desk.layout.own}/results/{name}"
     job, token, state, *_ = (*name.split("."), "", "")
     if not state:
@@ -134,7 +134,7 @@ def _brought(desk: Desk, name: str) -> None:
 
 
 def sweep(desk: Desk) -> None:
-    """Remove what processes that were killed left in their scratch folders."""
+    """Remove what killed processes left in the scratch folders."""
     own = desk.layout.own
     for folder, seconds in (("tmp", RUBBISH), ("clock", CLOCKS)):
         for name in names(f"{own}/{folder}"):
@@ -159,16 +159,16 @@ def lead(desk: Desk, name: str, owner: str, ttl: float) -> Leadership | None:
         if current:
             with may_be_gone():
                 os.utime(path)
-                # Paused before that touch, we may have been replaced meanwhile.
+                # If this process was paused before the touch, it may have been replaced.
                 return Leadership(name, owner, epoch) if _epoch(desk, name) == epoch else None
     new = f"{folder}/{quoted(name)}.{epoch + 1:08d}.json"
     if not desk.scratch.create(new, {"owner": owner, "ttl": ttl}):
         return None
     if _epoch(desk, name) != epoch + 1:
-        remove(new)  # of an epoch so long past that its file was removed: others have led since we looked
+        remove(new)  # an old epoch whose file had been removed: others have led since we looked
         return None
     if epoch:
-        remove(f"{folder}/{quoted(name)}.{epoch - 1:08d}.json")  # one is kept: its holder may still look
+        remove(f"{folder}/{quoted(name)}.{epoch - 1:08d}.json")  # keep the previous one: its holder may still look
     desk.feed.tell("leader_changed", worker=owner, detail={"name": name, "epoch": epoch + 1})
     return Leadership(name, owner, epoch + 1)
 
@@ -187,12 +187,12 @@ def resign(desk: Desk, leader: Leadership) -> None:
 
 
 def check_leader(desk: Desk, leader: Leadership) -> None:
-    """Raises `StaleLeaderError` if another came after this one."""
+    """Raise `StaleLeaderError` if another leader has replaced this one."""
     if _epoch(desk, leader.name) != leader.epoch:
         raise StaleLeaderError(leader)
 
 
-# Dead letters and what is old
+# Dead letters and old jobs
 
 
 def _dead(desk: Desk, jobs: Iterable[str] | None) -> list[Spot]:
@@ -231,12 +231,12 @@ def purge(desk: Desk, jobs: Iterable[str] | None) -> int:
 
 
 def clean(desk: Desk, older_than: float) -> int:
-    """See `Broker.clean`; logs of that age go, too."""
+    """See `Broker.clean`; logs of that age are removed, too."""
     number = 0
     now = desk.scratch.now()
     for state in (JobState.DONE, JobState.CANCELLED):
         for spot in desk.over(state):
-            # The job's file was touched last when it was leased; its result is as old as its end.
+            # The job's file was last touched when it was leased or renewed; its result is as old as its end.
             age = age_by(desk.layout.result(spot.id), now)
             if age is None:
                 age = age_by(desk.layout.path(spot), now)
@@ -251,7 +251,7 @@ def clean(desk: Desk, older_than: float) -> int:
 
 
 def wish_cancelled(desk: Desk, job: str, reason: str) -> None:
-    """Tell a holder that its job is not wanted any more; the first reason stays."""
+    """Ask a holder to cancel its job; the first reason is kept."""
     new = desk.scratch.name()
     write(new, {"reason": reason}, durable=False)
     link(new, desk.layout.wish(job))
@@ -259,7 +259,7 @@ def wish_cancelled(desk: Desk, job: str, reason: str) -> None:
 
 
 def readdress(desk: Desk, worker: str, heir: str) -> int:
-    """Give what waits for a dead worker to its heir."""
+    """Move the jobs that wait for a dead worker to another lane; returns how many."""
     number = 0
     for state in (JobState.QUEUED, JobState.DELAYED, JobState.BLOCKED):
         lane = f"w:{worker}"

@@ -1,4 +1,4 @@
-"""Where a job's file lies and what its name says."""
+"""Where a job's file is and what its name means."""
 
 from __future__ import annotations
 
@@ -31,19 +31,19 @@ _PATTERNS = {
 
 
 def order_of(priority: int, submitted: int) -> str:
-    """20 digits that sort by priority, the highest first, then by time (µs)."""
+    """20 digits that sort by priority, highest first, then by time (µs)."""
     return f"{MAX_PRIORITY - priority:04d}{submitted:016d}"
 
 
 def shard_of(job: str) -> str:
-    """The sub-folder of a job that is over: a hundred seconds' worth each, so that none grows too long to list."""
+    """The subfolder of a job that is over; each covers a hundred seconds, so that none grows too long to list."""
     if re.match(r"\d{10}_", job):
         return job[:8]
     return f"x{short(job)[:2]}"
 
 
 def short(name: str) -> str:
-    """A file name for any text."""
+    """A file name for any text: a hash."""
     return hashlib.sha256(name.encode("utf-8", "surrogatepass")).hexdigest()[:40]
 
 
@@ -54,27 +54,27 @@ def quoted(name: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Spot:
-    """A job's file in some state."""
+    """The location of a job's file, and what its name says."""
 
     state: JobState
     lane: str
-    """Empty where the folder does not tell: leased and over."""
+    """Empty if the folder does not tell: for leased and finished jobs."""
     order: str
     id: str
     token: int
     attempts: int
     due: int = 0
-    """Server's time in µs, for delayed and blocked ones."""
+    """Server's time in µs, for delayed and blocked jobs."""
     lease_ms: int = 0
     since_ms: int = 0
     """When it was leased, server's time in ms."""
     owner: str = ""
     mark: str = ""
-    """Of a lease: random, so that no two claims ever mean the same file, not even of one owner at one moment."""
+    """Random part of a lease's name, so that no two claims produce the same name, even of one owner at one moment."""
 
     @property
     def folder(self) -> str:
-        """Relative to ``paneview/``."""
+        """The file's folder, relative to ``paneview/``."""
         name = FOLDER[self.state]
         if self.state in FINAL:
             return f"{name}/{shard_of(self.id)}"
@@ -82,7 +82,7 @@ class Spot:
 
     @property
     def name(self) -> str:
-        """Of the file."""
+        """The file's name."""
         plain = f"{self.order}_{self.id}.{self.token}.{self.attempts}"
         if self.state in (JobState.DELAYED, JobState.BLOCKED):
             return f"{self.due:016d}_{plain}.json"
@@ -97,7 +97,7 @@ class Spot:
         return int(self.order[4:])
 
     def moved(self, state: JobState, *, lane: str = "", due: int = 0, attempts: int | None = None) -> Spot:
-        """The same job in another state that is no lease."""
+        """The same job in another state, other than leased."""
         return replace(
             self,
             state=state,
@@ -112,7 +112,7 @@ class Spot:
 
 
 def read_name(state: JobState, lane: str, name: str) -> Spot | None:
-    """What a file's name says in the folder of that state; None: it is none of ours."""
+    """Parse a file's name in a folder of that state; None if it is not one of ours."""
     waiting = state in (JobState.DELAYED, JobState.BLOCKED)
     pattern = "due" if waiting else "leased" if state is JobState.LEASED else "plain"
     found = _PATTERNS[pattern].fullmatch(name)
@@ -135,7 +135,7 @@ def read_name(state: JobState, lane: str, name: str) -> Spot | None:
 
 
 class Layout:
-    """The folders."""
+    """The paths of all folders and files."""
 
     def __init__(self, root: Path) -> None:
         self.root = str(root)
@@ -145,7 +145,7 @@ class Layout:
         self.logs = f"{root}/logs"
 
     def path(self, spot: Spot) -> str:
-        """Of a job's file."""
+        """The path of a job's file."""
         return f"{self.own}/{spot.folder}/{spot.name}"
 
     def lane(self, state: JobState, lane: str) -> str:
@@ -153,39 +153,39 @@ class Layout:
         return f"{self.own}/{FOLDER[state]}/{quoted(lane)}"
 
     def by_id(self, job: str) -> str:
-        """The job's second link."""
+        """The link to a job by its id."""
         return f"{self.own}/ids/{shard_of(job)}/{job}.json"
 
     def by_key(self, key: str) -> str:
-        """The link that an idempotency key has."""
+        """The link to a job by its idempotency key."""
         return f"{self.own}/keys/{short(key)}.json"
 
     def by_group(self, group: str, job: str) -> str:
-        """The link that a group has to its job."""
+        """The link to a job by its group."""
         return f"{self.own}/groups/{short(group)}/{job}.json"
 
     def result(self, job: str) -> str:
-        """What readers know, claude-queue's, too."""
+        """The path at which readers, including claude-queue's, find a result."""
         return f"{self.results}/result_{job}.json"
 
     def brought(self, job: str, token: int, state: JobState) -> str:
-        """What the path of a result begins with that is not accepted yet. Several may bring one."""
+        """The prefix of the paths of results not accepted yet; several processes may deliver one."""
         return f"{self.own}/results/{job}.{token}.{state.value}."
 
     def entry(self, job: str) -> str:
-        """What the path of a job begins with that comes in by itself. The same job may come in several times."""
+        """The prefix of the path of a job submitted alone; the same job may be submitted several times."""
         return f"{self.own}/entry/{job}."
 
     def attempt(self, job: str, token: int) -> str:
-        """The error of an attempt."""
+        """The file with the error of an attempt."""
         return f"{self.own}/attempts/{job}/{token}.json"
 
     def wish(self, job: str) -> str:
-        """Somebody wants the running job cancelled."""
+        """The file that requests a running job's cancellation."""
         return f"{self.own}/cancel/{job}.json"
 
     def needs(self, need: str) -> str:
-        """The folder of those who wait for a job."""
+        """The folder of the marks of jobs that wait for this one."""
         return f"{self.own}/needs/{need}"
 
 

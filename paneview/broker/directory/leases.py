@@ -18,19 +18,19 @@ from paneview.broker.errors import UnknownJobError
 from paneview.broker.model import Attempt, Claim, Finished, Hold, Lease, NewJob, Outcome, Result
 from paneview.rules.jobs import JobState, Verdict, after_error, judge
 
-LONG = 1000  # names in a folder, above which a listing is used again
-FRESH = 0.25  # seconds that it is good for then: so late may an urgent job be seen behind a long backlog
+LONG = 1000  # names in a folder above which its listing is reused
+FRESH = 0.25  # seconds for which it is reused: how late an urgent job may be seen with a long backlog
 
 
 class Backlog:
-    """The names in the lanes' folders. Short ones are listed each time, long ones now and then."""
+    """The names in the lanes' folders. Short folders are listed each time, long ones every `FRESH` seconds."""
 
     def __init__(self, desk: Desk) -> None:
         self._desk = desk
         self._long: dict[str, tuple[float, list[str]]] = {}
 
     def names(self, lane: str) -> list[str]:
-        """In order, backwards: the best last. What is taken is to be popped."""
+        """The lane's names in reverse order, the best last. Pop each one you take."""
         known = self._long.get(lane)
         if known is not None and known[1] and known[0] > time.monotonic():
             return known[1]
@@ -41,7 +41,7 @@ class Backlog:
         return found
 
     def best(self, lanes: Sequence[str]) -> Iterator[Spot]:
-        """The jobs of all lanes, in order."""
+        """The jobs of all lanes, best first."""
         streams = [self._stream(lane) for lane in lanes]
         for _, spot in heapq.merge(*streams, key=lambda pair: pair[0]):
             yield spot
@@ -59,7 +59,7 @@ class Backlog:
 
 
 def claim(desk: Desk, backlog: Backlog, want: Claim) -> list[Lease]:
-    """The next jobs that nobody else takes first."""
+    """Claim the next jobs that no other process takes first."""
     leases: list[Lease] = []
     for spot in backlog.best(want.lanes):
         if lease := take(desk, spot, want):
@@ -70,7 +70,7 @@ def claim(desk: Desk, backlog: Backlog, want: Claim) -> list[Lease]:
 
 
 def take(desk: Desk, spot: Spot, want: Claim) -> Lease | None:
-    """This job; None: somebody else was quicker."""
+    """Claim the job at this spot; None if another process was quicker."""
     path = desk.layout.path(spot)
     seconds = desk.settings.lease if want.seconds is None else want.seconds
     if not desk.is_file(path):
@@ -106,7 +106,7 @@ def take(desk: Desk, spot: Spot, want: Claim) -> Lease | None:
 
 
 def take_by_id(desk: Desk, job: str, want: Claim) -> Lease | None:
-    """This very job, if it can be claimed. Raises `UnknownJobError`."""
+    """Claim this job; None if it cannot be claimed. Raises `UnknownJobError`."""
     for _ in range(10):
         spot = desk.find(job)
         if spot is None:
@@ -119,7 +119,7 @@ def take_by_id(desk: Desk, job: str, want: Claim) -> Lease | None:
 
 
 def spot_of(lease: Lease) -> Spot:
-    """Where the file of a held job is, if it is still held."""
+    """Where the file of a held job is, as long as it is held."""
     job = lease.job
     return Spot(
         JobState.LEASED,
@@ -136,7 +136,7 @@ def spot_of(lease: Lease) -> Spot:
 
 
 def renew(desk: Desk, lease: Lease) -> Hold:
-    """Hold on to a job for its lease's length from now."""
+    """Extend a lease by its length from now."""
     try:
         os.utime(desk.layout.path(spot_of(lease)))
     except OSError as error:
@@ -147,7 +147,7 @@ def renew(desk: Desk, lease: Lease) -> Hold:
 
 
 def release(desk: Desk, lease: Lease, delay: float, reason: str) -> bool:
-    """Hand a job back, the attempt uncounted."""
+    """Hand a job back without counting the attempt; False if it was no longer held."""
     spot = spot_of(lease)
     spec = desk.spec_at(desk.layout.path(spot))
     if spec is None:
@@ -161,7 +161,7 @@ def release(desk: Desk, lease: Lease, delay: float, reason: str) -> bool:
 
 
 def finish(desk: Desk, lease: Lease, outcome: Outcome, follow_ups: Sequence[NewJob]) -> Finished:
-    """Bring a result."""
+    """Deliver a result. See `Broker.finish`."""
     if not follow_ups or outcome.status != "ok":
         verdict, state = _bring(desk, lease, outcome, ())
         return Finished(verdict, state)
@@ -182,7 +182,7 @@ def _bring(
         told = _settle(desk, lease, spot, outcome, follow_ups)
         if told is not None:
             return Verdict.ACCEPTED, told
-        # Not held any more. Its last holder's result counts all the same, as long as nobody else took it.
+        # No longer held. The last holder's result still counts, as long as no other worker has claimed the job.
         found = desk.find(lease.id)
         if found is None:
             return Verdict.STALE, None
@@ -196,7 +196,7 @@ def _bring(
 def _settle(
     desk: Desk, lease: Lease, spot: Spot, outcome: Outcome, follow_ups: Sequence[str]
 ) -> JobState | None:
-    """Move the job where its outcome leads; None: it is not where it was thought to be."""
+    """Move the job to the state its outcome leads to; None if it was not at this spot."""
     result = Result(
         lease.id, outcome.status, outcome.output, outcome.error, lease.owner, outcome.host, lease.token, lease.attempt,
         lease.job.leased_at, desk.scratch.tick() / 1e6,
@@ -224,7 +224,7 @@ def _failed(desk: Desk, lease: Lease, spot: Spot, outcome: Outcome, result: Resu
     )
     error = outcome.error or "failed"
     attempt = Attempt(lease.attempt, lease.token, lease.owner, error, result.finished_at)
-    # Before the move: a dead letter keeps every error, whatever happens.
+    # Before the move, so that a dead letter keeps every error, whatever happens.
     first = desk.note_attempt(lease.id, attempt)
     if after.state is JobState.DEAD:
         moved = ending.end(desk, spot, after.state, result)

@@ -1,4 +1,4 @@
-"""Questions."""
+"""Queries."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from paneview.rules.jobs import FINAL, JobState
 
 
 def job(desk: Desk, job_id: str) -> Job | None:
-    """One job."""
+    """A job by id; None if there is none."""
     spot = desk.find(job_id)
     return _at(desk, spot) if spot else None
 
@@ -26,7 +26,7 @@ def _at(desk: Desk, spot: Spot) -> Job | None:
 
 
 def _result_of(desk: Desk, over: Spot) -> Result:
-    """The result of a job that is over, also if whoever ended it was killed before it was published."""
+    """The result of a job that is over, published first if the process that ended the job was killed before that."""
     path = desk.layout.result(over.id)
     found = read_result(path)
     if found is None:
@@ -34,14 +34,14 @@ def _result_of(desk: Desk, over: Spot) -> Result:
         found = read_result(path)
     if found is not None:
         return found
-    attempts = desk.attempts(over.id)  # somebody removed the result: tell what is left
+    attempts = desk.attempts(over.id)  # the result was removed: return what is left
     error = attempts[-1].error if attempts else "its result was removed"
     status = {JobState.DONE: "ok", JobState.DEAD: "error", JobState.CANCELLED: "cancelled"}[over.state]
     return Result(over.id, status, None, error, "", "", over.token, over.attempts, None, over.submitted / 1e6)  # type: ignore[arg-type]
 
 
 def result(desk: Desk, job_id: str) -> Result | None:
-    """What came of a job. Raises `UnknownJobError`."""
+    """The result of a job; None while it is not over. Raises `UnknownJobError`."""
     if found := read_result(desk.layout.result(job_id)):
         return found
     spot = desk.find(job_id)
@@ -51,7 +51,7 @@ def result(desk: Desk, job_id: str) -> Result | None:
 
 
 def jobs(desk: Desk, wanted: JobFilter) -> list[Job]:
-    """Jobs, newest first."""
+    """The jobs that match, newest first."""
     found: list[Job] = []
     for spot in _candidates(desk, wanted):
         each = _at(desk, spot)
@@ -74,13 +74,13 @@ def _candidates(desk: Desk, wanted: JobFilter) -> list[Spot]:
                 found += desk.over(state)
             else:
                 found += desk.leased() if state is JobState.LEASED else desk.waiting(state)
-    # A job that moved on while the folders were read is seen twice: its later state counts.
+    # A job that moves while the folders are read is seen twice: its later state counts.
     latest = {spot.id: spot for spot in found}
     return sorted(latest.values(), key=lambda spot: -spot.submitted)
 
 
 def stats(desk: Desk) -> list[LaneStats]:
-    """Every lane that holds anything."""
+    """Statistics of every lane that holds anything."""
     counts: dict[str, dict[str, int]] = {}
     oldest: dict[str, int] = {}
     for state in WAITING:

@@ -1,4 +1,4 @@
-"""Workers and flags: a file each, whose age tells how long ago somebody gave a sign."""
+"""Workers and flags: one file each, whose age is the time since the last heartbeat, or since a flag was set."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ class DirectoryFlags(Flags):
         return f"{self._desk.layout.own}/flags/{short(scope)}"
 
     def set(self, scope: str, name: str, value: Mapping[str, Json], ttl: float | None = None) -> None:
-        """Set it."""
+        """Set a flag."""
         with explained(self._root):
             path = f"{self._folder(scope)}/{short(name)}.json"
             self._desk.scratch.replace(path, {"name": name, "value": dict(value), "ttl": ttl})
 
     def clear(self, scope: str, name: str) -> bool:
-        """Remove it."""
+        """Remove a flag."""
         with explained(self._root):
             there = name in self.all(scope)
             remove(f"{self._folder(scope)}/{short(name)}.json")
@@ -51,7 +51,7 @@ class DirectoryFlags(Flags):
                 if flag is None or age is None or not {"name", "value"} <= flag.keys():
                     continue
                 if flag.get("ttl") is not None and age >= flag["ttl"]:
-                    continue  # left for the next one to set it: removing it could hit that one
+                    continue  # not removed, because it may have been set again just now
                 found[flag["name"]] = flag["value"]
         return found
 
@@ -68,7 +68,7 @@ class DirectoryRegistry(Registry):
         return f"{self._desk.layout.own}/{folder}/{quoted(worker)}.json"
 
     def register(self, worker: Worker) -> None:
-        """Enter a new incarnation."""
+        """Register a new incarnation of a worker."""
         with explained(self._root):
             info = {"worker": asdict(worker), "started_at": self._desk.scratch.now()}
             self._desk.scratch.replace(self._path(worker.id), info)
@@ -78,7 +78,7 @@ class DirectoryRegistry(Registry):
             )
 
     def beat(self, worker: str) -> bool:
-        """A heartbeat."""
+        """Record a heartbeat."""
         with explained(self._root):
             try:
                 os.utime(self._path(worker))
@@ -89,13 +89,13 @@ class DirectoryRegistry(Registry):
         return True
 
     def leave(self, worker: str, reason: str = "") -> None:
-        """It ended."""
+        """Record that a worker ended."""
         with explained(self._root):
             path = self._path(worker)
             known, age = _read(path), age_by(path, self._desk.scratch.now())
             if self._go(worker):
                 if known is not None and age is not None and age >= known[0].ttl:
-                    self._missed(worker, known[0].ttl)  # nobody has told it so far
+                    self._missed(worker, known[0].ttl)  # not reported so far
                 self._desk.feed.tell("worker_stopped", worker=worker, detail={"reason": reason})
 
     def _go(self, worker: str) -> bool:
@@ -105,7 +105,7 @@ class DirectoryRegistry(Registry):
         return True
 
     def lose(self) -> list[str]:
-        """Take those for gone who missed their heartbeats; their ids."""
+        """Mark workers that missed their heartbeats as gone; returns their ids."""
         lost = []
         now = self._desk.scratch.now()
         for worker, age, _ in self._entries("workers", now):
@@ -118,7 +118,7 @@ class DirectoryRegistry(Registry):
         self._desk.feed.tell("heartbeat_missed", worker=worker, detail={"ttl": ttl})
 
     def settle_estates(self) -> int:
-        """Readdress what waits for those who are gone, forget the oldest of them; how many jobs."""
+        """Readdress the jobs of workers that are gone, and forget the oldest of these; returns the number of jobs."""
         number = 0
         now = self._desk.scratch.now()
         for worker, age, _ in self._entries("gone", now):
@@ -128,7 +128,7 @@ class DirectoryRegistry(Registry):
         return number
 
     def _entries(self, folder: str, now: float) -> list[tuple[Worker, float, float]]:
-        """Workers, seconds since their last sign, when they started."""
+        """(worker, seconds since its last heartbeat, when it started) for each."""
         found = []
         for name in names(f"{self._desk.layout.own}/{folder}"):
             path = f"{self._desk.layout.own}/{folder}/{name}"
@@ -162,7 +162,7 @@ class DirectoryRegistry(Registry):
 
 
 def _read(path: str) -> tuple[Worker, float] | None:
-    """A worker and when it started; None if the file is gone or none of ours."""
+    """A worker and when it started; None if the file is gone or not one of ours."""
     info = read_json(path)
     try:
         return None if info is None else (Worker.from_json(info["worker"]), float(info["started_at"]))

@@ -29,7 +29,7 @@ class ListBell:
         self._keys = [f"{link.base}wake:{topic}" for topic in topics if not topic.startswith("=")]
 
     def wait(self, timeout: float) -> None:
-        """Sleep until a token comes. While the server is away, for a moment: the look that follows tells."""
+        """Sleep until a token comes; briefly while the server is away, since the look that follows reports that."""
         seconds = min(max(timeout, 0.001), BLOCK)
         try:
             token = self._link.ask("BLPOP", self._own, *self._keys, seconds)
@@ -39,12 +39,12 @@ class ListBell:
         self.called_off = self.called_off or (token is not None and token[1] == _CALL_OFF)
 
     def call_off(self) -> None:
-        """Wake whoever waits here."""
+        """Wake the waiter for good."""
         self.called_off = True
         client: Any = self._link.client
-        with suppress(exceptions.RedisError):  # then its wait ends by itself
+        with suppress(exceptions.RedisError):  # then the wait ends on its own
             client.lpush(self._own, _CALL_OFF)
             client.pexpire(self._own, 60_000)
 
     def close(self) -> None:
-        """Nothing hangs: what was left for its name runs out by itself."""
+        """Nothing to remove: its keys expire on their own."""

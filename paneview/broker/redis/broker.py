@@ -47,30 +47,30 @@ HOLDS: tuple[Hold, Hold, Hold] = ("lost", "held", "cancel")
 FORGET_WORKERS_MS = 86_400_000
 AT_ONCE = 100  # as in common.lua
 CLEAN_STEP = 200
-MOST_DAMAGED = 3  # jobs that a warning names
+MOST_DAMAGED = 3  # jobs that a warning names at most
 _KEPT = Next(JobState.DONE)
 
 
 class RedisBroker(Broker):
-    """See `Broker` and this package."""
+    """See `Broker` and this package's docstring."""
 
     def __init__(self, url: str, link: Link, settings: Settings, warnings: tuple[str, ...]) -> None:
         super().__init__(url, settings)
         self.warnings = self._set_up = warnings
         self._link = link
-        self._lane = ""  # where a job was found last, and is looked for first
+        self._lane = ""  # where the last job was found, and where to look first
         self._name, self._requests = f"{uuid.uuid4().hex}.", itertools.count(1)
         self.events = RedisFeed(link, self.bells, settings.look)
         self.flags = flags = RedisFlags(link)
         self.documents = RedisDocuments(link)
         self.workers = RedisRegistry(link, flags, self.events)
-        # A server that is full, cannot save or is a replica can still be looked at.
+        # A server that is full, cannot save or is a replica can still be read.
         client: Any = link.client
         with suppress(UnavailableError):
             link.patiently(lambda _again: _keep(client, f"{link.base}events:keep", settings.keep_events))
 
     def submit_many(self, jobs: Sequence[NewJob]) -> tuple[Submitted, ...]:
-        """All of them or none."""
+        """Submit all of them or none."""
         limit = self.settings.max_depth
         text = codec.new_jobs(jobs, self.settings)
         told = self._link.call("submit", text, "" if limit is None else limit)
@@ -79,7 +79,7 @@ class RedisBroker(Broker):
         return _submitted(told)
 
     def cancel(self, job: str, reason: str = "") -> Cancelled:
-        """End a waiting job, tell the holder of a running one."""
+        """Cancel a waiting job, or ask the holder of a running one to end it."""
         told: Cancelled | None = self._link.call("cancel", job, as_text(reason) or "cancelled") or None
         if told is None:
             raise UnknownJobError(job)
@@ -96,11 +96,11 @@ class RedisBroker(Broker):
         return leases, due / 1000 if due >= 0 else None
 
     def _request(self) -> str:
-        """A name that no other request of anybody has."""
+        """A globally unique name for a request."""
         return f"{self._name}{next(self._requests)}"
 
     def take(self, job: str, want: Claim) -> Lease | None:
-        """This very job."""
+        """Claim this job."""
         request = self._request()
         milliseconds = round(1000 * (self.settings.lease if want.seconds is None else want.seconds))
         told = self._link.call_once(
@@ -111,14 +111,14 @@ class RedisBroker(Broker):
         return codec.to_lease(json.loads(told)) if told else None
 
     def renew(self, leases: Sequence[Lease]) -> list[Hold]:
-        """Hold on to the jobs."""
+        """Extend the leases."""
         args = [value for lease in leases for value in (lease.id, lease.token, round(lease.seconds * 1000))]
         return [HOLDS[told] for told in self._link.call("renew", *args)]
 
     def finish(
         self, lease: Lease, outcome: Outcome, *, follow_ups: Sequence[NewJob] = (), claim: Claim | None = None
     ) -> Finished:
-        """Bring a result."""
+        """Deliver a result."""
         after = _KEPT if outcome.status == "ok" else self._after(lease, outcome)
         wish = codec.wanted(claim, self.settings.lease) if claim else ""
         fixed = (
@@ -136,7 +136,7 @@ class RedisBroker(Broker):
         )
 
     def _after(self, lease: Lease, outcome: Outcome) -> Next:
-        """What a failure leads to, if it counts."""
+        """What a failure leads to, if the result is accepted."""
         return after_error(
             lease.attempt,
             lease.job.max_attempts,
@@ -152,15 +152,15 @@ class RedisBroker(Broker):
         return bool(self._link.call("release", lease.id, lease.token, round(delay * 1000), detail))
 
     def release_owner(self, owner: str, reason: str) -> list[str]:
-        """Return all that a dead process held."""
+        """Return all jobs that a dead process held to the queue."""
         return list(self._link.call("release_owner", owner, as_text(reason)))
 
     def job(self, job: str) -> Job | None:
-        """One job."""
+        """A job by id; None if there is none."""
         return reading.job(self._link, job)
 
     def jobs(self, wanted: JobFilter) -> list[Job]:
-        """Jobs, newest first."""
+        """The jobs that match, newest first; `warnings` names those that could not be read."""
         found, damaged = reading.jobs(self._link, wanted)
         more = f", and {len(damaged) - MOST_DAMAGED} more" if len(damaged) > MOST_DAMAGED else ""
         passed_over = (f"{'; '.join(damaged[:MOST_DAMAGED])}{more}",) if damaged else ()
@@ -168,11 +168,11 @@ class RedisBroker(Broker):
         return found
 
     def result(self, job: str) -> Result | None:
-        """What came of it."""
+        """The result of a job."""
         return reading.result(self._link, job)
 
     def stats(self) -> list[LaneStats]:
-        """Every lane that holds anything."""
+        """Statistics of every lane that holds anything."""
         return reading.stats(self._link)
 
     def retry(self, jobs: Iterable[str] | None = None) -> list[str]:
@@ -181,12 +181,12 @@ class RedisBroker(Broker):
         return [] if ids == [] else list(self._link.call("retry", *(ids or [])))
 
     def purge(self, jobs: Iterable[str] | None = None) -> int:
-        """Forget dead letters."""
+        """Delete dead letters."""
         ids = None if jobs is None else list(jobs)
         return 0 if ids == [] else int(self._link.call("purge", *(ids or [])))
 
     def clean(self, older_than: float) -> int:
-        """Forget what is long over: in small steps, since a script holds up everyone."""
+        """Delete old finished jobs, in small steps because a script blocks all other clients."""
         total = 0
         for state in ("done", "cancelled"):
             last, looked_at = "-1", CLEAN_STEP
@@ -198,7 +198,7 @@ class RedisBroker(Broker):
         return total
 
     def reap(self, leader: Leadership | None = None) -> Reaped:
-        """Take back what silent workers held."""
+        """Take back the jobs of silent workers."""
         name, epoch = (leader.name, leader.epoch) if leader else ("", 0)
         told = self._link.call("reap", name, epoch, FORGET_WORKERS_MS)
         if leader is not None and told == "stale":
@@ -212,20 +212,20 @@ class RedisBroker(Broker):
         return Leadership(name, owner, int(epoch)) if epoch else None
 
     def resign(self, leader: Leadership) -> None:
-        """Make room for the next one."""
+        """Give up the leadership."""
         self._link.call("resign", leader.name, leader.epoch)
 
     def _bell(self, topics: Topics) -> ListBell:
         return ListBell(self._link, topics)
 
     def close(self) -> None:
-        """Give everything back."""
+        """Close the connections."""
         super().close()
         self._link.close()
 
 
 def _keep(client: Any, key: str, number: int) -> None:
-    with suppress(exceptions.ReadOnlyError):  # which waiting would not change
+    with suppress(exceptions.ReadOnlyError):  # waiting would not help
         client.set(key, number)
 
 

@@ -1,4 +1,4 @@
-"""Hashes as jobs, and new jobs as what ``insert`` in ``common.lua`` reads."""
+"""Converting hashes to jobs, and new jobs to the form that ``insert`` in ``inserting.lua`` reads."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from paneview.rules.jobs import JobState
 
 
 def new_job(job: NewJob, settings: Settings) -> dict[str, Any]:
-    """One job for a script."""
+    """A new job as a script reads it."""
     lane = job.target.lane
     after = list(dict.fromkeys(job.after))
     return {
@@ -38,20 +38,20 @@ def new_job(job: NewJob, settings: Settings) -> dict[str, Any]:
 
 
 def new_jobs(jobs: Sequence[NewJob], settings: Settings) -> str:
-    """Several jobs for a script."""
+    """Several new jobs as JSON for a script."""
     return to_json("the jobs", [new_job(job, settings) for job in jobs]) if jobs else "[]"
 
 
-@lru_cache(maxsize=64)  # a worker's wish is always the same
+@lru_cache(maxsize=64)  # a worker's claim is always the same
 def wanted(want: Claim, lease: float) -> str:
-    """A claim for a script; ``lease``: seconds where it names none."""
+    """A claim as JSON for a script; ``lease``: its length in seconds if the claim has none."""
     seconds = lease if want.seconds is None else want.seconds
     wish = {"owner": want.owner, "n": want.n, "lease_ms": round(seconds * 1000), "lanes": want.lanes}
     return to_json("a claim", wish)
 
 
 def fields(flat: Sequence[str]) -> dict[str, str]:
-    """A hash as a script returns it."""
+    """The hash that a script returned as a flat list."""
     return dict(zip(flat[::2], flat[1::2], strict=True))
 
 
@@ -60,7 +60,7 @@ def _seconds(milliseconds: str) -> float | None:
 
 
 def to_job(hash_: dict[str, str]) -> Job:
-    """A job's hash. Raises DamagedJobError where somebody has changed it so that it cannot be read."""
+    """The job in a hash. Raises DamagedJobError if the hash was changed so that it cannot be read."""
     try:
         return _job(hash_)
     except KeyError as error:
@@ -101,7 +101,7 @@ def _job(hash_: dict[str, str]) -> Job:
 
 
 def to_lease(told: Sequence[Any]) -> Lease:
-    """A job that has just been claimed, as ``handed`` in ``common.lua`` tells it."""
+    """The lease of a job just claimed, as ``handed`` in ``claiming.lua`` returns it."""
     words, numbers, payload, meta, after, errors = told
     id_, kind, target, lane, key, group, by, owner, wish = words
     priority, timeout, attempts, most, token, submitted, leased, until, lease_ms = numbers
@@ -136,7 +136,7 @@ def to_lease(told: Sequence[Any]) -> Lease:
 
 
 def to_result(hash_: dict[str, str]) -> Result | None:
-    """The result in a job's hash."""
+    """The result in a job's hash; None if there is none."""
     if "r_status" not in hash_ or not hash_["ended_at"]:
         return None
     error = hash_["r_error"]

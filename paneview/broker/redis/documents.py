@@ -1,4 +1,4 @@
-"""Documents: a field of the scope's hash each, the version and the id of the call that wrote it before the value."""
+"""Documents: one field each in the scope's hash, with the version, the id of the call that wrote it, and the value."""
 
 from __future__ import annotations
 
@@ -55,12 +55,12 @@ class RedisDocuments(Documents):
         return Document(name, int(version), json.loads(value))
 
     def versions(self, scope: str) -> dict[str, int]:
-        """By name."""
+        """The newest versions, by name."""
         found = self._link.patiently(lambda _again: self._client.hgetall(self._versions(scope)))
         return {name: int(version) for name, version in found.items()}
 
     def remove(self, scope: str, name: str) -> bool:
-        """Forget one."""
+        """Remove a document."""
         gone = self._link.patiently(lambda _again: self._client.hdel(self._values(scope), name))
         self._link.patiently(lambda _again: self._client.hdel(self._versions(scope), name))
         return bool(gone)

@@ -1,4 +1,4 @@
-"""Events: a stream whose entries are numbered without a gap."""
+"""Events: a stream whose entries are numbered without gaps."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from paneview.broker.model import Event, EventPage, Json
 from paneview.broker.redis.link import Link
 from paneview.broker.waiting import Bells
 
-SLICE = 1.0  # seconds of one blocking read, so that `Broker.wake` ends a wait
+SLICE = 1.0  # seconds per blocking read, so that `Broker.wake` can end a wait
 
 
 class RedisFeed(Feed):
@@ -25,14 +25,14 @@ class RedisFeed(Feed):
         self._stream = f"{link.base}events"
 
     def read(self, after: str = "", limit: int = 1000) -> EventPage:
-        """The events that follow a cursor."""
+        """The events after a cursor."""
         start = f"({after}-0" if after else "-"
         client: Any = self._link.client
         entries = self._link.patiently(lambda _again: client.xrange(self._stream, start, "+", count=limit))
         return _page(entries, after or "0") if entries else EventPage((), self._place(after))
 
     def _place(self, after: str) -> str:
-        """A cursor that nothing follows: the newest event, if the server has lost the one it was behind."""
+        """The cursor to continue from when no event follows: the newest event, if the server has lost later ones."""
         client: Any = self._link.client
         newest = self._link.patiently(lambda _again: client.get(f"{self._stream}:last"))
         return min(after or "0", newest or "0", key=int)
@@ -44,7 +44,7 @@ class RedisFeed(Feed):
         return _page(entries[::-1], "0")
 
     def wait(self, after: str, timeout: float) -> EventPage:
-        """Like `read`, but waits for the next event if there is none."""
+        """Like `read`, but wait for the next event if there is none."""
         bells, _ = self._waiting
         end = time.monotonic() + (0.001 if bells.ended else timeout)
         generation = bells.generation
@@ -60,7 +60,7 @@ class RedisFeed(Feed):
             return client.xread({self._stream: f"{after or 0}-0"}, 1000, max(1, round(timeout * 1000)))
 
         found = self._link.patiently(ask)
-        if isinstance(found, dict):  # as RESP3 has it
+        if isinstance(found, dict):  # the form of RESP3
             return [entry for entries in found.values() for entry in entries[0]]
         return [entry for _, entries in found or [] for entry in entries]
 

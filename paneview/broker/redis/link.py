@@ -1,4 +1,4 @@
-"""The connection: scripts by their hash, patience with a server that is away, its errors in people's words."""
+"""The connection: scripts called by hash, retries while the server is away, readable error messages."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from redis import exceptions
 from paneview.broker.errors import BrokerError, UnavailableError
 from paneview.broker.redis.scripts import script
 
-FIRST_PAUSE, LONGEST_PAUSE = 0.02, 1.0  # seconds between two tries
-BLOCK = 5.0  # seconds that a blocking command may last; the sockets' time-out is above that
+FIRST_PAUSE, LONGEST_PAUSE = 0.02, 1.0  # seconds between two attempts
+BLOCK = 5.0  # seconds a blocking command may last; the sockets' timeout is above that
 
-# What passes by itself: no connection, a server that loads its data, a replica that is not the master yet or any more.
+# Temporary errors: no connection, a server still loading its data, a replica that is not the master yet or no longer.
 _AWAY = (
     exceptions.ConnectionError,
     exceptions.TimeoutError,
@@ -26,12 +26,12 @@ _AWAY = (
     exceptions.TryAgainError,
 )
 _REFUSED = (exceptions.AuthenticationError, exceptions.AuthorizationError, exceptions.NoPermissionError)
-# What a person has to mend on the server, after which the same call works.
+# Errors that someone must fix on the server, after which the same call works.
 _MEND = ("MISCONF ", "NOREPLICAS ")
 
 
 def packed(command: Sequence[str | float]) -> bytes:
-    """A command as the server reads it; the client's own way takes three times as long."""
+    """Encode a command for the server; redis-py's own encoder takes three times as long."""
     parts = [b"*%d\r\n" % len(command)]
     for value in command:
         word = value.encode("utf-8", "surrogatepass") if isinstance(value, str) else repr(value).encode()
@@ -40,22 +40,22 @@ def packed(command: Sequence[str | float]) -> bytes:
 
 
 class Link:
-    """A client, safe for many threads. Calls try again for ``patience`` seconds, then raise `UnavailableError`."""
+    """A thread-safe client. Calls are retried for ``patience`` seconds, then raise `UnavailableError`."""
 
     def __init__(self, client: redis.Redis, prefix: str, where: str, patience: float) -> None:
         self.client = client
         self.base = f"{{{prefix}}}:"
         self.where = where
         self.patience = patience
-        self._pool: Any = getattr(client, "connection_pool", None)  # a cluster has one for each of its nodes
+        self._pool: Any = getattr(client, "connection_pool", None)  # None for a cluster, which has one per node
         self._spare: list[Any] = []
 
     def call(self, name: str, *args: str | float) -> Any:
-        """Run a script that does no harm when it is run twice."""
+        """Run an idempotent script."""
         return self.patiently(lambda _again: self._run(name, args))
 
     def call_once(self, name: str, arguments: Callable[[bool], tuple[str | float, ...]]) -> Any:
-        """Run a script that wants to know whether it may have been run before, its reply lost."""
+        """Run a script that needs to know whether it may have run before, with its reply lost."""
         return self.patiently(lambda again: self._run(name, arguments(again)))
 
     def _run(self, name: str, args: tuple[str | float, ...]) -> Any:
@@ -66,9 +66,9 @@ class Link:
             return self.ask("EVAL", wanted.text, 1, self.base, *args)
 
     def ask(self, *command: str | float) -> Any:
-        """A command and its answer as it comes. Raises RedisError.
+        """Send a command and return the raw answer. Raises RedisError.
 
-        Goes past the client, whose book-keeping for each command takes longer than the server's answer.
+        Bypasses the client, whose bookkeeping for each command takes longer than the server's answer.
         """
         if self._pool is None:
             client: Any = self.client
@@ -89,7 +89,7 @@ class Link:
             if whole:
                 self._spare.append(connection)
             else:
-                self._let_go(connection)  # half an answer may be under way, and the others are hardly better
+                self._let_go(connection)  # half an answer may be under way, and the spare connections are no better
         return answer
 
     def _let_go(self, connection: Any) -> None:
@@ -100,7 +100,10 @@ class Link:
                 connection = self._spare.pop()
 
     def patiently(self, action: Callable[[bool], Any]) -> Any:
-        """Do it; while the server is away, again, with growing pauses. The action is told when it is repeated."""
+        """Run an action, and repeat it with growing pauses while the server is away.
+
+        The action's argument tells whether it is being repeated.
+        """
         end = time.monotonic() + self.patience
         pause = FIRST_PAUSE
         again = False
@@ -115,7 +118,7 @@ class Link:
                         f"Redis at {self.where} does not prove who it is: {error}; ?ca=FILE names who vouches for it"
                     ) from error
                 if time.monotonic() + pause > end:
-                    words = str(error).partition(" : <")[0]  # a sentinel's client tells its whole inside
+                    words = str(error).partition(" : <")[0]  # a sentinel's client appends its repr
                     raise UnavailableError(f"Redis at {self.where} does not answer: {words}") from error
             except exceptions.RedisError as error:
                 if isinstance(error, exceptions.OutOfMemoryError) or str(error).startswith(_MEND):

@@ -1,4 +1,4 @@
-"""From a URL to a client: one server, sentinels, or a cluster; and what is wrong with its set-up."""
+"""From a URL to a client for one server, sentinels or a cluster; also warns about problems of the set-up."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ except ImportError as error:
 from paneview.broker.redis.broker import RedisBroker
 from paneview.broker.redis.link import BLOCK, Link
 
-PATIENCE = 5.0  # seconds that a call goes on trying while Redis is away
-# A connection that is dead without a word, such as one that a firewall forgot, is given up by the system while there is
-# patience left for another one. A server that only takes its time is not: its system answers for it.
+PATIENCE = 5.0  # seconds a call is retried while Redis is away
+# The system gives up a silently dead connection, such as one a firewall has dropped, while there is time left to open
+# another. It does not give up a server that is merely slow, whose kernel still answers.
 KEEPALIVE = {"TCP_KEEPIDLE": 30, "TCP_KEEPINTVL": 5, "TCP_KEEPCNT": 3, "TCP_USER_TIMEOUT": 2000}
 OLDEST = (6, 2)
 PORT = 6379
@@ -54,8 +54,8 @@ def _connection_options(parts: SplitResult, options: dict[str, str]) -> dict[str
         "socket_keepalive_options": {
             getattr(socket, name): value for name, value in KEEPALIVE.items() if hasattr(socket, name)
         },
-        "retry": Retry(NoBackoff(), 0),  # `Link` does that, and knows which calls may be repeated
-        "driver_info": None,  # else each client reads a file for its version, and tells every server in two calls
+        "retry": Retry(NoBackoff(), 0),  # `Link` retries, and knows which calls may be repeated
+        "driver_info": None,  # otherwise each client reads its version from a file and sends it in two calls
     }
     if parts.username is not None or parts.password is not None:
         chosen["username"] = unquote(parts.username or "") or None
@@ -112,7 +112,7 @@ def _greet(client: Any, prefix: str, where: str, parts: SplitResult, settings: S
 
 
 def _as_cluster(client: Any) -> Any:
-    """The same, following the cluster's redirections."""
+    """A client with the same options that follows the cluster's redirections."""
     known = dict(client.connection_pool.connection_kwargs)
     host, port = known.pop("host"), known.pop("port")
     for name in ("db", "retry"):

@@ -1,4 +1,4 @@
-"""Questions. Long lists come in pages; no key space is ever scanned."""
+"""Queries. Long lists are read in pages; the key space is never scanned."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ def _hashes(link: Link, ids: Sequence[str]) -> list[dict[str, str]]:
 
 
 def job(link: Link, job_id: str) -> Job | None:
-    """One job."""
+    """A job by id; None if there is none."""
     found = _hashes(link, [job_id])
     return to_job(found[0]) if found else None
 
 
 def result(link: Link, job_id: str) -> Result | None:
-    """What came of a job. Raises `UnknownJobError`."""
+    """The result of a job; None while it is not over. Raises `UnknownJobError`."""
     found = _hashes(link, [job_id])
     if not found:
         raise UnknownJobError(job_id)
@@ -41,7 +41,7 @@ def result(link: Link, job_id: str) -> Result | None:
 
 
 def jobs(link: Link, wanted: JobFilter) -> tuple[list[Job], list[str]]:
-    """Jobs, newest first; and what is wrong with those that were passed over, since they cannot be read."""
+    """The jobs that match, newest first, and messages about those that were skipped as unreadable."""
     found: list[Job] = []
     damaged: list[str] = []
     for hashes in _candidates(link, wanted):
@@ -58,7 +58,7 @@ def jobs(link: Link, wanted: JobFilter) -> tuple[list[Job], list[str]]:
 
 
 def _candidates(link: Link, wanted: JobFilter) -> Iterator[list[dict[str, str]]]:
-    """Pages of jobs, the newest first: by group, by the sets of a few states, or all."""
+    """Pages of jobs, newest first: by group, by the sets of a few states, or all."""
     if wanted.group:
         yield from _pages(link, [f"group:{wanted.group}"])
     elif wanted.states and wanted.states <= FINAL:
@@ -80,7 +80,7 @@ def _seq(hash_: dict[str, str]) -> int:
 
 
 def _pages(link: Link, names: Sequence[str]) -> Iterator[list[dict[str, str]]]:
-    """Sorted sets by sequence number, merged from their ends."""
+    """Pages of jobs from sets sorted by sequence number, merged from the newest on."""
     client: Any = link.client
     before: float | str = "+inf"
     while True:
@@ -120,7 +120,7 @@ def _unfinished(link: Link, state: JobState) -> Iterable[str]:
 
 
 def stats(link: Link) -> list[LaneStats]:
-    """Every lane that holds anything."""
+    """Statistics of every lane that holds anything."""
     told = link.call("stats")
     lanes = [
         LaneStats(lane, queued, delayed, blocked, leased, oldest / 1000 if oldest >= 0 else None)

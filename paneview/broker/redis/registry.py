@@ -22,12 +22,12 @@ class RedisFlags(Flags):
         self._link = link
 
     def set(self, scope: str, name: str, value: Mapping[str, Json], ttl: float | None = None) -> None:
-        """Set it."""
+        """Set a flag."""
         text = to_json("a flag", dict(value))
         self._link.call("flag", scope, name, text, "" if ttl is None else round(ttl * 1000))
 
     def clear(self, scope: str, name: str) -> bool:
-        """Remove it."""
+        """Remove a flag."""
         return name in fields(self._link.call("flags", scope, name))
 
     def all(self, scope: str) -> dict[str, dict[str, Json]]:
@@ -45,17 +45,17 @@ class RedisRegistry(Registry):
         self._link = link
 
     def register(self, worker: Worker) -> None:
-        """Enter a new incarnation."""
+        """Register a new incarnation of a worker."""
         detail = to_json("an event", {"name": worker.name, "host": worker.host})
         info = to_json("a worker", asdict(worker))
         self._link.call("register", worker.id, info, round(worker.ttl * 1000), worker.heirs()[0], detail)
 
     def beat(self, worker: str) -> bool:
-        """A heartbeat."""
+        """Record a heartbeat."""
         return bool(self._link.call("beat", worker))
 
     def leave(self, worker: str, reason: str = "") -> None:
-        """It ended."""
+        """Record that a worker ended."""
         self._link.call("leave", worker, to_json("an event", {"reason": reason}))
 
     def all(self, *, role: str = "", host: str = "", alive_only: bool = False) -> list[WorkerView]:

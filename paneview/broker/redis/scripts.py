@@ -1,4 +1,4 @@
-"""The Lua scripts: each is a file after the common ones."""
+"""The Lua scripts: each is built from the common files, followed by its own."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 
 _FOLDER = Path(__file__).parent / "lua"
 _READERS = ("flags", "stats", "workers")
-# They see to it themselves that they write nothing, or something that adds before anything else: see `check_room`.
+# These check for room on their own: they write nothing, or make an adding write first, see `check_room`.
 _CAREFUL = (*_READERS, "claim", "finish", "renew", "submit", "take")
 _PARTS = {
     "claim": ("claiming",),
@@ -22,7 +22,7 @@ _PARTS = {
 
 @dataclass(frozen=True)
 class Script:
-    """A script's text and the hash by which the server knows it."""
+    """A script's text, and the hash by which the server knows it."""
 
     name: str
     text: str

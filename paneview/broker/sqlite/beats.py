@@ -1,8 +1,8 @@
-"""Heartbeats: a small file per worker, beside the database.
+"""Heartbeats: a small file per worker, next to the database.
 
-A sign of life must not need the write lock: if one process were stopped while it holds that, every other worker would
-seem to be silent, too. So a heartbeat writes 8 bytes and a boot's name over its own file, which needs no lock and, once
-the file is there, no space on the disk; and reading who is silent needs no lock either.
+A heartbeat must not need the write lock: if a process were stopped while holding it, every other worker would seem
+silent, too. So a heartbeat overwrites its own file with a time and the boot's name, which needs no lock and, once the
+file exists, no disk space; nor does it take a lock to find out which workers are silent.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class Beats:
         return f"{self._folder}/{quote(worker, safe='').replace('.', '%2E')}"
 
     def sign(self, worker: str, moment: float | None = None) -> None:
-        """It is alive. Raises `UnavailableError` if that cannot be written. Only tests give a ``moment``."""
+        """Record that a worker is alive. Raises `UnavailableError` if that cannot be written. Only tests give a `moment`."""
         text = f"{since_boot() if moment is None else moment:017.6f} {self._boot}\n".encode()
         try:
             descriptor = self._open(self._path(worker))
@@ -53,7 +53,7 @@ class Beats:
             return os.open(path, flags, PRIVATE)
 
     def last(self, worker: str) -> float:
-        """Its last sign since this boot; minus infinity if there is none."""
+        """The worker's last heartbeat, in seconds since this boot; minus infinity if there is none."""
         try:
             text = Path(self._path(worker)).read_bytes().decode()
             moment, boot = text.split()
@@ -62,6 +62,6 @@ class Beats:
             return NEVER
 
     def forget(self, worker: str) -> None:
-        """It is gone."""
+        """Remove the file of a worker that is gone."""
         with suppress(OSError):
             os.unlink(self._path(worker))

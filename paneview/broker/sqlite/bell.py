@@ -1,4 +1,4 @@
-"""A waiter's doorbell: a datagram socket whose path stands in the database under the topics it waits for."""
+"""A waiter's doorbell: a datagram socket whose path is stored in the database under the topics it waits for."""
 
 from __future__ import annotations
 
@@ -17,22 +17,22 @@ from paneview.config.locate import MAX_SOCKET_PATH
 from paneview.control.socketfile import UnsafeSocket, prepare_folder
 
 _CALL_OFF = b"!"
-UNHEARD = 0.2  # seconds between two looks while nobody can ring
+UNHEARD = 0.2  # seconds between two looks while the bell cannot be rung
 
 
 class SocketBell:
     """See `paneview.broker.waiting.Bell`.
 
-    Where it cannot be hung up, because another process keeps the queue locked, the disk is full, no descriptor is left
-    or the folder is somebody else's, nobody waits for longer than a moment between two looks, which need none of that,
-    and it is tried again after each.
+    If it cannot be hung up, because another process keeps the queue locked, the disk is full, no descriptor is left or
+    the folder belongs to another user, waits are short, since looking needs none of these, and hanging it up is
+    retried after each.
     """
 
     def __init__(self, database: Database, topics: Topics) -> None:
         self.called_off = False
         self._database = database
         self._topics = topics
-        self._hung = 0  # in which of the database's files, as it counts them
+        self._hung = 0  # `Database.opened` when it was hung up
         self._path = _place(database.path) / f"{uuid.uuid4().hex[:12]}"
         self._socket: socket.socket | None = None
         try:
@@ -61,7 +61,7 @@ class SocketBell:
         poll = select.poll()
         if self._socket is not None:
             poll.register(self._socket, select.POLLIN)
-        poll.poll(max(0, round(timeout * 1000)) + 1)  # up: half a millisecond early would be a busy look
+        poll.poll(max(0, round(timeout * 1000)) + 1)  # rounded up: waking half a millisecond early would poll busily
         with suppress(BlockingIOError):
             while self._socket is not None:
                 self.called_off |= self._socket.recv(16) == _CALL_OFF
@@ -69,7 +69,7 @@ class SocketBell:
             self._hang_up()  # before the look that follows
 
     def call_off(self) -> None:
-        """Wake whoever waits here."""
+        """Wake the waiter for good."""
         self.called_off = True
         with suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender:
             sender.setblocking(False)
@@ -78,7 +78,7 @@ class SocketBell:
     def close(self) -> None:
         """Take it down."""
         try:
-            # If there is no way, the next one who rings it takes it down.
+            # If that is impossible now, the next process that rings it removes it.
             if self._hangs:
                 with suppress(BrokerError), self._database.write(ASIDE) as step:
                     step.sql("DELETE FROM bells WHERE path = ?", (str(self._path),))
@@ -93,11 +93,11 @@ class SocketBell:
 
 
 def _bound(path: Path, database: Path) -> socket.socket:
-    """A socket in a private folder, which is made if need be. Raises OSError, UnsafeSocket."""
+    """A socket in a private folder, which is created if necessary. Raises OSError, UnsafeSocket."""
     if path.parent == _beside(database):
         with suppress(FileExistsError):
             path.parent.mkdir(mode=0o700)
-    else:  # anybody may have made one there
+    else:  # any user may have created one there
         prepare_folder(path.parent)
     bound = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
     try:
@@ -110,7 +110,7 @@ def _bound(path: Path, database: Path) -> socket.socket:
 
 
 def _place(database: Path) -> Path:
-    """A folder for the sockets: beside the database, or one with a short name where that path is too long."""
+    """A folder for the sockets: next to the database, or one with a short path if that would be too long."""
     if len(os.fsencode(_beside(database))) + 13 <= MAX_SOCKET_PATH:
         return _beside(database)
     return Path(os.environ.get("XDG_RUNTIME_DIR") or tempfile.gettempdir()) / f"paneview-bells-{os.getuid()}"

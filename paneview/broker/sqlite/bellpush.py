@@ -10,7 +10,7 @@ RING = b"."
 
 
 def push(paths: Iterable[str]) -> list[str]:
-    """Ring each, if there is a socket to be had; the paths at which nobody listens any more."""
+    """Ring each bell, if a socket can be opened; returns the paths at which nothing listens any more."""
     dead = []
     with suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender:
         sender.setblocking(False)
@@ -18,7 +18,7 @@ def push(paths: Iterable[str]) -> list[str]:
             try:
                 sender.sendto(RING, path)
             except BlockingIOError:
-                continue  # full of rings that its owner has not answered yet
+                continue  # full of rings that its owner has not read yet
             except OSError:
                 dead.append(path)
     return dead

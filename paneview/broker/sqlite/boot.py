@@ -1,4 +1,4 @@
-"""The clock that nobody can set: seconds since the machine was booted, its sleep included, and which boot it was."""
+"""A clock that cannot be set: seconds since the machine booted, sleep included, and a name for the boot."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ _CLOCK = getattr(time, "CLOCK_BOOTTIME", None)  # Linux
 
 
 def since_boot() -> float:
-    """Seconds."""
+    """Seconds since boot."""
     return time.monotonic() if _CLOCK is None else time.clock_gettime(_CLOCK)
 
 
 def this_boot() -> str:
-    """A name for this boot: another one means that every time of `since_boot` is void."""
+    """A name for this boot; times of `since_boot` are valid only within one boot."""
     return proc.boot_id()

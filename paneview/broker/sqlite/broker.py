@@ -41,7 +41,7 @@ from paneview.rules.jobs import JobState, Verdict
 
 
 class SqliteBroker(Broker):
-    """See `Broker` and this package. Raises `BrokerError` if the file cannot be used."""
+    """See `Broker` and this package's docstring. Raises `BrokerError` if the file cannot be used."""
 
     def __init__(self, path: Path, settings: Settings, *, durable: bool = False) -> None:
         super().__init__(f"sqlite://{path.absolute()}", settings)
@@ -53,12 +53,12 @@ class SqliteBroker(Broker):
         self.workers = SqliteRegistry(self._database, flags, self.events, self._beats)
 
     def submit_many(self, jobs: Sequence[NewJob]) -> tuple[Submitted, ...]:
-        """All of them or none."""
+        """Submit all of them or none."""
         with self._database.write() as step:
             return tuple(insert(step, job, self.settings, limited=True) for job in jobs)
 
     def cancel(self, job: str, reason: str = "") -> Cancelled:
-        """End a waiting job, tell the holder of a running one."""
+        """Cancel a waiting job, or ask the holder of a running one to end it."""
         reason = as_text(reason) or "cancelled"
         with self._database.write() as step:
             row = step.one("SELECT state, owner FROM jobs WHERE id = ?", job)
@@ -83,20 +83,20 @@ class SqliteBroker(Broker):
         return [to_lease(row) for row in rows], None
 
     def take(self, job: str, want: Claim) -> Lease | None:
-        """This very job."""
+        """Claim this job."""
         with self._database.write() as step:
             row = leases.take(step, job, want, self.settings.lease)
         return None if row is None else to_lease(row)
 
     def renew(self, leases_: Sequence[Lease]) -> list[Hold]:
-        """Hold on to the jobs."""
+        """Extend the leases."""
         with self._database.write() as step:
             return [leases.renew(step, lease) for lease in leases_]
 
     def finish(
         self, lease: Lease, outcome: Outcome, *, follow_ups: Sequence[NewJob] = (), claim: Claim | None = None
     ) -> Finished:
-        """Bring a result."""
+        """Deliver a result."""
         text = held_result(outcome)
         submitted: tuple[Submitted, ...] = ()
         with self._database.write() as step:
@@ -113,7 +113,7 @@ class SqliteBroker(Broker):
             return leases.release(step, lease, delay, reason)
 
     def release_owner(self, owner: str, reason: str) -> list[str]:
-        """Return all that a dead process held."""
+        """Return all jobs that a dead process held to the queue."""
         with self._database.write() as step:
             jobs = [
                 job for (job,) in step.rows("SELECT id FROM jobs WHERE state = 'leased' AND owner = ?", owner)
@@ -131,15 +131,15 @@ class SqliteBroker(Broker):
         return reading.jobs(self._database, wanted)
 
     def result(self, job: str) -> Result | None:
-        """What came of it."""
+        """The result of a job."""
         return reading.result(self._database, job)
 
     def stats(self) -> list[LaneStats]:
-        """Every lane that holds anything."""
+        """Statistics of every lane that holds anything."""
         return reading.stats(self._database)
 
     def check(self) -> None:
-        """Whether the file still is a queue."""
+        """Raise `BrokerError` if the file is no longer a queue."""
         self._database.check()
 
     def retry(self, jobs: Iterable[str] | None = None) -> list[str]:
@@ -148,16 +148,16 @@ class SqliteBroker(Broker):
             return keeping.retry(step, jobs)
 
     def purge(self, jobs: Iterable[str] | None = None) -> int:
-        """Forget dead letters."""
+        """Delete dead letters."""
         with self._database.write() as step:
             return keeping.purge(step, jobs)
 
     def clean(self, older_than: float) -> int:
-        """Forget what is long over."""
+        """Delete old finished jobs."""
         return keeping.clean(self._database, older_than)
 
     def reap(self, leader: Leadership | None = None) -> Reaped:
-        """Take back what silent workers held."""
+        """Take back the jobs of silent workers."""
         return keeping.reap(self._database, self._beats, self.settings, leader)
 
     def lead(self, name: str, owner: str, ttl: float) -> Leadership | None:
@@ -166,7 +166,7 @@ class SqliteBroker(Broker):
             return keeping.lead(step, name, owner, ttl)
 
     def resign(self, leader: Leadership) -> None:
-        """Make room for the next one."""
+        """Give up the leadership."""
         with self._database.write() as step:
             keeping.resign(step, leader)
 
@@ -174,10 +174,10 @@ class SqliteBroker(Broker):
         return SocketBell(self._database, topics)
 
     def hurry(self, seconds: float) -> None:
-        """Give up sooner where another process holds the queue."""
+        """Give up sooner if another process holds the queue."""
         self._database.patience = min(self._database.patience, seconds)
 
     def close(self) -> None:
-        """Give everything back."""
+        """Close the database and the bells."""
         super().close()
         self._database.close()

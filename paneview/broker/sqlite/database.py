@@ -1,7 +1,7 @@
 """The file, its gate and its transactions. One connection per broker object, one thread at a time.
 
-A file that was removed, or has another in its place, lives on for those who hold it, and they would go on with it for
-ever, alone. So each looks now and then whether the file that it holds is the one in the place, and opens that if not.
+A file that was removed or replaced lives on for processes that have it open, and they would go on using it alone. So
+each checks now and then whether its file is still the one at the path, and opens the new one if not.
 """
 
 from __future__ import annotations
@@ -23,23 +23,23 @@ from paneview.broker.sqlite.gate import Gate
 from paneview.broker.sqlite.schema import MIGRATIONS
 from paneview.store.database import PRIVATE, connect, read_only_uri
 
-# The log is copied into the database after so many changed rows, of all processes, which is some 30 MB of jobs, and
-# then written over: bytes that are there are written faster than a file grows. Long rows may make it longer than that:
-# then it is cut off.
+# After so many changed rows, counted over all processes (some 30 MB of jobs), the log is copied into the database and
+# then overwritten, because overwriting is faster than growing a file. If long rows make it larger than
+# CHECKPOINT_BYTES, it is truncated.
 CHECKPOINT_ROWS = 10_000
 CHECKPOINT_BYTES = 64 * 1024 * 1024
-CHECK_EVERY = 64  # commits between two looks
-PATIENCE = 5.0  # seconds that others may keep us from writing
-CLOSING = 1.0  # seconds that they may delay our end
-ASIDE = 0.2  # seconds for what can as well be left undone
+CHECK_EVERY = 64  # commits between two checks
+PATIENCE = 5.0  # seconds to wait for other writers
+CLOSING = 1.0  # seconds to wait for them when closing
+ASIDE = 0.2  # seconds to wait for writes that are optional
 _EVENT = "INSERT INTO events (ts, kind, job, worker, detail) VALUES (?, ?, ?, ?, ?)"
 BUSY = 1.0  # seconds of one wait inside SQLite
-LOOK = 1.0  # seconds between two looks whether the file is still the same
+LOOK = 1.0  # seconds between two checks whether the file is still the same
 _creating = threading.Lock()
 
 
 class Step:
-    """One writing transaction: what it may use, and the topics that its commit is news for."""
+    """One writing transaction: its clocks, and the topics to ring when it commits."""
 
     def __init__(self, connection: sqlite3.Connection) -> None:
         self.sql = connection.execute
@@ -47,29 +47,29 @@ class Step:
         self.wall = time.time()
         self.topics: set[str] = set()
         self.events: list[tuple[Any, ...]] = []
-        """Written last, all at once."""
+        """Written at the end, all at once."""
         self.heard = True
-        """False: it is known that nobody has hung up a bell."""
+        """False if it is known that no bell is hung up."""
 
     def rows(self, statement: str, *values: Any) -> list[Any]:
-        """Everything that a query finds."""
+        """All rows of a query."""
         return self.sql(statement, values).fetchall()
 
     def one(self, statement: str, *values: Any) -> Any:
-        """The first row, None if there is none."""
+        """The first row of a query; None if there is none."""
         return self.sql(statement, values).fetchone()
 
 
 class Database:
-    """Raises `BrokerError` if the file cannot be opened; `UnavailableError` if others are in the way for long.
+    """The queue's database. Raises `BrokerError` if it can't be opened, `UnavailableError` if others block it for long.
 
-    Who waits to write waits without the connection, so that another thread may read meanwhile.
+    A thread that waits to write does not hold the connection, so other threads can read meanwhile.
     """
 
     def __init__(self, path: Path, *, durable: bool = False) -> None:
         self.path = path
         self.patience = PATIENCE
-        """Seconds that a call waits for its turn to write."""
+        """Seconds a call waits for its turn to write."""
         self._writing = threading.Lock()
         self._lock = threading.RLock()
         self._commits = 0
@@ -80,7 +80,7 @@ class Database:
         self._file: tuple[int, int] | None = None
         self._next_look = 0.0  # monotonic
         self.opened = 0
-        """How often: what stood in an earlier file is gone."""
+        """How many times a file was opened; what was in an earlier file is gone."""
         try:
             path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         except OSError as error:
@@ -96,7 +96,7 @@ class Database:
         try:
             try:
                 _see_to_it(path)
-                # Before it is opened: if the file is replaced in between, that is noticed.
+                # Before opening: if the file is replaced in between, that is noticed later.
                 self._file = _identity(path)
                 connection = _connect(path, durable=self._durable)
                 self._make_ready(connection)
@@ -109,11 +109,11 @@ class Database:
         self._told_rows, self._next_checkpoint = 0, CHECKPOINT_BYTES
         self._next_look = time.monotonic() + LOOK
         self.opened += 1
-        # Also at the interpreter's exit: a connection that closes by itself would checkpoint outside the gate.
+        # Also runs at the interpreter's exit: a connection that closes by itself would checkpoint outside the gate.
         self.close = weakref.finalize(self, _close, connection, self._gate)
 
     def _make_ready(self, connection: sqlite3.Connection) -> None:
-        """Tables, and what a reboot means. Mostly there is nothing to do, and then nobody is waited for."""
+        """Create the tables, and adjust to a reboot. Usually there is nothing to do, and then nothing to wait for."""
         try:
             if not _is_ready(connection):
                 if not self._gate.enter(time.monotonic() + self.patience):
@@ -127,7 +127,7 @@ class Database:
             raise
 
     def _follow(self) -> None:
-        """Open the file again if it is another one by now. Only while we are the one who writes."""
+        """Open the file at the path if it is another one by now. Only for the thread that may write."""
         if time.monotonic() < self._next_look:
             return
         if _identity(self.path) == self._file or not self.close.alive:
@@ -135,24 +135,24 @@ class Database:
             return
         with self._lock:
             let_go, gate, file = self.close, self._gate, self._file
-            if not self.path.parent.is_dir():  # a folder that somebody removed is not ours to make again
+            if not self.path.parent.is_dir():  # a folder that was removed is not ours to recreate
                 raise UnavailableError(f"the queue {self.path} is gone, and its folder with it")
             try:
                 self._open()
             except BaseException:
                 self._gate, self._file = gate, file
                 raise
-        let_go()  # SQLite sees that its file is another one, and leaves the new one's log alone
+        let_go()  # SQLite sees that the file at the path is another one, and leaves the new one's log alone
 
     def _enter(self, until: float) -> None:
-        """Be the only writer. Raises `UnavailableError` if that is not possible before ``until``."""
+        """Become the only writer. Raises `UnavailableError` if that is not possible before ``until``."""
         if not self._writing.acquire(timeout=max(0.0, until - time.monotonic())):
             raise self._blocked()
         try:
             self._follow()
             if not self._gate.enter(until):
                 raise self._blocked()
-        except BaseException:  # also a Ctrl-C: whoever is not inside keeps nobody out
+        except BaseException:  # also on Ctrl-C: a thread that didn't get in must not keep others out
             self._writing.release()
             raise
 
@@ -170,9 +170,9 @@ class Database:
 
     @contextmanager
     def write(self, patience: float | None = None) -> Iterator[Step]:
-        """A transaction: all of it or, if the block raises, nothing. Rings the bells once others can see it.
+        """A transaction, rolled back if the block raises. Rings the bells once the commit is visible to others.
 
-        ``patience``: seconds to wait for one's turn, if not as long as usual.
+        ``patience``: seconds to wait for the turn to write; None for `self.patience`.
         """
         until = time.monotonic() + (self.patience if patience is None else patience)
         try:
@@ -187,17 +187,17 @@ class Database:
                         paths = _bells_of(step) if step.heard else set()
                         step.sql("COMMIT")
                     except BaseException:
-                        with suppress(sqlite3.Error):  # SQLite may have rolled back by itself
+                        with suppress(sqlite3.Error):  # SQLite may have rolled back on its own
                             self._connection.execute("ROLLBACK")
                         raise
                     self._commits += 1
                     if self._commits % CHECK_EVERY == 0:
-                        with suppress(sqlite3.Error, OSError):  # what was written is written: later, then
+                        with suppress(sqlite3.Error, OSError):  # the commit stands: checkpoint later
                             self._checkpoint()
             finally:
                 self._leave()
         except sqlite3.ProgrammingError:
-            raise  # a mistake of ours
+            raise  # a bug of ours
         except sqlite3.Error as error:
             raise self._explained(error) from error
         if paths and (dead := push(paths)):
@@ -208,14 +208,14 @@ class Database:
             try:
                 self._connection.execute("BEGIN IMMEDIATE")
             except sqlite3.OperationalError as error:
-                # Only a program that knows nothing of the gate can hold the lock, such as the sqlite3 shell.
+                # Only a program that ignores the gate, such as the sqlite3 shell, can hold the lock.
                 if not is_busy(error) or time.monotonic() > until:
                     raise
             else:
                 return Step(self._connection)
 
     def _checkpoint(self) -> None:
-        """Copy the log into the database, when it is long, and begin it anew, when no reader is in the way."""
+        """If the log is long, copy it into the database, and restart it unless a reader is in the way."""
         changes = self._connection.total_changes
         rows = self._gate.tally(changes - self._told_rows)
         self._told_rows = changes
@@ -232,11 +232,11 @@ class Database:
         finally:
             self._connection.execute(f"PRAGMA busy_timeout = {1000 * BUSY:.0f}")
         self._gate.tally(-rows)
-        if too_long:  # behind a reader that stays, try again when the log is longer
+        if too_long:  # if a reader stays in the way, try again when the log is longer
             self._next_checkpoint = self._next_checkpoint * 2 if busy else CHECKPOINT_BYTES
 
     def _take_down(self, paths: list[str]) -> None:
-        # What was written is written: the next one who rings them will try again.
+        # Optional: the next process that rings them will try again.
         with suppress(BrokerError), self.write(ASIDE) as step:
             for path in paths:
                 step.sql("DELETE FROM bells WHERE path = ?", (path,))
@@ -244,27 +244,27 @@ class Database:
                     os.unlink(path)
 
     def rows(self, statement: str, *values: Any) -> list[Any]:
-        """Everything that a query finds. No writer is waited for, not even one that is stopped."""
+        """All rows of a query. Never waits for a writer, so not for a stopped one either."""
         try:
             if time.monotonic() >= self._next_look and self._writing.acquire(blocking=False):
-                try:  # else the one who writes will look
+                try:  # otherwise the thread that is writing checks
                     self._follow()
                 finally:
                     self._writing.release()
             with self._lock:
                 return self._connection.execute(statement, values).fetchall()
         except sqlite3.ProgrammingError:
-            raise  # a mistake of ours
+            raise  # a bug of ours
         except sqlite3.Error as error:
             raise self._explained(error) from error
 
     def one(self, statement: str, *values: Any) -> Any:
-        """The first row, None if there is none."""
+        """The first row of a query; None if there is none."""
         found = self.rows(statement, *values)
         return found[0] if found else None
 
     def check(self) -> None:
-        """Look with new eyes: what a connection knows already hides from it that the file was written over."""
+        """Read the file with a fresh connection: what one has cached hides that the file was overwritten."""
         if _identity(self.path) != self._file:
             return  # see `_follow`
         try:
@@ -277,7 +277,7 @@ class Database:
             raise self._explained(error) from error
 
     def _explained(self, error: sqlite3.Error) -> BrokerError:
-        """What SQLite's complaint means here."""
+        """Translate an error of SQLite."""
         if is_busy(error):
             return self._blocked()
         if code(error) in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR):
@@ -285,7 +285,7 @@ class Database:
         return BrokerError(f"the queue {self.path} cannot be used: {error}")
 
     close: weakref.finalize[[sqlite3.Connection, Gate], Database]
-    """Close the connection, inside the gate if that is to be had. Also when the object goes or the program ends."""
+    """Close the connection, inside the gate if possible. Also called when the object or the program ends."""
 
 
 def _bells_of(step: Step) -> set[str]:
@@ -295,7 +295,7 @@ def _bells_of(step: Step) -> set[str]:
 
 
 def code(error: sqlite3.Error) -> int:
-    """SQLite's primary result code; 0 if it is not SQLite who complains."""
+    """SQLite's primary result code; 0 if the error is not from SQLite."""
     return (getattr(error, "sqlite_errorcode", None) or 0) & 0xFF
 
 
@@ -305,17 +305,17 @@ def is_busy(error: sqlite3.Error) -> bool:
 
 
 def _close(connection: sqlite3.Connection, gate: Gate) -> None:
-    # Without the gate it is as safe: who closes last checkpoints with the file locked against everybody else, and who
-    # is not the last does nothing. The gate only spares those who open it meanwhile SQLite's sleeping wait.
+    # It is just as safe without the gate: the last connection to close checkpoints with the file locked against all
+    # others, and any other does nothing. The gate only spares processes that open it meanwhile SQLite's sleeping wait.
     gate.enter(time.monotonic() + CLOSING)
     try:
         connection.close()
     finally:
-        gate.close()  # lets go of the lock
+        gate.close()  # releases the lock
 
 
 def _identity(path: Path) -> tuple[int, int] | None:
-    """Which file it is that lies there; None: there is none to be seen."""
+    """The device and inode of the file at the path; None if it is missing or inaccessible."""
     try:
         found = os.stat(path)
     except OSError:
@@ -337,9 +337,9 @@ def _connect(path: Path, *, durable: bool) -> sqlite3.Connection:
 
 
 def _see_to_it(path: Path) -> None:
-    """Make an empty, private file in the place, if there is none.
+    """Create an empty, private file at the path, if there is none.
 
-    Whoever closes a file drops all locks that its process has on it, SQLite's too, and then two write at once. So the
+    Closing a file drops all locks its process has on it, including SQLite's, and then two could write at once. So the
     file is opened only if it is new, and no thread of this process gets as far as SQLite before it is closed again.
     """
     with _creating, suppress(FileExistsError):
@@ -347,7 +347,7 @@ def _see_to_it(path: Path) -> None:
 
 
 def _is_ready(connection: sqlite3.Connection) -> bool:
-    """Whether it has this program's tables, and the boot it knows is this one. Only reads."""
+    """Whether the database has the current schema and was last set up in this boot. Only reads."""
     if connection.execute("PRAGMA user_version").fetchone()[0] != len(MIGRATIONS):
         return False
     known = connection.execute("SELECT value FROM facts WHERE name = 'boot'").fetchone()
@@ -355,7 +355,7 @@ def _is_ready(connection: sqlite3.Connection) -> bool:
 
 
 def _set_up(path: Path, connection: sqlite3.Connection) -> None:
-    """Inside the gate: nobody else writes, checkpoints or changes the schema meanwhile."""
+    """Set up the database. Inside the gate: no other process writes, checkpoints or changes the schema meanwhile."""
     connection.execute("PRAGMA page_size = 2048")
     connection.execute("PRAGMA journal_mode = WAL")
     _migrate(path, connection)
@@ -373,7 +373,7 @@ def _migrate(path: Path, connection: sqlite3.Connection) -> None:
 
 
 def _greet_boot(connection: sqlite3.Connection) -> None:
-    """After a reboot, whoever held or waited for something is dead, and the clock has begun again."""
+    """Adjust to a reboot: all holders and waiters are dead, and the clock has started again."""
     boot = this_boot()
     known = connection.execute("SELECT value FROM facts WHERE name = 'boot'").fetchone()
     if known == (boot,):

@@ -1,4 +1,4 @@
-"""Documents: a row each."""
+"""Documents: one row each."""
 
 from __future__ import annotations
 
@@ -48,11 +48,11 @@ class SqliteDocuments(Documents):
         return Document(name, row[0], json.loads(row[1])) if row else None
 
     def versions(self, scope: str) -> dict[str, int]:
-        """By name."""
+        """The newest versions, by name."""
         return dict(self._database.rows("SELECT name, version FROM documents WHERE scope = ?", scope))
 
     def remove(self, scope: str, name: str) -> bool:
-        """Forget one."""
+        """Remove a document."""
         with self._database.write() as step:
             return bool(
                 step.rows("DELETE FROM documents WHERE scope = ? AND name = ? RETURNING name", scope, name)

@@ -36,18 +36,18 @@ class SqliteFeed(Feed):
         self._waiting = bells, look
 
     def read(self, after: str = "", limit: int = 1000) -> EventPage:
-        """The events that follow a cursor."""
+        """The events after a cursor."""
         rows = self._database.rows(
             f"SELECT {_COLUMNS} FROM events WHERE id > ? ORDER BY id LIMIT ?",  # noqa: S608 - our own names
             int(after or 0),
             limit,
         )
         if not rows and int(after or 0) > self._newest():
-            return self.read("", limit)  # the file it was a place in is gone
+            return self.read("", limit)  # the cursor is from a file that is gone
         return self._page(rows, after or "0")
 
     def _newest(self) -> int:
-        """The number of the last event, which is never forgotten."""
+        """The id of the newest event, which is never deleted."""
         return int(self._database.one("SELECT coalesce(max(id), 0) FROM events")[0])
 
     def tail(self, limit: int = 20) -> EventPage:

@@ -1,4 +1,4 @@
-"""A result comes in: what becomes of its job, what follows from it, and the worker's next jobs, in one transaction."""
+"""Handling a result: the job's new state, its follow-ups and the worker's next jobs, in one transaction."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ from paneview.rules.jobs import JobState, Next, Verdict, after_error, judge
 
 
 def follow(step: Step, follow_ups: Sequence[NewJob], settings: Settings) -> tuple[Submitted, ...]:
-    """Submit what follows from a job that is done."""
+    """Submit the follow-ups of a job that is done."""
     return tuple(insert(step, job, settings, limited=False) for job in follow_ups)
 
 
 def settle(
     step: Step, lease: Lease, outcome: Outcome, text: str, settings: Settings, *, needed: bool
 ) -> tuple[Verdict, JobState | None]:
-    """What becomes of the job; ``text`` is `held_result` of the outcome. See `Broker.finish`."""
+    """Apply the outcome to the job; ``text`` is `held_result` of the outcome. See `Broker.finish`."""
     if outcome.status == "ok" and _held(step, lease, text, needed=needed):
         return Verdict.ACCEPTED, JobState.DONE
     row = step.one(
@@ -76,11 +76,11 @@ _END = "UPDATE jobs SET state = 'done', result = ?, ended_at = ?, due = NULL, ca
 _END_HELD = """
 UPDATE jobs SET state = 'done', result = ?, ended_at = ?
 WHERE seq = ? AND id = ? AND token = ? AND state = 'leased' AND cancel IS NULL
-"""  # nothing else to be set: what is leased is not due
+"""  # nothing else to set: a leased job has no due time
 
 
 def _held(step: Step, lease: Lease, text: str, *, needed: bool) -> bool:
-    """The usual case in one statement: who holds the job has done it. False: it is another case."""
+    """The usual case in one statement: the holder has done the job. False if this is another case."""
     if not step.sql(_END_HELD, (text, step.wall, lease.mark, lease.id, lease.token)).rowcount:
         return False
     _tell_done(step, lease.id, lease.owner, needed=needed)

@@ -1,11 +1,11 @@
-"""The gate: one writer at a time, of all processes, with an end to the wait.
+"""The gate: one writer at a time over all processes, with a limit on the wait.
 
-A ``flock`` on a file beside the database. A killed holder frees it at once; a stopped one holds it until it goes on or
-is killed, so nobody waits in the kernel, where no deadline counts, but looks again after a moment, ever more seldom.
-Who gives up can say who is in the way: Linux lists the holders of all locks.
+A ``flock`` on a file next to the database. A killed holder frees it at once; a stopped one holds it until it is
+continued or killed, so waiters don't block in the kernel, which knows no deadline, but try again at growing intervals.
+One that gives up can name the process in the way: Linux lists the holders of all locks.
 
-Of all who wait, only the *next* one, who holds a second such lock, looks again at once; the others sleep. Were they all
-awake, they would take the processor from the one inside; were they all asleep, nobody would be there when it leaves.
+Only the *next* waiter, which holds a second such lock, tries again at once; the others sleep. If all were awake, they
+would take the processor from the holder; if all slept, none would be ready when it leaves.
 """
 
 from __future__ import annotations
@@ -20,17 +20,17 @@ from pathlib import Path
 
 from paneview.store.database import PRIVATE
 
-SHORT = 0.003  # seconds: some transactions of others, for which the next one only lets others run
-PAUSES = (0.000_1, 0.002)  # seconds, from and to: between its looks after that
+SHORT = 0.003  # seconds, a few transactions, for which the next waiter only yields the processor
+PAUSES = (0.000_1, 0.002)  # seconds, shortest and longest, between its attempts after that
 PAUSES_OF_OTHERS = (0.01, 0.05)
-# Seconds of waiting after which nobody's haste is of use: whoever is inside does no common work.
+# Seconds of waiting after which haste is pointless: the holder is not in an ordinary transaction.
 LONG_SINCE = 0.1
 LONG_PAUSE = 0.02
 WRITE_LOCK = 120  # the byte of the -shm file that SQLite locks for a writer
 
 
 class Gate:
-    """Raises OSError if its file cannot be made."""
+    """The gate of a database. Raises OSError if its files cannot be created."""
 
     def __init__(self, database: Path) -> None:
         self._database = database
@@ -42,7 +42,7 @@ class Gate:
             raise
 
     def enter(self, until: float) -> bool:
-        """Be the one; False if that is not possible before this moment of the monotonic clock."""
+        """Get in; False if that is not possible before ``until`` (monotonic clock)."""
         return _take(self._descriptor) or self._queue(until)
 
     def _queue(self, until: float) -> bool:
@@ -69,7 +69,7 @@ class Gate:
                 fcntl.flock(self._next, fcntl.LOCK_UN)
 
     def tally(self, more: int) -> int:
-        """Add to a sum that all who come in share, and tell it. Only inside. A disk that is full adds nothing."""
+        """Add to a sum shared by all processes and return it. Only inside. Not stored if the disk is full."""
         known = os.pread(self._descriptor, 8, 0)
         total = more + (int.from_bytes(known, "little") if len(known) == 8 else 0)
         with suppress(OSError):
@@ -77,7 +77,7 @@ class Gate:
         return total
 
     def leave(self) -> None:
-        """Let the next one in."""
+        """Let the next process in."""
         fcntl.flock(self._descriptor, fcntl.LOCK_UN)
 
     def close(self) -> None:
@@ -86,9 +86,9 @@ class Gate:
         os.close(self._next)
 
     def holder(self) -> Holder | None:
-        """Who is inside, or keeps SQLite's own lock; None if nobody is, or the system does not tell.
+        """The process that is inside or holds SQLite's own lock; None if there is none or the system cannot tell.
 
-        Of several, one that is stopped; we ourselves only if there is no other.
+        Of several, a stopped one is preferred; our own process is returned only if there is no other.
         """
         found = [Holder(pid) for pid in self._holders()]
         return min(found, key=lambda one: (not one.stopped, one.pid == os.getpid()), default=None)
@@ -102,7 +102,7 @@ class Gate:
         for line in lines:
             fields = line.split()
             if "->" in fields or len(fields) < 8:
-                continue  # one who waits
+                continue  # a waiter
             kind, mode, pid, inode, first, last = (fields[1], *fields[3:8])
             number = int(inode.rpartition(":")[2])
             inside = kind == "FLOCK" and number == gate
@@ -142,7 +142,7 @@ class Holder:
             return False
 
     def __str__(self) -> str:
-        """In words, and what a person may do about it."""
+        """The process in words, and what the user can do about it."""
         name = ""
         with suppress(OSError):
             name = f" ({Path(f'/proc/{self.pid}/comm').read_text().strip()})"

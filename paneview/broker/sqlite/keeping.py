@@ -1,4 +1,4 @@
-"""The reaper's round, leaders, dead letters, and forgetting what is old."""
+"""The reaper's round, leaders, dead letters, and the removal of what is old."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def _lose_workers(step: Step, beats: Beats) -> list[str]:
     ):
         beat = beats.last(worker)
         if beat + ttl > step.now:
-            step.sql("UPDATE workers SET beat = ? WHERE id = ?", (beat, worker))  # no look at it for a while
+            step.sql("UPDATE workers SET beat = ? WHERE id = ?", (beat, worker))  # no need to check again for a while
             continue
         step.sql("UPDATE workers SET gone = ? WHERE id = ?", (step.now, worker))
         note(step, "heartbeat_missed", worker=worker, detail={"ttl": ttl})
@@ -59,7 +59,7 @@ def _lose_workers(step: Step, beats: Beats) -> list[str]:
     return lost
 
 
-# Each state has an index of its own; asked for all three at once, SQLite would read every job for every worker.
+# Each state has its own index; a query for all three at once would make SQLite read every job for every worker.
 _WAITING = ("queued", "delayed", "blocked")
 _WAITS = " OR ".join(
     f"EXISTS (SELECT 1 FROM jobs WHERE lane = 'w:' || workers.id AND state = '{state}')"  # noqa: S608
@@ -68,7 +68,7 @@ _WAITS = " OR ".join(
 
 
 def _absent(step: Step) -> list[Worker]:
-    """Those who left, and for whom something waits all the same."""
+    """The workers that left while jobs still wait for them."""
     rows = step.rows(f"SELECT info FROM workers WHERE gone IS NOT NULL AND ({_WAITS})")  # noqa: S608
     return [Worker.from_json(json.loads(info)) for (info,) in rows]
 
@@ -109,7 +109,7 @@ def resign(step: Step, leader: Leadership) -> None:
 
 
 def check_leader(step: Step, leader: Leadership) -> None:
-    """Raises `StaleLeaderError` if another came after this one."""
+    """Raise `StaleLeaderError` if another leader has replaced this one."""
     row = step.one("SELECT epoch FROM leaders WHERE name = ?", leader.name)
     if row is None or row[0] != leader.epoch:
         raise StaleLeaderError(leader)
@@ -149,7 +149,7 @@ _OLD = "state IN ('done', 'cancelled') AND ended_at <= ?"
 
 
 def clean(database: Database, older_than: float) -> int:
-    """See `Broker.clean`: in small steps, so that nobody waits long at the gate, and only for what is old."""
+    """See `Broker.clean`: in small steps, to hold the gate only briefly, and only where something is old."""
     before = time.time() - older_than
     total = last = 0
     while page := database.rows(

@@ -1,4 +1,4 @@
-"""Claims, renewals, and what becomes of a lease that is given up or lost."""
+"""Claims, renewals, and leases that are given up or lost."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from paneview.rules.jobs import JobState, after_loss
 
 Row = tuple[Any, ...]
 _ATTEMPT, _TOKEN = COLUMNS.index("attempts"), COLUMNS.index("token")
-AT_ONCE = 100  # jobs that are promoted or taken back in one transaction
+AT_ONCE = 100  # jobs that are promoted or taken back per transaction
 # The claim's statements avoid subqueries that SQLite would put into a temporary table: each costs 30 µs and more.
 _LEASE = f"""
 UPDATE jobs SET state = 'leased', owner = ?, token = token + 1, attempts = attempts + 1, leased_at = ?, due = NULL,
@@ -36,7 +36,7 @@ SELECT * FROM (SELECT priority, seq FROM jobs WHERE state = 'queued' AND lane = 
 
 @lru_cache(maxsize=64)
 def _best_statement(lanes: int) -> str:
-    """The best of each lane, from its own end of the index: no depth matters."""
+    """Select the best jobs of each lane from its end of the index, so that depth does not matter."""
     return " UNION ALL ".join([_BEST_OF_A_LANE] * lanes)
 
 
@@ -51,32 +51,32 @@ def _look_statement(lanes: int) -> str:
 
 
 def look(database: Database, want: Claim, now: float) -> tuple[bool, float | None]:
-    """Whether a claim would find or change anything, and if not, in how many seconds it may. Only reads."""
+    """Whether a claim would find or change anything, and in how many seconds something is due. Only reads."""
     queued, *times = database.one(_look_statement(len(want.lanes)), *want.lanes)
     due = min((time - now for time in times if time is not None), default=None)
     return bool(queued) or (due is not None and due <= 0), due
 
 
 class Survey(NamedTuple):
-    """What a step has to look after besides its job, found with one statement since each takes its time."""
+    """What else a step has to do, found with a single statement because each one costs time."""
 
     due: bool
-    """Delayed jobs are to be queued."""
+    """Whether delayed jobs are due."""
     late: bool
-    """Leases have run out."""
+    """Whether leases have run out."""
     needed: bool
-    """Other jobs wait for this one."""
+    """Whether other jobs wait for this one."""
 
 
 def survey(step: Step, job: str = "") -> Survey:
-    """Look around, first of all."""
+    """Find out what there is to do; called at the beginning of a step."""
     due, late, needed, heard = step.one(_SURVEY, job)
     step.heard = bool(heard)
     return Survey(due is not None and due <= step.now, late is not None and late <= step.now, bool(needed))
 
 
 def claim(step: Step, want: Claim, default: float, found: Survey) -> list[Row]:
-    """The next jobs of these lanes, of what is due by now, too: rows for `to_lease`, once nobody waits for us."""
+    """The next jobs of these lanes, including those just due, as rows for `to_lease` after the transaction."""
     if found.due:
         promote(step)
     if found.late:
@@ -88,7 +88,7 @@ def claim(step: Step, want: Claim, default: float, found: Survey) -> list[Row]:
 
 
 def take(step: Step, job: str, want: Claim, default: float) -> Row | None:
-    """This job, if it waits to be claimed. Raises `UnknownJobError`."""
+    """Claim this job, if it is queued or delayed. Raises `UnknownJobError`."""
     row = step.one("SELECT seq FROM jobs WHERE id = ?", job)
     if row is None:
         raise UnknownJobError(job)
@@ -104,7 +104,7 @@ def _take(step: Step, seq: int, want: Claim, default: float) -> Row | None:
 
 
 def renew(step: Step, lease: Lease) -> Hold:
-    """Hold on to a job for its lease's length from now."""
+    """Extend a lease by its length from now."""
     row = step.one(
         "UPDATE jobs SET lease_until = ? WHERE id = ? AND token = ? AND state = 'leased' RETURNING cancel",
         step.now + lease.seconds,
@@ -117,7 +117,7 @@ def renew(step: Step, lease: Lease) -> Hold:
 
 
 def release(step: Step, lease: Lease, delay: float, reason: str) -> bool:
-    """Hand a job back, the attempt uncounted."""
+    """Hand a job back without counting the attempt; False if it was no longer held."""
     row = step.one(
         "SELECT cancel, lane FROM jobs WHERE id = ? AND token = ? AND state = 'leased'", lease.id, lease.token
     )
@@ -139,7 +139,7 @@ def release(step: Step, lease: Lease, delay: float, reason: str) -> bool:
 
 
 def promote(step: Step) -> int:
-    """Queue what is due; how many."""
+    """Queue delayed jobs that are due; returns how many."""
     due = step.rows(
         "SELECT seq, lane FROM jobs WHERE state = 'delayed' AND due <= ? LIMIT ?", step.now, AT_ONCE
     )
@@ -150,7 +150,7 @@ def promote(step: Step) -> int:
 
 
 def expire(step: Step) -> list[str]:
-    """Take back what silent holders hold; the jobs' ids."""
+    """Take back the jobs of silent holders; returns their ids."""
     rows = step.rows(
         "SELECT id, lease_seconds FROM jobs WHERE state = 'leased' AND lease_until <= ? ORDER BY lease_until LIMIT ?",
         step.now,
@@ -162,7 +162,7 @@ def expire(step: Step) -> list[str]:
 
 
 def lose(step: Step, job: str, reason: str, kind: str) -> None:
-    """A leased job whose holder is gone: to the queue, or to where it ends."""
+    """Return a leased job whose holder is gone to the queue, or end it."""
     owner, token, attempts, limit, cancel, errors, lane, leased_at = step.one(
         "SELECT owner, token, attempts, max_attempts, cancel, errors, lane, leased_at FROM jobs WHERE id = ?",
         job,
@@ -185,7 +185,7 @@ def lose(step: Step, job: str, reason: str, kind: str) -> None:
 
 
 def die(step: Step, job: str, result: Result) -> None:
-    """A job's last attempt has failed."""
+    """Make a job whose last attempt failed a dead letter."""
     step.sql(
         "UPDATE jobs SET state = 'dead', result = ?, ended_at = ?, due = NULL WHERE id = ?",
         (to_json("the result", result.as_json()), step.wall, job),

@@ -1,4 +1,4 @@
-"""Questions. None of them writes or waits for a writer."""
+"""Queries. None of them writes or waits for a writer."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ PAGE = 200
 
 
 def job(database: Database, job_id: str) -> Job | None:
-    """One job."""
+    """A job by id; None if there is none."""
     row = database.one(f"SELECT {SELECTED} FROM jobs WHERE id = ?", job_id)  # noqa: S608 - our own names
     return to_job(row) if row else None
 
 
 def result(database: Database, job_id: str) -> Result | None:
-    """What came of a job. Raises `UnknownJobError`."""
+    """The result of a job; None while it is not over. Raises `UnknownJobError`."""
     row = database.one(f"SELECT {RESULT} FROM jobs WHERE id = ?", job_id)  # noqa: S608 - our own names
     if row is None:
         raise UnknownJobError(job_id)
@@ -29,11 +29,11 @@ def result(database: Database, job_id: str) -> Result | None:
 
 
 def jobs(database: Database, wanted: JobFilter) -> list[Job]:
-    """Jobs, newest first: by an index of the state or the group; those that are done by going back through all."""
+    """The jobs that match, newest first: by the index of a state or group; done jobs by scanning back through all."""
     if wanted.group:
         sources: list[tuple[str, tuple[str, ...]]] = [("grp = ? AND grp <> ''", (wanted.group,))]
     elif wanted.states:
-        # Literals: an index is only used where the planner sees that its condition holds.
+        # Literals, because the planner uses a partial index only if it can see that its condition holds.
         sources = [(f"state = '{state.value}'", ()) for state in wanted.states]
     else:
         sources = [("1", ())]
@@ -65,7 +65,7 @@ def _newest(
 
 
 def stats(database: Database) -> list[LaneStats]:
-    """Every lane that holds anything."""
+    """Statistics of every lane that holds anything."""
     now = time.time()
     counts: dict[str, dict[str, int]] = {}
     oldest: dict[str, float] = {}

@@ -23,14 +23,14 @@ class SqliteFlags(Flags):
         self._database = database
 
     def set(self, scope: str, name: str, value: Mapping[str, Json], ttl: float | None = None) -> None:
-        """Set it."""
+        """Set a flag."""
         text = to_json("a flag", dict(value))
         with self._database.write() as step:
             until = None if ttl is None else step.now + ttl
             step.sql("REPLACE INTO flags VALUES (?, ?, ?, ?)", (scope, name, text, until))
 
     def clear(self, scope: str, name: str) -> bool:
-        """Remove it."""
+        """Remove a flag."""
         there = name in self.all(scope)
         with self._database.write() as step:
             step.sql("DELETE FROM flags WHERE scope = ? AND name = ?", (scope, name))
@@ -55,9 +55,9 @@ class SqliteRegistry(Registry):
         self._beats = beats
 
     def register(self, worker: Worker) -> None:
-        """Enter a new incarnation."""
+        """Register a new incarnation of a worker."""
         info = to_json("a worker", asdict(worker))
-        self._beats.sign(worker.id)  # before anybody counts on it: a disk that fills up takes no new file
+        self._beats.sign(worker.id)  # before the file is relied on: a full disk takes no new one
         with self._database.write() as step:
             step.sql(
                 "REPLACE INTO workers VALUES (?, ?, ?, ?, ?, NULL)",
@@ -66,14 +66,14 @@ class SqliteRegistry(Registry):
             note(step, "worker_started", worker=worker.id, detail={"name": worker.name, "host": worker.host})
 
     def beat(self, worker: str) -> bool:
-        """A heartbeat: waits for nobody."""
+        """Record a heartbeat, without waiting for a lock."""
         if not self._database.rows("SELECT 1 FROM workers WHERE id = ? AND gone IS NULL", worker):
             return False
         self._beats.sign(worker)
         return True
 
     def leave(self, worker: str, reason: str = "") -> None:
-        """It ended."""
+        """Record that a worker ended."""
         with self._database.write() as step:
             for beat, ttl in step.rows(
                 "UPDATE workers SET gone = ?, beat = max(beat, ?) WHERE id = ? AND gone IS NULL RETURNING beat, ttl",
@@ -81,7 +81,7 @@ class SqliteRegistry(Registry):
                 self._beats.last(worker),
                 worker,
             ):
-                if beat + ttl <= step.now:  # nobody has told it so far
+                if beat + ttl <= step.now:  # not reported so far
                     note(step, "heartbeat_missed", worker=worker, detail={"ttl": ttl})
                 note(step, "worker_stopped", worker=worker, detail={"reason": reason})
         self._beats.forget(worker)

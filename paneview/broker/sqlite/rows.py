@@ -1,4 +1,4 @@
-"""Rows of the jobs table as jobs."""
+"""Converting rows of the jobs table to jobs."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _SECONDS = COLUMNS.index("lease_seconds")
 
 
 def to_job(row: Sequence[Any]) -> Job:
-    """A row of `SELECTED`."""
+    """The job in a row of `SELECTED`."""
     (
         id_, state, lane, priority, kind, payload, target, timeout, attempts, max_attempts, token,
         key, meta, after, _waits_for, group, submitted_by, submitted_at, _due, not_before, owner,
@@ -55,14 +55,14 @@ def to_job(row: Sequence[Any]) -> Job:
 
 
 def to_lease(row: Sequence[Any]) -> Lease:
-    """A row of `SELECTED` that has just been claimed, and its number, which finds it sooner than its id does."""
+    """The lease of a claimed row of `SELECTED`, which is followed by its ``seq``: faster to look up than its id."""
     *columns, seq = row
     job = to_job(columns)
     return Lease(job, job.owner, job.token, job.attempts, columns[_SECONDS], str(seq))
 
 
 def held_result(outcome: Outcome) -> str:
-    """The result of a job that its holder has done: only what the row does not know, for rows that grow split pages."""
+    """The result of a job done by its holder: only what is not in the row, because rows that grow split pages."""
     told = {"output": outcome.output, "error": outcome.error, "host": outcome.host}
     return to_json("the result", {name: value for name, value in told.items() if value not in (None, "")})
 
@@ -80,7 +80,7 @@ def to_result(
     leased_at: float | None,
     ended_at: float | None,
 ) -> Result | None:
-    """A stored result, and what the row knows of it besides."""
+    """A stored result, completed with what the row holds; None if there is none."""
     if not result:
         return None
     told = json.loads(result)
@@ -91,6 +91,6 @@ def to_result(
 
 
 def with_error(errors: str, attempt: Attempt) -> str:
-    """The stored attempts and one more."""
+    """The stored attempts plus one more."""
     one = to_json("an error", attempt.as_json())
     return f"{errors},{one}" if errors else one

@@ -1,4 +1,4 @@
-"""The tables. Every state that a look is for has a partial index of its own, so that no backlog slows a claim."""
+"""The tables. Every state that is queried has its own partial index, so that no backlog slows a claim down."""
 
 from __future__ import annotations
 
@@ -72,12 +72,13 @@ MIGRATIONS = (
         PRIMARY KEY (scope, name)
     ) WITHOUT ROWID;
     """,
-    # Who is done is found by going back through the newest; an entry for each would cost every job a tenth of its time.
+    # Done jobs are found by scanning back from the newest; an index entry for each would cost every job a tenth of its
+    # time.
     """
     DROP INDEX jobs_over;
     CREATE INDEX jobs_failed ON jobs (state, seq) WHERE state IN ('dead', 'cancelled');
     """,
-    # SQLite does not see that one of a list is in it: no look used that index.
+    # SQLite cannot infer a member's condition from the index's IN list, so no query used that index.
     """
     DROP INDEX jobs_failed;
     CREATE INDEX jobs_dead ON jobs (seq) WHERE state = 'dead';

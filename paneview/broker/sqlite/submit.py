@@ -1,4 +1,4 @@
-"""Jobs coming in, and what waits for others going on."""
+"""Submitting jobs, and releasing or cancelling those that wait for others."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ SELECT (SELECT count(*) FROM (SELECT 1 FROM jobs WHERE state = 'queued' AND lane
 
 
 def insert(step: Step, job: NewJob, settings: Settings, *, limited: bool) -> Submitted:
-    """One job, unless it is there. Raises `QueueFullError`."""
+    """Insert a job, unless one with its id or key exists. Raises `QueueFullError`."""
     if existing := step.one("SELECT id FROM jobs WHERE id = ? OR key = ?", job.id, job.key or None):
         return Submitted(existing[0], created=False)
     lane = job.target.lane
@@ -59,7 +59,7 @@ def _state_of(step: Step, job: str) -> JobState | None:
 
 
 def after_done(step: Step, job: str) -> None:
-    """Let go on what has waited for this job and for no other."""
+    """Unblock the jobs that waited for this one only."""
     for (waiting,) in step.rows("DELETE FROM needs WHERE need = ? RETURNING job", job):
         row = step.one(
             """
@@ -76,7 +76,7 @@ def after_done(step: Step, job: str) -> None:
 
 
 def after_failed(step: Step, job: str, what: str) -> None:
-    """Cancel what has waited for this job, and what waited for that, and so on."""
+    """Cancel the jobs that waited for this one, those that waited for them, and so on."""
     failed = [(job, what)]
     while failed:
         need, how = failed.pop()
@@ -86,7 +86,7 @@ def after_failed(step: Step, job: str, what: str) -> None:
 
 
 def end_cancelled(step: Step, job: str, reason: str, *, result: Result | None = None) -> None:
-    """Make a job cancelled, whatever it was; it keeps its holder's result if there is one."""
+    """Cancel a job in whatever state, keeping its holder's result if there is one."""
     _cancelled(step, job, reason, result)
     after_failed(step, job, "was cancelled")
 
