@@ -111,6 +111,10 @@ class LogFeed:
         low, high = max(first, self.first), min(first + count, max(self.end, self.head))
         return all(number in self._lines for number in range(low, high))
 
+    def has_end(self, count: int) -> bool:
+        """Whether the newest ``count`` lines that are known of are here."""
+        return self.has(self.end - count, count)
+
     def ensure(self, first: int, count: int) -> bool:
         """Whether these lines are all here; if not, they are requested, and `on_change` follows."""
         low, high = max(first, self.first), min(first + count, max(self.end, self.head))

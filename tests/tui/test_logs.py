@@ -15,7 +15,7 @@ from paneview.tui.widgets.logrule import named
 from paneview.tui.widgets.logwindow import FLOOD_FRAME
 from tests.harness import eventually
 from tests.tui.running import fleet, running, settled, text, toasts
-from tests.tui.scenes import access_log
+from tests.tui.scenes import access_log, shop
 from tests.tui.scripted import NOW, Supervisor, task
 
 COUNT = 20_000
@@ -551,3 +551,15 @@ async def test_long_words_leave_room_for_each_other_above_the_log(width: int) ->
         await top_rule(
             pilot, "── a-service-", "… ", "&item", " matches ·", "/item", "no match ·", "▼ following"
         )
+
+
+async def test_a_log_is_whole_after_the_terminal_has_grown() -> None:
+    """The smaller log on the screen below asks for its own lines at the same time."""
+    async with running(shop(), size=(40, 10)) as pilot:
+        await pilot.press("j", "2")
+        await settled(pilot)
+        for size in ((80, 24), (120, 40)):
+            await pilot.resize_terminal(*size)
+            await settled(pilot)
+        await eventually(lambda: "refused[/b] 23 " in text(pilot))
+        assert "·" not in text(pilot).splitlines()

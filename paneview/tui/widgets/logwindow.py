@@ -233,8 +233,10 @@ class LogWindow(Canvas, can_focus=True):
     def _arrived(self) -> None:
         """Requested lines have come, or could not be fetched."""
         self._show_now()
-        if self.state is not None and not self.state.follow:
-            self._ask(self.state)
+        state = self.state
+        # Another window on this log may have asked for other lines instead.
+        if state and not (state.follow and (state.filter or state.feed.has_end(self._rows))):
+            self._ask(state)
 
     def _show_now(self) -> None:
         if self._held is not None:
