@@ -75,7 +75,12 @@ _LUA = re.compile(r"""\b(?:event|lose)\([^'\n]*'([a-z_]+)'""")
 
 def _told() -> set[str]:
     """Every kind of event that stands in a call that tells it."""
-    calls = [node for path in SOURCES for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Call)]
+    calls = [
+        node
+        for path in SOURCES
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Call)
+    ]
     parts = [
         call.args[place]
         for call in calls

@@ -30,7 +30,7 @@ class Beats:
         return f"{self._folder}/{quote(worker, safe='').replace('.', '%2E')}"
 
     def sign(self, worker: str, moment: float | None = None) -> None:
-        """Record that a worker is alive. Raises `UnavailableError` if that cannot be written. Only tests give a `moment`."""
+        """Record that a worker is alive. Raises `UnavailableError` if that fails. Only tests give a `moment`."""
         text = f"{since_boot() if moment is None else moment:017.6f} {self._boot}\n".encode()
         try:
             descriptor = self._open(self._path(worker))
