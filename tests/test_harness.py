@@ -39,9 +39,8 @@ def test_marked_finds_a_process_that_left_its_parent(sandbox: Sandbox) -> None:
 
 
 def test_a_leak_fails_the_test(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(
-        "PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1"
-    )  # it takes longer to load them all than to find a leak
+    # It takes longer to load them all than to find a leak.
+    monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
     root = Path(__file__).parent.parent
     pytester.makeconftest(
         f"import sys; sys.path.insert(0, {str(root)!r})\nfrom tests import conftest\nconftest.GRACE = 0.1\n"

@@ -120,9 +120,8 @@ def _unit(
         user=call.text("user") or pwd.getpwuid(os.getuid()).pw_name,
         folder=_plain(str(folder)),
         environment=lines,
-        command=" ".join(
-            _quoted(word).replace("$", "$$") for word in argv
-        ),  # variables, but not in Environment
+        # Variables, but not in Environment.
+        command=" ".join(_quoted(word).replace("$", "$$") for word in argv),
         kill=kill,
     )
 

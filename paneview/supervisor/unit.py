@@ -314,9 +314,8 @@ class Unit:
         """Wait until the last process of a run that is being ended is gone, then tell the rules."""
         try:
             await self._services.ender.wait_gone(live)
-            self.feed(
-                TreeGone()
-            )  # before tmux is asked, which may take its time: nothing is left to be signalled
+            # Before tmux is asked, which may take its time: nothing is left to be signalled.
+            self.feed(TreeGone())
             exit_ = await self._services.ender.any_exit_of(live)
             self.let_go(live)
         finally:

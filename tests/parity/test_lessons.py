@@ -262,9 +262,8 @@ def test_every_view_tells_the_same_end(place: Place) -> None:
     assert place.task("t")["exit_code"] == 3
 
 
-@pytest.mark.parametrize(
-    "patience", [1.0, pytest.param(10.5, marks=pytest.mark.chaos)]
-)  # others gave up at 10 s
+# Others gave up at 10 s.
+@pytest.mark.parametrize("patience", [1.0, pytest.param(10.5, marks=pytest.mark.chaos)])
 def test_slow_probes_and_hooks_hold_up_nobody(place: Place, patience: float) -> None:
     place.write("""
         [tasks.probed]

@@ -424,9 +424,8 @@ def test_T10_whoever_has_the_port_is_ended_if_that_is_right(
     )
     other.wait("o", lambda t: t["healthy"])
     wait_until(lambda: can_connect(port))
-    with socket.create_connection(
-        ("127.0.0.1", port)
-    ):  # a client of the port, which is none of its listeners
+    # A client of the port, which is none of its listeners.
+    with socket.create_connection(("127.0.0.1", port)):
         place.write(f"""
             auto_start = false
             [tasks.t]

@@ -32,9 +32,8 @@ WRITES = st.one_of(
 OTHERS = st.sampled_from(["rotate", "again", "jump", "turn", "turn", "turn", "kill", "note", "next run"])
 STEPS = st.one_of(WRITES, WRITES, st.tuples(OTHERS, st.just(0)))
 Step = tuple[str, bytes | int]
-FOR_AGES = LogLimits(
-    max_bytes=None, max_age=1e12
-)  # with no span: no chunk grows or is merged but at one time
+# With no span: no chunk grows or is merged but at one time.
+FOR_AGES = LogLimits(max_bytes=None, max_age=1e12)
 
 
 def expand(kind: str, given: bytes | int) -> bytes:

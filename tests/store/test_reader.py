@@ -167,9 +167,8 @@ def test_reading_beside_a_working_ingest_never_sees_a_gap(logs_db: Path, spool: 
                 assert end >= before
                 lines = reader.lines("web", max(end - 100, 0), 100)
                 assert [line.raw for line in lines[:-1]] == [b"%d" % line.number for line in lines[:-1]]
-                for newest in lines[
-                    -1:
-                ]:  # of which a part may be written: a write that is under way is seen by page
+                # Of which a part may be written: a write that is under way is seen by page.
+                for newest in lines[-1:]:
                     assert (b"%d" % newest.number).startswith(newest.raw)
                 assert len(lines) >= min(end, 100)
     finally:

@@ -181,9 +181,8 @@ async def test_times_are_shown_by_the_clock_on_the_wall_whatever_that_was_set_to
         unit.state = replace(unit.state, started_at=began)
         real = time.time
         monkeypatch.setattr(time, "time", lambda: real() - 7200)
-        await eventually(
-            lambda: audience.shown["web"]["started_at"] == began - 7200
-        )  # also where all is at rest
+        # Also where all is at rest.
+        await eventually(lambda: audience.shown["web"]["started_at"] == began - 7200)
         assert 0 <= picture.status()["tasks"][0]["uptime_s"] < 60
         unit.state = replace(unit.state, phase=Phase.BACKOFF, due=began + 50)
         assert picture.status()["tasks"][0]["next_start_at"] == began + 50 - 7200

@@ -137,9 +137,8 @@ async def test_python_reads_and_can_be_interrupted(shell: str, bench: Bench) -> 
     pane = await bench.spawn(f"{sys.executable} -q", env={"PYTHON_BASIC_REPL": "1", "TERM": "dumb"})
     await bench.logged(1, ">>>")
     await bench.session.send_keys(pane.pane_id, "print(6 * 7)", "Enter")
-    await bench.logged(
-        1, "\n42\n>>>"
-    )  # readline waits: an interrupt just before is seen with the next key only
+    # Readline waits: an interrupt just before is seen with the next key only.
+    await bench.logged(1, "\n42\n>>>")
     await bench.session.send_keys(pane.pane_id, "C-c")
     await bench.logged(1, "KeyboardInterrupt")
     await bench.session.send_keys(pane.pane_id, "exit(5)", "Enter")

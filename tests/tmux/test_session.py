@@ -153,9 +153,8 @@ async def test_a_pane_carries_what_its_run_goes_by(sandbox: Sandbox, bench: Benc
     assert found.definition == pane.definition == "one of 'these' 30"
     again = await bench.session.respawn(pane.pane_id, bench.spec("exec sleep 1000", definition="two"))
     assert again.definition == "two"
-    sandbox.tmux(
-        "set-option", "-p", "-u", "-t", pane.pane_id, "@paneview_definition"
-    )  # as of an older version
+    # As of an older version.
+    sandbox.tmux("set-option", "-p", "-u", "-t", pane.pane_id, "@paneview_definition")
     (found,) = await bench.session.panes()
     assert (found.definition, found.task) == ("", "t")
 

@@ -182,9 +182,8 @@ def test_a_rate_limit_pauses_the_runner_for_all_until_its_reset(stage: Stage) ->
     other = stage.phase("demo: result waited")
     held = wait_until(lambda: stage.delayed(job, other))
     assert held[0].attempts == 0
-    assert (
-        stage.outcome(stage.phase("x", "mute")).status is RunStatus.NO_RESULT
-    )  # the slot is free for others
+    # The slot is free for others.
+    assert stage.outcome(stage.phase("x", "mute")).status is RunStatus.NO_RESULT
     for one, text in ((job, "after the limit"), (other, "waited")):
         assert stage.outcome(one).text == text
     assert stage.outcome(job).cost_usd == 2 * (stage.outcome(other).cost_usd or 0)

@@ -212,9 +212,8 @@ def test_at_its_end_it_finishes_what_it_can(farm: Farm) -> None:
     process = farm.ready("--command", "sh -c 'sleep 0.7; echo finished'")
     job = farm.submit("prompt", {"text": "x"})
     waiting = farm.submit("prompt", {"text": "y"})
-    wait_until(
-        lambda: '"started"' in farm.said(process)
-    )  # claimed is not enough: before that it is handed back
+    # Claimed is not enough: before that it is handed back.
+    wait_until(lambda: '"started"' in farm.said(process))
     assert farm.end(process)[0] == 0
     assert farm.broker.need(job).result.output == "finished"  # type: ignore[union-attr]
     assert farm.broker.need(waiting).state == "queued"

@@ -168,9 +168,8 @@ def lead(desk: Desk, name: str, owner: str, ttl: float) -> Leadership | None:
         remove(new)  # an old epoch whose file had been removed: others have led since we looked
         return None
     if epoch:
-        remove(
-            f"{folder}/{quoted(name)}.{epoch - 1:08d}.json"
-        )  # keep the previous one: its holder may still look
+        # Keep the previous one: its holder may still look.
+        remove(f"{folder}/{quoted(name)}.{epoch - 1:08d}.json")
     desk.feed.tell("leader_changed", worker=owner, detail={"name": name, "epoch": epoch + 1})
     return Leadership(name, owner, epoch + 1)
 

@@ -47,9 +47,8 @@ class Link:
         self.base = f"{{{prefix}}}:"
         self.where = where
         self.patience = patience
-        self._pool: Any = getattr(
-            client, "connection_pool", None
-        )  # None for a cluster, which has one per node
+        # None for a cluster, which has one per node.
+        self._pool: Any = getattr(client, "connection_pool", None)
         self._spare: list[Any] = []
 
     def call(self, name: str, *args: str | float) -> Any:
@@ -91,9 +90,8 @@ class Link:
             if whole:
                 self._spare.append(connection)
             else:
-                self._let_go(
-                    connection
-                )  # half an answer may be under way, and the spare connections are no better
+                # Half an answer may be under way, and the spare connections are no better.
+                self._let_go(connection)
         return answer
 
     def _let_go(self, connection: Any) -> None:

@@ -61,9 +61,8 @@ class SocketBell:
         poll = select.poll()
         if self._socket is not None:
             poll.register(self._socket, select.POLLIN)
-        poll.poll(
-            max(0, round(timeout * 1000)) + 1
-        )  # rounded up: waking half a millisecond early would poll busily
+        # Rounded up: waking half a millisecond early would poll busily.
+        poll.poll(max(0, round(timeout * 1000)) + 1)
         with suppress(BlockingIOError):
             while self._socket is not None:
                 self.called_off |= self._socket.recv(16) == _CALL_OFF

@@ -49,9 +49,8 @@ def _lose_workers(step: Step, beats: Beats) -> list[str]:
     ):
         beat = beats.last(worker)
         if beat + ttl > step.now:
-            step.sql(
-                "UPDATE workers SET beat = ? WHERE id = ?", (beat, worker)
-            )  # no need to check again for a while
+            # No need to check again for a while.
+            step.sql("UPDATE workers SET beat = ? WHERE id = ?", (beat, worker))
             continue
         step.sql("UPDATE workers SET gone = ? WHERE id = ?", (step.now, worker))
         note(step, "heartbeat_missed", worker=worker, detail={"ttl": ttl})
