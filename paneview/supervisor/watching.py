@@ -2,7 +2,8 @@
 
 A look at the file's identity once a second costs ten microseconds and sees every kind of write: in place, by rename,
 over a symlink, on a network file system. A change is acted upon when the file has kept still for half a second, so an
-editor that writes in steps, or removes the file and renames another into its place, is not caught in between.
+editor that writes in steps, or removes the file and renames another into its place, is not caught in between. Nor is
+one that empties it first, and then has to wait: an empty file would end every task.
 """
 
 from __future__ import annotations
@@ -32,13 +33,20 @@ def mark(file: Path) -> Mark:
     return found.st_mtime_ns, found.st_size, found.st_ino
 
 
+def _is_unfinished(found: Mark) -> bool:
+    return found is None or found[1] == 0
+
+
 async def watch_file(file: Callable[[], Path], changed: Callable[[], Awaitable[object]]) -> None:
-    """Call ``changed`` after each change of the file. What it raises is logged; a ControlError was told already."""
+    """Call ``changed`` after each change of the file that leaves something in it.
+
+    What ``changed`` raises is logged; a ControlError has been reported already.
+    """
     seen = mark(file())
     while True:
         await asyncio.sleep(LOOK_EVERY)
         now = mark(file())
-        if now == seen or now is None:
+        if now == seen or _is_unfinished(now):
             continue
         await asyncio.sleep(KEEPS_STILL)
         if mark(file()) != now:

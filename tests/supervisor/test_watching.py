@@ -11,6 +11,7 @@ import pytest
 
 from paneview.supervisor import reload, watching
 from paneview.supervisor.reload import Reloader
+from tests.harness import eventually
 
 
 async def test_a_defect_does_not_end_the_watching(
@@ -42,6 +43,33 @@ async def test_a_defect_does_not_end_the_watching(
         await asyncio.gather(work, return_exceptions=True)
     assert read == ["22", "333"]
     assert "RuntimeError: a defect" in caplog.text
+
+
+async def test_an_emptied_file_is_one_that_is_being_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(watching, "LOOK_EVERY", 0.01)
+    monkeypatch.setattr(watching, "KEEPS_STILL", 0.01)
+    file = tmp_path / "paneview.toml"
+    file.write_text("1")
+    looks: list[watching.Mark] = []
+    look = watching.mark
+    monkeypatch.setattr(watching, "mark", lambda path: looks.append(look(path)) or looks[-1])
+    read: list[str] = []
+
+    async def changed() -> None:
+        read.append(file.read_text())
+
+    work = asyncio.create_task(watching.watch_file(lambda: file, changed))
+    try:
+        await eventually(lambda: looks)
+        file.write_text("")
+        await eventually(lambda: [found and found[1] for found in looks].count(0) > 3)
+        file.write_text("22")
+        await eventually(lambda: read == ["22"])
+    finally:
+        work.cancel()
+        await asyncio.gather(work, return_exceptions=True)
 
 
 async def test_a_defect_while_reading_is_told_as_an_event(
