@@ -1,4 +1,4 @@
-"""Which tasks the table shows, in which order, and who needs a person next: pure functions of the picture.
+"""Which tasks the table shows, in which order, and what needs a person next: pure functions of the picture.
 
 The default order is by urgency, then as in the file. Sorting is stable, so two tasks never swap without a reason.
 """
@@ -16,7 +16,7 @@ from paneview.tui.words import CHANGING, NEEDS_PERSON, condition, look, rank
 
 
 def natural(name: str) -> list[tuple[int, str]]:
-    """A key that sorts ``worker.10`` behind ``worker.9``."""
+    """A sort key that puts ``worker.10`` after ``worker.9``."""
     return [(int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"(\d+)", name) if part]
 
 
@@ -31,7 +31,7 @@ ORDERS: dict[str, Callable[[TaskView], object]] = {
 
 
 def texts(task: TaskView) -> Iterable[str]:
-    """What a filter looks at."""
+    """The texts that a filter is matched with."""
     return task.name, task.group or "", look(task).word, task.command
 
 
@@ -48,9 +48,9 @@ def arrange(tasks: Iterable[TaskView], order: str, only_failing: bool, wanted: R
 def next_asking(
     tasks: Iterable[TaskView], flows: Iterable[FlowView], here: TaskView | FlowView | None
 ) -> TaskView | FlowView | None:
-    """The next that waits for a person after this one, else the next task that failed.
+    """The next task or workflow that waits for a person, after ``here``; else the next task that failed.
 
-    From one that waits it goes round all of them, the tasks first; from another one to its own kind first.
+    If ``here`` itself waits, the round is all tasks, then all workflows; if not, its own kind comes first.
     """
     listed: list[TaskView | FlowView] = [*tasks]
     ranked: list[TaskView | FlowView] = [*sorted(flows, key=flowwords.rank)]
@@ -71,13 +71,13 @@ def _waits(one: TaskView | FlowView) -> bool:
 
 
 def _behind(here: TaskView | FlowView | None, those: list[TaskView | FlowView]) -> list[TaskView | FlowView]:
-    """All of them, from the one after this on."""
+    """All of them, starting after ``here`` and wrapping around."""
     at = those.index(here) + 1 if here is not None and here in those else 0
     return [*those[at:], *those[:at]]
 
 
 def counts(tasks: Iterable[TaskView]) -> dict[str, int]:
-    """How many wait for an answer, are failed, changing, ok (running or done), and at rest."""
+    """How many wait for an answer, have failed, are changing, ok (running or done), and at rest."""
     found = {"asking": 0, "ok": 0, "changing": 0, "failed": 0, "resting": 0}
     for task in tasks:
         name = condition(task)

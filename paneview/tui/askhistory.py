@@ -1,7 +1,7 @@
-"""What was asked before, kept between sessions: ``asked.jsonl`` in the folder of paneview's state, a line each.
+"""What was asked before, kept between sessions: ``asked.jsonl`` in paneview's state folder, one line each.
 
 One file for all projects, each line with the project's file, so that a project sees only its own. It is private
-(0600), as what is asked may hold what nobody else is to read.
+(0600), because a text may contain what others must not read.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ MOST_BYTES = 4_000_000  # of the file that are read
 
 
 class AskHistory:
-    """The history, and the draft of what was not sent. Its methods block for as long as a small file takes."""
+    """The history, and the draft that was not sent. The methods block while they read or write a small file."""
 
     def __init__(self, home: Path) -> None:
         self._file = home / "asked.jsonl"
@@ -28,7 +28,7 @@ class AskHistory:
         return list(reversed(dict.fromkeys(reversed(texts))))
 
     def add(self, project: str | None, text: str) -> None:
-        """Remember this. Raises OSError."""
+        """Append a text to the history. Raises OSError."""
         self._file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         known = self._lines()
         if len(known) >= 2 * KEPT:
@@ -50,13 +50,13 @@ class AskHistory:
             return []
         found = []
         for part in raw.split(b"\n"):
-            with suppress(ValueError, RecursionError, KeyError, TypeError):  # half a line, or somebody else's
+            with suppress(ValueError, RecursionError, KeyError, TypeError):  # half a line, or not one of ours
                 one = json.loads(part)
                 found.append((one["project"], str(one["text"])))
         return found
 
     def _write(self, lines: list[tuple[str | None, str]]) -> None:
-        """All anew, at once."""
+        """Replace the whole file atomically."""
         fresh = self._file.with_suffix(f".{os.getpid()}.new")
         handle = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
         with os.fdopen(handle, "w", encoding="utf-8") as file:

@@ -1,4 +1,4 @@
-"""What is typed into the ask prompt: ``@`` and what it can be completed to, and for whom the whole is. Pure."""
+"""The syntax of the ask prompt: ``@`` and its completions, and whom the text is for. Pure."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from paneview.control.queuemodel import QueueView
 
-SHOWN = 40  # completions that are looked for
+SHOWN = 40  # most completions of a token
 _TOKEN = re.compile(r'(?:^|(?<=[\s(,;:]))@(?:"([^"]*)|([^\s"]*))$')
 _TARGET = re.compile(r"\s*@(\S+)\s+(?=\S)")
 
@@ -22,7 +22,7 @@ class Token(NamedTuple):
 
 
 class Asked(NamedTuple):
-    """What is meant: ``target`` is a worker, or empty for a workflow."""
+    """What is asked of whom: ``target`` is a worker or role, or empty for a workflow."""
 
     target: str
     text: str
@@ -38,7 +38,7 @@ def token(line: str, *, first_line: bool) -> Token | None:
 
 
 def read(text: str, targets: Collection[str]) -> Asked:
-    """For whom it is: ``@worker …`` is for that worker, if there is one of this name; all else is for a workflow."""
+    """Whom it is for: ``@worker …`` is for that worker, if it is among ``targets``; all else is for a workflow."""
     found = _TARGET.match(text)
     if found and found[1] in targets:
         return Asked(found[1], text[found.end() :].strip())
@@ -46,16 +46,16 @@ def read(text: str, targets: Collection[str]) -> Asked:
 
 
 def workers(queue: QueueView | None) -> list[str]:
-    """Who can be asked by ``@``: workers that are alive, by name, then roles."""
+    """The targets of ``@``: live workers by name, then their roles."""
     alive = [one for one in queue.workers if one.alive] if queue is not None else []
     names = sorted({one.name for one in alive})
     return [*names, *sorted({f"role:{role}" for one in alive for role in one.roles})]
 
 
 def matches(typed: str, names: Iterable[str]) -> list[str]:
-    """What it can be completed to: names that begin so, then those whose last part does, then those that hold it.
+    """The completions: names that begin with ``typed``, then those whose last part does, then those that contain it.
 
-    Parts between slashes need not be whole: ``sr/ca`` is found in ``src/shop/cart.py``.
+    Parts between slashes may be abbreviated: ``sr/ca`` finds ``src/shop/cart.py``.
     """
     wanted = typed.lower()
     parts = wanted.split("/")
@@ -72,19 +72,19 @@ def matches(typed: str, names: Iterable[str]) -> list[str]:
 
 
 def offered(at: Token, targets: Sequence[str], files: Sequence[str]) -> list[str]:
-    """What this token can be completed to; workers only at the beginning."""
+    """What this token can be completed to; targets only at the beginning of the text."""
     found = matches(at.typed, targets) if at.first else []
     return [*found, *matches(at.typed, files)][:SHOWN]
 
 
 def completed(name: str) -> str:
-    """How a name is written into the text. A folder is left open for what is in it."""
+    """The name as it is inserted. A folder gets no space after it, so that completion can go on inside it."""
     quoted = f'@"{name}"' if re.search(r"\s", name) else f"@{name}"
     return quoted if name.endswith("/") else f"{quoted} "
 
 
 def _holds(name: str, parts: Sequence[str]) -> bool:
-    """Whether the parts are in it, one behind the other."""
+    """Whether the name contains the parts, in this order."""
     at = 0
     for part in parts:
         at = name.find(part, at)

@@ -1,8 +1,8 @@
 """Widgets that draw themselves line by line.
 
 Textual's own tables and lists lay out and style each cell; here a widget turns its data into finished lines, and only
-the lines that differ from those on the screen are drawn again. That is what keeps an idle screen at rest and a busy
-one inside its frame.
+the lines that differ from those on the screen are drawn again. So an idle screen draws nothing, and a busy one is
+drawn within its frame.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ PLAIN = Style()
 
 def line(width: int, base: Style, *pieces: Piece) -> Strip:
     """The pieces, each in its style over ``base``, in exactly ``width`` cells."""
-    if base.reverse:  # how a terminal of few colours shows the selection: other colours would break it up
+    if base.reverse:  # how a terminal with few colours shows the selection: other colours would break it up
         pieces = tuple((text, style.without_color) for text, style in pieces)
     segments = [Segment(text, base + style) for text, style in pieces if text]
     used = sum(cells(text) for text, _ in pieces)
@@ -37,7 +37,7 @@ def line(width: int, base: Style, *pieces: Piece) -> Strip:
 
 
 def spread(width: int, base: Style, left: Sequence[Piece], right: Sequence[Piece], filler: Piece) -> Strip:
-    """The left pieces at the left edge, the right ones at the right, of these the last ones left out without room."""
+    """The left pieces at the left edge, the right ones at the right; the last of those are dropped if all don't fit."""
     used = sum(cells(text) for text, _ in left)
     while right and used + sum(cells(text) for text, _ in right) >= width:
         right = right[:-1]
@@ -60,7 +60,7 @@ class Canvas(Widget):
 
     @property
     def pv(self) -> PaneviewApp:
-        """The app, as what it is."""
+        """The app, with its own type."""
         return cast("PaneviewApp", self.app)
 
     @property
@@ -73,7 +73,7 @@ class Canvas(Widget):
         raise NotImplementedError
 
     def redraw(self) -> None:
-        """Paint, and have the lines that differ drawn again."""
+        """Paint, and draw the lines that differ again."""
         width, height = self.size
         if not self.is_attached or not height or not width:
             return
@@ -103,11 +103,11 @@ class Canvas(Widget):
         return self._strips[y] if y < len(self._strips) else Strip.blank(width, self.inks.base)
 
     def on_resize(self) -> None:
-        """Another size: everything anew."""
+        """The size has changed: paint everything."""
         self.redraw()
 
     def watch_has_focus(self, _has_focus: bool) -> None:
-        """The focus shows (a handler of the event would still see the old state)."""
+        """The focus is visible: draw again (a handler of the event would still see the old state)."""
         super().watch_has_focus(_has_focus)
         self.redraw()
 
@@ -119,7 +119,7 @@ class Canvas(Widget):
 
 
 def _runs(numbers: list[int]) -> list[tuple[int, int]]:
-    """Ascending numbers as first and count of those that follow one another."""
+    """Ascending numbers as runs of consecutive ones: the first and the count of each."""
     runs: list[tuple[int, int]] = []
     for number in numbers:
         if runs and sum(runs[-1]) == number:
@@ -130,7 +130,7 @@ def _runs(numbers: list[int]) -> list[tuple[int, int]]:
 
 
 class Painted(Canvas):
-    """A canvas whose painter is handed in: for single lines that need no class of their own."""
+    """A canvas that is given its painter: for single lines that need no class of their own."""
 
     def __init__(
         self,
@@ -143,5 +143,5 @@ class Painted(Canvas):
         self._painter = painter
 
     def paint(self, width: int, height: int) -> list[Strip]:
-        """What the painter says."""
+        """What the painter returns."""
         return self._painter(width, height)

@@ -15,7 +15,7 @@ ALWAYS = 9
 
 
 class Column(NamedTuple):
-    """A column; the one of width 0 takes what is left. ``keep``: the smallest fall away first, 9 never does."""
+    """A column; one of width 0 takes the room that is left. The smallest ``keep`` is dropped first, 9 never."""
 
     key: str
     title: str
@@ -25,7 +25,7 @@ class Column(NamedTuple):
 
 
 def fitting(columns: Sequence[Column], width: int, least: int) -> list[Column]:
-    """The columns for so many cells, the flexible one with its width, which is ``least`` or more where it can be."""
+    """The columns that fit into ``width`` cells, the flexible one with its width: at least ``least`` if possible."""
     shown = list(columns)
 
     def left() -> int:

@@ -1,4 +1,4 @@
-"""The command line's own verbs, for what the supervisor is not asked for: run beside the screen, or told why not."""
+"""Runs verbs of the command line as programs, for what is no request to the supervisor."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from typing import NamedTuple
 
 from paneview.tui.text import clean
 
-NO_SUPERVISOR = 3  # the exit status that says that nobody supervises, and nothing is left to
-_CANNOT_RUN = 126  # as a shell has it
+NO_SUPERVISOR = 3  # exit status: there is no supervisor, and nothing left to supervise
+_CANNOT_RUN = 126  # as in a shell
 
 
 class Done(NamedTuple):
-    """A command that has ended: its exit status, and what it said of an error."""
+    """A command that has ended: its exit status, and what it wrote to standard error."""
 
     status: int
     said: str
@@ -26,7 +26,7 @@ def words_of(verb: str, *words: str) -> list[str]:
 
 
 async def run(verb: str, words: Sequence[str]) -> Done:
-    """Run it to its end. What the system does not let begin (an argument is too long) has failed as any other."""
+    """Run it to its end. If the system cannot start it (an argument is too long), it has failed like any other."""
     try:
         process = await asyncio.create_subprocess_exec(
             *words_of(verb, *words),

@@ -1,7 +1,7 @@
-"""Log lines to the clipboard or a file, as clean text, and a word on what was done.
+"""Copies log lines to the clipboard or a file, as plain text, and says what was done.
 
-A terminal program reaches the clipboard by asking the terminal (OSC 52). Inside tmux that passes only where tmux is set
-up for it, so there tmux itself is asked.
+A terminal program reaches the clipboard by asking the terminal (OSC 52). Inside tmux that works only if tmux is set up
+for it, so there tmux itself is asked.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 MOST_COPIED = 20_000  # lines: more is for a file
 STEP = 1000
-NEAR = 50  # lines between two that are asked for together
+NEAR = 50  # most lines between two that are fetched together
 
 
 async def copy_lines(app: PaneviewApp, feed: LogFeed, numbers: Sequence[int], *, save: bool) -> None:
@@ -67,14 +67,14 @@ async def _to_tmux(text: str) -> bool:
             stdout=asyncio.subprocess.DEVNULL,
             stderr=asyncio.subprocess.DEVNULL,
         )
-    except OSError:  # it is not to be found from here
+    except OSError:  # tmux is not found from here
         return False
     await process.communicate(text.encode("utf-8", "replace"))
     return process.returncode == 0
 
 
 def _plain(line: LineView) -> str:
-    """The text without colours; of a merged log with the task's name."""
+    """The text without colours; in a merged log, with the task's name."""
     text = sgr.plain(line.text)
     return f"{line.task}: {text}" if line.task else text
 
@@ -82,7 +82,7 @@ def _plain(line: LineView) -> str:
 async def _save(app: PaneviewApp, feed: LogFeed, numbers: Sequence[int]) -> Path:
     stem = re.sub(r"[^\w.-]", "_", feed.task)
     path = here(f"{stem}-{time.strftime('%Y%m%d-%H%M%S')}.log")
-    part = path.with_name(f"{path.name}.part")  # a file under its own name is whole
+    part = path.with_name(f"{path.name}.part")  # a file with the final name is complete
     with part.open("x", encoding="utf-8", errors="replace") as file:
         try:
             with app.doing.under_way(f"saving {stem}") as far:
@@ -100,17 +100,17 @@ async def _save(app: PaneviewApp, feed: LogFeed, numbers: Sequence[int]) -> Path
 
 
 def _name(part: Path, path: Path) -> None:
-    """Give a file its name, which nobody else's has. Raises OSError."""
+    """Give the file its final name, if no other has it. Raises OSError."""
     try:
         os.link(part, path)
     except FileExistsError:
         raise
-    except OSError:  # there are no links there
+    except OSError:  # the file system has no links
         part.rename(path)
 
 
 async def _lines(feed: LogFeed, numbers: Sequence[int]) -> AsyncIterator[LineView]:
-    """These lines; those that lie near each other are asked for together."""
+    """These lines; those near each other are fetched together."""
     at = 0
     while at < len(numbers):
         after = at + 1

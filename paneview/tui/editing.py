@@ -1,7 +1,7 @@
 """Editing what the project's file says about a task: the user's editor, the difference, and only then the change.
 
-The supervisor reads and writes the file (it keeps comments, checks the whole file, and refuses if somebody else was
-quicker); here is the way there and back, with nothing applied that was not seen and agreed to.
+The supervisor reads and writes the file (it keeps comments, checks the whole file, and refuses if someone has changed
+it meanwhile). This module takes the text to the editor and back; nothing is applied that the user has not agreed to.
 """
 
 from __future__ import annotations
@@ -27,18 +27,18 @@ _ROLES = {"+": "ok", "-": "failed"}
 
 
 def editor(environ: Mapping[str, str] = os.environ) -> list[str]:
-    """The user's editor, as a list of words. Raises ValueError for a quote that does not end."""
+    """The user's editor, as a list of words. Raises ValueError for an unclosed quote."""
     return shlex.split(environ.get("VISUAL") or environ.get("EDITOR") or "vi")
 
 
 def difference(was: str, text: str) -> list[str]:
-    """The lines that differ, each with its sign, among some that stay."""
+    """The lines that differ, each with its sign, and two lines of context."""
     lines = difflib.unified_diff(was.splitlines(), text.splitlines(), n=2, lineterm="")
     return [clean(line.replace("\t", "    ")) for line in lines if not line.startswith(("---", "+++", "@@"))]
 
 
 async def edit_task(app: PaneviewApp, name: str) -> None:
-    """Edit a task's definition; told when it is applied, or why not."""
+    """Edit a task's definition; a toast says that it is applied, or why not."""
     try:
         found = await app.link.call("definition", task=name)
     except ControlError as error:
@@ -56,12 +56,12 @@ async def _edit(app: PaneviewApp, name: str, found: Mapping[str, Any], text: str
     if written == was or await app.push_screen_wait(question) != "y":
         app.tell(f"{name}: nothing was changed")
         return
-    # Not in this worker: the terminal is back, and others may have it while a task is restarted.
+    # Not in this worker: the terminal is back, and may be lent again while a task is restarted.
     in_background(app, _apply, app, name, found, written)
 
 
 async def _apply(app: PaneviewApp, name: str, found: Mapping[str, Any], text: str) -> None:
-    """As long as it takes to restart the task."""
+    """Apply the change; this takes as long as restarting the task."""
     try:
         reply = await app.link.call("define", task=name, was=found["text"], text=text, timeout=None)
     except ControlError as error:
@@ -75,7 +75,7 @@ async def _apply(app: PaneviewApp, name: str, found: Mapping[str, Any], text: st
 
 
 def agreement(name: str, file: str, was: str, text: str) -> Dialog:
-    """The question before anything is changed: where that would be, and what."""
+    """The question before anything is changed: which file, and what in it."""
     options = (
         Option("n", "No", "change nothing"),
         Option("y", "Yes, apply", "restarts what runs differently", danger=True),
@@ -94,7 +94,7 @@ def _role(line: str) -> str:
 
 
 async def in_editor(app: PaneviewApp, name: str, text: str) -> str | None:
-    """The text as the user's editor left it, in a file of this name; None, and told, if that could not be."""
+    """Edit the text, in a file of this name, and return it; None, with a toast, if that failed."""
     try:
         with tempfile.TemporaryDirectory(prefix="paneview-") as folder:
             file = Path(folder) / name.replace("/", "_")
@@ -106,7 +106,7 @@ async def in_editor(app: PaneviewApp, name: str, text: str) -> str | None:
 
 
 async def _edited(app: PaneviewApp, file: Path) -> bool:
-    """Whether the user's editor has ended well; told if not."""
+    """Run the user's editor on the file; whether it succeeded, with a toast if not."""
     from textual.app import SuspendNotSupported
 
     try:

@@ -1,4 +1,4 @@
-"""What a person can have done to jobs: retried, cancelled, purged; with a question first where something is lost."""
+"""Actions on jobs: retry, cancel, purge; with a question first if something would be lost."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from paneview.tui.text import clean, cut
 if TYPE_CHECKING:
     from paneview.tui.app import PaneviewApp
 
-MOST_LINES = 6  # of jobs in a question
+MOST_LINES = 6  # jobs listed in a question
 WORDS = 40  # cells of what a job is about
 
 
 class Fate(NamedTuple):
-    """An action on jobs: the request, the words for it, in which states it can be, and what it does."""
+    """An action on jobs: the request, the words for it, the states it applies to, and its effects."""
 
     do: str
     name: str
@@ -53,7 +53,7 @@ FATES = {
 
 
 def warn(app: PaneviewApp, fate: Fate, jobs: Sequence[JobView], go_on: Callable[[], object]) -> None:
-    """Ask first where something is lost, with the effects, and No as default."""
+    """Call ``go_on``; if something would be lost, ask first, with the effects and No as default."""
     if not fate.effects:
         go_on()
         return
@@ -78,7 +78,7 @@ def warn(app: PaneviewApp, fate: Fate, jobs: Sequence[JobView], go_on: Callable[
 
 
 async def settle(app: PaneviewApp, fate: Fate, ids: Sequence[str]) -> None:
-    """Have it done, and tell what came of it."""
+    """Send the request, and report the outcome."""
     try:
         reply = await app.link.call(fate.do, jobs=list(ids))
     except ControlError as error:

@@ -1,6 +1,6 @@
-"""The files of a folder, for completing their names: what git knows and does not ignore, else what lies there.
+"""The files of a folder, for completing names: those that git tracks or does not ignore, else all.
 
-And where a new one is written.
+Also the path of a new file.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ _LEFT_OUT = frozenset({"node_modules", "__pycache__", "venv", "target", "dist"})
 
 
 def here(name: str) -> Path:
-    """A file of this name in the current folder. Raises FileNotFoundError, for people, where that folder is gone."""
+    """The path of a file in the current folder. Raises FileNotFoundError, worded for people, if that folder is gone."""
     try:
         return Path.cwd() / name
     except FileNotFoundError:
@@ -26,7 +26,7 @@ def here(name: str) -> Path:
 
 
 async def files_of(folder: Path) -> list[str]:
-    """Names relative to the folder, and the folders in it with a ``/`` at their end; empty for what is no folder."""
+    """The files' names relative to the folder, and its folders with a ``/`` at the end; empty if it is no folder."""
     names = await _known_to_git(folder)
     if names is None:
         names = await asyncio.to_thread(_walk, folder)
@@ -36,7 +36,7 @@ async def files_of(folder: Path) -> list[str]:
 
 
 async def _known_to_git(folder: Path) -> list[str] | None:
-    """None: this is no work tree, or there is no git."""
+    """The names that git lists; None without git, outside a work tree, or if git takes too long."""
     command = ["git", "-C", str(folder), "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
     try:
         process = await asyncio.create_subprocess_exec(

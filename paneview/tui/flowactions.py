@@ -1,6 +1,6 @@
-"""What a person can have done to a workflow: approved, rejected, retried, cancelled, given more to spend.
+"""Actions on a workflow: approve, reject, retry, cancel, raise the budget.
 
-What loses something asks first, with its effects and No as default. Success is not told: the state shows it.
+What loses something asks first, with its effects and No as default. Success is not reported: the state shows it.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ if TYPE_CHECKING:
     from paneview.tui.screens.base import MainScreen
 
 WORDS = 50  # cells of what was asked
-DIGITS = 15  # of a number of tokens
+DIGITS = 15  # most in a number of tokens
 
 
 async def tell(app: PaneviewApp, do: str, flow: FlowView, **args: Any) -> None:
-    """Have it done; a refusal is told, and the state after it shown at once."""
+    """Send the request; show the new state at once, or a toast if it is refused."""
     try:
         reply = await app.link.call(do, id=flow.id, **args)
     except ControlError as error:
@@ -41,7 +41,7 @@ def _waiting_phase(flow: FlowView, selected: PhaseView | None) -> PhaseView | No
 
 
 async def approve(screen: MainScreen, flow: FlowView, selected: PhaseView | None) -> None:
-    """Let a phase begin or go on; a workflow whose budget is spent gets a new one."""
+    """Let a phase begin or go on; if the workflow's budget is spent, ask for a new one."""
     app = screen.pv
     if flow.over or not flow.waits_for_person:
         app.tell("approve: nothing in it waits for a person", failed=True)
@@ -83,7 +83,7 @@ async def _more_tokens(screen: MainScreen, flow: FlowView) -> None:
 
 
 async def reject(screen: MainScreen, flow: FlowView, selected: PhaseView | None) -> None:
-    """Let it not begin; the reason is asked for, and becomes part of the workflow."""
+    """Reject the waiting phase; asks for the reason, which becomes part of the workflow."""
     app = screen.pv
     phase = _waiting_phase(flow, selected)
     if flow.over or phase is None:
@@ -97,7 +97,7 @@ async def reject(screen: MainScreen, flow: FlowView, selected: PhaseView | None)
 
 
 def cancel(app: PaneviewApp, flow: FlowView) -> None:
-    """End it; asks first."""
+    """Cancel the workflow; asks first."""
     if flow.over:
         app.tell(f"cancel: it is {flow.status}", failed=True)
         return
@@ -111,7 +111,7 @@ def cancel(app: PaneviewApp, flow: FlowView) -> None:
 
 
 def retry(app: PaneviewApp, flow: FlowView, start: PhaseView | None = None) -> None:
-    """Do again what failed or, after a question, everything from a phase on."""
+    """Retry what failed or, after a question, everything from the phase ``start`` on."""
     if not flow.over:
         app.tell("retry: it is not over yet", failed=True)
     elif start is None:

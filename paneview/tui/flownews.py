@@ -1,4 +1,4 @@
-"""What a person hears of workflows wherever they are: only that they are needed, or that it is over."""
+"""News of workflows, shown on every screen: only that one needs a person, or that it is over."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from paneview.control.flowmodel import FlowView
 from paneview.tui import flowwords
 from paneview.tui.picture import Change
 
-MOST = 3  # toasts of one moment; of more than that only the number is told
+MOST = 3  # toasts at once; of further news only the number is shown
 
 
 def of(change: Change, flows: Mapping[str, FlowView]) -> Iterator[tuple[str, bool]]:
-    """What to tell of these changes, and whether it is bad."""
+    """The messages on these changes, and whether each is bad."""
     news = [
         told
         for name, before in change.flows.items()

@@ -1,4 +1,4 @@
-"""A workflow as lines to read: what was asked, where it is, what each phase brought, and its diff."""
+"""A workflow as lines to read: what was asked, where it is, what each phase produced, and its diff."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ MOST_OF_A_RESULT = 2000  # lines of a phase's text
 
 
 def facts(flow: FlowView, now: float) -> Iterator[Line]:
-    """What is known of it in short; what needs a person comes first."""
+    """The facts in short, what needs a person first."""
     look = words.flow_look(flow)
     reason = f" · {flow.reason}" if flow.reason else ""
     yield Line(f"{look.glyph} {look.word}{reason}", look.role, "state")
@@ -49,7 +49,7 @@ def what_to_press(flow: FlowView) -> str:
 
 
 def about(flow: FlowView, whole: dict[str, Any] | None, now: float) -> Iterator[Line]:
-    """Everything; ``whole`` is what the supervisor told of it in full, None while that is under way."""
+    """Everything; ``whole`` is the workflow in full from the supervisor, None until that has come."""
     yield from facts(flow, now)
     yield Line("")
     yield from lines_of(str(whole["task"]) if whole is not None else flow.task, "title", "asked")
@@ -63,7 +63,7 @@ def about(flow: FlowView, whole: dict[str, Any] | None, now: float) -> Iterator[
 
 
 def phase_text(phase: PhaseView, raw: dict[str, Any], now: float) -> Iterator[Line]:
-    """What a phase has brought, the latest first where several are shown."""
+    """What a phase has produced."""
     look = words.phase_look(phase, now)
     used = " · ".join(
         part

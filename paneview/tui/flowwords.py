@@ -1,4 +1,4 @@
-"""What workflows and phases are called on the screen: glyph and word, time, money; pure functions of what was told."""
+"""How workflows and phases are written on the screen: glyph and word, time, money; pure functions of the views."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ _UNTIL = {"rate_limited": "rate limit", "auth": "not logged in"}
 
 
 def flow_look(flow: FlowView) -> Look:
-    """How a workflow shows. One whose other phases still run needs a person, too, if one of its phases does."""
+    """How a workflow is shown. It needs a person if one of its phases does, even while others run."""
     if flow.waits_for_person and not flow.over:
         return FLOW_LOOKS["waiting"]
     return FLOW_LOOKS.get(flow.status) or Look("?", clean(flow.status), "attention")
 
 
 def phase_look(phase: PhaseView, now: float) -> Look:
-    """How a phase shows; one that was limited tells how long it is still to wait."""
+    """How a phase is shown; one that was rate-limited says how long it still waits."""
     if phase.status == "pending" and phase.not_before is not None and phase.not_before > now:
         return Look(_LIMITED, f"limited {duration(phase.not_before - now)}", "attention")
     return PHASE_LOOKS.get(phase.status) or Look("?", clean(phase.status), "attention")
@@ -39,7 +39,7 @@ def flow_time(flow: FlowView, now: float) -> str:
 
 
 def phase_time(phase: PhaseView, now: float) -> str:
-    """How long its last run has taken; of one that is queued how long it has waited; empty before that."""
+    """How long its last run has taken or, if it is queued, how long it has waited; empty before that."""
     begun = phase.started_at or phase.queued_at
     if begun is None or phase.status in ("pending", "skipped", "waiting_approval"):
         return ""
@@ -47,7 +47,7 @@ def phase_time(phase: PhaseView, now: float) -> str:
 
 
 def tokens(usage: Usage) -> str:
-    """In at most five characters: 812 14.2k 3.1M; empty before anything was used."""
+    """Tokens in at most five characters: 812 14.2k 3.1M; empty if none were used."""
     count = usage.tokens
     if not count:
         return ""
@@ -58,7 +58,7 @@ def tokens(usage: Usage) -> str:
 
 
 def cost(usage: Usage) -> str:
-    """Dollars. What has no known price is unpriced and never 0; a + says that some runs had none."""
+    """Dollars. What has no known price is "unpriced", never 0; ``+?`` says that some runs had no price."""
     if usage.cost_usd is None:
         return "unpriced"
     if not usage.cost_usd:
@@ -68,7 +68,7 @@ def cost(usage: Usage) -> str:
 
 
 def cost_in_full(usage: Usage) -> str:
-    """The same as a phrase."""
+    """The cost as a phrase."""
     if usage.unpriced and usage.cost_usd:
         return f"${usage.cost_usd:.4g}, and {usage.unpriced} runs without a known price"
     return cost(usage) or "nothing yet"
@@ -80,7 +80,7 @@ def asked(flow: FlowView) -> str:
 
 
 def brief(flow: FlowView) -> str:
-    """What it is about, in one line: what was asked, and what is the matter where something is."""
+    """A workflow in one line: what was asked and, if it waits, failed or was cancelled, why."""
     task = asked(flow)
     if flow.reason and (flow.waits_for_person or flow.status in ("failed", "cancelled")):
         return f"{task} · {clean(flow.reason)}"
@@ -88,19 +88,19 @@ def brief(flow: FlowView) -> str:
 
 
 def matter(flow: FlowView) -> str:
-    """Why it is as it is; of one that waits for a person, for what."""
+    """Why it is as it is; if it waits for a person, for what."""
     waiting = [f"{phase.name}: {phase.reason}" for phase in flow.phases if phase.waits_for_person]
     return clean(flow.reason or ("" if flow.over else "; ".join(waiting)))
 
 
 def rank(flow: FlowView) -> tuple[int, float]:
-    """For sorting: what needs a person first, then what is under way, then the rest, the newest first."""
+    """Sort key: what needs a person first, then what is under way, then the rest, the newest first."""
     urgency = 0 if flow.waits_for_person and not flow.over else 2 if flow.over else 1
     return urgency, -flow.created_at
 
 
 def pauses(paused: Iterable[PauseView], now: float) -> str:
-    """Which runners nobody uses now, why, and for how long; empty if there is none."""
+    """Which runners are paused, why, and for how long; empty if none is."""
     told = []
     for one in paused:
         if one.until is not None and one.until <= now:
@@ -117,7 +117,7 @@ def pauses(paused: Iterable[PauseView], now: float) -> str:
 
 
 def news(before: FlowView | None, flow: FlowView) -> tuple[str, bool] | None:
-    """What to tell of a change, and whether it is bad: only that a person is needed, or that it is over."""
+    """The message on a change and whether it is bad, if a person is needed or it is over; else None."""
     name = f"{flow.workflow} “{_short(flow)}”"
     if flow.over:
         if before is None or before.over:

@@ -1,6 +1,6 @@
-"""Events as people read them: a glyph, a colour's role, and a sentence made of what the supervisor told.
+"""Events as people read them: a glyph, a colour's role, and a sentence made from the event.
 
-What a person did is marked with an arrow and the client's name, so that it can be told from what happened by itself.
+What a person did is marked with an arrow and the client's name, to distinguish it from what happened by itself.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ class Happening(NamedTuple):
     by: str
 
 
-# kind: glyph, role, phrase. What the event's detail holds is added by `_facts`.
+# kind: glyph, role, phrase. `_FACTS` adds what the event's detail holds.
 PHRASES: dict[str, tuple[str, str, str]] = {
     "supervisor_started": ("●", "ok", "supervisor started"),
     "supervisor_stopped": ("■", "dim", "supervisor ended"),
@@ -107,14 +107,14 @@ _FACTS: dict[str, Callable[[Any], str]] = {
     "reason": str,
     "message": str,
 }
-# Whose cause is never who asked for it.
+# Events whose cause is never the person who asked for them.
 _OF_THE_FILE = frozenset({"config_reloaded", "config_rejected"})
-# The conditions in which an exit is no trouble.
+# Exit codes that are no trouble.
 _QUIET_EXITS = (0, None)
 
 
 def happening(event: EventView, before: EventView | None = None) -> Happening:
-    """The event as it reads. A cause that the event ``before`` has told already is not told again."""
+    """The event in words. A cause that the event ``before`` has given already is not repeated."""
     glyph, role, phrase = PHRASES.get(event.kind, ("·", "dim", event.kind.replace("_", " ")))
     if event.kind == "task_exited":
         glyph, role = _exit_look(event.detail)
@@ -134,7 +134,7 @@ def happening(event: EventView, before: EventView | None = None) -> Happening:
 
 
 def subject(event: EventView) -> str:
-    """What it is about: a task, or a workflow's definition."""
+    """What the event is about: a task, or a workflow's definition."""
     return clean(event.task or str(event.detail.get("plan") or ""))
 
 
@@ -152,15 +152,15 @@ def _fact(event: EventView, key: str) -> Any:
 
 
 def _cause(event: EventView) -> tuple[str, str]:
-    """What led to it, unless the facts say so, and the client through which a person did it."""
+    """What led to the event, unless its facts say so, and the client through which a person did it."""
     cause, actor = event.cause or "", event.actor or ""
     if file := event.detail.get("file"):
-        cause = cause.replace(f"{PurePath(str(file)).parent}/", "")  # it would fill the line by itself
+        cause = cause.replace(f"{PurePath(str(file)).parent}/", "")  # a long folder would fill the line
     if actor.startswith("user:"):
         return cause if event.kind in _OF_THE_FILE else "", actor.removeprefix("user:")
     if event.cause and " by user:" in event.cause:
         return "", event.cause.partition(" by user:")[2]
-    return "" if event.kind == "task_exited" else cause, ""  # whose cause is the exit
+    return "" if event.kind == "task_exited" else cause, ""  # an exit's cause is the exit itself
 
 
 def _exit_look(detail: dict[str, Any]) -> tuple[str, str]:

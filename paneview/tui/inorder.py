@@ -1,9 +1,9 @@
-"""Keys in the order in which they were typed, where much is typed at once.
+"""Keys in the order in which they were typed, even if many come at once.
 
-Textual sends a key to the widget that has the focus as soon as it comes, and looks for a binding only after the widget
-has let it pass: of "a line, ctrl+j, another line" sent in one go (a paste, a script, a fast typist) the second line is
-inserted before the break, and what follows a tab lands in the field before it. Here a bound key acts at once, and a key
-that comes after the focus has gone is handed on.
+Textual sends a key to the focused widget as soon as it comes, and looks for a binding only after the widget has let it
+pass: with "a line, ctrl+j, another line" sent in one go (a paste, a script, a fast typist) the second line is inserted
+before the break, and what follows a tab lands in the field before it. Here a bound key acts at once, and a key that
+comes after the focus has moved is forwarded.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ from textual.widget import Widget
 
 
 class InOrder:
-    """A mixin, before `Input` or `TextArea`, for the bindings of the widget itself that have an identifier."""
+    """A mixin, before `Input` or `TextArea`; it covers the widget's own bindings that have an identifier."""
 
     async def _on_key(self, event: events.Key) -> None:
-        """First of the handlers of this event."""
+        """Runs before the other handlers of this event."""
         widget = cast("Widget", self)
         focused = widget.screen.focused
         if focused is not None and focused is not widget:

@@ -1,4 +1,4 @@
-"""Leaving with everything stopped, also where the supervisor that was asked for it dies over it."""
+"""Stopping everything and leaving, even if the supervisor dies while it stops the tasks."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ async def stop_all(app: PaneviewApp) -> None:
 
 
 async def _finish(app: PaneviewApp) -> bool:
-    """Have the command line go on with it: it takes charge of what a dead supervisor left. Whether nothing runs now.
+    """Let the command line finish: it takes over what a dead supervisor left. Returns whether all is stopped.
 
-    That the answer is missing says nothing: the supervisor may have stopped all and ended, or been killed.
+    A missing reply proves nothing: the supervisor may have stopped all and ended, or it may have been killed.
     """
     file = app.picture.file
-    if file is None:  # nothing was ever heard of this project
+    if file is None:  # the project is not known
         app.tell(f"stop all: {ENDED}", failed=True)
         return False
     done = await commandline.run("down", ["--file", file])

@@ -1,4 +1,4 @@
-"""Where the reader stands in each task's log; kept while another task is looked at."""
+"""The reader's position in each task's log; kept while another task is shown."""
 
 from __future__ import annotations
 
@@ -39,32 +39,32 @@ class LogState:
         return Whole(self.feed.first, self.feed.end if self.follow else max(self.feed.end, self.feed.head))
 
     def pause(self) -> None:
-        """Stay where the window is."""
+        """Stop following: the window stays where it is."""
         if self.follow:
             self.follow = False
             self.paused_at = self.feed.end
 
     def selection(self) -> tuple[int, int] | None:
-        """First and last line of what is being selected."""
+        """The first and last line of the selection, if there is one."""
         if self.anchor is None:
             return None
         return min(self.anchor, self.caret), max(self.anchor, self.caret)
 
     def extend(self) -> None:
-        """The log has moved: search and filter look at what is new."""
+        """The log has moved: have the search and the filter look at what is new."""
         for finder in (self.search, self.filter):
             if finder is not None:
                 finder.extend()
 
     def forget(self) -> None:
-        """Stop what is under way for it."""
+        """Cancel its search and its filter."""
         for finder in (self.search, self.filter):
             if finder is not None:
                 finder.cancel()
 
 
 class Logs:
-    """The logs that have been looked at, the latest of them."""
+    """The logs that were shown last, at most `KEPT_LOGS`."""
 
     def __init__(self, picture: Picture, call: Call) -> None:
         self._picture = picture
@@ -73,7 +73,7 @@ class Logs:
         self._runs: dict[str, tuple[int | None, str]] = {}
 
     def of(self, task: str) -> LogState:
-        """The log of this task."""
+        """The log of this task, or of several joined by `MERGES`."""
         state = self._states.pop(task, None)
         if state is None:
             state = LogState(LogFeed(self._call, task, self._head(task.split(MERGES))))
@@ -86,7 +86,7 @@ class Logs:
         return sum(self._picture.heads.get(task, 0) for task in tasks)
 
     def update(self, change: Change) -> None:
-        """Tell the logs what has moved; nothing is fetched before a window asks."""
+        """Notify the logs of what has changed; nothing is fetched before a window asks."""
         for task, state in self._states.items():
             if not change.heads.isdisjoint(state.tasks):
                 state.feed.moved(self._head(state.tasks))

@@ -1,4 +1,4 @@
-"""Asking once: who sends a form again, because no answer came, gets what the first time has made."""
+"""Keys that make a form's request idempotent: if it is sent again for want of a reply, nothing is made twice."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from uuid import uuid4
 
 
 class Once:
-    """The key of a form's request. It stays as long as the same is asked for; another wish gets another one."""
+    """The key of a form's request. It stays the same for the same request; another request gets another key."""
 
     def __init__(self) -> None:
         self._wish: tuple[str, Mapping[str, Any]] | None = None

@@ -1,4 +1,4 @@
-"""The lines between the panes of the queue's screen, and what stands where there is nothing to list."""
+"""The lines between the panes of the queue's screen, and the text shown if there is nothing to list."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from paneview.tui.queuestate import JobQuery, Jobs
 from paneview.tui.text import clean, cut
 from paneview.tui.theme import Inks
 
-MANY_DEAD = 100  # more are not counted
+MANY_DEAD = 100  # dead letters; more are not counted
 
 
 def note(width: int, inks: Inks, queue: QueueView | None) -> list[Strip]:
-    """What is wrong with the queue, or should be known about its set-up."""
+    """What is wrong with the queue, or the warnings about its set-up."""
     if queue is None:
         return []
     if queue.problem:
@@ -48,7 +48,7 @@ def jobs(width: int, inks: Inks, queue: QueueView | None, asked: JobQuery, kept:
 
 
 def why_no_jobs(queue: QueueView | None, found: Jobs, kept: str) -> str:
-    """In place of a list of jobs: why there is none, and the next key."""
+    """Shown in place of the jobs: why there are none, and the key that helps."""
     if found.problem:
         return clean(found.problem)
     if queue is None or (queue.in_use and found.loading):

@@ -1,7 +1,7 @@
 """The jobs that the queue's screen shows, fetched as needed: one request under way, none while nothing changes.
 
-The supervisor pushes what the queue is like as a whole, with a number that grows with each change. Only when that
-number or the question is another one are the jobs asked for again.
+The supervisor pushes the queue's summary, with a number that grows with each change. The jobs are fetched again only
+when that number or the question has changed.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class Jobs:
 
     @property
     def loading(self) -> bool:
-        """Whether what is shown is no answer yet to what was asked."""
+        """Whether the current question is still unanswered."""
         return self.answered != self.question and not self.problem
 
     def ask(self, question: JobQuery) -> None:
@@ -54,18 +54,18 @@ class Jobs:
             self._fetch()
 
     def note(self, changes: int) -> None:
-        """The queue has changed so often by now."""
+        """Note the queue's number of changes; fetch the jobs if it is new."""
         if changes != self._wanted_changes or self._changes < 0 or self.problem:
             self._wanted_changes = changes
             self._fetch()
 
     def longer(self) -> None:
-        """Fetch older ones, too."""
+        """Fetch older jobs as well."""
         if self.more and not self.loading:
             self.ask(self.question._replace(limit=self.question.limit + PAGE))
 
     def close(self) -> None:
-        """Ask no more."""
+        """Stop fetching."""
         if self._fetching is not None:
             self._fetching.cancel()
 

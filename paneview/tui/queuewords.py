@@ -1,4 +1,4 @@
-"""What jobs and workers are called on the screen: glyph and word, pure functions of what the supervisor said."""
+"""How jobs and workers are written on the screen: glyph and word, pure functions of what the supervisor sent."""
 
 from __future__ import annotations
 
@@ -36,21 +36,21 @@ WORKER_LOOKS = {
 
 
 def job_look(job: JobView) -> Look:
-    """How this job's state shows."""
+    """How this job's state is shown."""
     if job.state == "leased" and job.cancel is not None:
         return CANCELLING
     return JOB_LOOKS.get(job.state) or Look("?", clean(job.state), "attention")
 
 
 def job_age(job: JobView, now: float) -> str:
-    """How long it has been so; of a delayed one, how long it is to wait."""
+    """How long the job has been in its state; if it is delayed, how long until it is due."""
     if job.state == "delayed" and job.not_before is not None:
         return f"in {duration(max(0.0, job.not_before - now))}"
     return duration(max(0.0, now - job.since))
 
 
 def worker_condition(worker: WorkerView, beat_age: float) -> str:
-    """The key of `WORKER_LOOKS` for a worker whose last heartbeat is so many seconds old."""
+    """The key of `WORKER_LOOKS` for a worker whose last heartbeat is ``beat_age`` seconds old."""
     if worker.quarantined and not worker.alive:
         return "quarantined"
     if not worker.alive:
@@ -61,7 +61,7 @@ def worker_condition(worker: WorkerView, beat_age: float) -> str:
 
 
 def unseen(queue: QueueView) -> list[WorkerView]:
-    """The quarantined that no worker is there for: their tasks or panes, which never got so far or are gone."""
+    """The quarantined names without a worker: tasks or panes whose worker never registered, or is gone."""
     seen = {
         name
         for worker in queue.workers
@@ -76,5 +76,5 @@ def unseen(queue: QueueView) -> list[WorkerView]:
 
 
 def tries(job: JobView) -> str:
-    """Attempts of those it may have."""
+    """Attempts so far, of those allowed."""
     return f"{job.attempts}/{job.max_attempts}"

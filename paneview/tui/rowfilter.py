@@ -1,6 +1,6 @@
-"""What is typed to choose rows of a table: a regular expression, tried on every row while it is typed.
+"""Filters of a table's rows: a regular expression, matched with every row while it is typed.
 
-One that is none yet is taken literally, for the time being. So is one that takes too long: the screen must go on.
+As long as it is invalid, it is taken literally. So is one that takes too long: the screen must not stall.
 """
 
 from __future__ import annotations
@@ -12,13 +12,13 @@ from typing import TypeVar
 from paneview.patterns import Pattern, PatternError, TooSlow, literal
 from paneview.tui.text import clean
 
-QUICK = 0.02  # seconds that a search on the screen's own loop may take
-MOST = 0.1  # and that of all rows
+QUICK = 0.02  # seconds that one match on the screen's own loop may take
+MOST = 0.1  # seconds that matching all rows may take
 T = TypeVar("T")
 
 
 class RowFilter:
-    """A regular expression over the texts of a row; if it ``inverts``, ``!`` before it keeps what does not match."""
+    """A regular expression over the texts of a row; with ``inverts``, a ``!`` before it keeps what does not match."""
 
     def __init__(self, text: str = "", *, inverts: bool = True) -> None:
         self.text = text
@@ -32,11 +32,11 @@ class RowFilter:
 
     @property
     def told(self) -> str:
-        """The filter as it is shown, and what became of it."""
+        """The filter as it is shown, with a note if it takes too long."""
         return clean(self.text) + (" (takes too long: taken literally)" if self._too_slow else "")
 
     def choose(self, rows: Iterable[T], texts: Callable[[T], Iterable[str]]) -> list[T]:
-        """The rows to show, given what is written in a row."""
+        """The rows to show; ``texts`` gives the texts of a row."""
         rows = list(rows)
         if not self._body:
             return rows

@@ -1,18 +1,18 @@
-"""What the user wants of the screen: theme, own themes and keys, from a file of their own.
+"""The user's settings of the screen: theme, own themes and keys, from a file.
 
 ``$XDG_CONFIG_HOME/paneview/tui.toml`` (else ``~/.config/…``)::
 
     theme = "mine"              # or dark, light, ansi, or any theme of Textual's
 
     [themes.mine]
-    base = "dark"               # what is not said comes from here
+    base = "dark"               # what is not set comes from here
     failed = "#ff5f5f"          # ok, attention, failed, accent, dim, background, foreground, surface, select
 
     [keys]
     "task.stop" = "X"           # the names are those that `:keys` lists
     "task.kill" = ["ctrl+k", "K"]
 
-Whatever is wrong in it is told, by name, and left out: a mistake here never keeps anybody from their tasks.
+Every mistake in it is reported by name and skipped: it never keeps the screen from starting.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from textual.theme import Theme
 from paneview.tui import theme as themes
 
 _BASES = {"dark": themes.DARK, "light": themes.LIGHT}
-# The roles of the five colours and of the surfaces, by the name that Textual has for them.
+# The roles of the five colours and of the surfaces, with Textual's names for them.
 _FIELDS = {
     "ok": "success",
     "attention": "warning",
@@ -51,7 +51,7 @@ _COLOUR = re.compile(r"#(?:[0-9a-fA-F]{3}){1,2}")
 
 @dataclass(slots=True)
 class Settings:
-    """What the file says; ``problems`` is what of it cannot be."""
+    """What the file says; ``problems`` says what is wrong in it."""
 
     theme: str | None = None
     themes: list[Theme] = field(default_factory=list)
@@ -60,7 +60,7 @@ class Settings:
 
 
 def settings_file(environ: Mapping[str, str] = os.environ) -> Path:
-    """Where the settings are."""
+    """The path of the settings."""
     base = environ.get("XDG_CONFIG_HOME") or os.path.join(
         environ.get("HOME") or os.path.expanduser("~"), ".config"
     )
@@ -68,7 +68,7 @@ def settings_file(environ: Mapping[str, str] = os.environ) -> Path:
 
 
 def load_settings(file: Path) -> Settings:
-    """Read the file; one that is not there says nothing."""
+    """Read the file; a missing one gives the defaults. Raises nothing: errors become ``problems``."""
     found = Settings()
     try:
         data = tomllib.loads(_read(file).replace("\r\n", "\n"))
@@ -91,7 +91,7 @@ def load_settings(file: Path) -> Settings:
 
 
 def _read(file: Path) -> str:
-    """The file's text, without ever waiting for it. Raises OSError, also for a FIFO or device; ValueError."""
+    """The file's text, read without blocking. Raises OSError, also for a FIFO or device, and ValueError."""
     with open(file, "rb", opener=lambda path, flags: os.open(path, flags | os.O_NONBLOCK)) as content:
         if not stat.S_ISREG(os.fstat(content.fileno()).st_mode):
             raise OSError(0, "it is not a regular file")
@@ -99,7 +99,7 @@ def _read(file: Path) -> str:
 
 
 def choose_theme(found: Settings, available: Collection[str], environ: Mapping[str, str] = os.environ) -> str:
-    """What the environment says, then the user's file, then what fits the terminal; of these names."""
+    """The theme, one of ``available``: the environment's, else the file's, else what fits the terminal."""
     if found.theme is not None and "PANEVIEW_THEME" not in environ and "NO_COLOR" not in environ:
         for name in (found.theme, f"paneview-{found.theme}"):
             if name in available:
@@ -110,7 +110,7 @@ def choose_theme(found: Settings, available: Collection[str], environ: Mapping[s
 
 
 def check_keys(settings: Settings, known: Collection[str]) -> None:
-    """Leave out keys for actions that do not exist, and say so."""
+    """Drop keys for actions that do not exist, and report them."""
     for name in [name for name in settings.keys if name not in known]:
         del settings.keys[name]
         settings.problems.append(f"tui.toml: keys: there is no action {name!r}{_nearest(name, known)}")
@@ -173,7 +173,7 @@ def _take_keys(found: Settings, value: Any) -> None:
 
 
 def _flat(table: Mapping[str, Any], before: str = "") -> list[tuple[str, Any]]:
-    """``task.stop = "X"`` without quotes is a table in a table: the same is meant."""
+    """Flatten the table: ``task.stop = "X"`` without quotes is a table in a table, but means the same."""
     found = []
     for name, value in table.items():
         found += _flat(value, f"{before}{name}.") if isinstance(value, dict) else [(before + name, value)]

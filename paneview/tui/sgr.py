@@ -1,8 +1,8 @@
-"""Colour escapes (SGR) of a task's own output to Rich segments.
+"""Turns the colour escapes (SGR) of a task's output into Rich styles.
 
-The store hands out lines with SGR only, and this module trusts that for speed but not for safety: anything else
-that a terminal would act on is dropped here again. Styles are cached by state, so a line costs one split by a
-regular expression and one dictionary look-up per colour change.
+The store returns lines with SGR only; this module relies on that for speed but not for safety, and drops anything
+else that a terminal would act on once more. Styles are cached by state, so a line costs one split by a regular
+expression and one dictionary look-up per colour change.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from typing import NamedTuple
 from rich.color import Color
 from rich.style import Style
 
-# One line that is longer than this is cut for display: nobody scrolls there, and copying still gives it all.
+# A longer line is cut for display: nobody scrolls there, and copying still gives all of it.
 LONGEST = 8192
-DIGITS = 9  # of a code: thousands of them are no number to Python, and of none that is known
+DIGITS = 9  # read of a code: no known code has more, and Python refuses a number with thousands
 
 _SGR = re.compile(r"\x1b\[([0-9;:]*)m")
 _SEQUENCE = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|[\]PX^_][^\x07\x1b]*(?:\x07|\x1b\\)?|[ -/]*[0-~])")
@@ -53,7 +53,7 @@ _OFF = {
 
 
 def parse(text: str) -> tuple[str, list[tuple[int, State]]]:
-    """The plain text of a line, and where in it which state begins (empty when it has no colour)."""
+    """The plain text of a line, and the positions at which states begin (empty if it has no colour)."""
     if "\t" in text:
         text = _expand(text)
     if "\x1b" not in text:
@@ -89,7 +89,7 @@ def spans(text: str, marks: list[tuple[int, State]], base: Style) -> Iterator[tu
 
 @lru_cache(4096)
 def style_of(state: State, base: Style) -> Style:
-    """The state as a style over the pane's own one."""
+    """The state as a style over ``base``."""
     return base + Style(
         color=_color(state.foreground),
         bgcolor=_color(state.background),
@@ -154,7 +154,7 @@ def _safe(text: str) -> str:
 
 
 def _expand(text: str) -> str:
-    """Tabs to spaces, by what shows: an escape takes no room."""
+    """Tabs to spaces, by visible column: an escape takes no room."""
     if "\x1b" not in text:
         return text.expandtabs(8)
     out: list[str] = []

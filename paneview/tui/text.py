@@ -1,8 +1,8 @@
-"""Text that came from outside, made safe for one line of a terminal and measured in cells.
+"""Text from outside, made safe for one line of a terminal and measured in cells.
 
 Names, reasons and commands are data: a control character in them must not reach the terminal, and a wide character
-must not push the next column. Rich measures; what is plain ASCII (nearly everything) never gets that far, and the
-command line, which prints with these functions too, does not load Rich for it.
+must not push the next column. Rich measures; plain ASCII (nearly everything) does not need it, so the command line,
+which prints with these functions too, does not load Rich for it.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ _SPACES = re.compile(r"[\t\r\n]+")
 
 
 def clean(text: str) -> str:
-    """The text as one line with nothing in it that a terminal acts on."""
+    """The text as one line, without anything that a terminal acts on."""
     if text.isascii() and text.isprintable():
         return text
     return _UNSAFE.sub("", _SPACES.sub(" ", text))
@@ -48,7 +48,7 @@ def cut(text: str, width: int) -> str:
 
 
 def wrap(text: str, width: int) -> list[str]:
-    """The text in lines of at most ``width`` cells, broken at spaces where there are any."""
+    """The text in lines of at most ``width`` cells, broken at spaces if possible."""
     lines: list[str] = []
     line = ""
     for word in text.split(" "):
@@ -67,7 +67,7 @@ def wrap(text: str, width: int) -> list[str]:
 
 
 def _head(text: str, width: int) -> str:
-    """The first cells of a text that is longer."""
+    """The first ``width`` cells of a longer text."""
     if text.isascii():
         return text[:width]
     from rich.cells import set_cell_size

@@ -1,7 +1,7 @@
-"""Toasts that always have some time left.
+"""Toasts whose remaining time is never negative.
 
-Textual gives a toast's timer what is left of its time, which is a little below nothing if that ran out between the look
-at it and the next line. A timer of a negative time never comes to an end in 8.2, and the event loop stands still.
+Textual sets a toast's timer to its remaining time, which is slightly negative if it runs out between the check and the
+next line. In Textual 8.2 a timer with a negative interval never ends, and the event loop hangs.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ class Passing(Notification):
 
     @property
     def time_left(self) -> float:
-        """Seconds that are left to show it."""
+        """Seconds left to show it."""
         return max(LEAST, super().time_left)
 
     @property

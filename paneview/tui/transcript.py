@@ -1,4 +1,4 @@
-"""What a run shows, fetched as it grows: its last part at first, then only what is new, and nothing once it is over."""
+"""A run's transcript, fetched as it grows: its last part first, then only what is new, nothing once it is over."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from paneview.control.errors import ControlError
 from paneview.tui.text import clean
 from paneview.tui.widgets.textpane import Line
 
-LOOK = 0.3  # s between two looks at a run that goes on
-IDLE = 1.0  # s between two looks at a run that has not shown anything yet
-FIRST = 512 * 1024  # bytes of a long transcript that are read
+LOOK = 0.3  # s between two fetches from a run that goes on
+IDLE = 1.0  # s between two fetches from a run that has shown nothing yet
+FIRST = 512 * 1024  # bytes at the end of a long transcript that are read
 PAGE = 256 * 1024
 
 _ROLES = {"●": "accent", "↻": "attention", "!": "attention", "↳": "dim", "·": "dim"}
@@ -20,7 +20,7 @@ Call = Callable[..., Awaitable[dict[str, Any]]]
 
 
 class Transcript:
-    """One run's. ``told`` gets new lines, and whether they are the first; it is called until `close`."""
+    """One run's transcript. ``told`` is called with new lines, and whether they are the first, until `close`."""
 
     def __init__(
         self, call: Call, flow: str, phase: str, attempt: int, told: Callable[[list[Line], bool], None]
@@ -33,7 +33,7 @@ class Transcript:
         self._task = asyncio.get_running_loop().create_task(self._read())
 
     def close(self) -> None:
-        """Ask no more."""
+        """Stop fetching."""
         self._task.cancel()
 
     async def _ask(self, offset: int, limit: int) -> dict[str, Any]:
@@ -74,7 +74,7 @@ class Transcript:
                 await asyncio.sleep(LOOK if offset else IDLE)
 
     def _lines(self, text: str) -> list[Line]:
-        """Whole lines; the rest of one waits for its end, unless none will come."""
+        """The complete lines; an incomplete last one is held back, unless the run is over."""
         parts = (self._rest + text).split("\n")
         self._rest = "" if self.over else parts.pop()
         if self.over and not parts[-1]:
@@ -83,5 +83,5 @@ class Transcript:
 
 
 def _role(part: str) -> str:
-    """The ink for a line by the sign that it begins with."""
+    """The role of a line, by the sign that it begins with."""
     return _ROLES.get(part.lstrip(" ")[:1], "")

@@ -9,12 +9,12 @@ from paneview.control.model import TaskView
 
 
 class Branch(NamedTuple):
-    """One line of the tree. ``path`` tells it from other places of the same task."""
+    """One line of the tree. ``path`` distinguishes it from other lines of the same task."""
 
     path: tuple[str, ...]
     lines: str  # what connects it to the line above
     foldable: bool
-    again: bool  # told in full further up
+    again: bool  # shown in full further up
 
     @property
     def name(self) -> str:
@@ -30,7 +30,7 @@ def branches(tasks: Mapping[str, TaskView], folded: Collection[tuple[str, ...]])
     found: list[Branch] = []
     for root in roots:
         found += _below(root, (), "", "", tasks, folded, seen)
-    # A file with a cycle is refused, but a supervisor of another version may say anything: nothing goes missing.
+    # A file with a cycle is refused, but a supervisor of another version may send one: no task may go missing.
     for name in tasks:
         if (
             name not in seen
@@ -65,7 +65,7 @@ def _below(
 
 
 def _hidden(name: str, tasks: Mapping[str, TaskView], folded: Collection[tuple[str, ...]]) -> bool:
-    """Whether the task is only out of sight below something that is folded."""
+    """Whether the task is only hidden below something that is folded."""
     wanted = {path[-1] for path in folded}
     reached: set[str] = set()
     while wanted:

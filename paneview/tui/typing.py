@@ -1,4 +1,4 @@
-"""Keys as a terminal program names them, as tmux does: what is typed on the screen and meant for a task."""
+"""Keys by their tmux names, for what is typed on the screen and sent to a task."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _MODIFIERS = {"ctrl": "C-", "shift": "S-", "alt": "M-"}
 
 
 class Stroke(NamedTuple):
-    """One key: a character as it is (``literal``), or the name that tmux has for it."""
+    """One key: a character as it is (``literal``), or tmux's name for it."""
 
     text: str
     literal: bool
@@ -56,7 +56,7 @@ def stroke(key: str, character: str | None) -> Stroke | None:
 
 
 def requests(strokes: Iterable[Stroke]) -> Iterator[dict[str, Any]]:
-    """The arguments of ``send_keys``, in order; characters in a row go together."""
+    """The arguments of ``send_keys`` requests, in order; consecutive characters are sent together."""
     for literal, group in groupby(strokes, key=lambda one: one.literal):
         keys = [one.text for one in group]
         yield {"keys": ["".join(keys)] if literal else keys, "literal": literal}

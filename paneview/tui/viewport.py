@@ -1,7 +1,7 @@
-"""Where a window stands in a log: arithmetic over absolute line numbers, pure.
+"""A window's position in a log: pure arithmetic on absolute line numbers.
 
 A position is a line's number and a row within that line (a long line may wrap, the first line of a run has a rule above
-it). Numbers never change when old lines are given up or new ones come, so a window that is not moved stays put, however
+it). Numbers never change when old lines are deleted or new ones come, so a window that is not moved stays put, however
 fast the log grows. Only the lines passed over are measured; the rest of ten million is never touched.
 """
 
@@ -28,19 +28,19 @@ class Source(Protocol):
 
     @property
     def last(self) -> int:
-        """The last line's number; below `first` when there is none."""
+        """The last line's number; below `first` if there is none."""
 
     def after(self, line: int) -> int | None:
-        """The next line to show."""
+        """The next line to show, if any."""
 
     def before(self, line: int) -> int | None:
-        """The previous line to show."""
+        """The previous line to show, if any."""
 
     def part(self, line: int) -> float:
         """How far down this line is, 0 to 1."""
 
     def at(self, part: float) -> int:
-        """The line that is so far down."""
+        """The line that is this far down, 0 to 1."""
 
     def size(self) -> int:
         """How many lines there are."""
@@ -78,7 +78,7 @@ class Whole(NamedTuple):
         return (line - self.start) / max(1, self.end - self.start)
 
     def at(self, part: float) -> int:
-        """The line that is so far down."""
+        """The line that is this far down, 0 to 1."""
         return self.start + int(part * max(0, self.end - 1 - self.start))
 
     def size(self) -> int:
@@ -91,7 +91,7 @@ class Whole(NamedTuple):
 
 
 class Hits:
-    """Only some lines: those a filter has found so far, oldest first."""
+    """Only some lines: those that a filter has found so far, oldest first."""
 
     def __init__(self, numbers: Sequence[int] = ()) -> None:
         self.numbers = list(numbers)
@@ -121,7 +121,7 @@ class Hits:
         return bisect_left(self.numbers, line) / max(1, len(self.numbers))
 
     def at(self, part: float) -> int:
-        """The hit that is so far down."""
+        """The hit that is this far down, 0 to 1."""
         return self.numbers[int(part * (len(self.numbers) - 1))] if self.numbers else 0
 
     def size(self) -> int:
@@ -137,7 +137,7 @@ Height = Callable[[int], int]
 
 
 def down(pos: Pos, rows: int, source: Source, height: Height) -> Pos:
-    """``rows`` further down, at most the last row there is."""
+    """The position ``rows`` further down, but not beyond the last row."""
     line, row = pos.line, pos.row + rows
     while row >= (tall := height(line)):
         following = source.after(line)
@@ -148,7 +148,7 @@ def down(pos: Pos, rows: int, source: Source, height: Height) -> Pos:
 
 
 def up(pos: Pos, rows: int, source: Source, height: Height) -> Pos:
-    """``rows`` further up, at most the first row there is."""
+    """The position ``rows`` further up, but not beyond the first row."""
     line, row = pos.line, pos.row - rows
     while row < 0:
         previous = source.before(line)

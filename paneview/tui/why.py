@@ -1,6 +1,6 @@
-"""Why a task is as it is: one sentence with the facts, for whoever asks "why isn't it running?".
+"""Why a task is as it is: one sentence with the facts, the answer to "why isn't it running?".
 
-What led to it is told in the supervisor's words, as they are. Added is what passes with time, and the key that helps.
+The cause is given in the supervisor's own words. This module adds what changes with time, and the key that helps.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ def _failing(task: TaskView) -> str:
 
 
 def _next(task: TaskView, now: float) -> str:
-    """When a probe that fails is tried again, or the schedule starts the next run."""
+    """When a failing probe is tried again, or the schedule starts the next run; empty if neither."""
     if task.next_start_at and task.state in ("idle", "done", "failed"):
         return f"its schedule starts it at {words.moment(task.next_start_at, now)}"
     if not task.next_probe_at or not task.running:

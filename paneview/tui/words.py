@@ -1,7 +1,7 @@
-"""What things are called on the screen: states as glyph and word, durations, sizes.
+"""How things are written on the screen: states as glyph and word, durations, sizes.
 
-Everything here is a pure function of what the supervisor said and the time, so that the table, the header and the
-help say the same thing, and a state is never told by colour alone.
+Everything here is a pure function of what the supervisor sent and the time, so that the table, the header and the
+help say the same thing, and a state is never shown by colour alone.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from paneview.tui.text import clean
 
 
 class Look(NamedTuple):
-    """How a state shows: a glyph of one cell, a word, and the colour's role (an attribute of `theme.Inks`)."""
+    """How a state is shown: a glyph of one cell, a word, and the colour's role (an attribute of `theme.Inks`)."""
 
     glyph: str
     word: str
@@ -55,7 +55,7 @@ _RANKS = {
     "stopping": 4,
 }
 _RANKS |= {"running": 4, "healthy": 4, "idle": 5, "stopped": 5, "done": 5}
-# What a person should look at, and what is on its way: the header counts these.
+# What a person should look at, and what is changing: the header counts these.
 NEEDS_PERSON = frozenset({"asking", "failed", "quarantined", "unhealthy"})
 CHANGING = frozenset({"waiting", "starting", "stopping", "backoff", "unready"})
 RUNNING = frozenset({"running", "healthy"})
@@ -63,7 +63,7 @@ NO_TASKS = "No tasks yet. 'paneview add NAME COMMAND' adds one; or edit the file
 
 
 def condition(task: TaskView) -> str:
-    """The key of `LOOKS` for this task: its state, and for one that runs its health, unless it asks something."""
+    """The key of `LOOKS` for this task: its state or, if it runs, its health, unless it waits for input."""
     if task.needs_input:
         return "asking"
     if task.state == "running":
@@ -74,13 +74,13 @@ def condition(task: TaskView) -> str:
 
 
 def look(task: TaskView) -> Look:
-    """How this task's state shows."""
+    """How this task's state is shown."""
     found = condition(task)
     return LOOKS.get(found) or Look("?", clean(found), "attention")
 
 
 def state_text(task: TaskView, now: float) -> str:
-    """Glyph and word, with the seconds left where a restart is due."""
+    """Glyph and word, with the time left if a restart is due."""
     shape = look(task)
     if task.state == "backoff" and task.next_start_at:
         return f"{shape.glyph} retry {duration(max(0.0, task.next_start_at - now))}"
@@ -88,17 +88,17 @@ def state_text(task: TaskView, now: float) -> str:
 
 
 def reason(task: TaskView) -> str:
-    """Why it is as it is, as the supervisor says it; of who did it only the name."""
+    """Why it is as it is, in the supervisor's words; a person only by name."""
     return _named(task, task.reason)
 
 
 def cause(task: TaskView) -> str:
-    """What led to that, of which its state says nothing."""
+    """What led to its state, in the supervisor's words; the reason, if the supervisor is older and sends no cause."""
     return _named(task, task.reason if task.cause is None else task.cause)
 
 
 def _named(task: TaskView, text: str | None) -> str:
-    """A text in which the person who stopped the task is told by the name alone."""
+    """The text, with the person who stopped the task given by name alone."""
     text, actor = text or "", task.stopped_by
     return clean(text.replace(actor, actor.removeprefix("user:"), 1) if actor else text)
 
@@ -126,12 +126,12 @@ def duration(seconds: float) -> str:
 
 
 def age(seconds: float) -> str:
-    """The same, and coarser yet: whole minutes from the first one on, so that a screen at rest has nothing to draw."""
+    """Like `duration`, but whole minutes from the first one on, so that an idle screen has nothing to draw."""
     return duration(seconds) if seconds < 60 else duration(seconds // 60 * 60).removesuffix("00s")
 
 
 def moment(at: float, now: float) -> str:
-    """A time to come, by the clock on the wall: 03:00, with its date if that is not today's."""
+    """A future moment in local time: 03:00, with its date if that is not today's."""
     there, here = time.localtime(at), time.localtime(now)
     return time.strftime("%H:%M" if there[:3] == here[:3] else "%Y-%m-%d %H:%M", there)
 
@@ -151,7 +151,7 @@ def percent(value: float) -> str:
 
 
 def signal_name(number: int) -> str:
-    """KILL, TERM, SEGV …; the bare number where there is no name."""
+    """KILL, TERM, SEGV …; SIG and the number if it has no name."""
     try:
         return signal.Signals(number).name.removeprefix("SIG")
     except ValueError:
@@ -159,28 +159,28 @@ def signal_name(number: int) -> str:
 
 
 def exit_text(task: TaskView) -> str:
-    """How its last run ended, empty while it has not."""
+    """How its last run ended: a signal's name or an exit code; empty if neither is known."""
     if task.signal:
         return signal_name(task.signal)
     return "" if task.exit_code is None else str(task.exit_code)
 
 
 def quarantine_text(name: str, mark: Mapping[str, Any]) -> str:
-    """Who is kept down, where, and why, for a worker that the queue has marked."""
+    """A sentence on a worker that the queue has quarantined: its name, where, and why."""
     host = mark.get("host")
     where = f" on {host}" if host and not name.endswith(f"@{host}") else ""
     return f"{name} is quarantined{where}: {mark.get('reason', '')}"
 
 
 def uptime(task: TaskView, now: float) -> float | None:
-    """Seconds since the start of the run that is on, None when none is."""
+    """Seconds since the current run started, None if there is none."""
     if task.started_at is None or task.state not in ("running", "starting", "stopping"):
         return None
     return max(0.0, now - task.started_at)
 
 
 def uptime_text(task: TaskView, now: float) -> str:
-    """The same as it is shown, empty when no run is on."""
+    """The uptime as it is shown; empty if there is none."""
     up = uptime(task, now)
     return "" if up is None else age(up)
 

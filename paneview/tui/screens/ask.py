@@ -57,7 +57,7 @@ class AskForm(ModalScreen[str]):
 
     @property
     def pv(self) -> PaneviewApp:
-        """The app, as what it is."""
+        """The app, with its own type."""
         return cast("PaneviewApp", self.app)
 
     @property

@@ -80,7 +80,7 @@ class MainScreen(Screen[None]):
 
     @property
     def pv(self) -> PaneviewApp:
-        """The app, as what it is."""
+        """The app, with its own type."""
         return cast("PaneviewApp", self.app)
 
     def body(self) -> Iterator[Widget]:

@@ -127,7 +127,7 @@ class DispatchForm(ModalScreen[str]):
 
     @property
     def pv(self) -> PaneviewApp:
-        """The app, as what it is."""
+        """The app, with its own type."""
         return cast("PaneviewApp", self.app)
 
     def compose(self) -> ComposeResult:

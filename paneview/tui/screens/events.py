@@ -1,4 +1,4 @@
-"""The screen of events: all that happened, filtered by what is typed, with the full text of the selected one."""
+"""The screen of events: all that happened, with a filter, and the full text of the selected event."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class EventList(Listing):
         return self.events.get(self.cursor or "")
 
     def set_filter(self, text: str) -> None:
-        """Show only events that match; one that is no regular expression is taken literally."""
+        """Show only events that match; an invalid regular expression is taken literally."""
         self.filter, self._rows = text, RowFilter(text, inverts=False)
         self.update()
 
@@ -60,7 +60,7 @@ class EventList(Listing):
         self.set_keys(keys, cursor=keys[-1] if at_end and keys else None)
 
     def heading(self, width: int) -> Strip | None:
-        """Where the earlier events are, if there are any."""
+        """How to see the earlier events, if there are any."""
         if not self.pv.picture.earlier_events:
             return None
         told = f" newest {len(self.pv.picture.events):,}; earlier ones: paneview events -n NUMBER"
@@ -89,14 +89,14 @@ class EventText(Canvas):
         self.event: EventView | None = None
 
     def show(self, event: EventView | None) -> None:
-        """Tell about this event."""
+        """Show this event."""
         self.event = event
         self.redraw()
 
     def paint(self, width: int, height: int) -> list[Strip]:
         """A rule, and the event as it was recorded."""
         inks, event = self.inks, self.event
-        title = f"event {event.id} " if event and event.id > 0 else "event "  # what is told here has none
+        title = f"event {event.id} " if event and event.id > 0 else "event "  # the screen's own have no id
         strips = [spread(width, inks.base, [("── ", inks.rule), (title, inks.title)], [], ("─", inks.rule))]
         if event is None:
             return strips
@@ -133,7 +133,7 @@ class EventsScreen(MainScreen):
         yield EventText(id="event-text")
 
     def on_mount(self) -> None:
-        """The header tells of a filter."""
+        """The header shows the filter."""
         header, listed = self.query_one(Header), self.listed
         header.note = lambda: f"/{listed.told}" if listed.filter else ""
 

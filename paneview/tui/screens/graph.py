@@ -1,4 +1,4 @@
-"""The screen of dependencies: who needs whom, and in which state each is."""
+"""The screen of dependencies: which task needs which, and the state of each."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ MOST_NAME = 48
 
 
 class Tree(Listing):
-    """A line for each task, below each what it needs."""
+    """A line for each task, with what it needs below it."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         key("graph.fold", "h,left", "fold(True)", "Fold", "Fold what it needs"),
@@ -75,7 +75,7 @@ class Tree(Listing):
                 return
 
     def row(self, key: str, width: int, style: Style) -> Strip:
-        """One task: where it hangs, its name, its state, and why."""
+        """One task: its place in the tree, its name, its state, and why."""
         inks, branch = self.inks, self._branches[key]
         task = self.pv.picture.tasks.get(branch.name)
         look = words.look(task) if task else words.Look("?", "unknown", "failed")
@@ -96,7 +96,7 @@ class Tree(Listing):
         return line(width, style, *pieces)
 
     def action_fold(self, fold: bool) -> None:
-        """Hide or show what the task needs; where there is nothing to hide, go to the line it hangs on."""
+        """Hide or show what the task needs; if there is nothing to hide, go to the parent line."""
         branch = self._branches.get(self.cursor or "")
         if branch is None:
             return
@@ -109,7 +109,7 @@ class Tree(Listing):
         self.update()
 
     def action_fold_all(self) -> None:
-        """Only the uppermost tasks, or everything again."""
+        """Show only the topmost tasks, or everything again."""
         everything = {one.path for one in branches(self.pv.picture.tasks, ()) if one.foldable}
         self._folded = set() if self._folded else everything
         self.update()
@@ -133,7 +133,7 @@ class GraphScreen(MainScreen):
         yield Tree(id="graph")
 
     def on_mount(self) -> None:
-        """Begin at the task that is selected elsewhere; the header tells of a filter."""
+        """Start at the task that is selected elsewhere; the header shows the filter."""
         header = self.query_one(Header)
         header.note = lambda: f"/{self.tree_view.filter.told}" if self.tree_view.filter.text else ""
         self.tree_view.update()
@@ -161,12 +161,12 @@ class GraphScreen(MainScreen):
             self.tree_view.update()
 
     def tick(self) -> None:
-        """Times that are left."""
+        """Show the remaining times."""
         self.tree_view.redraw()
 
     @on(Listing.Moved)
     def select_task(self) -> None:
-        """Another task is selected, everywhere."""
+        """Another task is selected: on the other screens as well."""
         if names := self.targets():
             self.pv.selected = names[0]
 

@@ -33,16 +33,16 @@ GROUPS = (
     ("logs", "Log screen"),
     ("", "Everywhere"),
 )
-# What a pane has no use for at times, it hands on to the screen: a log the keys of a search, while there is none.
+# Keys that a pane may pass on to the screen: a log has no use for those of a search while there is none.
 HANDED_ON = ("log.older", "log.newer")
 
 Section = tuple[str, list[tuple[str, str]]]
 
 
 def sections(panes: Sequence[DOMNode], around: Sequence[DOMNode]) -> list[Section]:
-    """Group by group, the keys and what they do, in the order in which they are bound, those of the panes first.
+    """The keys and what they do, group by group, in the order in which they are bound, those of the panes first.
 
-    What is bound around them is left out where it is not to be had: now, or because each pane keeps the key.
+    Left out are actions that are not available now, and keys of ``around`` that every pane has for itself.
     """
     kept = [{name for name, binding in _bindings(pane) if binding.id not in HANDED_ON} for pane in panes]
     out_of_reach = set.intersection(*kept) if kept else set()
@@ -93,7 +93,7 @@ class HelpText(Scrolling):
         return strips + [Strip.blank(width, base)] * (height - len(strips))
 
     def on_resize(self) -> None:
-        """No taller than the text."""
+        """Be no taller than the text."""
         self.styles.height = min(len(self._rows(self.size.width)) + 4, self.screen.size.height)
 
     def on_click(self) -> None:

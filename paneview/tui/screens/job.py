@@ -47,20 +47,20 @@ class JobScreen(MainScreen):
 
     @property
     def text(self) -> JobText:
-        """What is known of the job."""
+        """The job's text."""
         return self.query_one(JobText)
 
     def has_targets(self) -> bool:
-        """Here is a job."""
+        """This screen shows a job, not tasks."""
         return False
 
     def on_mount(self) -> None:
-        """Ask for the job."""
+        """Fetch the job."""
         self.text.show(None, "loading…")
         in_background(self, self._fetch)
 
     def update(self, change: Change) -> None:
-        """Something has happened in the queue: to this one, maybe."""
+        """The queue has changed, and with it perhaps this job."""
         queue = self.pv.picture.queue
         if change.queue and queue is not None and not queue.problem and queue.changes != self._changes:
             in_background(self, self._fetch)
@@ -77,7 +77,7 @@ class JobScreen(MainScreen):
             warn(self.pv, fate, [view], lambda: in_background(self.app, settle, self.pv, fate, [view.id]))
 
     async def action_copy(self) -> None:
-        """The whole job to the clipboard."""
+        """Copy the whole job, as JSON."""
         from paneview.tui.copying import to_clipboard
 
         if self.text.job is not None:
@@ -85,7 +85,7 @@ class JobScreen(MainScreen):
             self.pv.tell(f"job {self._job} copied {how}")
 
     async def _fetch(self) -> None:
-        """What it is now; a change that comes meanwhile is fetched after it."""
+        """Fetch the job, and again if the queue changes meanwhile."""
         if self._fetching:
             return
         self._fetching = True
@@ -99,7 +99,7 @@ class JobScreen(MainScreen):
                 if queue is None or queue.changes == self._changes:
                     return
         except ControlError as error:
-            # One that was purged is gone; else what is shown stays, and the reason is told.
+            # A job that was purged is gone, and its text with it; otherwise what is shown stays.
             if (error.code == "queue" and "there is no job" in error.message) or self.text.job is None:
                 self.text.show(None, clean(error.message))
         finally:

@@ -48,7 +48,7 @@ class LogsScreen(ReadingScreen):
 
     @property
     def group(self) -> list[str]:
-        """The tasks that are looked at together, if there are several."""
+        """The tasks that are shown together, if there are several."""
         return [name for name in self.pv.group if name in self.pv.picture.tasks]
 
     @property
@@ -57,7 +57,7 @@ class LogsScreen(ReadingScreen):
         return self.focused if isinstance(self.focused, LogView) else self.query_one("#log", LogView)
 
     def targets(self) -> list[str]:
-        """The tasks whose log is shown; of those side by side the one with the focus."""
+        """The tasks of the log that is shown or, side by side, of the one with the focus."""
         state = self.log_view.state
         return [] if state is None else [name for name in state.tasks if name in self.pv.picture.tasks]
 
@@ -71,15 +71,15 @@ class LogsScreen(ReadingScreen):
         self._arrange()
 
     def on_screen_suspend(self, _event: events.ScreenSuspend) -> None:
-        """Nothing more is asked for."""
+        """Nothing to do beyond the base class, whose handler runs as well."""
 
     def laid_out(self) -> None:
-        """Another size may have room for fewer tiles."""
+        """The new size may have room for fewer tiles."""
         if self.is_current:
             self._arrange()
 
     def go_to(self, name: str) -> None:
-        """Another task's log, alone."""
+        """Show another task's log, alone."""
         self.pv.selected, self.pv.group = name, []
         self._arrange()
 
@@ -91,7 +91,7 @@ class LogsScreen(ReadingScreen):
             self.go_to(names[(at + by) % len(names)])
 
     def action_group(self) -> None:
-        """The marked tasks' logs: merged by time, then side by side where there is room, and so on."""
+        """Show the marked tasks' logs merged by time, the next time side by side if there is room, and so on."""
         if len(self.group) < 2:
             self.pv.group = self.pv.marked_tasks()
             self._tiled = False
@@ -104,7 +104,7 @@ class LogsScreen(ReadingScreen):
         self._arrange()
 
     def action_pane(self, by: int) -> None:
-        """The next log of those side by side."""
+        """Move the focus to the next log side by side."""
         shown = [view for view in self.query(LogView) if view.display]
         at = shown.index(self.log_view) if self.log_view in shown else 0
         self.set_focus(shown[(at + by) % len(shown)])
@@ -115,7 +115,7 @@ class LogsScreen(ReadingScreen):
         return 2 * min(2, down) if across >= 2 else 1
 
     def _arrange(self) -> None:
-        """Have each view show what it is to show."""
+        """Give each view its log, and hide the others."""
         group = self.group
         if len(group) < 2:
             shown: list[str | None] = [self.pv.selected]

@@ -1,6 +1,6 @@
-"""Typing into a task's pane: what the pane shows, and every key but one goes there.
+"""Typing into a task's pane: the screen shows the pane, and every key but one goes to it.
 
-The pane is shown as tmux has it, so prompts, menus and full-screen programs look as they are. It is looked at after
+The pane is shown as tmux has it, so prompts, menus and full-screen programs look as they are. It is fetched after
 each key and whenever the task writes, at most twenty times a second, and never while nothing happens.
 """
 
@@ -28,8 +28,8 @@ from paneview.tui.screens.base import MainScreen
 from paneview.tui.text import cells, clean
 from paneview.tui.typing import LEAVES, Stroke, requests, stroke
 
-PACE = 0.05  # s between two looks at the pane
-ECHO = 0.03  # s after a key until the program has usually answered it
+PACE = 0.05  # s between two fetches of the pane
+ECHO = 0.03  # s after a key until the program has usually echoed it
 
 
 class PaneView(Canvas, can_focus=True):
@@ -38,8 +38,8 @@ class PaneView(Canvas, can_focus=True):
     def __init__(self, task: str) -> None:
         super().__init__(id="pane")
         self.task_name = task
-        self.error = ""  # why the pane is not seen
-        self._refused = ""  # why what was typed last did not go there
+        self.error = ""  # why the pane cannot be shown
+        self._refused = ""  # why the last keys typed did not reach it
         self._rows: list[str] = []
         self._cursor = (0, 0)
         self._keys: deque[Stroke | str] = deque()
@@ -48,16 +48,16 @@ class PaneView(Canvas, can_focus=True):
         self._due: Timer | None = None
 
     def on_mount(self) -> None:
-        """Begin to show the pane."""
+        """Fetch the pane for the first time."""
         self.look()
 
     def on_unmount(self) -> None:
-        """Ask for nothing more."""
+        """Stop fetching."""
         if self._looking is not None:
             self._looking.cancel()
 
     def on_key(self, event: events.Key) -> None:
-        """Every key is for the task, but the one that leaves."""
+        """Every key goes to the task, except the one that leaves."""
         event.stop()
         event.prevent_default()
         if event.key == LEAVES:
@@ -68,17 +68,17 @@ class PaneView(Canvas, can_focus=True):
             self._send(typed)
 
     def on_paste(self, event: events.Paste) -> None:
-        """What is pasted is, too."""
+        """A paste goes to the task as well."""
         event.stop()
         self._send(event.text)
 
     def look(self, after: float = PACE) -> None:
-        """Look at the pane, soon."""
+        """Fetch the pane in ``after`` seconds, unless a fetch is due already."""
         if self._due is None:
             self._due = self.set_timer(after, self._look)
 
     def paint(self, width: int, height: int) -> list[Strip]:
-        """A rule, which tells where columns are cut, and as much of the pane's end as there is room for."""
+        """A rule, which says if columns are cut, and as many rows of the pane as fit, the cursor's included."""
         inks, task = self.inks, self.pv.picture.tasks.get(self.task_name)
         left: list[Piece] = [("── ", inks.rule), (f"typing into {clean(self.task_name)} ", inks.accent)]
         if task is not None:
@@ -89,7 +89,7 @@ class PaneView(Canvas, can_focus=True):
         rows = height - 1 - bool(error)
         first = max(0, min(len(self._rows) - rows, self._cursor[1] - rows + 1))
         shown = [self._row(at) for at in range(first, min(first + rows, len(self._rows)))]
-        start = max(0, self._cursor[0] - width + 1)  # a pane may be wider: the cursor is always in view
+        start = max(0, self._cursor[0] - width + 1)  # a pane may be wider; the cursor is always in view
         end = start + width
         if start or any(row.cell_length > end for row in shown):
             cut = (f" columns {start + 1}-{end} ", inks.dim)
@@ -122,7 +122,7 @@ class PaneView(Canvas, can_focus=True):
             self._sending = asyncio.create_task(self._send_all(), name=f"typing into {self.task_name}")
 
     async def _send_all(self) -> None:
-        """In the order in which they were typed, those that wait together."""
+        """Send the keys in the order typed, those that are waiting together."""
         while self._keys:
             self._refused = ""
             try:

@@ -1,4 +1,4 @@
-"""The text of the ask prompt: several lines, what was asked before by up and down, and ``@`` completed by tab."""
+"""The text of the ask prompt: several lines, with a history by up and down, and ``@`` completed by tab."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from paneview.tui.keys import key
 
 
 class AskText(InOrder, TextArea):
-    """Enter sends, ctrl+j breaks the line; what is pasted keeps its lines. ``offer`` gives what a token can become."""
+    """Enter sends, ctrl+j breaks the line; pasted text keeps its lines. ``offer`` gives a token's completions."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         key("ask.send", "enter", "screen.submit", "Send"),
@@ -26,7 +26,7 @@ class AskText(InOrder, TextArea):
     ]
 
     class Looked(Message):
-        """The text, or the place in it, is another one."""
+        """The text or the cursor's position has changed."""
 
     def __init__(self, text: str, hint: str, offer: Callable[[askwords.Token], list[str]]) -> None:
         super().__init__(
@@ -37,25 +37,25 @@ class AskText(InOrder, TextArea):
         self._history: list[str] = []
         self._at = 0
         self._begun = ""
-        """What was typed before the history was looked at."""
+        """What was typed before walking through the history."""
 
     def remember(self, history: Sequence[str]) -> None:
-        """What was asked before, the oldest first."""
+        """Set the history, the oldest first."""
         self._history = list(history)
         self._at = len(self._history)
 
     def put(self, text: str) -> None:
-        """Another text, with the cursor at its end."""
+        """Replace the text, with the cursor at its end."""
         self.load_text(text)
         self.move_cursor(self.document.end)
 
     def token(self) -> askwords.Token | None:
-        """The ``@…`` before the cursor."""
+        """The ``@…`` before the cursor, if there is one."""
         row, column = self.cursor_location
         return askwords.token(self.document.get_line(row)[:column], first_line=row == 0)
 
     def offers(self) -> list[str]:
-        """What that can be completed to."""
+        """What the token can be completed to."""
         at = self.token()
         return self._offer(at) if at is not None else []
 
@@ -72,7 +72,7 @@ class AskText(InOrder, TextArea):
         self.insert("\n")
 
     def action_complete(self) -> None:
-        """Take the first of what is offered, else go on to the next line of the form."""
+        """Take the first completion; if there is none, go to the next line of the form."""
         at, found = self.token(), self.offers()
         if at is None or not found:
             self.screen.focus_next()
@@ -81,13 +81,13 @@ class AskText(InOrder, TextArea):
         self.replace(askwords.completed(found[0]), (row, at.column), (row, column))
 
     def action_cursor_up(self, select: bool = False) -> None:
-        """In the first line: what was asked before."""
+        """In the first line: the previous text of the history."""
         if not select and self.cursor_at_first_line and self._recall(-1):
             return
         super().action_cursor_up(select)
 
     def action_cursor_down(self, select: bool = False) -> None:
-        """In the last line: what was asked after it, at last what was typed; then the next line of the form."""
+        """In the last line: the next text of the history, then what was typed, then the form's next line."""
         if select or not self.cursor_at_last_line:
             super().action_cursor_down(select)
         elif not self._recall(1):

@@ -1,4 +1,4 @@
-"""What is known about the selected task, beside the table where there is room for it."""
+"""The facts of the selected task, shown on the first screen if there is room for them."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ class Detail(Canvas):
         self._said = ""
 
     def show(self, name: str | None) -> None:
-        """Tell about this task."""
+        """Show this task."""
         self.task_name = name
         self.redraw()
 
     def tick(self) -> None:
-        """A second has passed: draw it again if that shows."""
+        """A second has passed: draw again if the sentence has changed."""
         task = self.pv.picture.tasks.get(self.task_name or "")
         if task is not None and why(task, self.pv.picture) != self._said:
             self.redraw()
@@ -63,7 +63,7 @@ class Detail(Canvas):
 
 
 def facts(task: TaskView, picture: Picture, inks: Inks, room: int) -> list[tuple[str, list[Piece]]]:
-    """Name and value of all that is worth knowing, and known."""
+    """Name and value of each fact that is known."""
     plain = PLAIN
     found: list[tuple[str, list[Piece]]] = [("command", [(cut(clean(task.command), room), plain)])]
     if task.description:
@@ -89,7 +89,7 @@ def facts(task: TaskView, picture: Picture, inks: Inks, room: int) -> list[tuple
             else ""
         )
         found.append(("pid", [(f"{task.pid}{count}", plain)]))
-    if task.cpu_percent is not None and task.rss_bytes:  # before, nobody has measured it
+    if task.cpu_percent is not None and task.rss_bytes:  # else it has not been measured yet
         curve = sparkline(list(picture.usage_of.get(task.name, ())), 24)
         found.append(("cpu", [(curve, inks.accent), (f" {words.percent(task.cpu_percent)}", plain)]))
     if task.rss_bytes:

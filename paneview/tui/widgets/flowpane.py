@@ -1,4 +1,4 @@
-"""All about a workflow in one pane: what it is and has brought, a run's live transcript, or its diff."""
+"""A workflow's details in one pane: its facts and results, a run's live transcript, or its diff."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _LIVE = ("running", "verifying", "queued")
 
 
 def natural_view(flow: FlowView) -> str:
-    """What people want to see of it before they say: what runs, else what there is to decide or to read."""
+    """The view to start with: the transcript of a phase that runs, else the facts, with what is to decide."""
     at = flow.current
     return (
         "run"
@@ -28,7 +28,7 @@ def natural_view(flow: FlowView) -> str:
 
 
 class FlowPane(TextPane):
-    """Told by `look` what to show; fetches it, and fetches it again when the workflow has changed."""
+    """Shows what `look` asks for: fetches it, and fetches it again when the workflow has changed."""
 
     def __init__(self, *, id: str | None = None) -> None:  # noqa: A002
         super().__init__(id=id)
@@ -39,10 +39,10 @@ class FlowPane(TextPane):
         self._fetching = False
         self._again = False
         self.busy = False
-        """What is to be shown has been asked for and is not there yet."""
+        """Whether what should be shown has been requested but has not come yet."""
 
     def look(self, flow: FlowView | None, view: str = "about", phase: str | None = None) -> None:
-        """Show this of the workflow; ``phase`` is for its transcript."""
+        """Show this view of the workflow; ``phase`` is the one whose transcript is shown."""
         if flow is None:
             self.leave()
             self._flow, self.title = None, ()
@@ -62,19 +62,19 @@ class FlowPane(TextPane):
             self.redraw()
 
     def leave(self) -> None:
-        """Nobody looks: ask for nothing."""
+        """The pane is not visible: stop reading the transcript."""
         if self._transcript is not None:
             self._transcript.close()
             self._transcript = None
             self.busy = False
 
     def resume(self) -> None:
-        """Somebody looks again."""
+        """The pane is visible again: read the transcript anew."""
         if self._flow is not None and self.view == "run" and self._transcript is None:
             self._begin()
 
     def on_unmount(self) -> None:
-        """It is gone."""
+        """Stop reading the transcript."""
         self.leave()
 
     def text(self) -> str:
@@ -141,7 +141,7 @@ class FlowPane(TextPane):
     _silent = False
 
     async def _fetch(self) -> None:
-        """What it is now; a change that comes meanwhile is fetched after it."""
+        """Fetch what is shown, and again if the workflow changes meanwhile."""
         if self._fetching:
             self._again = True
             return

@@ -21,7 +21,7 @@ from paneview.tui.widgets.listing import CURSOR, Listing
 LEAST_TASK = 14
 LEAST_ASKED = 26
 LEAST_REASON = 24
-MOST_GLYPHS = 8  # phases that are shown each by its glyph
+MOST_GLYPHS = 8  # phases that are shown, each as its glyph
 FLOW_COLUMNS = (
     Column("state", "STATE", 12),
     Column("task", "ASKED", 0),
@@ -81,7 +81,7 @@ class FlowTable(Listing):
         self.redraw()
 
     def set_filter(self, text: str) -> None:
-        """Show only what matches; an empty text shows all. What is no regular expression is taken literally."""
+        """Show only what matches; an empty text shows all. An invalid regular expression is taken literally."""
         self.filter, self._rows = text, RowFilter(text)
         self.update(self.flows.values())
 

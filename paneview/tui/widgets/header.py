@@ -1,4 +1,4 @@
-"""The first line: which project, which screen, how the tasks are, and what needs a person."""
+"""The first line: the project, the screen, how the tasks are, and what needs a person."""
 
 from __future__ import annotations
 
@@ -24,20 +24,20 @@ _ALL = tuple(key for key, *_ in _COUNTS)
 _BARS = "▁▂▃▄▅▆▇█"
 CURVE = 24
 REVIVES = "paneview daemon"
-LEAST_COUNTS = 16  # cells for the counts, where something under way is told, too
+LEAST_COUNTS = 16  # cells left for the counts when a request under way is shown
 
 
 class Header(Canvas):
-    """Breadcrumb at the left; counts and, where there is room, the project's CPU and memory at the right."""
+    """Breadcrumb at the left; counts and, if there is room, the project's CPU and memory at the right."""
 
     def __init__(self, *, crumb: str, id: str | None = None) -> None:  # noqa: A002
         super().__init__(id=id)
         self.crumb = crumb
         self.note: Callable[[], str] = lambda: ""
-        self._from = 0  # where the counts begin
+        self._from = 0  # column where the counts begin
 
     def on_click(self, event: events.Click) -> None:
-        """At the left back to the fleet, on the counts to what needs a person."""
+        """A click at the left goes back to the fleet, one on the counts to what needs a person."""
         if event.x < self._from:
             self.pv.action_go("fleet")
         else:
@@ -78,14 +78,14 @@ class Header(Canvas):
             [*file, *counted],
             [*file, *self._counts(worded=("asking", "failed"))],
             [*file, *self._counts(worded=("asking",))],
-            self._counts(only=("asking", "failed")),  # rather fewer of them than one without its word
+            self._counts(only=("asking", "failed")),  # fewer counts are better than one without its word
             self._counts(only=("asking",)),
         )
         fitting = (wish for wish in wishes if wish and sum(cells(text) for text, _ in wish) <= room)
         return next(fitting, self._counts(worded=()))
 
     def _lost(self, room: int) -> str:
-        """Why nothing moves, and what somebody can do about it: the screen waits for a supervisor, it starts none."""
+        """Why nothing moves, and what to do about it: the screen waits for a supervisor but starts none."""
         why = f"✗ disconnected: {clean(self.pv.picture.link.reason)}, reconnecting…"
         texts = (f"{why} '{REVIVES}' starts another", f"✗ disconnected: '{REVIVES}' starts another")
         return next((text for text in texts if cells(text) <= room), cut(why, room))
@@ -138,7 +138,7 @@ class Header(Canvas):
 
 
 def sparkline(values: list[float], width: int) -> str:
-    """The last ``width`` values as bars, scaled to the largest of them (but never to less than 10)."""
+    """The last ``width`` values as bars, scaled to the largest of them, or to 10 if that is smaller."""
     shown = values[-width:]
     top = max(10.0, *shown) if shown else 10.0
     bars = "".join(_BARS[max(0, min(7, round(8 * value / top) - 1))] for value in shown)

@@ -1,4 +1,4 @@
-"""The table of jobs: state, kind, for whom, tries, age, and what each is about."""
+"""The table of jobs: state, kind, target, tries, age, and what each is about."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ COLUMNS = (
 
 
 class JobTable(Listing):
-    """The jobs that were fetched and pass the filter, by id."""
+    """The fetched jobs that pass the filter, by id."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         key("job.open", "enter", "screen.open_job", "Open", "Payload, attempts, result"),
@@ -76,7 +76,7 @@ class JobTable(Listing):
         self.redraw()
 
     def set_filter(self, text: str) -> None:
-        """Show only what matches; an empty text shows all. What is no regular expression is taken literally."""
+        """Show only what matches; an empty text shows all. An invalid regular expression is taken literally."""
         self.filter, self._rows = text, RowFilter(text)
         self.update(self.jobs)
 

@@ -33,7 +33,7 @@ class JobText(Scrolling):
         self._made_for = 0
 
     def show(self, job: dict[str, Any] | None, note: str = "") -> None:
-        """Tell about this job; without one, show the note."""
+        """Show this job; without one, show the note."""
         same = self.job is not None and job is not None and self.job["id"] == job["id"]
         self.job, self._note = job, note
         self._made_for = 0
@@ -57,7 +57,7 @@ class JobText(Scrolling):
         ]
 
     def repaint(self) -> None:
-        """In other colours."""
+        """Draw again, in other colours."""
         self._made_for = 0
         super().repaint()
 

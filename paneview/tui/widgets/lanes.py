@@ -29,7 +29,7 @@ COLUMNS = (
 
 
 class LaneTable(Listing):
-    """A row for all of them, then one for each target that has jobs. Keys are targets as `dispatch` takes them."""
+    """A row for all, then one for each target that has jobs. Keys are targets as `dispatch` takes them."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         key("queue.lane", "enter", "screen.show_jobs", "Jobs", "Its jobs"),
@@ -44,7 +44,7 @@ class LaneTable(Listing):
         """Show the queue as it is now."""
         lanes = {lane.target: lane for lane in queue.lanes}
         if self.cursor not in (None, ALL) and self.cursor not in lanes:
-            # What is looked at stays, though nothing is left in it.
+            # The selected target stays, even if it has no jobs left.
             lanes[str(self.cursor)] = LaneView("", str(self.cursor))
         ages = [lane.oldest_age_s for lane in queue.lanes if lane.oldest_age_s is not None]
         total = LaneView(

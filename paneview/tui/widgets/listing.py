@@ -1,7 +1,7 @@
 """A list with a cursor that stays on its item.
 
-The cursor is the item's key and not a row number: when rows are sorted anew, filtered or removed, it stays with its
-item, at the same height of the window where it can. The item under the cursor is always in view.
+The cursor is the item's key, not a row number: when rows are sorted anew, filtered or removed, it stays with its
+item, at the same height of the window if possible. The item under the cursor is always in view.
 """
 
 from __future__ import annotations
@@ -61,28 +61,28 @@ class Listing(Canvas, can_focus=True):
         self._index: dict[str, int] = {}
 
     def row(self, key: str, width: int, style: Style) -> Strip:
-        """The line of one item; ``style`` is its background (that of the selection where it is selected)."""
+        """The line of one item; ``style`` is its background (the selection's, if it is selected)."""
         raise NotImplementedError
 
     def heading(self, width: int) -> Strip | None:
-        """The line above the rows, None for none."""
+        """The line above the rows; None if there is none."""
         return None
 
     def heading_clicked(self, x: int) -> None:
         """The heading was clicked in this column of cells."""
 
     def set_keys(self, keys: Sequence[str], *, cursor: str | None = None) -> None:
-        """Show these items in this order; the cursor stays on its item, else at its place."""
+        """Show these items in this order; the cursor stays on its item or, if that is gone, at its row."""
         before = self._index.get(self.cursor or "", 0)
         height_in_window = before - self._top
         self.keys = list(keys)
         self._index = {key: at for at, key in enumerate(self.keys)}
         wanted = cursor if cursor in self._index else (self.cursor or self._left)
         if not self.keys:
-            self._left = wanted  # for when there is something again
+            self._left = wanted  # to return to when there are items again
         if wanted not in self._index:
             wanted = self.keys[min(before, len(self.keys) - 1)] if self.keys else None
-        # At the very top it stays there: what became urgent is put above the cursor, and must be seen.
+        # A window at the very top stays there: what becomes urgent is put above the cursor, and must be seen.
         if wanted is not None and self._top > 0:
             self._top = self._index[wanted] - height_in_window
         self._put_cursor(wanted)
@@ -124,7 +124,7 @@ class Listing(Canvas, can_focus=True):
         self.action_move(direction * len(self.keys))
 
     def on_click(self, event: events.Click) -> None:
-        """A click selects; a click on what is selected chooses."""
+        """A click selects; a click on the selected item chooses it."""
         offset = event.y - (self.heading(self.size.width) is not None)
         at = self._top + offset
         if offset < 0:
@@ -137,7 +137,7 @@ class Listing(Canvas, can_focus=True):
         self._put_cursor(key)
 
     def on_mouse_scroll_down(self, event: events.MouseScrollDown) -> None:
-        """The wheel moves the cursor, since what it is on must be in view."""
+        """The wheel moves the cursor, since the item under it must be in view."""
         event.stop()
         self.action_move(1)
 

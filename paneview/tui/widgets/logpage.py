@@ -1,4 +1,4 @@
-"""The rows of a window on a log, made from the lines that are here, and kept while they are looked at."""
+"""The rows of a window on a log, made from the fetched lines, and cached."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ class LogPage:
         self._blank = line(shape.width, shape.inks.base, ("·", shape.inks.rule))
 
     def height(self, number: int) -> int:
-        """Rows of this line, 1 while it is not here."""
+        """The number of rows of this line, 1 while it is not here."""
         composed = self._line(number)
         return composed.height if composed else 1
 
     def rows(self, top: Pos, count: int) -> tuple[list[Strip], list[int]]:
         """At most ``count`` rows from ``top`` on, and the line that each belongs to."""
-        # What shows in a line besides its text: where runs begin, and the match that the search is at.
+        # What a line's rows depend on as well as its text: where runs begin, and the search's current match.
         now = (self.state.feed.runs, self.state.search.at if self.state.search else None)
         if now[0] is not self._made_for[0] or now[1] != self._made_for[1]:
             self._composed.clear()
@@ -51,7 +51,7 @@ class LogPage:
         return strips[:count], numbers[:count]
 
     def epilogue(self) -> Strip | None:
-        """The row after the last one, when the newest run has ended."""
+        """The row after the last line, if the newest run has ended."""
         runs = self.state.feed.runs
         if self.state.filter is not None or not runs or runs[-1].ended_at is None:
             return None
@@ -77,7 +77,7 @@ class LogPage:
         if chosen is None or not chosen[0] <= number <= chosen[1]:
             return strip
         select = self.shape.inks.select
-        # A match keeps its own background: on that of the selection nobody could read it.
+        # A match keeps its own background: on the selection's it would be unreadable.
         matches = (self.shape.inks.match.bgcolor, self.shape.inks.match_now.bgcolor)
         marked = [
             Segment(

@@ -1,4 +1,4 @@
-"""One log line to the rows that show it: time, colours, matches, wrapping."""
+"""The rows that show one log line: time, colours, matches, wrapping."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _STAMP_WIDTHS = {"off": 0, "since start": 10, "clock": 14}
 
 
 class Shape(NamedTuple):
-    """How lines are shown. A change of any of these makes every composed line stale."""
+    """How lines are shown. A change to any of these makes every composed line stale."""
 
     width: int
     wrap: bool
@@ -32,7 +32,7 @@ class Shape(NamedTuple):
     pattern: Pattern | None
     inks: Inks
     tasks: tuple[str, ...] = ()
-    """Those of a merged log."""
+    """The tasks of a merged log, else empty."""
 
     @property
     def label_width(self) -> int:
@@ -41,7 +41,7 @@ class Shape(NamedTuple):
 
     @property
     def stamp_width(self) -> int:
-        """Cells that time and name take; the time is left out where there is no room."""
+        """Cells that time and name take; the time is left out if there is no room."""
         width = _STAMP_WIDTHS[self.stamps]
         return (width if self.width >= 3 * width else 0) + self.label_width
 
@@ -52,7 +52,7 @@ class Shape(NamedTuple):
 
 
 class Composed(NamedTuple):
-    """A line's rows; ``rule`` is the row above it where a run begins."""
+    """A line's rows; ``rule`` is the row above it if a run begins here."""
 
     source: LineView
     rule: Strip | None
@@ -68,7 +68,7 @@ class Composed(NamedTuple):
 def compose(
     log_line: LineView, shape: Shape, run: RunMark | None, rule: Strip | None, current: bool
 ) -> Composed:
-    """The rows of one line. ``current``: it holds the match the search stands at."""
+    """The rows of one line. ``current``: it has the match that the search is at."""
     text = log_line.text[: 4 * sgr.LONGEST]
     plain, marks = sgr.parse(text)
     if len(plain) > sgr.LONGEST:
@@ -90,7 +90,7 @@ def compose(
 
 
 def run_rule(mark: RunMark, before: RunMark | None, shape: Shape) -> Strip:
-    """The line above the first line of a run: which one, when, and how the one before ended."""
+    """The line above the first line of a run: which run, when, and how the one before it ended."""
     inks = shape.inks
     pieces: list[Piece] = [("── ", inks.rule), (f"run {mark.run}", inks.dim)]
     if mark.started_at:
@@ -160,7 +160,7 @@ def _strip(plain: str, spans: list[tuple[int, int, Style]], start: int, end: int
 def _highlight(
     spans: list[tuple[int, int, Style]], plain: str, pattern: Pattern, ink: Style
 ) -> list[tuple[int, int, Style]]:
-    """The spans with every match in ``ink``; as they are where it takes too long to find them."""
+    """The spans with every match in ``ink``; unchanged if finding the matches takes too long."""
     out: list[tuple[int, int, Style]] = []
     try:
         found = [(start, end) for start, end in pattern.spans(plain) if end > start]

@@ -1,4 +1,4 @@
-"""What is told about a log: the rule above it, and the words where there is no line to show."""
+"""The rule above a log, and the text shown while the log has no line to show."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from paneview.tui.logstate import LogState
 from paneview.tui.text import cells, clean, cut
 from paneview.tui.theme import Inks
 
-LEAST_NAMES = 12  # cells for the names of the tasks, where they are cut
-LEAST_PATTERN = 4  # for a filter or a search
+LEAST_NAMES = 12  # cells for the names of the tasks, if they must be cut
+LEAST_PATTERN = 4  # cells for a filter or a search
 AROUND_NAMES = 5  # the rule and the spaces beside them
 
 
 def rule(state: LogState | None, task: TaskView | None, width: int, inks: Inks, *, focused: bool) -> Strip:
-    """The task with its state and why, and where the window stands, for which names are cut."""
+    """The task with its state and reason, and the window's status, for which names are cut."""
     ink = inks.accent if focused else inks.title
     left: list[Piece] = [("── ", inks.rule)]
     if state is None:
@@ -35,7 +35,7 @@ def rule(state: LogState | None, task: TaskView | None, width: int, inks: Inks, 
     left += [(named(state.tasks, room - cells(said)), ink), (" ", ink)]
     if task is not None and look is not None and said:
         left.append((said, inks.role(look.role)))
-        reason = words.reason(task).removeprefix(f"{look.word} ")  # which stands before it
+        reason = words.reason(task).removeprefix(f"{look.word} ")  # which is shown before it
         if task.needs_input:
             reason = f"i answers: {task.needs_input}"
         if reason:
@@ -60,7 +60,7 @@ def _more(count: int) -> str:
 
 
 def standing(state: LogState, inks: Inks, room: int) -> list[Piece]:
-    """The filter, the search, what is selected, following or paused; patterns are cut to the room there is."""
+    """The window's status: filter, search, selection, following or paused; patterns are cut to fit."""
     stands: list[Piece] = []
     if (chosen := state.selection()) is not None:
         count = words.plural(len(state.source.between(*chosen)), "line")
@@ -77,7 +77,7 @@ def standing(state: LogState, inks: Inks, room: int) -> list[Piece]:
 
 
 def extent(state: LogState, inks: Inks) -> list[Piece]:
-    """What has come since the pause, and how many lines there are: the first to be left out."""
+    """How many lines have come since the pause, and how many there are: dropped first if room is short."""
     new = 0 if state.follow else max(0, state.feed.head - state.paused_at)
     came = [(f", {new:,} new", inks.attention)] if new else []
     return [*came, (f" · {words.plural(state.feed.head - state.feed.first, 'line')}", inks.dim)]
@@ -88,7 +88,7 @@ def _cells(pieces: Iterable[Piece]) -> int:
 
 
 def why_empty(state: LogState, task: TaskView | None) -> str:
-    """Why there is no line, and the next key."""
+    """Why there is no line, and the key that helps."""
     if state.feed.error:
         return clean(state.feed.error)
     if state.filter is not None:

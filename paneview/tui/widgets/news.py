@@ -37,7 +37,7 @@ class EventStrip(Canvas):
     """The latest events that fit."""
 
     def on_click(self) -> None:
-        """To all events."""
+        """Show all events."""
         self.pv.action_go("events")
 
     def paint(self, width: int, height: int) -> list[Strip]:

@@ -1,4 +1,4 @@
-"""The line in which searches, filters and commands are typed; it is made when it is first needed."""
+"""The line in which searches, filters and commands are typed; it is loaded when it is first needed."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from paneview.tui.keys import key
 from paneview.tui.question import Question
 from paneview.tui.screens.base import MainScreen
 
-DEBOUNCE = 0.12  # s after the last key, before what was typed is tried out
+DEBOUNCE = 0.12  # s from the last key until what was typed is previewed
 
 
 class Line(Input):
-    """An input without frame whose up and down walk through what was typed before."""
+    """An input without a frame, whose up and down keys walk through the history."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         key("prompt.submit", "enter", "submit", "Go"),
@@ -32,7 +32,7 @@ class Line(Input):
     ]
 
     def action_give_up(self) -> None:
-        """Leave the line as if nothing had been asked."""
+        """Close the prompt as if nothing had been asked."""
         prompt = self.query_ancestor(Prompt)
         prompt.close(cancelled=True)
 
@@ -67,7 +67,7 @@ class Prompt(Horizontal):
         self.screen.set_focus(self.query_one(Line))
 
     def on_input_changed(self, event: Input.Changed) -> None:
-        """Try it out while it is typed."""
+        """Preview the text while it is typed."""
         event.stop()
         if self._timer is not None:
             self._timer.stop()
@@ -82,7 +82,7 @@ class Prompt(Horizontal):
         self.close()
         if event.value and (not self._history or self._history[-1] != event.value):
             self._history.append(event.value)
-        # In the screen's name: what is opened by the answer would report back to this prompt, which is gone by then.
+        # Called by the screen: what the answer opens would otherwise report to this prompt, which is gone by then.
         screen.call_next(self._question.submit, event.value)
 
     def on_descendant_blur(self, _event: events.DescendantBlur) -> None:
@@ -91,21 +91,21 @@ class Prompt(Horizontal):
             self.close(cancelled=True)
 
     def recall(self, by: int) -> None:
-        """Show what was typed before."""
+        """Show an earlier or later text of the history."""
         self._at = max(0, min(self._at + by, len(self._history)))
         line = self.query_one(Line)
         line.value = self._history[self._at] if self._at < len(self._history) else ""
         line.cursor_position = len(line.value)
 
     def close(self, *, cancelled: bool = False) -> None:
-        """Take it away and give the focus back."""
+        """Remove the prompt and give the focus back."""
         if not self.is_attached or self.has_class("closing"):
             return
         self.add_class("closing")
         if self._timer is not None:
             self._timer.stop()
         if self._before is not None and self._before.is_attached:
-            # At once: a call to `focus` waits, and would lose to what the removal chooses.
+            # At once: `focus()` is deferred, and would lose to what the removal chooses.
             self.screen.set_focus(self._before)
         self.remove()
         if isinstance(self.screen, MainScreen):

@@ -1,4 +1,4 @@
-"""The queue beside the fleet, where the terminal is wide: who waits for how much, and how the workers are."""
+"""The queue beside the fleet in a wide terminal: how many jobs wait for each target, and how the workers are."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ class QueueStrip(Canvas):
     """A rule with the totals, the workers in a line, and a line for each target that has jobs."""
 
     def on_click(self) -> None:
-        """To the queue's own screen."""
+        """Show the queue's own screen."""
         self.pv.action_go("queue")
 
     def needed(self) -> int:
-        """The lines that it needs, 0 where there is no queue."""
+        """The lines that it needs, 0 if the queue is not in use."""
         queue = self.pv.picture.queue
         if queue is None or not queue.in_use:
             return 0

@@ -1,4 +1,4 @@
-"""What is scrolled by rows: the keys, the wheel, and the place, which stays on what there is."""
+"""Scrolling by rows: the keys, the wheel, and the position, which stays within the rows there are."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ WHEEL = 3  # rows
 
 
 class Scrolling(Canvas, can_focus=True):
-    """Rows below ``AROUND`` lines that stay. Subclasses call `place` when they paint, and show the rows from there."""
+    """Rows below ``AROUND`` fixed lines. Subclasses call `place` when they paint, and show the rows that it returns."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         key("list.next", "j,down", "scroll_by(1)", "Next"),
@@ -27,7 +27,7 @@ class Scrolling(Canvas, can_focus=True):
     ]
     AROUND: ClassVar[int] = 1
     GROWS: ClassVar[bool] = False
-    """Whether more may come: then who is at the end stays there."""
+    """Whether more rows may come: then a window at the end stays at the end."""
 
     def __init__(self, *, id: str | None = None) -> None:  # noqa: A002
         super().__init__(id=id)
@@ -37,7 +37,7 @@ class Scrolling(Canvas, can_focus=True):
         self._count = 0
 
     def place(self, count: int, height: int) -> range:
-        """The rows in view, of so many, in a widget of this height."""
+        """The rows in view, out of ``count``, in a widget of this height."""
         self._count = count
         room = max(0, height - self.AROUND)
         hidden = max(0, count - room)
@@ -45,11 +45,11 @@ class Scrolling(Canvas, can_focus=True):
         return range(self.top, min(self.top + room, count))
 
     def where(self, shown: range) -> str:
-        """Which part of it is in view; empty if that is all."""
+        """Which rows are in view; empty if all are."""
         return f" {shown.stop:,} of {plural(self._count, 'line')}" if len(shown) < self._count else ""
 
     def action_scroll_by(self, by: int) -> None:
-        """Scroll; to the end and beyond follows again, where what is shown may grow."""
+        """Scroll; reaching the end follows again, if more rows may come."""
         end = max(0, self._count - max(0, self.size.height - self.AROUND))
         at = max(0, min(self.top + by, end))
         self.follow = self.GROWS and at == end and (by > 0 or (self.follow and end == 0))
@@ -57,7 +57,7 @@ class Scrolling(Canvas, can_focus=True):
         self.redraw()
 
     def action_page(self, direction: int) -> None:
-        """Scroll by a window, one row less for the eye."""
+        """Scroll by a window less one row, so that the eye keeps its place."""
         self.action_scroll_by(direction * max(1, self.size.height - self.AROUND - 1))
 
     def action_edge(self, direction: int) -> None:

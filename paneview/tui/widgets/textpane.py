@@ -1,4 +1,4 @@
-"""Lines to read: wrapped, scrolled, and kept at their end while they grow, until somebody scrolls up."""
+"""Lines to read: wrapped, scrolled, and kept at their end while they grow, until the user scrolls up."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from paneview.tui.text import clean, cut, wrap
 from paneview.tui.widgets.scrolling import Scrolling
 
 LABEL = 11
-MOST_LINES = 20_000  # that are kept; of more the first are left out
-NARROWEST = 10  # cells that are left for text
+MOST_LINES = 20_000  # kept; if there are more, the first are dropped
+NARROWEST = 10  # cells left for text
 
 
 class Line(NamedTuple):
-    """A line. ``role`` is its ink; one with a label (which may be empty) begins behind the column of labels."""
+    """A line. ``role`` is its ink; with a label, even an empty one, it begins after the column of labels."""
 
     text: str
     role: str = ""
@@ -41,7 +41,7 @@ class TextPane(Scrolling):
         self._made_for = 0
 
     def show(self, what: object, lines: Iterable[Line], *, follow: bool = False) -> None:
-        """Show these lines; ``what`` tells whether it is still the same thing, which keeps its place."""
+        """Show these lines; the position is kept if ``what`` is the same as before."""
         if what != self.what:
             self.top, self.follow, self.what = 0, follow, what
         self.lines = list(lines)
@@ -49,7 +49,7 @@ class TextPane(Scrolling):
         self.redraw()
 
     def add(self, lines: Iterable[Line]) -> None:
-        """The thing has grown."""
+        """Append these lines."""
         self.lines.extend(lines)
         if len(self.lines) > MOST_LINES * 5 // 4:
             self.lines = [Line("… what came before is left out here", "dim"), *self.lines[-MOST_LINES:]]
@@ -76,12 +76,12 @@ class TextPane(Scrolling):
         ]
 
     def repaint(self) -> None:
-        """In other colours."""
+        """Draw again, in other colours."""
         self._made_for = 0
         super().repaint()
 
     def _wrap(self, width: int) -> None:
-        """Rows for lines that have none yet."""
+        """Make rows for the lines that have none yet."""
         if self._made_for != width:
             self._rows, self._wrapped, self._made_for = [], 0, width
         for one in self.lines[self._wrapped :]:

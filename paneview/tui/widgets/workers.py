@@ -31,7 +31,7 @@ _ORDER = ("quarantined", "silent", "busy", "idle", "gone")
 
 
 class WorkerTable(Listing):
-    """Every worker of every host, those first that need a person. Keys are ids, or names of those without one."""
+    """Every worker of every host, those that need a person first. Keys are ids, or names of those without one."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         key("worker.release", "U", "screen.release", "Release", "Release from quarantine"),
@@ -57,7 +57,7 @@ class WorkerTable(Listing):
         self.redraw()
 
     def know(self, jobs: dict[str, JobView]) -> None:
-        """What is known of jobs now; of what was known before stays what a worker has in hand."""
+        """Learn of these jobs; of the jobs known before, keep those that a worker holds."""
         held = {job for worker in self._workers.values() for job in worker.jobs}
         self._jobs = {name: job for name, job in self._jobs.items() if name in held} | jobs
         self.redraw()
