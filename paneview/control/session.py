@@ -72,7 +72,7 @@ class Session:
         answer: Callable[[Request, ClientInfo], Awaitable[dict[str, Any]]],
         snapshot: Callable[[], tuple[int, bytes]],
         outbox: Outbox,
-        heard: Callable[[frozenset[str]], None] = lambda _topics: None,
+        heard: Callable[[frozenset[str]], None],
     ) -> None:
         self.info = info
         self.topics: frozenset[str] = frozenset()

@@ -214,11 +214,10 @@ class Unit:
 
     def _follow_up(self) -> None:
         self._arm_timer()
-        wanted = lifecycle.wants_probe(self.state, self.policy) and self.live is not None
-        if wanted and self._probing is None:
-            self._probing = self._start(self._probe())
-        elif not wanted:
+        if self.live is None or not lifecycle.wants_probe(self.state, self.policy):
             self._stop_probing()
+        elif self._probing is None:
+            self._probing = self._start(self._probe(self.live))
 
     def _arm_timer(self) -> None:
         if self._timer:
@@ -327,9 +326,7 @@ class Unit:
         if error_text := await self._services.hooks.after(moment, task, run):
             self._services.journal.note_task(self.name, run, "hook_failed", error_text, hook=moment)
 
-    async def _probe(self) -> None:
-        live = self.live
-        assert live is not None
+    async def _probe(self, live: Live) -> None:
         self.probes = Probes(self.probes.note)
         async for result in self._services.prober.probe(self.task, live.run, lambda: self.state.ready):
             if live is not self.live:
