@@ -56,11 +56,10 @@ async def test_a_defect_beside_a_run_s_end_keeps_it_from_nobody(
 
     async with supervising(sandbox, '[tasks.t]\ncommand = "exec sleep 612"\nrestart_policy = "no"') as host:
         unit = host.supervisor.unit("t")
-        await eventually(lambda: unit.live is not None and unit.live.hears())
+        await eventually(lambda: unit.live and unit.live.hears())  # the guard's shells would keep the signal
         with monkeypatch.context() as broken:
             broken.setattr(ending, "TRIES", (0.01, 0.01))
             broken.setattr(part, name, defect)
-            assert unit.live
             proc.send(signal.SIGTERM, await host.ender.look(unit.live))
             await eventually(lambda: unit.state.phase is Phase.FAILED)
         assert (unit.live, unit.state.exit.code) == (None, exit_code)
