@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import sys
 import time
+from contextlib import suppress
 from functools import cache
 
 import psutil
@@ -40,7 +42,7 @@ class PortableBackend:
                     session=os.getsid(pid),
                     foreground=_foreground(process),
                     state=state,
-                    start=round(process.create_time() * _UNIT),
+                    start=round(started(process) * _UNIT),
                     cpu_ticks=round(times * 100),
                     rss_bytes=rss,
                     name=process.name(),
@@ -81,6 +83,14 @@ class PortableBackend:
     def started_at(self, start: int) -> float:
         """Epoch seconds."""
         return start / _UNIT
+
+
+def started(process: psutil.Process) -> float:
+    """When it was started, epoch seconds, by the clock of then: what names it must not move with a later clock."""
+    if sys.platform == "darwin":  # where psutil moves it, from 7.1 on
+        with suppress(TypeError):
+            return float(process._proc.create_time(monotonic=True))  # type: ignore[attr-defined]
+    return process.create_time()
 
 
 def named_by_time(booted: float) -> str:

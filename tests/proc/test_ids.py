@@ -7,6 +7,7 @@ import time
 from types import SimpleNamespace
 from typing import Any
 
+import psutil
 import pytest
 
 from paneview.proc import ProcessId, boot_id, identify, is_alive, portable, started_at
@@ -64,6 +65,19 @@ def test_a_boot_keeps_its_name_when_the_clock_is_set(monkeypatch: pytest.MonkeyP
         assert PortableBackend().boot_id() == "5E1F0A"  # as macOS tells it, whatever its clock says
     finally:
         portable._boot_session.cache_clear()
+
+
+def test_a_process_keeps_its_identity_when_the_clock_is_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    def create_time(*, monotonic: bool = False) -> float:
+        return 100.5 if monotonic else 163.5  # as psutil has it on macOS after a minute's step
+
+    process = psutil.Process()
+    monkeypatch.setattr(process, "_proc", SimpleNamespace(create_time=create_time))
+    monkeypatch.setattr(process, "_create_time", None)
+    monkeypatch.setattr("sys.platform", "darwin")
+    assert portable.started(process) == 100.5
+    monkeypatch.setattr("sys.platform", "freebsd14")
+    assert portable.started(process) == 163.5
 
 
 LOOK = f"""
