@@ -1,10 +1,10 @@
-"""Accepts the clients of a listening socket, also where no descriptor is left.
+"""Accepts the clients of a listening socket, even when no file descriptor is left.
 
-A few are kept back for them: whoever has run out of open files most needs somebody to look and to stop things. When
-these are lent, too, whoever comes next waits in the kernel until somebody leaves.
+A few descriptors are held in reserve for clients: a process that has run out of open files most needs someone to look
+and to stop things. When the reserve is used up as well, the next client waits in the kernel until another one leaves.
 
 asyncio's own servers do worse than wait. For one client that cannot be accepted they try as often as their backlog is
-long, and begin a timer for each try, which does the same: soon the loop does nothing else
+long, and start a timer for each try, which does the same: soon the loop does nothing else
 (`asyncio.selector_events`, ``_accept_connection``, as of Python 3.11).
 """
 
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
 RESERVE = 4  # clients that are served when no descriptor is left
-RETRY = 1.0  # seconds, where none leaves
-AT_ONCE = 100  # clients between which the loop does something else
+RETRY = 1.0  # seconds until the next try, if no client leaves
+AT_ONCE = 100  # clients accepted before the loop can do something else
 
 logger = logging.getLogger(__name__)
 
@@ -44,13 +44,13 @@ class Acceptor:
         self._clients: set[asyncio.Task[None]] = set()
         self._reserve: list[int] = []
         self._retry: asyncio.TimerHandle | None = None
-        self._told = False  # that somebody has to wait
+        self._told = False  # whether it has been logged that clients wait
         self._closed = False
         self._refill()
         self._loop.add_reader(listener, self._accept)
 
     def close(self) -> None:
-        """Accept nobody any more; who has been goes on."""
+        """Stop accepting; clients accepted before are still served."""
         self._closed = True
         self._pause()
         self._listener.close()
@@ -115,6 +115,6 @@ class Acceptor:
         self._loop.add_reader(self._listener, self._accept)
 
     def _refill(self) -> None:
-        with suppress(OSError):  # whoever leaves gives one back
+        with suppress(OSError):  # a client that leaves gives one back
             while len(self._reserve) < RESERVE:
                 self._reserve.append(os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC))

@@ -1,9 +1,9 @@
-"""The command line's way to the supervisor: one connection, a request, a reply.
+"""The command line's client of the supervisor: one connection, a request, a reply.
 
 ``paneview status`` has to answer within 30 ms, of which Python's own start takes ten. So this module does
 without ``socket``, which loads enum and selectors around the C module that does the work (5 ms), and without
-``json`` until something has to be understood (7 ms): `Connection.call_text` hands the result on as the text
-it came as.
+``json`` until something must be parsed (7 ms): `Connection.call_text` returns the result as the text that
+was received.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 MAX_LINE = 16 * 1024 * 1024
 READ_SIZE = 64 * 1024
 TURN = 1000  # ms; see `Connection._wait`
-# How a reply without error begins and ends on the wire (`session` builds it so, and a test holds them
-# together).
+# How a reply without error begins and ends on the wire (`session` builds it so, and a test checks that they
+# agree).
 REPLY_START = b'{"id":%d,"ok":true,"result":'
 REPLY_END = b"}\n"
 _NOBODY = {errno.ENOENT, errno.ECONNREFUSED, errno.ENOTDIR, errno.ENOTSOCK}
@@ -34,8 +34,8 @@ class Connection:
     """A connection to the supervisor that listens at `path`.
 
     `client` is the name under which this process appears in events; `timeout` (seconds, None for ever) bounds
-    each wait for a reply. Raises NoSupervisor if there is no socket or nobody listens, ControlError
-    otherwise.
+    each wait for a reply. Raises NoSupervisor if there is no socket or nothing listens on it, ControlError if
+    the connection fails otherwise.
     """
 
     def __init__(
@@ -67,15 +67,15 @@ class Connection:
         self.close()
 
     def close(self) -> None:
-        """End the connection. What was asked goes on."""
+        """End the connection. Requests already sent are still carried out."""
         self._socket.close()
 
     def fileno(self) -> int:
-        """For select and poll."""
+        """The socket's descriptor, for select and poll."""
         return self._socket.fileno()
 
     def call(self, do: str, args: dict[str, Any] | None = None) -> dict[str, Any]:
-        """Ask and wait for the reply's result. Pushes that come meanwhile are kept for `pushes`.
+        """Send a request and return the reply's result. Pushes that come meanwhile are kept for `pushes`.
 
         Raises ControlError for a refusal or failure, Disconnected if the connection ends first.
         """
@@ -95,9 +95,9 @@ class Connection:
                 raise ControlError.from_json(message)
 
     def call_text(self, do: str) -> bytes:
-        """As `call` without arguments, but the result as JSON text.
+        """Like `call` without arguments, but returns the result as JSON text.
 
-        For a connection that has not subscribed.
+        Only for a connection that has not subscribed.
         """
         self._number += 1
         self._send(
@@ -117,7 +117,7 @@ class Connection:
     def pushes(self) -> Iterator[dict[str, Any]]:
         """What the supervisor sends after ``subscribe``, until it says good-bye or the connection ends.
 
-        Raises ControlError with code ``cut`` when this client read too slowly.
+        Raises ControlError with code ``cut`` if this client read too slowly.
         """
         while True:
             try:
@@ -131,7 +131,7 @@ class Connection:
                 return
 
     def next_push(self, timeout: float) -> dict[str, Any] | None:
-        """The next push, waited for so many seconds; None: none came. Raises Disconnected, also at a good-bye."""
+        """The next push; None if none comes within `timeout` seconds. Raises Disconnected, also at a good-bye."""
         if self._pushes:
             return self._pushes.pop(0)
         before = self._socket.gettimeout()
@@ -149,9 +149,9 @@ class Connection:
         return message
 
     def drain(self) -> None:
-        """Read and forget what has come, without waiting: for who only wants to know that something did.
+        """Read and discard what has come, without waiting: for a caller that only needs to know that something did.
 
-        Raises Disconnected when the connection is over.
+        Raises Disconnected if the connection is over.
         """
         try:
             while True:
@@ -164,7 +164,7 @@ class Connection:
             raise Disconnected(f"the connection to the supervisor ended: {error.strerror or error}") from None
 
     def wait_closed(self) -> None:
-        """Wait until the supervisor has ended the connection, as it does when it has ended itself."""
+        """Wait until the supervisor has closed the connection, which it does when it ends."""
         try:
             while True:
                 self._read()
@@ -206,12 +206,12 @@ class Connection:
         return line
 
     def _wait(self) -> None:
-        """Until there is something to read, in turns.
+        """Wait until there is something to read, in turns of `TURN`.
 
-        Python hears a signal that comes as a system call is about to wait only when that has ended, and a wait for
-        events has no end: Ctrl-C would be lost.
+        If a signal comes just as a system call is about to block, Python handles it only after that call, and a wait
+        for events has no end: Ctrl-C would be lost.
         """
-        import select  # noqa: PLC0415 - what is asked for out of memory has its limit, and needs none
+        import select  # noqa: PLC0415 - requests answered from memory have a timeout, and do without it
 
         poll = select.poll()
         poll.register(self._socket, select.POLLIN)
@@ -227,6 +227,6 @@ def call(
     client: str = "cli",
     timeout: float | None = None,
 ) -> dict[str, Any]:
-    """Connect, ask once, and close. Raises as `Connection` and `Connection.call` do."""
+    """Connect, send one request, and close. Raises what `Connection` and `Connection.call` raise."""
     with Connection(path, client=client, timeout=timeout) as connection:
         return connection.call(do, args)

@@ -1,4 +1,4 @@
-"""The asyncio client of the control socket, for the screen and for whoever else runs an event loop.
+"""The asyncio client of the control socket, for the screen and for anything else that runs an event loop.
 
 Pushes go to a plain callback on the reader's task, in the order in which they came, and before any reply that
 was sent after them: when `call("stop", …)` returns, the callback has already seen the task stopped. A client
@@ -58,7 +58,7 @@ class ControlClient:
         return self.reason is None
 
     async def connect(self) -> None:
-        """Connect. Raises NoSupervisor if nobody listens there, ControlError if the system refuses."""
+        """Connect. Raises NoSupervisor if nothing listens there, ControlError if the system refuses."""
         await self.close()
         try:
             reader, self._writer = await asyncio.open_unix_connection(self.path)
@@ -70,9 +70,9 @@ class ControlClient:
         self._reading = asyncio.create_task(self._read(reader))
 
     async def reconnect(self, timeout: float | None = None) -> None:  # noqa: ASYNC109 - spans several attempts
-        """Connect as soon as a supervisor listens, then subscribe to what was subscribed before.
+        """Connect as soon as a supervisor listens, then repeat the last subscription.
 
-        Raises NoSupervisor when `timeout` seconds (None: for ever) went by without one.
+        Raises NoSupervisor if none does within `timeout` seconds (None: wait for ever).
         """
         loop = asyncio.get_running_loop()
         end = None if timeout is None else loop.time() + timeout
@@ -91,18 +91,18 @@ class ControlClient:
                 return
 
     async def call(self, do: str, /, *, timeout: float | None = 30.0, **args: Any) -> dict[str, Any]:  # noqa: ASYNC109
-        """Ask and wait for the reply's result.
+        """Send a request and return the reply's result.
 
-        `timeout` in seconds, None for requests such as ``stop`` that take as long as they take. Raises
-        ControlError for a refusal or failure (code ``timeout`` when no reply came in time, with the request
-        going on), and Disconnected when the connection is over.
+        `timeout` is in seconds, None for requests such as ``stop`` that may take any time. Raises ControlError
+        for a refusal or failure (code ``timeout`` if no reply came in time; the request goes on), and
+        Disconnected if the connection is over.
         """
         if self._writer is None or not self.connected:
             raise Disconnected(self.reason or "not connected")
         number = next(self._numbers)
         try:
             line = encode({"id": number, "do": do, "client": self.name, "args": args})
-        except (ValueError, RecursionError) as error:  # no JSON has infinity, nor a tower of brackets
+        except (ValueError, RecursionError) as error:  # infinity, or nesting that is too deep
             raise ControlError(f"{do}: this cannot be sent: {error}", "bad_request") from None
         future: asyncio.Future[dict[str, Any]] = asyncio.get_running_loop().create_future()
         self._waiting[number] = future
@@ -116,7 +116,7 @@ class ControlClient:
             self._waiting.pop(number, None)
 
     async def subscribe(self, *topics: str) -> None:
-        """Hear of `topics` (those of `protocol.TOPICS`).
+        """Subscribe to `topics` (of `protocol.TOPICS`), in place of earlier ones.
 
         ``state`` starts with a snapshot push.
         """
@@ -124,7 +124,7 @@ class ControlClient:
         self._topics = topics
 
     async def close(self) -> None:
-        """End the connection; `on_disconnect` is not called. What was asked goes on in the supervisor."""
+        """End the connection; `on_disconnect` is not called. Requests already sent are still carried out."""
         if self._reading:
             self._reading.cancel()
             with suppress(asyncio.CancelledError):
@@ -148,7 +148,7 @@ class ControlClient:
             self._on_disconnect(reason)
 
     def _take(self, line: bytes | None) -> str | None:
-        """Hand out one line; returns the reason if it announces the end of the connection."""
+        """Process one line; returns the reason if it announces the end of the connection."""
         if line is None:
             raise ControlError("a line that is too long")
         message = decode(line)

@@ -1,4 +1,4 @@
-"""Workflows as clients see them: frozen objects made of the summaries that the supervisor sends; see `model`."""
+"""Workflows as clients see them: frozen objects made from the summaries that the supervisor sends; see `model`."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ def dollars(text: str) -> float | None:
         value = float(text.strip().removeprefix("$"))
     except ValueError:
         return None
-    return value if 0 < value < MOST_DOLLARS else None  # nor NaN
+    return value if 0 < value < MOST_DOLLARS else None  # NaN is refused, too
 
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """What runs have cost. ``cost_usd`` None: nobody knows; ``unpriced``: how many runs have no known price."""
+    """What runs have cost. ``cost_usd`` None: not known; ``unpriced``: how many runs have no known price."""
 
     tokens: int = 0
     cost_usd: float | None = None
@@ -30,7 +30,7 @@ class Usage:
 
     @classmethod
     def from_json(cls, raw: dict[str, Any]) -> Self:
-        """Of a workflow's or a phase's object."""
+        """The usage in a workflow's or a phase's object."""
         return cls((raw.get("tokens") or {}).get("total") or 0, raw.get("cost_usd"), raw.get("unpriced") or 0)
 
 
@@ -95,18 +95,18 @@ class FlowView:
 
     @property
     def over(self) -> bool:
-        """Nothing happens any more by itself."""
+        """Whether it has ended: nothing more happens by itself."""
         return self.status in FINAL
 
     @property
     def waiting(self) -> tuple[tuple[str, int], ...]:
-        """The phases that wait for a person, each with its attempt; an empty name where the whole workflow does."""
+        """The phases that wait for a person, each with its attempt; an empty name if the workflow as a whole does."""
         found = tuple((phase.name, phase.attempt) for phase in self.phases if phase.waits_for_person)
         return found or ((("", 0),) if self.waits_for_person else ())
 
     @property
     def current(self) -> PhaseView | None:
-        """The phase to look at: that which waits for a person, else that which works, else the last that ran."""
+        """The phase to show: one that waits for a person, else works, is queued or failed, else the last that ran."""
         for wanted in (
             ("waiting_approval", "waiting_person"),
             ("running", "verifying"),
@@ -120,13 +120,13 @@ class FlowView:
         return ran[-1] if ran else next(iter(self.phases), None)
 
     def phase(self, name: str) -> PhaseView | None:
-        """The phase of this name."""
+        """The phase of this name, if there is one."""
         return next((phase for phase in self.phases if phase.name == name), None)
 
 
 @dataclass(frozen=True, slots=True)
 class PauseView:
-    """A runner that nobody uses now."""
+    """A runner that is paused."""
 
     runner: str = ""
     status: str = ""  # rate_limited auth

@@ -1,7 +1,7 @@
-"""What the supervisor tells, as frozen objects with names: the view models of every client that draws.
+"""What the supervisor sends, as frozen objects with named fields: the view models of every client that draws.
 
-`from_json` takes what a supervisor of another version may send: missing keys become the defaults here,
-unknown ones are left out. The fields' names are the keys of the JSON objects.
+`from_json` accepts what a supervisor of another version may send: missing keys become the defaults here,
+unknown ones are ignored. The fields' names are the keys of the JSON objects.
 """
 
 from __future__ import annotations
@@ -11,13 +11,13 @@ from typing import Any, Self
 
 
 def given_fields(cls: type, raw: dict[str, Any]) -> dict[str, Any]:
-    """The fields of a dataclass that a JSON object has values for; null is none."""
+    """The fields of a dataclass that a JSON object has values for; null counts as none."""
     return {item.name: raw[item.name] for item in fields(cls) if raw.get(item.name) is not None}
 
 
 @dataclass(frozen=True, slots=True)
 class HeldView:
-    """What holds a task back that waits."""
+    """A task that another one waits for, and why."""
 
     task: str
     why: str  # "is not ready"
@@ -32,10 +32,10 @@ class TaskView:
     health: str = "none"  # none starting healthy unhealthy
     ready: bool = False
     reason: str | None = None  # why it is not running, or what it waits for
-    cause: str | None = None  # of that, what led to it; None: an older supervisor, which tells only a reason
+    cause: str | None = None  # the part of the reason that led to it; None: not sent (older supervisor)
     waits_for: tuple[HeldView, ...] = ()
     quarantined: bool = False
-    probe_failures: int = 0  # in a row, of the run that is on
+    probe_failures: int = 0  # in a row, in the current run
     next_probe_at: float | None = None  # while its probe fails
     needs_input: str | None = None  # what it asks, while it waits for an answer
     pid: int | None = None
@@ -46,7 +46,7 @@ class TaskView:
     uptime_s: float | None = None
     started_at: float | None = None
     ended_at: float | None = None
-    next_start_at: float | None = None  # when a task in back-off is due, or one with a schedule
+    next_start_at: float | None = None  # when a task in back-off, or with a schedule, is due
     manual_stop: bool = False
     stopped_by: str | None = None  # "user:NAME", "supervisor", "file change", …
     cpu_percent: float | None = None  # of the whole process tree; 100 is one core
@@ -77,7 +77,7 @@ class TaskView:
         return cls(**values)
 
     def uptime(self, now: float) -> float | None:
-        """Seconds since the run began, for a task that runs; `uptime_s` was right only when it was sent."""
+        """Seconds since the run began, None if it does not run; `uptime_s` was right only when it was sent."""
         return None if self.started_at is None or not self.running else max(0.0, now - self.started_at)
 
 
@@ -103,7 +103,7 @@ class EventView:
 
 @dataclass(frozen=True, slots=True)
 class SupervisorView:
-    """The process that supervises."""
+    """The supervisor's process."""
 
     pid: int | None = None
     uptime_s: float | None = None
@@ -141,7 +141,7 @@ class LineView:
     approx: bool  # the time is bracketed: it came while no supervisor ran
     text: str
     task: str = ""  # in a merged log: whose line it is
-    unsettled: bool = False  # it may still grow, or get another number: ask again when the log has moved
+    unsettled: bool = False  # it may still grow, or get another number: fetch it again when the log has moved
 
     @classmethod
     def from_json(cls, raw: dict[str, Any]) -> Self:

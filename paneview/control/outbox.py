@@ -1,15 +1,15 @@
-"""What one client has still to be sent: bounded, coalesced where that loses nothing, exact where it would.
+"""What is still to be sent to one client: bounded, coalesced where that loses nothing, exact where it would.
 
 Pure data, no I/O. Three kinds of things wait here:
 
-* replies and events, in order, each exactly once. Events have a bound; past it the client is cut off and told
-  so, since an event feed with silent holes is worse than none.
+* replies and events, in order, each exactly once. Events have a bound; past it the client is cut off and
+  notified, since an event feed with silent holes is worse than none.
 * the state of tasks: only the newest object of each task matters, so a client that reads slowly gets fewer
   and newer ones. The same for the end of each log, for the queue of jobs, and for each workflow.
 * a snapshot, which makes all older waiting state superfluous.
 
-Coalesced state stands in the queue as a marker where its first change was put. So a reply never overtakes the
-change it brought about: a client that gets the answer to ``stop`` has already seen the task stopped.
+Coalesced state is in the queue as a marker, at the place of its first change. So a reply never overtakes the
+change it caused: a client that gets the reply to ``stop`` has already seen the task stopped.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class _Event(bytes):
 
 
 class Outbox:
-    """The lines one client has to get. `take` empties it from the front."""
+    """The lines that one client is to get. `take` empties it from the front."""
 
     def __init__(self, max_events: int = MAX_EVENTS, max_event_bytes: int = MAX_EVENT_BYTES) -> None:
         self._max_events = max_events
@@ -62,12 +62,12 @@ class Outbox:
         return bool(self._queue)
 
     def put_reply(self, line: bytes) -> None:
-        """Queue a line that answers a request; the number of requests in flight is what bounds these."""
+        """Queue a line that answers a request; these are bounded by the number of requests in flight."""
         self._queue.append(line)
         self.reply_bytes += len(line)
 
     def put_event(self, line: bytes) -> bool:
-        """Queue a line that may not be dropped. False: that went past the bound, and the client has to be cut off."""
+        """Queue a line that must not be dropped. Returns False past the bound: the client must be cut off."""
         self.events += 1
         self.event_bytes += len(line)
         if self.events > self._max_events or self.event_bytes > self._max_event_bytes:
@@ -78,7 +78,7 @@ class Outbox:
     def put_snapshot(self, seq: int, status: bytes) -> None:
         """Queue the whole state (an encoded status object) in place of every change still waiting.
 
-        It takes the place of the first of them, since a reply behind that one may speak of what had changed.
+        It takes the place of the first of them, since a reply after that one may refer to the change.
         """
         self._tasks.clear()
         waiting = [marker for marker in (_Marker.STATE, _Marker.SNAPSHOT) if marker in self._queue]
@@ -89,32 +89,32 @@ class Outbox:
         self._queue.insert(place, _Marker.SNAPSHOT)
 
     def put_tasks(self, seq: int, tasks: Mapping[str, bytes]) -> None:
-        """Take in changed tasks (name → encoded object); only the newest of each is kept."""
+        """Add changed tasks (name → encoded object); only the newest of each is kept."""
         if not self._tasks:
             self._queue.append(_Marker.STATE)
         self._tasks.update(tasks)
         self._seq = seq
 
     def put_heads(self, heads: Mapping[str, int]) -> None:
-        """Take in new ends of logs (task → number of the line after the last)."""
+        """Add new ends of logs (task → number of the line after the last)."""
         if not self._heads:
             self._queue.append(_Marker.HEADS)
         self._heads.update(heads)
 
     def put_queue(self, line: bytes) -> None:
-        """Queue what the queue of jobs is like, in place of an older one that still waits."""
+        """Queue a push about the queue of jobs, in place of an older one that still waits."""
         if not self._jobs:
             self._queue.append(_Marker.QUEUE)
         self._jobs = line
 
     def put_workflow(self, name: str, line: bytes) -> None:
-        """Queue how a workflow is, in place of an older line about it that still waits."""
+        """Queue a push about a workflow, in place of an older one about it that still waits."""
         if not self._workflows:
             self._queue.append(_Marker.WORKFLOWS)
         self._workflows[name] = line
 
     def replace(self, line: bytes) -> None:
-        """Throw away everything that waits; `line` is the last thing the client gets."""
+        """Discard everything that waits; `line` is the last thing the client gets."""
         self._queue.clear()
         self._tasks.clear()
         self._heads.clear()

@@ -1,6 +1,6 @@
-"""The wire format: one JSON object per line, at most 16 MB each, and the table of what may be asked.
+"""The wire format: one JSON object per line, at most 16 MB each, and the table of requests.
 
-Nothing here does I/O. A line that is no request becomes a `ControlError` which the server sends back; it
+Nothing here does I/O. A line that is not a request becomes a `ControlError` which the server sends back; it
 never ends the connection, since the next line may be fine. The table of requests is data, so that the server
 can refuse an unknown request or a wrong argument in one place, with the argument's name, before a handler
 sees it; and each row says what its request does to the record, so that no handler has to.
@@ -23,7 +23,7 @@ TOPICS = frozenset({"state", "events", "heads", "queue", "workflows"})
 
 
 class Arg(NamedTuple):
-    """One argument of a request: its kind (a key of `KINDS`), and what it is when left out."""
+    """One argument of a request: its kind (a key of `KINDS`), and its default."""
 
     kind: str
     default: Any = None
@@ -31,16 +31,16 @@ class Arg(NamedTuple):
 
 
 Effect = Literal["read", "change", "launch"]
-"""What a request does to what is recorded of the project.
+"""What a request does to the project's record.
 
-``read``: nothing, so it is answered also while nothing can be recorded. ``change``: something, which is on disk before
-the answer; or the answer says why it is not (``unrecorded``). ``launch``: it may begin processes, which waits for the
-disk, and is refused while the project is being taken down.
+``read``: nothing, so it is answered even while nothing can be recorded. ``change``: it changes the record, which is on
+disk before the reply; or the reply says why it is not (``unrecorded``). ``launch``: it may start processes, for which
+it waits for the disk, and it is refused while the project is being taken down.
 """
 
 
 class Verb(NamedTuple):
-    """What may be asked: what it does to the record, and its arguments."""
+    """A request in the table: what it does to the record, and its arguments."""
 
     effect: Effect
     args: Mapping[str, Arg]
@@ -59,7 +59,7 @@ class Request(NamedTuple):
 
 
 def _is_integer(value: object) -> bool:
-    """One that SQLite takes."""
+    """Whether it is an integer that SQLite accepts."""
     return isinstance(value, int) and not isinstance(value, bool) and -(1 << 63) <= value < 1 << 63
 
 
@@ -102,10 +102,10 @@ _FLAG = Arg("flag", False)
 _NAMES = Arg("names", required=True)
 _SOME = Arg("names")  # without it: all
 
-# By whom each is answered: the session itself, and in the supervisor who knows of tasks, panes, the queue, workflows.
+# By what answers them: the session itself or, in the supervisor, the part for tasks, panes, the queue, workflows.
 STREAM = {"subscribe": _read(topics=_NAMES), "unsubscribe": _read()}
 TASKS = {
-    "hello": _read(client=Arg("text")),  # screens of an earlier build say who they are; nobody reads it
+    "hello": _read(client=Arg("text")),  # screens of an earlier build send who they are; it is not used
     "status": _read(),
     "health": _read(),
     "inspect": _read(task=_TEXT),
@@ -140,13 +140,13 @@ TASKS = {
     "logs_clean": _change(tasks=_SOME),
     "websocket": _change(port=Arg("port")),
 }
-PANES = {  # what is typed into one is recorded nowhere
+PANES = {  # what is typed into one is not recorded
     "capture": _read(task=_TEXT),
     "screen": _read(task=_TEXT),
     "send_keys": _read(task=_TEXT, keys=_NAMES, literal=_FLAG),
     "paste": _read(task=_TEXT, text=_TEXT),
 }
-QUEUE = {  # without `jobs`, retry and purge are for all dead letters
+QUEUE = {  # without `jobs`, retry and purge apply to all dead letters
     "queue": _read(),
     "jobs": _read(
         states=Arg("names"),
@@ -171,7 +171,7 @@ QUEUE = {  # without `jobs`, retry and purge are for all dead letters
     "job_purge": _change(jobs=_SOME),
     "unquarantine": _change(names=_NAMES),
 }
-WORKFLOWS = {  # `paneview.supervisor.workflows` tells what they answer
+WORKFLOWS = {  # `paneview.supervisor.workflows` describes the replies
     "workflow_plans": _read(),
     "workflows": _read(active=_FLAG, limit=Arg("count", 100), offset=Arg("count", 0)),
     "workflow": _read(id=_TEXT),
@@ -201,18 +201,18 @@ REQUESTS = STREAM | TASKS | PANES | QUEUE | WORKFLOWS
 def encode(message: Mapping[str, Any]) -> bytes:
     """One line, newline included. ASCII only, so that a lone surrogate from a file name is no error.
 
-    Raises ValueError for NaN or infinity, which no JSON reader but Python's takes.
+    Raises ValueError for NaN or infinity, which no JSON reader but Python's accepts.
     """
     return json.dumps(message, separators=(",", ":"), allow_nan=False).encode("ascii") + b"\n"
 
 
 def encode_fragment(value: Any) -> bytes:
-    """A value as it stands inside a line; encoded once, it can go into the lines of many clients."""
+    """A value encoded for use inside a line; encoded once, it can go into the lines of many clients."""
     return json.dumps(value, separators=(",", ":"), allow_nan=False).encode("ascii")
 
 
 def decode(line: bytes) -> dict[str, Any]:
-    """The object on one line. Raises ControlError when it is none."""
+    """The object on one line. Raises ControlError if there is none."""
     try:
         value = json.loads(line, parse_constant=_refuse_constant)
     except (
@@ -236,9 +236,9 @@ def request_id(message: Mapping[str, Any]) -> int | str | None:
 
 
 def parse_request(message: Mapping[str, Any]) -> Request:
-    """Check a decoded line against the table; left-out arguments get their defaults, null counts as left out.
+    """Check a decoded line against the table; missing arguments get their defaults, null counts as missing.
 
-    Raises ControlError that names what is wrong.
+    Raises a ControlError that says what is wrong.
     """
     do = message.get("do")
     if not isinstance(do, str):
@@ -257,7 +257,7 @@ def parse_request(message: Mapping[str, Any]) -> Request:
 
 
 def check_args(do: str, shape: Mapping[str, Arg], args: Mapping[str, Any]) -> dict[str, Any]:
-    """The arguments of `do` with defaults filled in. Raises ControlError that names what is wrong."""
+    """The arguments of `do` with defaults filled in. Raises a ControlError that says what is wrong."""
     for name in args:
         if name not in shape:
             raise ControlError(f"{do} takes no argument {name!r}{_nearest(name, shape)}", "bad_request")
@@ -282,7 +282,7 @@ def _nearest(word: str, known: Mapping[str, Any]) -> str:
 
 
 class LineSplitter:
-    """Cuts a stream of bytes into lines, holding at most `limit` bytes; a longer line comes out as None.
+    """Splits a stream of bytes into lines, holding at most `limit` bytes; a longer line becomes None.
 
     Each byte is looked at once: pieces of an unfinished line are kept apart until its newline comes.
     """

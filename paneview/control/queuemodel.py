@@ -1,4 +1,4 @@
-"""The queue as clients see it: frozen objects made of what the supervisor sends, like those of `model`."""
+"""The queue as clients see it: frozen objects made from what the supervisor sends, like those of `model`."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from paneview.control.model import given_fields
 
 @dataclass(frozen=True, slots=True)
 class LaneView:
-    """One target's jobs. `oldest_age_s`: seconds that the oldest one which could be taken has waited."""
+    """One target's jobs. `oldest_age_s`: seconds that the oldest job ready to be taken has waited, None if none is."""
 
     lane: str
     target: str = ""
@@ -67,7 +67,7 @@ class JobView:
     owner: str | None = None
     leased_at: float | None = None
     ended_at: float | None = None
-    cancel: str | None = None  # why somebody wants it cancelled
+    cancel: str | None = None  # the reason, if its cancellation was requested
     what: str = ""
     error: str = ""
 
@@ -78,7 +78,7 @@ class JobView:
 
     @property
     def since(self) -> float:
-        """Since when it is in its state, as far as that is known."""
+        """When it entered its state, as far as that is known."""
         times = {
             "leased": self.leased_at,
             "done": self.ended_at,

@@ -1,8 +1,8 @@
 """One connected client on the server's side: a reader, a writer of its own, and its outbox.
 
-The writer is a task per client, so that a client which stops reading holds up nobody: what it has to get
+The writer is a task per client, so that a client which stops reading holds up no other: what it has not read
 stays in its bounded outbox. The reader stops reading while the client has too many requests in flight or too
-many unread replies, so that the bound cannot be passed from that side either.
+many unread replies, so that the bound cannot be exceeded from that side either.
 
 A request goes on when its client leaves: a ``stop`` typed and then interrupted with Ctrl-C still stops. Only
 the reply is dropped.
@@ -38,7 +38,7 @@ WRITE_SIZE = 256 * 1024
 MAX_IN_FLIGHT = 256
 MAX_UNREAD = 8 * 1024 * 1024  # bytes of replies a client may leave unread before its requests wait
 MAX_NAME = 80
-# How long a client that was cut off, or told good-bye, has to read what lies in the kernel's and our buffers.
+# Seconds that a client has, after a cut or a good-bye, to read what is left in the kernel's and our buffers.
 LINGER = 2.0
 
 logger = logging.getLogger(__name__)
@@ -46,7 +46,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass(slots=True)
 class ClientInfo:
-    """Who asks.
+    """The client that a request comes from.
 
     A number that is never used again, the process at the other end, and the name it gave itself.
     """
@@ -109,7 +109,7 @@ class Session:
                 raise error
 
     def wake(self) -> None:
-        """The outbox got something."""
+        """Something was put into the outbox."""
         self._work.set()
 
     def finish(self) -> None:
@@ -121,21 +121,21 @@ class Session:
             self._deadline = asyncio.get_running_loop().call_later(LINGER, self._writer.transport.abort)
 
     def cut(self, reason: str) -> None:
-        """Throw away what waits for this client, tell it so, and close."""
+        """Discard what waits for this client, tell it so, and close."""
         logger.warning("client %d (%s) is cut off: %s", self.info.number, self.info.name, reason)
         self.topics = frozenset()
         self.outbox.replace(encode({"push": "cut", "reason": reason}))
         self.finish()
 
     def bye(self, reason: str) -> None:
-        """Tell the client that the server goes, and close."""
+        """Tell the client that the server is ending, and close."""
         self.topics = frozenset()
         if not self._closing:
             self.outbox.put_reply(encode({"push": "bye", "reason": reason}))
         self.finish()
 
     def cancel_requests(self) -> None:
-        """End what is being done for this client; each request is answered with an error."""
+        """Cancel this client's requests in flight; each is answered with an error."""
         for task in self._in_flight:
             task.cancel()
 
@@ -145,7 +145,7 @@ class Session:
             await asyncio.wait(set(self._in_flight))
 
     async def _answer_the_rest(self, writing: asyncio.Task[None]) -> None:
-        # A client may close only its sending half, as `nc -N` does: what it asked is still answered.
+        # A client may close only its sending half, as `nc -N` does: its requests are still answered.
         resting = asyncio.create_task(self.requests_done())
         try:
             await asyncio.wait({writing, resting}, return_when=asyncio.FIRST_COMPLETED)
@@ -234,8 +234,8 @@ class Session:
             self._reply(request.id, ControlError("the supervisor is ending", "closing").to_json())
             raise
         except Exception as error:
-            # One request's defect must not end the supervisor; it is logged with its trace and told to the
-            # asker.
+            # One request's defect must not end the supervisor; it is logged with its traceback and reported to
+            # the client.
             logger.exception("request %r failed", request.do)
             self._reply(request.id, ControlError(f"{type(error).__name__}: {error}", "internal").to_json())
 

@@ -15,14 +15,14 @@ BACKLOG = 128
 
 
 class UnsafeSocket(Exception):  # noqa: N818 - says what it is
-    """The socket cannot be put there safely; the message says why and what to do."""
+    """The socket cannot be created there safely; the message says why and what to do."""
 
 
 def listen(path: Path) -> socket.socket:
     """A listening Unix socket at `path`, mode 0600 in a folder of mode 0700 that belongs to this user.
 
     A socket left there by a supervisor that was killed is replaced: the caller holds the project's lock, so
-    nobody can be listening. Raises UnsafeSocket for a folder or file of someone else, OSError when the system
+    nothing can be listening. Raises UnsafeSocket for a folder or file of someone else, OSError if the system
     refuses.
     """
     prepare_folder(path.parent)
@@ -30,7 +30,7 @@ def listen(path: Path) -> socket.socket:
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
         listener.bind(os.fspath(path))
-        path.chmod(0o600)  # no race: nobody else can enter the folder
+        path.chmod(0o600)  # no race: other users cannot enter the folder
         listener.listen(BACKLOG)
         listener.setblocking(False)
     except BaseException:
@@ -40,7 +40,7 @@ def listen(path: Path) -> socket.socket:
 
 
 def prepare_folder(folder: Path) -> None:
-    """Make `folder` if need be, give it mode 0700, and refuse one that someone else could swap or owns."""
+    """Create `folder` if needed, give it mode 0700, and refuse one that someone else owns or could replace."""
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     found = folder.lstat()
     if not stat.S_ISDIR(found.st_mode):
@@ -49,7 +49,7 @@ def prepare_folder(folder: Path) -> None:
         raise UnsafeSocket(
             f"{folder} belongs to user {found.st_uid}; set PANEVIEW_HOME to a folder of your own"
         )
-    # In a folder such as /tmp anyone may have made what stands on our way, and may exchange what is below it.
+    # In a folder such as /tmp anyone may have created a folder of our path, and could replace what is below it.
     for step in folder.parents:
         if step != step.parent and step.parent.stat().st_mode & stat.S_IWOTH:
             owner = step.lstat().st_uid
@@ -72,7 +72,7 @@ def _remove_stale(path: Path) -> None:
 
 
 def remove(path: Path, inode: int) -> None:
-    """Take the socket's file away, unless another supervisor has put its own there since."""
+    """Remove the socket's file, unless another supervisor has put its own there since."""
     try:
         if path.lstat().st_ino == inode:
             path.unlink()
@@ -81,7 +81,7 @@ def remove(path: Path, inode: int) -> None:
 
 
 def peer(connection: socket.socket) -> tuple[int | None, int | None]:
-    """The (pid, uid) of the process at the other end, as far as the system tells."""
+    """The (pid, uid) of the process at the other end; None where the system does not tell."""
     if not hasattr(socket, "SO_PEERCRED"):
         return None, None  # outside Linux the folder's mode alone keeps others out
     size = struct.calcsize("3i")

@@ -93,7 +93,7 @@ def reason(task: TaskView) -> str:
 
 
 def cause(task: TaskView) -> str:
-    """What led to its state, in the supervisor's words; the reason, if the supervisor is older and sends no cause."""
+    """What led to its state, empty if that says it all; from an older supervisor, which sends no cause, the reason."""
     return _named(task, task.reason if task.cause is None else task.cause)
 
 

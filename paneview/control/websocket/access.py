@@ -1,9 +1,9 @@
-"""Who may come in: the token, and what the headers of the first request must say. No I/O but the token's file.
+"""Access control: the token, and what the headers of the first request must say. No I/O but the token's file.
 
-The token goes where its user finds it easiest: ``?token=…`` in the address, ``Authorization: Bearer …``, or
-``{"token": …}`` as the first message, which is the way of a page that wants it neither in an address nor can
-set headers. A page of this machine (``Origin`` is the loopback) still needs it; a page of any other place is
-refused even with it, and so is a name that somebody's DNS server has made to mean this machine (``Host``).
+The token can be sent as ``?token=…`` in the address, as ``Authorization: Bearer …``, or as ``{"token": …}`` in
+the first message, for a page that does not want it in an address and cannot set headers. A page of this machine
+(``Origin`` is the loopback) still needs it; a page of any other site is refused even with it, and so is a name
+that some DNS server resolves to this machine (``Host``).
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ TOKEN_BYTES = 32
 
 
 def load_token(path: Path) -> str:
-    """The token in `path`; a new one if there is none, or if somebody else may have read it. Raises OSError."""
+    """The token in `path`; a new one if there is none, or if others may have read it. Raises OSError."""
     with suppress(FileNotFoundError):
         found = path.lstat()
         private = stat.S_ISREG(found.st_mode) and stat.S_IMODE(found.st_mode) == 0o600
@@ -39,7 +39,7 @@ def load_token(path: Path) -> str:
 
 
 def refusal(hosts: Sequence[str], origins: Sequence[str]) -> str | None:
-    """Why a request with these ``Host`` and ``Origin`` headers is not let in; None if it may be."""
+    """Why a request with these ``Host`` and ``Origin`` headers is refused; None if it is not."""
     if len(hosts) != 1 or _host_name(f"//{hosts[0]}") not in LOOPBACK:
         return "this address is not the loopback interface's: use localhost or 127.0.0.1"
     if any(_host_name(origin) not in LOOPBACK for origin in origins):
@@ -48,7 +48,7 @@ def refusal(hosts: Sequence[str], origins: Sequence[str]) -> str | None:
 
 
 def tokens_in(target: str, authorization: Sequence[str]) -> list[str]:
-    """The tokens that a request brings in its target (path and query) and its ``Authorization`` headers."""
+    """The tokens in a request's target (path and query) and in its ``Authorization`` headers."""
     tokens = parse_qs(urlsplit(target).query, keep_blank_values=True).get("token", [])
     for header in authorization:
         scheme, _, value = header.strip().partition(" ")
@@ -57,7 +57,7 @@ def tokens_in(target: str, authorization: Sequence[str]) -> list[str]:
 
 
 def is_token(given: object, token: str) -> bool:
-    """Whether `given` is the token, in a time that does not tell how much of it was right."""
+    """Whether `given` is the token, in a time that does not reveal how much of it is right."""
     return isinstance(given, str) and secrets.compare_digest(given.encode("utf-8", "replace"), token.encode())
 
 

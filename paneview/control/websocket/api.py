@@ -1,7 +1,7 @@
-"""Turning the WebSocket API on and off while the supervisor runs, and telling how that went.
+"""Turns the WebSocket API on and off while the supervisor runs, and records how that went.
 
-The API is a guest in the supervisor: a port that is taken is an event, never the end of anything. The library is
-loaded when the API is first turned on, so who does not use it does not pay for it.
+The API is a guest in the supervisor: a port that is in use is an event, never fatal. The library is loaded when the
+API is first turned on, so that it costs nothing if it is not used.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class Address(NamedTuple):
 
 
 class WebSocketApi:
-    """The API of one supervisor. `note` records an event: kind, cause, and ``by`` whom it was brought about."""
+    """The API of one supervisor. `note` records an event: kind, cause, and ``by``, who caused it."""
 
     def __init__(self, hub: ControlServer, token_file: Path, note: Callable[..., object]) -> None:
         self.token_file = token_file
@@ -44,11 +44,11 @@ class WebSocketApi:
 
     @property
     def url(self) -> str | None:
-        """Where the API is, None while it is off."""
+        """The API's address, None while it is off."""
         return self._address.url if self._address else None
 
     async def apply(self, wanted: Address | None, by: str = "supervisor") -> None:
-        """Be there, and nowhere else; None turns the API off. Raises ControlError if the port cannot be had."""
+        """Listen there and nowhere else; None turns the API off. Raises ControlError if the port cannot be used."""
         async with self._lock:
             if wanted == self._address:
                 return
@@ -65,7 +65,7 @@ class WebSocketApi:
             self._note("websocket_started", wanted.url, by=by, host=wanted.host, port=wanted.port)
 
     async def close(self, reason: str) -> None:
-        """Say good-bye to every client and end what they asked for."""
+        """Say good-bye to every client and cancel their requests."""
         async with self._lock:
             await self._stop(reason, cancel=True)
 

@@ -1,8 +1,8 @@
-"""One WebSocket client: a reader, a writer with an outbox of its own, and what it asked for.
+"""One WebSocket client: a reader, a writer with an outbox of its own, and its requests.
 
-It hears the stream as a guest of the control server, so snapshot, order, coalescing and the bound past which a
-client is cut off are the same for everybody. It is not pinged: on the loopback interface a peer that is gone is
-known to be gone, and one that only reads slowly is to be told so, rather than closed without a word.
+It gets the stream as a guest of the control server, so snapshot, order, coalescing and the bound past which a
+client is cut off are the same for all. It is not pinged: on the loopback interface a peer that is gone is known
+to be gone, and one that only reads slowly should be told so, not disconnected without a word.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ logger = logging.getLogger(__name__)
 class WebClient:
     """Serves one connection from `run` until the client leaves, is cut off, or the server says good-bye.
 
-    `spawn` runs a request as a task that goes on when the client leaves: what was asked is done.
+    `spawn` runs a request as a task that goes on when the client leaves: it is still carried out.
     """
 
     def __init__(
@@ -65,7 +65,7 @@ class WebClient:
         self._in_order = asyncio.Lock()
         self._work = asyncio.Event()  # set: the outbox may hold something
         self._sent = asyncio.Event()  # set: the outbox may hold less
-        self._news = b""  # the newest of what may be left out
+        self._news = b""  # the newest of the pushes that may be dropped
         self._close: tuple[int, str] | None = None
         self._deadline: asyncio.TimerHandle | None = None
 
@@ -76,7 +76,7 @@ class WebClient:
         writing = asyncio.create_task(self._write())
         try:
             await asyncio.wait({reading, writing}, return_when=asyncio.FIRST_COMPLETED)
-            if self._close:  # whoever said so wants it to be read
+            if self._close:  # what was sent last, and the reason, must still reach the client
                 await writing
         finally:
             self._hub.audience.leave(self)
@@ -92,17 +92,17 @@ class WebClient:
                 raise error
 
     def wake(self) -> None:
-        """The outbox got something."""
+        """Something was put into the outbox."""
         self._work.set()
 
     def cut(self, reason: str) -> None:
-        """Throw away what waits for this client, tell it so, and close."""
+        """Discard what waits for this client, tell it so, and close."""
         logger.warning("WebSocket client %d is cut off: %s", self._info.number, reason)
         self.outbox.replace(encode({"push": "cut", "reason": reason}))
         self._finish(CUT, reason)
 
     def bye(self, reason: str) -> None:
-        """Tell the client that the server goes, and close."""
+        """Tell the client that the server is ending, and close."""
         if not self._close:
             self.outbox.put_reply(encode({"push": "bye", "reason": reason}))
         self._finish(GOING, reason)
@@ -146,7 +146,7 @@ class WebClient:
             return  # without a good-bye
 
     async def _introduce(self) -> bool:
-        """Let the client show the token in its first message; it is closed if it does not."""
+        """Wait for the token in the client's first message; without it the connection is closed."""
         error = ControlError('the first message has to be {"token": …}', "unauthorized")
         try:
             async with asyncio.timeout(TOKEN_WITHIN):
@@ -187,7 +187,7 @@ class WebClient:
             self._reply(asked.id, commands.failure(ControlError("the supervisor is ending", "closing")))
             raise
         except Exception as error:
-            # One request's defect must not end the connection; it is logged with its trace and told to the asker.
+            # One request's defect must not end the connection; it is logged and reported to the client.
             logger.exception("command %r failed", asked.command)
             told = ControlError(f"{type(error).__name__}: {error}", "internal")
             self._reply(asked.id, commands.failure(told))
@@ -237,6 +237,6 @@ class WebClient:
 
 
 def _as_text(line: bytes) -> str:
-    """A line of the control socket as a message here: what is a push there has a type."""
+    """A line of the control socket as a message here: its ``push`` becomes ``type``."""
     text = line[:-1].decode("ascii")
     return text.replace('{"push":', '{"type":', 1) if text.startswith('{"push":') else text

@@ -1,8 +1,8 @@
 """The commands of the WebSocket API: one row each, from a client's parameters to a request and back to a reply.
 
-The shapes are taskmux's where it had the command; what it did not have looks alike. A reply to something done has
-``success`` and ``message``; one that failed has ``"success": false`` and ``error``, also where taskmux reported
-success for a task that does not exist. Nothing here does I/O.
+The shapes are taskmux's for the commands that it had; the others look alike. The reply to an action has ``success``
+and ``message``; one to a failure has ``"success": false`` and ``error``, even where taskmux reported success for a
+task that does not exist. Nothing here does I/O.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ Json = dict[str, Any]
 
 
 class Asked(NamedTuple):
-    """One message of a client: what it asks, and the id it wants to see in the reply; or what is wrong with it."""
+    """One message of a client: its command, and the id for the reply; or what is wrong with it."""
 
     id: int | str | None
     command: str = ""
@@ -53,7 +53,7 @@ def read(data: str | bytes) -> Json:
 
 
 def parse(data: str | bytes) -> Asked:
-    """What a message asks."""
+    """Parse a message; what is wrong with it becomes its ``error``."""
     ident = None
     try:
         message = read(data)
@@ -69,7 +69,7 @@ def parse(data: str | bytes) -> Asked:
 
 
 async def answer(asked: Asked, ask: Callable[[Request], Awaitable[Json]]) -> Json:
-    """Do what is asked by way of `ask`, and give the reply. Raises ControlError."""
+    """Carry out a command through `ask`, and return the reply. Raises ControlError."""
     if asked.error:
         raise asked.error
     command = COMMANDS.get(asked.command)
@@ -81,12 +81,12 @@ async def answer(asked: Asked, ask: Callable[[Request], Awaitable[Json]]) -> Jso
 
 
 def failure(error: ControlError) -> Json:
-    """The reply that tells of an error."""
+    """The reply for an error."""
     return {"success": False, "error": error.message, "code": error.code, **error.extra}
 
 
 def topics_of(asked: Asked) -> frozenset[str]:
-    """What a ``subscribe`` wants to hear of. Raises ControlError."""
+    """The topics of a ``subscribe``. Raises ControlError."""
     params = check_args("subscribe", {"topics": Arg("names", list(DEFAULT_TOPICS))}, asked.params)
     topics = frozenset(params["topics"])
     if unknown := sorted(topics - TOPICS):
@@ -101,7 +101,7 @@ def _same(params: Json) -> Json:
 
 
 def _tasks(params: Json) -> Json:
-    """``task`` and ``tasks`` as one list; None, which means all, if there is neither. A list of none means none."""
+    """``task`` and ``tasks`` as one list; None, which means all, if there is neither. An empty list means none."""
     if params["tasks"] is None and params["task"] is None:
         return {"tasks": None}
     return {"tasks": [*(params["tasks"] or ()), *([params["task"]] if params["task"] is not None else ())]}

@@ -1,4 +1,4 @@
-"""A listening WebSocket: lets clients in or not, serves them, and tells all of them of the tasks' health."""
+"""A listening WebSocket: admits or refuses clients, serves them, and sends all of them the tasks' health."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ if TYPE_CHECKING:
     from paneview.control.server import ControlServer
 
 MAX_CLIENTS = 100
-HEALTH_EVERY = 30.0  # seconds, as taskmux
-HEALTH_PAUSE = 0.25  # seconds at least between two of these
+HEALTH_EVERY = 30.0  # seconds, as in taskmux
+HEALTH_PAUSE = 0.25  # least seconds between two of these
 GRACE = 1.0  # seconds for requests in flight and for good-byes
 OPEN_WITHIN = 5.0  # seconds from the connection to the end of its first request
 BACKLOG = 64
 
-# What the library has to say of connections that scanners and curious browsers begin is of no use in our log.
+# The library's messages about connections of scanners and curious browsers are of no use in our log.
 _quiet = logging.getLogger("paneview.websockets")
 _quiet.setLevel(logging.CRITICAL)
 
@@ -48,15 +48,15 @@ class WebSocketServer:
         self._telling: asyncio.Task[None] | None = None
 
     async def start(self, host: str, port: int) -> None:
-        """Listen. Raises OSError, with a message for people, when the port cannot be had."""
+        """Listen. Raises OSError, with a message for people, if the port cannot be used."""
         for listener in _listeners(host, port):
             self._servers.append(
                 await serve(
                     self._connected,
                     sock=listener,
-                    backlog=1,  # so often asyncio tries where no descriptor is left (see `acceptor`)
+                    backlog=1,  # how often asyncio tries when no descriptor is left (see `acceptor`)
                     process_request=self._let_in,
-                    compression=None,  # on the loopback interface it only costs
+                    compression=None,  # on the loopback interface it only costs time
                     ping_interval=None,  # see `client`
                     open_timeout=OPEN_WITHIN,
                     close_timeout=GRACE,
@@ -70,7 +70,7 @@ class WebSocketServer:
         self._telling = asyncio.create_task(self._tell_health())
 
     async def close(self, reason: str, *, cancel: bool) -> None:
-        """Say good-bye to every client and stop listening; `cancel`: also what they asked for, after a moment."""
+        """Say good-bye to every client and stop listening; `cancel`: also cancel their requests, after a moment."""
         if self._telling:
             self._telling.cancel()
             await asyncio.gather(self._telling, return_exceptions=True)
@@ -89,7 +89,7 @@ class WebSocketServer:
         for client, task in clients.items():
             if not task.done():
                 client.abort()
-        with suppress(TimeoutError):  # one that has not even said what it wants ends by its own time limit
+        with suppress(TimeoutError):  # a connection without its first request ends by its own time limit
             async with asyncio.timeout(GRACE):
                 for server in self._servers:
                     await server.wait_closed()
@@ -135,7 +135,7 @@ class WebSocketServer:
 
 
 class _HealthWatch:
-    """Hears of the tasks' state for those who only want to know when a task's health changes."""
+    """Watches the tasks' state for clients that are only told when a task's health changes."""
 
     def __init__(self, hub: ControlServer) -> None:
         self.topics = frozenset({"state"})
@@ -147,7 +147,7 @@ class _HealthWatch:
         self._due = asyncio.get_running_loop().time() + HEALTH_EVERY
 
     def look(self, *, on: bool) -> None:
-        """Hear of changes, or don't: nobody is there to be told."""
+        """Watch for changes, or stop, since there is no client to tell."""
         if on == self._looking:
             return
         self._looking = on
@@ -158,16 +158,16 @@ class _HealthWatch:
             self._hub.audience.leave(self)
 
     def wake(self) -> None:
-        """Something changed; what it was is seen in the whole picture."""
+        """Something has changed; `news` reads what it was from the whole status."""
         while self.outbox:
             self.outbox.take(1)
         self._changed.set()
 
     def cut(self, reason: str) -> None:
-        """Never happens to one who reads at once."""
+        """Never happens, because the outbox is always read at once."""
 
     async def news(self) -> bytes | None:
-        """The push to send, when something changed or the time is up; None if no health is another one."""
+        """The push to send, once something has changed or the time is up; None if no task's health has changed."""
         loop = asyncio.get_running_loop()
         with suppress(TimeoutError):
             async with asyncio.timeout_at(self._due):
@@ -191,7 +191,7 @@ def _health_of(status: dict[str, Any]) -> dict[str, bool]:
 
 
 def _listeners(host: str, port: int) -> list[socket.socket]:
-    """Listening sockets at `host`; ``localhost`` is both loopback addresses, as far as there are two."""
+    """Listening sockets at `host`; ``localhost`` is both loopback addresses, or IPv4 alone if there is no IPv6."""
     hosts = ("127.0.0.1", "::1") if host == "localhost" else (host,)
     found: list[socket.socket] = []
     with ExitStack() as opened:
