@@ -38,7 +38,7 @@ def token(line: str, *, first_line: bool) -> Token | None:
 
 
 def read(text: str, targets: Collection[str]) -> Asked:
-    """Whom it is for: ``@worker …`` is for that worker, if it is among ``targets``; all else is for a workflow."""
+    """Whom the text is for: ``@worker …`` for that worker, if it is among ``targets``; else for a workflow."""
     found = _TARGET.match(text)
     if found and found[1] in targets:
         return Asked(found[1], text[found.end() :].strip())

@@ -67,7 +67,7 @@ async def _to_tmux(text: str) -> bool:
             stdout=asyncio.subprocess.DEVNULL,
             stderr=asyncio.subprocess.DEVNULL,
         )
-    except OSError:  # tmux is not found from here
+    except OSError:  # tmux cannot be run
         return False
     await process.communicate(text.encode("utf-8", "replace"))
     return process.returncode == 0

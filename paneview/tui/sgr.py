@@ -17,7 +17,7 @@ from rich.style import Style
 
 # A longer line is cut for display: nobody scrolls there, and copying still gives all of it.
 LONGEST = 8192
-DIGITS = 9  # read of a code: no known code has more, and Python refuses a number with thousands
+DIGITS = 9  # of a code that are read: no known code has more, and Python refuses thousands of them
 
 _SGR = re.compile(r"\x1b\[([0-9;:]*)m")
 _SEQUENCE = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|[\]PX^_][^\x07\x1b]*(?:\x07|\x1b\\)?|[ -/]*[0-~])")

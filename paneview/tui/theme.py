@@ -125,7 +125,7 @@ THEMES = (DARK, LIGHT, ANSI)
 
 
 def choose(environ: Mapping[str, str] = os.environ) -> str:
-    """The theme for this terminal, if the user has chosen none."""
+    """The theme by the environment: ``PANEVIEW_THEME``, else one that fits the terminal."""
     if wanted := environ.get("PANEVIEW_THEME"):
         return wanted if "-" in wanted else f"paneview-{wanted}"
     few = environ.get("TERM") in ("linux", "vt100", "xterm", "screen", "ansi", "dumb")

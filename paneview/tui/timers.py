@@ -20,5 +20,5 @@ async def _run_to_the_end(timer: Timer) -> None:
 
 
 def never_skip_the_only_turn() -> None:
-    """Patch Textual so, for all one-shot timers of this process."""
+    """Patch Textual accordingly, for all one-shot timers of this process."""
     Timer._run = _run_to_the_end  # type: ignore[method-assign, assignment]

@@ -137,7 +137,7 @@ class MainScreen(Screen[None]):
         yield Painted(self._paint_tiny, id="tiny")
 
     def on_mount(self) -> None:
-        """One tick a second, for what reads differently as time goes by."""
+        """Tick once a second, for texts that change as time passes."""
         self._ticking = self.set_interval(1.0, self.tick)
 
     def on_screen_resume(self, _event: events.ScreenResume) -> None:
@@ -175,7 +175,7 @@ class MainScreen(Screen[None]):
         self.query_one(Hints).redraw()
 
     async def ask(self, question: Question) -> None:
-        """Open the prompt. Awaited by the key that asks, so that what is typed right behind it goes into the prompt."""
+        """Open the prompt. The key's action awaits it, so that what is typed next goes into the prompt."""
         from paneview.tui.widgets.prompt import Prompt
 
         if not self.query(Prompt):
@@ -212,7 +212,7 @@ class MainScreen(Screen[None]):
         self.app.push_screen(confirm(title, effects, name, names, along), answered)
 
     def action_visit(self) -> None:
-        """Into the task's own tmux window, and back."""
+        """Go into the task's own tmux window, and back."""
         if name := self.target():
             lending_the_terminal(self.app, visit, self.pv, name)  # continues if this screen is left
 
@@ -285,7 +285,7 @@ class MainScreen(Screen[None]):
         self.pv.show_flow(flow.id)
 
     def action_pane(self, by: int) -> None:
-        """The focus to the next pane."""
+        """Move the focus to the next pane, or to the previous one."""
         if by > 0:
             self.focus_next()
         else:

@@ -197,7 +197,7 @@ class FleetScreen(ReadingScreen):
 
     async def _hear_queue(self) -> None:
         """Subscribe to the queue; a push costs next to nothing, and without a queue there are none."""
-        with suppress(ControlError):  # the next connection hears of it
+        with suppress(ControlError):  # the next connection subscribes
             await self.pv.link.hear("queue", self, on=True)
 
     def _fit_queue(self) -> None:

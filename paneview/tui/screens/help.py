@@ -42,7 +42,7 @@ Section = tuple[str, list[tuple[str, str]]]
 def sections(panes: Sequence[DOMNode], around: Sequence[DOMNode]) -> list[Section]:
     """The keys and what they do, group by group, in the order in which they are bound, those of the panes first.
 
-    Left out are actions that are not available now, and keys of ``around`` that every pane has for itself.
+    Actions that are not available now are left out, and so are keys of ``around`` that every pane has for itself.
     """
     kept = [{name for name, binding in _bindings(pane) if binding.id not in HANDED_ON} for pane in panes]
     out_of_reach = set.intersection(*kept) if kept else set()

@@ -31,7 +31,7 @@ class ReadingScreen(MainScreen):
 
     @property
     def log_view(self) -> LogView:
-        """The log that is read."""
+        """The log that the keys act on."""
         return self.query_one(LogView)
 
     def update(self, change: Change) -> None:

@@ -18,7 +18,7 @@ _LIVE = ("running", "verifying", "queued")
 
 
 def natural_view(flow: FlowView) -> str:
-    """The view to start with: the transcript of a phase that runs, else the facts, with what is to decide."""
+    """The initial view: the transcript of a phase that runs, else the facts, with what there is to decide."""
     at = flow.current
     return (
         "run"

@@ -47,7 +47,7 @@ class LogView(LogWindow):
     # Searching and filtering
 
     def search(self, text: str, *, start: int | None = None) -> None:
-        """Search for ``text`` from the end of the window (or ``start``) back; empty: end it. Raises ValueError."""
+        """Search back from the end of the window (or ``start``); an empty text ends it. Raises ValueError."""
         state = self.state
         if state is None:
             return
