@@ -44,7 +44,7 @@ class Acceptor:
         self._clients: set[asyncio.Task[None]] = set()
         self._reserve: list[int] = []
         self._retry: asyncio.TimerHandle | None = None
-        self._told = False  # whether it has been logged that clients wait
+        self._told = False  # whether it has been logged that new clients must wait
         self._closed = False
         self._refill()
         self._loop.add_reader(listener, self._accept)

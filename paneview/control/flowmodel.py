@@ -106,7 +106,7 @@ class FlowView:
 
     @property
     def current(self) -> PhaseView | None:
-        """The phase to show: one that waits for a person, else works, is queued or failed, else the last that ran."""
+        """The phase to show: one that waits for a person, else one at work, queued or failed, else the last to run."""
         for wanted in (
             ("waiting_approval", "waiting_person"),
             ("running", "verifying"),

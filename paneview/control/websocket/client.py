@@ -33,7 +33,7 @@ MAX_UNREAD = 8 * 1024 * 1024  # bytes of replies a client may leave unread befor
 STRANGERS_MESSAGE = 64 * 1024  # bytes a client without a token may send at once
 MEMBERS_MESSAGE = 16 * 1024 * 1024  # past commands.MAX_MESSAGE is an error, past this the connection ends
 TOKEN_WITHIN = 10.0  # seconds
-LINGER = 30.0  # seconds a client that is to be closed has to read what waits for it
+LINGER = 30.0  # seconds that a client has, before it is closed, to read what waits for it
 
 LEFT, REFUSED, CUT, GOING = 1000, 1008, 1013, 1001  # close codes
 
@@ -187,7 +187,7 @@ class WebClient:
             self._reply(asked.id, commands.failure(ControlError("the supervisor is ending", "closing")))
             raise
         except Exception as error:
-            # One request's defect must not end the connection; it is logged and reported to the client.
+            # One request's defect must not end the connection; it is logged with its traceback and reported.
             logger.exception("command %r failed", asked.command)
             told = ControlError(f"{type(error).__name__}: {error}", "internal")
             self._reply(asked.id, commands.failure(told))

@@ -167,7 +167,7 @@ class _HealthWatch:
         """Never happens, because the outbox is always read at once."""
 
     async def news(self) -> bytes | None:
-        """The push to send, once something has changed or the time is up; None if no task's health has changed."""
+        """The push to send, once a task's health has changed or the time is up; None after any other change."""
         loop = asyncio.get_running_loop()
         with suppress(TimeoutError):
             async with asyncio.timeout_at(self._due):
