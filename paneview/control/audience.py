@@ -1,4 +1,4 @@
-"""All who hear what a supervisor publishes: clients of the control socket, and those that come another way.
+"""All receivers of what a supervisor publishes: clients of the control socket, and those that came another way.
 
 `publish_…` are plain calls from the event loop's thread, never wait, and cost the same whether a client reads fast,
 slowly or not at all (see `outbox`). Each thing published is encoded once, however many clients there are.
@@ -16,22 +16,22 @@ if TYPE_CHECKING:
 
 
 class Subscriber(Protocol):
-    """Whoever hears what is published: a session of the control socket, or a client that came another way."""
+    """A receiver of what is published: a session of the control socket, or a client that came another way."""
 
     topics: frozenset[str]
     outbox: Outbox
 
     def wake(self) -> None:
-        """The outbox got something."""
+        """Something was put into the outbox."""
         ...
 
     def cut(self, reason: str) -> None:
-        """It has too much unread: end it, and tell it so."""
+        """The client has too much unread: notify it, and end the connection."""
         ...
 
 
 class Audience:
-    """Whoever has joined.
+    """The subscribers that have joined.
 
     `max_events` and `max_event_bytes` bound the events that wait for a client which reads too slowly. `listeners`
     are called with the topics of a client that has just subscribed, one after another.
@@ -48,15 +48,15 @@ class Audience:
         return Outbox(*self._bounds)
 
     def subscribers(self, topic: str) -> int:
-        """How many clients hear of `topic`: what nobody hears of need not be worked out."""
+        """How many clients are subscribed to `topic`; without any, a push need not be prepared."""
         return sum(1 for _ in self._hearing(topic))
 
     def join(self, one: Subscriber) -> None:
-        """From now on publish to `one`, too."""
+        """Publish to `one` as well from now on."""
         self._all.add(one)
 
     def leave(self, one: Subscriber) -> None:
-        """Publish to `one` no longer."""
+        """Stop publishing to `one`."""
         self._all.discard(one)
 
     def has_heard(self, topics: frozenset[str]) -> None:
@@ -65,12 +65,12 @@ class Audience:
             listener(topics)
 
     def numbered(self, status: Mapping[str, Any]) -> tuple[int, bytes]:
-        """The whole state, encoded, and its number in the stream."""
+        """The whole state's number in the stream, and the state, encoded."""
         self._seq += 1
         return self._seq, encode_fragment(status)
 
     def publish_tasks(self, tasks: Iterable[Mapping[str, Any]]) -> None:
-        """Tell of changed task objects, each with its ``name``; which tasks there are is told by a snapshot."""
+        """Publish changed task objects, each with its ``name``; only a snapshot says which tasks there are."""
         if not self.subscribers("state"):
             return
         self._seq += 1
@@ -80,7 +80,7 @@ class Audience:
             session.wake()
 
     def publish_snapshot(self, status: Mapping[str, Any]) -> None:
-        """Send the whole state anew, as after a reload that changed the order or set of the tasks."""
+        """Publish the whole state anew, as after a reload that changed the order or set of the tasks."""
         if self.subscribers("state"):
             seq, encoded = self.numbered(status)
             for session in self._hearing("state"):
@@ -88,7 +88,7 @@ class Audience:
                 session.wake()
 
     def publish_event(self, event: Mapping[str, Any]) -> None:
-        """Tell of an event. A client that has too many of them unread is cut off."""
+        """Publish an event. A client with too many unread events is cut off."""
         hearing = list(self._hearing("events"))
         if not hearing:
             return
@@ -100,20 +100,20 @@ class Audience:
                 session.cut("too slow")
 
     def publish_heads(self, heads: Mapping[str, int]) -> None:
-        """Tell where logs end now (task → number of the line after the last)."""
+        """Publish where logs end now (task → number of the line after the last)."""
         for session in self._hearing("heads"):
             session.outbox.put_heads(heads)
             session.wake()
 
     def publish_queue(self, queue: Mapping[str, Any]) -> None:
-        """Tell what the queue of jobs is like now; of several that a client has not read the newest is enough."""
+        """Publish the queue of jobs as it is now; of several unread ones a client gets only the newest."""
         line = encode({"push": "queue", "queue": queue})
         for session in self._hearing("queue"):
             session.outbox.put_queue(line)
             session.wake()
 
     def publish_workflow(self, name: str, workflow: Mapping[str, Any]) -> None:
-        """Tell how a workflow is now; of several that a client has not read the newest is enough."""
+        """Publish a workflow as it is now; of several unread ones a client gets only the newest."""
         hearing = list(self._hearing("workflows"))
         if hearing:
             line = encode({"push": "workflow", "workflow": workflow})

@@ -1,12 +1,12 @@
-"""Every kind of event there is. Imports nothing.
+"""Every kind of event. Imports nothing.
 
-``events --kind`` offers these, the screen has a phrase for each of a project, and a test holds all else that speaks of
-kinds to them.
+``events --kind`` offers these, the screen has a phrase for each of a project's, and a test checks that everything else
+that names kinds agrees with them.
 """
 
 from __future__ import annotations
 
-# What a project's supervisor says.
+# Events that a project's supervisor records.
 PROJECT = (
     "supervisor_started", "supervisor_stopped", "supervisor_adopted", "session_started", "session_stopped",
     "task_waiting", "task_started", "task_ready", "task_healthy", "task_unhealthy", "task_needs_input",
@@ -22,7 +22,7 @@ PROJECT = (
     "workflow_started", "workflow_waiting", "workflow_budget", "workflow_conflict", "workflow_done",
     "workflow_failed", "workflow_cancelled",
 )  # fmt: skip
-# What the queue says itself, whoever works on it; some of a project's kinds, too.
+# Events that the queue records itself, whoever uses it; it also records some of a project's kinds.
 QUEUE = (
     "job_submitted", "job_unblocked", "job_claimed", "job_done", "job_retry", "job_released", "job_readdressed",
     "job_lost", "job_expired", "job_dead", "cancel_requested", "dead_retried", "dead_purged",

@@ -1,4 +1,4 @@
-"""How the states of workflows and phases show: a glyph of one cell, and the role of its colour. Imports nothing.
+"""How the states of workflows and phases are shown: a glyph of one cell, and its colour's role. Imports nothing.
 
 The command line prints these, and the screen draws them.
 """

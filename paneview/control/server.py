@@ -1,4 +1,4 @@
-"""The supervisor's side of the control socket: listens, hands requests to a handler, has clients join the audience.
+"""The supervisor's side of the control socket: listens, passes requests to a handler, adds clients to the audience.
 
 The server decides nothing. It belongs to one event loop.
 """
@@ -26,25 +26,25 @@ logger = logging.getLogger(__name__)
 
 
 class Handler(Protocol):
-    """What the supervisor gives the server.
+    """What the server needs of the supervisor.
 
-    Requests come checked against `protocol.REQUESTS`, defaults filled in.
+    Requests have been checked against `protocol.REQUESTS`, with defaults filled in.
     """
 
     async def handle(self, do: str, args: dict[str, Any], client: ClientInfo) -> dict[str, Any]:
-        """Do what is asked and return the reply's result.
+        """Carry out a request and return the reply's result.
 
-        Raises ControlError for a failure the asker is told.
+        Raises ControlError for a failure that is reported to the client.
         """
         ...
 
     def snapshot(self) -> dict[str, Any]:
-        """The status object, at once: what a new subscriber gets before the stream."""
+        """The status object, without waiting: what a new subscriber gets before the stream."""
         ...
 
 
 class ControlServer:
-    """One listening socket and its clients, who join the audience."""
+    """One listening socket and its clients, which join the audience."""
 
     def __init__(self, handler: Handler, audience: Audience, path: Path) -> None:
         self.path = path
@@ -61,9 +61,9 @@ class ControlServer:
         self._listen()
 
     def listen_again(self) -> None:
-        """Listen anew if the socket's file was taken away: clients that are connected notice nothing.
+        """Listen anew if the socket's file was removed; connected clients notice nothing.
 
-        Raises as `start`.
+        Raises what `start` raises.
         """
         if self._retired or self.path.exists():
             return
@@ -73,9 +73,9 @@ class ControlServer:
         self._listen()
 
     def retire(self) -> None:
-        """Take nothing new from now on: what is asked is refused as ``closing``, to be asked of the next supervisor.
+        """Refuse new requests from now on, as ``closing``: the client can repeat them to the next supervisor.
 
-        Requests in flight and what is published go on until `close`.
+        Requests in flight and publishing go on until `close`.
         """
         self._retired = True
         if self._acceptor:
@@ -86,7 +86,7 @@ class ControlServer:
     async def close(self, reason: str, grace: float = 1.0) -> None:
         """Stop listening, give requests in flight `grace` seconds, say good-bye to every client, and close.
 
-        Not to be awaited by a handler's request: that would wait for itself.
+        Must not be awaited by a request's handler, which would wait for itself.
         """
         self.retire()
         sessions = list(self._sessions)
@@ -110,14 +110,14 @@ class ControlServer:
         return ClientInfo(next(self._numbers), None, None, name)
 
     async def answer(self, request: Request, client: ClientInfo) -> dict[str, Any]:
-        """The result of a request that was checked. Raises ControlError."""
+        """The result of a checked request. Raises ControlError."""
         if self._retired:
             raise ControlError("the supervisor is ending", "closing")
         try:
             return await self._handler.handle(request.do, request.args, client)
         except UnicodeEncodeError as error:
             odd = error.object[error.start : error.end]
-            if odd.isprintable():  # a text of ours
+            if odd.isprintable():  # a text of our own
                 raise
             raise ControlError(f"what was given is not UTF-8 text: {odd!r}", "bad_request") from None
 
@@ -126,7 +126,7 @@ class ControlServer:
         return self._handler.snapshot()
 
     def snapshot(self) -> tuple[int, bytes]:
-        """The whole state, encoded, and its number in the stream."""
+        """The whole state's number in the stream, and the state, encoded."""
         return self.audience.numbered(self._handler.snapshot())
 
     def _listen(self) -> None:
