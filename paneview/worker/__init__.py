@@ -1,16 +1,16 @@
-"""Workers: processes that take jobs from a queue and bring results.
+"""Workers: processes that take jobs from a queue and deliver results.
 
     from paneview.worker import Command, Worker, handler
 
     @handler("resize")
     def resize(command: Command) -> object: ...
 
-A function with the decorator does all jobs of a kind; it is found through the entry point group ``paneview.handlers``
-or ``paneview worker --handlers MODULE``. What it returns is the job's output, what it raises its error. A subclass of
-`Worker` with a ``handle_command`` of its own decides for every kind itself.
+A decorated function does all jobs of a kind; it is found through the entry point group ``paneview.handlers`` or
+``paneview worker --handlers MODULE``. What it returns is the job's output, what it raises is the job's error. A
+subclass of `Worker` that overrides ``handle_command`` decides for every kind itself.
 
-A worker is a few threads (`crew`): each *slot* claims, does and finishes one job after the other; the *keeper* renews
-leases and sends heartbeats, so that no handler can starve them; the main thread watches the clock and the signals.
+A worker has a few threads (`crew`): each *slot* claims, does and finishes one job after another; the *keeper* renews
+leases and sends heartbeats, so that no handler can starve them; the main thread watches deadlines and signals.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ _HOMES = {
 
 
 def __getattr__(name: str) -> object:
-    """What is public here, loaded when somebody asks: commands about a queue need none of what a worker is made of."""
+    """Load public names on first use: commands that only use the queue don't need the modules of a worker."""
     if name in _HOMES:
         return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -4,8 +4,8 @@
     job = queue.submit("Check the disk", host="pi-1")  # a prompt; or submit(kind="resize", payload={…})
     queue.result(job, wait=True, timeout=60)           # {"status": "ok", "output": …}
 
-Seven verbs, as claude-queue has them, over every broker: submit, pending, claim, submit_result, result, status, clean.
-claude-queue's own names work, too. Jobs, results and the words for a state are plain dicts and strings.
+The seven verbs of claude-queue, for every broker: submit, pending, claim, submit_result, result, status, clean.
+claude-queue's own names work, too. Jobs and results are plain dicts, states plain strings.
 """
 
 from __future__ import annotations
@@ -41,16 +41,16 @@ if TYPE_CHECKING:
 
 P = ParamSpec("P")
 T = TypeVar("T")
-STEP = 5.0  # seconds of one wait
-AGAIN = 1.0  # seconds until leases that could not be renewed are tried again
+STEP = 5.0  # seconds per wait
+AGAIN = 1.0  # seconds until a failed renewal is retried
 DAY = 86_400.0  # seconds
 
 
 class Queue:
-    """A queue; of the project found from this folder, or by URL. Raises BrokerError and ConfigError.
+    """A queue: the one of the project found from this folder, or by URL. Raises BrokerError and ConfigError.
 
-    ``hostname`` is who claims and submits. Jobs that were claimed here are held, and renewed, until `submit_result`
-    brings their result or the queue is closed.
+    ``hostname`` is the host that claims and submits. Jobs claimed here are held, and their leases renewed, until
+    `submit_result` delivers their result or the queue is closed.
     """
 
     def __init__(self, url: str | None = None, *, hostname: str | None = None) -> None:
@@ -81,7 +81,7 @@ class Queue:
         key: str = "",
         attempts: int | None = None,
     ) -> str:
-        """Queue a prompt, or any other job; its id. Raises QueueFullError."""
+        """Queue a prompt, or any other job; returns its id. Raises QueueFullError."""
         job = NewJob(
             kind=kind,
             payload={"text": text} if text is not None and payload is None else payload,
@@ -97,11 +97,11 @@ class Queue:
         return self.broker.submit(job).id
 
     def pending(self, host: str | None = None) -> list[dict[str, Any]]:
-        """Jobs that wait, the oldest first; with ``host`` those that this host may take: its own and anybody's."""
+        """Waiting jobs, oldest first; with ``host``, only those addressed to that host or to no host."""
         return [job_json(job) for job in self._pending(host)]
 
     def claim(self, job: str) -> bool:
-        """Take a job that waits; False: it is not to be had any more. Raises UnknownJobError."""
+        """Take a waiting job; False if it is no longer available. Raises UnknownJobError."""
         lease = self.broker.take(job, Claim(self._me, ()))
         if lease is None:
             return False
@@ -115,10 +115,10 @@ class Queue:
     def submit_result(
         self, job: str, output: Json, *, status: str = "completed", error: str | None = None
     ) -> bool:
-        """Bring the result of a claimed job; False: another holder came after, and nothing changed.
+        """Deliver the result of a claimed job; False if it is no longer ours, and nothing changed.
 
-        With status ``failed`` the job is tried again, as far as it may. Raises UnknownJobError if it was never claimed,
-        UnavailableError while the broker is away; then it may be called again.
+        With status ``failed`` the job is retried if it has attempts left. Raises UnknownJobError if there is no such
+        job, and UnavailableError while the broker is away; then it may be called again.
         """
         with self._lock:
             lease = self._held.get(job)
@@ -133,22 +133,22 @@ class Queue:
             host=self.hostname,
         )
         verdict = self.broker.finish(lease, outcome).verdict
-        with self._lock:  # only now: what the broker has not heard may be brought again
+        with self._lock:  # only now, so that an undelivered result can be delivered again
             self._held.pop(job, None)
         return verdict is not Verdict.STALE
 
     def result(self, job: str, *, wait: bool = False, timeout: float = 60.0) -> dict[str, Any] | None:
-        """What came of a job; None while it is not over. Raises UnknownJobError."""
+        """The result of a job; None while it is not over. Raises UnknownJobError."""
         found = self._result(job, wait, timeout)
         return None if found is None else found.as_json()
 
     def status(self, job: str) -> str | None:
-        """``pending``, ``in_progress``, ``completed`` or ``failed``; None: there is no such job."""
+        """``pending``, ``in_progress``, ``completed`` or ``failed``; None if there is no such job."""
         found = self.broker.job(job)
         return None if found is None else WORDS[found.state.value]
 
     def clean(self, days: float = 7.0) -> int:
-        """Forget jobs that were over more than so many days ago; how many."""
+        """Delete jobs that were done or cancelled more than so many days ago; returns how many."""
         return self.broker.clean(days * DAY)
 
     # claude-queue's names
@@ -156,17 +156,17 @@ class Queue:
     def submit_task(
         self, command: str, target_host: str | None = None, metadata: Mapping[str, Json] | None = None
     ) -> str:
-        """`submit`, for one attempt: nobody tries again what has failed, whoever waits for it is told."""
+        """`submit` with a single attempt: a failure is not retried but reported to the waiter."""
         return self.submit(command, host=target_host, metadata=metadata, attempts=1)
 
     def get_pending_tasks(self, for_host: str | None = None) -> list[dict[str, Any]]:
-        """`pending` in claude-queue's shape: the prompts for a host or for anybody."""
+        """`pending` in claude-queue's format: the prompts for a host or for any worker."""
         return [task_json(job) for job in self._pending(for_host) if is_task(job)]
 
     claim_task = claim
 
     def get_result(self, task_id: str, wait: bool = False, timeout: float = 60.0) -> dict[str, Any] | None:
-        """`result` in claude-queue's shape; None also for a job that does not exist."""
+        """`result` in claude-queue's format; None also for a job that does not exist."""
         try:
             found = self._result(task_id, wait, timeout)
         except UnknownJobError:
@@ -179,11 +179,11 @@ class Queue:
     # The object
 
     def close(self) -> None:
-        """Hand back what is still held, and close the queue."""
+        """Hand back the jobs still held, and close the queue."""
         self._closed.set()
         if self._renewing is not None:
             self._renewing.join()
-        with suppress(UnavailableError):  # what can't be handed back comes back when its lease ends
+        with suppress(UnavailableError):  # a job that can't be handed back returns when its lease runs out
             for lease in self._held.values():
                 self.broker.release(lease, reason="its holder ended")
         self._held.clear()
@@ -212,12 +212,12 @@ class Queue:
                 if held:
                     self.broker.renew(held)
                 wait = every
-            except BrokerError:  # it is away, for a while
+            except BrokerError:  # the broker is away for a while
                 wait = min(AGAIN, every)
 
 
 class AsyncQueue:
-    """`Queue` for those who live on an event loop: the same verbs, each to be awaited."""
+    """`Queue` for event loops: the same verbs as coroutines."""
 
     def __init__(self, url: str | None = None, *, hostname: str | None = None) -> None:
         self._queue = Queue(url, hostname=hostname)
@@ -246,9 +246,9 @@ class AsyncQueue:
         job: str,
         *,
         wait: bool = False,
-        timeout: float = 60.0,  # noqa: ASYNC109 - its end is an answer here, not an error
+        timeout: float = 60.0,  # noqa: ASYNC109 - returns None at its end, raises nothing
     ) -> dict[str, Any] | None:
-        """See `Queue.result`. Whoever stops waiting leaves a thread to wait a few seconds more."""
+        """See `Queue.result`. If the waiting is cancelled, a thread waits for up to `STEP` seconds more."""
         if not wait:
             return await self._call(self._queue.result, job)
         loop = asyncio.get_running_loop()

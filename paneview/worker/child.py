@@ -1,8 +1,8 @@
-"""A program run for a job: fed on standard input, its output shown as it comes and kept within bounds, ended whole.
+"""A program run for a job: fed on standard input, its output shown as it comes and kept within bounds, all of it ended.
 
-It gets a session of its own: a Ctrl-C in the worker's pane is the worker's, which decides what becomes of the job. A
-program that is to end gets SIGTERM, then SIGKILL, and so does all it has started, also what made a group of its own
-(an agent's shell commands do). Nothing is left behind when a job is over.
+It gets a session of its own: a Ctrl-C in the worker's pane goes only to the worker, which decides what happens to the
+job. To end a program, SIGTERM and then SIGKILL are sent to it and to everything it has started, including processes in
+groups of their own (such as an agent's shell commands). Nothing is left behind when a job is over.
 """
 
 from __future__ import annotations
@@ -22,24 +22,24 @@ from typing import IO, Protocol
 from paneview import proc
 from paneview.store.clean import plain
 
-KEEP = 256 * 1024  # bytes of output, the last ones
+KEEP = 256 * 1024  # bytes kept of the output: the last ones
 KEEP_ERRORS = 4 * 1024
-PATIENCE = 1.5  # seconds from SIGTERM to SIGKILL: less than a supervisor leaves us between the two
-LAST_WORDS = 0.25  # seconds that output may still come through a pipe which a background process holds open
-LOOK = 0.05  # seconds between looks where there are no pidfds
+PATIENCE = 1.5  # seconds from SIGTERM to SIGKILL: less than a supervisor leaves the worker between the two
+LAST_WORDS = 0.25  # seconds to wait for output through a pipe that a background process holds open
+LOOK = 0.05  # seconds between two checks where there are no pidfds
 CHUNK = 65536
 
 
 class Wish(Protocol):
-    """Whether the program is wanted any longer; a job's `Command` tells."""
+    """Whether the program is still wanted; implemented by a job's `Command`."""
 
     @property
     def cancelled(self) -> bool:
-        """It is to end."""
+        """Whether the program must end."""
         ...
 
     def on_cancel(self, wake: Callable[[], None], /) -> AbstractContextManager[None]:
-        """Call ``wake``, from any thread, as soon as it is to end."""
+        """Within the context, call ``wake`` from any thread as soon as the program must end."""
         ...
 
 
@@ -48,16 +48,16 @@ class Ended:
     """How a program ended."""
 
     code: int
-    """Its exit code; a negative signal number."""
+    """Its exit code, or a negative signal number."""
     output: str
     errors: str
     """The end of what it wrote to standard error."""
     cut: bool
-    """It was still at work when it was told to end: whatever its code says, it did not get done."""
+    """It was still running when it was told to end, so it is not done, whatever its exit code."""
 
 
 class _Stream:
-    """One of the program's outputs: its lines are shown, its end is kept."""
+    """One of the program's outputs: all lines are shown, the end is kept."""
 
     def __init__(self, show: Callable[[str], None], keep: int) -> None:
         self._show = show
@@ -68,7 +68,7 @@ class _Stream:
 
     def feed(self, data: bytes) -> None:
         self._kept += data
-        if (over := len(self._kept) - self._keep) > self._keep:  # now and then, not with each piece
+        if (over := len(self._kept) - self._keep) > self._keep:  # occasionally, not for each piece
             self._drop(over)
         *lines, rest = (bytes(self._line) + data).split(b"\n")
         for line in lines:
@@ -80,7 +80,7 @@ class _Stream:
         self._dropped += count
 
     def end(self) -> str:
-        """All that is kept, as plain text."""
+        """Show an unfinished last line, and return all that is kept as plain text."""
         if self._line:
             self._show(plain(bytes(self._line)))
             self._line.clear()
@@ -99,7 +99,7 @@ def run(
     env: Mapping[str, str],
     show: Callable[[str], None],
 ) -> Ended:
-    """Run ``argv`` with ``text`` on its standard input until it ends or the job is to. Raises OSError."""
+    """Run ``argv`` with ``text`` on its standard input until it ends or the job must end. Raises OSError."""
     with tempfile.TemporaryFile() as stdin:
         stdin.write(text.encode("utf-8", "replace"))
         stdin.seek(0)
@@ -140,11 +140,11 @@ class _Child:
             self._selector.register(self._pidfd, selectors.EVENT_READ)
 
     def wake(self) -> None:
-        """Look whether the job is to end; from any thread."""
+        """Wake `read` to check whether the job must end; from any thread."""
         os.write(self._waker, b".")
 
     def read(self, cancelled: Callable[[], bool]) -> None:
-        """Read until the program has ended and its output has, or until the job is to end."""
+        """Read until the program and its output have ended, or until the job must end."""
         end: float | None = None
         while not cancelled():
             if end is None and self._process.poll() is not None:
@@ -172,7 +172,7 @@ class _Child:
             self._selector.unregister(file)
 
     def end(self) -> None:
-        """End whatever is left of it, and give everything back."""
+        """End whatever is left of the program, and close all descriptors."""
         try:
             if self._members():
                 self._signal(signal.SIGTERM)

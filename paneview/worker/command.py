@@ -1,4 +1,4 @@
-"""What a handler gets to see of a job, and what it may raise."""
+"""What a handler sees of a job, and the exceptions it may raise."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 Reason = Literal["timeout", "cancel", "lost", "stopping"]
-"""Why a handler is to end early: its time is up, somebody cancelled the job, another worker has it, we are to stop."""
+"""Why a handler must end early: its time is up, the job was cancelled, another worker has it, the worker stops."""
 
 
-class Failure(Exception):  # noqa: N818 - what people of the field call it
-    """A handler failed, and knows more about it than an exception tells.
+class Failure(Exception):  # noqa: N818 - the usual term
+    """A handler failed and knows more about it than another exception could say.
 
-    ``retry`` False: trying again is pointless. ``retry_in``: seconds before the next attempt; None: the queue's
-    growing delay. Raises ValueError for a delay that no job may have: that is what the handler failed with, then.
+    ``retry`` False: a retry is pointless. ``retry_in``: seconds before the next attempt; None: the queue's growing
+    delay. Raises ValueError for an invalid delay, and that is then the handler's error.
     """
 
     def __init__(self, message: str, *, retry: bool = True, retry_in: float | None = None) -> None:
         super().__init__(message)
-        if retry_in is not None and not retry_in <= MOST_SECONDS:  # nor is NaN
+        if retry_in is not None and not retry_in <= MOST_SECONDS:  # also true for NaN
             raise ValueError(
                 f"{message}; and retry_in is not a delay of at most {MOST_SECONDS:g} s: {retry_in}"
             )
@@ -34,8 +34,8 @@ class Failure(Exception):  # noqa: N818 - what people of the field call it
         self.retry_in = retry_in
 
 
-class HandBack(Exception):  # noqa: N818 - what is done
-    """A handler gives the job back: nobody can do it now, and no attempt is spent. ``delay``: seconds until it may."""
+class HandBack(Exception):  # noqa: N818 - an action, not an error
+    """A handler hands the job back because it can't be done now; the attempt isn't counted. ``delay``: in seconds."""
 
     def __init__(self, reason: str, delay: float = 0.0) -> None:
         super().__init__(reason)
@@ -44,7 +44,7 @@ class HandBack(Exception):  # noqa: N818 - what is done
 
 
 class Command:
-    """A job in a worker's hands. The payload is data from outside: never run what it says."""
+    """A job that a worker is doing. The payload is untrusted: never execute what it says."""
 
     def __init__(self, lease: Lease, say: Callable[[str], None], stop_worker: Callable[[str], None]) -> None:
         self.lease = lease
@@ -54,7 +54,7 @@ class Command:
         """End the worker once its jobs are done; the argument says why."""
         self._reason: Reason | None = None
         self._lock = threading.Lock()
-        # Made for whoever waits: most jobs are over before anybody does.
+        # Created on first use: most jobs end without a `wait`.
         self._ended: threading.Event | None = None
         self._callbacks: list[Callable[[], None]] = []
 
@@ -75,32 +75,32 @@ class Command:
 
     @property
     def type(self) -> str:
-        """The same, as PaneBus has it."""
+        """The job's kind, under PaneBus's name."""
         return self.lease.job.kind
 
     @property
     def payload(self) -> Json:
-        """What was sent; an empty dict if nothing was."""
+        """The data that was sent; an empty dict if there is none."""
         payload = self.lease.job.payload
         return {} if payload is None else payload
 
     @property
     def timeout(self) -> float:
-        """Seconds that this attempt may take."""
+        """Seconds this attempt may take."""
         return self.lease.job.timeout
 
     @property
     def reason(self) -> Reason | None:
-        """Why the handler is to end early; None: it is not."""
+        """Why the handler must end early; None if it need not."""
         return self._reason
 
     @property
     def cancelled(self) -> bool:
-        """Whether the handler is to end early. Long handlers look now and then, or use `wait` or `on_cancel`."""
+        """Whether the handler must end early. Long handlers check this regularly, or use `wait` or `on_cancel`."""
         return self._reason is not None
 
     def wait(self, seconds: float) -> bool:
-        """Sleep, but no longer than until the handler is to end; whether it is."""
+        """Sleep for so many seconds or until the handler must end; returns whether it must."""
         with self._lock:
             if self._reason is not None:
                 return True
@@ -121,7 +121,7 @@ class Command:
 
     @contextmanager
     def on_cancel(self, callback: Callable[[], None]) -> Iterator[None]:
-        """Within the block, ``callback`` is called from another thread as soon as the handler is to end."""
+        """Within the block, call ``callback`` as soon as the handler must end, usually from another thread."""
         with self._lock:
             late = self._reason is not None
             self._callbacks.append(callback)

@@ -1,7 +1,7 @@
-"""What a worker prints into its pane: a line when a job begins, what its program says, a line when it ends.
+"""What a worker prints into its pane: a line when a job begins, its program's output, a line when it ends.
 
-Everything that came with a job is shown with control characters escaped: a payload must not be able to steer the
-terminal it is shown in. With ``json`` each line is an object for programs instead.
+Everything that came with a job is shown with control characters escaped: a payload must not be able to control the
+terminal. With ``as_json`` each line is an object for programs instead.
 """
 
 from __future__ import annotations
@@ -29,17 +29,17 @@ _SIGNS = {
     "error": "!",
 }
 LONGEST = 300  # characters of a job's own text on one line
-LONGEST_OUTPUT = 2000  # of a line that its program printed
+LONGEST_OUTPUT = 2000  # characters of a line that its program printed
 
 
 def clean(text: object, most: int = LONGEST) -> str:
-    """One line of text from outside, control characters escaped, cut if it is long."""
+    """Untrusted text as one line, with control characters escaped and cut to ``most`` characters."""
     plain = escaped(str(text).replace("\n", " ⏎ "))
     return plain if len(plain) <= most else plain[: most - 1] + "…"
 
 
 class Console:
-    """Prints; safe to use from any thread."""
+    """Prints lines; thread-safe."""
 
     def __init__(self, *, as_json: bool = False, level: str = "INFO", stream: TextIO | None = None) -> None:
         self._stream = sys.stdout if stream is None else stream
@@ -50,7 +50,7 @@ class Console:
         self.colour = self._stream.isatty() and not as_json
 
     def tell(self, event: str, text: str, *, level: str = "INFO", **fields: Any) -> None:
-        """One thing that happened: for people ``text``, for programs ``event`` and ``fields``."""
+        """Report an event: ``text`` for people; ``event``, ``text`` and ``fields`` for programs."""
         if LEVELS[level] < self._least:
             return
         now = time.time()
@@ -65,7 +65,7 @@ class Console:
         self._write(f"\x1b[{colour}m{line}\x1b[0m" if self.colour and colour else line)
 
     def output(self, job: str, line: str) -> None:
-        """A line that a job's program printed."""
+        """Print a line of output of a job's program."""
         if self._json:
             self.tell("output", line[:LONGEST_OUTPUT], job=job)
         else:
@@ -82,12 +82,12 @@ class Console:
             try:
                 self._stream.write(line + "\n")
                 self._stream.flush()
-            except (OSError, ValueError):  # the terminal is gone: jobs are still to be finished
+            except (OSError, ValueError):  # the terminal is gone, but jobs must still be finished
                 self._stream = _Nowhere()
 
 
 class _Nowhere:
-    """Where output goes when nobody can read it."""
+    """Discards output once the terminal is gone."""
 
     def write(self, text: str) -> int:
         return len(text)
@@ -97,25 +97,25 @@ class _Nowhere:
 
 
 class Log:
-    """``self.log.info("what_happened", key=value)`` for handlers, as PaneBus's workers have it."""
+    """``self.log.info("what_happened", key=value)`` for handlers, as in PaneBus's workers."""
 
     def __init__(self, console: Console) -> None:
         self._console = console
 
     def debug(self, event: str, **fields: Any) -> None:
-        """Something for whoever looks closely."""
+        """Log a detail."""
         self._tell("DEBUG", event, fields)
 
     def info(self, event: str, **fields: Any) -> None:
-        """Something that happened."""
+        """Log an event."""
         self._tell("INFO", event, fields)
 
     def warning(self, event: str, **fields: Any) -> None:
-        """Something to look at."""
+        """Log a warning."""
         self._tell("WARNING", event, fields)
 
     def error(self, event: str, **fields: Any) -> None:
-        """Something that failed."""
+        """Log a failure."""
         self._tell("ERROR", event, fields)
 
     def _tell(self, level: str, event: str, fields: dict[str, Any]) -> None:

@@ -1,6 +1,6 @@
-"""What the threads of a worker share: the jobs under way, and whether to go on.
+"""State that the threads of a worker share: the jobs under way, and whether to go on.
 
-Nothing here waits or asks the queue, so that a slot pays next to nothing for being watched.
+Nothing here calls the queue, so being watched costs a slot next to nothing.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from paneview.broker import Lease
     from paneview.broker.interface import Hold
 
-SETTLED = 0.2  # seconds after which a job is one that the keeper looks after
-OVERTIME = 5.0  # seconds that a handler has to end after it was told to
+SETTLED = 0.2  # seconds after which the keeper looks after a job
+OVERTIME = 5.0  # seconds a handler has to end after it was told to
 
 
 @dataclass(eq=False, slots=True)
@@ -34,18 +34,18 @@ class Running:
     began: float  # monotonic
     deadline: float  # monotonic
     held: bool = False
-    """The keeper waits for words about it."""
+    """Whether the keeper renews its lease."""
     given_up: float | None = None
-    """When its handler, told to end, counts as stuck."""
+    """When (monotonic) its handler, told to end, counts as stuck."""
 
 
 @dataclass(slots=True)
 class Stopping:
-    """How far the worker's end has got."""
+    """The state of the worker's shutdown."""
 
-    asked: int = 0  # how often
+    asked: int = 0  # how many times
     reason: str = ""
-    until: float | None = None  # monotonic: jobs may go on so long
+    until: float | None = None  # monotonic: how long jobs may go on
 
 
 class Crew:
@@ -68,7 +68,7 @@ class Crew:
     # Slots
 
     def begin(self, lease: Lease, command: Command) -> Running:
-        """A slot has a job."""
+        """Note that a slot begins a job."""
         now = time.monotonic()
         running = Running(lease, command, now, now + lease.job.timeout)
         with self._lock:
@@ -82,7 +82,7 @@ class Crew:
         return running
 
     def end(self, running: Running) -> bool:
-        """Its handler is done; False: too late, somebody else has told the queue already."""
+        """Note that a handler is done; False if it is too late, because the job was reported as stuck."""
         with self._lock:
             if self._running.get(running.lease.id) is not running:
                 return False
@@ -93,18 +93,18 @@ class Crew:
 
     @property
     def ending(self) -> bool:
-        """No new jobs are to be begun."""
+        """Whether no new jobs may be begun."""
         return self.stopping.asked > 0
 
     # The main thread
 
     def ring(self) -> None:
-        """Wake the main thread; also fit for a signal handler."""
-        with suppress(BlockingIOError):  # it has enough to wake up for
+        """Wake the main thread; may be called from a signal handler."""
+        with suppress(BlockingIOError):  # the pipe is full, so it wakes anyway
             os.write(self.bell, b".")
 
     def stop(self, reason: str) -> None:
-        """Begin no new job. Asked again: hand back those under way at once."""
+        """Begin no new jobs. On a second call: end those under way at once, to hand them back."""
         stopping = self.stopping
         stopping.asked += 1
         stopping.reason = stopping.reason or reason
@@ -113,7 +113,7 @@ class Crew:
         self.ring()
 
     def sleep(self, most: float | None) -> None:
-        """Sleep until something is due, ``ring`` or ``most`` seconds have passed."""
+        """Sleep until something is due, `ring` is called or ``most`` seconds have passed."""
         with self._lock:
             due = [r.deadline if r.given_up is None else r.given_up for r in self._running.values()]
             self._next_alarm = min(due, default=float("inf"))
@@ -124,7 +124,7 @@ class Crew:
             os.read(self.alarm, 4096)
 
     def overdue(self) -> list[Running]:
-        """Tell handlers whose time is up to end; those who did not listen, which are ours to report now."""
+        """Tell handlers whose time is up to end; returns the jobs of stuck ones, which the caller must report."""
         now = time.monotonic()
         stuck = []
         with self._lock:
@@ -149,7 +149,7 @@ class Crew:
             self.ring()
 
     def under_way(self) -> list[Running]:
-        """The jobs of this moment."""
+        """The jobs currently under way."""
         with self._lock:
             return list(self._running.values())
 
@@ -165,7 +165,7 @@ class Crew:
         return [running.lease for running in held]
 
     def heard(self, leases: Sequence[Lease], holds: Sequence[Hold]) -> None:
-        """What the queue says of them."""
+        """Handle the queue's answers to the renewals."""
         for lease, hold in zip(leases, holds, strict=True):
             running = self._running.get(lease.id)
             if running is None or running.lease is not lease or hold == "held":
@@ -184,11 +184,11 @@ class Crew:
             woken = self._keeper.wait(most)
             self._keeper_idle = False
             if woken and not self.closed:
-                # No job needs it sooner, and with thousands of them a second it must not wake for each.
+                # No job needs the keeper sooner, and with thousands of jobs a second it must not wake for each.
                 self._keeper.wait(min(SETTLED, most))
 
     def close(self) -> None:
-        """The keeper is to end."""
+        """Tell the keeper to end."""
         with self._keeper:
             self.closed = True
             self._keeper.notify_all()

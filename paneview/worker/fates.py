@@ -1,4 +1,4 @@
-"""Changing the fate of jobs, several at a time, each with what came of it: for command line and screen alike."""
+"""Cancelling, retrying and purging several jobs at a time, with a result for each: for command line and screen."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ if TYPE_CHECKING:
     from paneview.broker import Broker
 
 Fate = dict[str, Any]
-"""``ok``, ``id``, ``action``, and ``error`` if it is not ok."""
+"""``ok``, ``id``, ``action``, and ``error`` if not ok."""
 
 
 def cancel(broker: Broker, jobs: Iterable[str], reason: str = "") -> list[Fate]:
-    """Cancel jobs, waiting or running. Raises BrokerError."""
+    """Cancel waiting or running jobs. Raises BrokerError."""
     fates: list[Fate] = []
     for job in jobs:
         try:
@@ -39,13 +39,13 @@ def retry(broker: Broker, jobs: Sequence[str] | None = None) -> list[Fate]:
 
 
 def purge(broker: Broker, jobs: Sequence[str] | None = None) -> list[Fate]:
-    """Forget dead letters; None: all of them. Raises BrokerError."""
+    """Delete dead letters; None: all of them. Raises BrokerError."""
     chosen = _dead(broker) if jobs is None else list(jobs)
     return [_fate(job, "purged", bool(broker.purge([job]))) for job in chosen]
 
 
 def submitter(host: str) -> str:
-    """Who submits from here: ``user@host``."""
+    """The submitter's name for jobs from this process: ``user@host``."""
     try:
         user = getpass.getuser()
     except (KeyError, OSError):  # a user id without a name

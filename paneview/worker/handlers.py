@@ -24,7 +24,7 @@ class HandlerError(Exception):
 
 
 def handler(kind: str) -> Callable[[F], F]:
-    """Mark a function, plain or async, as the one that does jobs of this kind. May be used more than once on one."""
+    """Mark a plain or async function as the handler for jobs of this kind. May be applied several times."""
     if not kind or not kind.isprintable():
         raise HandlerError(f"{kind!r} is not a kind of job")
 
@@ -37,7 +37,7 @@ def handler(kind: str) -> Callable[[F], F]:
 
 
 class Handlers:
-    """Handlers by kind. A later one for the same kind takes the place of an earlier one."""
+    """Handlers by kind. A later one for the same kind replaces an earlier one."""
 
     def __init__(self) -> None:
         self._by_kind: dict[str, Handler] = {}
@@ -45,7 +45,7 @@ class Handlers:
 
     @property
     def kinds(self) -> tuple[str, ...]:
-        """Every kind there is a handler for."""
+        """All kinds that have a handler."""
         return tuple(self._by_kind)
 
     def add(self, kind: str, function: Handler) -> None:
@@ -53,7 +53,7 @@ class Handlers:
         self._by_kind[kind] = function
 
     def add_all(self, place: object, source: str) -> int:
-        """Take every marked function of a module or object; how many there were."""
+        """Add every marked function of a module or object; returns the number of kinds."""
         found = [
             (kind, value)
             for name, value in inspect.getmembers(place, callable)
@@ -67,7 +67,7 @@ class Handlers:
         return len(found)
 
     def call(self, command: Command) -> Json:
-        """Do the job. Raises `Failure` for a kind that nobody here can do."""
+        """Do the job. Raises `Failure` for a kind without a handler."""
         function = self._by_kind.get(command.kind)
         if function is None:
             known = ", ".join(sorted(self._by_kind))
@@ -76,9 +76,9 @@ class Handlers:
         return _run(result) if inspect.isawaitable(result) else result
 
     def load(self, modules: Iterable[str]) -> list[type]:
-        """Take the handlers of installed entry points and of these modules; the classes these modules define.
+        """Add the handlers of installed entry points and of these modules; returns the classes the modules define.
 
-        Raises `HandlerError` for a module that cannot be imported or has nothing to offer.
+        Raises `HandlerError` for a module that cannot be imported or defines neither handlers nor classes.
         """
         from importlib.metadata import entry_points  # noqa: PLC0415 - takes longer than the rest of the module
 
@@ -114,7 +114,7 @@ def _run(result: Any) -> Json:
 
 
 def _import(name: str) -> Any:
-    # A script's own folder is on the path of Python, the one it is called from is not: but handlers live there.
+    # Python's path includes the script's own folder but not the current one, which is where handlers are.
     here = os.getcwd()
     if here not in sys.path:
         sys.path.insert(0, here)

@@ -1,4 +1,4 @@
-"""The way to a queue: from settings to a broker."""
+"""Connecting to a queue: from settings to a broker."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def broker_settings(settings: QueueSettings, look: float | None = None) -> Settings:
-    """The queue's settings as the broker wants them; ``look``: seconds between two looks of a waiting worker."""
+    """The queue's settings in the broker's form; ``look``: seconds between two looks of a waiting worker."""
     made = Settings(
         max_depth=settings.max_queue_depth or None,
         lease=settings.lease,
@@ -26,7 +26,7 @@ def broker_settings(settings: QueueSettings, look: float | None = None) -> Setti
 
 
 def connect(settings: QueueSettings, folder: Path, look: float | None = None) -> Broker:
-    """Open the queue; ``folder`` is for one without a place of its own. Raises BrokerError."""
+    """Open the queue; ``folder`` holds the project's own queue, if the URL names no place. Raises BrokerError."""
     return open_broker(settings.broker, project_dir=folder, settings=broker_settings(settings, look))
 
 
@@ -39,6 +39,6 @@ def shown_url(url: str) -> str:
     """A URL without its password."""
     try:
         password = urlsplit(url).password
-    except ValueError:  # then nobody can tell where the password is
+    except ValueError:  # the password can't be located
         return f"{url.partition(':')[0]}://…"
     return url if not password else url.replace(f":{password}@", ":…@", 1)

@@ -1,10 +1,10 @@
-"""The thread that keeps a worker's place in the queue: it renews leases, sends heartbeats, hears of cancellations.
+"""The thread that keeps a worker's place in the queue: it renews leases, sends heartbeats, receives cancellations.
 
-It has a connection of its own, and no handler's code runs on it, so nothing a handler does can make a lease run out.
-Jobs of less than a moment are none of its business: their lease outlives them many times.
+It has its own connection and runs no handler's code, so nothing a handler does can make a lease run out. It ignores
+very short jobs, whose leases are far longer than they are.
 
-Between two heartbeats it also takes a turn as reaper if no other worker or supervisor is one: what dead workers held
-goes back to the queue even where nothing but workers runs.
+With each heartbeat it also takes a turn as reaper, unless another process is the leader: so the jobs of dead workers
+return to the queue even where nothing but workers runs.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ if TYPE_CHECKING:
     from paneview.broker import Broker, Lease, Worker
     from paneview.worker.crew import Crew
 
-LONGEST_HOLD = 2.0  # seconds: a job that began meanwhile is looked after then
-PAUSE = 0.5  # seconds after a call that failed
-SHORTEST = 0.2  # seconds that any call has
+LONGEST_HOLD = 2.0  # seconds after which jobs that began meanwhile are included
+PAUSE = 0.5  # seconds after a failed call
+SHORTEST = 0.2  # seconds that any call has at least
 
 
 class Keeper(threading.Thread):
-    """``tell`` is given a line when the queue stops answering or answers again, with whether it does."""
+    """The keeper of one worker. ``tell`` is called with whether the queue answers, and an error message if not."""
 
     def __init__(
         self,
@@ -49,18 +49,18 @@ class Keeper(threading.Thread):
         crew.rehold = self._rehold
 
     def run(self) -> None:
-        """Keep until the crew is closed."""
+        """Run until the crew is closed."""
         while not self._crew.closed:
             try:
                 if self._broker is None:
                     self._broker = self._connect()
-                    # Whatever keeps us from the queue must not keep us from the next heartbeat.
+                    # Give up a blocked call early enough for the next heartbeat.
                     self._broker.hurry(max(self._worker.ttl / 4, SHORTEST))
                 self._turn(self._broker)
             except UnavailableError as error:
                 self._tell(False, str(error))
                 self._crew.keeper_sleeps(PAUSE)
-            except Exception as error:  # noqa: BLE001 - whatever it is: without this thread every lease runs out
+            except Exception as error:  # noqa: BLE001 - without this thread every lease runs out
                 self._tell(False, str(error) if isinstance(error, BrokerError) else f"defect: {error!r}")
                 self._reconnect()
                 self._crew.keeper_sleeps(PAUSE)
@@ -85,7 +85,7 @@ class Keeper(threading.Thread):
         holds = broker.hold(leases, seconds)
         self._crew.heard(leases, holds)
         if any(hold != "held" for hold in holds):
-            # Told once. What is over at once is not asked about again before its handler had a moment to end.
+            # Its handler has been told. Give it a moment to end before the next renewal.
             self._crew.keeper_sleeps(PAUSE / 10)
 
     def _beat(self, broker: Broker) -> None:

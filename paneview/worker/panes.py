@@ -1,7 +1,7 @@
-"""The tmux pane that a worker sits in, and whether it still is that pane.
+"""The tmux pane that a worker runs in, and whether it still is the same pane.
 
-A pane's id and its server's socket come back with the next server, where somebody else's program may sit under them. So
-a pane is known by its server's process and by its own first one as well: a server gives no id twice, and whoever starts
+The next tmux server may use the same socket and pane ids, and a foreign program may run in such a pane. So a pane is
+also identified by its server's process and by its own first process: a server never reuses a pane id, and starting
 something else in the pane gives it another process.
 """
 
@@ -21,20 +21,20 @@ _WHO = "#{pid} #{pane_pid}"
 
 @dataclass(frozen=True, slots=True)
 class Pane:
-    """A pane of a certain tmux server."""
+    """A pane of a particular tmux server."""
 
     id: str
     socket: str
     """Path of the server's socket."""
     server: int = 0
-    """The server's process; 0: not known."""
+    """The server's pid; 0 if not known."""
     server_start: int = 0
     pid: int = 0
-    """The first process in the pane; 0: not known."""
+    """The pid of the pane's first process; 0 if not known."""
 
     @classmethod
     def here(cls, environ: Mapping[str, str]) -> Pane | None:
-        """The one that this environment tells of; None outside tmux."""
+        """The pane that this environment names; None outside tmux."""
         name, (socket, _, rest) = environ.get("TMUX_PANE"), environ.get("TMUX", "").partition(",")
         if not name or not socket:
             return None
@@ -48,18 +48,18 @@ class Pane:
 
     @property
     def is_there(self) -> bool:
-        """Whether it is, in the same server, with the same process in it; asks tmux."""
+        """Whether it still exists in the same server, with the same process in it; asks tmux."""
         known = bool(self.server and self.pid) and proc.is_alive(ProcessId(self.server, self.server_start))
         return known and self._ask() == (self.server, self.pid)
 
     def respawn(self, folder: str, *argv: str) -> None:
-        """Start a program in it in place of what runs there. Raises TmuxError."""
+        """Start a program in the pane, replacing what runs there. Raises TmuxError."""
         run_tmux(
             None, *exactly(self.socket), "respawn-pane", "-k", "-t", self.id, "-c", folder, "--", *argv
         )  # fmt: skip
 
     def _ask(self) -> tuple[int, int] | None:
-        """Whose it is now: the processes of the server and of the pane. None if it is not to be had."""
+        """The pids of the server and of the pane's process now; None if tmux doesn't answer or has no such pane."""
         ask = (*exactly(self.socket), "display-message", "-p", "-t", self.id, _WHO)
         try:
             words = run_tmux(None, *ask).split()

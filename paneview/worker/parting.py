@@ -1,7 +1,7 @@
-"""``os._exit(0)`` in a handler ends the worker's process at once, and looks as if it had been told to end.
+"""``os._exit(0)`` in a handler ends the worker's process at once, and looks like an orderly exit.
 
-Who supervises it would take it for done and leave it so, and one such job after the other would end every worker. A
-worker that was told to end never comes this way.
+The supervisor would consider the worker done and not restart it, and such a job could end one worker after another. A
+worker that was told to end never exits this way.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from paneview.worker.console import Console
 
 @contextmanager
 def no_quiet_end(console: Console) -> Iterator[None]:
-    """Within the block, an ``os._exit(0)`` of this very process ends it with 1; a fork of it ends as it likes."""
+    """Within the block, ``os._exit(0)`` in this process, but not in a fork of it, exits with status 1."""
     pid, leave = os.getpid(), os._exit
 
     def tell_and_leave(status: int) -> NoReturn:

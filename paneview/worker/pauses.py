@@ -1,11 +1,11 @@
-"""Runners that are paused for all workers of a queue, and how many of a runner's runs may be under way at once.
+"""Pauses of runners, which apply to all workers of a queue, and the limit on concurrent runs of a runner.
 
-A pause is a flag in the broker: a rate limit's ends by itself at its reset, one for want of a login when a person says
-so. Jobs that come meanwhile are handed back, and released at once when the pause is ended by hand.
+A pause is a flag in the broker: one for a rate limit ends at its reset, one for a missing login when a person ends it.
+Jobs that come meanwhile are handed back with a delay, and released at once if the pause is ended by hand.
 
-A *seat* is a place among a runner's ``max_concurrent``. Seats are elections: taken and kept in one step of the broker,
-whoever else tries, and free again some time after their holder died. They belong to the job, not to the worker, so that
-the next worker which waits for the same agent keeps the seat.
+A *seat* is one of a runner's ``max_concurrent`` places. Seats are elections: taken and kept in one atomic step of the
+broker, and free again some time after their holder died. They belong to the job, not to the worker, so that the next
+worker that waits for the same agent keeps the seat.
 """
 
 from __future__ import annotations
@@ -26,18 +26,18 @@ if TYPE_CHECKING:
     from paneview.broker.model import Json, Leadership
 
 SCOPE, WAITING, LIMITS, LOGINS = "runner", "runner-waits", "runner-limits", "runner-logins"
-UNKNOWN_RESET = 60.0  # seconds of a first pause whose end nobody told
-SHORTEST = 0.5  # seconds of a first pause, whatever its end
-LONGEST_GUESS = 1800.0  # seconds to which these two grow, twice as long with each limit in a row
-KEEP_LOGINS = 30 * 86400.0  # seconds for which it is known what runner a job wanted a login for
-IN_A_ROW = 3600.0  # seconds after a pause in which another limit is the next one in a row
-LONGEST_WAIT = 3600.0  # seconds that a job is put away at a time
+UNKNOWN_RESET = 60.0  # seconds of a first pause whose reset is unknown
+SHORTEST = 0.5  # seconds of a first pause at least
+LONGEST_GUESS = 1800.0  # seconds to which these two grow, doubling with each limit in a row
+KEEP_LOGINS = 30 * 86400.0  # seconds to remember for which runner a job needed a login
+IN_A_ROW = 3600.0  # seconds after a pause within which another limit counts as in a row
+LONGEST_WAIT = 3600.0  # seconds a job is put away at a time, at most
 SEAT_TTL = 60.0  # seconds
 
 
 @dataclass(frozen=True, slots=True)
 class Pause:
-    """A runner that nobody uses now."""
+    """The pause of a runner."""
 
     runner: str
     status: str
@@ -45,12 +45,12 @@ class Pause:
     reason: str
     since: float
     until: float | None
-    """Epoch seconds; None: until a person resumes it."""
+    """Epoch seconds; None: until a person ends it."""
     host: str = ""
 
     @classmethod
     def of(cls, runner: str, flag: Mapping[str, Json]) -> Pause:
-        """As the broker has it."""
+        """Read a pause from the broker's flag."""
         until = flag.get("until")
         return cls(
             runner, str(flag.get("status", "")), str(flag.get("reason", "")), float(flag.get("since") or 0.0),
@@ -58,7 +58,7 @@ class Pause:
         )  # fmt: skip
 
     def wait(self, now: float) -> float:
-        """Seconds for which a job is to be put away, a little different each time, so that not all come at once."""
+        """Seconds for which to put a job away, with jitter, so that not all return at once."""
         left = LONGEST_WAIT if self.until is None else max(0.0, self.until - now)
         return min(LONGEST_WAIT, left + random.uniform(0.1, max(0.5, min(30.0, left / 10))))  # noqa: S311 - no secret
 
@@ -69,20 +69,20 @@ def paused(broker: Broker) -> dict[str, Pause]:
 
 
 def pause(broker: Broker, runner: str, outcome: RunOutcome, *, job: str, host: str) -> Pause:
-    """Pause a runner for what came of a run; told once. Raises BrokerError."""
+    """Pause a runner because of a run's outcome; adds an event unless it is paused already. Raises BrokerError."""
     now = time.time()
     known = paused(broker).get(runner)
     until = None
     if outcome.status.value == "rate_limited":
         before = int(broker.flags.all(LIMITS).get(runner, {}).get("count") or 0)
         until = now + _length(outcome.reset_at, now, before)
-        if known is None:  # other runs under way meet the same limit
+        if known is None:  # otherwise other runs under way have hit the same limit
             broker.flags.set(LIMITS, runner, {"count": before + 1}, until - now + IN_A_ROW)
     else:
         broker.flags.set(LOGINS, job, {"runner": runner}, KEEP_LOGINS)
     made = Pause(runner, outcome.status.value, outcome.error, now, until, host)
     value = {"status": made.status, "reason": made.reason, "since": now, "until": until, "host": host}
-    if known is None or known.until is not None:  # what a person is to end does not end by itself
+    if known is None or known.until is not None:  # a pause that a person must end gets no end time
         broker.flags.set(SCOPE, runner, value, None if until is None else until - now)
     if known is None:
         broker.events.note("runner_paused", job=job, detail={"runner": runner, **value})
@@ -90,10 +90,10 @@ def pause(broker: Broker, runner: str, outcome: RunOutcome, *, job: str, host: s
 
 
 def _length(reset_at: float | None, now: float, before: int) -> float:
-    """Seconds of a pause after so many limits in a row.
+    """Seconds of a pause after ``before`` limits in a row.
 
-    A reset that is past or years away is none: providers tell such ones, and a runner would be called again at once,
-    for ever, or never.
+    Resets in the past or years away are ignored: some providers report them, and the runner would be called again
+    and again without a pause, or never.
     """
     growth = 2.0 ** min(before, 20)
     if reset_at is None or not now < reset_at <= now + FARTHEST:
@@ -102,7 +102,7 @@ def _length(reset_at: float | None, now: float, before: int) -> float:
 
 
 def unlimited(broker: Broker, runner: str) -> None:
-    """A run of it was done: the next limit is the first in a row. Raises BrokerError."""
+    """Note that a run succeeded: the next limit is the first in a row. Raises BrokerError."""
     broker.flags.clear(LIMITS, runner)
 
 
@@ -112,7 +112,7 @@ def put_away(broker: Broker, runner: str, job: str, delay: float) -> None:
 
 
 def resume(broker: Broker, runner: str) -> tuple[bool, list[str]]:
-    """End a pause now, and release the jobs that wait for it: whether there was one, and their ids."""
+    """End a pause now and release the jobs that wait for it; returns whether there was one, and the jobs' ids."""
     there = broker.flags.clear(SCOPE, runner)
     waiting = {job for job, flag in broker.flags.all(WAITING).items() if flag.get("runner") == runner}
     delayed = broker.jobs(JobFilter(states=frozenset({JobState.DELAYED}), kind="phase", limit=ALL))
@@ -131,7 +131,7 @@ def resume(broker: Broker, runner: str) -> tuple[bool, list[str]]:
 
 
 def logged_in(broker: Broker, jobs: Iterable[str]) -> None:
-    """End the pauses of the runners for which these jobs wanted a login. Raises BrokerError."""
+    """End the pauses of runners for which these jobs needed a login. Raises BrokerError."""
     known, pauses = broker.flags.all(LOGINS), paused(broker)
     for job in jobs:
         if (flag := known.get(job)) is None:
@@ -143,7 +143,7 @@ def logged_in(broker: Broker, jobs: Iterable[str]) -> None:
 
 
 class Seat:
-    """A job's place among a runner's concurrent runs; ``most`` 0: there is room for all."""
+    """A job's place among a runner's concurrent runs; ``most`` 0: no limit."""
 
     def __init__(self, broker: Broker, runner: str, most: int, job: str) -> None:
         self._broker = broker
@@ -153,7 +153,7 @@ class Seat:
         self._renew_at = 0.0
 
     def take(self) -> bool:
-        """Take a seat, or keep it; False: there is none now. Raises BrokerError."""
+        """Take a seat or keep it; False if none is free. Raises BrokerError."""
         if not self._names:
             return True
         now = time.monotonic()
@@ -168,7 +168,7 @@ class Seat:
         return False
 
     def leave(self) -> None:
-        """Make room. Raises BrokerError."""
+        """Free the seat. Raises BrokerError."""
         if self._held is not None:
             self._broker.resign(self._held)
             self._held = None

@@ -1,9 +1,9 @@
 """The ``phase`` kind: one phase of a workflow, done by an agent.
 
-The job says what is wanted: a prompt, a folder, a session to go on with, a schema, a budget. What runs and what it may
-do comes from the worker's own file, by the job's role. The outcome is the job's output, whatever it is; who started the
-workflow decides what follows. Two are not brought: a rate limit pauses the runner for all and puts the job away until
-it ends; and an agent that was ended because the worker is to stop is taken up again, in its session, by the next one.
+The job says what is wanted: a prompt, a folder, a session to resume, a schema, a budget. What runs, and what it may do,
+comes from the worker's own file, by the job's role. Any outcome becomes the job's output; the workflow's engine decides
+what follows. Two outcomes are not delivered: a rate limit pauses the runner for all and puts the job away until it
+ends; and an agent that was ended because its worker stops is resumed, in its session, by the next worker.
 """
 
 from __future__ import annotations
@@ -31,11 +31,11 @@ from paneview.worker.pauses import Seat, pause, paused, put_away, unlimited
 from paneview.worker.prompt import allowed, inherited
 from paneview.worker.setup import Identity, Setup
 
-KEEP = 30.0  # days that the folder of a run is kept
-PRUNE_EVERY = 86_400.0  # seconds between two looks for older ones: a worker may live for months
-SEAT_WAIT = 15.0  # seconds that a job waits for a seat in the worker's hands
-SEAT_LOOK = 0.25  # seconds between two looks
-SEAT_AGAIN = (2.0, 6.0)  # seconds for which it is put away then
+KEEP = 30.0  # days that a run's folder is kept
+PRUNE_EVERY = 86_400.0  # seconds between two checks for older ones: a worker may live for months
+SEAT_WAIT = 15.0  # seconds a job waits for a seat before it is handed back
+SEAT_LOOK = 0.25  # seconds between two attempts to take one
+SEAT_AGAIN = (2.0, 6.0)  # seconds, from and to, until a job handed back may be claimed again
 _NOT_FOR_AGENTS = ("TMUX", "TMUX_PANE", "PANEVIEW_TASK", "PANEVIEW_REPLICA")
 _TOOL = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,127}")
 _SESSION = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.:-]{0,199}")
@@ -56,7 +56,7 @@ class Asked:
 
     @classmethod
     def of(cls, payload: Json) -> Asked:
-        """Raises `Failure` for what is none."""
+        """Read a payload. Raises `Failure` if it is invalid."""
         if not isinstance(payload, dict):
             raise Failure("a phase needs an object as payload", retry=False)
         texts = {name: payload.get(name) or "" for name in ("prompt", "workflow", "phase", "cwd", "resume")}
@@ -83,14 +83,14 @@ class Asked:
 
 
 def read_agents(file: Path, environ: Mapping[str, str]) -> tuple[Agents, tuple[str, ...]]:
-    """Runners, roles and the patterns of secrets' names of a file; quick where it says nothing of them.
+    """Runners, roles and the patterns of secrets' names from a file; fast if the file mentions none of them.
 
     Raises ConfigError.
     """
     try:
         content = file.read_bytes()
     except OSError:
-        content = b"roles"  # `load_agents` says what is wrong
+        content = b"roles"  # so that `load_agents` reports what is wrong
     if not any(word in content for word in (b"runners", b"roles", b"secrets")):
         return Agents(built_in_runners(), built_in_roles()), PATTERNS
     from paneview.config.load import load_agents  # noqa: PLC0415 - the models take a while
@@ -99,13 +99,13 @@ def read_agents(file: Path, environ: Mapping[str, str]) -> tuple[Agents, tuple[s
 
 
 def roles_here(roles: Sequence[str], file: Path, environ: Mapping[str, str], host: str) -> tuple[str, ...]:
-    """Those of the roles that may be taken on this host, as the file says. Raises ConfigError."""
+    """Those of the roles that the file allows on this host. Raises ConfigError."""
     agents, _ = read_agents(file, environ)
     return tuple(role for role in roles if not (hosts := agents.role(role).hosts) or host in hosts)
 
 
 class Phases:
-    """Does jobs of the kind ``phase``. ``stopping`` tells why the worker is to end."""
+    """Does jobs of the kind ``phase``. ``stopping`` returns why the worker is stopping."""
 
     def __init__(
         self, setup: Setup, me: Identity, broker: Callable[[], Broker], stopping: Callable[[], str]
@@ -138,9 +138,9 @@ class Phases:
         return brought
 
     def load(self) -> str:
-        """Read the file, if it has changed since; what is wrong with one that was good before, and is used as it was.
+        """Read the file if it has changed; returns what is wrong with it if the earlier version stays in use, else "".
 
-        Raises ConfigError for one that never was.
+        Raises ConfigError if there is no earlier version.
         """
         file = self._setup.file
         if file is None:
@@ -156,12 +156,12 @@ class Phases:
                 except ConfigError as error:
                     if self._read_at is None:
                         raise
-                    return str(error)  # somebody is editing it: the supervisor goes on with it as it was, too
+                    return str(error)  # being edited: the supervisor keeps using the earlier version, too
                 self._read_at = changed
         return ""
 
     def warm_up(self) -> None:
-        """Read the file ahead of the first job; what is wrong with it is told to that one."""
+        """Read the file ahead of the first job, which reports what is wrong with it."""
         with suppress(ConfigError):
             self.load()
 
@@ -236,22 +236,20 @@ class Phases:
             raise Failure(f"the run cannot begin: {error}") from error
 
     def _wish(self, command: Command, seat: Seat) -> str:
-        """What is to become of the agent."""
+        """What to do with the agent: "" (go on), "end" or "leave" (running)."""
         match command.reason:
             case None:
-                with suppress(BrokerError):  # it is away: the job's lease is what counts
+                with suppress(BrokerError):  # the broker is away: the job's lease is what counts
                     seat.take()
                 return ""
             case "lost":
                 return "leave" if self._is_ours(command) else "end"
             case "stopping" if self._stopping() == "SIGHUP":
-                return (
-                    "leave"  # the terminal is gone, which nobody has asked for: the next worker waits for it
-                )
+                return "leave"  # only the terminal is gone: the next worker waits for the agent
         return "end"
 
     def _is_ours(self, command: Command) -> bool:
-        """Whether whoever has the job now, or gets it next, may wait for the same agent: it is, or will be, here."""
+        """Whether the job's current or next holder may be on this host, and so could wait for the same agent."""
         try:
             broker = self._broker()
             job = broker.job(command.id)
@@ -265,7 +263,7 @@ class Phases:
     # After
 
     def _prune(self) -> None:
-        """At the end: what an earlier attempt of this very job has left may be that old."""
+        """Remove old folders; after a job, since an earlier attempt of it may have left one that is that old."""
         if time.monotonic() >= self._prune_at:
             self._prune_at = time.monotonic() + PRUNE_EVERY
             prune(self._setup.state, KEEP, time.time())
@@ -275,11 +273,11 @@ class Phases:
     ) -> Json | Outcome:
         match outcome.status:
             case RunStatus.OK:
-                with suppress(BrokerError):  # what was done is not to be lost for that
+                with suppress(BrokerError):  # the result must not be lost because of this
                     unlimited(self._broker(), runner.name)
             case RunStatus.RATE_LIMITED:
                 made = pause(self._broker(), runner.name, outcome, job=command.id, host=self._me.host)
-                # What has done something goes on from there; what has not begins anew.
+                # A run that has done something resumes its session; others start over.
                 start_over(request.folder, outcome, outcome.session if (outcome.turns or 0) > 1 else "")
                 self._put_away(command, runner.name, f"rate limited: {outcome.error}", made.wait(time.time()))
             case RunStatus.AUTH:

@@ -1,8 +1,9 @@
-"""The ``prompt`` kind: a text for the worker's own program, by default ``claude -p``.
+"""The ``prompt`` kind: text for the worker's own program, by default ``claude -p``.
 
-What runs is the worker's business: program, arguments, environment and permissions come from its own settings, and
-only the text from the job. The text goes in on standard input, where it can be of any length and can't be taken for
-an option. A ``working_dir`` is a wish, granted inside the folders of the worker's allow-list, links followed.
+The worker decides what runs: program, arguments, environment and permissions come from its own settings, and only the
+text from the job. The text is passed on standard input, where it can be of any length and can't be mistaken for an
+option. A requested ``working_dir`` is granted if, with links followed, it is inside the folders of the worker's
+allow-list.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from paneview.worker import child
 from paneview.worker.command import Command, Failure
 from paneview.worker.console import Console
 
-# Marks of a session this worker may have been started in: a program that sees them takes itself for a part of it.
+# Marks of a session this worker may have been started in: a program that sees them considers itself part of it.
 _NOT_INHERITED = (
     "CLAUDECODE", "CLAUDE_CODE_ENTRYPOINT", "CLAUDE_CODE_SESSION_ID", "CLAUDE_CODE_SSE_PORT",
     "CLAUDE_CODE_PARENT_SESSION_ID", "CLAUDE_CODE_REMOTE_SESSION_ID",
@@ -39,7 +40,7 @@ class Prompter:
     ) -> None:
         self._command = tuple(command)
         self._folders = tuple(folders)
-        # By this mark a watchdog or supervisor finds what a killed worker has left running.
+        # With this mark a watchdog or supervisor finds what a killed worker has left running.
         self._environ = {MARKER: marker, **inherited(environ)}
         self._console = console
 
@@ -71,12 +72,12 @@ class Prompter:
 
 
 def inherited(environ: Mapping[str, str]) -> dict[str, str]:
-    """An environment without the marks of a session around it."""
+    """The environment without the marks of a surrounding session."""
     return {name: value for name, value in environ.items() if name not in _NOT_INHERITED}
 
 
 def allowed(wish: str, folders: Sequence[Path], what: str) -> Path:
-    """The folder that a job wishes to run in, links followed. Raises `Failure` if it is in none of ``folders``."""
+    """The folder a job asks to run in, with links followed. Raises `Failure` if it is outside all ``folders``."""
     folder = Path(os.path.realpath(os.path.expanduser(wish)))
     if not any(folder.is_relative_to(one) for one in folders):
         raise Failure(f"{what} {wish} is outside what this worker allows", retry=False)
@@ -86,7 +87,7 @@ def allowed(wish: str, folders: Sequence[Path], what: str) -> Path:
 
 
 def _read(payload: Json) -> tuple[str, str]:
-    """Text and wished folder. Raises `Failure` for a payload that is no prompt."""
+    """The prompt's text and the requested folder ("" if none). Raises `Failure` for an invalid payload."""
     if isinstance(payload, str):
         return payload, ""
     text = payload.get("text") if isinstance(payload, dict) else None

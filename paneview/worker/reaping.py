@@ -1,4 +1,4 @@
-"""Taking back what dead workers held. Any number may do it; a leader is elected so that not all of them do."""
+"""Taking back the jobs of dead workers. Any number of processes may do it; electing a leader saves work."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ if TYPE_CHECKING:
     from paneview.broker import Broker, Leadership, Reaped
 
 NAME = "reaper"
-MOST_STEPS = 50  # of a turn; the rest waits for the next
+MOST_STEPS = 50  # per turn; the rest waits for the next
 
 
 class Reaper:
-    """``owner`` stands for election; it is the leader for ``ttl`` seconds after each turn."""
+    """Reaps if ``owner`` is elected as leader, which it then is for ``ttl`` seconds after each turn."""
 
     def __init__(self, broker: Broker, owner: str, ttl: float) -> None:
         self._broker = broker
@@ -23,9 +23,9 @@ class Reaper:
         self.leader: Leadership | None = None
 
     def turn(self) -> list[Reaped]:
-        """Reap if we are the leader; what each step did. Raises BrokerError.
+        """Reap if we are the leader; returns the result of each step. Raises BrokerError.
 
-        A leader that was paused, and replaced meanwhile, is told so by the queue and does no harm.
+        If a leader was paused and replaced meanwhile, the queue rejects its steps.
         """
         self.leader = self._broker.lead(NAME, self._owner, self._ttl)
         done: list[Reaped] = []
@@ -39,7 +39,7 @@ class Reaper:
         return done
 
     def resign(self) -> None:
-        """Let another one lead at once. Raises BrokerError."""
+        """Give up the leadership, so that another process can lead at once. Raises BrokerError."""
         if self.leader is not None:
             self._broker.resign(self.leader)
             self.leader = None

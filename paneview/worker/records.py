@@ -1,8 +1,8 @@
-"""What a worker in a tmux pane leaves about itself on its host, so that a watchdog can bring it back.
+"""Notes that workers in tmux panes leave on their host, so that a watchdog can bring them back.
 
-Nothing of this comes from the queue: what is started again is what this user once started here, with its environment.
-The notes lie in a private folder; a worker that ends in order takes its own away, so a note without a process is a
-worker that died.
+Nothing in them comes from the queue: a watchdog starts again what this user once started here, with its environment.
+The notes are in a private folder; a worker that ends normally removes its own, so a note without a process belongs to
+a worker that died.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class Record:
     name: str
     host: str
     broker: str
-    """URL, its password included."""
+    """The queue's URL, password included."""
     pid: int
     start: int
     boot: str
@@ -40,13 +40,13 @@ class Record:
     cwd: str
     environ: Mapping[str, str]
     server: int = 0
-    """What else its pane is known by, see `Pane`."""
+    """The processes that also identify its pane, see `Pane`."""
     server_start: int = 0
     pane_pid: int = 0
 
     @property
     def place(self) -> Pane:
-        """Its pane; not to be trusted after a boot."""
+        """The worker's pane; meaningless after a reboot."""
         return Pane(self.pane, self.socket, self.server, self.server_start, self.pane_pid)
 
     @property
@@ -56,22 +56,22 @@ class Record:
 
     @property
     def alive(self) -> bool:
-        """Whether it still runs."""
+        """Whether the worker's process still runs."""
         return self.boot == proc.boot_id() and proc.is_alive(self.process)
 
 
 def marker(worker: str) -> str:
-    """What the programs of a worker carry as PANEVIEW_RUN when no supervisor has marked them."""
+    """The PANEVIEW_RUN of a worker's programs if no supervisor has marked them."""
     return f"worker-{worker}"
 
 
 def folder() -> Path:
-    """Where the notes lie."""
+    """The folder of the notes."""
     return paths.state_home() / "workers"
 
 
 def write(worker: str, name: str, host: str, broker: str, environ: Mapping[str, str]) -> Path | None:
-    """Leave a note about this process, the worker of this id; None outside tmux. Raises OSError."""
+    """Leave a note about this process, the worker with this id; returns its path, None outside tmux. Raises OSError."""
     pane, process = Pane.here(environ), proc.identify(os.getpid())
     if pane is None or process is None:
         return None
@@ -91,7 +91,7 @@ def write(worker: str, name: str, host: str, broker: str, environ: Mapping[str, 
 
 
 def read(path: Path) -> Record | None:
-    """The note in a file; None if it is gone, or none."""
+    """The note in a file; None if it is gone or invalid."""
     try:
         data = json.loads(path.read_bytes())
         return Record(**{**data, "argv": tuple(data["argv"])})
@@ -100,7 +100,7 @@ def read(path: Path) -> Record | None:
 
 
 def read_all() -> dict[Path, Record]:
-    """Every note there is."""
+    """All notes, by path."""
     try:
         found = sorted(folder().glob("*.json"))
     except OSError:
@@ -109,15 +109,15 @@ def read_all() -> dict[Path, Record]:
 
 
 def start_again(path: Path) -> None:
-    """Become the worker that left this note, in place of this process. Raises FileNotFoundError, OSError.
+    """Replace this process by the worker that left this note. Raises FileNotFoundError, OSError.
 
-    TMUX and TMUX_PANE are those of the pane we are in now.
+    TMUX and TMUX_PANE are kept from the current pane.
     """
     record = read(path)
     if record is None:
         raise FileNotFoundError(2, "there is no such note", str(path))
     path.unlink(missing_ok=True)
     inside = {name: value for name in ("TMUX", "TMUX_PANE") if (value := os.environ.get(name))}
-    with suppress(OSError):  # a folder that is gone is the worker's to complain about
+    with suppress(OSError):  # if the folder is gone, the worker reports that
         os.chdir(record.cwd)
     os.execve(record.argv[0], record.argv, {**record.environ, **inside})  # noqa: S606 - an argument list, no shell

@@ -1,4 +1,4 @@
-"""What a worker may do and how: all of it from its own command line and file, nothing from a job."""
+"""A worker's settings and identity: all from its own command line, environment and file, nothing from a job."""
 
 from __future__ import annotations
 
@@ -24,30 +24,30 @@ class Setup:
 
     roles: tuple[str, ...] = (DEFAULT_ROLE,)
     concurrency: int = 1
-    """Jobs at the same time."""
+    """Number of jobs at the same time."""
     once: bool = False
-    """Do what is there, at most ``concurrency`` jobs, and end."""
+    """Do the jobs that are waiting, at most ``concurrency`` of them, and end."""
     name: str = ""
-    """Under which it gets jobs through all its incarnations; empty: its task's name, else its pane's id."""
+    """The name for addressing jobs to all its incarnations; empty: its task's name, else its pane's id."""
     host: str = ""
     grace: float = 30.0
-    """At its end: how long jobs may go on before they are handed back."""
+    """How long jobs may go on when the worker ends before they are handed back."""
     command: tuple[str, ...] = DEFAULT_COMMAND
-    """The program that gets a prompt on its standard input."""
+    """The program that gets prompts on its standard input."""
     runner: str = ""
-    """What does phases of workflows; empty: the role's, as the file says."""
+    """The runner for phases of workflows; empty: the role's, as the file says."""
     allow: tuple[str, ...] = ()
-    """Folders in which, or below which, a job may ask to run; empty: the one the worker was started in."""
+    """Folders in or below which a job may ask to run; empty: the folder the worker was started in."""
     file: Path | None = None
-    """The project's file, which says what agents may do; None: what is built in holds."""
+    """The project's file, which says what agents may do; None: only the built-in runners and roles."""
     state: Path = field(default_factory=state_home)
-    """Where the folders of agents' runs and the worktrees of workflows lie."""
+    """The parent of the folders of agents' runs and of the workflows' worktrees."""
     heartbeat_interval: float = 10.0
     heartbeat_ttl: float = 60.0
     environ: Mapping[str, str] = field(default_factory=lambda: dict(os.environ))
 
     def __post_init__(self) -> None:
-        """Raises BrokerError for a name that cannot be part of a target, ValueError for a number that cannot be."""
+        """Raises BrokerError for a name that cannot be part of a target, ValueError for other invalid settings."""
         for role in self.roles:
             check_name("a role", role)
         if self.name:
@@ -58,7 +58,7 @@ class Setup:
             raise ValueError("the command is empty")
 
     def folders(self) -> tuple[Path, ...]:
-        """The allow-list, links followed."""
+        """The folders of the allow-list, with links followed."""
         return tuple(
             Path(os.path.realpath(os.path.expanduser(name))) for name in self.allow or (os.getcwd(),)
         )
@@ -66,20 +66,20 @@ class Setup:
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """Who this incarnation of a worker is."""
+    """The identity of one incarnation of a worker."""
 
     id: str
-    """New with each incarnation: whoever comes next in this pane must not be taken for this one."""
+    """Unique to each incarnation: the next worker in this pane must not be mistaken for this one."""
     name: str
     host: str
     pane: str
     """The tmux pane's id; empty outside tmux."""
     supervised: bool
-    """Its supervisor brings it back."""
+    """Whether a supervisor runs it, and brings it back."""
 
     @classmethod
     def of(cls, setup: Setup) -> Identity:
-        """A new one."""
+        """A new identity."""
         environ = setup.environ
         pane = environ.get("TMUX_PANE", "") if environ.get("TMUX") else ""
         task = environ.get("PANEVIEW_TASK", "")
@@ -87,7 +87,7 @@ class Identity:
         return cls(uuid.uuid4().hex, name, setup.host or host_name(), pane, bool(task))
 
     def registration(self, setup: Setup, kinds: Sequence[str] = ()) -> Worker:
-        """As the queue is to know it, with the kinds of jobs that it has handlers for."""
+        """The worker's entry for the queue, with the kinds of jobs it has handlers for."""
         process = proc.identify(os.getpid())
         return Worker(
             id=self.id,
@@ -105,6 +105,6 @@ class Identity:
         )
 
     def claim(self, setup: Setup) -> Claim:
-        """What one slot wants: one job of any of its lanes."""
+        """The claim of one slot: one job from any of the worker's lanes."""
         names = [name for name in (self.name, self.pane) if name]
         return Claim(self.id, lanes_of(self.id, setup.roles, self.host, names))

@@ -1,4 +1,4 @@
-"""A slot: a thread that claims a job, does it, brings the result, and claims the next one in the same step."""
+"""A slot: a thread that claims a job, does it, then delivers the result and claims the next one in the same step."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ if TYPE_CHECKING:
     from paneview.worker.crew import Crew, Running
 
 T = TypeVar("T")
-WAIT = 30.0  # seconds of one wait for a job
+WAIT = 30.0  # seconds per wait for a job
 FIRST_PAUSE, LONGEST_PAUSE = 0.1, 5.0  # seconds between attempts while the queue does not answer
 SHOWN = 160  # characters of a payload or an output on one line
 
 
-class _Abandoned(Exception):  # noqa: N818 - what happened
-    """The handler came back after it had been given up."""
+class _Abandoned(Exception):  # noqa: N818 - a state, not an error
+    """The handler returned after it had been given up."""
 
 
 class Slot(threading.Thread):
-    """``handle`` does a job. ``report``: a job whose handler is stuck, to be reported before anything else."""
+    """``handle`` does a job. ``report``: a job whose handler is stuck, to report before anything else."""
 
     def __init__(  # noqa: PLR0913 - by keywords
         self,
@@ -56,14 +56,14 @@ class Slot(threading.Thread):
         self._once = once
         self._report = report
         self.taken = 0
-        """Jobs it has begun."""
+        """Number of jobs it has begun."""
         self.current: Running | None = None
         self.over = False
         self.broken = False
-        """It did not end by itself: the queue cannot be used, or there is a defect."""
+        """Whether it ended because the queue cannot be used, or because of a bug."""
 
     def run(self) -> None:
-        """Work until the crew stops or, if only once, nothing more is to be had."""
+        """Work until the crew stops or, with ``once``, after one job or when there is none."""
         try:
             if self._report is not None:
                 self.taken += 1
@@ -72,12 +72,12 @@ class Slot(threading.Thread):
             while lease is not None:
                 lease = self._work(lease) or self._next()
         except _Abandoned:
-            pass  # its job was reported as stuck, and another slot has its place
+            pass  # its job was reported as stuck, and another slot has taken its place
         except BrokerError as error:
             self.broken = True
             self._console.tell("error", str(error), level="ERROR")
             self._crew.stop("the queue cannot be used")
-        except BaseException:  # noqa: BLE001 - a defect: told at once, for with one slot less nobody would know
+        except BaseException:  # noqa: BLE001 - a bug: report it, or a missing slot would go unnoticed
             self.broken = True
             traceback.print_exc()
             self._crew.stop("a slot broke")
@@ -86,7 +86,7 @@ class Slot(threading.Thread):
             self._crew.ring()
 
     def _next(self) -> Lease | None:
-        """A job, waited for; None: there is nothing more to do here."""
+        """Wait for the next job; None if there is nothing more to do."""
         while not self._crew.ending and not (self._once and self.taken):
             found = self._steady(lambda: self._broker.claim(self._claim, 0.0 if self._once else WAIT))
             if found:
@@ -119,7 +119,7 @@ class Slot(threading.Thread):
             return wish
         except Failure as error:
             failed = Outcome("error", error=str(error), retry=error.retry, retry_in=error.retry_in)
-        except BaseException as error:  # noqa: BLE001 - whatever a handler raises here is its job's result, and only that
+        except BaseException as error:  # noqa: BLE001 - whatever a handler raises is its job's result, and only that
             trace = traceback.format_exception(error, limit=-8)
             for line in "".join(trace).splitlines():
                 self._console.output(command.id, line)
@@ -129,7 +129,7 @@ class Slot(threading.Thread):
         return early(command, failed)
 
     def _bring(self, running: Running, outcome: Outcome) -> Lease | None:
-        """Tell the queue what came of it; the next job if it has one at hand."""
+        """Deliver the outcome; returns the next job if the queue has one."""
         lease, reason = running.lease, running.command.reason
         seconds = time.monotonic() - running.began
         if outcome.status != "ok" and reason == "stopping":
@@ -153,8 +153,8 @@ class Slot(threading.Thread):
         except BrokerError as error:
             if outcome.status != "ok":
                 raise
-            why = str(error)  # it cannot be written: no JSON, or too large
-        except Exception as error:  # noqa: BLE001 - a handler may have said anything, such as a delay that is no number
+            why = str(error)  # it cannot be written: not JSON, or too large
+        except Exception as error:  # noqa: BLE001 - a handler may return anything, such as a delay that is not a number
             why = "".join(traceback.format_exception_only(error)).strip()
         refused = Outcome("error", error=f"its result was refused: {why}", retry=False, host=self._host)
         return self._steady(lambda: self._broker.finish(lease, refused, claim=claim))
@@ -167,7 +167,7 @@ class Slot(threading.Thread):
             self._console.tell("returned", words, job=lease.id, reason=reason, delay=delay)
 
     def _steady(self, call: Callable[[], T]) -> T | None:
-        """The answer of a queue that may be away for a while; None if the worker's end came before it."""
+        """Call until the queue answers; None if the worker ends first."""
         pause = FIRST_PAUSE
         while True:
             try:
@@ -217,7 +217,7 @@ class Slot(threading.Thread):
 
 
 def early(command: Command, failed: Outcome) -> Outcome:
-    """What a failure means for a handler that was told to end."""
+    """The outcome of a failure if the handler was told to end."""
     if command.reason == "cancel":
         return Outcome("cancelled", error="cancelled")
     if command.reason == "timeout":
@@ -226,5 +226,5 @@ def early(command: Command, failed: Outcome) -> Outcome:
 
 
 def stuck(command: Command) -> Outcome:
-    """What is said for a handler that did not end when told to."""
+    """The outcome for a handler that did not end when told to."""
     return early(command, Outcome("error", error="its handler did not end when it was told to"))

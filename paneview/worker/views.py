@@ -18,8 +18,8 @@ WORDS = {
     "queued": "pending", "delayed": "pending", "blocked": "pending", "leased": "in_progress", "done": "completed",
     "dead": "failed", "cancelled": "failed",
 }  # fmt: skip
-"""States as claude-queue calls them."""
-MOST_WORDS = 400  # characters of what a job is about, in a list
+"""claude-queue's names of the states."""
+MOST_WORDS = 400  # characters of a job's subject or error in a list
 
 
 def job_json(job: Job) -> dict[str, Any]:
@@ -57,12 +57,12 @@ def job_json(job: Job) -> dict[str, Any]:
 
 
 def is_task(job: Job) -> bool:
-    """Whether claude-queue has such jobs: a prompt for a host or for anybody."""
+    """Whether claude-queue knows such jobs: a prompt for a host or for any worker."""
     return job.kind == "prompt" and job.target == Target(host=job.target.host)
 
 
 def task_json(job: Job) -> dict[str, Any]:
-    """A job as claude-queue has it."""
+    """A job in claude-queue's format."""
     return {
         "id": job.id,
         "command": what_of(job),
@@ -75,7 +75,7 @@ def task_json(job: Job) -> dict[str, Any]:
 
 
 def job_brief(job: Job) -> dict[str, Any]:
-    """A job for a list: `job_json` without what may be long, but with the beginning of what it is about."""
+    """A job for a list: `job_json` without the long fields, but with the beginning of its subject and error."""
     found = job_json(job)
     for name in ("payload", "errors", "result", "meta", "after"):
         del found[name]
@@ -83,7 +83,7 @@ def job_brief(job: Job) -> dict[str, Any]:
 
 
 def what_of(job: Job) -> str:
-    """What a job is about, in one line: a prompt's text, a phase and its workflow, else its payload."""
+    """What a job is about: a prompt's text, a phase and its workflow, else its payload."""
     payload = job.payload
     what = payload.get("text") if isinstance(payload, dict) else payload
     if isinstance(what, str):
@@ -94,14 +94,14 @@ def what_of(job: Job) -> str:
 
 
 def _error_of(job: Job) -> str:
-    """Why it is not done: the last attempt's error."""
+    """Why the job is not done: its result's or last attempt's error; empty if there is none."""
     if job.result is not None and job.result.status != "ok":
         return job.result.error or job.result.status
     return job.errors[-1].error if job.errors and job.state.value != "done" else ""
 
 
 def worker_json(view: WorkerView, quarantine: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
-    """A worker as the others see it."""
+    """A worker as others see it."""
     worker = view.worker
     return {
         "id": worker.id,
@@ -123,7 +123,7 @@ def worker_json(view: WorkerView, quarantine: Mapping[str, Mapping[str, Any]]) -
 
 
 def lane_json(lane: LaneStats) -> dict[str, Any]:
-    """How a target's queue does."""
+    """Statistics of a target's lane."""
     return {
         "lane": lane.lane,
         "target": str(Target.of(lane.lane)),
@@ -137,7 +137,7 @@ def lane_json(lane: LaneStats) -> dict[str, Any]:
 
 
 def event_json(event: Event) -> dict[str, Any]:
-    """Something that happened."""
+    """An event of the queue."""
     return {
         "id": event.id,
         "ts": event.ts,
@@ -149,7 +149,7 @@ def event_json(event: Event) -> dict[str, Any]:
 
 
 def hosts_json(views: Iterable[WorkerView]) -> list[dict[str, Any]]:
-    """Every host with how many workers it has."""
+    """Every host with the number of its workers and jobs, and the roles of those alive."""
     hosts: dict[str, dict[str, Any]] = {}
     for view in views:
         host = hosts.setdefault(

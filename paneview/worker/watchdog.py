@@ -1,11 +1,11 @@
-"""Brings back workers that died in tmux panes on this host, and returns to the queue what dead ones held.
+"""Brings back workers that died in tmux panes on this host, and returns the jobs of dead ones to the queue.
 
-For workers that no supervisor looks after. A death is seen when it happens, by pidfd; a worker that is alive but sends
-no heartbeats for as long as its TTL hangs, and is killed. Five respawns within five minutes are a crash loop: the pane
-is quarantined until a person says ``paneview unquarantine``.
+For workers without a supervisor. A death is noticed at once, by pidfd; a worker that is alive but has sent no heartbeat
+for its TTL is hung, and is killed. Five respawns within five minutes (by default) are a crash loop: the pane is
+quarantined until a person runs ``paneview unquarantine``.
 
-Of several watchdogs of one user on a host the first brings workers back, and the others stand by. Silent workers on
-other hosts are told by the queue itself (`reaping`), where one of all watchdogs, supervisors and workers leads.
+If a user has several watchdogs on a host, the first brings workers back and the others stand by. Silent workers on
+other hosts are found through the queue (`reaping`), with one leader among all watchdogs, supervisors and workers.
 """
 
 from __future__ import annotations
@@ -38,16 +38,16 @@ if TYPE_CHECKING:
     from paneview.config.queue import QueueSettings
     from paneview.worker.records import Record
 
-# A shell stays when the worker has died or ended: else its pane would go with it.
+# A shell stays after the worker has died or ended: otherwise its pane would close.
 IN_PANE = """trap : INT; "$@"; trap - INT; exec "${SHELL:-/bin/sh}" """
-# Seconds that others may keep us from writing: one that is stopped is found before anybody else gives up.
+# Seconds to wait for other writers: short, to find a stopped one before other processes give up.
 PATIENCE = 2.0
-LATE = 3.0  # seconds after a worker's death in which something that it was just starting may turn up
-NEW_WORKERS = 1.0  # seconds between looks for workers that were started since
+LATE = 3.0  # seconds after a worker's death within which a program it was just starting may turn up
+NEW_WORKERS = 1.0  # seconds between two checks for new workers
 
 
 class Watchdog:
-    """``connect`` opens the queue; each worker is looked after in the queue that it noted itself."""
+    """``connect`` opens a queue by URL; each worker is looked after in the queue named in its note."""
 
     def __init__(
         self, connect: Callable[[str], Broker], settings: QueueSettings, interval: float, console: Console
@@ -60,7 +60,7 @@ class Watchdog:
         self._brokers: dict[str, Broker] = {}
         self._respawns: defaultdict[str, list[float]] = defaultdict(list)
         self._buried: set[str] = set()
-        # The dead, and until when (monotonic) something of them may turn up.
+        # Dead workers' ids, and until when (monotonic) a program of theirs may turn up.
         self._sweeping: dict[str, float] = {}
         self._alarm, self._bell = os.pipe()
         self._ended = False
@@ -71,7 +71,7 @@ class Watchdog:
         os.set_blocking(self._bell, False)
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: self.stop())
-        signal.set_wakeup_fd(self._bell, warn_on_full_buffer=False)  # whichever thread gets the signal
+        signal.set_wakeup_fd(self._bell, warn_on_full_buffer=False)  # whichever thread gets it
         self._console.tell(
             "ready", f"watchdog of {shown_url(self._settings.broker)}, every {self._interval:g} s"
         )
@@ -96,13 +96,13 @@ class Watchdog:
         return 0
 
     def stop(self) -> None:
-        """End; fit for a signal handler."""
+        """End; may be called from a signal handler."""
         self._ended = True
         with suppress(BlockingIOError):
             os.write(self._bell, b".")
 
     def _leads_here(self) -> bool:
-        """Whether we are the one on this host who brings workers back."""
+        """Whether we are the watchdog that brings workers back on this host."""
         if self._lock is None:
             place = records.folder()
             place.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -116,7 +116,7 @@ class Watchdog:
         return True
 
     def _guarded(self, url: str, act: Callable[[Broker], None]) -> None:
-        """Do something with a queue; one that does not answer is told, and tried again at the next look."""
+        """Do something with a queue; if it fails, report that, and try again in the next round."""
         try:
             broker = self._brokers.get(url)
             if broker is None:
@@ -129,28 +129,28 @@ class Watchdog:
                 self._end_stopped(error.stopped)
 
     def _end_stopped(self, pid: int) -> None:
-        """A stopped process keeps everybody from a queue: if it is a worker of this host, it is as good as hung."""
+        """Kill a stopped process that blocks a queue for all others, if it is a worker of this host."""
         if self._leads_here():
             for record in records.read_all().values():
                 if record.pid == pid and record.alive:
                     self._end_hung(record, "is stopped and keeps all others from the queue")
 
     def _end_hung(self, record: Record, how: str) -> None:
-        """Kill it; what it leaves is seen to when its death is noticed."""
+        """Kill a hung worker; what it leaves is cleaned up once its death is noticed."""
         words = f"{record.name} (pid {record.pid}) {how}: killed"
         self._console.tell("hung", words, level="WARNING", name=record.name)
         proc.send(signal.SIGKILL, [record.process])
         self._wait_for(record)
 
     def _sleep(self, watched: list[Record]) -> None:
-        """Until one of them ends, `stop`, or a moment has passed."""
+        """Sleep until one of them ends, `stop` is called, or `NEW_WORKERS` seconds have passed."""
         pidfds: list[int] = []
         try:
             for record in watched if hasattr(os, "pidfd_open") else []:
                 if not record.alive:
                     return
                 pidfds.append(os.pidfd_open(record.pid))
-            poll = select.poll()  # not `select`, which takes no number above 1023
+            poll = select.poll()  # not `select`, which takes no descriptor above 1023
             for fd in (self._alarm, *pidfds):
                 poll.register(fd, select.POLLIN)
             poll.poll(NEW_WORKERS * 1000)
@@ -161,7 +161,7 @@ class Watchdog:
                 os.close(pidfd)
 
     def _check(self, broker: Broker) -> None:
-        # First who is hung, which is only read: one of those may be what keeps us from writing.
+        # First the hung workers, which only takes reading: one of them may be what keeps us from writing.
         silent = {view.worker.id for view in broker.workers.all() if not view.alive}
         for path, record in records.read_all().items() if self._leads_here() else ():
             if record.alive and record.id in silent and self._brokers.get(record.broker) is broker:
@@ -177,15 +177,15 @@ class Watchdog:
             time.sleep(0.01)
 
     def _died(self, broker: Broker, path: Path, record: Record) -> None:
-        """Its process is gone, and it did not say goodbye. Its note stays until it is brought back."""
+        """Handle a worker that died without removing its note, which stays until the worker is brought back."""
         if not path.exists():
-            return  # it did: its note went before its process, after we had read it
+            return  # an orderly end: it removed its note after we had read it
         if record.id not in self._buried:
             self._bury(broker, record)
             self._buried.add(record.id)
         name, now = record.name, time.time()
         if mark_of(broker.workers.quarantined(), name, record.host) is not None:
-            return  # once it is released, it is brought back from its note
+            return  # after the quarantine, it is brought back from its note
         if crash_looping(
             self._respawns[name], now, self._settings.respawn_limit, self._settings.respawn_window
         ):
@@ -196,7 +196,7 @@ class Watchdog:
             return
         self._respawns[name] = [*self._respawns[name][-self._settings.respawn_limit :], now]
         self._respawn(broker, path, record)
-        self._buried.discard(record.id)  # its note is gone: nobody asks again
+        self._buried.discard(record.id)  # its note is gone, so its death is not noticed again
 
     def _bury(self, broker: Broker, record: Record) -> None:
         jobs = broker.release_owner(record.id, "its process died")
@@ -207,7 +207,7 @@ class Watchdog:
         self._console.tell("died", words, level="WARNING", name=record.name, worker=record.id)
 
     def _sweep_again(self) -> None:
-        """A program that was just being started when its worker was killed gets its mark a moment later."""
+        """Sweep again: a program that was just starting when its worker was killed gets its mark a moment later."""
         for worker, until in list(self._sweeping.items()):
             sweep(worker)
             if time.monotonic() > until:
@@ -215,13 +215,13 @@ class Watchdog:
 
     def _respawn(self, broker: Broker, path: Path, record: Record) -> None:
         if record.boot != proc.boot_id() or not record.place.is_there:
-            self._gone(path, record, "its pane is gone")  # what has its id now is somebody else's
+            self._gone(path, record, "its pane is gone")  # another pane may have its id now
             return
         others = (one for one in records.read_all().values() if one.place == record.place)
         if other := next((one for one in others if one.alive), None):  # started there by hand
             self._gone(path, record, f"{other.name} (pid {other.pid}) is in its pane")
             return
-        # Out of sight first, so that nobody takes it for another death.
+        # Hide the note first, so that it is not mistaken for another death.
         note = path.with_suffix(".again")
         path.rename(note)
         argv = [sys.executable, "-P", "-m", "paneview", "worker", "--respawn", str(note)]
@@ -236,14 +236,14 @@ class Watchdog:
         self._console.tell("respawned", f"{record.name} starts again in pane {record.pane}", name=record.name)
 
     def _gone(self, note: Path, record: Record, why: str) -> None:
-        """There is nowhere to bring it back to."""
+        """Remove the note of a worker that cannot be brought back."""
         note.unlink(missing_ok=True)
         words = f"{record.name} is not brought back: {why}"
         self._console.tell("gone", words, level="WARNING", name=record.name)
 
 
 def sweep(worker: str) -> None:
-    """End what a dead worker's jobs have left running."""
+    """Kill what a dead worker's jobs have left running."""
     left = proc.ProcessTable.read().marked(records.marker(worker))
     for processes in left.values():
         proc.send(signal.SIGKILL, processes)

@@ -1,4 +1,4 @@
-"""A worker as a whole: it registers, runs its slots until it is told to end, and leaves nothing in its hands."""
+"""The worker itself: it registers, runs its slots until it is told to end, and keeps no job when it leaves."""
 
 from __future__ import annotations
 
@@ -30,16 +30,16 @@ from paneview.worker.prompt import Prompter
 from paneview.worker.setup import Identity, Setup
 from paneview.worker.slot import Slot
 
-NUDGE = 0.05  # seconds between two words to waiting slots while the worker ends
-MOST_STUCK = 8  # handlers that never ended: then a new process is better
-LAST_CALLS = 5.0  # seconds for the queue to take our leave
+NUDGE = 0.05  # seconds between two wake-ups of waiting slots while the worker ends
+MOST_STUCK = 8  # stuck handlers after which the process ends, because a new one is better
+LAST_CALLS = 5.0  # seconds to sign off from the queue
 
 
 class Worker:
-    """``Worker("reviewer").run()``: do jobs of a role until told to end.
+    """``Worker("reviewer").run()`` does jobs of a role until told to end.
 
-    ``connect`` opens the queue; by default the one that settings, environment and file name from this folder. A
-    subclass that overrides `handle_command` decides for every job itself, and calls ``super()`` for the rest.
+    ``connect`` opens the queue; by default the one that settings, environment and file name for this folder. A
+    subclass may override `handle_command` to handle jobs itself, calling ``super()`` for the rest.
     """
 
     def __init__(
@@ -86,16 +86,16 @@ class Worker:
             if kind not in self.handlers.kinds:
                 self.handlers.add(kind, built_in)
 
-    # What subclasses may change
+    # For subclasses to override
 
     def handle_command(self, cmd: Command) -> Json:
-        """Do one job; what it returns is the output, what it raises the error."""
+        """Do one job; the return value is its output, an exception its error."""
         return self.handlers.call(cmd)
 
     # Running
 
     def run(self) -> int:
-        """Work until SIGTERM, SIGINT, a ``shutdown`` or, once, until what was there is done; the exit status."""
+        """Work until a signal, a ``shutdown`` job or, with ``once``, the end of the waiting jobs; the exit status."""
         with self._signals():
             broker = self._join()
             if broker is None:
@@ -114,7 +114,7 @@ class Worker:
                 self._work(broker)
             finally:
                 self._crew.close()
-                # Before we leave: who has left and has a note is taken for a hung one.
+                # Before signing off: a watchdog considers a worker that has left but still has a note hung.
                 if self._left is not None:
                     self._left.unlink(missing_ok=True)
                 self._leave(broker)
@@ -122,7 +122,7 @@ class Worker:
         return 1 if self._broken or self._stuck >= MOST_STUCK else 0
 
     def stop(self, reason: str = "asked to") -> None:
-        """Begin no new job and end; asked again, hand back what is under way."""
+        """Begin no new jobs and end; a second call hands back the jobs under way."""
         self._crew.stop(reason)
 
     def _need_broker(self) -> Broker:
@@ -130,7 +130,7 @@ class Worker:
         return self._broker
 
     def _join(self) -> Broker | None:
-        """The queue, as soon as it answers, with us registered; None: told to end before."""
+        """Connect and register as soon as the queue answers; None if told to end before."""
         while not self._crew.ending:
             try:
                 broker = self._connect()
@@ -166,7 +166,7 @@ class Worker:
         return True
 
     def _give_up(self, running: Running, slots: list[Slot]) -> None:
-        """A handler does not end: leave its thread to itself."""
+        """Abandon the thread of a handler that does not end."""
         self._stuck += 1
         words = f"{running.command.kind} {running.lease.id} does not end; its thread is left to itself"
         self.console.tell("warning", words, level="WARNING", job=running.lease.id)
@@ -190,7 +190,7 @@ class Worker:
         return slot
 
     def _note(self, broker: Broker) -> Path | None:
-        """A note for a watchdog of this host; no worker fails for want of one."""
+        """Leave a note for a watchdog on this host; a failure is only reported."""
         try:
             return records.write(self.me.id, self.me.name, self.me.host, broker.address, self.setup.environ)
         except OSError as error:
@@ -230,7 +230,7 @@ class Worker:
         self.console.tell("ended", f"ended: {reason}", reason=reason)
 
     def _heard(self, answers: bool, text: str) -> None:
-        """The queue answers, or it does not: told when that changes."""
+        """Report when the queue stops answering or answers again."""
         with self._telling:
             if answers == self._answers:
                 return
@@ -242,21 +242,21 @@ class Worker:
 
     @contextmanager
     def _signals(self) -> Iterator[None]:
-        """SIGTERM, SIGINT and SIGHUP end the worker; off the main thread `stop` is the only way."""
+        """Let SIGTERM, SIGINT and SIGHUP end the worker; off the main thread `stop` is the only way."""
         if threading.current_thread() is not threading.main_thread():
             yield
             return
 
         def told(number: int, _frame: FrameType | None) -> None:
             self._crew.stop(signal.Signals(number).name)
-            if number == signal.SIGHUP:  # the terminal is gone: nobody waits for us to be done
+            if number == signal.SIGHUP:  # the terminal is gone: don't wait for jobs to finish
                 self._crew.stop("SIGHUP")
 
         numbers = [signal.SIGTERM, signal.SIGINT]
         if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # nohup
             numbers.append(signal.SIGHUP)
         before = {number: signal.signal(number, told) for number in numbers}
-        # The kernel may hand a signal to any thread, which does not end the main thread's sleep; this pipe does.
+        # The kernel may deliver a signal to any thread, which does not end the main thread's sleep; this pipe does.
         wakeup = signal.set_wakeup_fd(self._crew.bell, warn_on_full_buffer=False)
         try:
             yield
@@ -265,7 +265,7 @@ class Worker:
             for number, old in before.items():
                 signal.signal(number, old)
 
-    # Kinds that every worker knows
+    # Built-in kinds
 
     def _ping(self, _command: Command) -> Json:
         return {
