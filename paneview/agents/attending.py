@@ -1,7 +1,7 @@
-"""A run from the worker's side: begin it, or find it under way, wait for it, and know what came of it.
+"""A run from the worker's side: begin it or find it under way, wait for it, and return its outcome.
 
-All that is needed is the run's folder. An outcome there is taken as it is, whoever waited for it first; a shim that
-runs is waited for; one that is gone without an outcome has lost the run, and what is left of the agent is ended.
+The run's folder is all it needs. An outcome there is used, whichever worker began the run; a running shim is waited
+for; if the shim is gone without an outcome, the run is lost, and what is left of the agent is ended.
 """
 
 from __future__ import annotations
@@ -27,18 +27,18 @@ from paneview.agents.redact import PATTERNS
 from paneview.agents.shim import TAKEN
 from paneview.config.roles import Runner
 
-LOOK = 0.1  # seconds between two looks at what there is to show
-YOUNG = 10.0  # seconds in which a shim that holds its lock has said who it is
-LITTLE = 0.01  # dollars: no agent's budget can be nothing
-LAST_LINES = 4096  # bytes of a run already under way that are shown again
+LOOK = 0.1  # seconds between two checks for output to show
+YOUNG = 10.0  # seconds within which a shim that holds its lock identifies itself
+LITTLE = 0.01  # dollars: the least budget, since none can be 0
+LAST_LINES = 4096  # bytes shown again of a run already under way
 
 
-class Ended(Exception):  # noqa: N818 - what happened
-    """Nobody waits for the run any more; it goes on."""
+class Ended(Exception):  # noqa: N818 - a state, not an error
+    """The worker no longer waits for the run, which goes on."""
 
 
 class Attendance:
-    """A run in a worker's hands. ``show`` gets each line that people are to see."""
+    """A run that a worker attends. ``show`` gets each line to be shown to people."""
 
     def __init__(self, runner: Runner, request: RunRequest, show: Callable[[str], None]) -> None:
         self._runner = runner
@@ -47,21 +47,21 @@ class Attendance:
         self._show = show
         self._shown = 0
         self._shim: subprocess.Popen[bytes] | None = None
-        self._woken = self._waker = -1  # a pipe, while somebody sleeps at it
+        self._woken = self._waker = -1  # a pipe, while `run` is waiting
         self._waking = threading.Lock()
         self.marker = proc.AGENT + request.run
 
     def wake(self) -> None:
-        """Have `run` look whether it is to end; from any thread."""
+        """Make `run` call ``stop`` at once; from any thread."""
         with self._waking:
             if self._waker >= 0:
                 os.write(self._waker, b".")
 
     def run(self, stop: Callable[[], str], patterns: Iterable[str] = PATTERNS) -> RunOutcome:
-        """Wait for the outcome, and begin the run if nobody has.
+        """Wait for the outcome, and begin the run if it has not begun.
 
-        ``stop`` is asked now and then: "end" ends the agent (its outcome comes soon after), "leave" leaves it to
-        itself, "" goes on. ``patterns``: names of environment variables that hold secrets. Raises Ended, OSError.
+        ``stop`` is called regularly: "end" ends the agent (its outcome follows soon), "leave" leaves it running, ""
+        goes on. ``patterns``: name patterns of environment variables that hold secrets. Raises Ended, OSError.
         """
         place.make(self._folder)
         attended = self._attend(stop)
@@ -75,7 +75,7 @@ class Attendance:
         if (found := self.outcome()) is not None:
             if found.status is not RunStatus.CANCELLED:
                 return found
-            # Nobody is given a job that was cancelled: the agent was ended with a worker that could not say so.
+            # A cancelled job is never claimed again, so the agent was ended with a worker that could not report it.
             start_over(self._folder, found, found.session)
         if not self._is_under_way():
             if (self._folder / place.SHIM).exists():
@@ -87,7 +87,7 @@ class Attendance:
         return self._wait(stop)
 
     def outcome(self) -> RunOutcome | None:
-        """What came of it, once that is known."""
+        """The run's outcome; None while there is none."""
         found = place.read_json(self._folder / place.OUTCOME)
         if found is None:
             return None
@@ -109,7 +109,7 @@ class Attendance:
         return self._process() is not None or place.is_locked(self._folder / place.RUNNING)
 
     def _process(self) -> proc.ProcessId | None:
-        """The shim, if it runs."""
+        """The shim's process, if it is running."""
         return shim_of(self._folder)
 
     # Beginning it
@@ -179,7 +179,7 @@ class Attendance:
         return None if self._shim.returncode != TAKEN else self._process() or self._young()
 
     def _young(self) -> proc.ProcessId | None:
-        """The shim that holds its lock, and is about to say who it is."""
+        """Wait for a shim that holds its lock to identify itself."""
         until = time.monotonic() + YOUNG
         while place.is_locked(self._folder / place.RUNNING) and time.monotonic() < until:
             if (found := self._process()) is not None:
@@ -189,7 +189,7 @@ class Attendance:
 
     @contextmanager
     def _wakeable(self) -> Iterator[None]:
-        """Within the block, `wake` ends a sleep; after it, the numbers of the pipe may be another file's."""
+        """Within the block, `wake` ends a sleep; afterwards the pipe's descriptors may belong to another file."""
         pipe = os.pipe()
         with self._waking:
             self._woken, self._waker = pipe
@@ -202,8 +202,8 @@ class Attendance:
                 os.close(end)
 
     def _sleep(self, shim: proc.ProcessId) -> None:
-        """Until it ends, `wake`, or a moment has passed."""
-        poll, pidfd = select.poll(), None  # not `select`, which takes no number above 1023
+        """Sleep until the shim ends, `wake` is called, or `LOOK` seconds have passed."""
+        poll, pidfd = select.poll(), None  # not `select`, which takes no descriptor above 1023
         poll.register(self._woken, select.POLLIN)
         try:
             if hasattr(os, "pidfd_open"):
@@ -231,7 +231,7 @@ class Attendance:
             self._show(line)
 
     def _lost(self, *, cancelled: bool = False) -> RunOutcome:
-        """Its shim is gone without a word. What it has left running is ended, and the session kept."""
+        """The outcome of a run whose shim is gone without one. Ends what is left running and keeps the session."""
         sweep(self.marker)
         note = place.read_json(self._folder / place.SHIM) or {}
         kept = [
@@ -250,13 +250,13 @@ class Attendance:
             files=tuple(kept),
         )
         lost = place.with_earlier(self._folder, lost)
-        with suppress(OSError):  # a full disk; whoever looks again finds it lost again
+        with suppress(OSError):  # a full disk: the next look finds the run lost again
             place.write_json(self._folder / place.OUTCOME, lost.to_json(), durable=True)
         return lost
 
 
 def shim_of(folder: Path) -> proc.ProcessId | None:
-    """The shim of a run, if it runs."""
+    """The process of a run's shim, if it is running."""
     note = place.read_json(folder / place.SHIM)
     if note is None or note.get("boot") != proc.boot_id():
         return None
@@ -265,9 +265,9 @@ def shim_of(folder: Path) -> proc.ProcessId | None:
 
 
 def start_over(folder: Path, ended: RunOutcome, session: str) -> None:
-    """Clear the way for another attempt of the same job, which goes on in this session if there is one.
+    """Prepare another attempt of the same job, which resumes ``session`` unless that is empty.
 
-    Nobody is told of the one that has ended: what it has used is counted with the next one's.
+    The attempt that ended is not reported: its usage is added to that of the next one.
     """
     used = replace(ended.used(), session=session)
     place.write_json(folder / place.AGAIN, {"resume": session, "used": used.to_json()})
@@ -277,7 +277,7 @@ def start_over(folder: Path, ended: RunOutcome, session: str) -> None:
 
 
 def sweep(marker: str) -> None:
-    """End all that carries a run's marker."""
+    """Kill all processes that carry a run's marker."""
     for _ in range(50):
         left = proc.ProcessTable.read().marked(marker).get(marker)
         if not left:
@@ -287,9 +287,9 @@ def sweep(marker: str) -> None:
 
 
 def prune(state: Path, days: float, now: float) -> int:
-    """Remove the folders of runs that ended so long ago, or were given up then; how many."""
+    """Remove the folders of runs that ended or were abandoned more than so many days ago; returns how many."""
     count = 0
-    with suppress(OSError):  # what cannot be looked at stays
+    with suppress(OSError):  # what cannot be read stays
         for folder in place.runs_dir(state).iterdir():
             with suppress(OSError):
                 if _ended(folder) < now - days * 86400 and not _is_in_use(folder):
@@ -299,7 +299,7 @@ def prune(state: Path, days: float, now: float) -> int:
 
 
 def _ended(folder: Path) -> float:
-    """When its run ended, epoch seconds; of one without an outcome, when a file last came into the folder."""
+    """When its run ended (epoch seconds); without an outcome, when the folder last changed."""
     try:
         return (folder / place.OUTCOME).stat().st_mtime
     except FileNotFoundError:

@@ -61,7 +61,7 @@ GARBAGE = (
     b"null",
     b'{"type": "system", "subtype": "init", "session_id": 9}',
 )
-MOST_NAMES = 5  # of the folder's files that it tells
+MOST_NAMES = 5  # of the folder's files that it lists
 
 
 class Agent:
@@ -300,7 +300,7 @@ class Agent:
             for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
                 signal.signal(number, signal.SIG_IGN)
         while True:
-            time.sleep(1)  # not for ever: a signal just before it is heard after it
+            time.sleep(1)  # not for ever: a signal just before the sleep is handled after it
 
     def _do_stay(self, rest: str) -> None:
         self.stay = float(rest or 600)

@@ -1,7 +1,7 @@
-"""A run from the shim's side: its processes one after the other, and what came of it.
+"""A run from the shim's side: its processes one after another, and its outcome.
 
-There is more than one process where an agent stalled, ended without a result or with one that does not fit: it is taken
-up again once, in its own session, and told why.
+If an agent stalled, or ended without a result or with one that does not fit the schema, it is resumed once, in its own
+session, with the reason as its prompt.
 """
 
 from __future__ import annotations
@@ -36,8 +36,8 @@ from paneview.rules.runs import Limits, Watch
 AGAIN = frozenset({RunStatus.STALLED, RunStatus.NO_RESULT})
 MOST_MISFITS = 20
 MOST_ERROR = 500  # characters
-FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})  # the disk, a quota, what a file may hold
-AGAIN_AFTER = 1.0  # seconds until what there was no space for is tried again
+FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})  # full disk, quota, maximum file size
+AGAIN_AFTER = 1.0  # seconds until a write without space is retried
 _WAITED = frozenset({"stalled", "timeout"})
 _ENDED = {
     "cancelled": (RunStatus.CANCELLED, "it was cancelled"),
@@ -53,14 +53,14 @@ GO_ON = "Go on from where you are, finish the task you were given, and end with 
 
 
 def drive(folder: str, asked: Mapping[str, Any], started: Started | OSError, told: Told) -> None:
-    """Do the run whose first process has started, or could not be."""
+    """Do a run; ``started`` is its first process, or the error if it could not be started."""
     began = time.time() if isinstance(started, OSError) else started.at
     run = None
     try:
         run = _Run(Path(folder), asked, told, began)
         outcome = run.attempts(started)
-    except Exception as error:  # told to whoever waits: a run that is lost is paid for again
-        # Perhaps nothing has watched the agent yet, and nobody else would end it.
+    except Exception as error:  # reported as an outcome: a lost run would be paid for twice
+        # Perhaps nothing watches the agent yet, and nothing else would end it.
         end_left(lambda: proc.ProcessTable.read().members(None, asked["marker"]))
         if run is None:
             raise
@@ -70,7 +70,7 @@ def drive(folder: str, asked: Mapping[str, Any], started: Started | OSError, tol
 
 
 def request_of(folder: Path, asked: Mapping[str, Any]) -> RunRequest:
-    """The request, as far as it is on disk."""
+    """The request, as far as it was stored on disk."""
     return RunRequest(
         run=asked["run"], prompt="", cwd=Path(asked["cwd"]), folder=folder, permissions=asked["permissions"],
         allow=tuple(asked["allow"]),
@@ -102,7 +102,7 @@ class _Run:
         self._session = ""
 
     def attempts(self, started: Started | OSError) -> RunOutcome:
-        """All processes of the run; what came of the last, with what all of them used."""
+        """Do all processes of the run; returns the outcome of the last, with the usage of all."""
         outcome = self._attempt(started, self._request.resume)
         while outcome.status in AGAIN and self._may_go_on(outcome):
             self._resumed += 1
@@ -113,7 +113,7 @@ class _Run:
         return outcome
 
     def broken(self, error: Exception) -> RunOutcome:
-        """What is told of a run that a defect of ours has ended."""
+        """The outcome of a run that a bug in paneview ended."""
         words = f"a defect of paneview ended it: {error!r}"[:MOST_ERROR]
         return RunOutcome(RunStatus.FAILED, error=words, session=self._session)
 
@@ -161,7 +161,7 @@ class _Run:
             parser.log(log[self._log_from :].decode("utf-8", "replace"))
 
     def _judge(self, outcome: RunOutcome, watch: Watch, complaint: str, *, concluded: bool) -> RunOutcome:
-        if watch.why in _WAITED and complaint and not concluded:  # it would have asked its provider for ever
+        if watch.why in _WAITED and complaint and not concluded:  # it was retrying its provider endlessly
             reset_at = outcome.reset_at or reset_time(complaint, time.time())
             error = complaint[-MOST_ERROR:]
             return replace(outcome, status=classify(complaint), error=error, reset_at=reset_at)
@@ -173,17 +173,17 @@ class _Run:
         return bounded(outcome)
 
     def _note(self, agent: proc.ProcessId | None, session: str) -> None:
-        """Who does this run, and in which session, for whoever finds the folder without us."""
+        """Record the processes and the session of this run, for a worker that finds the folder without a shim."""
         self._session = session
         me = proc.identify(os.getpid())
         assert me
         note = {"pid": me.pid, "start": me.start, "boot": proc.boot_id(), "agent": agent}
         more = {"session": session, "resumed": self._resumed, "started": self._began}
-        with suppress(OSError):  # a full disk; it is only needed if we are killed
+        with suppress(OSError):  # a full disk; the note is only needed if the shim is killed
             place.write_json(self._folder / place.SHIM, note | more)
 
     def _mask_prompt(self) -> None:
-        """The agent has the file open; what stays of it holds no secret."""
+        """Mask secrets in the stored prompt; the agent still has the original file open."""
         file = self._folder / place.PROMPT
         text = _read(file)
         if (masked := self._redactor.text(text)) != text:
@@ -193,7 +193,7 @@ class _Run:
                 file.unlink()
 
     def conclude(self, outcome: RunOutcome) -> None:
-        """Write what came of it, however long the disk is full: it has been paid for."""
+        """Write the outcome, waiting as long as the disk is full: the run has been paid for."""
         outcome = place.with_earlier(self._folder, outcome)
         logs = (self._preset.LOG,) if self._preset.LOG else ()
         files = [name for name in (*Book.FILES, place.PROMPT, *logs) if (self._folder / name).exists()]
@@ -201,7 +201,7 @@ class _Run:
             outcome, started=self._began, ended=time.time(), resumed=self._resumed, files=tuple(files)
         )
         redacted = self._redactor.json(whole.to_json())
-        # The session is a name that is asked for again: it is no secret, whatever it looks like.
+        # The session's name is needed to resume it, and is not a secret, whatever it looks like.
         redacted |= {"session": outcome.session, "files": list(files), "status": outcome.status.value}
         while True:
             try:
@@ -215,7 +215,7 @@ class _Run:
 
 
 def fitted(outcome: RunOutcome, schema: Mapping[str, Any]) -> RunOutcome:
-    """The outcome with its result as JSON if that fits the schema; else it has no result."""
+    """The outcome with its result as JSON if that fits the schema; otherwise without a result."""
     data = outcome.data
     if data is None:
         try:
@@ -230,7 +230,7 @@ def fitted(outcome: RunOutcome, schema: Mapping[str, Any]) -> RunOutcome:
 
 
 def bounded(outcome: RunOutcome) -> RunOutcome:
-    """The outcome, unless its result as JSON is too large for whoever is to be told it; of a text, the end is kept."""
+    """The outcome, without its JSON result if that is too large (a text is cut to its end instead)."""
     if outcome.data is None or (size := len(json.dumps(outcome.data))) <= MOST_TEXT:
         return outcome
     if not outcome.ok:

@@ -1,7 +1,7 @@
-"""What the errors of agents and their providers mean: not logged in, a limit and when it ends, or just a failure.
+"""What errors of agents and their providers mean: not logged in, a limit and when it ends, or an ordinary failure.
 
-They come as sentences, which differ from program to program and from month to month; the HTTP status behind them counts
-more where it is known.
+They come as sentences that differ between programs and change over time; the HTTP status behind them takes precedence
+if it is known.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 
 from paneview.agents.model import RunStatus
 
-# Whole words, and none within a path or a name: programs also tell of files and tests.
+# Whole words that are not part of a path or a name, since programs also print those of files and tests.
 _AUTH = re.compile(
     r"(?<![\w./-])(?:not logged in|run [`'\"]?/login|log ?in again|invalid (?:x-)?api[ _-]?key|invalid bearer"
     r"|incorrect api key|api[ _-]?key (?:is |was )?(?:not|missing|invalid|expired)|oauth token (?:has )?expired"
@@ -31,7 +31,7 @@ _HTTP = re.compile(r"\b(?:status(?: code)?|http|error|got)[:\s]+(\d{3})\b", re.I
 
 
 def classify(message: str, http: int | None = None) -> RunStatus:
-    """What kind of failure a message, or the HTTP status behind it, tells of."""
+    """The kind of failure that a message, or the HTTP status behind it, stands for."""
     if http is None and (match := _HTTP.search(message)):
         http = int(match[1])
     if http in (401, 402, 403):
@@ -50,7 +50,7 @@ _GONE = re.compile(
 
 
 def is_session_gone(message: str) -> bool:
-    """Whether a program says that there is no such session to go on with."""
+    """Whether a message says that the session to resume does not exist."""
     return _GONE.search(message) is not None
 
 
@@ -67,11 +67,11 @@ _AT = re.compile(
     re.IGNORECASE,
 )
 _SECONDS = {"ms": 0.001, "mi": 0.001, "d": 86400.0, "h": 3600.0, "m": 60.0, "s": 1.0}
-FARTHEST = 8 * 86400.0  # seconds: no limit is longer than a week
+FARTHEST = 8 * 86400.0  # seconds: no limit lasts longer than a week
 
 
 def reset_time(message: str, now: float) -> float | None:
-    """When a limit ends, as a message tells it: in so many seconds, at an instant, at a time of day; None: unknown."""
+    """When a limit ends according to a message: after a duration, at an instant or a time of day; None if unknown."""
     if (match := _EPOCH.search(message)) and now < int(match[1]) < now + FARTHEST:
         return float(match[1])
     if (match := _IN.search(message)) and (parts := _PART.findall(match[1].lower())):
@@ -96,7 +96,7 @@ def _next_clock_time(match: re.Match[str], now: float) -> float | None:
 
     try:
         zone = ZoneInfo(match[4]) if match[4] else None
-    except (KeyError, ValueError, OSError):  # a zone nobody knows here
+    except (KeyError, ValueError, OSError):  # an unknown time zone
         zone = None
     here = datetime.fromtimestamp(now, zone) if zone else datetime.fromtimestamp(now).astimezone()
     then = here.replace(hour=hour, minute=minute, second=0, microsecond=0)

@@ -1,8 +1,8 @@
-"""Results that are to be JSON: found in an agent's text, and checked against the phase's schema.
+"""Results that must be JSON: found in an agent's text, and checked against the phase's schema.
 
-An agent's own promise to keep to a schema is worth nothing: what it gives is looked at here, whatever program it came
-from. Of JSON Schema, the part is known that describes plain data (types, properties, items, enum, const, bounds,
-patterns, all / any / one / not); other keywords say nothing, nor does one whose value is none that it can have.
+An agent's claim to follow a schema is not trusted: its result is checked here, whatever program it came from. Supported
+is the part of JSON Schema that describes plain data (types, properties, items, enum, const, bounds, patterns, all / any
+/ one / not); other keywords, and those with an invalid value, are ignored.
 """
 
 from __future__ import annotations
@@ -19,18 +19,18 @@ from paneview.config.resultschema import is_formed
 from paneview.patterns import Pattern, PatternError
 
 Schema = Mapping[str, Any]
-DEEPEST = 60  # levels; no result of sense has more
+DEEPEST = 60  # levels; no sensible result has more
 _FENCE = re.compile(
     r"^[ \t]*(```+|~~~+)[ \t]*(?:json|JSON)?[ \t]*\n(.*?)^[ \t]*\1[ \t]*$", re.MULTILINE | re.DOTALL
 )
 
 
-class NoJson(ValueError):  # noqa: N818 - what it is
+class NoJson(ValueError):  # noqa: N818 - a plain statement
     """There is no JSON in the text."""
 
 
 def find_json(text: str) -> Any:
-    """The JSON value that an agent's text gives: all of it, or its last fenced block, or its last object.
+    """The JSON value in an agent's text: the whole text, else its last fenced block, else its last object or list.
 
     Raises NoJson.
     """
@@ -58,7 +58,7 @@ def _load(text: str) -> Any:
         found = _DECODER.decode(text)
     except RecursionError:
         raise ValueError("too deep") from None
-    if is_too_deep({"": found}):  # for whoever is given it
+    if is_too_deep({"": found}):  # for those that process it later
         raise ValueError("too deep")
     return found
 
@@ -78,7 +78,7 @@ def _next(text: str, at: int) -> int:
 
 
 def misfits(value: Any, schema: Schema | bool, path: str = "$", depth: int = 0) -> Iterator[str]:
-    """A sentence for everything in which a value does not fit a schema."""
+    """A sentence for each way in which a value does not fit a schema."""
     if schema is False:
         yield f"{path} is not allowed"
     if isinstance(schema, bool) or not isinstance(schema, Mapping):
@@ -198,7 +198,7 @@ def _pattern(value: Any, schema: Schema, path: str, _: int) -> Iterator[str]:
     try:
         if isinstance(value, str) and _sought(schema["pattern"]).find(value) < 0:
             yield f"{path} does not match {schema['pattern']!r}"
-    except PatternError:  # a pattern of another kind of regular expression says nothing
+    except PatternError:  # ignore a pattern in another dialect of regular expressions
         return
 
 
@@ -248,7 +248,7 @@ _CHECKS: dict[str, Callable[[Any, Schema, str, int], Iterator[str]]] = {
 
 
 def example(schema: Any, depth: int = 0) -> Any:
-    """The plainest value that fits a plain schema."""
+    """The simplest value that fits a simple schema."""
     if not isinstance(schema, Mapping) or depth > DEEPEST:
         return None
     for known in ("const", "default"):

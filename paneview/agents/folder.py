@@ -1,18 +1,18 @@
-"""The folder of a run: everything about it, private to the user, found again by the job's id.
+"""The folder of a run: everything about it, private to the user, found by the job's id.
 
 ===============  =====================================================================================================
-``request``      what the shim is to do (JSON); no environment, since that holds secrets
-``prompt``       what the agent gets on standard input; secrets are masked in it once it has been read
-``shim``         which processes do it, and the agent's session (JSON)
+``request``      what the shim must do (JSON); without the environment, which holds secrets
+``prompt``       the agent's standard input; secrets in it are masked once the agent has opened it
+``shim``         the processes of the run, and the agent's session (JSON)
 ``transcript``   what the agent printed, line by line, secrets masked
 ``shown``        the same, made readable: what is shown in the pane
-``errors``       its standard error
-``outcome``      how it ended (JSON): written whole, or not there
-``again``        how the next attempt of the same job goes on, and what those before it have used (JSON)
+``errors``       the agent's standard error
+``outcome``      how it ended (JSON): written whole or not at all
+``again``        how the next attempt of the same job goes on, and what earlier ones have used (JSON)
 ===============  =====================================================================================================
 
-Two locks: whoever waits for the run holds ``attended``, so that two workers never do; the shim holds ``running``, so
-that there is never a second agent.
+Two locks: the worker that waits for the run holds ``attended``, so that no other one does; the shim holds ``running``,
+so that there is never a second agent.
 """
 
 from __future__ import annotations
@@ -44,24 +44,24 @@ _ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
 
 def runs_dir(state: Path) -> Path:
-    """Where the folders of all runs lie, in a project's state folder."""
+    """The parent of all runs' folders, in a project's state folder."""
     return state / RUNS
 
 
 def worktrees_dir(state: Path) -> Path:
-    """Where the worktrees of workflows lie: agents may always run there."""
+    """The parent of the workflows' worktrees, in which agents may always run."""
     return state / WORKTREES
 
 
 def run_folder(state: Path, run: str) -> Path:
-    """The folder of a run, there or not. Raises ValueError for what can be no run's id."""
+    """The folder of a run, which may not exist. Raises ValueError for an invalid id."""
     if not _ID.fullmatch(run):
         raise ValueError(f"{run!r} is not the id of a run")
     return runs_dir(state) / run
 
 
 def make(folder: Path) -> Path:
-    """Create it, mode 0700. Raises OSError."""
+    """Create a run's folder, mode 0700. Raises OSError."""
     folder.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     folder.mkdir(mode=0o700, exist_ok=True)
     os.chmod(folder, 0o700)
@@ -69,7 +69,7 @@ def make(folder: Path) -> Path:
 
 
 def write(file: Path, content: str, *, durable: bool = False) -> None:
-    """Put a file in place, whole or not at all, mode 0600; durable: it is on the disk when this returns."""
+    """Write a file whole or not at all, mode 0600; with ``durable``, it is on disk when this returns."""
     draft = file.with_name(f".{file.name}.{os.getpid()}")
     descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     with os.fdopen(descriptor, "wb") as out:
@@ -92,7 +92,7 @@ def write_json(file: Path, value: Mapping[str, Any], *, durable: bool = False) -
 
 
 def read_json(file: Path) -> dict[str, Any] | None:
-    """The JSON object in a file; None: there is none."""
+    """The JSON object in a file; None if there is none."""
     try:
         found = load_json(file.read_bytes())
     except (OSError, ValueError):
@@ -101,7 +101,7 @@ def read_json(file: Path) -> dict[str, Any] | None:
 
 
 def earlier(folder: Path) -> RunOutcome | None:
-    """What attempts of the same job have used that nobody was told of; None: there were none."""
+    """The usage of earlier, unreported attempts of the same job; None if there were none."""
     try:
         return RunOutcome.from_json((read_json(folder / AGAIN) or {})["used"])
     except (ValueError, TypeError, KeyError):
@@ -109,18 +109,18 @@ def earlier(folder: Path) -> RunOutcome | None:
 
 
 def with_earlier(folder: Path, outcome: RunOutcome) -> RunOutcome:
-    """An outcome with all that its job has used."""
+    """The outcome with the usage of all attempts of its job."""
     before = earlier(folder)
     return outcome if before is None else replace(outcome.after(before), earlier=before.earlier)
 
 
 def append(file: Path) -> int:
-    """A descriptor that adds to a file, mode 0600."""
+    """A descriptor for appending to a file, mode 0600."""
     return os.open(file, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
 
 
 def lock(file: Path) -> int | None:
-    """Take a lock; the descriptor that holds it until it is closed, None: somebody has it."""
+    """Take a lock; returns the descriptor that holds it until closed, None if another process has it."""
     descriptor = os.open(file, os.O_RDWR | os.O_CREAT, 0o600)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -131,7 +131,7 @@ def lock(file: Path) -> int | None:
 
 
 def is_locked(file: Path) -> bool:
-    """Whether somebody holds the lock."""
+    """Whether any process holds the lock."""
     descriptor = lock(file)
     if descriptor is not None:
         os.close(descriptor)

@@ -1,4 +1,4 @@
-"""What a run is asked for, and what comes of it."""
+"""A run's request and its outcome."""
 
 from __future__ import annotations
 
@@ -19,109 +19,109 @@ class RunStatus(StrEnum):
     OK = "ok"
     FAILED = "failed"
     TIMEOUT = "timeout"
-    """It took longer than it may."""
+    """It took longer than allowed."""
     STALLED = "stalled"
-    """It said nothing for longer than it may, also after it was taken up again."""
+    """It was silent for longer than allowed, also after it was resumed."""
     NO_RESULT = "no_result"
-    """It ended without a result of its own, or without one that fits the schema."""
+    """It ended without a result, or without one that fits the schema."""
     RATE_LIMITED = "rate_limited"
-    """Its provider lets it do nothing more until ``reset_at``."""
+    """Its provider refuses further requests until ``reset_at``."""
     AUTH = "auth"
-    """It is not logged in, or its key or credit is worth nothing."""
+    """It is not logged in, its key is invalid or its credit used up."""
     BUDGET = "budget"
     LIMIT = "limit"
-    """It took as many turns as it may."""
+    """It took as many turns as allowed."""
     NEEDS_PERMISSION = "needs_permission"
-    """It was denied something it wanted (``denials``), or asks a person: somebody has to decide."""
+    """It was denied a tool (``denials``) or has a question: a person must decide."""
     CANCELLED = "cancelled"
     LOST = "lost"
-    """Its shim is gone without a word: killed, or the machine was restarted."""
+    """Its shim is gone without an outcome: killed, or the machine was restarted."""
 
 
 @dataclass(frozen=True, slots=True)
 class RunRequest:
-    """One run. What comes from a job (prompt, cwd, schema, budget, resume) is data; the rest is the worker's."""
+    """A run to do. What comes from the job (prompt, cwd, schema, budget, resume) is data; the worker sets the rest."""
 
     run: str
     """Its id: the job's."""
     prompt: str
     cwd: Path
     folder: Path
-    """Where everything about it is kept, mode 0700."""
+    """The run's folder, mode 0700."""
     permissions: Permissions = "read"
     resume: str = ""
-    """Session of an earlier run to go on with; empty: begin a new one."""
+    """Session of an earlier run to resume; empty: begin a new one."""
     schema: Mapping[str, Json] | None = None
     """The JSON Schema its result must fit; None: the result is text."""
     budget_usd: float | None = None
     """None: no limit."""
     allow: tuple[str, ...] = ()
-    """Tools that a person has allowed it besides."""
+    """Additional tools that a person has allowed."""
     env: Mapping[str, str] = field(default_factory=dict)
     """The whole environment of the agent."""
 
 
 @dataclass(frozen=True, slots=True)
 class Tokens:
-    """Usage of a run; None: unknown."""
+    """Token usage of a run; None: unknown."""
 
     input: int | None = None
-    """Without those that came from a cache."""
+    """Without those read from a cache."""
     output: int | None = None
     cached: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Denial:
-    """Something an agent wanted and was not allowed."""
+    """A tool use that an agent was denied."""
 
     tool: str
     input: Json = None
-    """What it wanted to do with it."""
+    """The tool's intended input."""
 
 
 @dataclass(frozen=True, slots=True)
 class RunOutcome:
-    """What came of a run. Secrets are redacted in all of it. Times are epoch seconds."""
+    """The outcome of a run, with all secrets masked. Times are epoch seconds."""
 
     status: RunStatus
     text: str = ""
-    """The agent's last word."""
+    """The agent's last message."""
     data: Json = None
     """Its result as JSON that fits the schema; None without a schema, or if it does not fit."""
     error: str = ""
     """One sentence on why it is not ``ok``."""
     session: str = ""
-    """Give it to a next run to go on from here; empty: the program knows no sessions."""
+    """Pass it to a later run to resume from here; empty: the program has no sessions."""
     tokens: Tokens = Tokens()
     cost_usd: float | None = None
-    """None: unpriced, nobody knows."""
+    """None: unpriced, i.e. unknown."""
     turns: int | None = None
     reset_at: float | None = None
-    """When a rate limit ends, as far as it was told."""
+    """When a rate limit ends, if known."""
     denials: tuple[Denial, ...] = ()
     exit_code: int | None = None
-    """Of the agent's process; negative: its signal; None: nobody saw it."""
+    """The agent's exit code; negative: its signal; None: unknown."""
     started: float = 0.0
     ended: float = 0.0
     resumed: int = 0
-    """How often it was taken up again within this run."""
+    """How many times it was resumed within this run."""
     files: tuple[str, ...] = ()
-    """The transcript and its kin, relative to the run's folder."""
+    """The transcript and other kept files, relative to the run's folder."""
     session_tokens: Tokens | None = None
-    """What its session has used, with all earlier runs in it, where the program tells no more than that."""
+    """The usage of the whole session, earlier runs included, if the program reports only that."""
     session_gone: bool = False
-    """The session that it was to go on with is not there any more: only a new one can do the work."""
+    """The session to resume no longer exists: only a new one can do the work."""
     earlier: float = 0.0
-    """Seconds that earlier attempts of the same job took, whose usage is in this one's."""
+    """Seconds that earlier attempts of the same job took, whose usage is included here."""
 
     @property
     def ok(self) -> bool:
-        """Whether the phase was done."""
+        """Whether the run succeeded."""
         return self.status is RunStatus.OK
 
     def after(self, first: RunOutcome) -> RunOutcome:
-        """This with what a process before it has used; of what nobody told, the other's part is known at least."""
+        """This outcome with the usage of the process before it; what one of them doesn't know comes from the other."""
         session = "" if self.session_gone else self.session or first.session
         same = session == first.session
         tokens = Tokens(
@@ -139,18 +139,18 @@ class RunOutcome:
         )
 
     def used(self) -> RunOutcome:
-        """What the next attempt of the same job needs of it: its usage, and the time that it took."""
+        """The part the next attempt of the same job needs: the usage, and the time it took."""
         took = self.earlier + max(0.0, self.ended - self.started)
         return replace(self, text="", data=None, denials=(), files=(), earlier=took)
 
     def to_json(self) -> dict[str, Json]:
-        """A dict for `json`; `from_json` reads it."""
+        """A dict for `json`, to be read by `from_json`."""
         return {**asdict(self), "status": self.status.value, "files": list(self.files),
                 "denials": [asdict(denial) for denial in self.denials]}  # fmt: skip
 
     @classmethod
     def from_json(cls, given: Mapping[str, Json]) -> RunOutcome:
-        """What `to_json` made. Keys of a later version are left out. Raises ValueError, TypeError, KeyError."""
+        """Read what `to_json` returned, ignoring keys of later versions. Raises ValueError, TypeError, KeyError."""
         known = {name: given[name] for name in _NAMES if name in given}
         known["status"] = RunStatus(given["status"])
         known["tokens"] = Tokens(**(given.get("tokens") or {}))

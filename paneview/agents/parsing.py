@@ -1,8 +1,8 @@
-"""Reading what an agent prints, line by line: what to show of it, and how it ended.
+"""Parsing what an agent prints, line by line: what to show of it, and how the run ended.
 
-A parser is fed lines as they come and never raises, whatever is in them: programs print warnings between their JSON,
-and their events change. It knows how the run ended from the agent's own last event alone; an exit code only tells
-more about a run that has none.
+A parser is fed lines as they come and never raises, whatever they contain: programs print warnings between their JSON,
+and their events change. How the run ended comes from the agent's own last event alone; the exit code matters only for
+a run without one.
 """
 
 from __future__ import annotations
@@ -23,32 +23,32 @@ from paneview.config.nesting import DEEPEST, is_too_deep
 Event = Mapping[str, Any]
 Kind = Literal["text", "tool", "result", "retry", "warning", "raw"]
 LONGEST = 400  # characters of a tool call that are shown
-MOST_TEXT = 1_000_000  # characters that are kept of a result
+MOST_TEXT = 1_000_000  # characters kept of a result
 # Lines in which a program says why it ends: the message, and what it prints of an error object.
 LAST_WORDS = 5
-_FRAME = re.compile(r"\s+(?:at|\d+:) |Stack backtrace:$")  # of a stack, as JavaScript and Rust print it
+_FRAME = re.compile(r"\s+(?:at|\d+:) |Stack backtrace:$")  # a stack frame, as JavaScript and Rust print it
 
 
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """Something to show of a run."""
+    """A piece of a run's output to show."""
 
     kind: Kind
     text: str
 
 
 class Parser:
-    """What all parsers have; those for JSON override `take`, others `feed`."""
+    """The base of all parsers; those for JSON override `take`, others `feed`."""
 
     CUMULATIVE = False
-    """Whether the usage that it reads is its session's, with all earlier runs in it."""
+    """Whether the reported usage is that of the whole session, earlier runs included."""
 
     def __init__(self) -> None:
         self.session = ""
         self.text = ""
         """The last thing the agent said."""
         self.concluded = False
-        """Its own last event has come: all that follows is tidying up."""
+        """Whether the agent's last event has come: what follows is only cleaning up."""
         self.status: RunStatus | None = None
         self.error = ""
         self.data: Any = None
@@ -58,10 +58,10 @@ class Parser:
         self.reset_at: float | None = None
         self.denials: tuple[Denial, ...] = ()
         self.patience = 0.0
-        """Seconds that the agent has announced to be silent for: it waits before it tries again."""
+        """Seconds for which the agent has announced to be silent, because it waits before a retry."""
 
     def feed(self, line: str) -> list[Shown]:
-        """Read a line; what to show of it."""
+        """Read a line; returns what to show of it."""
         if not line.strip():
             return []
         event = json_object(line)
@@ -71,14 +71,14 @@ class Parser:
         return self.take(event)
 
     def take(self, event: Event) -> list[Shown]:
-        """Read an event; what to show of it."""
+        """Read an event; returns what to show of it."""
         return [Shown("raw", json.dumps(event))]
 
     def log(self, text: str) -> None:
-        """Read what the program wrote beside its output, if its preset names a file for that."""
+        """Read the program's log file, if its preset names one."""
 
     def end(self, code: int | None, errors: str) -> RunOutcome:
-        """How it ended, now that its process has: its exit code and the end of its standard error."""
+        """The outcome, given the exit code of the process and the end of its standard error."""
         status, error = self.status, self.error
         if status is None:
             status, error = self.judge(code, errors)
@@ -92,27 +92,27 @@ class Parser:
         )  # fmt: skip
 
     def judge(self, code: int | None, errors: str) -> tuple[RunStatus, str]:
-        """Status and reason of a run without an end of its own."""
+        """Status and error of a run without a last event."""
         last = last_line(last_words(errors))
         if code == 0:
             return RunStatus.NO_RESULT, "it ended without a result" + (f": {last}" if last else "")
         return self.why(errors), f"{how(code)}" + (f": {last}" if last else "")
 
     def why(self, errors: str) -> RunStatus:
-        """What kind of failure its standard error ends with."""
+        """The kind of failure with which its standard error ends."""
         words = last_words(errors)
         self.reset_at = self.reset_at or reset_time(words, time.time())
         return classify(words)
 
     def say(self, text: str) -> list[Shown]:
-        """The agent said something."""
+        """Handle a message of the agent."""
         if not text.strip():
             return []
         self.text = text
         return [Shown("text", text)]
 
     def fail(self, message: str, http: int | None = None) -> None:
-        """It ended with an error of its own."""
+        """Handle a last event that reports an error."""
         self.concluded = True
         self.status = classify(message, http)
         self.error = message or "it failed, and does not say why"
@@ -128,21 +128,21 @@ def how(code: int | None) -> str:
 
 
 def last_line(text: str) -> str:
-    """The last line that says something."""
+    """The last line that is not blank."""
     return next((line.strip() for line in reversed(text.splitlines()) if line.strip()), "")[:500]
 
 
 def last_words(text: str) -> str:
-    """The last lines that say something: what stands above them is of the work, and not of its end."""
+    """The last lines that are neither blank nor stack frames: those above belong to the work, not to its end."""
     lines = (line for line in reversed(text.splitlines()) if line.strip() and not _FRAME.match(line))
     return "\n".join(reversed(list(islice(lines, LAST_WORDS))))
 
 
-# Reading JSON that may be anything
+# Reading untrusted JSON
 
 
 def json_object(line: str) -> dict[str, Any] | None:
-    """The object that a line is; None: it is none, or one that lies too deep in itself for whoever is given it."""
+    """The JSON object on a line; None if it is not one, or is nested too deeply for those that process it later."""
     if not line.lstrip().startswith("{"):
         return None
     try:
@@ -159,7 +159,7 @@ def _finite(text: str) -> float | None:
     return number if math.isfinite(number) else None
 
 
-# What is no JSON, though Python reads it (NaN, 1e999), is null, as JavaScript writes it: no queue takes it.
+# NaN, 1e999 and the like, which Python accepts but JSON doesn't, become null, as in JavaScript: no queue takes them.
 _DECODER = json.JSONDecoder(parse_constant=_finite, parse_float=_finite)
 
 
@@ -190,13 +190,13 @@ def number_of(event: Event, key: str) -> float | None:
 
 
 def count_of(event: Event, key: str) -> int | None:
-    """A whole number, None if there is none."""
+    """An integer, None if there is none."""
     found = number_of(event, key)
     return None if found is None else int(found)
 
 
 def priced(cost: float | None, tokens: Tokens) -> float | None:
-    """A cost that somebody has worked out: nothing for work that was done means that there is no price for it."""
+    """The cost that a program computed, or None (unpriced) if it is 0 although tokens were used."""
     return None if cost == 0 and (tokens.input or tokens.output) else cost
 
 

@@ -1,4 +1,4 @@
-"""One process of an agent, from its start to the last trace of it."""
+"""One process of an agent, from its start until nothing of it is left."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ from paneview.rules import runs
 from paneview.rules.runs import Limits, Watch
 
 CHUNK = 1 << 16
-LONGEST_LINE = 64 * 1024 * 1024  # bytes; more than that on one line is cut
-LAST_WORDS = 0.25  # seconds that output may still come through a pipe which a background process holds open
-LOOK = 0.1  # seconds between looks where there are no pidfds
+LONGEST_LINE = 64 * 1024 * 1024  # bytes; a longer line is split
+LAST_WORDS = 0.25  # seconds to wait for output through a pipe that a background process holds open
+LOOK = 0.1  # seconds between two checks where there are no pidfds
 GRACE = 0.4  # seconds from SIGTERM to SIGKILL for what an agent has left behind
-HOPELESS = 5.0  # seconds after which what does not die even so is left to itself
+HOPELESS = 5.0  # seconds after which processes that do not die are given up
 KEEP_ERRORS = 16 * 1024  # characters
 REFUSED = frozenset({RunStatus.RATE_LIMITED, RunStatus.AUTH})
 
 
 class Lines:
-    """Bytes in, whole lines out."""
+    """Splits bytes into lines, passed to ``take`` without their ends."""
 
     def __init__(self, take: Callable[[str], None]) -> None:
         self._take = take
@@ -37,7 +37,7 @@ class Lines:
         self._size = 0
 
     def feed(self, data: bytes) -> None:
-        """Some more bytes."""
+        """Add bytes."""
         first, *others = data.split(b"\n")
         self._rest.append(first)
         self._size += len(first)
@@ -51,7 +51,7 @@ class Lines:
             self.end()
 
     def end(self) -> None:
-        """There is no more: the last line needs no end."""
+        """Pass on what is left as the last line."""
         line, self._rest, self._size = b"".join(self._rest), [], 0
         if line:
             self._take(line.decode("utf-8", "replace"))
@@ -60,7 +60,7 @@ class Lines:
 class Process:
     """Reads an agent's process and ends it.
 
-    ``marker``: what all it starts carries in its environment. ``note`` is called with the agent's session.
+    ``marker``: carried by all it starts, in the environment. ``note`` is called with each new session of the agent.
     """
 
     def __init__(
@@ -86,7 +86,7 @@ class Process:
         self._known: set[proc.ProcessId] = set()
         self._spoke = False
         self.complaint = ""
-        """What its provider refuses, if it has said nothing else since then on either stream."""
+        """The provider's refusal on standard error, unless other output has followed on either stream."""
         self._selector = selectors.DefaultSelector()
         for fd in self._streams:
             os.set_blocking(fd, False)
@@ -97,7 +97,7 @@ class Process:
             self._selector.register(self._pidfd, selectors.EVENT_READ)
 
     def run(self, limits: Limits, ends_at: float, budget: float | None) -> Watch:
-        """Until it has ended, by itself or by us, and nothing of it is left; how that came."""
+        """Run until the process has ended, on its own or by us, and nothing of it is left; returns how it ended."""
         watch = runs.begin(limits, time.monotonic(), ends_at)
         try:
             while not self._reap():
@@ -107,7 +107,7 @@ class Process:
                 self._read(left)
             for lines in self._streams.values():
                 lines.end()
-        finally:  # also after a defect of ours: nobody else would end it
+        finally:  # also after a bug of ours: nothing else would end it
             end_left(self._members)
             self._close()
         return watch
@@ -136,7 +136,7 @@ class Process:
                 self._selector.unregister(key.fd)
             elif (lines := self._streams.get(key.fd)) is not None:
                 data = os.read(key.fd, CHUNK)
-                # Of a refusal that is tried again and again nothing comes: such a line is no sign of life.
+                # A line about a refusal that is retried over and over is no sign of progress, see `_error`.
                 self._spoke = self._spoke or b"\n" not in data
                 if data:
                     lines.feed(data)
@@ -172,7 +172,7 @@ class Process:
         self._spoke = self._spoke or not self.complaint
 
     def _signal(self, number: int) -> None:
-        """To its group, and at the last also to all that left it."""
+        """Signal the process group and, for SIGKILL, also all members that left it."""
         self._members()
         with suppress(ProcessLookupError, PermissionError):
             os.killpg(self._pid, number)
@@ -180,7 +180,7 @@ class Process:
             proc.send(number, self._members())
 
     def _members(self) -> set[proc.ProcessId]:
-        """What belongs to it: its tree, its session, its marker, and what was seen before."""
+        """All its processes: by tree, session and marker, and those seen before."""
         found = proc.ProcessTable.read().members(self.identity, self._marker, self._pid, self._known)
         self._known |= found
         return found
@@ -194,7 +194,7 @@ class Process:
 
 
 def end_left(find: Callable[[], set[proc.ProcessId]]) -> None:
-    """End what an agent has left behind, and all that is found after it."""
+    """End the processes an agent has left behind, until ``find`` returns no more."""
     if not (left := find()):
         return
     proc.send(signal.SIGTERM, left)

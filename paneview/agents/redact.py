@@ -1,8 +1,8 @@
-"""Keeping secrets out of what is stored and out of what another agent is told.
+"""Keeping secrets out of what is stored and out of what is passed to other agents.
 
-Two kinds are found: values of environment variables whose name says that they are secret, also as JSON writes them,
-and text that has the shape of a known provider's token, wherever it came from. A secret that a program prints in
-pieces over several lines is not found.
+Two kinds are found: values of environment variables whose names mark them as secret, also in their JSON form, and text
+in the format of a known provider's tokens, whatever its origin. A secret printed in pieces over several lines is not
+found.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ _SHAPES = re.compile(
 
 
 def secrets_of(env: Mapping[str, str], patterns: Iterable[str] = PATTERNS) -> set[str]:
-    """The values of an environment's secret variables, those too short to mean anything left out."""
+    """The values of an environment's secret variables, except those too short to be meaningful."""
     wanted = tuple(patterns)
     return {
         value for name, value in env.items() if len(value) >= SHORTEST_INHERITED and is_secret(name, wanted)
@@ -44,7 +44,7 @@ def secrets_of(env: Mapping[str, str], patterns: Iterable[str] = PATTERNS) -> se
 
 
 class Redactor(Masker):
-    """A masker that also finds values as JSON writes them, and what has the shape of a token."""
+    """A masker that also finds values in their JSON form, and text in the format of a token."""
 
     def __init__(self, values: Iterable[str] = ()) -> None:
         super().__init__((), {form for value in values for form in (value, json.dumps(value)[1:-1])})

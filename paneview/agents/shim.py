@@ -1,9 +1,9 @@
-"""The process beside an agent: ``python -m paneview.agents.shim FOLDER``, one for each run.
+"""The process that runs an agent: ``python -m paneview.agents.shim FOLDER``, one for each run.
 
-It is not its worker's child in anything but name: a session of its own, no terminal, a marker of its own. Kill the
-worker, and it goes on; the next worker finds it by the run's folder. SIGTERM to it ends the agent.
+It is its worker's child, but independent of it: it has its own session and marker, and no terminal. If the worker is
+killed, it goes on, and the next worker finds it by the run's folder. SIGTERM to it ends the agent.
 
-The agent is started before anything else is imported: what `driving` needs is loaded while the agent loads itself.
+The agent is started before anything else is imported, so that `driving` loads while the agent is starting.
 """
 
 from __future__ import annotations
@@ -22,20 +22,20 @@ if TYPE_CHECKING:
     from typing import NamedTuple
 
     class Started(NamedTuple):
-        """An agent's process, our ends of its output and its errors, and when it began (epoch seconds)."""
+        """An agent's pid, our ends of its output and error pipes, and when it began (epoch seconds)."""
 
         pid: int
         out: int
         err: int
         at: float
 else:
-    Started = namedtuple("Started", "pid out err at")  # typing would take longer than all the rest
+    Started = namedtuple("Started", "pid out err at")  # importing typing would take longer than all the rest
 
-TAKEN = 75  # exit status: another shim has this run
+TAKEN = 75  # exit status if another shim has this run
 
 
 def start(argv: list[str], prompt: str, cwd: str) -> Started:
-    """Start an agent with a file on its standard input, leader of a session of its own. Raises OSError."""
+    """Start an agent in its own session, with the file ``prompt`` as its standard input. Raises OSError."""
     stdin = os.open(prompt, os.O_RDONLY)
     out, out_in = os.pipe()
     err, err_in = os.pipe()
@@ -63,7 +63,7 @@ class Told:
         self.to_end = False
         self.bell, self._ring = os.pipe()
         os.set_blocking(self._ring, False)
-        # Written to as the signal comes: Python itself would hear of one just before a wait only after it.
+        # Written when the signal arrives: one just before a wait would reach Python's handler only after it.
         signal.set_wakeup_fd(self._ring, warn_on_full_buffer=False)
         signal.signal(signal.SIGTERM, self._tell)
         for number in (signal.SIGINT, signal.SIGHUP):
@@ -96,4 +96,4 @@ def main(folder: str) -> int:
 
 if __name__ == "__main__":
     status = main(sys.argv[1])
-    os._exit(status)  # all is written: clearing up would only keep the worker waiting
+    os._exit(status)  # all is written: cleaning up would only keep the worker waiting

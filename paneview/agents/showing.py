@@ -1,4 +1,4 @@
-"""What a run leaves to read: the transcript as the agent printed it, and the same for people, without secrets."""
+"""The files of a run's output: the transcript as the agent printed it, and a readable form, both without secrets."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from paneview.agents.parsing import Shown
 from paneview.agents.redact import Redactor
 from paneview.store.clean import plain
 
-LARGEST = 64 * 1024 * 1024  # bytes of a file; what comes after is left out
+LARGEST = 64 * 1024 * 1024  # bytes of a file; the rest is left out
 CUT = "[the rest is left out: too large]"
 LOST = b"\n[what came here is left out: it could not be written]\n"
 _SIGNS = {"text": "", "tool": "● ", "result": "  ↳ ", "retry": "↻ ", "warning": "! ", "raw": "· "}
 
 
 class File:
-    """A file that lines are added to until it is large enough.
+    """A file to which lines are added up to a maximum size.
 
-    It is a record, and not the work: what cannot be written, as on a full disk, is left out of it.
+    It is only a record: lines that cannot be written, as on a full disk, are left out.
     """
 
     def __init__(self, path: Path) -> None:
@@ -45,7 +45,7 @@ class File:
 
 
 class Book:
-    """Everything that is kept of a run."""
+    """The three files that are kept of a run."""
 
     FILES = (place.TRANSCRIPT, place.SHOWN, place.ERRORS)
 
@@ -54,18 +54,18 @@ class Book:
         self._redactor = redactor
 
     def line(self, line: str) -> None:
-        """A line that the agent printed."""
+        """Add a line that the agent printed."""
         self._transcript.add(self._redactor.text(line))
 
     def error(self, line: str) -> None:
-        """A line of its standard error."""
+        """Add a line of the agent's standard error."""
         line = self._redactor.text(line)
         self._errors.add(line)
         if line.strip():
             self.show(Shown("warning", line))
 
     def show(self, shown: Shown) -> None:
-        """Something that people are to see. What could steer a terminal is taken out."""
+        """Add something to show to people, without control sequences."""
         sign = _SIGNS[shown.kind]
         lines = [
             plain(line.encode("utf-8", "replace")) for line in self._redactor.text(shown.text).split("\n")

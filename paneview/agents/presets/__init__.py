@@ -1,10 +1,10 @@
 """The agent programs paneview knows: one small module each.
 
-Each has ``argv(runner, request)``, the program and its arguments (the prompt is never among them: it goes in on
-standard input), and a class ``Reader``, which reads what the program prints. ``ENV`` is added to its environment,
-``RESUMES`` says whether it can go on from a session, ``LOG`` names a file in the run's folder that it writes besides.
+Each has ``argv(runner, request)``, the program and its arguments (never the prompt, which is passed on standard input),
+and a class ``Reader``, which parses what the program prints. ``ENV`` is added to its environment, ``RESUMES`` says
+whether it can resume a session, ``LOG`` names a file in the run's folder that it also writes.
 
-Values from a job stand behind ``--flag=`` or ``--flag`` and are never a shell's business.
+Values from a job follow ``--flag=`` or ``--flag`` and never reach a shell.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from paneview.config.roles import Runner
 
 
 class Preset(Protocol):
-    """What each module here offers."""
+    """The interface of each module here."""
 
     ENV: Mapping[str, str]
     RESUMES: bool
@@ -31,7 +31,7 @@ class Preset(Protocol):
 
 
 def preset_of(runner: Runner) -> Preset:
-    """How to start a runner's program."""
+    """The preset of a runner's program."""
     return _load(runner.preset or "plain")
 
 

@@ -1,7 +1,7 @@
-"""aider, with the prompt in a file; its usage stands in the analytics log that it is told to write.
+"""aider, with the prompt in a file; its usage is in the analytics log that it is told to write.
 
-It ends with exit code 0 when the API failed, so that a run without one message to a model has no result. It commits by
-itself; ``--no-auto-commits`` among the runner's ``args`` leaves that to the workflow.
+It exits with 0 even when the API failed, so a run without a message to a model has no result. It commits on its own;
+``--no-auto-commits`` among the runner's ``args`` leaves that to the workflow.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ from paneview.config.roles import Runner
 ENV: dict[str, str] = {}
 RESUMES = False
 LOG = "aider.jsonl"
-KEPT = 200  # lines of output that are its last word
+KEPT = 200  # lines of output that count as its last message
 
 
 def argv(runner: Runner, request: RunRequest) -> list[str]:
-    """The program and its arguments. Standard input is its message, too, as the file that it reads."""
+    """The program and its arguments. It reads its message from standard input, given as a file."""
     words = [
         *(runner.argv or ("aider",)),
         "--message-file=/dev/stdin",
@@ -47,7 +47,7 @@ def argv(runner: Runner, request: RunRequest) -> list[str]:
 
 
 class Reader(Parser):
-    """Reads its plain output, and its log."""
+    """Reads aider's plain output and its log."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -60,7 +60,7 @@ class Reader(Parser):
         return [Shown("text", line)] if line.strip() else []
 
     def log(self, text: str) -> None:
-        """Read what it noted about the messages it sent."""
+        """Read the usage of the messages it sent."""
         sent = _sent(text)
         self._sent = len(sent)
         if sent:
@@ -72,7 +72,7 @@ class Reader(Parser):
             self.cost = priced(sum(number_of(one, "cost") or 0.0 for one in sent), self.tokens)
 
     def judge(self, code: int | None, errors: str) -> tuple[RunStatus, str]:
-        """It has no end of its own: a message was sent and answered, and its process is content."""
+        """There is no last event: success is exit code 0 after at least one message."""
         self.text = "\n".join(self._lines).strip()
         if code == 0 and self._sent:
             return RunStatus.OK, ""
@@ -84,6 +84,6 @@ class Reader(Parser):
 
 
 def _sent(log: str) -> list[Event]:
-    """The messages to a model, as they were noted."""
+    """The logged messages to a model."""
     events = filter(None, map(json_object, log.splitlines()))
     return [dict_of(event, "properties") for event in events if text_of(event, "event") == "message_send"]

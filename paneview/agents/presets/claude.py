@@ -1,8 +1,8 @@
 """Claude Code: ``claude -p`` with its stream of JSON events.
 
-Permissions: to read, the tools that change files are taken away, and the shell asks, which nobody answers, so that only
-its harmless commands run; to edit, edits are accepted unasked. What is denied stands in the final event's
-``permission_denials`` alone. Failures of the API come as ``subtype: success`` with ``is_error``.
+Permissions: for "read", the tools that change files are disallowed, and the shell's questions are never answered, so
+only its harmless commands run; for "edit", edits are accepted without asking. Denials appear only in the final event's
+``permission_denials``. Failures of the API come as ``subtype: success`` with ``is_error``.
 """
 
 from __future__ import annotations
@@ -142,7 +142,7 @@ _LIMITS = {
 
 
 def _tokens(event: Event) -> Tokens:
-    """Of all models; ``usage`` is empty where a budget ended the run."""
+    """The tokens of all models; ``usage`` is empty if a budget ended the run."""
     models = [one for one in dict_of(event, "modelUsage").values() if isinstance(one, dict)]
     if models:
         return Tokens(

@@ -1,7 +1,7 @@
 """OpenAI's Codex: ``codex exec --json``.
 
-Its sandbox keeps to the permissions, and it never asks. Usage is told once per thread, with all earlier turns in it;
-money is never told. Only ``turn.failed`` is a failure: an ``error`` on the way may be a connection that recovers.
+Its sandbox enforces the permissions, and it never asks. Usage is that of the whole thread, with all earlier turns; cost
+is never reported. Only ``turn.failed`` is a failure: an ``error`` before may be a connection that recovers.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ SCHEMA = "schema.json"
 
 
 def argv(runner: Runner, request: RunRequest) -> list[str]:
-    """The program and its arguments; a schema is written into the run's folder, since only a file is taken."""
+    """The program and its arguments; a schema is written to the run's folder, because it must be a file."""
     words = [*(runner.argv or ("codex",)), "exec", "--json", "--skip-git-repo-check"]
     words += [*_SANDBOX[request.permissions], f"--cd={request.cwd}"]
     if runner.model:
@@ -40,7 +40,7 @@ def argv(runner: Runner, request: RunRequest) -> list[str]:
 
 
 class Reader(Parser):
-    """Reads its events."""
+    """Reads Codex's events."""
 
     CUMULATIVE = True
 

@@ -1,7 +1,7 @@
 """Google's Gemini CLI: ``gemini -o stream-json``.
 
-Its last event has no text, so what the assistant said is joined from the pieces since the last tool call. It ends with
-exit code 0 on a signal, without that event.
+Its last event has no text, so the assistant's message is joined from the pieces since the last tool call. On a signal
+it exits with 0, without that event.
 """
 
 from __future__ import annotations
@@ -99,14 +99,14 @@ class Reader(Parser):
         return []
 
     def judge(self, code: int | None, errors: str) -> tuple[RunStatus, str]:
-        """As everywhere, but some of its exit codes say what went wrong."""
+        """As in the base class, but some exit codes say what went wrong."""
         if code in _CODES:
             status, words = _CODES[code]
             return status, f"{words}: {last_line(errors)}" if errors.strip() else words
         return super().judge(code, errors)
 
     def end(self, code: int | None, errors: str) -> Any:
-        """As everywhere; of an error that says too little, standard error may know more."""
+        """As in the base class; for an unspecific error, standard error or the exit code may say more."""
         if self.status is RunStatus.FAILED:
             self.status = classify(last_words(errors)) if code != 0 else self.status
             self.status = _CODES[code][0] if code in _CODES else self.status

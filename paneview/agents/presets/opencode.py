@@ -1,8 +1,8 @@
 """opencode: ``opencode run --format json``.
 
-There is no final event: tokens and cost are summed over its steps, and it is done when its last step ended with the
-reason ``stop`` and its process with exit code 0. A rate limit it waits out without an event, for ever if need be: only
-its log tells, so that is asked for on standard error.
+There is no final event: tokens and cost are summed over its steps, and the run succeeded if its last step ended with
+the reason ``stop`` and its process with exit code 0. It waits out a rate limit without an event, for ever if necessary:
+only its log shows that, so the log is requested on standard error.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ LOG = ""
 
 
 def argv(runner: Runner, request: RunRequest) -> list[str]:
-    """The program and its arguments. Its agent ``plan`` may not edit; ``--auto`` answers its questions with yes."""
+    """The program and its arguments. The agent ``plan`` may not edit; ``--auto`` answers all questions with yes."""
     words = [*(runner.argv or ("opencode",)), "run", "--format=json", f"--dir={request.cwd}"]
     words += ["--print-logs", "--log-level=ERROR"]
     if request.permissions == "read":
@@ -46,7 +46,7 @@ def argv(runner: Runner, request: RunRequest) -> list[str]:
 
 
 class Reader(Parser):
-    """Reads its events."""
+    """Reads opencode's events."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -97,11 +97,11 @@ class Reader(Parser):
         if data.get("isRetryable") is True and self._steps == 0:
             self.error = message
         self.fail(message, count_of(data, "statusCode"))
-        self.concluded = False  # it may still have something to say
+        self.concluded = False  # more events may follow
         return [Shown("warning", message)]
 
     def end(self, code: int | None, errors: str) -> RunOutcome:
-        """A last step that ended by itself is the only success there is; what failed before it has recovered."""
+        """Success only if the last step ended with ``stop``; earlier errors were recovered from then."""
         if code == 0 and self._reason == "stop":
             self.status, self.error = RunStatus.OK, ""
         elif code == 0 and self._reason == "length":
@@ -109,7 +109,7 @@ class Reader(Parser):
         return super().end(code, errors)
 
     def judge(self, code: int | None, errors: str) -> tuple[RunStatus, str]:
-        """As everywhere; its errors are on standard error when it never came to events."""
+        """As in the base class; if there were no events, its errors are on standard error."""
         status = classify(last_words(errors))
         if code == 0 and status is not RunStatus.FAILED:
             return status, last_line(errors) or how(code)

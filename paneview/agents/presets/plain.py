@@ -1,6 +1,6 @@
 """Any other program: the prompt on standard input, the answer on standard output.
 
-It has no events, so its exit code has to do, but a program that says nothing has no result either.
+It has no events, so its exit code decides, but a program without output has no result.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ LOG = ""
 
 
 def argv(runner: Runner, _request: RunRequest) -> list[str]:
-    """The words of the file."""
+    """The words from the runner's configuration."""
     return [*runner.argv, *runner.args]
 
 
@@ -37,12 +37,12 @@ class Reader(Parser):
         return [Shown("text", line)] if line.strip() else []
 
     def judge(self, code: int | None, errors: str) -> tuple[RunStatus, str]:
-        """By exit code, and by whether there is an answer."""
+        """Success is exit code 0 with some output."""
         self.text = "\n".join(self._lines).strip()
         if code == 0 and self.text:
             return RunStatus.OK, ""
         return super().judge(code, errors)
 
     def why(self, _errors: str) -> RunStatus:
-        """It is a program like any other: whatever words it prints, they are no provider's refusal."""
+        """Always FAILED: its messages are not those of a provider."""
         return RunStatus.FAILED
