@@ -14,7 +14,7 @@ from typing import Any
 from paneview.cli import panebus
 from paneview.cli.events import CONFIG_KINDS
 from paneview.control.kinds import KINDS, PROJECT
-from paneview.supervisor.queuewatch import DEAD
+from paneview.supervisor.queuewatch import DEATHS
 from paneview.supervisor.workflows import FINAL_KINDS
 from paneview.tui.happenings import PHRASES
 
@@ -105,6 +105,6 @@ def test_every_kind_of_event_is_told_somewhere_and_every_told_one_is_offered() -
     assert len(KINDS) == len(set(KINDS))
     told = _told()
     assert len(told) > 60
-    assert told | {*panebus.NAMES, *DEAD, *CONFIG_KINDS, *FINAL_KINDS.values()} <= set(KINDS)
+    assert told | {*panebus.NAMES, *DEATHS, *CONFIG_KINDS, *FINAL_KINDS.values()} <= set(KINDS)
     # What the screen tells itself has a phrase, too.
     assert set(PHRASES) == {*PROJECT, "refused", "version"}

@@ -149,7 +149,7 @@ def test_without_a_supervisor_it_can_be_read_and_changed(working: Path) -> None:
     rejected = ask(working, "workflow", "reject", name, "--why", "no")["workflow"]
     assert rejected["status"] == "failed"
     assert rejected["phases"][1]["reason"].endswith(": no")
-    again = ask(live, "workflow", "reject", name, status=1)
+    again = ask(working, "workflow", "reject", name, status=1)
     assert (again["code"], again["error"].endswith(": nothing in it is waiting")) == ("state", True)
 
 
