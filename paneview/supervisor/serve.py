@@ -13,10 +13,10 @@ import json
 import logging
 import os
 import signal
-import socket
 import sys
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 
 from paneview import proc
@@ -24,6 +24,8 @@ from paneview.config import paths
 from paneview.config.errors import ConfigError
 from paneview.config.load import load_project
 from paneview.config.models import Project
+from paneview.control import blocking
+from paneview.control.errors import ControlError, NoSupervisor
 from paneview.control.socketfile import UnsafeSocket
 from paneview.store.database import StoreError
 from paneview.supervisor import footing, logfile
@@ -34,6 +36,7 @@ from paneview.tmux.errors import TmuxError
 logger = logging.getLogger(__name__)
 
 ENDING = 15.0  # seconds a supervisor may take to end or to begin answering
+ANSWER = 1.0  # seconds it may take to say who it is
 SLOW = 0.05  # seconds: what blocks the loop longer is reported with PANEVIEW_DEBUG=1
 
 OK, FAILED, BAD_CONFIG = 0, 1, 2
@@ -131,12 +134,16 @@ def _remove_leavings(folder: Path) -> None:
 
 
 def _wait_for_lock(folder: Path) -> int | None:
-    """The lock, as soon as a supervisor that is ending has let go of it; None if there is one that goes on."""
+    """The lock, as soon as a supervisor that is ending has let go of it; None if there is one that goes on.
+
+    That its socket can be connected to proves nothing: while a killed process is taken apart, its lock and its socket
+    are still there for a moment. So it has to answer.
+    """
     give_up = time.monotonic() + ENDING
     while (lock := _lock(folder)) is None and time.monotonic() < give_up:
-        with socket.socket(socket.AF_UNIX) as probe:
-            if probe.connect_ex(os.fspath(paths.control_socket(folder))) == 0:
-                return None
+        with suppress(NoSupervisor, ControlError):
+            blocking.call(paths.control_socket(folder), "hello", timeout=ANSWER)
+            return None
         time.sleep(0.02)
     return lock
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import random
 import signal
+import socket
 import sqlite3
 import subprocess
 import sys
@@ -324,6 +326,22 @@ def test_two_supervisors_never(project):
     )
     assert "running already" in second.stderr
     assert second.returncode == 0
+
+
+def test_one_that_is_being_taken_apart_is_waited_for(project):
+    """Of a killed process the lock and the socket can outlast the main thread; connections end without a word."""
+    p = project("[tasks]")
+    folder = paths.make_project_dir(p.file, "proj")
+    with paths.lock_file(folder).open("w") as held, socket.socket(socket.AF_UNIX) as left:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        left.bind(str(paths.control_socket(folder)))
+        left.listen()
+        left.settimeout(20)
+        p.begin_serving()
+        for _ in range(2):
+            left.accept()[0].close()
+        assert p.process.poll() is None
+    wait_until(p._answers)
 
 
 def test_random_kills_lose_nothing_short(project):
