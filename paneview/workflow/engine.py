@@ -1,4 +1,4 @@
-"""The engine: tells workflows what happens, and does what is then to be done. Blocking; any thread may use it."""
+"""The engine: applies events to workflows and carries out the effects. Blocking; any thread may use it."""
 
 from __future__ import annotations
 
@@ -38,16 +38,16 @@ from paneview.workflow.views import job_id, read_job_id
 
 logger = logging.getLogger(__name__)
 
-THREADS = 8  # for what takes long: verifications, worktrees; as many for agents that are to end
+THREADS = 8  # for slow work (verifications, worktrees), and as many for ending agents
 LEAD = 10.0  # seconds for which the lead is taken
-LOOK_AT_JOBS = 10.0  # seconds between two looks at jobs whose end may have been missed
+LOOK_AT_JOBS = 10.0  # seconds between two checks of jobs whose end may have been missed
 KEEP = 30 * 86_400.0  # seconds that a workflow is kept after its end
 MOST_KEPT = 500
 _NAME = re.compile(r"[^A-Za-z0-9_]+")
 
 
 class Engine:
-    """Of one home. ``told`` hears of every change that is seen here."""
+    """The engine of one home. ``told`` is called with every change seen here."""
 
     def __init__(self, broker: Broker, home: Home, told: Told) -> None:
         self.broker = broker
@@ -57,7 +57,7 @@ class Engine:
         self._me = f"{home.name}:{home.folder}"
         self._shell = Shell(home.environ)
         self._pool = ThreadPoolExecutor(THREADS, thread_name_prefix="workflow")
-        # Apart, since an agent that is to end works on while it waits for its turn.
+        # A pool of its own, because an agent goes on working until its turn to be ended comes.
         self._enders = ThreadPoolExecutor(THREADS, thread_name_prefix="stray")
         self._lock = threading.Lock()
         self._turns = Turns()
@@ -65,12 +65,12 @@ class Engine:
         self._strays: set[str] = set()  # the jobs whose agents are being ended
         self._looked = -LOOK_AT_JOBS
 
-    # What people ask
+    # Requests of people
 
     def ask(self, task: str, plan: Plan, cwd: str, by: str, key: str = "") -> Workflow:
-        """A new workflow; the one that was asked for with this ``key`` before, if there is one.
+        """Start a workflow and return it; with a ``key`` used before, return that workflow instead.
 
-        Raises BrokerError, OSError for a folder that there is not.
+        Raises BrokerError, OSError if the folder does not exist.
         """
         folder = os.path.realpath(cwd)
         if not os.path.isdir(folder):
@@ -90,7 +90,7 @@ class Engine:
         return self.tell(flow.id, happenings.Begun(), anew=True)
 
     def _start_tree(self, folder: str, plan: Plan) -> dict[str, str]:
-        """What changes are counted from, where a prompt shows them and there is no branch to tell."""
+        """The tree against which changes are counted, if a prompt shows them and there is no branch to compare with."""
         if not any(map(needs_diff, plan.phases)):
             return {}
         from paneview.workflow import git  # noqa: PLC0415 - only where it is needed
@@ -102,7 +102,7 @@ class Engine:
             return {}
 
     def tell(self, name: str, event: happenings.Happening, *, anew: bool = False) -> Workflow:
-        """Tell a workflow what happened and begin what follows; it afterwards. Raises BrokerError."""
+        """Apply an event to a workflow and begin what follows; returns the new state. Raises BrokerError."""
         try:
             before, after = self.shelf.change(name, event, self.leader)
         except StaleLeaderError:
@@ -112,25 +112,25 @@ class Engine:
             self.advance(after)
         return after
 
-    # What is to be done
+    # Effects
 
     def lead(self) -> bool:
-        """Become or stay the one that advances this home's workflows."""
+        """Become or stay the leader that advances this home's workflows; returns whether we are."""
         self.leader = self.broker.lead(f"workflows {self.home.name}", self._me, LEAD)
         return self.leader is not None
 
     def resign(self) -> None:
-        """Let another one lead at once."""
+        """Give up the lead, so that another process can take it at once."""
         if self.leader is not None:
             self.broker.resign(self.leader)
             self.leader = None
 
     def advance(self, flow: Workflow) -> None:
-        """Begin all that is due and not begun."""
+        """Begin all effects that are due and not begun, and call off those no longer due."""
         if self.leader is None or flow.home != self.home.name:
             return
         with self._lock:
-            # Another thread may have told it something meanwhile: what follows from that is not to be called off.
+            # Another thread may have changed it meanwhile: effects of that change must not be called off.
             flow = self.shelf.remembered(flow.id) or flow
             wanted = due(flow)
             for one in [one for one in self._in_hand if one[0] == flow.id and one[1] not in wanted]:
@@ -151,12 +151,12 @@ class Engine:
             self._shell.stop(f"setup-{name}")
 
     def _wanted(self, flow: Workflow, effect: happenings.Effect) -> bool:
-        """Whether it was not called off meanwhile: it may have waited long for its turn."""
+        """Whether an effect is still wanted: it may have been called off while it waited for its turn."""
         with self._lock:
             return (flow.id, effect) in self._in_hand
 
     def _do(self, flow: Workflow, effect: happenings.Effect) -> None:
-        """Do it; what fails for want of the broker is done again when all that is due is looked at next."""
+        """Carry out an effect; if it fails, the next look round begins it again."""
         if not self._wanted(flow, effect):
             return
         try:
@@ -181,7 +181,7 @@ class Engine:
 
     def _collect(self, flow: Workflow, run: happenings.Run) -> None:
         job = self.broker.job(job_id(flow.id, run.phase, run.attempt))
-        if job is None:  # somebody has removed it, or the broker has lost it
+        if job is None:  # it was removed, or the broker has lost it
             self._drop(flow, run)
             return
         folder = runs.stray(self.home, job)
@@ -195,12 +195,12 @@ class Engine:
         self._enders.submit(self._end_stray, flow, run, job, folder)
 
     def _end_stray(self, flow: Workflow, run: happenings.Run, job: Job, folder: Path) -> None:
-        """What has become of its agent is told once that is gone: it still works in the workflow's place."""
+        """End a stray agent, then collect the run: until it is gone, it still works in the workflow's place."""
         try:
             with _one_flow(flow.id):
                 strays.end([folder])
                 self._take_in(flow, run, job)
-        except BrokerError as error:  # it is looked at again
+        except BrokerError as error:  # it will be checked again
             logger.warning("workflow %s: the end of a stray agent is not taken in yet: %s", flow.id, error)
         finally:
             with self._lock:
@@ -264,13 +264,13 @@ class Engine:
         except (BrokerError, GitError, OSError) as error:
             logger.warning("workflow %s: its conflicts could not be looked for: %s", name, error)
 
-    # What the broker tells
+    # The broker's events
 
     def hear(self, event: Event) -> None:
-        """An event of the broker's feed. Raises BrokerError."""
+        """Handle an event of the broker's feed. Raises BrokerError."""
         if event.kind == "workflow_changed":
             name, version = str(event.detail.get("name")), int(event.detail.get("version") or 0)
-            with suppress(UnknownWorkflowError):  # it is forgotten already
+            with suppress(UnknownWorkflowError):  # already removed
                 self.advance(self.shelf.heard(name, version))
             return
         found = read_job_id(event.job) if event.kind in _OF_JOBS else None
@@ -295,7 +295,7 @@ class Engine:
                 self._collect(flow, happenings.Run(phase, attempt))
 
     def look_round(self) -> float | None:
-        """Do what is due, see what was missed, let time pass; seconds until something is due. Raises BrokerError."""
+        """Do what is due and find what was missed; returns the seconds until something is due. Raises BrokerError."""
         now = time.time()
         thorough = time.monotonic() - self._looked > LOOK_AT_JOBS
         if thorough:
@@ -308,7 +308,7 @@ class Engine:
         return min(following, default=None)
 
     def _look_at(self, flow: Workflow, now: float, *, thorough: bool) -> float | None:
-        """When something is due in it by itself, epoch seconds."""
+        """Advance a workflow; returns when it is due again on its own (epoch seconds), or None."""
         at = wake_at(flow)
         if at is not None and at <= now:
             flow = self.tell(flow.id, happenings.Ticked())
@@ -321,7 +321,7 @@ class Engine:
         return at
 
     def missed(self) -> None:
-        """Events may have been missed: let the next look round see every job."""
+        """Note that events may have been missed, so that the next look round checks every job."""
         self._looked = -LOOK_AT_JOBS
 
     def active(self) -> list[Workflow]:
@@ -329,19 +329,19 @@ class Engine:
         return [flow for flow in self.shelf.all() if not flow.status.final and flow.home == self.home.name]
 
     def tidy(self) -> None:
-        """Forget what is long over."""
+        """Remove workflows that ended long ago."""
         over = [flow for flow in self.shelf.all() if flow.status.final and flow.home == self.home.name]
         for number, flow in enumerate(over):
             if number >= MOST_KEPT or (flow.ended_at or 0.0) < time.time() - KEEP:
                 self.shelf.forget(flow.id)
 
     def take(self, home: Home) -> None:
-        """The project's file has changed."""
+        """Use a new `Home` after the project's file has changed."""
         self.home = home
         self._shell.environ = home.environ
 
     def close(self) -> None:
-        """End what runs here; a successor begins it again."""
+        """End the commands running here; a successor begins them again."""
         self._shell.close()
         for pool in (self._enders, self._pool):
             pool.shutdown(wait=True, cancel_futures=True)
@@ -349,7 +349,7 @@ class Engine:
 
 @contextmanager
 def _one_flow(name: str) -> Iterator[None]:
-    """What is wrong with one workflow holds up no other. Lets BrokerError through: that is wrong with all."""
+    """Log errors in one workflow, so that they don't stop the others. A BrokerError, which concerns all, is raised."""
     try:
         yield
     except BrokerError:

@@ -1,8 +1,8 @@
-"""What is asked of git: snapshots of a folder, what changed between two, conflicts between branches.
+"""Git operations: snapshots of a folder, changes between two snapshots, conflicts between branches.
 
 A snapshot is a tree made with an index of its own: the user's index, HEAD and hooks are never touched, and nothing is
-left but objects that git collects by itself. That index begins as a copy of the user's, which knows when git last saw
-each file: without it git would read every file of the repository again, tens of seconds in a large one.
+left but objects that git itself collects. That index begins as a copy of the user's, which knows when git last saw
+each file: otherwise git would read every file of the repository again, which takes tens of seconds in a large one.
 """
 
 from __future__ import annotations
@@ -18,23 +18,23 @@ from pathlib import Path
 TIMEOUT = 120.0  # seconds for one command of git
 NO_HOOKS = ("-c", "core.hooksPath=/dev/null", "-c", "commit.gpgSign=false", "-c", "core.fsmonitor=false",
             "-c", "core.splitIndex=false")  # fmt: skip
-MOST_DIFF = 200_000  # characters of a diff that a prompt gets
+MOST_DIFF = 200_000  # characters of a diff in a prompt
 
 
 class GitError(Exception):
-    """Git refused, or there is none; the message is what it said."""
+    """Git refused, or is not installed; the message is git's own."""
 
 
 @dataclass(frozen=True, slots=True)
 class Changes:
-    """What differs between two snapshots. Binary files count as one line."""
+    """How much differs between two snapshots. A binary file counts as one line."""
 
     lines: int
     files: int
 
 
 def run(folder: str | Path, *args: str, env: Mapping[str, str] | None = None, check: bool = True) -> str:
-    """What a command of git prints. Raises `GitError`."""
+    """The output of a git command. Raises `GitError`."""
     code, output, errors = run_code(folder, *args, env=env)
     if code and check:
         raise GitError(_complaint(errors) or f"git {args[0]} failed")
@@ -42,13 +42,13 @@ def run(folder: str | Path, *args: str, env: Mapping[str, str] | None = None, ch
 
 
 def _complaint(errors: str) -> str:
-    """What git says is wrong: without what it tells and advises besides."""
+    """The error lines of git's messages, without its other output and advice."""
     lines = [line.strip() for line in errors.splitlines() if line.strip()]
     return "; ".join([line for line in lines if line.startswith(("error:", "fatal:"))] or lines[-1:])
 
 
 def run_code(folder: str | Path, *args: str, env: Mapping[str, str] | None = None) -> tuple[int, str, str]:
-    """Exit code, output and errors of a command of git. Raises `GitError` if it can't be run."""
+    """Exit code, output and errors of a git command. Raises `GitError` if it can't be run."""
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
     told = {"GIT_TERMINAL_PROMPT": "0", "GIT_OPTIONAL_LOCKS": "0", "LC_ALL": "C.UTF-8"}
     try:
@@ -67,7 +67,7 @@ def run_code(folder: str | Path, *args: str, env: Mapping[str, str] | None = Non
 
 
 def top(folder: str | Path) -> Path | None:
-    """The work tree that the folder is in; None: it is in none, or there is no git."""
+    """The work tree that contains the folder; None if there is none, or no git."""
     try:
         code, output, _ = run_code(folder, "rev-parse", "--show-toplevel")
     except GitError:
@@ -76,7 +76,7 @@ def top(folder: str | Path) -> Path | None:
 
 
 def need_top(folder: str | Path) -> Path:
-    """The work tree that the folder is in. Raises `GitError` with why there is none, which may be another's folder."""
+    """The work tree that contains the folder. Raises `GitError` with the reason if there is none."""
     code, output, errors = run_code(folder, "rev-parse", "--show-toplevel")
     if code == 0 and output.strip():
         return Path(output.strip())
@@ -92,17 +92,17 @@ def submodules(folder: str | Path) -> list[Path]:
     found = []
     for line in run(folder, "submodule", "status", "--recursive").splitlines():
         name = line[1:].partition(" ")[2]
-        if name.endswith(")"):  # what its commit is called
+        if name.endswith(")"):  # the description of its commit
             name = name.rpartition(" (")[0]
-        if not line.startswith("-"):  # else it is not there
+        if not line.startswith("-"):  # "-": not initialised
             found.append(Path(folder, name))
     return found
 
 
 def remove_worktree(root: str | Path, path: Path) -> None:
-    """Remove a worktree. Raises `GitError` where something would be lost, also in its submodules, which are its own.
+    """Remove a worktree. Raises `GitError` if something would be lost, also in its submodules, which are its own.
 
-    Git removes none that has submodules, unless it is forced to; so what it would ask for is asked for here.
+    Git removes a worktree with submodules only by force, so its usual checks are made here.
     """
     if not (inner := submodules(path)):
         run(root, "worktree", "remove", str(path))
@@ -126,11 +126,11 @@ def snapshot(root: str | Path, leave_out: tuple[str, ...] = ()) -> str:
 
 
 def _copy_index(root: str | Path, file: str) -> None:
-    """A copy of the user's index, of the same time: by that git knows which files it may take for unchanged."""
+    """Copy the user's index with its timestamp, by which git knows which files it can assume unchanged."""
     own = os.path.join(root, run(root, "rev-parse", "--git-path", "index").rstrip("\n"))
     try:
         shutil.copy2(own, file)
-    except FileNotFoundError:  # nothing was added yet, or it was removed: git has every file looked at
+    except FileNotFoundError:  # nothing was added yet, or it was removed: git must read every file
         env = {"GIT_INDEX_FILE": file}
         if run_code(root, "read-tree", "HEAD", env=env)[0]:
             run(root, "read-tree", "--empty", env=env)  # nothing was committed yet
@@ -139,9 +139,9 @@ def _copy_index(root: str | Path, file: str) -> None:
 
 
 def add_all(root: str | Path, leave_out: tuple[str, ...], env: Mapping[str, str] | None = None) -> None:
-    """Put everything that is not ignored into the index, but for what was copied there and git never knew.
+    """Add everything that is not ignored to the index, except ``leave_out`` files that are not in the last commit.
 
-    Not by an excluding path: git takes one that names an ignored file for a mistake. Raises `GitError`.
+    Not done by an excluding pathspec, because git rejects one that names an ignored file. Raises `GitError`.
     """
     run(root, "add", "-A", env=env)
     for name in leave_out:
@@ -150,12 +150,12 @@ def add_all(root: str | Path, leave_out: tuple[str, ...], env: Mapping[str, str]
 
 
 def knows(root: str | Path, name: str) -> bool:
-    """Whether the last commit has something of this name. Raises `GitError`."""
+    """Whether the last commit has a path of this name. Raises `GitError`."""
     return bool(run_code(root, "ls-tree", "HEAD", "--", name)[1])
 
 
 def is_ancestor(root: str | Path, older: str, newer: str) -> bool:
-    """Whether the newer commit has all of the older one. Raises `GitError`."""
+    """Whether the older commit is an ancestor of the newer one. Raises `GitError`."""
     return run_code(root, "merge-base", "--is-ancestor", older, newer)[0] == 0
 
 
@@ -170,20 +170,20 @@ def changes(root: str | Path, before: str, after: str) -> Changes:
 
 
 def diff(root: str | Path, before: str, after: str, limit: int = MOST_DIFF) -> str:
-    """The difference between two trees, for people and agents. Raises `GitError`."""
+    """The diff between two trees, cut to ``limit`` characters. Raises `GitError`."""
     text = run(root, "diff-tree", "-r", "-p", "--stat", "--no-ext-diff", "--no-textconv", before, after)
     return text if len(text) <= limit else f"{text[:limit]}\n[{len(text) - limit} characters left out]\n"
 
 
 def commit_of(root: str | Path, tree: str, parent: str) -> str:
-    """A commit of a tree that no branch knows, to compare branches by. Raises `GitError`."""
+    """A commit of a tree on no branch, for comparing branches. Raises `GitError`."""
     names = {f"GIT_{who}_{what}": value for who in ("AUTHOR", "COMMITTER")
              for what, value in (("NAME", "paneview"), ("EMAIL", "paneview@localhost"))}  # fmt: skip
     return run(root, "commit-tree", tree, "-p", parent, "-m", "snapshot", env=names).strip()
 
 
 def conflicts(root: str | Path, ours: str, theirs: str) -> list[str]:
-    """The files in which two commits could not be merged. Raises `GitError`, also if git is too old to tell (2.38)."""
+    """The files in which merging two commits conflicts. Raises `GitError`, also if git is older than 2.38."""
     code, output, errors = run_code(
         root, "merge-tree", "--write-tree", "--name-only", "--no-messages", "-z", ours, theirs
     )
@@ -193,7 +193,7 @@ def conflicts(root: str | Path, ours: str, theirs: str) -> list[str]:
 
 
 def identity(root: str | Path) -> tuple[str, ...]:
-    """Options that give commits an author where the user has not set one."""
+    """Options that give commits an author if the user has not set one."""
     if run_code(root, "var", "GIT_AUTHOR_IDENT")[0] == 0:
         return ()
     return ("-c", "user.name=paneview", "-c", "user.email=paneview@localhost")

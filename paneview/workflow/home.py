@@ -1,4 +1,4 @@
-"""What the project gives to its workflows: where it is, its plans, its secrets, its runners."""
+"""What a project provides for its workflows: its location, plans, secrets and runners."""
 
 from __future__ import annotations
 
@@ -16,41 +16,41 @@ if TYPE_CHECKING:
     from paneview.config.models import Project
     from paneview.rules.workflow import PhasePlan
 
-SLACK = 60.0  # seconds that a job may take longer than its runner's own limit
+SLACK = 60.0  # seconds a job may take beyond its runner's own limit
 
 
 @dataclass(frozen=True, slots=True)
 class Home:
-    """A project on a host, as its file is now."""
+    """A project on a host, according to its current file."""
 
     project: Project
     folder: Path
     """Its state folder."""
     environ: Mapping[str, str]
-    """What its shell commands inherit."""
+    """The environment its shell commands inherit."""
     name: str
-    """Host and project: whose workflows are advanced here. It outlives another name of the host (see `named`)."""
+    """Host and project, to which the workflows belong; stable even if the host's name changes (see `named`)."""
 
     @property
     def worktrees(self) -> Path:
-        """Where its worktrees lie."""
+        """The parent of its worktrees."""
         return worktrees_dir(self.folder)
 
     @property
     def masker(self) -> Redactor:
-        """What masks its secrets, and what looks like anybody's."""
+        """A masker for the project's secrets and for text in the format of a token."""
         return Redactor(self.project.secret_values)
 
     @property
     def shared(self) -> bool:
-        """Other hosts may work for its queue."""
+        """Whether other hosts may take jobs from its queue."""
         return not self.project.queue.broker.startswith("sqlite")
 
     @classmethod
     def named(cls, project: Project, folder: Path, environ: Mapping[str, str]) -> Home:
-        """By the name that it was first known by, which is noted in its folder: a workflow belongs to it for good.
+        """The home under its first name, which is stored in its folder, because workflows belong to it permanently.
 
-        A laptop's host name changes with the network that it is in; by that, nobody would go on with what it began.
+        A laptop's host name changes with its network; under a new name, its workflows would not be continued.
         """
         key = paths.project_key(project.file)
         note = folder / "home"
@@ -64,7 +64,7 @@ class Home:
         return cls(project, folder, environ, name)
 
     def timeout(self, plan: PhasePlan) -> float:
-        """Seconds that a phase's job may take."""
+        """Seconds a phase's job may take."""
         if plan.timeout is not None:
             return plan.timeout
         try:

@@ -1,4 +1,4 @@
-"""Whoever lets a phase that waits for a login go on says that the login is there: its runner goes on, too."""
+"""Letting a phase that waits for a login go on means that the login is there, so its runner is resumed, too."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from paneview.workflow.views import job_id
 
 
 def let_in(broker: Broker, flow: Workflow, event: happenings.Happening) -> None:
-    """Resume what this event says is logged in; before it is told, so that the next run begins at once.
+    """Resume the runners that this event implies are logged in; called first, so that the next run begins at once.
 
     Raises BrokerError.
     """

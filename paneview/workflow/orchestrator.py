@@ -1,6 +1,6 @@
-"""The thread that advances a home's workflows: it leads, listens to the broker's feed, and looks round now and then.
+"""The thread that advances a home's workflows: it leads, listens to the broker's feed, and looks round regularly.
 
-With no workflow under way it sleeps and reads nothing; `ask` wakes it. With some, it waits on the feed, which rings.
+With no workflow under way it sleeps and reads hardly anything; `ask` wakes it. Otherwise it waits on the feed.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from paneview.workflow.shelf import Told
 logger = logging.getLogger(__name__)
 
 LOOK = LEAD / 4  # seconds between two looks round while there is something to advance
-IDLE = 5.0  # seconds between two looks whether another process has put one down
-PAUSE = 1.0  # seconds after a call that failed
-TIDY = 3600.0  # seconds between two tidyings
+IDLE = 5.0  # seconds between two checks for workflows that another process has added
+PAUSE = 1.0  # seconds after a failed call
+TIDY = 3600.0  # seconds between two clean-ups
 
 
 class Orchestrator(threading.Thread):
-    """``connect`` opens the broker; ``home`` as the project is at first; ``told`` hears of every change."""
+    """``connect`` opens the broker; ``home`` is the initial one; ``told`` is called with every change."""
 
     def __init__(self, connect: Callable[[], Broker], home: Home, told: Told) -> None:
         super().__init__(name="workflows", daemon=True)
@@ -38,18 +38,18 @@ class Orchestrator(threading.Thread):
         self._tidy_at = 0.0  # monotonic
 
     def engine(self) -> Engine:
-        """The engine, from any thread; opens the broker if it was not. Raises BrokerError."""
+        """The engine, from any thread; opens the broker on first use. Raises BrokerError."""
         with self._ready:
             if self._engine is None:
                 self._engine = Engine(self._connect(), self._home, self._told)
             return self._engine
 
     def nudge(self) -> None:
-        """There is something to advance."""
+        """Wake the thread: there is something to advance."""
         self._nudge.set()
 
     def take(self, home: Home) -> None:
-        """The project's file has changed."""
+        """Use a new `Home` after the project's file has changed."""
         with self._ready:
             self._home = home
             if self._engine is not None:
@@ -79,7 +79,7 @@ class Orchestrator(threading.Thread):
         next_look = 0.0
         while not self._ended.is_set():
             if time.monotonic() >= next_look:
-                self._tidy(engine)  # also now: one that waits for a person may be active for months
+                self._tidy(engine)  # also here: a workflow that waits for a person may be active for months
                 if not engine.active():
                     return
                 soon = engine.look_round() if engine.lead() else None
@@ -95,7 +95,7 @@ class Orchestrator(threading.Thread):
             engine.tidy()
 
     def end(self) -> None:
-        """End; what runs here (verifications) is ended, too, and begun again by the next one."""
+        """End, along with commands running here (verifications), which the next supervisor begins again."""
         self._ended.set()
         self._nudge.set()
         with self._ready:

@@ -1,16 +1,15 @@
-"""The working place of a workflow that is isolated: a git worktree on a branch of its own.
+"""The working place of an isolated workflow: a git worktree on a branch of its own.
 
-It lies in ``worktrees/`` of the project's state folder. At the end its changes are committed on the branch
-``paneview/WORKFLOW``, finished or not, and the worktree goes if that loses nothing: git sees no reason to keep it,
-what agents have committed is on that branch, and a copied file that git does not know is as it was. Else it is kept,
-which the workflow tells. A branch on which nothing was done goes, too. Making one again where it is there already takes
-what is there.
+It is in ``worktrees/`` of the project's state folder. At the end its changes are committed on the branch
+``paneview/WORKFLOW``, finished or not, and the worktree is removed if that loses nothing: git has no objection, the
+agents' commits are on that branch, and copied files that git does not know are unchanged. Otherwise it is kept and
+the workflow reports that. A branch without any work is removed, too. Making a place that already exists reuses it.
 
-A place is told to the workflow once it is made, and only then do agents come. So a place that was not told holds
-nobody's work: what the set-up has left in it is cleared away by force, and the next try begins at the HEAD of then.
+A place is recorded in the workflow once it is complete, and only then do agents start. So a place that was not
+recorded holds no work: what its set-up has left is removed by force, and the next attempt begins at the then HEAD.
 
-A set-up may take minutes: those of several workflows run beside each other, and only what git does to a repository's
-worktrees and branches is done one at a time. One workflow's place is made and cleared away in turn.
+A set-up may take minutes: those of several workflows run concurrently, and only git's operations on a repository's
+worktrees and branches are done one at a time. Making and clearing one workflow's place never overlap.
 """
 
 from __future__ import annotations
@@ -34,7 +33,7 @@ SUBJECT = 70  # characters of a commit's first line
 
 
 class Turns:
-    """One at a time for each name, on whatever threads."""
+    """Locks by name, across threads."""
 
     def __init__(self) -> None:
         self._changed = threading.Condition()
@@ -42,7 +41,7 @@ class Turns:
 
     @contextmanager
     def of(self, name: str) -> Iterator[None]:
-        """Wait for one's turn, and have it."""
+        """Hold the lock of this name within the block."""
         with self._changed:
             self._changed.wait_for(lambda: name not in self._taken)
             self._taken.add(name)
@@ -55,7 +54,7 @@ class Turns:
 
 
 class Places:
-    """Makes and clears working places below ``folder``."""
+    """Makes and clears working places in ``folder``."""
 
     def __init__(self, folder: Path, turns: Turns) -> None:
         self._folder = folder
@@ -64,9 +63,9 @@ class Places:
     def make(
         self, flow: Workflow, shell: Shell, taken: Iterable[int], wanted: Callable[[], bool]
     ) -> dict[str, Any]:
-        """Make it, or take it if it is there, as long as it is ``wanted``.
+        """Make a workflow's place, or reuse it if it exists, as long as it is ``wanted``.
 
-        Raises `GitError` and OSError with what a person can do about it.
+        Raises `GitError` and OSError, with messages for the user.
         """
         with self._turns.of(flow.id):
             return self._make(flow, shell, taken, wanted)
@@ -106,11 +105,11 @@ class Places:
         return Path(str(flow.place.get("path") or self._folder / flow.id))
 
     def _ready(self, flow: Workflow) -> Path:
-        """There once the place is made whole."""
+        """A file that exists once the place is complete."""
         return self._path(flow).with_name(f"{flow.id}.ready")
 
     def _check_out(self, flow: Workflow, root: Path, base: str) -> None:
-        self._discard(flow, root)  # its making was broken off
+        self._discard(flow, root)  # an interrupted attempt
         path, branch = self._path(flow), _branch(flow)
         with self._turns.of(str(root)):
             if _tip(root, branch):
@@ -119,9 +118,9 @@ class Places:
                 git.run(root, "worktree", "add", "-b", branch, str(path), base)
 
     def _discard(self, flow: Workflow, root: Path) -> None:
-        """Clear away what was not made whole: nobody has worked there. Raises `GitError`.
+        """Remove an incomplete place, in which no agent has worked. Raises `GitError`.
 
-        The branch of a place that was never told goes, too, unless it has what HEAD has not.
+        The branch of a place that was never recorded is removed, too, unless it has commits that HEAD lacks.
         """
         path, branch = self._path(flow), _branch(flow)
         self._ready(flow).unlink(missing_ok=True)
@@ -149,7 +148,7 @@ class Places:
             raise GitError(f"{flow.plan.setup!r} ended with {code}: {tail[-1000:]}")
 
     def close(self, flow: Workflow) -> dict[str, Any]:
-        """Commit what was done and clear away, as far as that loses nothing. Never raises."""
+        """Commit the changes and remove the place, if that loses nothing; returns its final state. Never raises."""
         with self._turns.of(flow.id):
             return self._close(flow)
 
@@ -167,7 +166,7 @@ class Places:
                 _hold(flow, path)
                 self._uncopy(flow, root, path)
             with self._turns.of(str(root)):
-                # Whoever removed it, an agent or a person, has left git's note of it.
+                # If an agent or a person removed the folder, git's record of it is left.
                 if path.exists():
                     git.remove_worktree(root, path)
                 else:
@@ -182,7 +181,7 @@ class Places:
         return place
 
     def _commit(self, flow: Workflow, path: Path) -> str:
-        """The new commit; empty: there was nothing to commit."""
+        """Commit all changes; returns the new commit, empty if there was nothing to commit."""
         git.add_all(path, flow.plan.copy)
         if git.run_code(path, "diff", "--cached", "--quiet")[0] == 0:
             return ""
@@ -195,9 +194,10 @@ class Places:
         return git.run(path, "rev-parse", "HEAD").strip()
 
     def _uncopy(self, flow: Workflow, root: Path, path: Path) -> None:
-        """Copies that nobody has changed need not be kept. Raises `GitError` for a file that somebody has changed.
+        """Remove unchanged copies. Raises `GitError` for a file that was changed.
 
-        Git would let those go, for most that is worth copying is ignored. Folders are caches as a rule; git decides.
+        Git would not object to losing it, because most copied files are ignored. Folders are usually caches: for
+        a changed one, git decides.
         """
         known = flow.place.get("copies") or {}
         for name in flow.plan.copy:
@@ -213,7 +213,7 @@ class Places:
                 shutil.rmtree(copy)
 
     def conflicts(self, flow: Workflow, others: Iterable[Workflow]) -> list[dict[str, Any]]:
-        """With which branches of other workflows, and with what the user has meanwhile, this work would collide."""
+        """Conflicts of this work with the branches of other workflows and with the user's HEAD."""
         path, root = flow.place.get("path"), flow.place.get("root")
         if not path or not root or not os.path.isdir(path):
             return []
@@ -238,7 +238,7 @@ def _check(wanted: Callable[[], bool]) -> None:
 
 
 def _head(root: Path) -> str:
-    """The commit that the user is at. Raises `GitError`."""
+    """The user's current commit. Raises `GitError`."""
     code, output, _ = git.run_code(root, "rev-parse", "--verify", "-q", "HEAD^{commit}")
     if code:
         raise GitError(f"{root} has no commit yet, and a worktree begins at one: commit something first")
@@ -250,20 +250,20 @@ def _branch(flow: Workflow) -> str:
 
 
 def _is_told(flow: Workflow) -> bool:
-    """Whether its place was made whole, so that agents may have worked on its branch."""
+    """Whether its place was recorded as complete, so that agents may have worked on its branch."""
     return bool(flow.place.get("branch"))
 
 
 def _tip(root: Path, branch: str) -> str:
-    """The branch's commit; empty: there is no such branch."""
+    """The branch's commit; empty if there is no such branch."""
     code, output, _ = git.run_code(root, "rev-parse", "--verify", "-q", f"refs/heads/{branch}")
     return output.strip() if code == 0 else ""
 
 
 def _hold(flow: Workflow, path: Path) -> None:
-    """Have the branch follow HEAD, which goes with the worktree: an agent may have left the branch.
+    """Move the branch to HEAD, which is removed with the worktree: an agent may have left the branch.
 
-    Raises `GitError` where that would take commits off the branch, as in the middle of a rebase.
+    Raises `GitError` if that would remove commits from the branch, as in the middle of a rebase.
     """
     branch = _branch(flow)
     head, tip = git.run(path, "rev-parse", "HEAD").strip(), _tip(path, branch)
@@ -275,18 +275,18 @@ def _hold(flow: Workflow, path: Path) -> None:
 
 
 def _stamps(path: Path, names: Iterable[str]) -> dict[str, str]:
-    """Of the files among the copies."""
+    """The stamps of the files among the copies."""
     return {name: _stamp(path / name) for name in names if (path / name).is_file()}
 
 
 def _stamp(file: Path) -> str:
-    """What changes when somebody writes to it."""
+    """A text that changes when the file is written to: size and modification time."""
     about = file.stat()
     return f"{about.st_size} {about.st_mtime_ns}"
 
 
 def _now(flow: Workflow) -> str:
-    """A commit of what is in its worktree now."""
+    """A commit of the current content of its worktree."""
     path = str(flow.place["path"])
     head = git.run(path, "rev-parse", "HEAD").strip()
     return git.commit_of(path, git.snapshot(path, flow.plan.copy), head)
@@ -298,13 +298,13 @@ def _beside(flow: Workflow, other: Workflow) -> bool:
 
 
 def environment(flow: Workflow, place: Mapping[str, Any]) -> dict[str, str]:
-    """What commands of a workflow find in their environment besides."""
+    """Additional environment variables for a workflow's commands."""
     ports = {name: str(port) for name, port in (place.get("ports") or {}).items()}
     return {"PANEVIEW_WORKFLOW": flow.id, **ports}
 
 
 def free_ports(names: Iterable[str], taken: Iterable[int]) -> dict[str, int]:
-    """A port for each name that nobody listens on now, and that is not among those taken."""
+    """A port for each name that is free now and not among those taken."""
     avoid, found, held = set(taken), {}, []
     try:
         for name in names:

@@ -1,7 +1,7 @@
-"""What an agent is told: the phase's template with what came before in it, fenced as data.
+"""An agent's prompt: the phase's template with earlier results filled in, fenced as data.
 
-Everything that is filled in stands between marks that carry a number made for this prompt alone, after the data is
-known: no text can contain the mark that ends it, so none can pass for the prompt's own words. Secrets are masked first.
+Everything that is filled in is put between marks with a random number chosen after the data is known: no text can
+contain its own end mark, so none can pose as part of the prompt itself. Secrets are masked first.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ Mask = Callable[[str], str]
 
 
 def needs_diff(plan: PhasePlan) -> bool:
-    """Whether its prompt shows what was changed."""
+    """Whether the phase's prompt shows what was changed."""
     return "diff" in placeholders(plan.prompt)
 
 
 def prompt(flow: Workflow, number: int, diff: str, mask: Mask) -> str:
-    """What the run is told: the whole, or what a session that is resumed has to hear.
+    """The prompt of a run: the whole template, or only the feedback if a session is resumed.
 
-    ``diff``: what was changed so far, or in brackets why there is none.
+    ``diff``: what was changed so far, or in parentheses why there is none.
     """
     plan, phase = flow.plan.phases[number], flow.phases[number]
     if phase.feedback and phase.session:
@@ -68,7 +68,7 @@ def _value(word: str, value: Any, mask: Mask) -> str:
 
 
 def results(flow: Workflow, number: int, mask: Mask) -> str:
-    """What each phase before this one has brought."""
+    """The results of each phase before this one."""
     parts = []
     for place in earlier(flow, number):
         phase, name = flow.phases[place], flow.plan.phases[place].name
@@ -81,7 +81,7 @@ def results(flow: Workflow, number: int, mask: Mask) -> str:
 
 
 def fence(name: str, text: str, mask: Mask) -> str:
-    """The text, byte for byte but for secrets, between marks that it cannot contain."""
+    """The text, with secrets masked but otherwise unchanged, between marks that it cannot contain."""
     text = mask(text)
     while (number := secrets.token_hex(8)) in text:
         pass

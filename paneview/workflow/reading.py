@@ -1,4 +1,4 @@
-"""What people want to see of a workflow besides its state: what a run shows, and what was changed."""
+"""Views of a workflow apart from its state: the output of its runs, and what it has changed."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from paneview.workflow.views import job_id
 MOST_DIFF = 2_000_000  # characters
 
 
-class NothingToSee(Exception):  # noqa: N818 - what is the matter
-    """There is no diff; the message tells why."""
+class NothingToSee(Exception):  # noqa: N818 - a plain statement
+    """There is no diff; the message says why."""
 
 
 def transcript(
     state: Path, flow: Workflow, number: int, attempt: int | None, offset: int, limit: int
 ) -> dict[str, Any]:
-    """What a run of a phase has shown from a byte on: at most ``limit`` bytes, whole characters."""
+    """The readable output of a phase's run from byte ``offset`` on: at most ``limit`` bytes, whole characters."""
     phase = flow.phases[number]
     wanted = phase.attempt if attempt is None else attempt
     job = job_id(flow.id, number, wanted)
@@ -44,7 +44,7 @@ def transcript(
 
 
 def _end(flow: Workflow, root: Path, branch: str) -> str:
-    """What its work ended with: its branch, or the commit if somebody has merged and removed that."""
+    """The end of its work: its branch, or its commit if the branch was merged and removed."""
     for name in (f"refs/heads/{branch}", str(flow.place.get("commit") or "")):
         if name and git.run_code(root, "rev-parse", "--verify", "-q", f"{name}^{{tree}}")[0] == 0:
             return name
@@ -52,7 +52,7 @@ def _end(flow: Workflow, root: Path, branch: str) -> str:
 
 
 def diff(flow: Workflow) -> dict[str, Any]:
-    """What it has changed so far. Raises `NothingToSee`."""
+    """What the workflow has changed so far. Raises `NothingToSee`."""
     base = str(flow.place.get("base") or flow.place.get("tree") or "")
     if not base:
         raise NothingToSee(f"{flow.id} works in a folder whose state at its beginning is not known")
@@ -61,7 +61,7 @@ def diff(flow: Workflow) -> dict[str, Any]:
         root = git.top(folder_of(flow)) if Path(folder_of(flow)).is_dir() else None
         if root is not None:
             now = git.snapshot(root, flow.plan.copy)
-        else:  # its worktree is gone, its branch is not
+        else:  # its worktree is gone, but not its branch
             root = git.top(flow.cwd)
             if root is None or not branch:
                 raise NothingToSee(f"{flow.id} has left no branch")

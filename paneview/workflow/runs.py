@@ -1,4 +1,4 @@
-"""Runs as jobs: submitting them, and reading what came of them."""
+"""Runs as jobs: submitting them, and reading their outcomes."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ from paneview.workflow.home import Home
 from paneview.workflow.views import job_id
 
 KIND = "phase"
-_LEAVE_LITTLE = 0.01  # dollars: an agent's budget can't be nothing
+_LEAVE_LITTLE = 0.01  # dollars: an agent's budget can't be 0
 
 
 def folder_of(flow: Workflow) -> str:
-    """Where its agents and commands run."""
+    """The folder in which the workflow's agents and commands run."""
     return str(flow.place.get("cwd") or flow.cwd)
 
 
 def submit(broker: Broker, home: Home, flow: Workflow, run: happenings.Run) -> bool:
-    """Have a phase done, unless that was submitted before; whether it is new. Raises BrokerError."""
+    """Submit a phase's job, unless it was submitted before; returns whether it is new. Raises BrokerError."""
     plan, phase = flow.plan.phases[run.phase], flow.phases[run.phase]
     name = job_id(flow.id, run.phase, run.attempt)
     seen = _look(flow, run.phase)
@@ -66,7 +66,7 @@ def submit(broker: Broker, home: Home, flow: Workflow, run: happenings.Run) -> b
 
 
 def _host(home: Home, hosts: tuple[str, ...]) -> str:
-    """A phase's folder is on this host; where no other host shares the queue, that needs no saying."""
+    """The host for a phase's job: this one, where its folder is; empty if no other host shares the queue."""
     here = home.project.queue.here
     if hosts and here not in hosts:
         return hosts[0]
@@ -75,18 +75,18 @@ def _host(home: Home, hosts: tuple[str, ...]) -> str:
 
 @dataclass(frozen=True, slots=True)
 class _Seen:
-    """A look at the folder before a run."""
+    """The state of the folder before a run."""
 
     tree: str = ""
-    """Its tree; empty: nobody wants it, or it could not be made."""
+    """Its tree; empty if it is not needed or could not be made."""
     diff: str = "(nothing was changed)"
     """What was changed so far, for the prompt."""
     uncounted: str = ""
-    """Why there is no tree, though it is wanted."""
+    """Why there is no tree although it is needed."""
 
 
 def _look(flow: Workflow, number: int) -> _Seen:
-    """The tree before the run, if it may change it, and what was changed so far, if its prompt shows that."""
+    """The tree before the run, if changes are counted, and what was changed so far, if the prompt shows that."""
     plan, folder = flow.plan.phases[number], folder_of(flow)
     wanted = prompts.needs_diff(plan)
     counted = plan.edits and _is_counted(flow, number)
@@ -94,7 +94,7 @@ def _look(flow: Workflow, number: int) -> _Seen:
         return _Seen()
     try:
         root = git.top(folder)
-        if root is None:  # nothing is ever counted there
+        if root is None:  # changes are never counted there
             return _Seen(diff=_unknown(f"{folder} is in no git repository"))
         tree = git.snapshot(root, flow.plan.copy)
         base = _base(flow, root) if wanted else ""
@@ -112,7 +112,7 @@ def _unknown(why: str) -> str:
 
 
 def _is_counted(flow: Workflow, number: int) -> bool:
-    """Whether somebody wants to know how much this phase has changed."""
+    """Whether a later prompt or condition needs to know how much this phase has changed."""
     name = flow.plan.phases[number].name
     return any(
         prompts.needs_diff(plan) or f"{name}.{what}" in plan.when or f"{name}.{what}" in plan.prompt
@@ -122,13 +122,13 @@ def _is_counted(flow: Workflow, number: int) -> bool:
 
 
 def _base(flow: Workflow, root: Path) -> str:
-    """What its changes are counted from."""
+    """The tree against which its changes are counted; empty if not known."""
     known = str(flow.place.get("tree") or flow.place.get("base") or "")
     return git.run(root, "rev-parse", f"{known}^{{tree}}").strip() if known else ""
 
 
 def stray(home: Home, job: Job) -> Path | None:
-    """The folder of a run that goes on though its job is over: nobody brought its outcome, or is to bring it."""
+    """The folder of a run that goes on although its job is over without the run's outcome; None if there is none."""
     if job.result is None or isinstance(job.result.output, dict):
         return None
     folder = run_folder(home.folder, job.id)
@@ -136,7 +136,7 @@ def stray(home: Home, job: Job) -> Path | None:
 
 
 def collect(home: Home, flow: Workflow, run: happenings.Run, job: Job) -> happenings.Ran | None:
-    """What came of a run; None: it is not over."""
+    """The event for a run that is over; None if it is not over."""
     result = job.result
     if result is None:
         return None
@@ -149,7 +149,7 @@ def collect(home: Home, flow: Workflow, run: happenings.Run, job: Job) -> happen
     try:
         outcome = RunOutcome.from_json(result.output)
         return _ran(home.masker, flow, run, outcome, job.meta)
-    except (ValueError, TypeError, KeyError, AttributeError) as error:  # any worker may bring anything
+    except (ValueError, TypeError, KeyError, AttributeError) as error:  # a worker may deliver anything
         return happenings.Ran(run.phase, run.attempt, "failed", error=f"its result can't be read: {error}")
 
 
@@ -194,7 +194,7 @@ def _tokens(told: Tokens) -> Spent:
 
 
 def _changed(flow: Workflow, before: str) -> git.Changes | str | None:
-    """How much was changed since, or why nobody knows; None: nobody wants to."""
+    """How much was changed since the tree ``before``, or why that is unknown; None if it is not needed."""
     if not before:
         return None
     folder = folder_of(flow)

@@ -1,4 +1,4 @@
-"""Workflows in the broker's documents: read, changed by the rules from the version that was read, and remembered."""
+"""Workflows in the broker's documents: read, changed by the rules from the version that was read, and cached."""
 
 from __future__ import annotations
 
@@ -11,24 +11,24 @@ from paneview.rules.workflow import Workflow, happenings, step
 
 SCOPE = "workflows"
 CHANGED = "workflow_changed"
-"""The event of a change, in the broker's feed."""
+"""The kind of the event for a change, in the broker's feed."""
 
 
 class UnknownWorkflowError(BrokerError):
-    """There is no workflow of this id."""
+    """There is no workflow with this id."""
 
     def __init__(self, name: str) -> None:
         super().__init__(f"there is no workflow {name}")
 
 
 Told = Callable[[Workflow | None, Workflow], None]
-"""Called with a workflow before a change, None for a new one, and after it; in the order of the changes."""
+"""Called with a workflow before (None for a new one) and after a change, in the order of the changes."""
 
 
 class Shelf:
-    """Any thread may use it. What was read is kept with its version, so that looking again costs little.
+    """The stored workflows; thread-safe. What was read is cached with its version, so reading it again is cheap.
 
-    One change is made at a time, so that ``told`` hears of all in their order; it must not wait for anything.
+    One change is made at a time, so that ``told`` is called in their order; it must not block.
     """
 
     def __init__(self, broker: Broker, told: Told = lambda _before, _after: None) -> None:
@@ -38,7 +38,7 @@ class Shelf:
         self._known: dict[str, tuple[int, Workflow]] = {}
 
     def add(self, flow: Workflow) -> None:
-        """Put down a new one. Raises `ConflictError` if there is one of this id."""
+        """Store a new workflow. Raises `ConflictError` if its id is taken."""
         with self._lock:
             version = self._broker.documents.put(SCOPE, flow.id, flow.to_json(), version=0, event=CHANGED)
             self._known[flow.id] = version, flow
@@ -47,13 +47,13 @@ class Shelf:
     def change(
         self, name: str, event: happenings.Happening, leader: Leadership | None = None
     ) -> tuple[Workflow, Workflow]:
-        """Tell it what happened: it before and after. Raises `UnknownWorkflowError`, `StaleLeaderError`."""
+        """Apply an event; returns the workflow before and after. Raises `UnknownWorkflowError`, `StaleLeaderError`."""
         with self._lock:
             version, flow = self._known.get(name) or self._read(name)
             while True:
                 changed, _ = step(flow, event, time.time())
                 if changed == flow:
-                    latest, flow = self._read(name)  # it may fit what others have made of it
+                    latest, flow = self._read(name)  # the event may apply to what others have changed
                     if latest == version:
                         return flow, flow
                     version = latest
@@ -70,7 +70,7 @@ class Shelf:
                 return flow, changed
 
     def _read(self, name: str) -> tuple[int, Workflow]:
-        """As it is now; what others have changed is told."""
+        """The current version; ``told`` is called if others have changed it."""
         found = self._broker.documents.get(SCOPE, name)
         if found is None:
             raise UnknownWorkflowError(name)
@@ -84,12 +84,12 @@ class Shelf:
         return found.version, flow
 
     def get(self, name: str) -> Workflow:
-        """One workflow, as it is now. Raises `UnknownWorkflowError`."""
+        """The current state of a workflow. Raises `UnknownWorkflowError`."""
         with self._lock:
             return self._read(name)[1]
 
     def heard(self, name: str, version: int) -> Workflow:
-        """It, in this version or a later one, that somebody has made. Raises `UnknownWorkflowError`."""
+        """A workflow in this version or a later one, made by any process. Raises `UnknownWorkflowError`."""
         with self._lock:
             known = self._known.get(name)
             if known is not None and known[0] >= version:
@@ -100,13 +100,13 @@ class Shelf:
             return flow
 
     def remembered(self, name: str) -> Workflow | None:
-        """It, as it was last seen."""
+        """A workflow as last seen; None if it was never read."""
         with self._lock:
             known = self._known.get(name)
         return known[1] if known else None
 
     def all(self) -> list[Workflow]:
-        """Every workflow, the newest first; only what has changed is read."""
+        """All workflows, newest first; reads only what has changed."""
         versions = self._broker.documents.versions(SCOPE)
         flows = []
         with self._lock:
@@ -122,7 +122,7 @@ class Shelf:
         return sorted(flows, key=lambda flow: (flow.created_at, flow.id), reverse=True)
 
     def forget(self, name: str) -> None:
-        """Remove one that is over."""
+        """Remove a workflow that is over."""
         with self._lock:
             self._broker.documents.remove(SCOPE, name)
             self._known.pop(name, None)

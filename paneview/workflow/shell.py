@@ -1,7 +1,7 @@
-"""Shell commands of a workflow (``verify``, ``setup``): with a time limit, their whole process tree ended with them.
+"""Shell commands of a workflow (``verify``, ``setup``): run with a time limit, and ended with their process tree.
 
-Each run is marked in its environment. A supervisor that was killed may have left one at work; before a command is run
-again, what is left of it is ended by that mark.
+Each run is marked in its environment. A killed supervisor may have left one running; before a command is run again,
+what is left of it is found by that mark and ended.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ from pathlib import Path
 from paneview import proc
 from paneview.worker import child
 
-TAIL = 16_000  # characters that are kept of what it printed
+TAIL = 16_000  # characters kept of its output
 PATIENCE = 5.0  # seconds for processes of an earlier run to end
 _LOOK = 0.05
 
 
 class _Limit:
-    """What `child.run` asks whether to go on."""
+    """The `child.Wish` of a command: it must end at its time limit or when stopped."""
 
     def __init__(self, timeout: float, ended: threading.Event) -> None:
         self._end = time.monotonic() + timeout
@@ -58,7 +58,7 @@ class _Limit:
 
 
 class Shell:
-    """Runs commands; ``environ`` is what they inherit."""
+    """Runs commands, which inherit ``environ``."""
 
     def __init__(self, environ: Mapping[str, str]) -> None:
         self.environ = environ
@@ -68,9 +68,9 @@ class Shell:
     def run(
         self, command: str, cwd: str, name: str, timeout: float, env: Mapping[str, str]
     ) -> tuple[int | None, str]:
-        """Exit code and the end of what it printed; no code: it took too long or could not be run."""
+        """Run a command; returns its exit code (None if it was ended or could not be run) and the end of its output."""
         mark = f"workflow-{name}"
-        # Of this run alone: one of the same name that was called off may still be ending.
+        # An event for this run alone: another of the same name that was called off may still be ending.
         stop = self._stops[name] = threading.Event()
         _end_left(mark)
         if self._ended.is_set():
@@ -99,16 +99,16 @@ class Shell:
 
     @property
     def closed(self) -> bool:
-        """All was ended: what a command says now is not what it would have said."""
+        """Whether `close` was called, which makes the results of commands meaningless."""
         return self._ended.is_set()
 
     def stop(self, name: str) -> None:
-        """End the command of this name, if it runs."""
+        """End the command of this name, if it is running."""
         if found := self._stops.get(name):
             found.set()
 
     def close(self) -> None:
-        """End all."""
+        """End all commands, now and later."""
         self._ended.set()
         for stop in list(self._stops.values()):
             stop.set()

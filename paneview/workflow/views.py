@@ -1,7 +1,7 @@
 """Workflows as JSON objects, for clients and the command line. Times are epoch seconds, durations seconds.
 
-A *summary* is what lists and pushes carry; `whole` adds what was asked in full, and what each phase has brought.
-``cost_usd`` is null where no run has a price; ``unpriced`` counts the runs without one, whose cost is unknown.
+A *summary* is used in lists and pushes; `whole` adds the full task and each phase's results. ``cost_usd`` is null if no
+run has a price; ``unpriced`` counts the runs without one, whose cost is unknown.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ def job_id(flow: str, phase: int, attempt: int) -> str:
 
 
 def read_job_id(job: str) -> tuple[str, int, int] | None:
-    """Workflow, phase and attempt of such an id; None: it is none."""
+    """Workflow, phase and attempt from a run's job id; None if it is not one."""
     flow, _, rest = job.rpartition("-")
     name, _, phase = flow.rpartition("-")
     if not name or not phase.isdecimal() or not rest.isdecimal():
@@ -33,7 +33,7 @@ def read_job_id(job: str) -> tuple[str, int, int] | None:
 
 
 def spent_json(spent: Spent) -> dict[str, Any]:
-    """Tokens and money."""
+    """Usage: tokens, cost, turns and agents' time."""
     return {
         "tokens": {
             "input": spent.input, "output": spent.output, "cached": spent.cached, "total": spent.tokens,
@@ -68,7 +68,7 @@ def _phase(flow: Workflow, number: int, plan: PhasePlan, phase: Phase) -> dict[s
 
 
 def summary(flow: Workflow) -> dict[str, Any]:
-    """A workflow in short."""
+    """A workflow in brief."""
     phases = zip(flow.plan.phases, flow.phases, strict=True)
     return {
         "id": flow.id,
@@ -96,7 +96,7 @@ def summary(flow: Workflow) -> dict[str, Any]:
 
 
 def by_role(flows: Iterable[Workflow]) -> dict[str, dict[str, Any]]:
-    """What each role has used in these workflows."""
+    """The usage of each role in these workflows."""
     spent: dict[str, Spent] = {}
     runs: dict[str, int] = {}
     for flow in flows:
@@ -108,7 +108,7 @@ def by_role(flows: Iterable[Workflow]) -> dict[str, dict[str, Any]]:
 
 
 def listing(flows: Sequence[Workflow], *, active: bool, offset: int, limit: int) -> dict[str, Any]:
-    """A page of the workflows, all or those that are not over, and figures of all of them."""
+    """A page of the workflows, of all or only the active ones, with totals."""
     wanted = [flow for flow in flows if not active or not flow.status.final]
     page = wanted[offset : offset + limit]
     return {
@@ -122,12 +122,12 @@ def listing(flows: Sequence[Workflow], *, active: bool, offset: int, limit: int)
 
 
 def working_roles(broker: Broker) -> set[str]:
-    """The roles that somebody works for. Raises BrokerError."""
+    """The roles that have a live worker. Raises BrokerError."""
     return {role for view in broker.workers.all(alive_only=True) for role in view.worker.roles}
 
 
 def whole(flow: Workflow, working: Collection[str]) -> dict[str, Any]:
-    """A workflow with all that it has brought. ``working``: the roles that somebody works for."""
+    """A workflow with all its results. ``working``: the roles that have a live worker."""
     view = summary(flow)
     for plan, phase, shown in zip(flow.plan.phases, flow.phases, view["phases"], strict=True):
         shown |= {
@@ -156,13 +156,13 @@ def whole(flow: Workflow, working: Collection[str]) -> dict[str, Any]:
 
 
 def _idle(plan: PhasePlan, phase: Phase, working: Collection[str]) -> str:
-    """Why nobody takes it, where that can be told."""
+    """Why no worker takes the phase, if known; else empty."""
     queued = phase.status is PhaseStatus.QUEUED
     return f"no worker is alive for {plan.role}" if queued and plan.role not in working else ""
 
 
 def result(flow: Workflow) -> dict[str, Any]:
-    """What came of it: the text and JSON of the last phase that was done and is not the writing down."""
+    """The result: text and JSON of the last phase done without a ``when``, else of the last one done."""
     done = [(plan, phase) for plan, phase in zip(flow.plan.phases, flow.phases, strict=True)
             if phase.status == "done"]  # fmt: skip
     ranked = [one for one in done if not one[0].when] or done
