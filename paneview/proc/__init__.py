@@ -1,11 +1,11 @@
-"""Operating-system processes: identity, trees, signals and exits. Knows neither tmux nor any policy.
+"""Operating-system processes: identity, trees, signals and exits. No tmux and no policy here.
 
-A process is named by its id *and* its start time (`ProcessId`), since the kernel hands ids out again: every
+A process is identified by its pid *and* its start time (`ProcessId`), because the kernel reuses pids: every
 function here that acts on a process checks that it is still the same one. On Linux everything comes from
-``/proc`` and pidfds; elsewhere psutil answers behind the same functions.
+``/proc`` and pidfds; elsewhere the same functions use psutil.
 
-What waits on an event loop is loaded when it is first used: the shim beside each agent needs none, and asyncio would be
-nearly half of all that it loads.
+Code that needs an event loop is loaded on first use: an agent's shim needs none, and asyncio would be nearly half of
+all that it loads.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The source of rows for this system."""
+"""The source of process rows on this system."""
 
 from __future__ import annotations
 
@@ -15,5 +15,5 @@ backend: Backend = _Backend()
 
 
 def keep_spare() -> None:
-    """Have looks at processes work also when no descriptor is left. For whoever acts on a process's being gone."""
+    """Make process look-ups work even when no descriptor is left. For callers that act on a process being gone."""
     backend.keep_spare()

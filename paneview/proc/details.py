@@ -1,6 +1,6 @@
-"""What is asked of single processes now and then, mostly by psutil: owners, open files, listeners on a port.
+"""Occasional queries about single processes, mostly by psutil: owners, open files, listeners on a port.
 
-Apart from the rest of the room because psutil takes 14 ms to import, which a supervisor that takes over does not have.
+A separate module because psutil takes 14 ms to import, too long for a supervisor that is taking over.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _LISTEN = "0A"  # TCP_LISTEN, as the kernel writes it
 
 
 def owner(pid: int) -> int | None:
-    """The real user id it runs under; None if it is gone."""
+    """The real user id of a process; None if it is gone."""
     try:
         return psutil.Process(pid).uids().real
     except psutil.Error:
@@ -26,7 +26,7 @@ def owner(pid: int) -> int | None:
 
 
 def open_files(pid: int) -> list[str]:
-    """The paths of the files that it has open; none if it is gone or not ours to look at."""
+    """The paths of the files a process has open; empty if it is gone or not accessible."""
     try:
         return [file.path for file in psutil.Process(pid).open_files()]
     except (psutil.Error, OSError):
@@ -34,9 +34,9 @@ def open_files(pid: int) -> list[str]:
 
 
 def listeners(port: int) -> tuple[list[ProcessId], bool]:
-    """The processes that hold a socket which listens on a TCP port, and whether there is one that we may not see.
+    """The processes that hold a socket listening on a TCP port, and whether there are any we may not see.
 
-    All that share such a socket: the port is free only when the last of them is gone.
+    Includes all that share such a socket: the port is free only when the last of them is gone.
     """
     pids, hidden = _holders(port) if sys.platform == "linux" else _owners(port)
     return sorted({process for pid in pids if (process := identify(pid))}), hidden
@@ -56,18 +56,18 @@ def _owners(port: int) -> tuple[set[int], bool]:
 
 
 def _holders(port: int) -> tuple[set[int], bool]:
-    """As `_owners`. psutil names one process for each socket, whoever else has inherited it."""
+    """Like `_owners`, but with all processes: psutil names only one per socket, even if others have inherited it."""
     sockets, pids = _listening(port), set[int]()
     left = set(sockets)
     for pid in psutil.pids() if sockets else ():
         if held := sockets & _descriptors(pid):
             pids.add(pid)
             left -= held
-    return pids, bool(left) and not left.isdisjoint(_listening(port))  # it may have been closed meanwhile
+    return pids, bool(left) and not left.isdisjoint(_listening(port))  # they may have been closed meanwhile
 
 
 def _listening(port: int) -> set[str]:
-    """The sockets that listen there, named as a descriptor of theirs is."""
+    """The sockets listening on the port, in the form of a descriptor's link: ``socket:[INODE]``."""
     found: set[str] = set()
     for table in ("/proc/net/tcp", "/proc/net/tcp6"):
         try:
@@ -81,12 +81,12 @@ def _listening(port: int) -> set[str]:
 
 
 def _descriptors(pid: int) -> set[str]:
-    """What its descriptors stand for; nothing if it is gone or not ours to look at."""
+    """The link targets of a process's descriptors; empty if it is gone or not accessible."""
     folder = f"/proc/{pid}/fd"
     found: set[str] = set()
     try:
         for name in os.listdir(folder):
-            with suppress(FileNotFoundError):  # it was closed meanwhile
+            with suppress(FileNotFoundError):  # closed meanwhile
                 found.add(os.readlink(f"{folder}/{name}"))
     except OSError:
         pass

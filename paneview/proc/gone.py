@@ -1,4 +1,4 @@
-"""The wait until the last of some processes is gone."""
+"""Waiting until a set of processes is gone."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ Find = Callable[[ProcessTable], set[ProcessId]]
 
 async def wait_gone(
     find: Find,
-    timeout: float | None = None,  # noqa: ASYNC109 - its end is an answer here, not an error
+    timeout: float | None = None,  # noqa: ASYNC109 - returns False at its end, raises nothing
     watch: ExitWatch | None = None,
 ) -> bool:
-    """Return True the moment the last process that ``find`` finds is gone, False after ``timeout`` seconds.
+    """Return True as soon as the last process that ``find`` finds is gone, False after ``timeout`` seconds.
 
-    ``find`` is given a look that is new each time, shared with others who wait. It is asked again whenever all that
-    were known have ended, since they may have started others; and what looks like nothing left is looked at twice: a
-    pass over the process list is no snapshot, and a fork can hide behind it.
+    ``find`` gets a new process table each time, shared with other waiters. It is called again whenever all known
+    processes have ended, since they may have started others; and when nothing seems left, it is called once more: a
+    pass over the process list is not a snapshot, and a fork can escape it.
     """
     own = watch or ExitWatch()
     try:
@@ -45,7 +45,7 @@ async def kill_until_gone(
     find: Find,
     timeout: float,  # noqa: ASYNC109 - as in `wait_gone`
 ) -> bool:
-    """SIGKILL to whatever ``find`` finds, again until nothing is left; False after ``timeout`` seconds."""
+    """Send SIGKILL to whatever ``find`` finds until nothing is left; False after ``timeout`` seconds."""
 
     def find_and_kill(table: ProcessTable) -> set[ProcessId]:
         found = find(table)

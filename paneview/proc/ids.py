@@ -10,7 +10,7 @@ from paneview.proc.row import Backend
 
 
 class ProcessId(NamedTuple):
-    """A process that is never mistaken for a later one of the same number (within one boot)."""
+    """A process, never confused with a later one of the same pid (within one boot)."""
 
     pid: int
     start: int
@@ -18,28 +18,28 @@ class ProcessId(NamedTuple):
 
 
 def identify(pid: int, source: Backend = backend) -> ProcessId | None:
-    """The process that has this id now, None if there is none or it is dead. Only tests give a ``source``."""
+    """The process that has this pid now; None if there is none or it is dead. Only tests give a ``source``."""
     row = source.read(pid)
     return ProcessId(pid, row.start) if row and not row.dead else None
 
 
 def is_alive(process: ProcessId, source: Backend = backend) -> bool:
-    """Whether exactly this process still runs; a zombie does not. Only tests give a ``source``."""
+    """Whether exactly this process is still running; a zombie is not. Only tests give a ``source``."""
     return identify(process.pid, source) == process
 
 
 def command_line(pid: int) -> list[str]:
-    """The arguments a process was started with, its program first; nothing if it is gone or not ours to see."""
+    """The arguments of a process, its program first; empty if it is gone or not accessible."""
     return backend.command_line(pid)
 
 
 def boot_id() -> str:
-    """A name for this boot of the machine: start times of another boot mean nothing."""
+    """A name for this boot of the machine; start times are valid only within one boot."""
     return backend.boot_id()
 
 
 def pid_space() -> str:
-    """Among whom our process numbers mean something: a container has its own. Empty where the system does not tell."""
+    """The name of our pid namespace, within which our pids are valid (a container has its own); empty if unknown."""
     try:
         return str(os.stat("/proc/self/ns/pid").st_ino)
     except OSError:

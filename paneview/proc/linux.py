@@ -1,7 +1,7 @@
 """Processes read from ``/proc``: 10 µs each, where psutil needs about 100.
 
-A look needs a descriptor for a moment. Who cannot be looked at for want of one must not count as gone, or a supervisor
-would start beside each task another one: `keep_spare` keeps some back for that, and without it OSError is raised.
+Each read briefly needs a descriptor. If there is none left, the process must not count as gone, or a supervisor would
+start a second instance of every task: `keep_spare` reserves some for that, and without them OSError is raised.
 """
 
 from __future__ import annotations
@@ -21,17 +21,17 @@ T = TypeVar("T")
 
 _PAGE = os.sysconf("SC_PAGE_SIZE") if hasattr(os, "sysconf") else 4096
 _TICKS = os.sysconf("SC_CLK_TCK") if hasattr(os, "sysconf") else 100
-_MANY_IDS = 30_000  # the kernel's default is 32,768
+_MANY_IDS = 30_000  # pids; the kernel's default is 32,768
 _PTYS = range(136, 144)  # major numbers of the devices below /dev/pts
 _FORKED = 0x40  # the kernel's flag PF_FORKNOEXEC
 # An environment may be as large as the stack limit allows; the marker is added last or first, so read all
 # of it.
 _READ_SIZE = 1 << 16
-_SPARE = 3  # what one look gives up, another thread may take before that look does
+_SPARE = 3  # several, because another thread may take a descriptor that is freed for a read
 
 
 class _Spare:
-    """Descriptors that are kept back for looks at processes."""
+    """Descriptors reserved for reading about processes."""
 
     def __init__(self) -> None:
         self._lock = allocate_lock()
@@ -39,13 +39,13 @@ class _Spare:
         self._kept: list[int] = []
 
     def keep(self) -> None:
-        """Have some from now on."""
+        """Reserve descriptors from now on."""
         with self._lock:
             self._wanted = _SPARE
             self._fill()
 
     def lend(self, look: Callable[[], T]) -> T:
-        """Let ``look`` have one, which gives it back. Raises OSError where there is none."""
+        """Call ``look`` with a reserved descriptor freed for it. Raises OSError if there is none."""
         with self._lock:
             try:
                 while self._kept:
@@ -72,11 +72,11 @@ class LinuxBackend:
     """`Backend` over ``/proc``."""
 
     def keep_spare(self) -> None:
-        """Keep a few descriptors back."""
+        """Reserve a few descriptors."""
         _spare.keep()
 
     def pids(self) -> list[int]:
-        """The ids of all processes."""
+        """The pids of all processes."""
         try:
             names = os.listdir("/proc")
         except OSError as error:
@@ -86,11 +86,11 @@ class LinuxBackend:
         return [int(name) for name in names if name[0] in "123456789"]
 
     def read(self, pid: int) -> Row | None:
-        """The process of this id, None if there is none."""
+        """The process with this pid; None if there is none."""
         data = _read_file(f"/proc/{pid}/stat", once=True)
         if not data:
             return None
-        # The name stands in parentheses and may hold blanks and parentheses itself.
+        # The name is in parentheses and may itself contain blanks and parentheses.
         head, _, tail = data.rpartition(b") ")
         f = tail.split(None, 22)
         # In the order of `Row`, and without names: this runs for every process several times a second.
@@ -109,16 +109,16 @@ class LinuxBackend:
         )
 
     def environment(self, pid: int) -> bytes | None:
-        """Its initial environment as ``K=V`` parted by NULs; None if it is not ours to read."""
+        """The process's initial environment, ``K=V`` separated by NULs; None if it is not readable."""
         return _read_file(f"/proc/{pid}/environ")
 
     def command_line(self, pid: int) -> list[str]:
-        """The arguments it was started with, its program first; nothing if it is gone or not ours to see."""
+        """The arguments of the process, its program first; empty if it is gone or not accessible."""
         data = _read_file(f"/proc/{pid}/cmdline") or b""
         return [os.fsdecode(part) for part in data.removesuffix(b"\0").split(b"\0")] if data else []
 
     def terminal(self, pid: int) -> str | None:
-        """The terminal that its session holds, if it is one that programs make as tmux does; None without one."""
+        """The path of its session's terminal if that is a pseudo-terminal; None otherwise."""
         _, _, tail = (_read_file(f"/proc/{pid}/stat", once=True) or b"").rpartition(b") ")
         device = int(tail.split(None, 5)[4]) if tail else 0
         if os.major(device) not in _PTYS:
@@ -126,7 +126,7 @@ class LinuxBackend:
         return f"/dev/pts/{(os.major(device) - _PTYS.start) * 256 + os.minor(device)}"
 
     def forks(self) -> int | None:
-        """The kernel's count of all processes and threads it made; None where ids are so few that they soon return."""
+        """The kernel's count of processes and threads created; None if there are so few pids that they return soon."""
         if _pid_max() < _MANY_IDS:
             return None
         _, _, tail = (_read_file("/proc/stat") or b"").partition(b"\nprocesses ")
@@ -158,7 +158,7 @@ def _boot_id() -> str:
 
 
 def _read_file(path: str, *, once: bool = False) -> bytes | None:
-    """The file's content; None if it is gone or not readable. ``once``: it fits into one read."""
+    """The file's content; None if it is gone or not readable. ``once``: it fits in one read."""
     try:
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except OSError as error:

@@ -1,4 +1,4 @@
-"""Processes read by psutil, for systems without ``/proc``; the same answers, ten times slower."""
+"""Processes read by psutil, for systems without ``/proc``: the same results, ten times slower."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ from paneview.proc.row import Row
 _STATES = {psutil.STATUS_ZOMBIE: "Z", psutil.STATUS_DEAD: "X", psutil.STATUS_STOPPED: "T"}
 # psutil gives the start as epoch seconds; as an integer of this unit it can be compared exactly and stored.
 _UNIT = 1000.0
-_YOUNG = 2.0  # seconds in which a process has made its exec, if it ever does
+_YOUNG = 2.0  # seconds within which a process calls exec, if it ever does
 
 
 class PortableBackend:
     """`Backend` over psutil."""
 
     def keep_spare(self) -> None:
-        """The kernel is asked without a descriptor here."""
+        """Nothing to do: reading needs no descriptor here."""
 
     def pids(self) -> list[int]:
-        """The ids of all processes."""
+        """The pids of all processes."""
         return psutil.pids()
 
     def read(self, pid: int) -> Row | None:
-        """The process of this id, None if there is none."""
+        """The process with this pid; None if there is none."""
         try:
             process = psutil.Process(pid)
             with process.oneshot():
@@ -52,7 +52,7 @@ class PortableBackend:
             return None
 
     def environment(self, pid: int) -> bytes | None:
-        """Its initial environment as ``K=V`` parted by NULs; None if it is not ours to read."""
+        """The process's initial environment, ``K=V`` separated by NULs; None if it is not readable."""
         try:
             pairs = psutil.Process(pid).environ()
         except (psutil.Error, OSError):
@@ -60,28 +60,28 @@ class PortableBackend:
         return b"".join(os.fsencode(f"{key}={value}\0") for key, value in pairs.items())
 
     def command_line(self, pid: int) -> list[str]:
-        """The arguments it was started with, its program first; nothing if it is gone or not ours to see."""
+        """The arguments of the process, its program first; empty if it is gone or not accessible."""
         try:
             return psutil.Process(pid).cmdline()
         except (psutil.Error, OSError):
             return []
 
     def terminal(self, pid: int) -> str | None:
-        """The path of the terminal that its session holds; None without one."""
+        """The path of its session's terminal; None without one."""
         try:
             return psutil.Process(pid).terminal()
         except (psutil.Error, OSError):
             return None
 
     def forks(self) -> None:
-        """The system does not tell."""
+        """None: the system does not tell."""
 
     def boot_id(self) -> str:
-        """The system's own name for this boot, else one made of its time."""
+        """The system's own name for this boot, else one derived from its time."""
         return _boot_session() or named_by_time(psutil.boot_time())
 
     def started_at(self, start: int) -> float:
-        """Epoch seconds."""
+        """``Row.start`` as epoch seconds."""
         return start / _UNIT
 
 
@@ -94,14 +94,14 @@ def started(process: psutil.Process) -> float:
 
 
 def named_by_time(booted: float) -> str:
-    """A name for the boot of then. That time moves when the clock is set: to ten seconds it is as good as a name."""
+    """A name for the boot at that time, rounded to ten seconds because it shifts when the clock is set."""
     return f"boot-{round(booted, -1):.0f}"
 
 
 @cache
 def _boot_session() -> str:
-    """What macOS calls this boot, whatever is done to its clock; empty where the system has no name for it."""
-    import ctypes  # noqa: PLC0415 - asked once, and by few
+    """macOS's name for this boot, independent of the clock; empty if the system has none."""
+    import ctypes  # noqa: PLC0415 - rarely needed, and only once
 
     try:
         ask = ctypes.CDLL(None).sysctlbyname
@@ -115,7 +115,7 @@ def _boot_session() -> str:
 
 
 def _usage(process: psutil.Process) -> tuple[float, int]:
-    """CPU seconds and resident bytes; zero where the system does not tell (another user's process)."""
+    """CPU seconds and resident bytes; zero if the system does not tell (another user's process)."""
     try:
         times = process.cpu_times()
         return times.user + times.system, process.memory_info().rss
@@ -124,7 +124,7 @@ def _usage(process: psutil.Process) -> tuple[float, int]:
 
 
 def _foreground(process: psutil.Process) -> int:
-    """Asked of the terminal itself, which lets only its own session ask; others are told by `signals`."""
+    """The foreground group of its terminal, which only processes of the same session may ask; -1 if unknown."""
     try:
         terminal = process.terminal()
         if terminal is None:

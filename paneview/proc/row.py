@@ -1,4 +1,4 @@
-"""What one pass over the machine's processes says about each of them."""
+"""The facts that a pass over the machine's processes reads of each of them."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ class Row(NamedTuple):
     state: str
     """One letter; Z and X are dead."""
     start: int
-    """Start time in the back end's own unit; with the pid it names the process for ever."""
+    """Start time in the back end's own unit; with the pid it identifies the process uniquely."""
     cpu_ticks: int
     """User and system time so far, in hundredths of a second."""
     rss_bytes: int
     name: str
     forked: bool = False
-    """It has not made its exec, or may not have: what is read of its environment may be its parent's."""
+    """It has not called exec, or may not have: the environment read may still be its parent's."""
 
     @property
     def dead(self) -> bool:
-        """A zombie holds nothing but its exit status."""
+        """Whether the process is dead: a zombie holds nothing but its exit status."""
         return self.state in "ZX"
 
 
@@ -36,31 +36,31 @@ class Backend(Protocol):
     """Where rows come from: one implementation for Linux, one for every other system."""
 
     def keep_spare(self) -> None:
-        """Keep back what a look needs, so that one is possible when this process has no descriptor left."""
+        """Reserve what reading needs, so that it is possible even when this process has no descriptor left."""
         ...
 
     def pids(self) -> Iterable[int]:
-        """The ids of all processes."""
+        """The pids of all processes."""
         ...
 
     def read(self, pid: int) -> Row | None:
-        """The process of this id, None if there is none."""
+        """The process with this pid; None if there is none."""
         ...
 
     def environment(self, pid: int) -> bytes | None:
-        """Its initial environment as ``K=V`` parted by NULs; None if it is not ours to read."""
+        """The process's initial environment, ``K=V`` separated by NULs; None if it is not readable."""
         ...
 
     def command_line(self, pid: int) -> list[str]:
-        """The arguments it was started with, its program first; nothing if it is gone or not ours to see."""
+        """The arguments of the process, its program first; empty if it is gone or not accessible."""
         ...
 
     def terminal(self, pid: int) -> str | None:
-        """The path of the terminal that its session holds; None without one."""
+        """The path of its session's terminal; None without one."""
         ...
 
     def forks(self) -> int | None:
-        """How many processes this boot has made so far; None where the system does not tell, or has few ids to give."""
+        """How many processes this boot has created so far; None if the system does not tell or has few pids."""
         ...
 
     def boot_id(self) -> str:

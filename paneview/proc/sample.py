@@ -12,7 +12,7 @@ from paneview.proc.table import ProcessTable
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """What one process tree uses."""
+    """The usage of one process tree."""
 
     cpu_percent: float
     """Since the last sample; 100 is one core."""
@@ -22,7 +22,7 @@ class Usage:
 
 
 class Sampler:
-    """Samples many trees at once, and remembers what it saw to tell the CPU time between two samples."""
+    """Samples many trees at once, and remembers CPU times to compute the usage between two samples."""
 
     def __init__(self) -> None:
         self._ticks: dict[ProcessId, int] = {}
@@ -31,9 +31,9 @@ class Sampler:
     def sample(self, roots: Mapping[str, ProcessId], table: ProcessTable | None = None) -> dict[str, Usage]:
         """The usage of each tree whose root is alive; CPU is 0 in the first sample.
 
-        A tree here is what descends from the root or shares its session.
+        A tree here is all that descends from the root or shares its session.
         """
-        table = table or ProcessTable.recent()  # of which the trees are read anew
+        table = table or ProcessTable.recent()  # the trees' rows are read anew
         now = time.monotonic()
         elapsed = now - self._at if self._at is not None else 0.0
         ticks: dict[ProcessId, int] = {}

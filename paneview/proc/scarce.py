@@ -1,8 +1,8 @@
-"""The errors that say that this machine is short of something, and nothing about what was asked for."""
+"""Errors that mean a shortage of resources, and say nothing about the object of the call."""
 
 from __future__ import annotations
 
 import errno
 
 SCARCE = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS, errno.EAGAIN})
-"""Error numbers: no descriptor, process, memory or buffer is left, here or in the whole machine."""
+"""Error numbers: no descriptor, process, memory or buffer is left, in this process or the whole machine."""

@@ -1,4 +1,4 @@
-"""Signals to exactly the processes that were meant."""
+"""Sending signals to exactly the intended processes."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from paneview.proc.ids import ProcessId, is_alive
 
 
 def send(number: int, processes: Iterable[ProcessId]) -> set[ProcessId]:
-    """Send a signal to each process that still is the one named; those that got it."""
+    """Send a signal to each process that is still the same one; returns those that got it."""
     return {process for process in processes if _send_one(number, process)}
 
 
@@ -37,22 +37,22 @@ def _send_one(number: int, process: ProcessId) -> bool:
 
 
 def interrupt(pane: ProcessId, number: int = signal.SIGINT) -> bool:
-    """What Ctrl-C does: signal the foreground process group of the terminal that ``pane`` leads.
+    """Do what Ctrl-C does: signal the foreground process group of the terminal that ``pane`` leads.
 
-    Sent by the kernel's own notion of the foreground, so it neither depends on what the terminal's keys are
-    set to nor is swallowed by tmux's copy mode. False if there is no such group any more.
+    The kernel says which group is in the foreground, so this neither depends on the terminal's key settings nor
+    is swallowed by tmux's copy mode. False if there is no such group any more.
 
-    Who has just been forked may not lead a session yet. It is still in the tmux server's then, and so is its group: an
-    interrupt to that would end the server with every session in it. Nothing is sent, since nobody is there to hear it.
+    A process just forked may not lead its own session yet. It is then still in the tmux server's session and group, and
+    an interrupt would end the server with all its sessions. So nothing is sent, as no command runs there yet.
 
-    As Ctrl-C does, it lets a terminal go on that Ctrl-S holds, or a program could never write its farewell.
+    Like Ctrl-C, it resumes a terminal stopped by Ctrl-S, or a program could never write its last output.
     """
     row = backend.read(pane.pid)
     if row is None or row.start != pane.start or row.dead:
         return False
     if row.session != row.pid:
         return True
-    # Without a terminal of its own, the group that the process leads is the nearest thing.
+    # Without a terminal, the group of the process is the closest equivalent.
     group = row.foreground if row.foreground > 1 else row.group
     if group <= 1 or group == os.getpgrp():
         return False
@@ -65,7 +65,7 @@ def interrupt(pane: ProcessId, number: int = signal.SIGINT) -> bool:
 
 
 def _let_go_on(pid: int) -> None:
-    """End what Ctrl-S did to this process's terminal. Only who holds it may let it go: so it is held first."""
+    """Undo a Ctrl-S on this process's terminal. Only the one that stopped it may resume it, so stop it first."""
     path = backend.terminal(pid)
     with suppress(OSError, termios.error):
         if path is not None:

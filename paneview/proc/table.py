@@ -1,14 +1,14 @@
-"""All processes in one pass, and the question which of them belong to a task.
+"""All processes in one pass, and which of them belong to a task.
 
-A task's processes are found in four ways, since each misses some: the tree below its pane's process (loses
-what was double-forked), its session (loses what called setsid), the marker in the environment (loses what
-cleared it) and the processes that were seen before (loses only what was never seen).
+A task's processes are found in four ways, because each misses some: the tree below its pane's process (misses
+double-forked ones), its session (misses those that called setsid), the marker in the environment (misses those
+that cleared it) and the processes seen before (misses only those never seen).
 
-A full pass costs 20 µs a process, several milliseconds for a project of fifty tasks. So a look begins with the one
-before: only who is new is read, and whoever is about to be named as a member is read again, since what is dead, or a
-tmux server by now, must not be. What is not read again cannot have become a member: nobody joins a tree or a session
-that it was not born into. A process id could only stand for another process if the kernel had gone round all of them,
-which its own count of forks rules out (`_Base`). Callers that ask at the same instant share a look.
+A full pass costs 20 µs a process, several milliseconds for a project of fifty tasks. So a look reuses the previous
+one: only new processes are read, and any about to be returned as a member is read again, in case it is dead or has
+become a tmux server. A process that is not read again cannot have become a member, because none joins a tree or a
+session that it was not born into. A pid could only belong to another process if the kernel had gone through all pids,
+which its own count of forks rules out (`_Base`). Callers that ask at the same moment share a look.
 """
 
 from __future__ import annotations
@@ -23,18 +23,18 @@ from paneview.proc.ids import ProcessId
 from paneview.proc.row import Backend, Row
 
 MARKER = "PANEVIEW_RUN"
-# An agent's run carries a marker that begins so. It outlives the worker that started it and is waited for by the next
-# one, so that it is nobody's member but its own.
+# The prefix of the marker of an agent's run. The agent outlives the worker that started it, and the next one waits for
+# it, so it is a member of its own run only.
 AGENT = "agent-"
-# A table this young is as good as a new one for callers that act on what they find and then look again.
+# A table this young is good enough for callers that act on what they find and then look again.
 RECENT = 0.002  # seconds
-# A process older than this has long made the exec that gave it its environment: what was read of it stays
-# true.
+# A process older than this has long called the exec that gave it its environment, so what was read of it
+# stays true.
 SETTLED = 10.0  # seconds
-# A fork may make its exec at any time, and many never do. For so long it is read at every look, then at full passes.
+# A fork may call exec at any time, and many never do. It is read at every look for this long, then at full passes only.
 YOUNG = 2.0  # seconds
-# For so long the rows of a full pass serve the looks after it, and only while so few forks were made since that no
-# process id can have been given out twice.
+# How long the rows of a full pass are reused, provided that there were so few forks since that no pid can have been
+# given out twice.
 FULL_EVERY = 5.0  # seconds
 FORKS = 10_000
 # A tmux server started by a task inherits the marker, yet holds the user's own sessions.
@@ -47,18 +47,18 @@ def marker(project_key: str, run: int) -> str:
 
 
 class _Marks:
-    """The marker of each process, remembered, since reading environments is the dearest part of a look."""
+    """The markers of processes, cached because reading environments is the most expensive part of a look."""
 
     def __init__(self, source: Backend) -> None:
         self._source = source
-        # And whether it was read before the process's exec.
+        # The marker, and whether it was read before the process's exec.
         self._known: dict[ProcessId, tuple[str, bool]] = {}
 
     def get(self, row: Row) -> str:
-        """The marker of this process, an empty string if it has none or is not ours to read."""
+        """The marker of this process; empty if it has none or is not readable."""
         identity = ProcessId(row.pid, row.start)
         known = self._known.get(identity)
-        if known is not None and (row.forked or not known[1]):  # only an exec gives it another environment
+        if known is not None and (row.forked or not known[1]):  # only exec changes the environment
             return known[0]
         data = self._source.environment(row.pid)
         value = _marker_in(data) if data else ""
@@ -71,7 +71,7 @@ class _Marks:
         return time.time() - self._source.started_at(row.start)
 
     def forget_gone(self, rows: dict[int, Row]) -> None:
-        """Keep only what still exists."""
+        """Forget processes that no longer exist."""
         for identity in [i for i in self._known if i.pid not in rows or rows[i.pid].start != i.start]:
             del self._known[identity]
 
@@ -88,26 +88,26 @@ _marks: dict[int, _Marks] = {}
 
 
 class _Base(NamedTuple):
-    """When the last full pass was made, and how many forks the kernel had counted then; None where it does not tell."""
+    """When (monotonic) the last full pass was made, and the kernel's count of forks then; None if unknown."""
 
     at: float
     forks: int | None
 
     def serves(self, source: Backend) -> bool:
-        """Whether every process id that was seen then still names the same process, or none."""
+        """Whether every pid seen then still belongs to the same process, or to none."""
         if self.forks is None or time.monotonic() - self.at > FULL_EVERY:
             return False
         forks = source.forks()
         return forks is not None and forks - self.forks < FORKS
 
 
-_latest: tuple[float, float, ProcessTable] | None = None  # when it began and ended, and what was seen
+_latest: tuple[float, float, ProcessTable] | None = None  # when the look began and ended, and its table
 
 
 class ProcessTable:
     """The machine's processes at one instant.
 
-    ``earlier`` are the ids whose rows are those of an earlier look: they are read again before they are told.
+    ``earlier`` are the pids whose rows are from an earlier look: these are read again before they are returned.
     """
 
     def __init__(
@@ -124,12 +124,12 @@ class ProcessTable:
             self._sessions.setdefault(row.session, []).append(row.pid)
         self._marks = _marks.setdefault(id(source), _Marks(source))
         self._marks.forget_gone(rows)
-        self._marked: dict[str, set[ProcessId]] | None = None  # read once, when somebody asks
+        self._marked: dict[str, set[ProcessId]] | None = None  # read once, on first use
         self._protected = self._ancestors(os.getpid()) | {0, 1}
 
     @classmethod
     def read(cls, source: Backend = backend) -> ProcessTable:
-        """Look now, at every process: the only way to current figures of use."""
+        """Read every process now; the only way to get current usage figures."""
         began = time.monotonic()
         forks = source.forks()  # before the pass, so that what is forked meanwhile is counted
         found = {row.pid: row for pid in source.pids() if (row := source.read(pid))}
@@ -137,14 +137,14 @@ class ProcessTable:
 
     @classmethod
     def recent(cls) -> ProcessTable:
-        """The latest look if it is younger than `RECENT`, else a new one; figures of use may be older."""
+        """The latest look if it is younger than `RECENT`, else a new one; usage figures may be older."""
         if _latest and time.monotonic() - _latest[1] < RECENT:
             return _latest[2]
         return cls._look()
 
     @classmethod
     def _look(cls) -> ProcessTable:
-        """Look at who exists now; only who is new, or may have made its exec since, is read."""
+        """List the processes that exist now; read only those that are new or may have called exec since."""
         if _latest is None or not _latest[2].base.serves(backend):
             return cls.read()
         began, before = time.monotonic(), _latest[2]
@@ -170,12 +170,12 @@ class ProcessTable:
 
     @classmethod
     async def fresh(cls) -> ProcessTable:
-        """A look that began after this was asked; whoever asks in the same turn of the event loop shares it.
+        """A look that begins after this call; all callers in the same turn of the event loop share it.
 
-        While a look is taken the loop stands still, so all that happens meanwhile shares the next one: however
-        many ask, there are never more looks than fit one after another.
+        A look blocks the loop, so all calls meanwhile share the next one: however many callers there are, looks
+        never pile up.
         """
-        import asyncio  # noqa: PLC0415 - whoever asks has it; the shim beside each agent never does
+        import asyncio  # noqa: PLC0415 - callers have it loaded; an agent's shim never calls this
 
         asked = time.monotonic()
         await asyncio.sleep(0)
@@ -184,12 +184,12 @@ class ProcessTable:
         return cls._look()
 
     def get(self, process: ProcessId) -> Row | None:
-        """This process if it is alive."""
+        """The row of this process; None unless it is alive."""
         row = self._current(process.pid)
         return row if row and row.start == process.start and not row.dead else None
 
     def tree(self, root: int) -> list[Row]:
-        """The process of this id and everything below it, zombies left out."""
+        """The process with this pid and all its descendants, without zombies."""
         return [row for row in self._below([root]) if not row.dead]
 
     def session(self, sid: int) -> list[Row]:
@@ -198,7 +198,7 @@ class ProcessTable:
         return [row for row in rows if row and row.session == sid and not row.dead]
 
     def marked(self, prefix: str = "") -> dict[str, set[ProcessId]]:
-        """The live processes that carry a marker which begins with ``prefix``, by marker."""
+        """The live processes whose marker begins with ``prefix``, by marker."""
         if self._marked is None:
             self._marked = {}
             for row in self.rows.values():
@@ -215,10 +215,10 @@ class ProcessTable:
         session: int | None = None,
         known: Collection[ProcessId] = (),
     ) -> set[ProcessId]:
-        """The live processes of one task: tree of ``root``, its session, its marker, ``known`` with their trees.
+        """The live processes of one task: the tree of ``root``, the session, the marker, ``known`` with their trees.
 
-        Never the caller or one of its ancestors, never a tmux server, and of an agent's run nothing but when it is
-        asked for by its own marker.
+        Never the caller or one of its ancestors, never a tmux server, and processes of an agent's run only if
+        ``marker`` is an agent's.
         """
         apart = set() if marker.startswith(AGENT) else self._agents()
         seeds = {process.pid for process in known if self.get(process)}
@@ -236,17 +236,17 @@ class ProcessTable:
         return {process for found in self.marked(AGENT).values() for process in found}
 
     def _is_same_session(self, session: int, root: ProcessId | None, known: Collection[ProcessId]) -> bool:
-        """False if the session's number now belongs to a leader that is not the one we knew."""
+        """False if the session's id now belongs to a different leader than the one we knew."""
         leader = self.rows.get(session)
         if leader is None:
-            return True  # a session outlives its leader, and the kernel keeps the number taken while it does
+            return True  # a session outlives its leader, and the kernel reserves the number while it does
         named = [p for p in (root, *known) if p and p.pid == session]
         return not named or any(p.start == leader.start for p in named)
 
     def _below(
         self, roots: Collection[int], apart: Collection[ProcessId] = (), own: int | None = None
     ) -> Iterator[Row]:
-        """Each process reachable from ``roots``, once; never through what is off limits, or set apart."""
+        """Each process reachable from ``roots``, once; never through one that is off limits or in ``apart``."""
         todo, seen = list(roots), set(roots)
         while todo:
             pid = todo.pop()
@@ -261,7 +261,7 @@ class ProcessTable:
             todo.extend(fresh)
 
     def _current(self, pid: int) -> Row | None:
-        """The row of this id, read now if it is of an earlier look; None if there is no such process."""
+        """The row of this pid, read now if it is from an earlier look; None if there is no such process."""
         if pid in self._earlier:
             self._earlier.discard(pid)
             row, known = self._source.read(pid), self.rows[pid]
@@ -272,7 +272,7 @@ class ProcessTable:
         return self.rows.get(pid)
 
     def _is_before_its_exec(self, pid: int) -> bool:
-        """Whether a tmux server has just made this process, which bears its name until it has become another."""
+        """Whether a tmux server has just forked this process, which has the server's name until its exec."""
         row = self._current(pid)
         maker = self._current(row.ppid) if row and row.forked else None
         return maker is not None and maker.name == _TMUX_SERVER

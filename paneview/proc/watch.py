@@ -1,4 +1,4 @@
-"""Exits as events: a pidfd becomes readable when its process ends, and costs nothing until then."""
+"""Process exits as events: a pidfd becomes readable when its process ends, and costs nothing until then."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from collections.abc import Callable
 from paneview.proc.ids import ProcessId, is_alive
 
 Callback = Callable[[ProcessId], object]
-# Where there are no pidfds (or no more file descriptors).
+# Used where there are no pidfds (or no more file descriptors).
 POLL = 0.02  # seconds
 
 
 class ExitWatch:
-    """Tells when processes end. Belongs to one event loop; `close` gives its file descriptors back.
+    """Notifies when processes end. Belongs to one event loop; `close` releases its file descriptors.
 
-    A zombie counts as ended, whether its parent reaps it or not. ``use_pidfd=False`` looks every `POLL`
-    seconds.
+    A zombie counts as ended, whether its parent reaps it or not. With ``use_pidfd=False`` it polls every
+    `POLL` seconds.
     """
 
     def __init__(self, *, use_pidfd: bool = hasattr(os, "pidfd_open")) -> None:
@@ -28,13 +28,13 @@ class ExitWatch:
         self._timer: asyncio.TimerHandle | None = None
 
     def watch(self, process: ProcessId, callback: Callback) -> None:
-        """Have ``callback(process)`` called once, from the event loop, when the process has ended."""
+        """Call ``callback(process)`` once, from the event loop, when the process has ended."""
         waiting = self._callbacks.setdefault(process, [])
         waiting.append(callback)
         if len(waiting) > 1:
             return
         fd = self._open(process.pid)
-        # Checked after the pidfd exists: from here on it cannot be another process's.
+        # Checked after the pidfd exists: from now on it cannot refer to another process.
         if _has_ended(process):
             if fd is not None:
                 os.close(fd)
@@ -47,7 +47,7 @@ class ExitWatch:
             self._poll_later()
 
     def unwatch(self, process: ProcessId, callback: Callback) -> None:
-        """Forget a callback; nothing happens if it was called already."""
+        """Remove a callback; does nothing if it was called already."""
         waiting = self._callbacks.get(process, [])
         if callback in waiting:
             waiting.remove(callback)
@@ -81,7 +81,7 @@ class ExitWatch:
             return None
         try:
             return os.pidfd_open(pid)
-        except OSError:  # gone already, or no descriptor left: `watch` looks which
+        except OSError:  # gone already, or no descriptor left: `watch` checks which
             return None
 
     def _forget(self, process: ProcessId) -> list[Callback]:
@@ -108,7 +108,7 @@ class ExitWatch:
 
 
 def _has_ended(process: ProcessId) -> bool:
-    """Whether it is seen to have ended; who cannot be looked at for now has not."""
+    """Whether the process is known to have ended; one that cannot be read at the moment has not."""
     try:
         return not is_alive(process)
     except OSError:
