@@ -1,8 +1,7 @@
-"""Health probes: is the task there, and does it do its work? They answer yes or no with a reason, and decide
-nothing.
+"""Health probes: is the task there, and is it working? They answer yes or no with a reason, and decide nothing.
 
-Counting failures and what follows from them are rules; when to ask is the supervisor's. A probe never raises
-because the answer is no, and never leaves a process or a socket behind.
+Counting failures and acting on them is up to the rules; when to probe is up to the supervisor. A probe never
+raises because the answer is no, and never leaves a process or a socket behind.
 """
 
 from paneview.health.listening import Listening

@@ -1,11 +1,10 @@
-"""Does the web server answer, and rightly? One GET over a fresh connection, the protocol by h11.
+"""Does the web server answer correctly? One GET over a new connection, with h11 for the protocol.
 
-A client library would do, but costs 80 ms of start-up and more per probe than all of this; http.client would
+A client library would do, but costs 80 ms at start-up and more per probe than all of this; http.client would
 need a thread for each probe. Redirects are an answer like any other (300 to 399 is healthy unless
-`health_status` says otherwise), not followed: the probe asks this server, not the one it points to.
+`health_status` says otherwise) and are not followed: the probe is about this server, not the one it points to.
 
-Certificates are not checked on the loopback interface, where those of development servers are self-signed;
-elsewhere they are.
+Certificates are verified except on the loopback interface, where those of development servers are self-signed.
 """
 
 from __future__ import annotations
@@ -28,14 +27,14 @@ from paneview.proc import SCARCE
 if TYPE_CHECKING:
     import ssl
 
-# The body is read to its end even when no pattern asks for it (a server told off in mid-sentence writes a
-# traceback into the task's log), but not without a limit: an address may stream for ever.
+# The body is read to its end even without a pattern (a server that is cut off may write a traceback into the
+# task's log), but with a limit: an address may stream for ever.
 MAX_BODY = 256 * 1024
 _contexts: dict[bool, ssl.SSLContext] = {}
 
 
 async def probe_http(spec: HttpProbe) -> ProbeResult:
-    """Ask, and judge the answer. Raises ProbeFailed, OSError where nothing can be asked for now."""
+    """Send the request and judge the answer. Raises ProbeFailed, OSError if resources are short."""
     try:
         status, body = await _get(spec)
     except h11.RemoteProtocolError as error:
@@ -50,7 +49,7 @@ async def probe_http(spec: HttpProbe) -> ProbeResult:
         raise ProbeFailed(detail, output)
     if spec.body is not None:
         try:
-            # A pattern may take its time; the loop goes on meanwhile.
+            # On a thread, because a pattern may take long.
             at = await asyncio.to_thread(_sought(spec.body).find, body.decode("utf-8", "replace"))
         except PatternError as error:
             raise ProbeFailed(f"{detail}, but health_body {spec.body!r}: {error}", output) from error
@@ -111,7 +110,7 @@ async def _stream(spec: HttpProbe) -> AsyncIterator[tuple[asyncio.StreamReader, 
         reader, writer = await asyncio.open_connection(
             sock=connection, ssl=tls, server_hostname=host if tls else None
         )
-    except OSError as error:  # of TLS: a certificate, or no TLS at all
+    except OSError as error:  # from TLS: a bad certificate, or no TLS at all
         connection.close()
         raise ProbeFailed(
             f"no TLS connection to {place(host, parts.port or 443)}: {_reason(error)}"
@@ -122,12 +121,12 @@ async def _stream(spec: HttpProbe) -> AsyncIterator[tuple[asyncio.StreamReader, 
     try:
         yield reader, writer
     finally:
-        # No goodbye is waited for: the answer is there, or the time is over.
+        # Don't wait for an orderly close: the answer is there, or the time is up.
         writer.transport.abort()
 
 
 def _tls(host: str) -> ssl.SSLContext:
-    import ssl  # noqa: PLC0415 - 15 ms and some megabytes that only https needs
+    import ssl  # noqa: PLC0415 - costs 15 ms and some megabytes, and only https needs it
 
     checked = not is_loopback(host)
     if checked not in _contexts:

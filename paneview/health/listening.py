@@ -1,10 +1,10 @@
-"""Has somebody begun to listen? One question to the kernel for all ports that are waited for.
+"""Has a server begun to listen? One question to the kernel for all ports that are waited for.
 
-A probe that asks every 50 ms finds a server 25 ms late on average, and one that asked more often would cost more than
-the server's start. Linux lists all TCP listeners in one answer (``NETLINK_SOCK_DIAG``, as ``ss -ltn`` asks it), in a
-fiftieth of a millisecond and whoever they are. So while tasks are getting ready there is one such look every 15 ms, and
-a task whose port appears is probed at once. The look decides nothing: where there is none (another system, a kernel
-without it), or where a connection gets through without a listener of this machine, the probes at their own pace do.
+A probe every 50 ms finds a server 25 ms late on average, and more frequent ones would cost more than the server's
+start. Linux lists all TCP listeners in one answer (``NETLINK_SOCK_DIAG``, as used by ``ss -ltn``), in a fiftieth of a
+millisecond and for all users. So while tasks are getting ready there is one such look every 15 ms, and a task whose
+port appears is probed at once. The look decides nothing: where it is impossible (another system, a kernel without it),
+or where a connection succeeds without a listener on this machine, the regular probes suffice.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from collections.abc import Iterator
 from paneview import proc
 
 LOOK_EVERY = 0.015  # seconds between two looks at first
-SHARE = 0.02  # of the time waited so far: the interval between looks later on
+SHARE = 0.02  # the later interval between looks, as a share of the time waited so far
 # NETLINK_SOCK_DIAG, SOCK_DIAG_BY_FAMILY, NLM_F_REQUEST | NLM_F_DUMP
 _SOCK_DIAG, _BY_FAMILY, _DUMP = 4, 20, 0x301
 _ERROR, _DONE = 2, 3  # NLMSG_ERROR, NLMSG_DONE
@@ -26,28 +26,28 @@ _LISTEN = 1 << 10  # the state TCP_LISTEN, as a bit
 _HEADER = struct.Struct("=IHHII")  # length, type, flags, sequence, sender
 _REQUEST = struct.Struct("=BBBBI48x")  # family, protocol, extensions, padding, states; any address
 _END = _HEADER.size + 4  # bytes of the message that ends an answer
-_PIECE = 1 << 16  # bytes; the kernel gives less at a time
+_PIECE = 1 << 16  # bytes; the kernel returns less at a time
 _PORT = struct.Struct("!H")
-_PORT_AT = 4  # in an answer: behind family, state, timer and retransmissions
+_PORT_AT = 4  # offset in an answer: after family, state, timer and retransmissions
 _FAMILIES = (socket.AF_INET, socket.AF_INET6)
 
 
 class Listening:
-    """Looks for listeners on behalf of all who wait for one. Belongs to one event loop."""
+    """Looks for listeners on behalf of all waiters. Belongs to one event loop."""
 
     def __init__(self) -> None:
         self._socket: socket.socket | None = None
         self.usable = sys.platform == "linux"
-        """Whether the kernel tells."""
+        """Whether the kernel supports it."""
         self._waiting: dict[asyncio.Future[bool], tuple[int, float]] = {}  # port, seconds between looks
         self._timer: asyncio.TimerHandle | None = None
-        # The last of each family, and what it says.
+        # By family: the last answer and the ports in it.
         self._answers: dict[int, tuple[list[bytes], set[int]]] = {}
 
     async def wait(self, port: int, seconds: float, waited: float = 0.0) -> bool:
-        """Wait until somebody listens on this TCP port of the machine, ``seconds`` at most; whether somebody does.
+        """Wait up to ``seconds`` for a listener on this TCP port of the machine; returns whether there is one.
 
-        ``waited`` is for how long it has been waited for before: the looks grow rarer with it.
+        ``waited``: seconds waited before this call; the longer, the rarer the looks.
         """
         if not self.usable:
             await asyncio.sleep(seconds)
@@ -64,7 +64,7 @@ class Listening:
             del self._waiting[found]
 
     def close(self) -> None:
-        """Look no more."""
+        """Stop looking."""
         self.usable = False
         if self._timer:
             self._timer.cancel()
@@ -87,10 +87,10 @@ class Listening:
         try:
             ports = self._ports()
         except OSError as error:
-            if error.errno not in proc.SCARCE:  # this kernel does not tell
+            if error.errno not in proc.SCARCE:  # this kernel does not support it
                 self.close()
                 return
-            self._hang_up()  # half an answer may wait there
+            self._hang_up()  # half an answer may be left in the socket
             ports = set()
         for found, (port, _) in self._waiting.items():
             if port in ports:
@@ -98,7 +98,7 @@ class Listening:
         self._look_later()
 
     def _ports(self) -> set[int]:
-        """The ports that somebody listens on. Raises OSError where the kernel does not say."""
+        """The ports with a listener. Raises OSError if the kernel does not tell."""
         if self._socket is None:
             kind = socket.SOCK_RAW | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC
             self._socket = socket.socket(socket.AF_NETLINK, kind, _SOCK_DIAG)
@@ -111,7 +111,7 @@ class Listening:
         while not _is_last(pieces[-1]):
             pieces.append(link.recv(_PIECE))
         known = self._answers.get(family)
-        if known is None or known[0] != pieces:  # nearly always it is the same as at the last look
+        if known is None or known[0] != pieces:  # the answer is nearly always the same as last time
             known = self._answers[family] = pieces, {port for piece in pieces for port in _ports_in(piece)}
         return known[1]
 
@@ -122,7 +122,7 @@ def _tell(found: asyncio.Future[bool], somebody: bool) -> None:
 
 
 def _is_last(piece: bytes) -> bool:
-    """Whether the answer ends with this piece: it is a refusal, or its last message says so."""
+    """Whether the answer ends with this piece: it is an error, or its last message is the end."""
     if _HEADER.unpack_from(piece, 0)[1] in (_ERROR, _DONE):
         return True
     length, kind, *_ = _HEADER.unpack_from(piece, len(piece) - _END)
@@ -130,7 +130,7 @@ def _is_last(piece: bytes) -> bool:
 
 
 def _ports_in(piece: bytes) -> Iterator[int]:
-    """The ports that this piece of an answer tells of. Raises OSError for a refusal."""
+    """The ports in this piece of an answer. Raises OSError for an error message."""
     at = 0
     while at < len(piece):
         length, kind, *_ = _HEADER.unpack_from(piece, at)

@@ -1,10 +1,10 @@
-"""What a probe found out."""
+"""The result of a probe."""
 
 from __future__ import annotations
 
 from msgspec import Struct
 
-MAX_OUTPUT = 4096  # bytes of a probe's output that are kept: the last ones
+MAX_OUTPUT = 4096  # bytes kept of a probe's output: the last ones
 
 
 class ProbeResult(Struct, frozen=True):
@@ -14,11 +14,11 @@ class ProbeResult(Struct, frozen=True):
     detail: str
     """For people, in a few words: ``HTTP 503 from http://localhost:8000/health``."""
     output: str = ""
-    """The last of what the probe printed, or the beginning of the answer; `MAX_OUTPUT` bytes at most."""
+    """The end of what the probe printed, or the beginning of the answer; at most `MAX_OUTPUT` bytes."""
     duration: float = 0.0
     """Seconds."""
     asked: bool = True
-    """False: there were no means to ask, which says nothing about the task."""
+    """False: the probe could not be run for lack of resources, which says nothing about the task."""
 
 
 class ProbeFailed(Exception):  # noqa: N818 - an outcome that ends a probe early, not an error of ours
@@ -30,5 +30,5 @@ class ProbeFailed(Exception):  # noqa: N818 - an outcome that ends a probe early
 
 
 def seconds(value: float) -> str:
-    """``5 s``, ``0.25 s``."""
+    """A duration for people: ``5 s``, ``0.25 s``."""
     return f"{value:g} s"

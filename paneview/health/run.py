@@ -1,4 +1,4 @@
-"""One probe, from the question to the answer: the one place that knows its time limit and its duration."""
+"""Running a single probe: the only place that handles its time limit and duration."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from paneview.proc import SCARCE
 
 
 async def run_probe(spec: ProbeSpec, *, env: Mapping[str, str], cwd: Path, marker: str) -> ProbeResult:
-    """Probe once. Never raises for a failing probe; being cancelled kills what the probe has started.
+    """Run a probe once. Never raises for a failing probe; cancellation kills what the probe has started.
 
-    `env` is the whole environment and `cwd` the folder of a shell probe; `marker` names its processes and
-    must not be in use by another process at the time, since all that carry it are killed with it.
+    `env` is the whole environment and `cwd` the folder of a shell probe; `marker` marks its processes and must
+    not be in use by another process at the time, because all that carry it are killed at the end.
     """
     began = time.monotonic()
     if isinstance(spec, TcpProbe) and (answer := answer_at_once(spec)):
@@ -42,7 +42,7 @@ async def run_probe(spec: ProbeSpec, *, env: Mapping[str, str], cwd: Path, marke
 
 
 async def _shell(spec: ShellProbe, env: Mapping[str, str], cwd: Path, marker: str) -> ProbeResult:
-    from paneview.health.shell import probe_shell  # noqa: PLC0415 - subprocess, for those who have such a probe
+    from paneview.health.shell import probe_shell  # noqa: PLC0415 - loads subprocess, only if there is such a probe
 
     return await probe_shell(spec, env, cwd, marker)
 
@@ -51,7 +51,7 @@ async def _ask(spec: ProbeSpec) -> ProbeResult:
     if isinstance(spec, TcpProbe):
         return await probe_tcp(spec)
     assert isinstance(spec, HttpProbe)
-    from paneview.health.http import probe_http  # noqa: PLC0415 - h11, for those who have such a probe
+    from paneview.health.http import probe_http  # noqa: PLC0415 - loads h11, only if there is such a probe
 
     return await probe_http(spec)
 

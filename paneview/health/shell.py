@@ -1,13 +1,12 @@
-"""A shell command with a time limit, of which nothing is left afterwards.
+"""A shell command with a time limit, which leaves no process behind.
 
-It leads a session of its own and carries its own marker in the environment, so that at the time-out, or when
-whoever waits is cancelled, all it has started is found and killed, also what left its process group. What
-stays behind after a normal end is killed too, as far as it is in the same group: the one system call that
-needs no look at all processes.
+It has its own session and its own marker in the environment, so that on a timeout, or when the waiter is
+cancelled, all it has started is found and killed, including what left its process group. What it leaves after
+a normal end is killed, too, if it is in the same group: that takes a single system call and no look at all
+processes.
 
-Its end is the end of its process, not of its output: a command may leave something in the background that
-keeps standard output open. Output is read as it comes, so the command is never blocked by it, and only the
-last is kept.
+It ends with its process, not with its output: a command may leave something in the background that keeps
+standard output open. Output is read as it comes, so it never blocks the command, and only the end is kept.
 """
 
 from __future__ import annotations
@@ -26,18 +25,18 @@ from paneview import proc
 from paneview.health.result import MAX_OUTPUT, ProbeFailed, ProbeResult, seconds
 from paneview.health.specs import ShellProbe
 
-KILL_TIMEOUT = 2.0  # seconds until what SIGKILL does not end (a dead disk's) is given up
+KILL_TIMEOUT = 2.0  # seconds after which a process that SIGKILL does not end (dead disk) is given up
 
 
 class Finished(Struct, frozen=True):
-    """How a command ended. `code` is negative for a signal, None when its time was up."""
+    """How a command ended. `code` is negative for a signal, None if its time was up."""
 
     code: int | None
     output: bytes
 
 
 async def probe_shell(spec: ShellProbe, env: Mapping[str, str], cwd: Path, marker: str) -> ProbeResult:
-    """Run the command; healthy when it exits with 0. Raises ProbeFailed, OSError where it can't be run for now."""
+    """Run the command; healthy if it exits with 0. Raises ProbeFailed, OSError if resources are short."""
     try:
         finished = await run_command(spec.command, env=env, cwd=cwd, marker=marker, limit=spec.timeout)
     except OSError as error:
@@ -69,7 +68,7 @@ async def run_command(
 ) -> Finished:
     """Run `command` by ``sh -c`` for `limit` seconds at most, keeping the last `keep` bytes of its output.
 
-    `env` is the whole environment; `marker` must be this command's alone. Raises OSError if it can't be
+    `env` is the whole environment; `marker` must be unique to this command. Raises OSError if it can't be
     started.
     """
     running = _Running(command, {**env, proc.MARKER: marker}, cwd, keep)
@@ -105,9 +104,8 @@ class _Running:
         self.identity: proc.ProcessId | None = None
 
     async def ended(self) -> None:
-        """Wait for the process's own end. Raises OSError where there is nothing left to do that with."""
-        # A child that has not been waited for keeps its id: this is the one that was just started, even if it
-        # is over.
+        """Wait for the process to end. Raises OSError if resources are short."""
+        # A child that has not been reaped keeps its pid: this is the one just started, even if it is over.
         self.identity = proc.identify(self.process.pid)
         asyncio.get_running_loop().add_reader(self._reading, self._read)
         if self.identity is not None:
@@ -119,7 +117,7 @@ class _Running:
         self.in_time = True
 
     def _read(self) -> bool:
-        """Take what is there; False when there is nothing more, now or ever."""
+        """Read what is there; False when there is nothing more, for now or at all."""
         try:
             data = os.read(self._reading, 65536)
         except BlockingIOError:
@@ -133,9 +131,9 @@ class _Running:
         return True
 
     async def clean_up(self, marker: str) -> None:
-        """Kill what is left, reap the process, close the pipe."""
+        """Kill what is left, reap the process and close the pipe."""
         pid = self.process.pid
-        self._drain()  # before the kill: a shell that sees its child die of it says so
+        self._drain()  # before the kill: a shell that sees its child being killed prints a message
         asyncio.get_running_loop().remove_reader(self._reading)
         with suppress(ProcessLookupError, PermissionError):
             os.killpg(pid, signal.SIGKILL)
@@ -149,7 +147,7 @@ class _Running:
             os.close(self._reading)
 
     def _drain(self) -> None:
-        """Read what was written before the end: it fits into the pipe, and a flood must not keep us here."""
+        """Read what was written before the end: it fits in the pipe, so a bounded number of reads will do."""
         for _ in range(16):
             if not self._read():
                 break

@@ -1,4 +1,4 @@
-"""The probe a task asks for, taken out of its configuration."""
+"""The probe of a task, derived from its configuration."""
 
 from __future__ import annotations
 
@@ -12,14 +12,13 @@ DEFAULT_PORTS = {"http": 80, "https": 443}
 
 
 class ProbeSpec(Struct, frozen=True):
-    """What to ask, and how many seconds to wait for the answer."""
+    """What to probe, and how many seconds to wait for the answer."""
 
     timeout: float
 
     @staticmethod
     def of(task: Task) -> ProbeSpec | None:
-        """The probe to run for `task`; None if it has none, or one that is fed with its output
-        (`LogMatcher`)."""
+        """The probe to run for `task`; None if it has none, or one that is fed with output (`LogMatcher`)."""
         if task.health_check is not None:
             return ShellProbe(task.health_timeout, task.health_check)
         if task.health_url is not None:
@@ -31,11 +30,11 @@ class ProbeSpec(Struct, frozen=True):
 
     @property
     def needs_listener(self) -> bool:
-        """Whether the answer can be yes only when somebody listens on `local_port`."""
+        """Whether the probe can only succeed if there is a listener on `local_port`."""
         return True
 
     def local_port(self, task: Task) -> int | None:
-        """The TCP port of this machine on which the task will listen when it is ready, as far as that is known."""
+        """The TCP port of this machine on which the task will listen when it is ready; None if not known."""
         return task.port
 
 
@@ -46,13 +45,12 @@ class ShellProbe(ProbeSpec, frozen=True):
 
     @property
     def needs_listener(self) -> bool:
-        """A command may look at anything."""
+        """False: a command may check anything."""
         return False
 
 
 class HttpProbe(ProbeSpec, frozen=True):
-    """Healthy when a GET is answered with a status in one of the ranges, and a body in which the pattern is
-    found."""
+    """Healthy when a GET returns a status in one of the ranges, and a body in which the pattern is found."""
 
     url: str
     statuses: tuple[tuple[int, int], ...] = ((200, 399),)
@@ -60,11 +58,11 @@ class HttpProbe(ProbeSpec, frozen=True):
 
     @property
     def parts(self) -> SplitResult:
-        """The address taken apart."""
+        """The parsed address."""
         return urlsplit(self.url)
 
     def local_port(self, _task: Task) -> int | None:
-        """That of the address."""
+        """The port in the address, if that is on this machine."""
         parts = self.parts
         return (parts.port or DEFAULT_PORTS.get(parts.scheme)) if is_loopback(parts.hostname or "") else None
 
@@ -76,10 +74,10 @@ class TcpProbe(ProbeSpec, frozen=True):
     port: int
 
     def local_port(self, _task: Task) -> int | None:
-        """The port that is asked."""
+        """The probed port, if that is on this machine."""
         return self.port if is_loopback(self.host) else None
 
 
 def is_loopback(host: str) -> bool:
-    """Whether this is the machine itself, by one of the usual names. Never a name that somebody else resolves."""
+    """Whether this is one of the usual names of the machine itself; no name that needs a resolver counts."""
     return host.lower() in ("localhost", "127.0.0.1", "::1")

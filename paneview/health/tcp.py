@@ -1,13 +1,13 @@
-"""Is anyone there? A TCP connection to a host by any of its addresses.
+"""Does a server accept connections? A TCP connection to any of a host's addresses.
 
 All addresses are tried at once, and the first that answers wins: a development server may listen on ``::1``
-only, and one that is tried after the other's time-out would be found too late. This is the cheapest and the
-most frequent probe (100 tasks, each second), so the sockets are driven by hand: no task, no stream and, for
+only, and trying one address after the other's timeout would find it too late. This is the cheapest and most
+frequent probe (100 tasks, each second), so the sockets are driven by hand: no asyncio task, no stream and, for
 `localhost`, no resolver.
 
-On the loopback interface a connection can meet itself: the kernel gives the client the very port it asks for,
-and TCP lets the two ends be one. That is nobody, and such a connection counts as refused (and would, kept,
-take the port away).
+On the loopback interface a socket can connect to itself: the kernel may give the client the very port it is
+connecting to, and TCP allows both ends to be one. Such a connection counts as refused (and if kept, it would
+occupy the port).
 """
 
 from __future__ import annotations
@@ -25,17 +25,17 @@ Address = tuple[socket.AddressFamily, tuple[object, ...]]
 
 
 async def probe_tcp(spec: TcpProbe) -> ProbeResult:
-    """Connect, and hang up. Raises ProbeFailed."""
+    """Connect and hang up. Raises ProbeFailed, OSError if resources are short."""
     connection = await connect(spec.host, spec.port)
     connection.close()
     return ProbeResult(True, f"accepts connections on {place(spec.host, spec.port)}")
 
 
 def answer_at_once(spec: TcpProbe) -> ProbeResult | None:
-    """What the machine itself answers while one asks; None if the answer takes its time, or comes from elsewhere.
+    """The result, if this machine can answer immediately; None if the answer takes time or comes from elsewhere.
 
-    A task that is getting ready is asked a dozen times, a hundred of them each second: without a task, a timer and an
-    exception each it costs a third.
+    A task that is getting ready is probed a dozen times, and a hundred tasks every second: without an asyncio task, a
+    timer and an exception, a probe costs a third.
     """
     refused = False
     for family, address in _loopback(spec.host, spec.port):
@@ -55,12 +55,12 @@ def answer_at_once(spec: TcpProbe) -> ProbeResult | None:
 
 
 def _begin(family: socket.AddressFamily, address: tuple[object, ...]) -> tuple[socket.socket, int | None]:
-    """Begin to connect: 0, the error's number, or None if that is not known yet. Raises OSError without a socket."""
+    """Begin to connect; returns the socket, and 0, the error number, or None if pending. Raises OSError."""
     connection = socket.socket(family, socket.SOCK_STREAM | getattr(socket, "SOCK_NONBLOCK", 0))
     connection.setblocking(False)
     code = connection.connect_ex(address)
     if code in (errno.EINPROGRESS, errno.EINTR):
-        # On the loopback interface the answer is there by now, which saves the trip through the event loop.
+        # On the loopback interface the answer is there already, which saves a trip through the event loop.
         code = connection.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
         if not code and not _is_connected(connection):
             return connection, None
@@ -73,7 +73,7 @@ def place(host: str, port: int) -> str:
 
 
 async def connect(host: str, port: int) -> socket.socket:
-    """A connected, non-blocking socket. Raises ProbeFailed, OSError where none can be had for now."""
+    """A connected, non-blocking socket. Raises ProbeFailed, OSError if resources are short."""
     attempt = _Attempt(await _addresses(host, port))
     try:
         return await attempt.outcome
@@ -89,7 +89,7 @@ async def connect(host: str, port: int) -> socket.socket:
 
 
 def _loopback(host: str, port: int) -> list[Address]:
-    """The addresses of the machine itself under this name, none if it is another's."""
+    """The machine's own addresses under this name; empty for other hosts."""
     if host.lower() == "localhost":
         return [(socket.AF_INET, ("127.0.0.1", port)), (socket.AF_INET6, ("::1", port))]
     if host == "127.0.0.1":
@@ -108,8 +108,7 @@ async def _addresses(host: str, port: int) -> list[Address]:
 
 
 class _Attempt:
-    """Connections under way to several addresses; `outcome` gets the first socket that is through, or an
-    error."""
+    """Connections under way to several addresses; `outcome` gets the first connected socket, or an error."""
 
     def __init__(self, addresses: list[Address]) -> None:
         self.loop = asyncio.get_running_loop()
@@ -151,14 +150,14 @@ class _Attempt:
     def _check_all_failed(self) -> None:
         if self.pending or self.outcome.done():
             return
-        # Where one could not be asked, the others' word is not all. Else the refusal tells more than "no such address",
-        # which only says that there is no IPv6 here.
+        # If one could not be tried, the others' errors are not conclusive. Otherwise a refusal says more than
+        # "no such address", which only means that there is no IPv6 here.
         unasked = [error for error in self.errors if error.errno in SCARCE]
         refusals = [error for error in self.errors if error.errno == errno.ECONNREFUSED]
         self.outcome.set_exception((unasked or refusals or self.errors)[0])
 
     def hang_up(self) -> None:
-        """Close what was connected in the instant that nobody wanted it any more."""
+        """Close a socket that was connected just when the waiter was cancelled."""
         if self.outcome.done() and not self.outcome.cancelled() and self.outcome.exception() is None:
             self.outcome.result().close()
 
@@ -179,10 +178,10 @@ def _is_connected(connection: socket.socket) -> bool:
 
 
 def _own_end(connection: socket.socket) -> int:
-    """The code of a refusal where a connection has met itself, else 0."""
+    """The code of a refusal if a socket is connected to itself, else 0."""
     try:
         return errno.ECONNREFUSED if connection.getsockname() == connection.getpeername() else 0
-    except OSError:  # the other side has hung up again: it was someone
+    except OSError:  # the other side has hung up already, so there was one
         return 0
 
 
