@@ -1,7 +1,6 @@
-"""The only room that knows tmux.
+"""The only package that knows tmux.
 
-``launch`` is for the command line: blocking, and it imports neither asyncio nor anything heavy. ``session``
-is for the supervisor: everything goes over one control-mode client (``control``). libtmux is used by the
-tests alone: a round trip of it costs a process, and discovering versions and sessions takes three lines
-here.
+``launch`` is for the command line: blocking, without asyncio or other heavy imports. ``session`` is for the
+supervisor: everything goes over one control-mode client (``control``). Only the tests use libtmux: each of its
+round trips costs a process, and discovering versions and sessions takes three lines here.
 """

@@ -1,11 +1,11 @@
-"""A control-mode client of tmux: commands as lines into one long-lived process, replies as blocks out of it.
+"""A control-mode client of tmux: a long-lived process that takes commands as lines and replies in blocks.
 
-One round trip takes 0.1 ms where a tmux process takes 3. Commands go in groups, one line ``a ; b ; c``
-each: tmux runs a group without any other client between, and drops the rest of it after an error. Each
-group therefore begins with a command that prints a tag, random per client: replies are matched by tag,
-never by counting across groups, and neither an error nor a hook's output can put one group's replies under
-another's name. Lines that are sent while the event loop does other things go out in few writes. ``%output`` is
-switched off: output is read from the spool alone.
+One round trip takes 0.1 ms, against 3 ms for a tmux process. Commands are sent in groups, each one line
+``a ; b ; c``: tmux runs a group without interleaving other clients, and drops the rest of it after an error.
+Each group therefore begins with a command that prints a tag, random per client: replies are matched by tag,
+never by counting across groups, so neither an error nor a hook's output can assign one group's replies to
+another. Lines sent in the same turn of the event loop go out in few writes. ``%output`` is switched off: output
+is read only from the spool.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ from paneview.tmux.errors import TmuxError, TmuxGone, TmuxMissing
 from paneview.tmux.quote import command
 
 _READ_SIZE = 1 << 18
-# A local server answers in milliseconds; on a machine that swaps it may take seconds.
+# A local server answers in milliseconds; on a swapping machine it may take seconds.
 _START_TIMEOUT = 15.0  # seconds
 _CLOSE_TIMEOUT = 3.0  # seconds
-# Groups in one write: while fifty tasks are made ready to be started, tmux starts the first of them already.
+# Groups per write: few, so that tmux starts the first of fifty tasks while the others are still being prepared.
 _AT_ONCE = 4
 _PR_SET_PDEATHSIG = 1
 _prctl = getattr(ctypes.CDLL(None), "prctl", None) if sys.platform == "linux" else None
@@ -45,7 +45,7 @@ class _Group:
 
 
 class ControlClient:
-    """One connection. `open` it; it is of no use any more once ``on_gone`` was called."""
+    """One connection, made by `open`; unusable once ``on_gone`` was called."""
 
     def __init__(self, process: asyncio.subprocess.Process, on_gone: Callable[[str], None]) -> None:
         self._process = process
@@ -59,7 +59,7 @@ class ControlClient:
         self._started: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._gone: str | None = None
         self._closing = False
-        self._since = 0.0  # of the loop's time: when somebody began to wait, or something was last heard
+        self._since = 0.0  # loop time at which waiting began or tmux last sent something
         self._session = ""
         self._reader = asyncio.create_task(self._read(), name="tmux control client")
 
@@ -69,7 +69,7 @@ class ControlClient:
     ) -> ControlClient:
         """Start ``argv``, a tmux that attaches with ``-C``; ``on_gone(reason)`` is called when it ends.
 
-        The client gets a session of its own, so that a Ctrl-C or hang-up of our terminal is not one for it.
+        The client gets a session of its own, so that a Ctrl-C or hang-up of our terminal doesn't reach it.
         """
         try:
             process = await asyncio.create_subprocess_exec(
@@ -95,19 +95,19 @@ class ControlClient:
 
     @property
     def pid(self) -> int:
-        """The client's process."""
+        """The client's pid."""
         return self._process.pid
 
     @property
     def silent_for(self) -> float:
-        """Seconds in which nothing was heard from tmux, while somebody waits for an answer."""
+        """Seconds since tmux last sent anything, while an answer is pending; else 0."""
         waiting = self._waiting or self._current
         return asyncio.get_running_loop().time() - self._since if waiting else 0.0
 
     def send(self, *commands: str) -> asyncio.Future[list[str]]:
-        """Send one group of commands (see `quote.command`); their answers, one text each.
+        """Send one group of commands (see `quote.command`); the future gets their answers, one text each.
 
-        Fails with TmuxError if one of them is refused, with TmuxGone if the connection is or gets lost.
+        It fails with TmuxError if tmux refuses one of them, with TmuxGone if the connection is or gets lost.
         """
         reply: asyncio.Future[list[str]] = asyncio.get_running_loop().create_future()
         if self._gone is not None or self._closing:
@@ -120,14 +120,14 @@ class ControlClient:
         tag = command("display-message", "-p", f"{self._tag}{self._count}")
         if not self._lines:
             asyncio.get_running_loop().call_soon(self._flush)
-        # A surrogate stands for a byte that is no UTF-8, as Python reads arguments and the environment.
+        # Surrogates stand for bytes that are not UTF-8, as in Python's arguments and environment.
         self._lines.append(" ; ".join((tag, *commands)).encode("utf-8", "surrogateescape") + b"\n")
         if len(self._lines) == _AT_ONCE:
             self._flush()
         return reply
 
     async def close(self) -> None:
-        """End this client only; the session and all in it go on. ``on_gone`` is not called."""
+        """End this client only; the session and its tasks go on. ``on_gone`` is not called."""
         self._closing = True
         self._flush()
         if self._process.stdin:
@@ -166,7 +166,7 @@ class ControlClient:
             self._on_gone(reason)
 
     def _notice(self, line: bytes) -> None:
-        """A line outside any block: an event. The only ones of interest end our stay in this session."""
+        """Handle a line outside any block, a notification; only those that end our connection matter."""
         if line.startswith(b"%session-changed "):
             session = line.split()[1].decode()
             if self._session and session != self._session:
@@ -176,13 +176,13 @@ class ControlClient:
             self._lost("our client was detached, or its session is gone")
 
     def _block(self, ok: bool, ours: bool, text: str) -> None:
-        if not ours:  # the reply to our own start, or what a hook prints
+        if not ours:  # the reply to our own start, or a hook's output
             if not self._started.done():
                 self._end_start(ok, text)
         elif ok and text.startswith(self._tag):
             self._begin_group(int(text.removeprefix(self._tag)))
         elif self._current is None:
-            # Only a line that tmux could not parse has an answer without a tag.
+            # Only a line that tmux could not parse is answered without a tag.
             if not ok and self._waiting:
                 self._waiting.popleft().fail(TmuxError(text))
         else:
@@ -217,28 +217,28 @@ class ControlClient:
 
 
 def _end_with_parent() -> None:
-    """In the new process, before it becomes tmux: have the kernel end it with us.
+    """In the new process, before it becomes tmux: make the kernel kill it when we die.
 
-    tmux lets a control client go only when all it had to tell it is written, which is never once the reader was killed:
-    the client would stay, and keep the tmux server alive after its last session.
+    tmux releases a control client only after it has written all pending output to it, which never happens once the
+    reader was killed: the client would stay, and keep the tmux server alive after its last session.
     """
     assert _prctl
     _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 class _Parser:
-    """Bytes into blocks (``%begin`` … ``%end`` or ``%error``) and the lines between them."""
+    """Splits bytes into blocks (``%begin`` … ``%end`` or ``%error``) and the lines between them."""
 
     def __init__(self, block: Callable[[bool, bool, str], None], notice: Callable[[bytes], None]) -> None:
         self._on_block = block
         self._on_notice = notice
         self._rest = b""
         self._guard: bytes | None = None
-        """What follows the word in the opening line: the closing line repeats it, a lookalike does not."""
+        """What follows ``%begin`` in the opening line; the closing line repeats it, a lookalike doesn't."""
         self._body: list[bytes] = []
 
     def feed(self, data: bytes) -> None:
-        """Take what was read."""
+        """Parse bytes that were read."""
         lines = (self._rest + data).split(b"\n")
         self._rest = lines.pop()
         for line in lines:

@@ -1,4 +1,4 @@
-"""What can go wrong between us and tmux. Every message is one line for a person to act on."""
+"""Errors between us and tmux. Every message is a single line that the user can act on."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 
 class TmuxError(Exception):
-    """tmux refused a command. ``replies`` holds what the commands before it in the same group answered."""
+    """tmux refused a command. ``replies`` holds the answers to the commands before it in the same group."""
 
     def __init__(self, message: str, replies: Sequence[str] = ()) -> None:
         super().__init__(message)
@@ -18,15 +18,15 @@ class TmuxMissing(TmuxError):  # noqa: N818 - named for what happened
 
 
 class TmuxTooOld(TmuxError):  # noqa: N818 - named for what happened
-    """tmux is older than what we need."""
+    """The installed tmux is too old."""
 
 
 class SessionTaken(TmuxError):  # noqa: N818 - named for what happened
-    """A session of our name exists and is not ours: it is never touched."""
+    """A session with our name exists but is not ours; it is never touched."""
 
 
 class CannotSpawn(TmuxError):  # noqa: N818 - named for what happened
-    """No run can be had of what was asked for, which was seen before tmux was told of it."""
+    """The run cannot be started, which was found before tmux was asked."""
 
 
 class TmuxGone(TmuxError):  # noqa: N818 - named for what happened
@@ -34,4 +34,4 @@ class TmuxGone(TmuxError):  # noqa: N818 - named for what happened
 
 
 class TmuxSilent(TmuxError):  # noqa: N818 - named for what happened
-    """The tmux server does not answer: whether it has what was asked for is not known."""
+    """The tmux server does not answer; it is not known whether the session or window exists."""

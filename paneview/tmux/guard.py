@@ -1,25 +1,25 @@
 """The shell that is each pane's process: it runs the task's command and writes its exit code to a file.
 
-tmux tells exit codes too, but not after its own death, and tmux up to 3.5 as distributions build it swallows SIGCHLD.
-So there is a code for every run but those whose guard was itself killed. Two shells share the work:
+tmux reports exit codes, too, but not after its own death, and tmux up to 3.5, as built by distributions, swallows
+SIGCHLD. With the guard, every run has a code unless the guard itself was killed. Two shells share the work:
 
-* The *leader* of the terminal's session is what tmux knows. It survives what the user types (Ctrl-C, Ctrl-\\) and the
-  signals of a stop, but not a hang-up: only when the leader dies of it does the kernel pass it on to the task.
-* The *keeper*, a fork of it, survives the hang-up as well, and writes the code when the task has ended.
+* The *leader* of the terminal's session is the process tmux knows. It survives what the user types (Ctrl-C, Ctrl-\\)
+  and the signals of a stop, but not a hang-up, which the kernel passes on to the task only when the leader dies of it.
+* The *keeper*, a fork of the leader, survives the hang-up as well, and writes the code when the task has ended.
 
-Signals are trapped with ``:`` and not ignored, since the task would inherit the latter. What these shells themselves
-have to say ("Killed") is hidden, by moving the task's standard error to the third descriptor, and back for the task.
+Signals are trapped with ``:`` rather than ignored, because the task would inherit the latter. These shells' own
+messages ("Killed") are hidden by moving standard error to descriptor 3, and back for the task.
 
-**The last lines.** tmux closes a terminal when it hears that its process has died and sees nothing to read. But what
-was written may still be on its way inside the kernel: of 300 runs of `seq 1 2000` on a busy machine 3 lost their end.
-So the leader lets go of the terminal and stays. Then tmux reads to the very end, closes it, and this very closing is a
-hang-up for the leader, who now may go. Only where something in the background keeps the terminal does that not happen,
-and the leader goes after a third of a second.
+**The last lines.** tmux closes a terminal when it learns that its process has died and there is nothing to read. But
+output may still be on its way inside the kernel: of 300 runs of `seq 1 2000` on a busy machine, 3 lost their end. So
+the leader closes its side of the terminal and stays. Then tmux reads to the very end and closes the terminal, which is
+a hang-up for the leader, and it exits. If something in the background keeps the terminal open, this does not happen,
+and the leader exits after a third of a second.
 
-A simple command replaces the shell that reads it. dash would stay in between, die of a SIGTERM while the program still
-closes its files (with it goes the terminal's session, and a hang-up cuts the program short), and tell 130 for a program
-that was interrupted and ended well. For any other command that shell waits for the part that is running, and then
-ends with its code.
+A simple command replaces the shell that runs it. Otherwise dash would stay in between, die of a SIGTERM while the
+program is still closing its files (the terminal's session ends with it, and the hang-up cuts the program short), and
+report 130 for a program that was interrupted and ended well. For any other command, that shell waits for the part that
+is running, and then exits with its code.
 """
 
 from __future__ import annotations
@@ -34,8 +34,8 @@ from paneview.proc import ProcessTable
 
 _SHELLS = 2  # between the pane's process and the command
 SHELL = "/bin/sh"
-# What the leader waits with for the terminal to close. A hang-up that comes between its fork and its exec leaves it to
-# end by itself: it is the guard's, and nothing that a task left behind.
+# The program with which the leader waits for the terminal to close. If a hang-up comes between its fork and its exec,
+# it is left to end by itself; it belongs to the guard, and is not a leftover of the task.
 HELPER = ("sleep", "0.3")
 
 _BEFORE = "trap : INT TERM QUIT; exec 3>&2 2>/dev/null; ( trap : INT TERM HUP QUIT; ( exec 2>&3 3>&-; "
@@ -47,20 +47,20 @@ _AFTER = (
     f'{" ".join(HELPER)} & wait "$!"; '
     'exit "$code"'
 )
-# A shell of its own for the command, so that what it says of itself (``$$``, ``$0``) is right; or, where nothing in
-# the command asks, the keeper's own copy, which saves the start of a program.
+# Either a new shell for the command, so that ``$$``, ``$0`` and the like are right; or, if the command does not use
+# them, a fork of the keeper, which saves starting a program.
 _OWN_SHELL = f'{_BEFORE}exec "$0" -c "$3" sh "$1"{_AFTER}'
 _SAME_SHELL = f'{_BEFORE}eval "$3"{_AFTER}'
-# Before the first part there is no code yet that an interrupted shell could end with.
+# Before the first part has run, an interrupted shell has no code yet to exit with.
 _PATIENT = (
     "trap 'exit 130' INT; trap 'exit 143' TERM; "
     """eval "trap 'exit \\"\\$?\\"' INT TERM; $1\""""
 )
 _OPERATORS = re.compile(r"[;&|\n`(){}]")
-# A shell's number, name, parent, options or arguments, also in braces: the guard's would be wrong.
+# A shell's pid, name, parent, options or arguments, also in braces: those of the guard would be wrong.
 _OF_ITSELF = re.compile(r"\$\{?[#!]?([$0-9@*#-]|PPID|BASHPID)")
 _PROGRAM = re.compile(r"\s*([A-Za-z0-9_./+-]+)(\s|$)")
-# What a shell does itself, in any of them.
+# Words that any of the common shells handles itself.
 _SHELL_WORDS = frozenset(
     """
     alias bg bind break builtin caller case cd command compgen complete compopt continue coproc declare dirs disown
@@ -73,21 +73,21 @@ _SHELL_WORDS = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class ExitStatus:
-    """How a run ended. Death by signal N is code 128 + N, as a shell tells it, and also ``signal`` N."""
+    """How a run ended. Death by signal N has ``code`` 128 + N, as in a shell, and ``signal`` N."""
 
     code: int | None
-    """None if nobody knows: the guard was killed and tmux was gone, too."""
+    """None if unknown: the guard was killed and tmux was gone, too."""
     signal: int | None = None
 
     @classmethod
     def of_code(cls, code: int) -> ExitStatus:
-        """A code as a shell gives it."""
+        """The status for an exit code as a shell reports it."""
         number = code - 128
         return cls(code, number if number in _SIGNALS else None)
 
     @classmethod
     def of_signal(cls, number: int) -> ExitStatus:
-        """Death by a signal."""
+        """The status for death by a signal."""
         return cls(128 + number, number)
 
 
@@ -102,12 +102,12 @@ def guard_argv(command: str, exit_file: Path) -> list[str]:
 
 
 def is_shell(argv: Sequence[str]) -> bool:
-    """Whether this is the command line of the shell that runs a command of several parts: it hears for none of them."""
+    """Whether this is the command line of the shell that runs a compound command, which is none of its programs."""
     return list(argv[:3]) == [SHELL, "-c", _PATIENT]
 
 
 def _is_simple(command: str) -> bool:
-    """Whether this is for certain one program and its arguments; not a word of the shell's, no assignment."""
+    """Whether this is certainly one program with its arguments, not a shell word or an assignment."""
     first = _PROGRAM.match(command)
     if first is None or first[1] in _SHELL_WORDS:
         return False
@@ -115,7 +115,7 @@ def _is_simple(command: str) -> bool:
 
 
 def read_exit_file(path: Path) -> ExitStatus | None:
-    """What the guard wrote; None as long as it has not (a line without its end counts as not)."""
+    """The status that the guard wrote; None as long as there is no complete line."""
     try:
         text = path.read_text("ascii", errors="replace")
     except FileNotFoundError:
@@ -126,7 +126,7 @@ def read_exit_file(path: Path) -> ExitStatus | None:
 
 
 def command_pid(guard: int) -> int | None:
-    """The process of the command under a guard's shells, which people mean; None before the guard has started it."""
+    """The pid of the command under a guard's shells, which people expect to see; None before it has started."""
     table, pid = ProcessTable.recent(), guard
     for _ in range(_SHELLS):
         children = [row.pid for row in table.tree(pid) if row.ppid == pid]

@@ -1,8 +1,7 @@
-"""Blocking helpers around single tmux processes: versions, making the session, the way into a window.
+"""Blocking helpers that run single tmux processes: version check, creating the session, attaching to a window.
 
-For the command line, so nothing heavy is imported. Commands that hold data go through ``source-file -``:
-arguments of a process show in the process list and are limited to 16 KB by tmux, its standard input is
-neither.
+For the command line, so nothing heavy is imported. Commands that contain data go through ``source-file -``:
+arguments are visible in the process list and limited to 16 KB by tmux; standard input is neither.
 """
 
 from __future__ import annotations
@@ -26,23 +25,23 @@ _INSTALL = "apt-get install tmux / brew install tmux"
 _TIMEOUT = 30  # seconds; a tmux process takes 3 ms
 _CREATED = "#{session_id} #{pid} #{window_id} #{pane_id}"
 _UNMADE = re.compile(r"error creating (.+) \((.+)\)$", re.MULTILINE)
-_ATTEMPTS = 3  # to open a window in a session that is there
-# Ours to set in each pane, or tmux's own, or true only of the terminal that the caller sits at.
+_ATTEMPTS = 3  # to open a window in an existing session
+# Variables that we set in each pane, that tmux sets, or that are valid only in the caller's own terminal.
 PRIVATE = frozenset(
     {"TMUX", "TMUX_PANE", "TERM", "TERM_PROGRAM", "TERM_PROGRAM_VERSION", "PANEVIEW_RUN", "COLUMNS", "LINES"}
     | {"PWD", "OLDPWD", "SHLVL", "SHELL", "_"}
 )
-# Those of them that a pane may have from the tmux server itself.
+# Those of them that a pane may inherit from the tmux server.
 _KEPT = PRIVATE - {"PANEVIEW_RUN", "COLUMNS", "LINES"}
-# What a user's configuration sets for all sessions and what would harm a supervised one.
+# Options that a user's configuration may set for all sessions and that would harm a supervised one.
 _OPTIONS = {
     "destroy-unattached": "off",  # the session stays when its last client leaves
-    "detach-on-destroy": "on",  # our client must not end up in a session of the user's
+    "detach-on-destroy": "on",  # our client must not end up in a session of the user
     "update-environment": "",  # tasks get the supervisor's environment, whoever attaches
     "renumber-windows": "off",
     "lock-after-time": "0",
 }
-# Hooks of the user that would run at the events that we cause ourselves, so often and so unexpectedly.
+# Hooks of the user that would run, often and unexpectedly, on events that we cause.
 _HOOKS = [
     "session-created",
     "session-window-changed",
@@ -70,16 +69,16 @@ _HOOKS = [
 
 @dataclass(frozen=True, slots=True)
 class SessionRef:
-    """An existing session of ours."""
+    """Our session in a tmux server."""
 
     session_id: str
     server_pid: int
     created: bool
-    """Whether it was made by this call."""
+    """Whether this call created it."""
 
 
 def parse_version(text: str) -> tuple[int, int, str] | None:
-    """``tmux 3.3a`` as (3, 3, "a"), ``next-3.5`` as 3.5; None for a development version without number."""
+    """``tmux 3.3a`` as (3, 3, "a"), ``next-3.5`` as (3, 5, ""); None for a development version without a number."""
     match = re.search(r"(\d+)\.(\d+)([a-z]?)", text)
     return (int(match[1]), int(match[2]), match[3]) if match else None
 
@@ -99,9 +98,9 @@ def check_version() -> str:
 
 
 def run_tmux(socket: str | None, *arguments: str, script: str | None = None) -> str:
-    """The output of one tmux command, or a ``script`` of them for ``source-file -``.
+    """Run one tmux command, with a ``script`` as its standard input for ``source-file -``; returns the output.
 
-    Raises TmuxError with tmux's own words, TmuxMissing, TmuxSilent.
+    Raises TmuxError with tmux's own message, TmuxMissing, TmuxSilent.
     """
     try:
         done = subprocess.run(
@@ -121,22 +120,22 @@ def run_tmux(socket: str | None, *arguments: str, script: str | None = None) -> 
         ) from None
     output = done.stdout.decode("utf-8", "replace").rstrip("\n")
     told = done.stderr.decode("utf-8", "replace").strip()
-    # That it has no server, and can start none, tmux only says: its status is 0.
+    # If tmux has no server and cannot start one, it only prints a message: its exit status is 0.
     if unmade := _UNMADE.match(told):
         raise TmuxError(
             f"tmux cannot make its socket {unmade[1]}, which {socket_source(socket)}: {unmade[2]}"
         )
     if done.returncode:
-        # Errors of a sourced script begin with its name and line, which mean nothing to the reader.
+        # Errors in a sourced script begin with its name and line, which mean nothing to the user.
         text = re.sub(r"^-:\d+: ", "", told or output)
         raise TmuxError(text.replace("\n", "; ") or f"tmux exited with {done.returncode}", [output])
     return output
 
 
 def find_session(name: str, socket: str | None, project_key: str) -> SessionRef | None:
-    """Our session, whatever the user calls it by now; None if there is none.
+    """Our session, even if the user has renamed it; None if there is none.
 
-    Raises SessionTaken if there is none, and the name is another's.
+    Raises SessionTaken if there is none and a foreign session has the name.
     """
     try:
         listing = run_tmux(
@@ -155,7 +154,7 @@ def find_session(name: str, socket: str | None, project_key: str) -> SessionRef 
         head, _, owner = line.partition("\t")
         session_id, pid, shown = head.split(" ", 2)
         if owner == project_key:
-            # Whoever should have two of ours means the one that has its name still.
+            # If there should be two of ours, the one that still has the name comes first.
             ours.insert(0 if shown == name else len(ours), SessionRef(session_id, int(pid), created=False))
         taken = taken or shown == name
     if taken and not ours:
@@ -174,12 +173,12 @@ def ensure_session(
     cwd: Path,
     hub: Sequence[str],
 ) -> SessionRef:
-    """Our session, made with ``hub`` in its first window if there is none. Raises SessionTaken, TmuxError."""
+    """Our session, created with ``hub`` in its first window if there is none. Raises SessionTaken, TmuxError."""
     if found := find_session(name, socket, project_key):
         return found
     script = _creation(name, project_key, environ, cwd, hub, stale_variables(socket, environ))
     try:
-        # One process starts the server if need be and hands it the script.
+        # One process starts the server if necessary and passes it the script.
         answer = run_tmux(socket, "start-server", ";", "source-file", "-", script=script)
     except TmuxError as error:
         if "duplicate session" in str(error) and (found := find_session(name, socket, project_key)):
@@ -191,7 +190,7 @@ def ensure_session(
             f"tmux did not tell of the session '{name}' that it was to make: {answer or 'no word'}"
         )
     session_id, pid, window_id, pane_id = words
-    # Whatever else is in a session this young was put there by hooks of the user's.
+    # Anything else in a new session was put there by the user's hooks.
     run_tmux(socket, "kill-window", "-a", "-t", window_id, ";", "kill-pane", "-a", "-t", pane_id)
     return SessionRef(session_id, int(pid), created=True)
 
@@ -205,9 +204,9 @@ def start_window(
     environ: Mapping[str, str],
     cwd: Path,
 ) -> SessionRef:
-    """Run ``argv`` in the window "paneview" of our session, which is made if there is none.
+    """Run ``argv`` in a window "paneview" of our session, which is created if there is none.
 
-    Raises SessionTaken, TmuxError, TmuxMissing. Does not wait for anything ``argv`` does.
+    Raises SessionTaken, TmuxError, TmuxMissing. Does not wait for ``argv``.
     """
     for attempt in range(1, _ATTEMPTS + 1):
         ref = ensure_session(name, socket, project_key, environ, cwd, argv)
@@ -223,16 +222,16 @@ def start_window(
         except TmuxSilent:
             raise
         except TmuxError:
-            # It may have been about to end, with its last window: then it is made anew.
+            # The session may just have ended with its last window: then create it again.
             if attempt == _ATTEMPTS or find_session(name, socket, project_key) == ref:
                 raise
     return ref
 
 
 def stale_variables(socket: str | None, environ: Mapping[str, str]) -> list[str]:
-    """Variables that a pane would get from the tmux server's environment, and ``environ`` does not have.
+    """Variables that a pane would inherit from the tmux server's environment and that ``environ`` does not have.
 
-    They come from whoever happened to start the server, and must be hidden from what we start.
+    They come from the environment in which the server happened to be started, and must be hidden from our panes.
     """
     try:
         listing = run_tmux(socket, "show-environment", "-g")
@@ -251,17 +250,17 @@ def parse_stale(listing: str, environ: Mapping[str, str]) -> list[str]:
 
 
 def passed_on(environ: Mapping[str, str]) -> dict[str, str]:
-    """What of ``environ`` the panes get."""
+    """The part of ``environ`` that the panes get."""
     return {key: value for key, value in environ.items() if key not in PRIVATE}
 
 
 def attach_argv(
     session: str, socket: str | None, window_id: str | None, environ: Mapping[str, str]
 ) -> list[str]:
-    """The command line that shows a session (and window) to the user: to be run in their terminal.
+    """The command line that shows a session (and window) to the user, to be run in their terminal.
 
-    ``session``: its id, or ``=NAME``. Inside a tmux of the same server their client changes over; in one of another
-    server or outside they attach.
+    ``session``: its id, or ``=NAME``. Inside the same tmux server, the user's client switches to it; inside another
+    server, or outside tmux, it attaches.
     """
     target = f"{session}:{window_id or ''}"
     inside = environ.get("TMUX", "").split(",")[0]
@@ -272,12 +271,12 @@ def attach_argv(
             ours = ""
         if os.path.realpath(ours) == os.path.realpath(inside):
             return tmux_argv(socket, "switch-client", "-t", target)
-    # tmux refuses to attach inside another tmux unless it does not know.
+    # tmux refuses to attach inside another tmux unless these variables are hidden from it.
     return ["env", "-u", "TMUX", "-u", "TMUX_PANE", *tmux_argv(socket, "attach-session", "-t", target)]
 
 
 def find_window(session_id: str, socket: str | None, task: str) -> str | None:
-    """The id of the task's window in this session, None if it has none."""
+    """The id of the task's window in this session; None if it has none."""
     listing = run_tmux(socket, "list-panes", "-s", "-t", session_id, "-F", "#{window_id} #{@paneview_task}")
     rows = (line.partition(" ") for line in listing.split("\n"))
     return next((window for window, _, shown in rows if shown == task), None)
@@ -305,7 +304,7 @@ def _creation(
         literal_format(str(cwd)),
     ]
     target = f"={name}:"
-    # In the same line as the creation: nobody ever sees the session without its owner.
+    # On the same line as the creation, so that the session is never visible without its owner.
     owned = [command(*make, *_environment(environ), "--", *_without(stale, hub))]
     owned += [command("set-option", "-t", target, PROJECT_OPTION, project_key)]
     owned += [command("set-option", "-q", "-t", target, *pair) for pair in _OPTIONS.items()]
@@ -324,7 +323,7 @@ def _environment(environ: Mapping[str, str]) -> list[str]:
 
 
 def _without(stale: Sequence[str], argv: Sequence[str]) -> list[str]:
-    """``argv`` run without these variables, which tmux itself can only add to or replace."""
+    """``argv`` run without these variables, which tmux itself can replace but not remove."""
     if not stale:
         return list(argv)
     return ["env", *(part for name in stale for part in ("-u", name)), *argv]

@@ -1,4 +1,4 @@
-"""Arguments for tmux's own parser, which reads a line much like a shell does, with traps of its own."""
+"""Quoting arguments for tmux's command parser, which is similar to a shell's but has its own pitfalls."""
 
 from __future__ import annotations
 
@@ -6,16 +6,16 @@ import re
 
 _SIGNS = re.compile(r"#+(?![#\[])")
 _PLAIN = re.compile(r"[A-Za-z0-9_./:@=+,-]+")
-# Byte 255 is a lone surrogate in text that Python has got from the system.
+# In text that Python got from the system, byte 255 is a lone surrogate.
 _ESCAPES = (("'", "'\\''"), ("\n", "'\"\\n\"'"), ("\udcff", "'\"\\377\"'"))
 
 
 def quote(text: str) -> str:
-    """One argument, whatever is in it.
+    """Quote one argument, whatever it contains.
 
-    Single quotes keep everything as it is but for themselves, the newline, which would end the command on a
-    control-mode client, and byte 255, which tmux takes for the end of its input: these are written as escapes. Raises
-    ValueError for a NUL, which no argument of a program can hold.
+    Single quotes protect everything except themselves, the newline, which would end the command on a control-mode
+    client, and byte 255, which tmux mistakes for the end of its input: these are written as escapes. Raises
+    ValueError for a NUL, which no argument of a program can contain.
     """
     if "\0" in text:
         raise ValueError("a NUL byte cannot be passed to a program")
@@ -27,18 +27,18 @@ def quote(text: str) -> str:
 
 
 def command(*arguments: str) -> str:
-    """One tmux command of these arguments."""
+    """One tmux command made of these arguments."""
     return " ".join(quote(argument) for argument in arguments)
 
 
 def literal_format(text: str) -> str:
-    """Text for an argument that tmux expands as a format (window names, folders): each ``#`` doubled.
+    """Escape text for an argument that tmux expands as a format (window names, folders): each ``#`` is doubled.
 
-    But not before ``[``: what looks like a style is left for the drawing, however many ``#`` there are.
+    Except before ``[``: what looks like a style is left alone until it is drawn, however many ``#`` there are.
     """
     return _SIGNS.sub(lambda match: match[0] * 2, text)
 
 
 def literal_job(text: str) -> str:
-    """Text for a shell command that tmux expands as a format with time: ``#`` and ``%`` doubled."""
+    """Escape text for a shell command that tmux expands as a format and by strftime: ``#`` and ``%`` are doubled."""
     return literal_format(text).replace("%", "%%")

@@ -1,4 +1,4 @@
-"""Which tmux server, and how to run one tmux command against it."""
+"""Choosing the tmux server, and how to run a tmux command against it."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ from collections.abc import Mapping
 
 # Overrides the `[tmux] socket` of the file; the tests use it to stay away from the user's server.
 SOCKET_VARIABLE = "PANEVIEW_TMUX_SOCKET"
-# Set by tmux for what runs inside it: nothing of ours may take another server's word for its own.
+# Set by tmux for what runs inside it; they must not lead our clients to another server.
 _INSIDE = ("TMUX", "TMUX_PANE")
 
 
 def tmux_argv(socket: str | None, *arguments: str) -> list[str]:
     """The command line for one tmux command; ``socket`` is a path, a name, or None for the user's own server.
 
-    ``-u``, since tmux would replace whatever is not ASCII where the locale says so, and
-    PANEVIEW_TMUX_SOCKET wins.
+    PANEVIEW_TMUX_SOCKET takes precedence. ``-u``, because tmux would otherwise replace non-ASCII characters in
+    some locales.
     """
     chosen = os.environ.get(SOCKET_VARIABLE) or socket
     if not chosen:
@@ -24,19 +24,20 @@ def tmux_argv(socket: str | None, *arguments: str) -> list[str]:
 
 
 def socket_source(socket: str | None) -> str:
-    """Who says which socket it is, as the end of a sentence."""
+    """What determines the socket, as the end of a sentence."""
     if os.environ.get(SOCKET_VARIABLE):
         return f"{SOCKET_VARIABLE} names"
     return "[tmux] socket in the file names" if socket else "is tmux's own choice (TMUX_TMPDIR moves it)"
 
 
 def exactly(path: str) -> tuple[str, str]:
-    """First ``arguments`` for `tmux_argv` that lead to the server at this socket, whatever it has chosen: for a pane of
-    which that server was noted. tmux takes the last socket that it is given.
+    """First ``arguments`` for `tmux_argv` that select the server at this socket, whatever `tmux_argv` chooses.
+
+    For a pane whose server is known. tmux uses the last socket it is given.
     """
     return ("-S", path)
 
 
 def tmux_env(environ: Mapping[str, str]) -> dict[str, str]:
-    """The environment for a tmux client: as if it were started outside tmux."""
+    """The environment for a tmux client, as if it were started outside tmux."""
     return {key: value for key, value in environ.items() if key not in _INSIDE}

@@ -1,8 +1,7 @@
 """The project's tmux session: one window per task, driven over one control-mode client.
 
-A session that is gone is not repaired here: ``on_gone`` is called, and whoever cares opens a new one.
-Whatever we set is set on our own session, windows and panes; the user's configuration is overruled there
-and nowhere else.
+A session that is gone is not repaired here: ``on_gone`` is called, and the caller opens a new one. Options are
+set only on our own session, windows and panes; the user's configuration is overridden there and nowhere else.
 """
 
 from __future__ import annotations
@@ -27,20 +26,20 @@ from paneview.tmux.server import tmux_argv, tmux_env
 from paneview.tmux.spawn import PANE_FORMAT, PaneInfo, SpawnSpec, parse_pane
 
 _WRITERS = ("split", "cat", "sh")
-# How long the output of a pane that is about to be used again may still be on its way.
+# How long the output of a pane that is about to be reused may still be on its way.
 _DRAIN = 2.0  # seconds
 _CLIENT_FLAGS = "no-output,ignore-size"
 
 
 class TmuxSession:
-    """Our session of one project. Made by `open`; every method raises TmuxGone once it is lost."""
+    """The tmux session of one project, made by `open`. Every method raises TmuxGone once it is lost."""
 
     def __init__(self, ref: launch.SessionRef, project_key: str, split: str | None) -> None:
         self.session_id = ref.session_id
         self.created = ref.created
-        """Whether `open` made the session; False if it was there."""
+        """Whether `open` created the session; False if it already existed."""
         self.server_id = identify(ref.server_pid) or ProcessId(ref.server_pid, 0)
-        """The tmux server's process: another one means that every pane we knew is gone."""
+        """The tmux server's process; if it changes, every pane we knew is gone."""
         self.on_gone: Callable[[str], None] | None = None
         """Called once with the reason when the server, the session or our connection has ended."""
         self.gone: str | None = None
@@ -49,7 +48,7 @@ class TmuxSession:
         self._client: ControlClient | None = None
         self._buffers = itertools.count(1)
         self._writers: dict[ProcessId, str] = {}
-        self._ended: set[str] = set()  # panes that were seen dead, so that all their output is handed on
+        self._ended: set[str] = set()  # panes that were seen dead, so all their output has been passed on
 
     @classmethod
     async def open(
@@ -61,10 +60,10 @@ class TmuxSession:
         cwd: Path,
         hub: Sequence[str],
     ) -> TmuxSession:
-        """Join our session, or make it with ``hub`` in its first window, "paneview".
+        """Connect to our session, or create it with ``hub`` in its first window, "paneview".
 
-        Panes get ``environ`` as it is now, without what belongs to a terminal. Raises SessionTaken if the
-        name is another's, TmuxMissing, TmuxError.
+        Panes get the current ``environ``, without what belongs to a terminal. Raises SessionTaken if a foreign
+        session has the name, TmuxMissing, TmuxError.
         """
         ref = await asyncio.to_thread(launch.ensure_session, name, socket, project_key, environ, cwd, hub)
         session = cls(ref, project_key, await asyncio.to_thread(_find_split))
@@ -82,11 +81,11 @@ class TmuxSession:
 
     @property
     def silent_for(self) -> float:
-        """Seconds in which nothing was heard from tmux, while somebody waits for an answer."""
+        """Seconds since tmux last sent anything, while an answer is pending; else 0."""
         return self._client.silent_for if self._client else 0.0
 
     async def spawn(self, spec: SpawnSpec) -> PaneInfo:
-        """Start a run in a new window at the end. Raises TmuxError with the reason if that cannot be."""
+        """Start a run in a new window at the end. Raises TmuxError with the reason if that is impossible."""
         spawn.check_spec(spec)
         group = spawn.spawn_group(self.session_id, spec, marker(self._project_key, spec.run), self._split)
         try:
@@ -98,7 +97,7 @@ class TmuxSession:
         return spawn.parse_spawned(answers[0], spec)
 
     async def respawn(self, pane_id: str, spec: SpawnSpec) -> PaneInfo:
-        """Start a run in the pane of an ended one of the same task. Whatever should still live there is killed."""
+        """Start a run in the pane of an ended run of the same task. Anything still alive there is killed."""
         spawn.check_spec(spec)
         if pane_id in self._ended:
             self._ended.remove(pane_id)
@@ -109,7 +108,7 @@ class TmuxSession:
         return spawn.parse_pane(answers[-1]) or _not_ours(pane_id)
 
     async def panes(self) -> list[PaneInfo]:
-        """The panes of all tasks, dead ones too, in one round trip; also those in windows that a person has moved."""
+        """The panes of all tasks in one round trip, including dead ones and those in windows the user has moved."""
         (listing,) = await self._send(command("list-panes", "-a", "-F", PANE_FORMAT))
         panes = [pane for line in listing.split("\n") if line and (pane := parse_pane(line))]
         return [pane for pane in panes if self._is_ours(pane)]
@@ -118,7 +117,7 @@ class TmuxSession:
         return pane.project == self._project_key or (not pane.project and pane.session_id == self.session_id)
 
     async def pane(self, pane_id: str) -> PaneInfo | None:
-        """One task's pane, None if it is gone."""
+        """A task's pane by id; None if it is gone."""
         try:
             (line,) = await self._send(command("list-panes", "-t", pane_id, "-F", PANE_FORMAT))
         except TmuxGone:
@@ -129,9 +128,9 @@ class TmuxSession:
         return found[0] if found else None
 
     async def exit_status(self, pane_id: str, exit_file: Path) -> ExitStatus:
-        """How the pane's process, which has ended, has ended; waits until its output is handed on.
+        """The exit status of the pane's ended process; waits until its output has been passed on.
 
-        Known within milliseconds; after a second at most it says what it can. Works without tmux, too.
+        Usually known within milliseconds; waits a second at most, four if nothing is known. Works without tmux, too.
         """
 
         async def look() -> PaneInfo | None:
@@ -146,31 +145,31 @@ class TmuxSession:
         return await exits.exit_status(look, self.server_id.pid, exit_file)
 
     async def attach_pipe(self, pane_id: str, spool_prefix: Path) -> int:
-        """Send the output of a live pane to the spool again; the number of the first file it goes to.
+        """Send the output of a live pane to the spool again; returns the number of the first file it goes to.
 
-        What tmux read meanwhile is not in the log.
+        What tmux read in between is missing from the log.
         """
         pane = await self.pane(pane_id) or _not_ours(pane_id)
         await self._send(*spawn.pipe_group(pane_id, spool_prefix, pane.pipes + 1, self._split))
         return pane.pipes * spawn.PIPE_NUMBERS
 
     def end_writers(self, spool_prefixes: Collection[Path]) -> None:
-        """End what writes the output of ended runs: tmux keeps it as long as the dead pane, and cannot let it go.
+        """End the writers of ended runs, which tmux would keep as long as the dead pane exists.
 
-        What a writer has not read yet is lost, so only once all the run's output has arrived.
+        What a writer has not read yet is lost, so call this only once all the run's output has arrived.
         """
         send(signal.SIGTERM, [writer for writer, _ in self._writers_to(spool_prefixes)])
 
     def writing_nowhere(self, spool_prefixes: Collection[Path]) -> set[Path]:
-        """Those of these whose writer has a file open that was removed: what it goes on to write there nobody finds."""
+        """Those of the prefixes whose writer has a removed file open, so that its further output would be lost."""
         return {
             prefix for writer, prefix in self._writers_to(spool_prefixes) if _has_removed_file(writer.pid)
         }
 
     def without_writer(self, spool_prefixes: Collection[Path]) -> set[Path]:
-        """Those of these that nobody writes to, whatever tmux says: a person may have given the pane another pipe."""
+        """Those of the prefixes without a writer, whatever tmux says: the user may have piped the pane elsewhere."""
         if self._split is None:
-            return set()  # cat's arguments do not tell what it writes to
+            return set()  # cat's arguments do not show what it writes to
         return set(spool_prefixes) - {prefix for _, prefix in self._writers_to(spool_prefixes)}
 
     def _writers_to(self, spool_prefixes: Collection[Path]) -> list[tuple[ProcessId, Path]]:
@@ -178,21 +177,21 @@ class TmuxSession:
         writers = [
             ProcessId(row.pid, row.start) for row in rows if row.ppid == server and row.name in _WRITERS
         ]
-        # What each writes to is read once: the writers of all other tasks are looked at, too.
+        # Cache what each writes to, because this looks at the writers of all tasks.
         self._writers = {one: self._writers.get(one) or _written_by(one.pid) for one in writers}
         names = {prefix.name: prefix for prefix in spool_prefixes}
         found = [(one, file, names.get(_name_in(file))) for one, file in self._writers.items()]
         return [(one, prefix) for one, file, prefix in found if prefix and str(prefix) in file]
 
     async def capture(self, pane_id: str, lines: int | None = None, *, escapes: bool = True) -> str:
-        """What the pane shows, wrapped lines joined, below the last ``lines`` of its history (None: all)."""
+        """The pane's text, wrapped lines joined, with the last ``lines`` of its history (None: all) above it."""
         start = "-" if lines is None else str(-lines)
         flags = ["-e"] if escapes else []
         (text,) = await self._send(command("capture-pane", "-p", "-J", *flags, "-S", start, "-t", pane_id))
         return text
 
     async def screen(self, pane_id: str) -> tuple[list[str], int, int]:
-        """The pane's rows as they are shown, with colours, and where the cursor is (column, row)."""
+        """The pane's rows as shown, with colours, and the cursor's column and row."""
         place, text = await self._send(
             command("display-message", "-p", "-t", pane_id, "#{cursor_x} #{cursor_y}"),
             command("capture-pane", "-p", "-e", "-t", pane_id),
@@ -201,11 +200,11 @@ class TmuxSession:
         return text.split("\n"), column, row
 
     async def send_keys(self, pane_id: str, *keys: str, literal: bool = False) -> None:
-        """Type into the pane: tmux's names of keys ("C-c", "Enter") or, if ``literal``, characters."""
+        """Type into the pane: tmux's key names ("C-c", "Enter") or, if ``literal``, characters."""
         await self._send(command("send-keys", *(["-l"] if literal else []), "-t", pane_id, "--", *keys))
 
     async def paste(self, pane_id: str, text: str) -> None:
-        """Paste text of any length, bracketed if the program has asked for that. ValueError for a NUL."""
+        """Paste text of any length, bracketed if the program has requested that. Raises ValueError for a NUL."""
         buffer = f"paneview-{self._project_key}-{next(self._buffers)}"
         await self._send(
             command("set-buffer", "-b", buffer, "--", text),
@@ -213,11 +212,11 @@ class TmuxSession:
         )
 
     async def define(self, pane_id: str, definition: str) -> None:
-        """Note beside a pane what its run goes by now."""
+        """Store the definition that a pane's run now follows in the pane's options."""
         await self._send(spawn.define(pane_id, definition))
 
     async def remove_pane(self, pane_id: str) -> None:
-        """Remove a pane, whatever lives in it, and its window if nothing else is in that; it may be gone already."""
+        """Remove a pane with whatever runs in it, and its window if that has no other pane; it may be gone already."""
         try:
             await self._send(command("kill-pane", "-t", pane_id))
         except TmuxGone:
@@ -232,7 +231,7 @@ class TmuxSession:
             await self._client.close()
 
     async def destroy(self) -> None:
-        """End the session with every window in it, and our panes elsewhere. ``on_gone`` is not called."""
+        """End the session with all its windows, and our panes elsewhere. ``on_gone`` is not called."""
         self.on_gone = None
         with contextlib.suppress(TmuxGone):
             for pane in await self.panes():
@@ -251,9 +250,9 @@ class TmuxSession:
             self.on_gone(reason)
 
     async def _end_stale_clients(self) -> None:
-        """End what a killed supervisor left of its connection, where no kernel has done so (see `control`).
+        """End a killed supervisor's control client, where the kernel has not done so (see `control`).
 
-        There is one supervisor, so every other client like ours is one.
+        There is only one supervisor, so every other client like ours is a leftover.
         """
         assert self._client, "made by open()"
         fields = "#{client_control_mode} #{client_flags} #{client_pid}"
@@ -277,7 +276,7 @@ class TmuxSession:
         await asyncio.gather(*(self._send(group) for group in groups))
 
     async def _drained(self, pane_id: str, task: str) -> None:
-        """Wait until tmux has handed on the last run's output: a new pipe discards what the old one holds."""
+        """Wait until tmux has passed on the last run's output: a new pipe discards what the old one holds."""
         end = asyncio.get_running_loop().time() + _DRAIN
         for delay in (*exits.NUDGES[1:], *([exits.NUDGES[-1]] * int(_DRAIN))):
             pane = await self.pane(pane_id) or _not_ours(pane_id)
@@ -285,7 +284,7 @@ class TmuxSession:
                 _not_ours(pane_id)
             if pane.dead or asyncio.get_running_loop().time() > end:
                 return
-            if identify(pane.pid):  # lives, against what the caller promised: `-k` ends it
+            if identify(pane.pid):  # alive, against the caller's promise: `-k` ends it
                 return
             exits.nudge(self.server_id.pid)
             await asyncio.sleep(delay)
@@ -296,17 +295,17 @@ def _not_ours(pane_id: str) -> PaneInfo:
 
 
 def _written_by(pid: int) -> str:
-    """What a writer writes to: its last argument, empty if it is gone."""
+    """The file or prefix a writer writes to: its last argument; empty if it is gone."""
     return "".join(command_line(pid)[-1:])
 
 
 def _name_in(file: str) -> str:
-    """What the name of a run's spool files begins with: "12." of all its attachments."""
+    """The common prefix of a run's spool file names, over all its attachments: "12."."""
     return file.rpartition("/")[2].partition(".")[0] + "."
 
 
 def _has_removed_file(pid: int) -> bool:
-    """Whether it has a file open that has no name any more; only Linux tells."""
+    """Whether a process has a removed file open; works only on Linux."""
     folder = f"/proc/{pid}/fd"
     try:
         return any(os.readlink(f"{folder}/{number}").endswith(" (deleted)") for number in os.listdir(folder))
@@ -315,7 +314,7 @@ def _has_removed_file(pid: int) -> bool:
 
 
 def _find_split() -> str | None:
-    """The path of GNU split, which alone knows numbered suffixes; None on other systems."""
+    """The path of GNU split, the only one with numeric suffixes; None on other systems."""
     path = shutil.which("split")
     if path is None:
         return None

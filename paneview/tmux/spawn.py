@@ -1,8 +1,8 @@
-"""The command lines that put a task into a pane, and what tmux says of the panes it has.
+"""The tmux commands that put a task into a pane, and parsing what tmux reports about panes.
 
-Everything about a new pane is one group of commands: tmux runs it without reading a byte of the task's
-output or a death in between, so the log has the first line and the last, and no task dies before
-``remain-on-exit`` holds its pane.
+Everything about a new pane is one group of commands: tmux runs it without handling the task's output or
+death in between, so the log has the first and the last line, and no task dies before ``remain-on-exit`` holds
+its pane.
 """
 
 from __future__ import annotations
@@ -19,15 +19,15 @@ from paneview.tmux.errors import CannotSpawn
 from paneview.tmux.guard import guard_argv
 from paneview.tmux.quote import command, literal_format, literal_job
 
-# Files of one run are numbered from 0; a pipe that was attached again begins at the next multiple.
+# A run's files are numbered from 0; a pipe that is attached again begins at the next multiple of this.
 PIPE_NUMBERS = 1000
 _PART = "16m"
-# Linux hands a program no longer argument or variable, its NUL included (MAX_ARG_STRLEN in execve(2)).
+# Linux's limit on a single argument or variable, its NUL included (MAX_ARG_STRLEN in execve(2)).
 _LONGEST = 32 * os.sysconf("SC_PAGE_SIZE")
 _SIZES = ("automatic-rename", "allow-rename")
-# A user's hooks for the deaths and names of windows would act on ours (`set-hook -g pane-died kill-pane`).
+# A user's hooks for dying panes and renamed windows would act on ours (`set-hook -g pane-died kill-pane`).
 _HOOKS = ("pane-died", "pane-exited", "window-renamed", "window-layout-changed")
-# The last may be anything.
+# The last field may contain anything.
 _FIELDS = [
     "pane_id",
     "window_id",
@@ -55,47 +55,47 @@ class SpawnSpec:
     """For ``sh -c``."""
     cwd: Path
     spool_prefix: Path
-    """Output goes to files of this path and six digits; their folder exists."""
+    """Output goes to files named by this path and six digits; the folder must exist."""
     exit_file: Path
-    """The guard writes the exit code here; its folder exists."""
+    """The guard writes the exit code here; the folder must exist."""
     env: Mapping[str, str] = field(default_factory=dict)
-    """What differs from the session's environment."""
+    """Variables that differ from the session's environment."""
     window_name: str = ""
-    """The task's name if empty."""
+    """Empty: the task's name."""
     definition: str = ""
-    """What whoever finds the run later is to know of it; without tabs and line breaks."""
+    """Information about the run for a later supervisor that finds it; without tabs and line breaks."""
 
 
 @dataclass(frozen=True, slots=True)
 class PaneInfo:
-    """A pane of ours as tmux sees it."""
+    """One of our panes as tmux reports it."""
 
     pane_id: str
     window_id: str
     task: str
     run: int
     pid: int
-    """The guard. 0 is never: a dead pane keeps its process's number."""
+    """The guard's pid; never 0, since a dead pane keeps it."""
     dead: bool = False
-    """tmux has read all output and handed it on; the exit status may still be missing."""
+    """tmux has read all output and passed it on; the exit status may still be missing."""
     status: int | None = None
     signal: str | None = None
-    """Name without SIG, or number."""
+    """The signal's name without SIG, or its number."""
     piped: bool = True
-    """Whether output still goes to the spool; only of meaning while the pane lives."""
+    """Whether output still goes to the spool; only meaningful while the pane is alive."""
     pipes: int = 1
     """How many pipes this run has had."""
     definition: str = ""
-    """As its `SpawnSpec` said; empty in a pane of an older version."""
+    """From its `SpawnSpec`; empty in a pane of an older version."""
     session_id: str = field(default="", compare=False)
-    """Whose window it stands in now: a person may move it into a session of theirs."""
+    """The session it is in now: the user may have moved it into another one."""
     project: str = field(default="", compare=False)
     """The key of the project that started its run; empty in a pane of an older version."""
 
 
 def folder_trouble(cwd: Path) -> str:
-    """Why nothing can run in this folder; empty: it can."""
-    # Asked for every run, and of the system itself: by way of Path it takes three times as long.
+    """Why nothing can run in this folder; empty if it can."""
+    # Called for every run, so without Path, which takes three times as long.
     try:
         if not stat.S_ISDIR(os.stat(cwd).st_mode):
             return f"{cwd} is not a folder"
@@ -107,7 +107,7 @@ def folder_trouble(cwd: Path) -> str:
 
 
 def check_spec(spec: SpawnSpec) -> None:
-    """Raise CannotSpawn where tmux would silently take another folder, start nothing or lose the output."""
+    """Raise CannotSpawn if tmux would silently use another folder, start nothing or lose the output."""
     if trouble := folder_trouble(spec.cwd):
         raise CannotSpawn(trouble)
     for folder in (spec.spool_prefix.parent, spec.exit_file.parent):
@@ -129,7 +129,7 @@ def _check_length(what: str, text: str) -> None:
 
 
 def spawn_group(session_id: str, spec: SpawnSpec, marker: str, split: str | None) -> list[str]:
-    """The commands that make a window for ``spec``; the first one's answer is for `parse_spawned`."""
+    """The commands that create a window for ``spec``; the first one's answer is for `parse_spawned`."""
     end = f"{session_id}:{{end}}"
     name = literal_format(spec.window_name or spec.task)
     make = ["new-window", "-d", "-a", "-t", end, "-P", "-F", PANE_FORMAT, "-n", name]
@@ -144,7 +144,7 @@ def spawn_group(session_id: str, spec: SpawnSpec, marker: str, split: str | None
 
 
 def respawn_group(pane_id: str, spec: SpawnSpec, marker: str, split: str | None) -> list[str]:
-    """The commands that start ``spec`` in an existing pane of ours."""
+    """The commands that start ``spec`` in one of our existing panes."""
     return [
         command("respawn-pane", "-k", "-t", pane_id, *_what(spec, marker)),
         *_run_group(pane_id, spec, marker, split),
@@ -162,12 +162,12 @@ def pipe_group(target: str, prefix: Path, count: int, split: str | None) -> list
 
 
 def define(target: str, definition: str) -> str:
-    """The command that notes what a pane's run goes by."""
+    """The command that stores a run's definition in its pane's options."""
     return command("set-option", "-p", "-t", target, "@paneview_definition", definition)
 
 
 def parse_pane(line: str) -> PaneInfo | None:
-    """One line of `PANE_FORMAT`; None for a pane that is not a task's."""
+    """Parse one line of `PANE_FORMAT`; None for a pane that is not a task's."""
     pane, window, pid, session, dead, pipe, marker, pipes, status, signal, definition, task = line.split(
         "\t", len(_FIELDS) - 1
     )
@@ -192,7 +192,7 @@ def parse_pane(line: str) -> PaneInfo | None:
 
 
 def parse_spawned(line: str, spec: SpawnSpec) -> PaneInfo:
-    """What ``new-window`` answered, before the pane had its options."""
+    """Parse the answer of ``new-window``, given before the pane had its options."""
     pane, window, pid = line.split("\t")[:3]
     return PaneInfo(
         pane_id=pane,
@@ -219,10 +219,10 @@ def _what(spec: SpawnSpec, marker: str) -> list[str]:
 
 
 def _writer(prefix: Path, first: int, split: str | None) -> str:
-    """The shell command that tmux pipes output into; ``split`` is GNU split, None where there is none.
+    """The shell command that tmux pipes output into; ``split`` is the path of GNU split, None if there is none.
 
-    split writes what it reads as it reads it, at 42 MB/s with 0.2 MB of memory, and begins a new file in
-    time for ingested ones to be removed. The path is ours; it is quoted all the same.
+    split writes what it reads immediately, at 42 MB/s with 0.2 MB of memory, and begins new files so that
+    ingested ones can be removed. The path is ours, but quoted anyway.
     """
     path = shlex.quote(str(prefix))
     if split is None:

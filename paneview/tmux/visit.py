@@ -1,7 +1,7 @@
-"""A visit to a task's window that one key ends: ctrl+].
+"""A visit to a task's window that a single key, ctrl+], ends.
 
-A table of keys of our own, which only our session uses and only while somebody visits: the user's keys are in it as
-they are, and one more. It brings the client back to the session it came from, or detaches one that came from none.
+It uses a key table of our own, only in our session and only during a visit: a copy of the user's keys plus this one,
+which returns the client to the session it came from, or detaches it if it came from none.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _HINT_MS = 4000
 
 
 def allow_return(socket: str | None, session_id: str) -> None:
-    """Have ctrl+] end the visit to this session. Raises TmuxError."""
+    """Make ctrl+] end the visit to this session. Raises TmuxError."""
     target = f"{session_id}:"
     own = run_tmux(socket, "list-keys", "-T", "root").splitlines()
     script = [line.replace("-T root", f"-T {TABLE}", 1) for line in own if "-T root" in line]
@@ -31,11 +31,11 @@ def allow_return(socket: str | None, session_id: str) -> None:
 
 
 def forget_return(socket: str | None, session_id: str) -> None:
-    """The key is the task's own again."""
+    """Give the key back to the task."""
     with contextlib.suppress(TmuxError):  # the session may be gone
         run_tmux(socket, "set-option", "-u", "-t", f"{session_id}:", "key-table")
 
 
 def with_hint(argv: list[str]) -> list[str]:
-    """The command line of an attach or a switch, which then tells of the key."""
+    """The command line of an attach or a switch, extended to show a hint about the key."""
     return [*argv, ";", "display-message", "-d", str(_HINT_MS), HINT]
