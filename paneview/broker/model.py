@@ -170,7 +170,7 @@ class Job:
     """Claims so far that were not handed back."""
     max_attempts: int
     token: int
-    """Of its last lease; 0: never claimed."""
+    """The token of its last lease; 0: never claimed."""
     submitted_at: float
     submitted_by: str
     key: str
@@ -312,7 +312,7 @@ class Reaped:
     workers_lost: tuple[str, ...] = ()
     """Ids of workers that fell silent."""
     more: bool = False
-    """There is more to do at once."""
+    """Whether there is more to do at once."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import time
-from _thread import allocate_lock  # threading takes 1.5 ms, and the shim beside agents loads this
+from _thread import allocate_lock  # threading takes 1.5 ms, and agents' shims load this
 from collections.abc import Callable
 from contextlib import suppress
 from functools import cache

@@ -168,7 +168,7 @@ class StateStore:
                 if not self._open:  # a damaged database could not be replaced at once
                     await self._connect()
                 await self._write(batch)
-            except Exception as error:  # noqa: BLE001 - whoever waits for the next change waits for this task
+            except Exception as error:  # noqa: BLE001 - all later changes depend on this task
                 batch.join(self._queue)
                 self._queue = batch
                 if self._closing:

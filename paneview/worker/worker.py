@@ -95,7 +95,7 @@ class Worker:
     # Running
 
     def run(self) -> int:
-        """Work until a signal, a ``shutdown`` job or, with ``once``, the end of the waiting jobs; the exit status."""
+        """Work until a signal or a ``shutdown`` job or, with ``once``, until waiting jobs are done; the exit status."""
         with self._signals():
             broker = self._join()
             if broker is None:
