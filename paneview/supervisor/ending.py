@@ -38,10 +38,8 @@ BIRTH = (0.02, 0.1)  # seconds from a fork to its exec: two looks, since a busy 
 # Seconds between interrupts of a run whose command has not been started yet.
 UNHEARD = (0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0)
 SWEEP_GRACE = 0.5  # seconds that left-overs of a run which ended by itself get after SIGTERM
-TRIES = (
-    0.5,
-    2.0,
-)  # seconds before what is left of an ended run is looked for again, where a defect was in the way
+# Seconds before what is left of an ended run is looked for again, where a defect was in the way.
+TRIES = (0.5, 2.0)
 
 
 def _patient(deed: Callable[P, Awaitable[T]]) -> Callable[P, Awaitable[T]]:

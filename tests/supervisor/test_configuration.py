@@ -584,8 +584,8 @@ time.sleep(600)"""
 def test_a_port_that_is_taken_again_and_again_is_left_alone(project):
     port = free_port()
     code = f"""import os, signal, socket, time
-s = socket.create_server(('127.0.0.1', {port}))
 signal.signal(signal.SIGTERM, lambda *_: os.fork() and os._exit(0))
+s = socket.create_server(('127.0.0.1', {port}))
 while True: time.sleep(600)"""
     hydra = subprocess.Popen([sys.executable, "-c", code], start_new_session=True)
     try:
