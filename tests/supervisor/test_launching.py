@@ -100,7 +100,8 @@ async def test_the_exit_code_of_a_run_goes_some_time_after_the_next_has_begun(
     monkeypatch.setattr(launching, "CLEAR_AFTER", 0.05)
     for _ in range(2):
         await host.supervisor.start(["web"], "test")
-        await eventually(lambda: (live := web(host).live) and live.hears())  # else its guard may not get to write
+        # Else its guard may not get to write.
+        await eventually(lambda: (live := web(host).live) and live.hears())
         await host.supervisor.stop(["web"], "test")
     await eventually(lambda: host._places.written() == [web(host).state.run])
 
