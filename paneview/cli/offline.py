@@ -18,7 +18,7 @@ from paneview.config import paths
 from paneview.config.load import load_project
 from paneview.config.secrets import Masker
 from paneview.proc import ProcessId, boot_id, is_alive
-from paneview.rules.states import Phase, TaskState
+from paneview.rules.states import TaskPhase, TaskState
 from paneview.store.database import StoreError
 from paneview.store.ingest import LogIngest
 from paneview.store.reader import LogReader
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from paneview.store.rows import RunRow
 
 _NO_SUPERVISOR = "no supervisor is running"
-_PENDING = {Phase.WAITING, Phase.BACKOFF}
+_PENDING = {TaskPhase.WAITING, TaskPhase.BACKOFF}
 
 
 def stored_status(file: str, folder: str | None) -> dict[str, Any]:
@@ -66,7 +66,7 @@ def _view(task: Task, state: TaskState, run: RunRow | None, masker: Masker) -> d
     process = _process(run) if state.phase.active else None
     reason = cause = state.reason
     if state.phase.active and process is None:
-        state = replace(state, phase=Phase.FAILED, ready=False)
+        state = replace(state, phase=TaskPhase.FAILED, ready=False)
         reason = cause = f"it ended while {_NO_SUPERVISOR}"
     elif state.phase in _PENDING:
         reason = f"{cause}; {_NO_SUPERVISOR}" if cause else _NO_SUPERVISOR

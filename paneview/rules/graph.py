@@ -9,7 +9,7 @@ from msgspec import Struct
 
 from paneview.config.choices import Condition
 from paneview.rules.restart import describe
-from paneview.rules.states import Phase, TaskState
+from paneview.rules.states import TaskPhase, TaskState
 
 # task -> its dependencies: (task it depends on, condition)
 Graph = Mapping[str, tuple[tuple[str, Condition], ...]]
@@ -29,9 +29,9 @@ def satisfied(state: TaskState, condition: Condition) -> bool:
     A run that ended with exit code 0 satisfies every condition: whoever depends on a short preparation step
     must not wait for ever because it was quick.
     """
-    if state.phase is Phase.DONE:
+    if state.phase is TaskPhase.DONE:
         return True
-    if state.phase is not Phase.RUNNING:
+    if state.phase is not TaskPhase.RUNNING:
         return False
     return condition == "started" or (condition == "healthy" and state.ready)
 
@@ -51,19 +51,19 @@ _UNSURE = "has not been found again yet"
 
 
 _WHY = {
-    Phase.IDLE: "is not started",
-    Phase.WAITING: "is waiting too",
-    Phase.STARTING: "is starting",
-    Phase.STOPPING: "is stopping",
-    Phase.STOPPED: "is stopped",
-    Phase.BACKOFF: "waits to be restarted",
+    TaskPhase.IDLE: "is not started",
+    TaskPhase.WAITING: "is waiting too",
+    TaskPhase.STARTING: "is starting",
+    TaskPhase.STOPPING: "is stopping",
+    TaskPhase.STOPPED: "is stopped",
+    TaskPhase.BACKOFF: "waits to be restarted",
 }
 
 
 def _why(state: TaskState, condition: Condition) -> str:
-    if state.phase is Phase.RUNNING:
+    if state.phase is TaskPhase.RUNNING:
         return "has not completed" if condition == "completed" else "is not ready"
-    if state.phase is Phase.FAILED:
+    if state.phase is TaskPhase.FAILED:
         return f"failed ({state.reason or describe(state.exit)})"
     return _WHY[state.phase]
 
@@ -104,7 +104,7 @@ def also_started(names: Iterable[str], graph: Graph, states: Mapping[str, TaskSt
     return [name for name in order(graph) if name in wanted]
 
 
-_CAN_BEGIN = frozenset({Phase.IDLE, Phase.STOPPED, Phase.FAILED})
+_CAN_BEGIN = frozenset({TaskPhase.IDLE, TaskPhase.STOPPED, TaskPhase.FAILED})
 
 
 def brought_along(names: Iterable[str], graph: Graph, states: Mapping[str, TaskState]) -> list[str]:

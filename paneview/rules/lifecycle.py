@@ -35,7 +35,6 @@ from paneview.rules.states import (
     Launch,
     Lost,
     Outcome,
-    Phase,
     Policy,
     Probed,
     Redefined,
@@ -49,6 +48,7 @@ from paneview.rules.states import (
     StopBegun,
     Stopped,
     StopRefused,
+    TaskPhase,
     TaskState,
     Then,
     Tick,
@@ -58,9 +58,9 @@ from paneview.rules.states import (
 
 def deadline(state: TaskState) -> float | None:
     """When the task next needs a `Tick` (epoch seconds), or None."""
-    if state.phase in (Phase.BACKOFF, Phase.STOPPING):
+    if state.phase in (TaskPhase.BACKOFF, TaskPhase.STOPPING):
         return state.due
-    if state.phase is Phase.RUNNING and state.attempt and state.healthy_since is not None:
+    if state.phase is TaskPhase.RUNNING and state.attempt and state.healthy_since is not None:
         return state.healthy_since + HEALTHY_RESETS_AFTER
     return None
 
@@ -68,7 +68,7 @@ def deadline(state: TaskState) -> float | None:
 def wants_probe(state: TaskState, policy: Policy) -> bool:
     """Whether the current run is to be probed."""
     settled = policy.probed_once and state.health is Health.HEALTHY and not state.failures
-    return policy.probed and state.phase is Phase.RUNNING and not settled
+    return policy.probed and state.phase is TaskPhase.RUNNING and not settled
 
 
 def step(  # noqa: C901, PLR0911, PLR0912 - a table: one line an input
@@ -120,9 +120,9 @@ def step(  # noqa: C901, PLR0911, PLR0912 - a table: one line an input
 def _start(state: TaskState, now: float, by: str) -> Outcome:
     fresh = released(state)
     match state.phase:
-        case Phase.WAITING | Phase.STARTING | Phase.RUNNING:
+        case TaskPhase.WAITING | TaskPhase.STARTING | TaskPhase.RUNNING:
             return Outcome(replace(state, manual_stop=False))
-        case Phase.STOPPING:
+        case TaskPhase.STOPPING:
             return Outcome(stopping.start_after(fresh, f"started by {by}"))
         case _:
             return _wait(fresh, now, f"started by {by}", by)
@@ -130,19 +130,19 @@ def _start(state: TaskState, now: float, by: str) -> Outcome:
 
 def _wait(state: TaskState, now: float, cause: str, by: str = "supervisor") -> Outcome:
     waiting = replace(
-        state, phase=Phase.WAITING, due=None, stage=None, then=Then.STOP, then_cause="", killed=False,
+        state, phase=TaskPhase.WAITING, due=None, stage=None, then=Then.STOP, then_cause="", killed=False,
         reason="", waiting_since=now, ready=False, health=Health.NONE, failures=0, healthy_since=None, cause=cause,
     )  # fmt: skip
     return Outcome(waiting, (Emit("task_waiting", cause, by=by),))
 
 
 def _restart(state: TaskState, now: float, by: str) -> Outcome:
-    if state.phase is Phase.RUNNING:
+    if state.phase is TaskPhase.RUNNING:
         fresh = released(state)
         return stopping.begin(fresh, f"restarted by {by}", by, Then.START)
-    if state.phase is Phase.STARTING:
+    if state.phase is TaskPhase.STARTING:
         return Outcome(replace(state, manual_stop=False))
-    if state.phase is Phase.STOPPING:
+    if state.phase is TaskPhase.STOPPING:
         return Outcome(stopping.start_after(released(state), f"restarted by {by}"))
     return _start(state, now, by)
 
@@ -151,14 +151,14 @@ def _stop(state: TaskState, now: float, by: str, kill: bool) -> Outcome:
     marked = replace(state, manual_stop=True, then=Then.STOP, killed=kill)
     reason = f"{'killed' if kill else 'stopped'} by {by}"
     match state.phase:
-        case Phase.IDLE | Phase.DONE | Phase.FAILED | Phase.STOPPED:
+        case TaskPhase.IDLE | TaskPhase.DONE | TaskPhase.FAILED | TaskPhase.STOPPED:
             return Outcome(marked)
-        case Phase.WAITING | Phase.BACKOFF:
+        case TaskPhase.WAITING | TaskPhase.BACKOFF:
             emit = Emit("task_stopped", reason, {"phase": state.phase.value}, by, of_run=False)
-            return Outcome(_rest(replace(marked, stopped_by=by), Phase.STOPPED, now, reason), (emit,))
-        case Phase.STARTING:
+            return Outcome(_rest(replace(marked, stopped_by=by), TaskPhase.STOPPED, now, reason), (emit,))
+        case TaskPhase.STARTING:
             return stopping.while_launching(marked, reason, by)
-        case Phase.STOPPING:
+        case TaskPhase.STOPPING:
             return stopping.once_more(state, now, reason, by, kill)
         case _ if kill:
             return stopping.kill(marked, now, reason, by)
@@ -166,7 +166,7 @@ def _stop(state: TaskState, now: float, by: str, kill: bool) -> Outcome:
             return stopping.begin(marked, reason, by, Then.STOP)
 
 
-def _rest(state: TaskState, phase: Phase, now: float, reason: str) -> TaskState:
+def _rest(state: TaskState, phase: TaskPhase, now: float, reason: str) -> TaskState:
     """The state of a task that has come to rest: nothing runs, nothing is due."""
     return replace(
         state, phase=phase, due=None, stage=None, then=Then.STOP, then_cause="", ready=False, health=Health.NONE,
@@ -175,18 +175,18 @@ def _rest(state: TaskState, phase: Phase, now: float, reason: str) -> TaskState:
 
 
 def _dependencies_met(state: TaskState) -> Outcome:
-    if state.phase is not Phase.WAITING:
+    if state.phase is not TaskPhase.WAITING:
         return Outcome(state)
-    return Outcome(replace(state, phase=Phase.STARTING, waiting_since=None), (Launch(),))
+    return Outcome(replace(state, phase=TaskPhase.STARTING, waiting_since=None), (Launch(),))
 
 
 def _spawned(state: TaskState, now: float, policy: Policy, run: int) -> Outcome:
     if stopping.before_launch(state):
         return stopping.launched(state, now, policy, run)
-    if state.phase is not Phase.STARTING:
+    if state.phase is not TaskPhase.STARTING:
         return Outcome(state)
     running = replace(
-        state, phase=Phase.RUNNING, run=run, started_at=now, ended_at=None, exit=UNKNOWN_EXIT, reason="",
+        state, phase=TaskPhase.RUNNING, run=run, started_at=now, ended_at=None, exit=UNKNOWN_EXIT, reason="",
         failures=0, health=Health.STARTING if policy.probed else Health.NONE, ready=not policy.probed,
         healthy_since=None if policy.probed else now,
     )  # fmt: skip
@@ -197,25 +197,25 @@ def _spawn_failed(state: TaskState, now: float, policy: Policy, chance: float, w
     reason, emit = why.reason, Emit("spawn_failed", why.reason, of_run=False)
     if stopping.before_launch(state):
         if why.withdrawn:
-            detail = {"phase": Phase.STARTING.value}
+            detail = {"phase": TaskPhase.STARTING.value}
             emit = Emit(stopping.ended_as(state), state.reason, detail, of_run=False)
         if state.then is Then.START:
             cause = state.then_cause or state.reason
             return Outcome(_wait(state, now, cause).state, (emit, Emit("task_restarted", cause)))
-        return Outcome(_rest(state, Phase.STOPPED, now, state.reason), (emit,))
-    if state.phase is not Phase.STARTING:
+        return Outcome(_rest(state, TaskPhase.STOPPED, now, state.reason), (emit,))
+    if state.phase is not TaskPhase.STARTING:
         return Outcome(state)
     if not why.retry or policy.restart == "no":
         told = (emit, Emit("task_failed", reason, of_run=False))
-        return Outcome(_rest(replace(state, ended_at=now), Phase.FAILED, now, reason), told)
+        return Outcome(_rest(replace(state, ended_at=now), TaskPhase.FAILED, now, reason), told)
     decided = _retry(replace(state, ended_at=now), now, policy, chance, reason)
     return Outcome(decided.state, (emit, *decided.effects))
 
 
 def _ended(state: TaskState, now: float, policy: Policy, chance: float, exit_: Exit) -> Outcome:
-    if state.phase is Phase.STOPPING:
+    if state.phase is TaskPhase.STOPPING:
         return _stopped(state, now, policy, chance, exit_)
-    if state.phase is not Phase.RUNNING:
+    if state.phase is not TaskPhase.RUNNING:
         return Outcome(state)
     words = describe(exit_)
     ended = replace(state, ended_at=now, exit=exit_)
@@ -224,21 +224,21 @@ def _ended(state: TaskState, now: float, policy: Policy, chance: float, exit_: E
         decided = _retry(ended, now, policy, chance, words)
         return Outcome(decided.state, (emit, *decided.effects))
     if exit_.success:
-        return Outcome(_rest(ended, Phase.DONE, now, ""), (emit,))
+        return Outcome(_rest(ended, TaskPhase.DONE, now, ""), (emit,))
     failed = f"{words}, restart policy is {policy.restart!r}"
-    return Outcome(_rest(ended, Phase.FAILED, now, failed), (emit, Emit("task_failed", failed)))
+    return Outcome(_rest(ended, TaskPhase.FAILED, now, failed), (emit, Emit("task_failed", failed)))
 
 
 def _lost(state: TaskState, now: float, policy: Policy, chance: float, reason: str, exit_: Exit) -> Outcome:
-    if state.phase is Phase.STOPPING:
+    if state.phase is TaskPhase.STOPPING:
         return _stopped(state, now, policy, chance, exit_)
-    if state.phase is not Phase.RUNNING:
+    if state.phase is not TaskPhase.RUNNING:
         return Outcome(state)
     detail = {"exit_code": exit_.code, "signal": exit_.signal}
     told = (Emit("task_lost", reason, detail),)
     ended = replace(state, ended_at=now, exit=exit_)
     if not wants_restart(policy.restart, exit_):
-        phase = Phase.DONE if exit_.success else Phase.FAILED
+        phase = TaskPhase.DONE if exit_.success else TaskPhase.FAILED
         return Outcome(_rest(ended, phase, now, "" if exit_.success else reason), told)
     decided = _retry(ended, now, policy, chance, reason)
     return Outcome(decided.state, told + decided.effects)
@@ -250,19 +250,21 @@ def _retry(state: TaskState, now: float, policy: Policy, chance: float, why: str
     if gave_up := gives_up(state, now, policy, why):
         reason, told = gave_up
         state = replace(state, quarantined=policy.quarantine is not None)
-        return Outcome(_rest(state, Phase.FAILED, now, reason), (*effects, told, Emit("task_failed", reason)))
+        return Outcome(
+            _rest(state, TaskPhase.FAILED, now, reason), (*effects, told, Emit("task_failed", reason))
+        )
     state = count_respawn(state, now, policy)
     wait = delay(state.attempt, policy.backoff, chance)
     detail = counted(state, policy) | {"delay": round(wait, 3)}
     if wait <= 0:
         waiting = _wait(state, now, why).state
         return Outcome(waiting, (*effects, Emit("auto_restart", why, detail)))
-    resting = _rest(state, Phase.BACKOFF, now, why)
+    resting = _rest(state, TaskPhase.BACKOFF, now, why)
     return Outcome(replace(resting, due=now + wait), (*effects, Emit("restart_scheduled", why, detail)))
 
 
 def _stopped(state: TaskState, now: float, policy: Policy, chance: float, exit_: Exit) -> Outcome:
-    if state.phase is not Phase.STOPPING:
+    if state.phase is not TaskPhase.STOPPING:
         return Outcome(state)
     ended = replace(state, ended_at=now, exit=exit_, tree_gone=False)
     detail = {
@@ -273,7 +275,7 @@ def _stopped(state: TaskState, now: float, policy: Policy, chance: float, exit_:
     match state.then:
         case Then.STOP:
             told = Emit(stopping.ended_as(state), state.reason, detail)
-            return Outcome(_rest(ended, Phase.STOPPED, now, state.reason), (told,))
+            return Outcome(_rest(ended, TaskPhase.STOPPED, now, state.reason), (told,))
         case Then.START:
             told = Emit("task_stopped", state.reason, detail)
             cause = state.then_cause or state.reason
@@ -284,7 +286,7 @@ def _stopped(state: TaskState, now: float, policy: Policy, chance: float, exit_:
 
 
 def _probed(state: TaskState, now: float, policy: Policy, ok: bool, detail: str) -> Outcome:
-    if state.phase is not Phase.RUNNING or not policy.probed:
+    if state.phase is not TaskPhase.RUNNING or not policy.probed:
         return Outcome(state)
     if ok:
         return _probe_passed(state, now, detail)
@@ -326,10 +328,10 @@ def _sick(state: TaskState, policy: Policy, why: str) -> Outcome:
 
 def _redefined(state: TaskState, now: float, policy: Policy) -> Outcome:
     """Undo what a probe or a policy that was taken out of the file has left in the state; nothing else would."""
-    if state.phase is Phase.BACKOFF and policy.restart == "no":
+    if state.phase is TaskPhase.BACKOFF and policy.restart == "no":
         failed = f"{state.reason}, restart policy is 'no'"
-        return Outcome(_rest(state, Phase.FAILED, now, failed), (Emit("task_failed", failed),))
-    if state.phase is not Phase.RUNNING or policy.probed or (state.ready and state.health is Health.NONE):
+        return Outcome(_rest(state, TaskPhase.FAILED, now, failed), (Emit("task_failed", failed),))
+    if state.phase is not TaskPhase.RUNNING or policy.probed or (state.ready and state.health is Health.NONE):
         return Outcome(state)
     since = now if state.healthy_since is None else state.healthy_since
     alive = replace(state, health=Health.NONE, ready=True, failures=0, healthy_since=since, reason="")
@@ -346,9 +348,9 @@ def _tick(state: TaskState, now: float, policy: Policy) -> Outcome:
     due = deadline(state)
     if due is None or now < due:
         return Outcome(state)
-    if state.phase is Phase.RUNNING:
+    if state.phase is TaskPhase.RUNNING:
         return forget_old_restarts(state, now)
-    if state.phase is Phase.BACKOFF:
+    if state.phase is TaskPhase.BACKOFF:
         detail = counted(state, policy)
         return Outcome(_wait(state, now, state.reason).state, (Emit("auto_restart", state.reason, detail),))
     return stopping.escalate(state, now, policy)

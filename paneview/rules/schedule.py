@@ -14,7 +14,7 @@ from typing import NamedTuple
 from msgspec import Struct
 
 from paneview.rules.jobs import next_look
-from paneview.rules.states import Phase
+from paneview.rules.states import TaskPhase
 
 LONGEST_WAIT = 60.0  # seconds: the wall clock may be set meanwhile
 
@@ -25,7 +25,7 @@ class Scheduled(Struct, frozen=True):
     expression: str
     following: float | None
     """The first of its times after now. None: there is none, or it cannot be worked out at present."""
-    phase: Phase = Phase.IDLE
+    phase: TaskPhase = TaskPhase.IDLE
     manual_stop: bool = False
 
 

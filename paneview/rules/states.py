@@ -15,7 +15,7 @@ UNKNOWN_EXIT = Exit()
 SHORTEST_START_GRACE = 5.0  # seconds: however often a task is probed, it may take this long to get ready
 
 
-class Phase(StrEnum):
+class TaskPhase(StrEnum):
     """Where a task is in its life; the words people see."""
 
     IDLE = "idle"
@@ -39,8 +39,8 @@ class Phase(StrEnum):
         return self in _UNDER_WAY
 
 
-_ACTIVE = frozenset({Phase.STARTING, Phase.RUNNING, Phase.STOPPING})
-_UNDER_WAY = _ACTIVE | {Phase.WAITING, Phase.BACKOFF}
+_ACTIVE = frozenset({TaskPhase.STARTING, TaskPhase.RUNNING, TaskPhase.STOPPING})
+_UNDER_WAY = _ACTIVE | {TaskPhase.WAITING, TaskPhase.BACKOFF}
 
 
 class Health(StrEnum):
@@ -101,7 +101,7 @@ class Policy(Struct, frozen=True):
 class TaskState(Struct, frozen=True):
     """All that has to survive the supervisor's death. Times are epoch seconds."""
 
-    phase: Phase = Phase.IDLE
+    phase: TaskPhase = TaskPhase.IDLE
     manual_stop: bool = False
     run: int | None = None
     started_at: float | None = None
@@ -146,7 +146,7 @@ class TaskState(Struct, frozen=True):
         past = {name: min(moment, now) for name, moment in moments.items() if moment is not None}
         due = self.due
         if due is not None:
-            due = min(due, now + (MAX_DELAY if self.phase is Phase.BACKOFF else policy.stop_grace))
+            due = min(due, now + (MAX_DELAY if self.phase is TaskPhase.BACKOFF else policy.stop_grace))
         return replace(self, due=due, **past)
 
 

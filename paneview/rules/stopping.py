@@ -21,10 +21,10 @@ from paneview.rules.states import (
     BeginStop,
     Emit,
     Outcome,
-    Phase,
     Policy,
     Signal,
     Stage,
+    TaskPhase,
     TaskState,
     Then,
 )
@@ -40,7 +40,7 @@ LAST_MOMENTS = 0.25
 def begin(state: TaskState, cause: str, by: str, then: Then) -> Outcome:
     """End the run, after its hooks."""
     ending = replace(
-        state, phase=Phase.STOPPING, stage=Stage.HOOKS, due=None, then=then, then_cause="", reason=cause,
+        state, phase=TaskPhase.STOPPING, stage=Stage.HOOKS, due=None, then=then, then_cause="", reason=cause,
         stopped_by=by, root_gone=False,
     )  # fmt: skip
     return Outcome(ending, (Emit("task_stopping", cause, by=by), BeginStop()))
@@ -49,7 +49,7 @@ def begin(state: TaskState, cause: str, by: str, then: Then) -> Outcome:
 def kill(state: TaskState, now: float, cause: str, by: str) -> Outcome:
     """End the run at once; one that is only being launched, as soon as there is one."""
     told = Emit("task_stopping", cause, {"signal": "SIGKILL"}, by)
-    ending = replace(state, phase=Phase.STOPPING, stage=Stage.KILL, reason=cause, stopped_by=by)
+    ending = replace(state, phase=TaskPhase.STOPPING, stage=Stage.KILL, reason=cause, stopped_by=by)
     if before_launch(state):
         return Outcome(ending, (replace(told, of_run=False),))
     return Outcome(replace(ending, due=now + KILL_AGAIN), (told, Signal(Stage.KILL)))
@@ -58,7 +58,7 @@ def kill(state: TaskState, now: float, cause: str, by: str) -> Outcome:
 def while_launching(state: TaskState, cause: str, by: str) -> Outcome:
     """End the run that is being launched: the answer of the launch finds the wish."""
     stage = Stage.KILL if state.killed else Stage.INTERRUPT
-    ending = replace(state, phase=Phase.STOPPING, stage=stage, due=None, reason=cause, stopped_by=by)
+    ending = replace(state, phase=TaskPhase.STOPPING, stage=stage, due=None, reason=cause, stopped_by=by)
     return Outcome(ending, (Emit("task_stopping", cause, {"phase": "starting"}, by, of_run=False),))
 
 
@@ -84,7 +84,7 @@ def start_after(state: TaskState, cause: str) -> TaskState:
 def before_launch(state: TaskState) -> bool:
     """Whether it was told to stop while it was being launched, and there is no answer of the launch yet."""
     launching = state.stage in (Stage.INTERRUPT, Stage.KILL) and state.due is None and not state.tree_gone
-    return state.phase is Phase.STOPPING and launching
+    return state.phase is TaskPhase.STOPPING and launching
 
 
 def launched(state: TaskState, now: float, policy: Policy, run: int) -> Outcome:
@@ -97,7 +97,7 @@ def launched(state: TaskState, now: float, policy: Policy, run: int) -> Outcome:
 
 def begun(state: TaskState, now: float, policy: Policy) -> Outcome:
     """The hooks before the stop are through."""
-    if state.phase is not Phase.STOPPING or state.stage is not Stage.HOOKS:
+    if state.phase is not TaskPhase.STOPPING or state.stage is not Stage.HOOKS:
         return Outcome(state)
     return Outcome(
         replace(state, stage=Stage.INTERRUPT, due=now + policy.stop_grace), (Signal(Stage.INTERRUPT),)
@@ -106,13 +106,13 @@ def begun(state: TaskState, now: float, policy: Policy) -> Outcome:
 
 def refused(state: TaskState, now: float, policy: Policy, reason: str) -> Outcome:
     """One of the hooks before the stop said no."""
-    if state.phase is not Phase.STOPPING or state.stage is not Stage.HOOKS:
+    if state.phase is not TaskPhase.STOPPING or state.stage is not Stage.HOOKS:
         return Outcome(state)
     if state.root_gone:  # there is nobody left to go on
         through = begun(state, now, policy)
         return Outcome(through.state, (Emit("hook_failed", reason), *through.effects))
     running = replace(
-        state, phase=Phase.RUNNING, stage=None, then=Then.STOP, then_cause="", manual_stop=False, reason=reason,
+        state, phase=TaskPhase.RUNNING, stage=None, then=Then.STOP, then_cause="", manual_stop=False, reason=reason,
         due=None,
     )  # fmt: skip
     return Outcome(running, (Emit("hook_failed", reason),))
@@ -120,16 +120,16 @@ def refused(state: TaskState, now: float, policy: Policy, reason: str) -> Outcom
 
 def root_gone(state: TaskState, now: float) -> Outcome:
     """Whoever is left soon after never saw the interrupt (it has a session of its own): waiting longer is no use."""
-    if state.phase is Phase.STOPPING and state.stage is Stage.HOOKS:
+    if state.phase is TaskPhase.STOPPING and state.stage is Stage.HOOKS:
         return Outcome(replace(state, root_gone=True))
-    if state.phase is not Phase.STOPPING or state.stage is not Stage.INTERRUPT or state.due is None:
+    if state.phase is not TaskPhase.STOPPING or state.stage is not Stage.INTERRUPT or state.due is None:
         return Outcome(state)
     return Outcome(replace(state, due=min(state.due, now + LAST_MOMENTS)))
 
 
 def tree_gone(state: TaskState) -> Outcome:
     """Nothing is left to be signalled: what comes next is the end of the hooks after the stop, however late."""
-    if state.phase is not Phase.STOPPING:
+    if state.phase is not TaskPhase.STOPPING:
         return Outcome(state)
     return Outcome(replace(state, tree_gone=True, due=None))
 

@@ -26,7 +26,7 @@ from msgspec.structs import replace
 from paneview import proc
 from paneview.proc import ProcessId
 from paneview.rules import stopping
-from paneview.rules.states import Exited, Lost, Phase, Spawned, SpawnFailed, TaskState
+from paneview.rules.states import Exited, Lost, Spawned, SpawnFailed, TaskPhase, TaskState
 from paneview.store.rows import RunRow
 from paneview.supervisor.ending import Ender
 from paneview.supervisor.journal import Journal
@@ -81,7 +81,7 @@ class Adopter:
                 settling.append(self._never_spawned(unit, rows))
                 continue
             if pane and name not in recorded and self._is_ours(pane, row):
-                unit.state = replace(unit.state, phase=Phase.STARTING, cause=UNRECORDED)
+                unit.state = replace(unit.state, phase=TaskPhase.STARTING, cause=UNRECORDED)
             if not unit.state.phase.active:
                 unit.row = rows.get(unit.state.run or -1)
                 if pane and not pane.dead:
@@ -133,8 +133,8 @@ class Adopter:
 
     async def _never_spawned(self, unit: Unit, rows: dict[int, RunRow]) -> None:
         unit.row = rows.get(unit.state.run or -1)
-        if unit.state.phase is Phase.STARTING:
-            unit.state = replace(unit.state, phase=Phase.WAITING)
+        if unit.state.phase is TaskPhase.STARTING:
+            unit.state = replace(unit.state, phase=TaskPhase.WAITING)
         else:
             unit.feed(SpawnFailed("it was to stop", withdrawn=True))
 
@@ -179,4 +179,4 @@ class Adopter:
 
 def _being_launched(state: TaskState) -> bool:
     """Whether a launch was under way, with no answer recorded; it may be one that was told to stop."""
-    return state.phase is Phase.STARTING or stopping.before_launch(state)
+    return state.phase is TaskPhase.STARTING or stopping.before_launch(state)

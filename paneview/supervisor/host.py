@@ -25,7 +25,7 @@ from paneview.control.audience import Audience
 from paneview.control.errors import ControlError
 from paneview.control.server import ControlServer
 from paneview.rules import graph
-from paneview.rules.states import Phase, Restart, Start, TaskState
+from paneview.rules.states import Restart, Start, TaskPhase, TaskState
 from paneview.store.database import StoreError
 from paneview.store.ingest import LogIngest
 from paneview.store.rows import Loaded
@@ -231,14 +231,14 @@ class Host:
     def _replace_outdated(self) -> None:
         """A file that was changed while no supervisor lived is taken over as it is at any other time."""
         for unit in self.supervisor.units.values():
-            if unit.state.phase is Phase.RUNNING and unit.outdated(unit.task):
+            if unit.state.phase is TaskPhase.RUNNING and unit.outdated(unit.task):
                 unit.feed(Restart("file change"))
             unit.note_definition()
 
     def _know_all(self, states: Mapping[str, TaskState]) -> None:
         """Record tasks that were never started, too, so that a successor can tell them from what is new in the file."""
         for name, unit in self.supervisor.units.items():
-            if name not in states and unit.state.phase is Phase.IDLE:
+            if name not in states and unit.state.phase is TaskPhase.IDLE:
                 self.journal.put(task=name, state=unit.state)
 
     async def _forget_removed(self, states: Mapping[str, TaskState]) -> None:

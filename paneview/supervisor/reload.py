@@ -23,7 +23,7 @@ from paneview.config.errors import ConfigError, Problem
 from paneview.config.models import MOST_REPLICAS, Project, Task
 from paneview.control.errors import ControlError
 from paneview.rules import graph
-from paneview.rules.states import Emit, Phase
+from paneview.rules.states import Emit, TaskPhase
 from paneview.supervisor.journal import Journal
 from paneview.supervisor.scaling import ScaledTasks, load_scaled, outvoted
 from paneview.supervisor.supervisor import Refused, Supervisor
@@ -203,7 +203,7 @@ class Reloader:
     ) -> list[str]:
         """What starts with the change: what the file has gained, and what all that begins needs besides."""
         units = self._supervisor.units
-        idle = [name for name in difference.same if units[name].state.phase is Phase.IDLE]
+        idle = [name for name in difference.same if units[name].state.phase is TaskPhase.IDLE]
         owed = [name for name in idle if name in self._owed]
         gained = [*owed, *difference.added] if new.auto_start else []
         starting = [name for name in gained if _starts_itself(new.tasks[name])]
@@ -245,11 +245,14 @@ def _differs(unit: Unit, old: Task, new: Task) -> bool:
 
 def _waits_for_others(unit: Unit, before: Task) -> bool:
     """Whether it is to start, or to start again, and needs other tasks for that than it did."""
-    return unit.state.phase in (Phase.WAITING, Phase.BACKOFF) and unit.task.depends_on != before.depends_on
+    return (
+        unit.state.phase in (TaskPhase.WAITING, TaskPhase.BACKOFF)
+        and unit.task.depends_on != before.depends_on
+    )
 
 
 def _starts_itself(task: Task) -> bool:
     return task.auto_start and task.schedule is None
 
 
-_RUNS = frozenset({Phase.RUNNING, Phase.STARTING, Phase.BACKOFF})
+_RUNS = frozenset({TaskPhase.RUNNING, TaskPhase.STARTING, TaskPhase.BACKOFF})

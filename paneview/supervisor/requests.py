@@ -20,7 +20,7 @@ from paneview.control import protocol
 from paneview.control.errors import ControlError
 from paneview.control.session import ClientInfo
 from paneview.rules import graph
-from paneview.rules.states import Phase, TaskState
+from paneview.rules.states import TaskPhase, TaskState
 from paneview.store.database import StoreError
 from paneview.supervisor.background import unasked
 from paneview.supervisor.journal import LOOK, Journal
@@ -147,7 +147,7 @@ class Requests:
         before = self._supervisor.states
         await self._supervisor.start(names, client.actor)
         # What ran already was not started: how it ends meanwhile is no answer to this.
-        new = {name: state for name, state in before.items() if state.phase is not Phase.RUNNING}
+        new = {name: state for name, state in before.items() if state.phase is not TaskPhase.RUNNING}
         reply = self._started("started", names, new)
         if already := [name for name in names if name in before and name not in new]:
             reply["already"] = already
@@ -267,7 +267,7 @@ class Requests:
         states = self._supervisor.states
         there = [name for name in names if name in states]
         gone = dict.fromkeys(set(names) - set(there), "it was removed meanwhile")
-        waiting = [name for name in there if states[name].phase is Phase.WAITING]
+        waiting = [name for name in there if states[name].phase is TaskPhase.WAITING]
         runless = [name for name in there if name in before and states[name].run == before[name].run]
         failed = {name: why for name in runless if (why := self._why_not(name))}
         reply = _results(action, names, {**failed, **refused, **gone})
@@ -281,9 +281,9 @@ class Requests:
         """Why a task that was to start has no new run; empty if it gets one yet."""
         state = self._supervisor.unit(name).state
         match state.phase:
-            case Phase.FAILED | Phase.BACKOFF:
+            case TaskPhase.FAILED | TaskPhase.BACKOFF:
                 return state.reason
-            case Phase.STOPPED | Phase.IDLE:  # idle: with the project, which has gone down since
+            case TaskPhase.STOPPED | TaskPhase.IDLE:  # idle: with the project, which has gone down since
                 by = self._supervisor.stopped_by.get(name)
                 return "it was stopped meanwhile" + (f", by {by}" if by else "")
             case _:

@@ -17,11 +17,11 @@ from paneview.rules.graph import Graph
 from paneview.rules.pacing import Pace, turn
 from paneview.rules.states import (
     DependenciesMet,
-    Phase,
     Restart,
     SessionEnded,
     Start,
     Stop,
+    TaskPhase,
     TaskState,
 )
 from paneview.supervisor.unit import Services, Unit
@@ -126,7 +126,7 @@ class Supervisor:
         return {
             name: state.reason
             for name, state in came_to.items()
-            if state.phase is Phase.RUNNING and state.run == before[name]
+            if state.phase is TaskPhase.RUNNING and state.run == before[name]
         }
 
     async def kill(self, names: Iterable[str], by: str) -> None:
@@ -149,7 +149,7 @@ class Supervisor:
                 return
             self._stop(unit, by)
             state = await unit.until(_stop_is_over)
-            if state.phase is Phase.RUNNING:
+            if state.phase is TaskPhase.RUNNING:
                 refused[name] = state.reason
 
         for name in reversed(graph.order(self.graph)):
@@ -214,7 +214,7 @@ class Supervisor:
 
     def _consider(self, name: str) -> None:
         unit = self.units[name]
-        if unit.state.phase is not Phase.WAITING or name in self._turns:
+        if unit.state.phase is not TaskPhase.WAITING or name in self._turns:
             return
         if self.held_by(name):
             return
@@ -235,23 +235,23 @@ class Supervisor:
     def _has_turn(self, name: str) -> None:
         del self._turns[name]
         unit = self.units.get(name)
-        if unit and unit.state.phase is Phase.WAITING and not self.held_by(name):
+        if unit and unit.state.phase is TaskPhase.WAITING and not self.held_by(name):
             unit.feed(DependenciesMet())
 
     def _unit_changed(self, unit: Unit) -> None:
         self.changed(unit.name)
         self._watch_wait(unit)
-        if unit.state.phase is Phase.WAITING:
+        if unit.state.phase is TaskPhase.WAITING:
             self._consider(unit.name)
         for other in self._dependents.get(unit.name, ()):
-            if self.units[other].state.phase is Phase.WAITING:
+            if self.units[other].state.phase is TaskPhase.WAITING:
                 self.changed(other)  # the reason why it waits has changed
                 self._consider(other)
                 self.units[other].reconsider()
 
     def _watch_wait(self, unit: Unit) -> None:
         """Once per wait, an event says of a task that it waits longer than its dependencies may take to get ready."""
-        waiting = unit.state.phase is Phase.WAITING
+        waiting = unit.state.phase is TaskPhase.WAITING
         if waiting and unit.name not in self._late:
             limits = [self.units[other].task.ready_timeout for other, _ in self.graph[unit.name]]
             if limits:
@@ -321,9 +321,9 @@ class Supervisor:
     def _has_launched(self, unit: Unit) -> bool:
         """It runs, rests, or waits for something that will take its time."""
         match unit.state.phase:
-            case Phase.STARTING | Phase.STOPPING:
+            case TaskPhase.STARTING | TaskPhase.STOPPING:
                 return False
-            case Phase.WAITING:
+            case TaskPhase.WAITING:
                 return bool(self.held_by(unit.name))
             case _:
                 return True
@@ -334,7 +334,7 @@ def _is_unsure(unit: Unit) -> bool:
 
     Who depends on it and was lost with it would else begin beside it, or before it.
     """
-    return unit.state.phase is Phase.RUNNING and (unit.live is None or unit.live.lost)
+    return unit.state.phase is TaskPhase.RUNNING and (unit.live is None or unit.live.lost)
 
 
 def _stop_is_over(unit: Unit) -> bool:
@@ -342,7 +342,7 @@ def _stop_is_over(unit: Unit) -> bool:
 
     Refused: it runs, since only a hook's answer leads back there from a stop.
     """
-    return unit.state.phase is not Phase.STOPPING
+    return unit.state.phase is not TaskPhase.STOPPING
 
 
 def _cores() -> int:

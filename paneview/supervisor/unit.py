@@ -28,7 +28,6 @@ from paneview.rules.states import (
     Launch,
     Lost,
     Outcome,
-    Phase,
     Probed,
     Redefined,
     Restart,
@@ -40,6 +39,7 @@ from paneview.rules.states import (
     StopBegun,
     Stopped,
     StopRefused,
+    TaskPhase,
     TaskState,
     Tick,
     TreeGone,
@@ -148,7 +148,7 @@ class Unit:
         for effect in outcome.effects:
             if not isinstance(effect, Emit):
                 self._start(self._do(effect, durable))
-        if self.state.phase is Phase.STOPPING:
+        if self.state.phase is TaskPhase.STOPPING:
             self._services.launcher.withdraw(self.name)
         self._follow_up()
         self._changed(self)
@@ -264,7 +264,7 @@ class Unit:
     async def _launch(self, durable: Durable) -> None:
         await durable  # also for hours: nobody would know later whose process this is
         await self._services.strays.gone(self.name)
-        if self.state.phase is Phase.STOPPING:
+        if self.state.phase is TaskPhase.STOPPING:
             self.feed(SpawnFailed("it was to stop", withdrawn=True))
             return
         run = self._services.journal.new_run()
@@ -285,7 +285,7 @@ class Unit:
         self._take(live)
         self.feed(Spawned(run), row)
         edited = task is not self.task and task.definition_key() != self.task.definition_key()
-        if edited and self.state.phase is Phase.RUNNING:
+        if edited and self.state.phase is TaskPhase.RUNNING:
             self.feed(Restart("file change"))  # it meant nothing before there was a run
         self._start(self._hook("after_start", task, run))
 
@@ -345,7 +345,7 @@ class Unit:
         """The run's first process has died: by itself, or as part of a stop."""
         if live is not self.live:
             return
-        if self.state.phase is Phase.STOPPING:
+        if self.state.phase is TaskPhase.STOPPING:
             self.feed(RootGone())
             return
         try:
@@ -370,7 +370,7 @@ class Unit:
         """The run's terminal is there after all; what ended while that was not known did so by itself."""
         if self.live is not None:
             self.live.lost = False
-            if self.state.phase is not Phase.STOPPING:
+            if self.state.phase is not TaskPhase.STOPPING:
                 self._services.ender.unwatch(self.live)
                 self._take(self.live)
 

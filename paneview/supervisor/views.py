@@ -14,7 +14,7 @@ from msgspec.structs import replace
 from paneview.config.models import WorkerSpec
 from paneview.rules import graph
 from paneview.rules.restart import describe
-from paneview.rules.states import Health, Phase, Stage
+from paneview.rules.states import Health, Stage, TaskPhase
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from paneview.rules.states import TaskState
     from paneview.supervisor.unit import Unit
 
-_STOPS = (Phase.STOPPING, Phase.STOPPED)
+_STOPS = (TaskPhase.STOPPING, TaskPhase.STOPPED)
 
 
 class Why(Struct, frozen=True):
@@ -117,8 +117,8 @@ def facts_of(
     state, live = unit.state, unit.live
     window = (live and live.window_id) or (unit.row and unit.row.window_id) or None
     pane = (live and live.pane_id) or (unit.row and unit.row.pane_id) or None
-    if live is None or state.phase not in (Phase.RUNNING, Phase.STOPPING):
-        due = next_run or (_shown(state.due, ahead) if state.phase is Phase.BACKOFF else None)
+    if live is None or state.phase not in (TaskPhase.RUNNING, TaskPhase.STOPPING):
+        due = next_run or (_shown(state.due, ahead) if state.phase is TaskPhase.BACKOFF else None)
         return Facts(
             why, next_start_at=due, processes=0, log_end=log_end, window_id=window, pane_id=pane, ahead=ahead
         )
@@ -158,30 +158,30 @@ def why(  # noqa: PLR0911 - one line a state
 ) -> Why:
     """Why the task is where it is. Nobody else words it: what a screen adds is only what passes with time."""
     state, note = unit.state, unit.probes.note
-    if unit.question and state.phase is Phase.RUNNING:
+    if unit.question and state.phase is TaskPhase.RUNNING:
         return Why(f"waits for an answer: {unit.question}")
     match state.phase:
-        case Phase.WAITING:
+        case TaskPhase.WAITING:
             held = [_noted(one, states, notes) for one in graph.unmet(unit.name, needs, states)]
             words = "; ".join(f"{one.task} {one.why}" for one in held)
             return Why(f"waits: {words}" if words else "waits for its turn", waits_for=held)
-        case Phase.BACKOFF:
+        case TaskPhase.BACKOFF:
             left = max(0.0, (state.due or now) - now)
             most = "" if unit.policy.max_restarts is None else f" of {unit.policy.max_restarts}"
             return Why(f"{state.reason}; restart {state.attempt}{most} in {left:.1f} s", state.reason)
-        case Phase.RUNNING if state.health is Health.STARTING:
+        case TaskPhase.RUNNING if state.health is Health.STARTING:
             return Why(f"not ready yet{': ' + note if note else ''}", note)
-        case Phase.RUNNING if state.failures and state.health is not Health.UNHEALTHY:
+        case TaskPhase.RUNNING if state.failures and state.health is not Health.UNHEALTHY:
             return Why(f"probe failed {state.failures} of {unit.policy.health_retries}: {note}", note)
-        case Phase.STOPPING:
+        case TaskPhase.STOPPING:
             stage = Stage.HOOKS if state.tree_gone else state.stage
             words = f"{state.reason} ({stage.value})" if stage else state.reason
             return Why(words, words)
-        case Phase.FAILED | Phase.STOPPED | Phase.RUNNING:
+        case TaskPhase.FAILED | TaskPhase.STOPPED | TaskPhase.RUNNING:
             return Why(state.reason, state.reason)
-        case Phase.DONE:
+        case TaskPhase.DONE:
             return Why(describe(state.exit))
-        case Phase.STARTING:
+        case TaskPhase.STARTING:
             return Why("is being started")
         case _:
             return Why("not started")
@@ -192,6 +192,6 @@ def _noted(held: Unmet, states: Mapping[str, TaskState], notes: Mapping[str, str
     note = notes.get(held.task, "")
     return (
         replace(held, why=f"{held.why} ({note})")
-        if note and states[held.task].phase is Phase.RUNNING
+        if note and states[held.task].phase is TaskPhase.RUNNING
         else held
     )

@@ -19,7 +19,7 @@ from paneview.cli.usage import WIDTH, help_lines
 from paneview.cli.verbs import OPEN, PARSER
 from paneview.config import paths
 from paneview.config.secrets import MASK
-from paneview.rules.states import Phase, TaskState
+from paneview.rules.states import TaskPhase, TaskState
 from paneview.store.rows import Change
 from paneview.store.state import StateStore
 from tests.cli.conftest import FILE
@@ -133,7 +133,7 @@ async def test_what_the_last_supervisor_left_is_told_as_it_would_tell_it_itself(
     file = project / "paneview.toml"
     file.write_text(FILE.replace('"sleep 1000"', '"sleep 1000"\nenv = { DB_PASSWORD = "hunter22" }', 1))
     why = "quarantined after 5 respawns in 300 s: refused hunter22"
-    state = TaskState(phase=Phase.FAILED, run=7, restarts=5, reason=why, quarantined=True)
+    state = TaskState(phase=TaskPhase.FAILED, run=7, restarts=5, reason=why, quarantined=True)
     store = await StateStore.open(paths.state_db(paths.make_project_dir(file, "demo")))
     await store.put(Change(tasks={"db": state.to_dict()}))
     await store.close()

@@ -7,13 +7,13 @@ from hypothesis import strategies as st
 
 from paneview.rules import graph
 from paneview.rules.restart import Exit
-from paneview.rules.states import Phase, TaskState
+from paneview.rules.states import TaskPhase, TaskState
 
 IDLE = TaskState()
-RUNNING = TaskState(phase=Phase.RUNNING)
-READY = TaskState(phase=Phase.RUNNING, ready=True)
-DONE = TaskState(phase=Phase.DONE, exit=Exit(0))
-FAILED = TaskState(phase=Phase.FAILED, exit=Exit(1), reason="exit code 1")
+RUNNING = TaskState(phase=TaskPhase.RUNNING)
+READY = TaskState(phase=TaskPhase.RUNNING, ready=True)
+DONE = TaskState(phase=TaskPhase.DONE, exit=Exit(0))
+FAILED = TaskState(phase=TaskPhase.FAILED, exit=Exit(1), reason="exit code 1")
 
 
 @st.composite
@@ -59,8 +59,8 @@ def test_an_edit_brings_along_what_is_missing_but_for_what_a_person_keeps_stoppe
     needs: graph.Graph = {
         "app": (("db", "healthy"), ("cache", "healthy")), "db": (("disk", "started"),), "disk": (), "cache": ()
     }  # fmt: skip
-    kept = TaskState(phase=Phase.STOPPED, manual_stop=True)
-    backoff = TaskState(phase=Phase.BACKOFF, attempt=1)
+    kept = TaskState(phase=TaskPhase.STOPPED, manual_stop=True)
+    backoff = TaskState(phase=TaskPhase.BACKOFF, attempt=1)
     for db, cache, along in (
         (IDLE, IDLE, {"db", "disk", "cache"}),
         (FAILED, READY, {"db", "disk"}),

@@ -15,7 +15,6 @@ from paneview.rules.states import (
     Emit,
     Health,
     Lost,
-    Phase,
     Policy,
     Probed,
     Redefined,
@@ -30,6 +29,7 @@ from paneview.rules.states import (
     Stop,
     Stopped,
     StopRefused,
+    TaskPhase,
     TaskState,
     Tick,
     TreeGone,
@@ -43,7 +43,7 @@ def running(**changes: object) -> World:
     world = World(replace(Policy(), **changes))  # type: ignore[arg-type]
     world.feed(Start("user"))
     world.settle()
-    assert world.state.phase is Phase.RUNNING
+    assert world.state.phase is TaskPhase.RUNNING
     return world
 
 
@@ -88,7 +88,7 @@ class TestRestartPolicy:
             world.settle()
         world.exit(CRASH)
         world.advance(10_000)
-        assert world.state.phase is Phase.FAILED
+        assert world.state.phase is TaskPhase.FAILED
         assert "gave up after 2 restarts" in world.state.reason
         assert len(world.times("max_restarts_reached")) == 1
         assert world.runs == 3
@@ -101,14 +101,14 @@ class TestRestartPolicy:
         assert world.times("counter_reset")
         world.exit(CRASH)
         world.settle()
-        assert world.state.phase is Phase.RUNNING
+        assert world.state.phase is TaskPhase.RUNNING
         assert world.state.restarts == 2, "the total is kept"
 
     def test_no_restart_after_success_on_failure(self):
         world = running()
         world.exit(SUCCESS)
         world.advance(1_000)
-        assert world.state.phase is Phase.DONE
+        assert world.state.phase is TaskPhase.DONE
         assert world.state.exit == SUCCESS
 
     def test_a_lost_run_is_brought_back_by_policy(self):
@@ -116,18 +116,18 @@ class TestRestartPolicy:
         world.alive = None
         world.feed(Lost("the tmux server ended"))
         world.settle()
-        assert world.state.phase is Phase.RUNNING
+        assert world.state.phase is TaskPhase.RUNNING
         world = running(restart="no")
         world.alive = None
         world.feed(Lost("the tmux server ended"))
-        assert world.state.phase is Phase.FAILED
+        assert world.state.phase is TaskPhase.FAILED
         assert world.state.reason == "the tmux server ended"
 
     def test_failing_spawn_is_retried_by_policy_then_given_up(self):
         world = World(Policy(max_restarts=2, backoff=0.0), spawn_fails=lambda _run: True)
         world.feed(Start("user"))
         world.advance(1_000)
-        assert world.state.phase is Phase.FAILED
+        assert world.state.phase is TaskPhase.FAILED
         assert world.runs == 3
 
 
@@ -143,17 +143,17 @@ class TestStop:
             (2.0, Stage.TERMINATE),
             (4.0, Stage.KILL),
         ]
-        assert world.state.phase is Phase.STOPPED
+        assert world.state.phase is TaskPhase.STOPPED
         assert world.state.manual_stop
 
     def test_a_manual_stop_blocks_every_restart_until_start(self):
         world = running(restart="always", backoff=0.0)
         world.feed(Stop("user"))
         world.advance(10_000)
-        assert world.state.phase is Phase.STOPPED
+        assert world.state.phase is TaskPhase.STOPPED
         world.feed(Start("user"))
         world.settle()
-        assert world.state.phase is Phase.RUNNING
+        assert world.state.phase is TaskPhase.RUNNING
         assert not world.state.manual_stop
 
     def test_kill_is_at_once(self):
@@ -170,7 +170,7 @@ class TestStop:
         world.settle()
         world.feed(Stop("user", kill=True))
         world.settle()
-        assert world.state.phase is Phase.STOPPED
+        assert world.state.phase is TaskPhase.STOPPED
 
     def test_a_run_that_heeds_the_interrupt_gets_no_other_signal(self):
         world = running(stop_grace=1_000.0)
@@ -183,28 +183,28 @@ class TestStop:
         for _ in range(2):
             world.exit(CRASH)
             world.settle()
-        assert world.state.phase is Phase.BACKOFF
+        assert world.state.phase is TaskPhase.BACKOFF
         world.feed(Stop("user"))
         world.advance(1_000)
-        assert world.state.phase is Phase.STOPPED
+        assert world.state.phase is TaskPhase.STOPPED
         assert world.runs == 2
 
     def test_stop_while_being_launched_ends_the_launched(self):
-        state = replace(TaskState(), phase=Phase.STARTING)
+        state = replace(TaskState(), phase=TaskPhase.STARTING)
         stopping = step(state, Stop("user"), 5.0, Policy()).state
-        assert stopping.phase is Phase.STOPPING
+        assert stopping.phase is TaskPhase.STOPPING
         outcome = step(stopping, Spawned(7), 6.0, Policy(stop_grace=2.0))
-        assert outcome.state.phase is Phase.STOPPING
+        assert outcome.state.phase is TaskPhase.STOPPING
         assert outcome.state.due == 8.0
         assert any(getattr(effect, "stage", None) is Stage.INTERRUPT for effect in outcome.effects)
 
     def test_a_refused_stop_leaves_it_running_and_unmarked(self):
-        state = replace(TaskState(), phase=Phase.STOPPING, stage=Stage.HOOKS, manual_stop=True)
+        state = replace(TaskState(), phase=TaskPhase.STOPPING, stage=Stage.HOOKS, manual_stop=True)
         after = step(state, StopRefused("not now"), 1.0, Policy()).state
-        assert (after.phase, after.manual_stop, after.reason) == (Phase.RUNNING, False, "not now")
+        assert (after.phase, after.manual_stop, after.reason) == (TaskPhase.RUNNING, False, "not now")
 
     @pytest.mark.parametrize("refuses", [False, True])
-    @pytest.mark.parametrize(("asked", "phase"), [(Stop, Phase.STOPPED), (Restart, Phase.RUNNING)])
+    @pytest.mark.parametrize(("asked", "phase"), [(Stop, TaskPhase.STOPPED), (Restart, TaskPhase.RUNNING)])
     def test_a_task_that_ends_while_the_hooks_before_its_stop_run_is_stopped(self, asked, phase, refuses):
         """Even if they refuse: there is nobody left to go on."""
         world = running(restart="always")
@@ -212,12 +212,12 @@ class TestStop:
         world.feed(asked("user"))
         world.advance(2.0)
         world.exit(CRASH)
-        assert world.state.phase is Phase.STOPPING
+        assert world.state.phase is TaskPhase.STOPPING
         world.advance(2.0)
         assert world.state.phase is phase
-        assert world.state.manual_stop == (phase is Phase.STOPPED)
+        assert world.state.manual_stop == (phase is TaskPhase.STOPPED)
         assert len(world.times("hook_failed")) == refuses
-        if phase is Phase.STOPPED:
+        if phase is TaskPhase.STOPPED:
             assert world.state.exit == CRASH
 
     def test_a_refused_stop_after_one_that_a_task_forestalled_leaves_it_running(self):
@@ -228,11 +228,11 @@ class TestStop:
         world.advance(5.0)
         world.feed(Stop("user"))
         world.advance(5.0)
-        assert (world.state.phase, world.runs) == (Phase.RUNNING, 2)
+        assert (world.state.phase, world.runs) == (TaskPhase.RUNNING, 2)
 
     def test_left_over_children_are_not_given_the_whole_grace(self):
         """What ends a moment after the first process saw the interrupt; who has a session of its own did not."""
-        state = replace(TaskState(), phase=Phase.STOPPING, stage=Stage.INTERRUPT, due=6.0, run=1)
+        state = replace(TaskState(), phase=TaskPhase.STOPPING, stage=Stage.INTERRUPT, due=6.0, run=1)
         state, effects = step(state, RootGone(), 1.0, Policy())
         assert (effects, state.due) == ((), 1.0 + stopping.LAST_MOMENTS)
         ended = step(step(state, TreeGone(), 1.1, Policy()).state, Stopped(), 1.1, Policy())
@@ -243,10 +243,10 @@ class TestStop:
         assert hurried.state.due == 1.05, "its grace is over before"
 
     def test_a_start_after_a_stop_during_a_launch_that_fails_is_not_forgotten(self):
-        state = replace(TaskState(), phase=Phase.STARTING)
+        state = replace(TaskState(), phase=TaskPhase.STARTING)
         for event in (Stop("user"), Start("user"), SpawnFailed("no such folder")):
             state, effects = step(state, event, 5.0, Policy())
-        assert (state.phase, state.manual_stop, state.stage) == (Phase.WAITING, False, None)
+        assert (state.phase, state.manual_stop, state.stage) == (TaskPhase.WAITING, False, None)
         assert [effect.kind for effect in effects if isinstance(effect, Emit)] == [
             "spawn_failed",
             "task_restarted",
@@ -255,13 +255,13 @@ class TestStop:
     @pytest.mark.parametrize(
         ("asked", "phase", "told"),
         [
-            ([Stop("user")], Phase.STOPPED, ["task_stopped"]),
-            ([Stop("user"), Stop("user", kill=True)], Phase.STOPPED, ["task_killed"]),
-            ([Stop("user"), Start("user")], Phase.WAITING, ["task_stopped", "task_restarted"]),
+            ([Stop("user")], TaskPhase.STOPPED, ["task_stopped"]),
+            ([Stop("user"), Stop("user", kill=True)], TaskPhase.STOPPED, ["task_killed"]),
+            ([Stop("user"), Start("user")], TaskPhase.WAITING, ["task_stopped", "task_restarted"]),
         ],
     )
     def test_a_launch_that_is_withdrawn_ends_as_it_was_asked_to(self, asked, phase, told):
-        state = replace(TaskState(), phase=Phase.STARTING, run=7, exit=CRASH, ended_at=1.0)
+        state = replace(TaskState(), phase=TaskPhase.STARTING, run=7, exit=CRASH, ended_at=1.0)
         for event in (*asked, SpawnFailed("it was to stop", withdrawn=True)):
             state, effects = step(state, event, 5.0, Policy())
         assert (state.phase, state.stage, state.due) == (phase, None, None)
@@ -277,7 +277,7 @@ class TestStop:
         world.feed(Stop("user"))
         world.feed(Stop("another", kill=kill))
         world.advance(60)
-        assert (world.state.phase, world.state.run) == (Phase.STOPPED, 1)
+        assert (world.state.phase, world.state.run) == (TaskPhase.STOPPED, 1)
         assert world.state.reason == ("killed by another" if kill else "stopped by user")
         assert world.signals[0] == (1_001.0, Stage.KILL if kill else Stage.INTERRUPT)
         assert len(world.times("task_started")) == 1
@@ -306,7 +306,7 @@ class TestStop:
         world.advance(60)
         end = next(emit for emit in world.told if emit.kind in ("task_stopped", "task_killed"))
         assert end.cause == ended
-        assert world.state.phase is (Phase.RUNNING if next_cause else Phase.STOPPED)
+        assert world.state.phase is (TaskPhase.RUNNING if next_cause else TaskPhase.STOPPED)
         if next_cause:
             assert [emit.cause for emit in world.told if emit.kind == "task_started"][1:] == [next_cause]
         else:
@@ -331,7 +331,7 @@ class TestStop:
         world.feed(Probed(ok=False, detail="500"))
         world.feed(Stop("user"))
         world.advance(10)
-        assert (world.state.phase, world.state.reason) == (Phase.STOPPED, "stopped by user")
+        assert (world.state.phase, world.state.reason) == (TaskPhase.STOPPED, "stopped by user")
 
     def test_what_happens_between_two_runs_is_told_of_neither(self):
         """Else the one before would seem to have ended twice."""
@@ -349,7 +349,7 @@ class TestStop:
         world.feed(Stop("user"))
         world.settle()
         world.feed(SpawnFailed("a defect"))
-        assert world.state.phase is Phase.STOPPING
+        assert world.state.phase is TaskPhase.STOPPING
         world.advance(60)
         world.check_history()
 
@@ -359,11 +359,11 @@ class TestStop:
         world.after_hooks_take = 60.0
         world.feed(Stop("user"))
         world.advance(5.0)
-        assert (world.state.phase, deadline(world.state)) == (Phase.STOPPING, None)
+        assert (world.state.phase, deadline(world.state)) == (TaskPhase.STOPPING, None)
         for wish in more:
             world.feed(wish)
         world.advance(60.0)
-        assert (world.state.phase, world.state.tree_gone) == (Phase.STOPPED, False)
+        assert (world.state.phase, world.state.tree_gone) == (TaskPhase.STOPPED, False)
         assert Stage.KILL not in [stage for _, stage in world.signals]
         assert [kind for _, kind in world.log[-2:]] == ["task_stopping", "task_stopped"]
         assert world.told[-1].detail["stage"] == "interrupt"
@@ -372,7 +372,7 @@ class TestStop:
         world = running()
         world.feed(Restart("user"))
         world.settle()
-        assert world.state.phase is Phase.RUNNING
+        assert world.state.phase is TaskPhase.RUNNING
         assert world.runs == 2
         assert world.state.restarts == 0
 
@@ -382,9 +382,9 @@ class TestStop:
         world.feed(Stop("user"))
         world.advance(1.0)
         world.feed(Start("user"))
-        assert world.state.phase is Phase.STOPPING
+        assert world.state.phase is TaskPhase.STOPPING
         world.advance(5.0)
-        assert world.state.phase is Phase.RUNNING
+        assert world.state.phase is TaskPhase.RUNNING
         assert world.runs == 2
 
     def test_session_end_forgets_marks_and_counters(self):
@@ -392,7 +392,7 @@ class TestStop:
         world.feed(Stop("user"))
         world.settle()
         world.feed(SessionEnded())
-        assert world.state.phase is Phase.IDLE
+        assert world.state.phase is TaskPhase.IDLE
         assert not world.state.manual_stop
         assert world.state.exit.signal == 2, "how the last run ended stays known"
 
@@ -422,11 +422,11 @@ class TestHealth:
     def test_as_many_failures_in_a_row_as_health_retries_restart(self):
         world = running(probed=True, health_retries=3)
         world.feed(Probed(ok=True))
-        for expected in (Phase.RUNNING, Phase.RUNNING, Phase.STOPPING):
+        for expected in (TaskPhase.RUNNING, TaskPhase.RUNNING, TaskPhase.STOPPING):
             world.feed(Probed(ok=False, detail="refused"))
             assert world.state.phase is expected
         world.settle()
-        assert world.state.phase is Phase.RUNNING
+        assert world.state.phase is TaskPhase.RUNNING
         assert world.state.restarts == 1
         assert len(world.times("task_unhealthy")) == 1
 
@@ -434,14 +434,14 @@ class TestHealth:
         world = running(probed=True, health_retries=2)
         for ok in (True, False, True, False, True, False):
             world.feed(Probed(ok=ok))
-        assert world.state.phase is Phase.RUNNING
+        assert world.state.phase is TaskPhase.RUNNING
 
     def test_unhealthy_is_told_and_left_alone_with_policy_no(self):
         world = running(probed=True, health_retries=1, restart="no")
         world.feed(Probed(ok=True))
         for _ in range(5):
             world.feed(Probed(ok=False, detail="refused"))
-        assert world.state.phase is Phase.RUNNING
+        assert world.state.phase is TaskPhase.RUNNING
         assert world.state.health is Health.UNHEALTHY
         assert len(world.times("task_unhealthy")) == 1
         world.feed(Probed(ok=True))
@@ -452,10 +452,10 @@ class TestHealth:
         world = running(probed=True, health_interval=10.0, health_retries=3)
         for _ in range(100):
             world.feed(Probed(ok=False))
-        assert world.state.phase is Phase.RUNNING
+        assert world.state.phase is TaskPhase.RUNNING
         world.advance(30.0)
         world.feed(Probed(ok=False, detail="refused"))
-        assert world.state.phase is Phase.STOPPING
+        assert world.state.phase is TaskPhase.STOPPING
         assert "not ready within 30 s: refused" in world.state.reason
 
 
@@ -488,15 +488,15 @@ class TestRobustness:
             world.settle()
         world.policy = replace(world.policy, restart="no")
         world.feed(Redefined())
-        assert world.state.phase is Phase.FAILED
+        assert world.state.phase is TaskPhase.FAILED
         assert world.state.reason == "exit code 3, restart policy is 'no'"
         world.advance(1_000)
         assert world.runs == 2
 
     def test_a_run_whose_command_was_never_started_says_so(self):
-        stopping = TaskState(phase=Phase.STOPPING, reason="stopped by user")
+        stopping = TaskState(phase=TaskPhase.STOPPING, reason="stopped by user")
         state, effects = step(stopping, Stopped(began=False), 1.0, Policy())
-        assert (state.phase, state.reason) == (Phase.STOPPED, "stopped by user before it began")
+        assert (state.phase, state.reason) == (TaskPhase.STOPPED, "stopped by user before it began")
         assert [effect.cause for effect in effects if isinstance(effect, Emit)] == [state.reason]
 
     def test_answers_of_the_past_change_nothing(self):
@@ -505,10 +505,10 @@ class TestRobustness:
             assert step(idle, late, 1.0, Policy()) == (idle, ())
 
     def test_state_of_an_older_version_is_read(self):
-        stored = TaskState(phase=Phase.BACKOFF, due=5.0, exit=CRASH).to_dict()
+        stored = TaskState(phase=TaskPhase.BACKOFF, due=5.0, exit=CRASH).to_dict()
         stored["unknown_to_us"] = 1
         del stored["killed"]
-        assert TaskState.from_dict(stored) == TaskState(phase=Phase.BACKOFF, due=5.0, exit=CRASH)
+        assert TaskState.from_dict(stored) == TaskState(phase=TaskPhase.BACKOFF, due=5.0, exit=CRASH)
 
 
 policies = st.builds(
@@ -576,12 +576,14 @@ class History(RuleBasedStateMachine):
     def take_over(self, back: float) -> None:
         self.world.take_over(back)
 
-    @precondition(lambda self: self.world.alive and self.world.state.phase in (Phase.RUNNING, Phase.STOPPING))
+    @precondition(
+        lambda self: self.world.alive and self.world.state.phase in (TaskPhase.RUNNING, TaskPhase.STOPPING)
+    )
     @rule(exit_=exits)
     def die(self, exit_: Exit) -> None:
         self.world.exit(exit_)
 
-    @precondition(lambda self: self.world.alive and self.world.state.phase is Phase.RUNNING)
+    @precondition(lambda self: self.world.alive and self.world.state.phase is TaskPhase.RUNNING)
     @rule()
     def lose(self) -> None:
         self.world.alive = None
@@ -594,11 +596,11 @@ class History(RuleBasedStateMachine):
     @invariant()
     def a_stopped_task_stays_down(self) -> None:
         if hasattr(self, "world") and self.wanted_down and not self.world.refused:
-            assert self.world.state.phase not in (Phase.RUNNING, Phase.BACKOFF, Phase.WAITING)
+            assert self.world.state.phase not in (TaskPhase.RUNNING, TaskPhase.BACKOFF, TaskPhase.WAITING)
 
     @invariant()
     def something_is_due_while_it_is_being_stopped(self) -> None:
-        if hasattr(self, "world") and self.world.state.phase is Phase.STOPPING:
+        if hasattr(self, "world") and self.world.state.phase is TaskPhase.STOPPING:
             launching = self.world.state.due is None
             assert launching == bool(self.world._agenda) or deadline(self.world.state) is not None
 
@@ -611,7 +613,7 @@ class History(RuleBasedStateMachine):
         world.advance(10.0)  # the hooks that still run had another mind
         world.feed(Stop("user"))
         world.advance(world.launch_takes + world.hooks_take + world.after_hooks_take + 2 * 5.0 + 4.0)
-        assert world.state.phase in (Phase.IDLE, Phase.STOPPED, Phase.DONE, Phase.FAILED)
+        assert world.state.phase in (TaskPhase.IDLE, TaskPhase.STOPPED, TaskPhase.DONE, TaskPhase.FAILED)
         assert world.alive is None
         world.check_history()
 
@@ -622,12 +624,12 @@ TestHistory.settings = settings(stateful_step_count=40)
 
 def test_a_clock_that_was_set_back_before_a_takeover_makes_nothing_wait_for_it() -> None:
     policy = Policy(stop_grace=20.0)
-    fallen = TaskState(Phase.BACKOFF, started_at=9_000.0, ended_at=9_001.0, due=9_050.0)
+    fallen = TaskState(TaskPhase.BACKOFF, started_at=9_000.0, ended_at=9_001.0, due=9_050.0)
     found = fallen.taken_over(1_800.0, policy)
     assert (found.started_at, found.ended_at, found.due) == (1_800.0, 1_800.0, 1_860.0)
-    well = TaskState(Phase.RUNNING, started_at=9_000.0, healthy_since=9_010.0)
+    well = TaskState(TaskPhase.RUNNING, started_at=9_000.0, healthy_since=9_010.0)
     assert well.taken_over(1_800.0, policy).healthy_since == 1_800.0
-    ending = TaskState(Phase.STOPPING, started_at=9_000.0, stage=Stage.INTERRUPT, due=9_020.0)
+    ending = TaskState(TaskPhase.STOPPING, started_at=9_000.0, stage=Stage.INTERRUPT, due=9_020.0)
     assert ending.taken_over(1_800.0, policy).due == 1_820.0
     for state in (fallen, well, ending):
         assert state.taken_over(9_011.0, policy) == state

@@ -10,10 +10,10 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from paneview.rules.schedule import LONGEST_WAIT, Due, Scheduled, step
-from paneview.rules.states import Phase
+from paneview.rules.states import TaskPhase
 
 NOON = 1_800_000_000.0
-BUSY = [Phase.WAITING, Phase.STARTING, Phase.RUNNING, Phase.STOPPING, Phase.BACKOFF]
+BUSY = [TaskPhase.WAITING, TaskPhase.STARTING, TaskPhase.RUNNING, TaskPhase.STOPPING, TaskPhase.BACKOFF]
 
 
 def following(period: str, now: float) -> float:
@@ -27,7 +27,7 @@ class World:
 
     schedules: dict[str, str]  # task -> seconds between its times
     now: float = NOON
-    phase: Phase = Phase.IDLE
+    phase: TaskPhase = TaskPhase.IDLE
     manual_stop: bool = False
     held: str = ""
     broken: bool = False  # no next time can be worked out
@@ -94,20 +94,20 @@ def test_a_clock_that_is_set_costs_one_run_at_most_and_no_time_that_is_ahead(
 
 
 @pytest.mark.parametrize("phase", BUSY)
-def test_none_beside_another_which_is_told(phase: Phase) -> None:
+def test_none_beside_another_which_is_told(phase: TaskPhase) -> None:
     world = World({"a": "60"}, phase=phase)
     world.advance(60)
     assert (world.started, world.skipped) == (
         [],
         [("a", NOON + 60, f"still {phase} when its next time came")],
     )
-    world.phase = Phase.DONE
+    world.phase = TaskPhase.DONE
     world.advance(60)
     assert world.started == [("a", NOON + 120)]
 
 
 def test_none_after_a_manual_stop_and_nobody_is_told() -> None:
-    world = World({"a": "60"}, phase=Phase.STOPPED, manual_stop=True)
+    world = World({"a": "60"}, phase=TaskPhase.STOPPED, manual_stop=True)
     world.advance(180)
     assert (world.started, world.skipped) == ([], [])
 

@@ -17,7 +17,6 @@ from paneview.rules.states import (
     Exited,
     Input,
     Launch,
-    Phase,
     Policy,
     Redefined,
     RootGone,
@@ -29,6 +28,7 @@ from paneview.rules.states import (
     StopBegun,
     Stopped,
     StopRefused,
+    TaskPhase,
     TaskState,
     Tick,
     TreeGone,
@@ -69,7 +69,7 @@ class World:
         self.state = outcome.state
         if isinstance(event, Stop):
             self.refused = False
-        elif isinstance(event, StopRefused) and self.state.phase is Phase.RUNNING:
+        elif isinstance(event, StopRefused) and self.state.phase is TaskPhase.RUNNING:
             self.refused = True
         self.check()
         for effect in outcome.effects:
@@ -83,7 +83,7 @@ class World:
                     self._begin_stop()
                 case Signal(stage):
                     self._signal(stage)
-        if self.state.phase is Phase.WAITING and self.dependencies_met:
+        if self.state.phase is TaskPhase.WAITING and self.dependencies_met:
             self.later(0.0, DependenciesMet())
 
     def later(self, delay: float, event: Input, of_run: int | None = None) -> None:
@@ -117,7 +117,7 @@ class World:
         """The process ends by itself."""
         assert self.alive is not None
         self.alive = None
-        if self.state.phase is not Phase.STOPPING:
+        if self.state.phase is not TaskPhase.STOPPING:
             self.feed(Exited(exit_))
         elif stopping.before_launch(self.state):
             self._died = exit_  # the shell waits for the end when the launch is answered
@@ -136,14 +136,14 @@ class World:
         self.now -= back
         self.state = state = TaskState.from_dict(self.state.to_dict()).taken_over(self.now, self.policy)
         stopping_early = stopping.before_launch(state)
-        if state.phase is Phase.STARTING or stopping_early:
+        if state.phase is TaskPhase.STARTING or stopping_early:
             if self.alive is not None or self._died is not None:
                 self.feed(Spawned(self.runs))
             elif stopping_early:
                 self.feed(SpawnFailed("it was to stop", withdrawn=True))
             else:
-                self.state = replace(state, phase=Phase.WAITING)
-        elif state.phase is Phase.STOPPING:
+                self.state = replace(state, phase=TaskPhase.WAITING)
+        elif state.phase is TaskPhase.STOPPING:
             if self.alive is None:
                 self.feed(Exited(self._died or Exit(128 + 2, 2)))
             elif state.stage is Stage.HOOKS:
@@ -168,16 +168,23 @@ class World:
         """What must hold after every step."""
         state = self.state
         assert state.attempt <= max(4, self.policy.max_restarts or 0)
-        if state.phase in (Phase.IDLE, Phase.WAITING, Phase.BACKOFF, Phase.DONE, Phase.FAILED, Phase.STOPPED):
+        if state.phase in (
+            TaskPhase.IDLE,
+            TaskPhase.WAITING,
+            TaskPhase.BACKOFF,
+            TaskPhase.DONE,
+            TaskPhase.FAILED,
+            TaskPhase.STOPPED,
+        ):
             assert self.alive is None, f"{state.phase} with a process alive"
             assert not state.ready
             assert state.stage is None
-        if state.phase is Phase.RUNNING:
+        if state.phase is TaskPhase.RUNNING:
             assert self.alive is not None, "running, and nobody there who could end"
-        if state.phase is Phase.BACKOFF:
+        if state.phase is TaskPhase.BACKOFF:
             assert state.due is not None
             assert not state.manual_stop
-        if state.phase in (Phase.STOPPING, Phase.STOPPED) and " by " in state.reason:
+        if state.phase in (TaskPhase.STOPPING, TaskPhase.STOPPED) and " by " in state.reason:
             who = state.reason.partition(" by ")[2].removesuffix(" before it began")
             assert who == state.stopped_by, "who stopped it is another one than the reason says"
         assert TaskState.from_dict(state.to_dict()) == state

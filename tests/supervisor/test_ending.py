@@ -9,7 +9,7 @@ import signal
 import pytest
 
 from paneview import proc
-from paneview.rules.states import Phase
+from paneview.rules.states import TaskPhase
 from paneview.supervisor import ending
 from paneview.supervisor.ending import Ender
 from paneview.supervisor.live import Live
@@ -61,7 +61,7 @@ async def test_a_defect_beside_a_run_s_end_keeps_it_from_nobody(
             broken.setattr(ending, "TRIES", (0.01, 0.01))
             broken.setattr(part, name, defect)
             proc.send(signal.SIGTERM, await host.ender.look(unit.live))
-            await eventually(lambda: unit.state.phase is Phase.FAILED)
+            await eventually(lambda: unit.state.phase is TaskPhase.FAILED)
         assert (unit.live, unit.state.exit.code) == (None, exit_code)
         await host.journal.durable()
         told = await host.store.events(kinds=["internal_error"])

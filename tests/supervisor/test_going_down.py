@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from paneview.control.errors import ControlError
-from paneview.rules.states import Phase, Stop, TaskState
+from paneview.rules.states import Stop, TaskPhase, TaskState
 from paneview.supervisor.supervisor import Supervisor
 from tests.harness import wait_until
 from tests.supervisor.project import Project, Reply
@@ -153,7 +153,7 @@ def test_a_down_that_is_refused_lets_starts_in_again(project, beside):
 class Unit:
     """As much of a unit and its surroundings as a stop sees: it ends at once, and ``then`` follows."""
 
-    def __init__(self, phase: Phase, then: Callable[[], None] = lambda: None) -> None:
+    def __init__(self, phase: TaskPhase, then: Callable[[], None] = lambda: None) -> None:
         self.state = TaskState(phase=phase)
         self.then = then
         self.depends_on: tuple[str, ...] = ()
@@ -161,7 +161,7 @@ class Unit:
 
     def feed(self, event: Stop) -> None:
         if self.state.phase.active:
-            self.state = TaskState(phase=Phase.STOPPED, reason=event.by)
+            self.state = TaskState(phase=TaskPhase.STOPPED, reason=event.by)
             self.then()
 
     async def until(self, _settled: object) -> TaskState:
@@ -171,18 +171,18 @@ class Unit:
 
 
 async def test_what_runs_again_against_all_expectation_is_stopped_again():
-    late = Unit(Phase.IDLE)
+    late = Unit(TaskPhase.IDLE)
 
     def slip_in() -> None:
-        late.state = TaskState(phase=Phase.RUNNING)
+        late.state = TaskState(phase=TaskPhase.RUNNING)
 
-    first = Unit(Phase.RUNNING, slip_in)
+    first = Unit(TaskPhase.RUNNING, slip_in)
     late.name, first.name = "late", "first"
     supervisor = Supervisor(None, first)
     supervisor.units = {"first": first, "late": late}  # which are stopped from the last to the first
     supervisor._regraph()
     assert await supervisor.down("me") == {}
-    assert late.state == first.state == TaskState(phase=Phase.STOPPED, reason="me")
+    assert late.state == first.state == TaskState(phase=TaskPhase.STOPPED, reason="me")
     assert supervisor.going_down, "it is about to end"
 
 

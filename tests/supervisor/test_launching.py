@@ -11,7 +11,7 @@ import pytest
 import pytest_asyncio
 from msgspec.structs import replace
 
-from paneview.rules.states import Phase
+from paneview.rules.states import TaskPhase
 from paneview.supervisor import hooks, launching
 from paneview.supervisor.host import Host
 from paneview.supervisor.unit import Unit
@@ -43,7 +43,7 @@ def web(host: Host) -> Unit:
 
 async def runs_once(host: Host, sandbox: Sandbox) -> None:
     """Wait until the task runs, as one process in one window."""
-    await eventually(lambda: web(host).state.phase is Phase.RUNNING)
+    await eventually(lambda: web(host).state.phase is TaskPhase.RUNNING)
     await eventually(lambda: len([one for one in sandbox.processes() if "611" in words_of(one)]) == 1)
     await eventually(lambda: sandbox.tmux("list-windows", "-F", "#{window_name}").split().count("web") == 1)
 
@@ -73,7 +73,7 @@ async def test_a_run_that_tmux_was_not_asked_for_is_not_looked_for(
     monkeypatch.setattr(host.ender, "sweep_unborn", swept.append)
     web(host).task = replace(web(host).task, command=f"exec sleep {'6' * 200_000}")
     starting = asyncio.create_task(host.supervisor.start(["web"], "test"))
-    await eventually(lambda: web(host).state.phase is Phase.BACKOFF)
+    await eventually(lambda: web(host).state.phase is TaskPhase.BACKOFF)
     starting.cancel()
     assert "the command is too long for the system" in web(host).state.reason
     assert not swept
@@ -113,7 +113,7 @@ async def test_a_launch_that_waits_for_tmux_can_be_stopped(host: Host) -> None:
         await eventually(lambda: host.launcher._preparing)
         await asyncio.wait_for(host.supervisor.stop(["web"], "test"), 20)
         await asyncio.wait_for(starting, 20)
-        assert web(host).state.phase is Phase.STOPPED
+        assert web(host).state.phase is TaskPhase.STOPPED
     finally:
         host.terminal._ready.set()
 
@@ -126,7 +126,7 @@ async def test_a_hook_that_breaks_refuses_a_stop_and_holds_up_none(
     refused = await asyncio.wait_for(host.supervisor.stop(["web"], "test"), 20)
     assert "before_stop hook could not be run: internal error: ZeroDivisionError" in refused["web"]
     await asyncio.wait_for(host.supervisor.kill(["web"], "test"), 20)
-    assert web(host).state.phase is Phase.STOPPED
+    assert web(host).state.phase is TaskPhase.STOPPED
     await host.journal.durable()
     _, told = await host.store.events(kinds=["hook_failed"])
     assert "after_stop hook could not be run: internal error: ZeroDivisionError" in told.cause
@@ -139,4 +139,4 @@ async def test_a_hook_whose_output_cannot_be_kept_has_run(
     await host.supervisor.start(["web"], "test")
     monkeypatch.setattr(host.ingest, "append", fails_once(host.ingest.append, fault))
     assert not await asyncio.wait_for(host.supervisor.stop(["web"], "test"), 20)
-    assert web(host).state.phase is Phase.STOPPED
+    assert web(host).state.phase is TaskPhase.STOPPED

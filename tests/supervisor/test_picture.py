@@ -17,7 +17,7 @@ from msgspec.structs import replace
 from paneview.config.load import load_project
 from paneview.config.secrets import Masker
 from paneview.proc import identify
-from paneview.rules.states import Phase
+from paneview.rules.states import TaskPhase
 from paneview.supervisor import picture as pictures
 from paneview.supervisor.clock import Clock
 from paneview.supervisor.live import Live
@@ -109,7 +109,7 @@ async def shown(tmp_path: Path, run: Run) -> AsyncIterator[tuple[Supervisor, Pic
 def begin(supervisor: Supervisor, run: Run) -> None:
     unit = supervisor.units["web"]
     unit.live = run.live
-    unit.state = replace(unit.state, phase=Phase.RUNNING, run=run.live.run)
+    unit.state = replace(unit.state, phase=TaskPhase.RUNNING, run=run.live.run)
 
 
 @pytest.fixture(autouse=True)
@@ -184,5 +184,5 @@ async def test_times_are_shown_by_the_clock_on_the_wall_whatever_that_was_set_to
         # Also where all is at rest.
         await eventually(lambda: audience.shown["web"]["started_at"] == began - 7200)
         assert 0 <= picture.status()["tasks"][0]["uptime_s"] < 60
-        unit.state = replace(unit.state, phase=Phase.BACKOFF, due=began + 50)
+        unit.state = replace(unit.state, phase=TaskPhase.BACKOFF, due=began + 50)
         assert picture.status()["tasks"][0]["next_start_at"] == began + 50 - 7200

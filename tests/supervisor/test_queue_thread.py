@@ -20,7 +20,7 @@ from paneview.broker import Worker, WorkerView, open_broker
 from paneview.broker.interface import mark_of
 from paneview.config.load import load_project
 from paneview.config.models import WorkerSpec
-from paneview.rules.states import Phase
+from paneview.rules.states import TaskPhase
 from paneview.supervisor import queue
 from paneview.supervisor.queue import QueueKeeper, release_dead
 from paneview.worker import Setup
@@ -39,7 +39,7 @@ async def test_a_defect_is_told_and_what_else_is_to_be_done_is_done(
     (tmp_path / "paneview.toml").write_text('[queue]\nhost = "pi"\n')
     told: list[tuple[str, str]] = []
     journal = SimpleNamespace(note=lambda kind, words: told.append((kind, words)))
-    state = SimpleNamespace(run=None, phase=Phase.IDLE, quarantined=False, reason="", restarts=0)
+    state = SimpleNamespace(run=None, phase=TaskPhase.IDLE, quarantined=False, reason="", restarts=0)
     unit = SimpleNamespace(
         name="cook",
         task=SimpleNamespace(worker=WorkerSpec(roles=(), respawn_limit=3, respawn_window=300.0)),

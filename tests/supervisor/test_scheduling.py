@@ -14,7 +14,7 @@ import pytest_asyncio
 
 from paneview.config.load import load_project
 from paneview.config.secrets import Masker
-from paneview.rules.states import Phase
+from paneview.rules.states import TaskPhase
 from paneview.store.state import StateStore
 from paneview.supervisor import scheduling
 from paneview.supervisor.clock import Clock
@@ -56,7 +56,7 @@ class Place:
         self.supervisor = Supervisor(load_project(file, {}), services)
         self.supervisor.load({})
 
-    def phase(self, task: str) -> Phase:
+    def phase(self, task: str) -> TaskPhase:
         return self.supervisor.units[task].state.phase
 
     def told(self, kind: str) -> list[str]:
@@ -92,9 +92,9 @@ async def test_what_the_file_has_gained_is_not_slept_through(
         units.append(place.supervisor.units["nightly"])
         schedules.changed()
         assert "nightly" in schedules.next, "from this moment on, not from when the loop gets to it"
-        await eventually(lambda: place.phase("nightly") is Phase.WAITING)
+        await eventually(lambda: place.phase("nightly") is TaskPhase.WAITING)
         await eventually(lambda: place.told("schedule_skipped"))
-    assert place.phase("odd") is Phase.IDLE
+    assert place.phase("odd") is TaskPhase.IDLE
 
 
 async def test_a_time_that_cannot_be_worked_out_is_told_once_and_holds_up_nobody(
@@ -111,10 +111,10 @@ async def test_a_time_that_cannot_be_worked_out_is_told_once_and_holds_up_nobody
     schedules = Schedules(lambda: list(place.supervisor.units.values()), place.journal)
     with running(schedules):
         await eventually(lambda: len(place.told("schedule_skipped")) >= 2)
-        assert (place.phase("nightly"), place.phase("odd")) == (Phase.WAITING, Phase.IDLE)
+        assert (place.phase("nightly"), place.phase("odd")) == (TaskPhase.WAITING, TaskPhase.IDLE)
         assert schedules.next.keys() == {"nightly"}
         broken = False
-        await eventually(lambda: place.phase("odd") is Phase.WAITING)
+        await eventually(lambda: place.phase("odd") is TaskPhase.WAITING)
     assert place.told("internal_error") == ["odd"]
 
 
@@ -126,6 +126,6 @@ async def test_nothing_starts_while_the_project_goes_down(
     schedules = Schedules(lambda: list(place.supervisor.units.values()), place.journal, lambda: going_down)
     with running(schedules):
         await eventually(lambda: "nightly" in place.told("schedule_skipped"))
-        assert place.phase("nightly") is Phase.IDLE
+        assert place.phase("nightly") is TaskPhase.IDLE
         going_down = False
-        await eventually(lambda: place.phase("nightly") is Phase.WAITING)
+        await eventually(lambda: place.phase("nightly") is TaskPhase.WAITING)

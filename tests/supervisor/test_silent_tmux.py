@@ -10,7 +10,7 @@ import pytest
 
 from paneview.control.errors import ControlError
 from paneview.control.session import ClientInfo
-from paneview.rules.states import Phase
+from paneview.rules.states import TaskPhase
 from paneview.supervisor import terminal
 from tests.harness import Sandbox, eventually
 from tests.supervisor.inprocess import supervising
@@ -36,7 +36,7 @@ async def test_nobody_waits_for_it_and_it_loses_nothing(
     ]
     async with supervising(sandbox, TEXT) as host:
         a, b = host.supervisor.unit("a"), host.supervisor.unit("b")
-        await eventually(lambda: a.state.phase is Phase.RUNNING)
+        await eventually(lambda: a.state.phase is TaskPhase.RUNNING)
         monkeypatch.setattr(terminal, "PATIENCE", 0.5)
         server = host.terminal.session.server_id.pid
         os.kill(server, signal.SIGSTOP)
@@ -45,10 +45,10 @@ async def test_nobody_waits_for_it_and_it_loses_nothing(
                 with pytest.raises(ControlError, match=rf"process {server}\) has not answered for") as error:
                     await host._requests.handle(do, args, client)
                 assert error.value.code == "tmux"
-            assert (a.state.phase, b.state.phase) == (Phase.STOPPING, Phase.STARTING)
+            assert (a.state.phase, b.state.phase) == (TaskPhase.STOPPING, TaskPhase.STARTING)
             await eventually(lambda: a.state.tree_gone)  # so that no further signal is due
             assert (await host._requests.handle("status", {}, client))["tasks"]
         finally:
             os.kill(server, signal.SIGCONT)
-        await eventually(lambda: (a.state.phase, b.state.phase) == (Phase.STOPPED, Phase.RUNNING))
+        await eventually(lambda: (a.state.phase, b.state.phase) == (TaskPhase.STOPPED, TaskPhase.RUNNING))
         assert [run.task for run in await host.store.runs()] == ["b", "a"]

@@ -21,7 +21,7 @@ from msgspec.structs import replace
 
 from paneview.config import paths
 from paneview.control.errors import ControlError
-from paneview.rules.states import Phase, Stage, TaskState, Then
+from paneview.rules.states import Stage, TaskPhase, TaskState, Then
 from tests.cli.support import run
 from tests.harness import alive, wait_until
 
@@ -192,7 +192,7 @@ def test_a_task_that_waited_for_one_that_was_just_spawned_is_started_once(projec
         """).serve()
     before = p.wait("a", "running")["run"]
     p.kill_supervisor()
-    record(p, {"a": TaskState(Phase.STARTING), "b": TaskState(Phase.WAITING)}, unrecorded=["a"])
+    record(p, {"a": TaskState(TaskPhase.STARTING), "b": TaskState(TaskPhase.WAITING)}, unrecorded=["a"])
     p.serve()
     assert p.wait("b", "running")["run"] == before + 1
     wait_until(lambda: "up" in p.lines("b"))
@@ -219,7 +219,7 @@ def test_a_stop_in_the_middle_of_a_start_is_finished(project):
     before = p.task("back")["run"]
     p.call("kill", tasks=["back"])
     p.kill_supervisor()
-    stopping = TaskState(Phase.STOPPING, manual_stop=True, stage=Stage.INTERRUPT, reason="stopped by x")
+    stopping = TaskState(TaskPhase.STOPPING, manual_stop=True, stage=Stage.INTERRUPT, reason="stopped by x")
     states = dict.fromkeys(("lives", "ended", "never"), stopping)
     states["back"] = replace(stopping, run=before, then=Then.START, ended_at=1.0)
     record(p, states, unrecorded=("lives", "ended"))

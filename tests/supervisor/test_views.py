@@ -12,7 +12,7 @@ from paneview.config.secrets import Masker
 from paneview.control.model import TaskView
 from paneview.proc import ProcessId
 from paneview.rules.restart import Exit
-from paneview.rules.states import Health, Phase, Stage, TaskState
+from paneview.rules.states import Health, Stage, TaskPhase, TaskState
 from paneview.supervisor.clock import Clock
 from paneview.supervisor.live import Live
 from paneview.supervisor.picture import Picture
@@ -58,7 +58,7 @@ def shown(tmp_path: Path, **states: dict[str, Any]) -> tuple[dict[str, Any], Sho
         unit.probes = facts.pop("probes", unit.probes)
         unit.question = facts.pop("question", "")
         unit.state = TaskState(started_at=NOW - 5, **facts)
-        if unit.state.phase in (Phase.RUNNING, Phase.STOPPING):
+        if unit.state.phase in (TaskPhase.RUNNING, TaskPhase.STOPPING):
             unit.live = Live(1, "%1", "@1", ProcessId(1, 1), "", Path("exit"), Path("spool"), command=1)
     picture = Picture(supervisor, nobody, Stopped(), nobody, nobody, Masker((), ["hunter22"]), {})
     screen = Shown(lambda: NOW)
@@ -75,41 +75,45 @@ def failing(times: int) -> Probes:
     ("state", "sentence"),
     [
         ({}, "has not been started yet."),
-        ({"phase": Phase.STARTING}, "is being started."),
+        ({"phase": TaskPhase.STARTING}, "is being started."),
         (
-            {"phase": Phase.RUNNING, "health": Health.STARTING, "probes": failing(3)},
+            {"phase": TaskPhase.RUNNING, "health": Health.STARTING, "probes": failing(3)},
             "runs for 5s but is not ready yet, its probe failed 3 times: refused by ********; next in 0.4 s.",
         ),
         (
-            {"phase": Phase.RUNNING, "health": Health.HEALTHY, "failures": 1, "probes": failing(1)},
+            {"phase": TaskPhase.RUNNING, "health": Health.HEALTHY, "failures": 1, "probes": failing(1)},
             "runs for 5s and is healthy, its probe failed 1 time: refused by ********; next in 0.4 s.",
         ),
         (
-            {"phase": Phase.RUNNING, "health": Health.UNHEALTHY, "reason": "3 health checks failed in a row: refused"},
+            {
+                "phase": TaskPhase.RUNNING,
+                "health": Health.UNHEALTHY,
+                "reason": "3 health checks failed in a row: refused",
+            },
             "runs for 5s but is unhealthy: 3 health checks failed in a row: refused.",
         ),
         (
-            {"phase": Phase.RUNNING, "health": Health.HEALTHY, "question": "Password:"},
+            {"phase": TaskPhase.RUNNING, "health": Health.HEALTHY, "question": "Password:"},
             "waits for your answer: “Password:”; i types it.",
         ),
         (
-            {"phase": Phase.STOPPING, "stage": Stage.TERMINATE, "reason": "restarted by file change"},
+            {"phase": TaskPhase.STOPPING, "stage": Stage.TERMINATE, "reason": "restarted by file change"},
             "is being stopped: restarted by file change (terminate).",
         ),
         (
-            {"phase": Phase.STOPPED, "manual_stop": True, "reason": "killed by schedule"},
+            {"phase": TaskPhase.STOPPED, "manual_stop": True, "reason": "killed by schedule"},
             "stays down until somebody starts it (s): killed by schedule.",
         ),
         (
-            {"phase": Phase.BACKOFF, "attempt": 2, "due": NOW + 3.4, "reason": "exit code 3", "exit": Exit(3)},
+            {"phase": TaskPhase.BACKOFF, "attempt": 2, "due": NOW + 3.4, "reason": "exit code 3", "exit": Exit(3)},
             "is started again in 3s (restart 2 of at most 5): exit code 3.",
         ),
         (
-            {"phase": Phase.FAILED, "attempt": 5, "reason": "exit code 3; gave up after 5 restarts"},
+            {"phase": TaskPhase.FAILED, "attempt": 5, "reason": "exit code 3; gave up after 5 restarts"},
             "stays down: exit code 3; gave up after 5 restarts.",
         ),
         (
-            {"phase": Phase.DONE, "exit": Exit(0), "ended_at": NOW - 2},
+            {"phase": TaskPhase.DONE, "exit": Exit(0), "ended_at": NOW - 2},
             "is done: it ended with 0 after 3s.",
         ),
     ],
@@ -123,24 +127,27 @@ def test_why_a_task_is_as_it_is_is_said_once(tmp_path: Path, state: dict[str, An
     ("states", "sentence"),
     [
         (
-            {"db": {"phase": Phase.RUNNING, "health": Health.STARTING, "probes": failing(3)}},
+            {"db": {"phase": TaskPhase.RUNNING, "health": Health.STARTING, "probes": failing(3)}},
             "waits: db is not ready (refused by ********), its probe failed 3 times, next in 0.4 s; prepare is not started.",  # noqa: E501
         ),
         (
-            {"db": {"phase": Phase.RUNNING, "ready": True}, "prepare": {"phase": Phase.RUNNING, "ready": True}},
+            {"db": {"phase": TaskPhase.RUNNING, "ready": True}, "prepare": {"phase": TaskPhase.RUNNING, "ready": True}},
             "waits: prepare has not completed.",
         ),
         (
-            {"db": {"phase": Phase.BACKOFF, "due": NOW + 3.4}, "prepare": {"phase": Phase.DONE}},
+            {"db": {"phase": TaskPhase.BACKOFF, "due": NOW + 3.4}, "prepare": {"phase": TaskPhase.DONE}},
             "waits: db waits to be restarted in 3s.",
         ),
-        ({"db": {"phase": Phase.RUNNING, "ready": True}, "prepare": {"phase": Phase.DONE}}, "waits for its turn."),
+        (
+            {"db": {"phase": TaskPhase.RUNNING, "ready": True}, "prepare": {"phase": TaskPhase.DONE}},
+            "waits for its turn.",
+        ),
     ],
 )  # fmt: skip
 def test_what_a_task_waits_for_is_what_holds_it_back(
     tmp_path: Path, states: dict[str, dict[str, Any]], sentence: str
 ) -> None:
-    objects, screen = shown(tmp_path, api={"phase": Phase.WAITING}, **states)
+    objects, screen = shown(tmp_path, api={"phase": TaskPhase.WAITING}, **states)
     assert why(screen.tasks["api"], screen) == f"api {sentence}"
     assert all(
         f"{one['task']} {one['why']}" in objects["api"]["reason"] for one in objects["api"]["waits_for"]
@@ -151,8 +158,8 @@ def test_a_worker_is_quarantined_whatever_its_reason_says(tmp_path: Path) -> Non
     reason = "quarantined after 5 respawns in 300 s: exit code 3"
     _, screen = shown(
         tmp_path,
-        reviewer={"phase": Phase.FAILED, "quarantined": True, "reason": reason},
-        db={"phase": Phase.FAILED, "reason": "quarantined files were found"},
+        reviewer={"phase": TaskPhase.FAILED, "quarantined": True, "reason": reason},
+        db={"phase": TaskPhase.FAILED, "reason": "quarantined files were found"},
     )
     reviewer, db = screen.tasks["reviewer"], screen.tasks["db"]
     assert (words.condition(reviewer), words.condition(db)) == ("quarantined", "failed")
@@ -161,8 +168,8 @@ def test_a_worker_is_quarantined_whatever_its_reason_says(tmp_path: Path) -> Non
 
 def test_of_a_person_who_stopped_a_task_the_name_is_shown(tmp_path: Path) -> None:
     told = "stopped by user:ann by user:bob"
-    stopped = {"phase": Phase.STOPPED, "reason": told, "stopped_by": "user:ann by user:bob"}
-    objects, screen = shown(tmp_path, db=stopped, prepare={**stopped, "phase": Phase.FAILED})
+    stopped = {"phase": TaskPhase.STOPPED, "reason": told, "stopped_by": "user:ann by user:bob"}
+    objects, screen = shown(tmp_path, db=stopped, prepare={**stopped, "phase": TaskPhase.FAILED})
     assert (objects["db"]["reason"], objects["db"]["stopped_by"]) == (told, "user:ann by user:bob")
     assert words.reason(screen.tasks["db"]) == "stopped by ann by user:bob"
     assert (objects["prepare"]["stopped_by"], words.reason(screen.tasks["prepare"])) == (None, told)
@@ -170,7 +177,7 @@ def test_of_a_person_who_stopped_a_task_the_name_is_shown(tmp_path: Path) -> Non
 
 def test_a_supervisor_that_tells_no_cause_tells_a_reason(tmp_path: Path) -> None:
     objects, screen = shown(
-        tmp_path, db={"phase": Phase.FAILED, "reason": "exit code 3"}, api={"phase": Phase.WAITING}
+        tmp_path, db={"phase": TaskPhase.FAILED, "reason": "exit code 3"}, api={"phase": TaskPhase.WAITING}
     )
     old = [{**task, "cause": None, "waits_for": None, "quarantined": None} for task in objects.values()]
     screen.tasks = {task["name"]: TaskView.from_json(task) for task in old}
