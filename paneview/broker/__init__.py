@@ -61,7 +61,7 @@ from paneview.broker.model import (
     new_id,
 )
 from paneview.broker.opening import open_broker
-from paneview.broker.staff import Worker, WorkerView
+from paneview.broker.staff import Registration, WorkerView
 from paneview.broker.targets import ANY, Target, lanes_of
 from paneview.rules.jobs import Backoff, JobState, Verdict
 
@@ -95,6 +95,7 @@ __all__ = [
     "Outcome",
     "QueueFullError",
     "Reaped",
+    "Registration",
     "Registry",
     "Result",
     "Settings",
@@ -104,7 +105,6 @@ __all__ = [
     "UnavailableError",
     "UnknownJobError",
     "Verdict",
-    "Worker",
     "WorkerView",
     "lanes_of",
     "new_id",

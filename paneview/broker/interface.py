@@ -34,7 +34,7 @@ from paneview.broker.model import (
     Settings,
     Submitted,
 )
-from paneview.broker.staff import Worker, WorkerView
+from paneview.broker.staff import Registration, WorkerView
 from paneview.broker.waiting import EVENTS, Bell, Bells, Topics, job_topic, owner_topic
 from paneview.rules.jobs import JobState
 
@@ -116,7 +116,7 @@ class Registry(ABC):
         self._feed = feed
 
     @abstractmethod
-    def register(self, worker: Worker) -> None:
+    def register(self, worker: Registration) -> None:
         """Register a new incarnation of a worker."""
 
     @abstractmethod

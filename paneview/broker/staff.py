@@ -10,8 +10,8 @@ from paneview.broker.targets import ANY, Target
 
 
 @dataclass(frozen=True, slots=True)
-class Worker:
-    """One incarnation of a worker, as it registers."""
+class Registration:
+    """A worker as it registers: one process, of those that bear its name one after another."""
 
     id: str
     name: str = ""
@@ -32,7 +32,7 @@ class Worker:
     """Its pid namespace, as from `paneview.proc.pid_space`; empty if not known."""
 
     @classmethod
-    def from_json(cls, fields: dict[str, Json]) -> Worker:
+    def from_json(cls, fields: dict[str, Json]) -> Registration:
         """Read one from the JSON of `dataclasses.asdict`; fields that later versions add are ignored."""
         known = {name: value for name, value in fields.items() if name in cls.__slots__}
         return cls(**{**known, "roles": tuple(fields["roles"])})
@@ -48,7 +48,7 @@ class Worker:
 class WorkerView:
     """A worker as others see it."""
 
-    worker: Worker
+    worker: Registration
     started_at: float
     beat_age: float
     """Seconds since its last sign of life."""

@@ -39,7 +39,7 @@ from paneview.supervisor.descriptors import make_room
 from paneview.supervisor.ending import Ender
 from paneview.supervisor.hooks import Hooks, inherited
 from paneview.supervisor.journal import SESSION, Journal
-from paneview.supervisor.launching import Launcher, Places
+from paneview.supervisor.launching import Launcher, RunPlaces
 from paneview.supervisor.outages import Outages
 from paneview.supervisor.picture import Picture
 from paneview.supervisor.policy import policy_of
@@ -113,7 +113,7 @@ class Host:
         numbers = loaded.next_run, loaded.next_event
         self.journal = Journal(self.store, self._clock, project.name, numbers, self.audience, masker)
         self._background = Background(self.journal)
-        self._places = places = Places(key, spool, exits)
+        self._places = places = RunPlaces(key, spool, exits)
         hub = ("tail", "-n", "200", "-F", str(paths.supervisor_log(folder)))
         spec = SessionSpec(project.name, project.tmux.socket, key, self._environ, project.root, hub)
         self.terminal = Terminal(spec, self._tmux_lost, self._tmux_restored)
@@ -134,7 +134,7 @@ class Host:
         dropped = wanted.keys() - self._scaled.keys()
         return outvoted(dropped) if dropped else ""
 
-    def _build(self, places: Places, key: str) -> None:
+    def _build(self, places: RunPlaces, key: str) -> None:
         project, journal, clock = self.project, self.journal, self._clock
         self._hooks = Hooks(project.hooks, {**self._environ, **project.env}, self.ingest, key)
         self.ender = Ender(self.terminal, partial(journal.note, "internal_error"))

@@ -48,7 +48,7 @@ class LaunchError(Exception):
         self.unborn = unborn
 
 
-class Places(Struct, frozen=True):
+class RunPlaces(Struct, frozen=True):
     """Where a project's runs leave their traces, and the key that marks its processes."""
 
     key: str
@@ -84,7 +84,9 @@ class Places(Struct, frozen=True):
 class Launcher:
     """Spawns runs in the project's tmux session."""
 
-    def __init__(self, terminal: Terminal, places: Places, hooks: Hooks, ports: Ports, clock: Clock) -> None:
+    def __init__(
+        self, terminal: Terminal, places: RunPlaces, hooks: Hooks, ports: Ports, clock: Clock
+    ) -> None:
         self._terminal = terminal
         self._places = places
         self._hooks = hooks

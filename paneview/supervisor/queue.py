@@ -32,7 +32,7 @@ from paneview.worker.joining import connect
 from paneview.worker.reaping import Reaper
 
 if TYPE_CHECKING:
-    from paneview.broker import Broker, Worker, WorkerView
+    from paneview.broker import Broker, Registration, WorkerView
     from paneview.broker.interface import Marks
     from paneview.config.models import Project
     from paneview.supervisor.journal import Journal
@@ -334,7 +334,7 @@ def _workers_here(broker: Broker, host: str) -> list[WorkerView]:
     return [view for view in views if view.worker.boot in boots and view.worker.pids in spaces]
 
 
-def _runs(worker: Worker) -> bool:
+def _runs(worker: Registration) -> bool:
     """Whether its process does: that very one, and not a later one of the same number."""
     found = proc.identify(worker.pid)
     return found is not None and (not worker.boot or found.start == worker.start)

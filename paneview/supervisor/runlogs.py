@@ -15,7 +15,7 @@ from paneview.store import spool
 from paneview.store.ingest import LogIngest
 from paneview.store.limits import LogLimits, TextFile
 from paneview.supervisor.journal import Journal
-from paneview.supervisor.launching import Places
+from paneview.supervisor.launching import RunPlaces
 from paneview.supervisor.terminal import Terminal
 from paneview.tmux.errors import TmuxError
 from paneview.tmux.session import TmuxSession
@@ -32,7 +32,7 @@ Heads = Callable[[Mapping[str, int]], None]
 class RunLogs:
     """Tells the ingest which run belongs to which task, and looks after the pipes."""
 
-    def __init__(self, ingest: LogIngest, terminal: Terminal, journal: Journal, places: Places) -> None:
+    def __init__(self, ingest: LogIngest, terminal: Terminal, journal: Journal, places: RunPlaces) -> None:
         self._ingest = ingest
         self._terminal = terminal
         self._journal = journal

@@ -19,7 +19,7 @@ from paneview.rules.jobs import renew_every
 from paneview.worker.reaping import Reaper
 
 if TYPE_CHECKING:
-    from paneview.broker import Broker, Lease, Worker
+    from paneview.broker import Broker, Lease, Registration
     from paneview.worker.crew import Crew
 
 LONGEST_HOLD = 2.0  # seconds after which jobs that began meanwhile are included
@@ -34,7 +34,7 @@ class Keeper(threading.Thread):
         self,
         crew: Crew,
         connect: Callable[[], Broker],
-        worker: Worker,
+        worker: Registration,
         interval: float,
         tell: Callable[[bool, str], None],
     ) -> None:

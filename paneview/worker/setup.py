@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from paneview import proc
-from paneview.broker import Claim, Worker, lanes_of
+from paneview.broker import Claim, Registration, lanes_of
 from paneview.broker.targets import check_name
 from paneview.config.paths import state_home
 from paneview.config.queue import host_name
@@ -86,10 +86,10 @@ class Identity:
         name = setup.name or task or pane or f"standalone-{uuid.uuid4().hex[:8]}"
         return cls(uuid.uuid4().hex, name, setup.host or host_name(), pane, bool(task))
 
-    def registration(self, setup: Setup, kinds: Sequence[str] = ()) -> Worker:
+    def registration(self, setup: Setup, kinds: Sequence[str] = ()) -> Registration:
         """The worker's entry for the queue, with the kinds of jobs it has handlers for."""
         process = proc.identify(os.getpid())
-        return Worker(
+        return Registration(
             id=self.id,
             name=self.name,
             host=self.host,

@@ -12,10 +12,10 @@ from paneview.broker import (
     Broker,
     NewJob,
     Outcome,
+    Registration,
     StaleLeaderError,
     Target,
     UnknownJobError,
-    Worker,
     lanes_of,
 )
 from paneview.broker.waiting import SPARE_BELLS, Bell
@@ -30,17 +30,17 @@ QUICK = 0.9  # seconds: less than the look behind, so that it was the bell that 
 class TestWorkers:
     def test_they_are_listed_with_what_they_hold(self, broker: Broker) -> None:
         broker.workers.register(
-            Worker(
+            Registration(
                 "a1", "web", "pi", 4711, ("review", "plan"), pane="%3", concurrency=2, meta={"version": "1"}
             )
         )
-        broker.workers.register(Worker("b1", roles=("work",)))
+        broker.workers.register(Registration("b1", roles=("work",)))
         id_ = submit(broker)
         take(broker, "a1")
         views = {view.worker.id: view for view in broker.workers.all()}
         assert set(views) == {"a1", "b1"}
         found = views["a1"]
-        assert found.worker == Worker(
+        assert found.worker == Registration(
             "a1", "web", "pi", 4711, ("review", "plan"), pane="%3", concurrency=2, meta={"version": "1"}
         )
         assert found.alive
@@ -54,7 +54,7 @@ class TestWorkers:
     def test_what_other_versions_have_registered_is_read(
         self, broker: Broker, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        worker = Worker("a1", "web", "pi", 4711, ("review",), start=17, boot="b", pids="p")
+        worker = Registration("a1", "web", "pi", 4711, ("review",), start=17, boot="b", pids="p")
         earlier = {
             name: value for name, value in asdict(worker).items() if name not in ("start", "boot", "pids")
         }
@@ -75,8 +75,8 @@ class TestWorkers:
 
     def test_one_that_falls_silent_is_lost_and_may_come_back(self, lab: Lab) -> None:
         broker = lab.open()
-        broker.workers.register(Worker("a1", ttl=60.0))
-        broker.workers.register(Worker("b1", ttl=600.0))
+        broker.workers.register(Registration("a1", ttl=60.0))
+        broker.workers.register(Registration("b1", ttl=600.0))
         lab.age(50.0)
         assert broker.workers.beat("a1")
         lab.age(50.0)
@@ -87,7 +87,7 @@ class TestWorkers:
         assert broker.reap().workers_lost == ()
         assert [view.worker.id for view in broker.workers.all(alive_only=True)] == ["b1"]
         assert not broker.workers.beat("a1")
-        broker.workers.register(Worker("a1"))
+        broker.workers.register(Registration("a1"))
         assert broker.workers.beat("a1")
         assert [event.kind for event in broker.events.read().events if event.worker == "a1"] == [
             "worker_started",
@@ -97,7 +97,7 @@ class TestWorkers:
 
     def test_one_that_has_left_was_not_silent(self, lab: Lab) -> None:
         broker = lab.open()
-        broker.workers.register(Worker("a1", ttl=60.0))
+        broker.workers.register(Registration("a1", ttl=60.0))
         lab.age(50.0)
         assert broker.workers.beat("a1")
         lab.age(20.0)
@@ -110,8 +110,8 @@ class TestWorkers:
         self, lab: Lab
     ) -> None:
         broker = lab.open()
-        broker.workers.register(Worker("a1", ttl=60.0))
-        broker.workers.register(Worker("b1", ttl=60.0))
+        broker.workers.register(Registration("a1", ttl=60.0))
+        broker.workers.register(Registration("b1", ttl=60.0))
         lab.age(50.0)
         broker.workers.leave("b1", "asked to")
         lab.age(11.0)
@@ -127,7 +127,7 @@ class TestWorkers:
 
     def test_one_that_leaves_stays_listed_for_a_day(self, lab: Lab) -> None:
         broker = lab.open()
-        broker.workers.register(Worker("a1"))
+        broker.workers.register(Registration("a1"))
         broker.workers.leave("a1", "asked to")
         broker.workers.leave("a1")
         assert not broker.workers.beat("a1")
@@ -141,12 +141,14 @@ class TestWorkers:
     @pytest.mark.parametrize(
         ("worker", "heir"),
         [
-            (Worker("a1", "web", roles=("r",)), "t:web"),
-            (Worker("a1", roles=("r", "s")), "r:r"),
-            (Worker("a1"), "any"),
+            (Registration("a1", "web", roles=("r",)), "t:web"),
+            (Registration("a1", roles=("r", "s")), "r:r"),
+            (Registration("a1"), "any"),
         ],
     )
-    def test_jobs_for_a_dead_worker_are_readdressed(self, broker: Broker, worker: Worker, heir: str) -> None:
+    def test_jobs_for_a_dead_worker_are_readdressed(
+        self, broker: Broker, worker: Registration, heir: str
+    ) -> None:
         broker.workers.register(worker)
         ids = [submit(broker, target=Target(worker="a1")) for _ in range(2)]
         held = broker.claim(want("a1", lanes=("w:a1",)))[0]
@@ -162,7 +164,7 @@ class TestWorkers:
 
     def test_so_are_those_that_become_due_long_after_it_died(self, lab: Lab) -> None:
         broker = lab.open()
-        broker.workers.register(Worker("a1", "web"))
+        broker.workers.register(Registration("a1", "web"))
         first = submit(broker)
         late = submit(broker, target=Target(worker="a1"), delay=3 * DAY)
         blocked = submit(broker, target=Target(worker="a1"), after=(first,))
@@ -177,8 +179,8 @@ class TestWorkers:
         assert broker.workers.all() == []
 
     def test_quarantine_is_by_name_and_for_people_to_end(self, broker: Broker) -> None:
-        broker.workers.register(Worker("a1", "web"))
-        broker.workers.register(Worker("b1", "db"))
+        broker.workers.register(Registration("a1", "web"))
+        broker.workers.register(Registration("b1", "db"))
         broker.workers.quarantine("web", "5 deaths in 300 s", detail={"deaths": 5})
         assert broker.workers.quarantined() == {"web": {"reason": "5 deaths in 300 s", "deaths": 5}}
         assert {view.worker.id: view.quarantined for view in broker.workers.all()} == {
@@ -192,8 +194,8 @@ class TestWorkers:
         assert kinds == ["worker_quarantined", "worker_unquarantined"]
 
     def test_a_quarantined_worker_says_nothing_of_another_hosts_of_that_name(self, broker: Broker) -> None:
-        broker.workers.register(Worker("a1", "web", "a"))
-        broker.workers.register(Worker("b1", "web", "b"))
+        broker.workers.register(Registration("a1", "web", "a"))
+        broker.workers.register(Registration("b1", "web", "b"))
         kept_down = lambda: {view.worker.id for view in broker.workers.all() if view.quarantined}  # noqa: E731
         broker.workers.quarantine("web", "5 deaths", host="a")
         assert broker.workers.quarantined() == {"web": {"reason": "5 deaths", "host": "a"}}

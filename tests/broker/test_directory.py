@@ -24,10 +24,10 @@ from paneview.broker import (
     JobState,
     NewJob,
     Outcome,
+    Registration,
     Target,
     UnavailableError,
     Verdict,
-    Worker,
     open_broker,
 )
 from paneview.broker.directory import bell, leases
@@ -478,7 +478,7 @@ class TestStrangers:
     ) -> None:
         broker = lab.open()
         id_ = submit(broker, group="g")
-        broker.workers.register(Worker("w1", "web"))
+        broker.workers.register(Registration("w1", "web"))
         broker.workers.quarantine("web", "it died too often")
         for folder in [found for found, _, _ in os.walk(os.fsencode(lab.path))]:
             with open(os.path.join(folder, name), "w") as file:

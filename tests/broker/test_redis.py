@@ -25,10 +25,10 @@ from paneview.broker import (
     JobState,
     NewJob,
     Outcome,
+    Registration,
     Settings,
     UnavailableError,
     Verdict,
-    Worker,
     open_broker,
 )
 from paneview.broker.redis import opening
@@ -247,7 +247,7 @@ class TestAway:
             broker = lab.open()
             ids = [submit(broker), submit(broker)]
             lease = take(broker)
-            broker.workers.register(Worker("w1", "web"))
+            broker.workers.register(Registration("w1", "web"))
             broker.workers.quarantine("web", "it died too often")
             with server.client as client:
                 client.config_set("maxmemory", "1mb")

@@ -24,10 +24,10 @@ from paneview.broker import (
     JobState,
     NewJob,
     Outcome,
+    Registration,
     Settings,
     Target,
     UnavailableError,
-    Worker,
     open_broker,
 )
 from paneview.broker.sqlite import database, keeping, leases
@@ -258,7 +258,7 @@ def test_a_file_that_was_removed_is_begun_anew_by_all_who_hold_it(
 ) -> None:
     monkeypatch.setattr(database, "LOOK", 0.05)
     with SqliteBroker(path, SETTINGS) as one, SqliteBroker(path, SETTINGS) as other:
-        worker = Worker("w1")
+        worker = Registration("w1")
         one.workers.register(worker)
         lost, _ = submit(one), submit(one)
         lease = take(one)
@@ -362,7 +362,7 @@ def test_a_reboot_ends_every_lease_and_keeps_every_delay(path: Path) -> None:
         held, later = submit(broker), submit(broker, delay=500.0)
         soon = submit(broker, delay=50.0)
         take(broker, seconds=10_000.0)
-        broker.workers.register(Worker("w1", ttl=10_000.0))
+        broker.workers.register(Registration("w1", ttl=10_000.0))
         leader = broker.lead("reaper", "s1", 10_000.0)
         assert leader
         broker.flags.set("runner", "claude", {}, ttl=10_000.0)
@@ -387,7 +387,7 @@ def test_a_reboot_ends_every_lease_and_keeps_every_delay(path: Path) -> None:
 def test_a_disk_that_fills_up_takes_no_worker_for_silent(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its first heartbeat comes long after it has registered; the file for it was made then."""
     with SqliteBroker(path, SETTINGS) as broker:
-        broker.workers.register(Worker("w1"))
+        broker.workers.register(Registration("w1"))
         real = os.open
 
         def full(name: str, flags: int, mode: int = 0o777) -> int:
@@ -617,7 +617,7 @@ def test_events_are_forgotten_as_fast_as_they_come(path: Path) -> None:
 def test_no_step_of_the_reaper_reads_all_jobs_for_each_worker_that_is_gone(tmp_path: Path) -> None:
     with open_broker(f"sqlite://{tmp_path}/queue.db") as broker:
         assert isinstance(broker, SqliteBroker)
-        broker.workers.register(Worker("a1", "web"))
+        broker.workers.register(Registration("a1", "web"))
         broker.submit(NewJob(target=Target(worker="a1")))
         broker.workers.leave("a1")
         with listening(broker) as said:

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pytest
 
-from paneview.broker import JobFilter, JobState, NewJob, Outcome, Settings, UnavailableError, Worker
+from paneview.broker import JobFilter, JobState, NewJob, Outcome, Registration, Settings, UnavailableError
 from paneview.broker.sqlite import database
 from paneview.broker.sqlite.broker import SqliteBroker
 from tests.broker.helpers import Later, state, submit, take, want
@@ -114,7 +114,7 @@ def test_only_the_silent_one_counts_as_lost(path: Path) -> None:
     with SqliteBroker(path, SETTINGS) as broker:
         broker.hurry(0.2)
         for name in ("culprit", "other"):
-            broker.workers.register(Worker(name, ttl=0.5))
+            broker.workers.register(Registration(name, ttl=0.5))
         broker._database._enter(time.monotonic() + 5)
         try:
             wait_until(

@@ -38,9 +38,8 @@ def _ordeal(world: World, rounds: int) -> None:
         world.pause(0.25)
         world.kill(supervisor)
         told = _outcome(asked)
-        supervise(
-            world.folder, unless_there_is_one=True
-        )  # a `start` that was interrupted may have begun another
+        # A `start` that was interrupted may have begun another.
+        supervise(world.folder, unless_there_is_one=True)
         _check(world, f"round {number}, {command} {chosen} told {told}")
         if told == 0 and command in {"stop", "kill"}:
             assert not [name for name in chosen if world.running(name)], "told it was stopped"

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from paneview import proc
-from paneview.broker import Worker, WorkerView, open_broker
+from paneview.broker import Registration, WorkerView, open_broker
 from paneview.broker.interface import mark_of
 from paneview.config.load import load_project
 from paneview.config.models import WorkerSpec
@@ -60,8 +60,8 @@ async def test_a_defect_is_told_and_what_else_is_to_be_done_is_done(
     await keeper.close()
 
 
-def registered(pid: int, **more: Any) -> Worker:
-    return Worker(f"w{pid}", "cook", "pi", pid, **more)
+def registered(pid: int, **more: Any) -> Registration:
+    return Registration(f"w{pid}", "cook", "pi", pid, **more)
 
 
 def test_a_worker_is_dead_when_its_very_process_is(tmp_path: Path) -> None:
@@ -134,8 +134,8 @@ async def test_a_worker_that_hangs_again_is_told_again(
     assert keeper._thread is not None
     with open_broker("sqlite:", project_dir=tmp_path) as broker:
         for times in (1, 2):
-            broker.workers.register(Worker("w1", "cook", "pi", ttl=0.1))
+            broker.workers.register(Registration("w1", "cook", "pi", ttl=0.1))
             await eventually(lambda times=times: heard == ["w1"] * times)
-            broker.workers.register(Worker("w1", "cook", "pi", ttl=60.0))
+            broker.workers.register(Registration("w1", "cook", "pi", ttl=60.0))
             await eventually(lambda: not keeper._thread._hung)
     await keeper.close()

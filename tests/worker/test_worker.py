@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import psutil
 import pytest
 
-from paneview.broker import Broker, NewJob, Target, Worker, open_broker
+from paneview.broker import Broker, NewJob, Registration, Target, open_broker
 from paneview.worker.crew import Crew
 from paneview.worker.keeper import Keeper
 from tests.harness import wait_until
@@ -312,7 +312,7 @@ def test_a_defect_does_not_end_who_keeps_the_leases(tmp_path: Path) -> None:
         return open_broker(f"sqlite:///{tmp_path}/queue.db")
 
     crew = Crew(1.0)
-    keeper = Keeper(crew, connect, Worker("w1"), 0.05, lambda *heard: told.append(heard))
+    keeper = Keeper(crew, connect, Registration("w1"), 0.05, lambda *heard: told.append(heard))
     keeper.start()
     wait_until(lambda: (True, "") in told)
     crew.close()

@@ -12,7 +12,7 @@ from paneview.broker.directory.keeping import readdress
 from paneview.broker.directory.layout import quoted, short
 from paneview.broker.interface import QUARANTINE, Flags, Registry, mark_of
 from paneview.broker.model import Json
-from paneview.broker.staff import Worker, WorkerView
+from paneview.broker.staff import Registration, WorkerView
 
 FORGET = 86_400.0  # seconds after they left
 
@@ -67,7 +67,7 @@ class DirectoryRegistry(Registry):
     def _path(self, worker: str, folder: str = "workers") -> str:
         return f"{self._desk.layout.own}/{folder}/{quoted(worker)}.json"
 
-    def register(self, worker: Worker) -> None:
+    def register(self, worker: Registration) -> None:
         """Register a new incarnation of a worker."""
         with explained(self._root):
             info = {"worker": asdict(worker), "started_at": self._desk.scratch.now()}
@@ -127,7 +127,7 @@ class DirectoryRegistry(Registry):
                 remove(self._path(worker.id, "gone"))
         return number
 
-    def _entries(self, folder: str, now: float) -> list[tuple[Worker, float, float]]:
+    def _entries(self, folder: str, now: float) -> list[tuple[Registration, float, float]]:
         """(worker, seconds since its last heartbeat, when it started) for each."""
         found = []
         for name in names(f"{self._desk.layout.own}/{folder}"):
@@ -161,10 +161,10 @@ class DirectoryRegistry(Registry):
         return [view for view in views if view.is_one_of(role, host, alive_only=alive_only)]
 
 
-def _read(path: str) -> tuple[Worker, float] | None:
+def _read(path: str) -> tuple[Registration, float] | None:
     """A worker and when it started; None if the file is gone or not one of ours."""
     info = read_json(path)
     try:
-        return None if info is None else (Worker.from_json(info["worker"]), float(info["started_at"]))
+        return None if info is None else (Registration.from_json(info["worker"]), float(info["started_at"]))
     except (KeyError, TypeError, ValueError):
         return None

@@ -12,7 +12,7 @@ from paneview.broker.model import Json
 from paneview.broker.redis.codec import fields
 from paneview.broker.redis.feed import RedisFeed
 from paneview.broker.redis.link import Link
-from paneview.broker.staff import Worker, WorkerView
+from paneview.broker.staff import Registration, WorkerView
 
 
 class RedisFlags(Flags):
@@ -44,7 +44,7 @@ class RedisRegistry(Registry):
         super().__init__(flags, feed)
         self._link = link
 
-    def register(self, worker: Worker) -> None:
+    def register(self, worker: Registration) -> None:
         """Register a new incarnation of a worker."""
         detail = to_json("an event", {"name": worker.name, "host": worker.host})
         info = to_json("a worker", asdict(worker))
@@ -63,7 +63,7 @@ class RedisRegistry(Registry):
         quarantined = self._flags.all(QUARANTINE)
         views = []
         for info, started, left, gone, jobs in self._link.call("workers"):
-            worker = Worker.from_json(json.loads(info))
+            worker = Registration.from_json(json.loads(info))
             age = worker.ttl - int(left) / 1000 if left else int(gone or 0) / 1000
             views.append(
                 WorkerView(

@@ -12,7 +12,7 @@ from paneview.broker.sqlite.beats import Beats
 from paneview.broker.sqlite.database import Database, Step
 from paneview.broker.sqlite.feed import note
 from paneview.broker.sqlite.leases import AT_ONCE, expire, promote
-from paneview.broker.staff import Worker
+from paneview.broker.staff import Registration
 from paneview.broker.targets import Target
 
 FORGET_WORKERS = 86_400.0  # seconds after they left
@@ -68,13 +68,13 @@ _WAITS = " OR ".join(
 )
 
 
-def _absent(step: Step) -> list[Worker]:
+def _absent(step: Step) -> list[Registration]:
     """The workers that left while jobs still wait for them."""
     rows = step.rows(f"SELECT info FROM workers WHERE gone IS NOT NULL AND ({_WAITS})")  # noqa: S608
-    return [Worker.from_json(json.loads(info)) for (info,) in rows]
+    return [Registration.from_json(json.loads(info)) for (info,) in rows]
 
 
-def _readdress(step: Step, worker: Worker) -> int:
+def _readdress(step: Step, worker: Registration) -> int:
     heir = worker.heirs()[0]
     jobs = [
         row

@@ -13,7 +13,7 @@ from paneview.broker.sqlite.beats import Beats
 from paneview.broker.sqlite.boot import since_boot
 from paneview.broker.sqlite.database import Database
 from paneview.broker.sqlite.feed import SqliteFeed, note
-from paneview.broker.staff import Worker, WorkerView
+from paneview.broker.staff import Registration, WorkerView
 
 
 class SqliteFlags(Flags):
@@ -54,7 +54,7 @@ class SqliteRegistry(Registry):
         self._database = database
         self._beats = beats
 
-    def register(self, worker: Worker) -> None:
+    def register(self, worker: Registration) -> None:
         """Register a new incarnation of a worker."""
         info = to_json("a worker", asdict(worker))
         self._beats.sign(worker.id)  # before the file is relied on: a full disk takes no new one
@@ -97,7 +97,7 @@ class SqliteRegistry(Registry):
         for info, started, known, ttl, gone in self._database.rows(
             "SELECT info, started_at, beat, ttl, gone FROM workers ORDER BY started_at DESC"
         ):
-            worker = Worker.from_json(json.loads(info))
+            worker = Registration.from_json(json.loads(info))
             beat = known if gone is not None else max(known, self._beats.last(worker.id))
             views.append(
                 WorkerView(
