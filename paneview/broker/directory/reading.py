@@ -69,12 +69,14 @@ def _candidates(desk: Desk, wanted: JobFilter) -> list[Spot]:
         found = [spot for spot in spots if spot is not None]
     else:
         found = []
-        for state in wanted.states or frozenset(JobState):
+        # In the order of a job's life: one that moves meanwhile is seen twice, and its later state counts.
+        for state in JobState:
+            if wanted.states and state not in wanted.states:
+                continue
             if state in FINAL:
                 found += desk.over(state)
             else:
                 found += desk.leased() if state is JobState.LEASED else desk.waiting(state)
-    # A job that moves while the folders are read is seen twice: its later state counts.
     latest = {spot.id: spot for spot in found}
     return sorted(latest.values(), key=lambda spot: -spot.submitted)
 
