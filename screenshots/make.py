@@ -207,7 +207,7 @@ async def take(name: str, picture: Picture, file: Path, place: Path) -> None:
     def make(push: Callable[[dict[str, Any]], None], cut: Callable[[str], None]) -> ControlClient:
         return ControlClient(path, name="ann", on_push=push, on_disconnect=cut)
 
-    app = PaneviewApp(make)
+    app = PaneviewApp(make, paths.state_home())
     async with app.run_test(size=picture.size, notifications=True) as pilot:
         await appears(pilot, "chatter")
         await pilot.pause(picture.settle)
