@@ -202,4 +202,4 @@ def end_left(find: Callable[[], set[proc.ProcessId]]) -> None:
     while (left := find()) and time.monotonic() < began + HOPELESS:
         if time.monotonic() >= began + GRACE:
             proc.send(signal.SIGKILL, left)
-        time.sleep(0.02)
+        time.sleep(0.02)  # nothing wakes us: they are not our children, and others may join them

@@ -128,7 +128,7 @@ def _values(kind: str, last: str, before: list[str]) -> list[str]:
     if kind == "task":
         return _starting([name for name in _task_names(before) if name not in before], last)
     if kind == "event":
-        from paneview.control.kinds import KINDS  # noqa: PLC0415
+        from paneview.control.kinds import KINDS  # noqa: PLC0415 - only where a kind is completed
 
         return _starting(list(KINDS), last)
     if kind == "verb":

@@ -88,7 +88,7 @@ def _check_task(call: Call, here: place.Place, wanted: dict[str, Any]) -> None:
     anything = {**wanted, "kinds": None, "since": None, "until": None, "limit": 1}
     if _past(here, anything):
         return
-    from paneview.cli.queueevents import tells_of  # noqa: PLC0415
+    from paneview.cli.queueevents import tells_of  # noqa: PLC0415 - loads the broker
 
     if not tells_of(call):
         recorded = _past(here, {**anything, "task": None, "limit": PAGE})

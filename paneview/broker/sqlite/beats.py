@@ -13,7 +13,8 @@ from pathlib import Path
 from urllib.parse import quote
 
 from paneview.broker.errors import UnavailableError
-from paneview.broker.sqlite.boot import since_boot, this_boot
+from paneview.broker.sqlite.boot import since_boot
+from paneview.proc import boot_id
 from paneview.store.database import PRIVATE
 
 NEVER = float("-inf")
@@ -24,7 +25,7 @@ class Beats:
 
     def __init__(self, database: Path) -> None:
         self._folder = f"{database}.beats"
-        self._boot = this_boot()
+        self._boot = boot_id()
 
     def _path(self, worker: str) -> str:
         return f"{self._folder}/{quote(worker, safe='').replace('.', '%2E')}"

@@ -18,9 +18,10 @@ from typing import Any
 
 from paneview.broker.errors import BrokerError, UnavailableError
 from paneview.broker.sqlite.bellpush import push
-from paneview.broker.sqlite.boot import since_boot, this_boot
+from paneview.broker.sqlite.boot import since_boot
 from paneview.broker.sqlite.gate import Gate
 from paneview.broker.sqlite.schema import MIGRATIONS
+from paneview.proc import boot_id
 from paneview.store.database import PRIVATE, connect, read_only_uri
 
 # After so many changed rows, counted over all processes (some 30 MB of jobs), the log is copied into the database and
@@ -351,7 +352,7 @@ def _is_ready(connection: sqlite3.Connection) -> bool:
     if connection.execute("PRAGMA user_version").fetchone()[0] != len(MIGRATIONS):
         return False
     known = connection.execute("SELECT value FROM facts WHERE name = 'boot'").fetchone()
-    return bool(known == (this_boot(),))
+    return bool(known == (boot_id(),))
 
 
 def _set_up(path: Path, connection: sqlite3.Connection) -> None:
@@ -374,7 +375,7 @@ def _migrate(path: Path, connection: sqlite3.Connection) -> None:
 
 def _greet_boot(connection: sqlite3.Connection) -> None:
     """Adjust to a reboot: all holders and waiters are dead, and the clock has started again."""
-    boot = this_boot()
+    boot = boot_id()
     known = connection.execute("SELECT value FROM facts WHERE name = 'boot'").fetchone()
     if known == (boot,):
         return
