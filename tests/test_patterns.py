@@ -21,8 +21,8 @@ from paneview.config.load import load_project
 from paneview.health import LogMatcher
 from paneview.patterns import TOO_SLOW, Pattern, PatternError, TooSlow
 from paneview.store.match import Query
-from paneview.tui.logfind import Query as TypedQuery
-from paneview.tui.rowfilter import RowFilter
+from paneview.tui.logs.find import Query as TypedQuery
+from paneview.tui.widgets.rowfilter import RowFilter
 
 HANGS = "a" * 44 + "!"  # what `re` goes through for ever
 FREEZING = ["(a|a)+$", "(a|aa)+$", "^(?:a|aa|aaa)*$", "(?=(a|a)+$)"]

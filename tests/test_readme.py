@@ -21,7 +21,7 @@ from paneview.cli.shapes import SHAPES
 from paneview.cli.verbs import PARSER
 from paneview.config.jsonschema import json_schema
 from paneview.config.schema import schema
-from paneview.tui.keys import key_text
+from paneview.tui.keys.bindings import key_text
 from tests.harness import Sandbox, free_port, wait_until
 from tests.terminal import Screen
 

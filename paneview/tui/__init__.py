@@ -6,4 +6,7 @@ closed window costs one connection and nothing else, and any number of screens c
 Data flows one way: `link` holds the connection and feeds `picture`, the last known state; widgets draw from the
 picture and are notified of changes at most once a frame. Keys become requests. Nothing is shown before the
 supervisor has reported it, so two screens cannot disagree.
+
+`screens` are put together from what each subject shows (`tasks`, `logs`, `queue`, `workflows`, `ask`); these
+build on `widgets`, which know nothing of a subject, and on `keys`.
 """

@@ -25,15 +25,15 @@ from textual.widgets import Input, LoadingIndicator
 from textual.worker import WorkerFailed
 
 from paneview.control.errors import ControlError
-from paneview.tui import flownews, leaving, terminal, timers
+from paneview.tui import leaving, terminal, timers
 from paneview.tui import theme as themes
-from paneview.tui.askhistory import AskHistory
+from paneview.tui.ask.history import AskHistory
 from paneview.tui.background import in_background
 from paneview.tui.doing import Doing
-from paneview.tui.inturn import InTurn
-from paneview.tui.keys import key
+from paneview.tui.keys.bindings import key
+from paneview.tui.keys.inturn import InTurn
 from paneview.tui.link import Link, MakeControl
-from paneview.tui.logstate import Logs
+from paneview.tui.logs.state import Logs
 from paneview.tui.picture import Change, Picture
 from paneview.tui.question import Question
 from paneview.tui.screens.base import MainScreen
@@ -42,6 +42,7 @@ from paneview.tui.settings import Settings, check_keys, choose_theme, load_setti
 from paneview.tui.text import clean
 from paneview.tui.toasts import Passing
 from paneview.tui.widgets.header import Header
+from paneview.tui.workflows import news as flownews
 
 TOAST = 3.0  # s that a success stays
 TROUBLE = 8.0  # s that a failure stays
@@ -65,7 +66,7 @@ def _palette() -> type[Provider]:
 class PaneviewApp(App[int], inherit_bindings=False):
     """The application. ``home`` is the folder of paneview's state; ``clock`` is another one in tests only."""
 
-    CSS_PATH: ClassVar = ["styles.tcss", "queue.tcss", "flow.tcss"]
+    CSS_PATH: ClassVar = ["styles.tcss", "queue/styles.tcss", "workflows/styles.tcss"]
     TITLE = "paneview"
     ALLOW_SELECT = False
     COMMANDS: ClassVar = {_palette}

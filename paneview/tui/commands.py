@@ -12,18 +12,18 @@ from typing import TYPE_CHECKING, NamedTuple, cast
 
 from textual.command import DiscoveryHit, Hit, Hits, Provider
 
-from paneview.tui import flowcommands
-from paneview.tui.actions import VERBS, export, scale, visit
-from paneview.tui.arrange import ORDERS
 from paneview.tui.background import lending_the_terminal
-from paneview.tui.flowwords import brief, flow_look
-from paneview.tui.keys import ACTIONS, key_text
+from paneview.tui.keys.bindings import ACTIONS, key_text
 from paneview.tui.screens.base import MainScreen
 from paneview.tui.screens.fleet import FleetScreen
 from paneview.tui.screens.reading import ReadingScreen
 from paneview.tui.settings import settings_file
+from paneview.tui.tasks.actions import VERBS, export, scale, visit
+from paneview.tui.tasks.arrange import ORDERS
 from paneview.tui.text import clean
 from paneview.tui.words import look
+from paneview.tui.workflows import commands as flowcommands
+from paneview.tui.workflows.words import brief, flow_look
 
 if TYPE_CHECKING:
     from paneview.tui.app import PaneviewApp
@@ -131,7 +131,7 @@ def _scale(app: PaneviewApp, words: list[str]) -> None:
 
 
 def _edit(app: PaneviewApp, words: list[str]) -> None:
-    from paneview.tui.editing import edit_task
+    from paneview.tui.tasks.editing import edit_task
 
     if (task := words[0] if words else app.selected) in app.picture.tasks:
         lending_the_terminal(app, edit_task, app, task)

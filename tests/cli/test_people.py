@@ -8,7 +8,7 @@ from paneview.cli.output import INKS
 from paneview.cli.people import print_health, print_inspect, print_status
 from paneview.control import looks
 from paneview.rules.workflow.model import PhaseStatus, Status
-from paneview.tui.flowwords import FLOW_LOOKS, PHASE_LOOKS
+from paneview.tui.workflows.words import FLOW_LOOKS, PHASE_LOOKS
 
 
 def test_inspect_tells_numbers_as_people_read_them(capsys: pytest.CaptureFixture[str]) -> None:

@@ -20,7 +20,7 @@ from paneview.supervisor.probing import Probes
 from paneview.supervisor.supervisor import Supervisor
 from paneview.tui import words
 from paneview.tui.picture import Picture as Shown
-from paneview.tui.why import why
+from paneview.tui.tasks.why import why
 
 NOW = 1_000_000.0
 FILE = """

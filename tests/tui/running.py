@@ -9,8 +9,8 @@ from textual.pilot import Pilot
 
 from paneview.config import paths
 from paneview.tui.app import PaneviewApp
+from paneview.tui.logs.view import LogView
 from paneview.tui.screens.fleet import FleetScreen
-from paneview.tui.widgets.logview import LogView
 from tests.harness import eventually
 from tests.tui.scripted import NOW, Supervisor
 

@@ -6,7 +6,7 @@ import pytest
 
 from paneview.control.flowmodel import FlowView
 from paneview.control.model import TaskView
-from paneview.tui.arrange import next_asking
+from paneview.tui.tasks.arrange import next_asking
 
 QUIET, ASKING, FAILED = TaskView("quiet"), TaskView("asking", needs_input="?"), TaskView("failed", "failed")
 LATER, AGAIN = TaskView("later", needs_input="?"), TaskView("again", "failed")

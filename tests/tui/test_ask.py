@@ -13,12 +13,13 @@ from textual.pilot import Pilot
 
 from paneview.config import paths
 from paneview.control.errors import ControlError
-from paneview.tui import askhistory, askwords
-from paneview.tui.askhistory import AskHistory
+from paneview.tui.ask import history as askhistory
+from paneview.tui.ask import syntax as askwords
+from paneview.tui.ask.history import AskHistory
+from paneview.tui.ask.text import AskText
 from paneview.tui.files import files_of
 from paneview.tui.screens.ask import AskForm, read_budget
 from paneview.tui.screens.fleet import FleetScreen
-from paneview.tui.widgets.asktext import AskText
 from tests.harness import Sandbox, eventually
 from tests.repository import git
 from tests.tui.flow_scenes import FlowSupervisor, team

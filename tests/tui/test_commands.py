@@ -9,7 +9,7 @@ import pytest
 from textual import events
 from textual.pilot import Pilot
 
-from paneview.tui.rowfilter import RowFilter
+from paneview.tui.widgets.rowfilter import RowFilter
 from tests.harness import eventually
 from tests.tui.running import running, text, toasts
 from tests.tui.scenes import shop

@@ -6,9 +6,9 @@ import pytest
 
 from paneview.config import paths
 from paneview.control.errors import ControlError
-from paneview.tui.actions import MOST_NAMED, VERBS, effects
 from paneview.tui.app import PaneviewApp
-from paneview.tui.widgets.detail import Detail
+from paneview.tui.tasks.actions import MOST_NAMED, VERBS, effects
+from paneview.tui.tasks.detail import Detail
 from tests.harness import eventually
 from tests.tui.running import app_for, fleet, running, settled, text, toasts
 from tests.tui.scenes import shop

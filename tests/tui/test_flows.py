@@ -7,11 +7,11 @@ from textual.pilot import Pilot
 
 from paneview.control.errors import ControlError
 from paneview.control.flowmodel import FlowView, Usage
-from paneview.tui import flowwords as words
 from paneview.tui.app import PaneviewApp
 from paneview.tui.commands import execute
 from paneview.tui.screens.workflow import WorkflowScreen
 from paneview.tui.screens.workflows import WorkflowsScreen
+from paneview.tui.workflows import words
 from tests.harness import eventually
 from tests.tui.flow_scenes import FlowSupervisor, flow, four, paused, phase, spent, team
 from tests.tui.running import fleet, running, text, toasts

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from paneview.control.model import TaskView
-from paneview.tui.tree import branches
+from paneview.tui.tasks.tree import branches
 from tests.harness import eventually
 from tests.tui.running import running, text
 from tests.tui.scenes import shop

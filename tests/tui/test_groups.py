@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 from textual.pilot import Pilot
 
-from paneview.tui.widgets import logwindow
-from paneview.tui.widgets.logview import LogView
+from paneview.tui.logs import window as logwindow
+from paneview.tui.logs.view import LogView
 from tests.harness import eventually
 from tests.tui.running import running, settled, text, toasts
 from tests.tui.scripted import Supervisor, task

@@ -9,8 +9,8 @@ from textual import events
 from textual.app import App
 from textual.widgets import Input
 
-from paneview.tui import inturn
-from paneview.tui.widgets.asktext import AskText
+from paneview.tui.ask.text import AskText
+from paneview.tui.keys import inturn
 from tests.harness import eventually
 from tests.tui.flow_scenes import team
 from tests.tui.running import running

@@ -11,8 +11,8 @@ from textual.pilot import Pilot
 
 from paneview.control.errors import ControlError
 from paneview.patterns import TOO_SLOW
-from paneview.tui.widgets.logrule import named
-from paneview.tui.widgets.logwindow import FLOOD_FRAME
+from paneview.tui.logs.rule import named
+from paneview.tui.logs.window import FLOOD_FRAME
 from tests.harness import eventually
 from tests.tui.running import fleet, running, settled, text, toasts
 from tests.tui.scenes import access_log, shop

@@ -7,10 +7,10 @@ from textual.pilot import Pilot
 
 from paneview.control.errors import ControlError
 from paneview.control.queuemodel import QueueView
-from paneview.tui.columns import Column, fitting
 from paneview.tui.screens.dispatch import DispatchForm, kinds, read_payload, targets
 from paneview.tui.screens.job import JobScreen
 from paneview.tui.screens.queue import QueueScreen
+from paneview.tui.widgets.columns import Column, fitting
 from tests.harness import eventually
 from tests.tui.queue_scenes import QueueSupervisor, job, office, worker
 from tests.tui.running import running, text, toasts

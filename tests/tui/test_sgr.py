@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.style import Style
 
-from paneview.tui import sgr
+from paneview.tui.logs import sgr
 
 BASE = Style(color="#ffffff", bgcolor="#000000")
 

@@ -11,7 +11,7 @@ from paneview.tui import theme
 
 NOT_NEEDED = (
     "paneview.tui.commands",
-    "paneview.tui.copying",
+    "paneview.tui.logs.copying",
     "paneview.tui.screens.dialogs",
     "paneview.tui.screens.events",
     "paneview.tui.screens.help",

@@ -11,9 +11,9 @@ from textual.pilot import Pilot
 
 from paneview.control.errors import ControlError
 from paneview.tui.app import PaneviewApp
-from paneview.tui.editing import agreement, difference, editor, in_editor
+from paneview.tui.keys.tmuxnames import Stroke, requests, stroke
 from paneview.tui.screens.typing import PaneView
-from paneview.tui.typing import Stroke, requests, stroke
+from paneview.tui.tasks.editing import agreement, difference, editor, in_editor
 from tests.harness import eventually
 from tests.tui.running import fleet, running, text, toasts
 from tests.tui.scenes import shop

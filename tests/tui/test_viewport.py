@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from paneview.tui.viewport import Hits, Pos, Source, Whole, down, last_page, up
+from paneview.tui.logs.viewport import Hits, Pos, Source, Whole, down, last_page, up
 
 logs = st.tuples(st.integers(0, 50), st.lists(st.integers(1, 4), min_size=1, max_size=30), st.booleans())
 

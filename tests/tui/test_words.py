@@ -11,7 +11,7 @@ from paneview.control.model import EventView, TaskView
 from paneview.tui import words
 from paneview.tui.happenings import happening
 from paneview.tui.picture import Picture
-from paneview.tui.why import why
+from paneview.tui.tasks.why import why
 from tests.tui.scenes import shop
 from tests.tui.scripted import NOW, event, task
 

@@ -17,14 +17,14 @@ from textual.widgets import Input, Static, TextArea
 
 from paneview.control.errors import ControlError
 from paneview.control.flowmodel import dollars
-from paneview.tui import askwords
+from paneview.tui.ask import syntax as askwords
+from paneview.tui.ask.text import AskText
 from paneview.tui.background import in_background, lending_the_terminal
 from paneview.tui.files import files_of
-from paneview.tui.keys import key, key_text
+from paneview.tui.keys.bindings import key, key_text
 from paneview.tui.once import Once
 from paneview.tui.screens.dispatch import Field
 from paneview.tui.text import clean, cut
-from paneview.tui.widgets.asktext import AskText
 
 if TYPE_CHECKING:
     from paneview.tui.app import PaneviewApp
@@ -131,7 +131,7 @@ class AskForm(ModalScreen[str]):
         lending_the_terminal(self, self._edit)
 
     async def _edit(self) -> None:
-        from paneview.tui.editing import in_editor
+        from paneview.tui.tasks.editing import in_editor
 
         written = await in_editor(self.pv, "ask.md", self.text.text)
         if written is not None:

@@ -22,14 +22,14 @@ from textual.widget import Widget
 from paneview.control.errors import ControlError
 from paneview.control.flowmodel import FlowView
 from paneview.control.model import StatusView
-from paneview.tui.actions import VERBS, perform, question, scale, scaled, visit
-from paneview.tui.arrange import next_asking
 from paneview.tui.background import in_background, lending_the_terminal
-from paneview.tui.canvas import Canvas, Painted, line
-from paneview.tui.keys import key
+from paneview.tui.keys.bindings import key
 from paneview.tui.picture import Change
+from paneview.tui.tasks.actions import VERBS, perform, question, scale, scaled, visit
+from paneview.tui.tasks.arrange import next_asking
+from paneview.tui.tasks.why import why
 from paneview.tui.text import clean
-from paneview.tui.why import why
+from paneview.tui.widgets.canvas import Canvas, Painted, line
 from paneview.tui.widgets.header import Header
 from paneview.tui.widgets.hints import Hints
 
@@ -236,7 +236,7 @@ class MainScreen(Screen[None]):
 
     def action_edit(self) -> None:
         """Change what the file says about the task."""
-        from paneview.tui.editing import edit_task
+        from paneview.tui.tasks.editing import edit_task
 
         if name := self.target():
             lending_the_terminal(self.app, edit_task, self.pv, name)

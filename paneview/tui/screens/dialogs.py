@@ -12,10 +12,10 @@ from textual.binding import BindingType
 from textual.screen import ModalScreen
 from textual.strip import Strip
 
-from paneview.tui.actions import listed
-from paneview.tui.canvas import PLAIN, Canvas, Piece, line
-from paneview.tui.keys import key
+from paneview.tui.keys.bindings import key
+from paneview.tui.tasks.actions import listed
 from paneview.tui.text import cells, cut, fit, wrap
+from paneview.tui.widgets.canvas import PLAIN, Canvas, Piece, line
 
 WIDEST = 72
 

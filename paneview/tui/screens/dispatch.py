@@ -17,8 +17,8 @@ from textual.widgets import Input, Static
 from paneview.control.errors import ControlError
 from paneview.control.queuemodel import QueueView
 from paneview.tui.background import in_background
-from paneview.tui.inorder import InOrder
-from paneview.tui.keys import key
+from paneview.tui.keys.bindings import key
+from paneview.tui.keys.inorder import InOrder
 from paneview.tui.once import Once
 from paneview.tui.text import clean
 

@@ -12,17 +12,17 @@ from textual.strip import Strip
 from textual.widget import Widget
 
 from paneview.control.model import EventView
-from paneview.tui.canvas import PLAIN, Canvas, line, spread
 from paneview.tui.happenings import happening
-from paneview.tui.keys import key
+from paneview.tui.keys.bindings import key
 from paneview.tui.picture import Change
 from paneview.tui.question import Question
-from paneview.tui.rowfilter import RowFilter
 from paneview.tui.screens.base import MainScreen
 from paneview.tui.text import clean, cut, wrap
+from paneview.tui.widgets.canvas import PLAIN, Canvas, line, spread
 from paneview.tui.widgets.header import Header
 from paneview.tui.widgets.listing import CURSOR, Listing
 from paneview.tui.widgets.news import event_pieces, with_previous
+from paneview.tui.widgets.rowfilter import RowFilter
 
 
 class EventList(Listing):

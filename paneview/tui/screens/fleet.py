@@ -14,19 +14,19 @@ from textual.widget import Widget
 from paneview.control.errors import ControlError
 from paneview.tui import words
 from paneview.tui.background import in_background
-from paneview.tui.keys import key
+from paneview.tui.keys.bindings import key
+from paneview.tui.logs.view import LogView
 from paneview.tui.picture import Change
 from paneview.tui.question import Question
+from paneview.tui.queue.strip import QueueStrip
 from paneview.tui.screens.reading import ReadingScreen
-from paneview.tui.widgets.detail import Detail
+from paneview.tui.tasks.detail import Detail
+from paneview.tui.tasks.table import TaskTable
 from paneview.tui.widgets.divider import Divider
 from paneview.tui.widgets.header import Header
 from paneview.tui.widgets.hints import Hints
 from paneview.tui.widgets.listing import Listing
-from paneview.tui.widgets.logview import LogView
 from paneview.tui.widgets.news import EventStrip
-from paneview.tui.widgets.queuestrip import QueueStrip
-from paneview.tui.widgets.tasks import TaskTable
 
 LEAST_ROWS = 8  # of the table in a small terminal, its heading included
 

@@ -12,14 +12,14 @@ from textual.strip import Strip
 
 from paneview.control.errors import ControlError
 from paneview.control.flowmodel import FlowView, PhaseView
-from paneview.tui import flowactions
-from paneview.tui import flowwords as words
 from paneview.tui.background import in_background
-from paneview.tui.canvas import line
-from paneview.tui.keys import key
+from paneview.tui.keys.bindings import key
 from paneview.tui.screens.base import MainScreen
 from paneview.tui.text import clean, cut
-from paneview.tui.widgets.flowpane import FlowPane
+from paneview.tui.widgets.canvas import line
+from paneview.tui.workflows import actions as flowactions
+from paneview.tui.workflows import words
+from paneview.tui.workflows.pane import FlowPane
 
 
 class FlowKeys(MainScreen):

@@ -12,17 +12,17 @@ from textual.strip import Strip
 from textual.widget import Widget
 
 from paneview.tui import words
-from paneview.tui.arrange import texts
-from paneview.tui.canvas import PLAIN, Piece, line
-from paneview.tui.keys import key
+from paneview.tui.keys.bindings import key
 from paneview.tui.picture import Change
 from paneview.tui.question import Question
-from paneview.tui.rowfilter import RowFilter
 from paneview.tui.screens.base import MainScreen
+from paneview.tui.tasks.arrange import texts
+from paneview.tui.tasks.tree import Branch, branches
 from paneview.tui.text import cells, clean, cut, fit
-from paneview.tui.tree import Branch, branches
+from paneview.tui.widgets.canvas import PLAIN, Piece, line
 from paneview.tui.widgets.header import Header
 from paneview.tui.widgets.listing import CURSOR, Listing
+from paneview.tui.widgets.rowfilter import RowFilter
 from paneview.tui.words import NO_TASKS
 
 STATE = 18

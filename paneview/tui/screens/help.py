@@ -12,9 +12,9 @@ from textual.screen import ModalScreen, Screen
 from textual.strip import Strip
 
 from paneview.tui import words
-from paneview.tui.canvas import PLAIN, Piece, line
-from paneview.tui.keys import key, key_text
+from paneview.tui.keys.bindings import key, key_text
 from paneview.tui.text import cells, cut, fit
+from paneview.tui.widgets.canvas import PLAIN, Piece, line
 from paneview.tui.widgets.scrolling import Scrolling
 
 KEY_WIDTH = 10

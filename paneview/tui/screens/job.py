@@ -12,12 +12,12 @@ from textual.widget import Widget
 from paneview.control.errors import ControlError
 from paneview.control.queuemodel import JobView
 from paneview.tui.background import in_background
-from paneview.tui.fates import FATES, settle, warn
-from paneview.tui.keys import key
+from paneview.tui.keys.bindings import key
 from paneview.tui.picture import Change
+from paneview.tui.queue.fates import FATES, settle, warn
+from paneview.tui.queue.jobtext import JobText
 from paneview.tui.screens.base import MainScreen
 from paneview.tui.text import clean
-from paneview.tui.widgets.jobtext import JobText
 
 
 class JobScreen(MainScreen):
@@ -78,7 +78,7 @@ class JobScreen(MainScreen):
 
     async def action_copy(self) -> None:
         """Copy the whole job, as JSON."""
-        from paneview.tui.copying import to_clipboard
+        from paneview.tui.logs.copying import to_clipboard
 
         if self.text.job is not None:
             how = await to_clipboard(self.pv, json.dumps(self.text.job, indent=2, ensure_ascii=False))

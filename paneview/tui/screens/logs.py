@@ -11,11 +11,11 @@ from textual.containers import Container
 from textual.geometry import Size
 from textual.widget import Widget
 
-from paneview.tui.keys import key
-from paneview.tui.logfeed import MERGES
+from paneview.tui.keys.bindings import key
+from paneview.tui.logs.feed import MERGES
+from paneview.tui.logs.view import LogView
 from paneview.tui.picture import Change
 from paneview.tui.screens.reading import ReadingScreen
-from paneview.tui.widgets.logview import LogView
 
 MOST_TILES = 4
 LEAST_TILE = Size(50, 8)

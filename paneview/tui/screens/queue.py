@@ -17,23 +17,23 @@ from textual.strip import Strip
 from textual.widget import Widget
 
 from paneview.control.errors import ControlError
-from paneview.tui import queuerules as rules
 from paneview.tui.background import in_background
-from paneview.tui.canvas import Canvas, Painted
-from paneview.tui.fates import FATES, settle, warn
-from paneview.tui.keys import key
+from paneview.tui.keys.bindings import key
 from paneview.tui.picture import Change
 from paneview.tui.question import Question
-from paneview.tui.queuestate import Jobs
-from paneview.tui.queuewords import SHOWN
+from paneview.tui.queue import rules
+from paneview.tui.queue.fates import FATES, settle, warn
+from paneview.tui.queue.jobs import JobTable
+from paneview.tui.queue.jobtext import JobText
+from paneview.tui.queue.lanes import LaneTable
+from paneview.tui.queue.state import Jobs
+from paneview.tui.queue.words import SHOWN
+from paneview.tui.queue.workers import WorkerTable
 from paneview.tui.screens.base import MainScreen
 from paneview.tui.text import clean
+from paneview.tui.widgets.canvas import Canvas, Painted
 from paneview.tui.widgets.divider import Divider
-from paneview.tui.widgets.jobs import JobTable
-from paneview.tui.widgets.jobtext import JobText
-from paneview.tui.widgets.lanes import LaneTable
 from paneview.tui.widgets.listing import Listing
-from paneview.tui.widgets.workers import WorkerTable
 
 if TYPE_CHECKING:
     from paneview.tui.app import PaneviewApp

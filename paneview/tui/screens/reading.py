@@ -8,12 +8,12 @@ from textual import on
 from textual.binding import BindingType
 
 from paneview.tui.background import in_background
-from paneview.tui.keys import key
+from paneview.tui.keys.bindings import key
+from paneview.tui.logs.view import LogView
 from paneview.tui.picture import Change
 from paneview.tui.question import Question
 from paneview.tui.screens.base import MainScreen
 from paneview.tui.text import clean
-from paneview.tui.widgets.logview import LogView
 
 
 class ReadingScreen(MainScreen):
@@ -82,7 +82,7 @@ class ReadingScreen(MainScreen):
     @on(LogView.Copy)
     def copy_lines(self, message: LogView.Copy) -> None:
         """Copy or save the lines of a log."""
-        from paneview.tui.copying import copy_lines
+        from paneview.tui.logs.copying import copy_lines
 
         # Owned by the app: a file is written to its end even if this screen is left meanwhile.
         in_background(self.app, copy_lines, self.pv, message.state.feed, message.numbers, save=message.save)

@@ -20,13 +20,14 @@ from textual.timer import Timer
 from textual.widget import Widget
 
 from paneview.control.errors import ControlError
-from paneview.tui import sgr, words
-from paneview.tui.canvas import Canvas, Piece, line, spread
-from paneview.tui.keys import key
+from paneview.tui import words
+from paneview.tui.keys.bindings import key
+from paneview.tui.keys.tmuxnames import LEAVES, Stroke, requests, stroke
+from paneview.tui.logs import sgr
 from paneview.tui.picture import Change
 from paneview.tui.screens.base import MainScreen
 from paneview.tui.text import cells, clean
-from paneview.tui.typing import LEAVES, Stroke, requests, stroke
+from paneview.tui.widgets.canvas import Canvas, Piece, line, spread
 
 PACE = 0.05  # s between two fetches of the pane
 ECHO = 0.03  # s after a key until the program has usually echoed it

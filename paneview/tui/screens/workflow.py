@@ -11,16 +11,17 @@ from textual.strip import Strip
 from textual.widget import Widget
 
 from paneview.control.flowmodel import FlowView, PhaseView
-from paneview.tui import flowactions, flowtext
-from paneview.tui import flowwords as words
-from paneview.tui.canvas import PLAIN, Canvas, Painted, Piece, line, spread
-from paneview.tui.keys import key
+from paneview.tui.keys.bindings import key
 from paneview.tui.picture import Change
 from paneview.tui.screens.flowbase import FlowKeys
 from paneview.tui.text import cells, clean, cut
-from paneview.tui.widgets.flowpane import VIEWS, FlowPane, natural_view
-from paneview.tui.widgets.flows import PhaseTable
+from paneview.tui.widgets.canvas import PLAIN, Canvas, Painted, Piece, line, spread
 from paneview.tui.widgets.listing import Listing
+from paneview.tui.workflows import actions as flowactions
+from paneview.tui.workflows import text as flowtext
+from paneview.tui.workflows import words
+from paneview.tui.workflows.pane import VIEWS, FlowPane, natural_view
+from paneview.tui.workflows.tables import PhaseTable
 
 CHOSEN = ""  # by the user: no phase has this name, so the cursor is not moved on from it
 
@@ -135,7 +136,7 @@ class WorkflowScreen(FlowKeys):
 
     async def action_copy(self) -> None:
         """Copy what is shown to the clipboard."""
-        from paneview.tui.copying import to_clipboard
+        from paneview.tui.logs.copying import to_clipboard
 
         how = await to_clipboard(self.pv, self.pane.text())
         self.pv.tell(f"{self.pane.view} copied {how}")

@@ -14,17 +14,17 @@ from textual.widget import Widget
 
 from paneview.control.errors import ControlError
 from paneview.control.flowmodel import FlowView, PhaseView
-from paneview.tui import flowwords as words
-from paneview.tui.canvas import Canvas, Painted, Piece, spread
-from paneview.tui.keys import key
+from paneview.tui.keys.bindings import key
 from paneview.tui.picture import Change
 from paneview.tui.question import Question
 from paneview.tui.screens.flowbase import FlowKeys
 from paneview.tui.text import cells, clean, cut
+from paneview.tui.widgets.canvas import Canvas, Painted, Piece, spread
 from paneview.tui.widgets.divider import Divider
-from paneview.tui.widgets.flowpane import FlowPane, natural_view
-from paneview.tui.widgets.flows import FlowTable, PhaseTable
 from paneview.tui.widgets.listing import Listing
+from paneview.tui.workflows import words
+from paneview.tui.workflows.pane import FlowPane, natural_view
+from paneview.tui.workflows.tables import FlowTable, PhaseTable
 
 LOOK_AGAIN = 0.1  # s that the cursor must rest on a workflow before its details are fetched
 
@@ -189,7 +189,7 @@ class WorkflowsScreen(FlowKeys):
 
     def action_retry_from(self) -> None:
         """Retry from the selected phase on."""
-        from paneview.tui import flowactions
+        from paneview.tui.workflows import actions as flowactions
 
         flow, phase = self.table.selected, self.phases.selected
         if flow is not None and phase is not None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from textual.strip import Strip
 
-from paneview.tui.canvas import Canvas, line
+from paneview.tui.widgets.canvas import Canvas, line
 
 
 class Divider(Canvas):

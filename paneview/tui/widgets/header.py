@@ -9,9 +9,9 @@ from textual.strip import Strip
 
 from paneview.control.flowmodel import FlowView
 from paneview.tui import words
-from paneview.tui.arrange import counts
-from paneview.tui.canvas import PLAIN, Canvas, Piece, spread
+from paneview.tui.tasks.arrange import counts
 from paneview.tui.text import cells, clean, cut
+from paneview.tui.widgets.canvas import PLAIN, Canvas, Piece, spread
 
 _COUNTS = (
     ("asking", "◆", "needs input", "attention"),

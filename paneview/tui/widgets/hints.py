@@ -8,9 +8,9 @@ from textual import events
 from textual.binding import Binding
 from textual.strip import Strip
 
-from paneview.tui.canvas import Canvas, Piece, line
-from paneview.tui.keys import key_text
+from paneview.tui.keys.bindings import key_text
 from paneview.tui.text import cells
+from paneview.tui.widgets.canvas import Canvas, Piece, line
 
 MOST = 6
 PROMPT = ("prompt.submit", "prompt.cancel", "prompt.earlier", "prompt.complete")

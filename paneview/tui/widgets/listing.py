@@ -15,9 +15,9 @@ from textual.binding import BindingType
 from textual.message import Message
 from textual.strip import Strip
 
-from paneview.tui.canvas import Canvas, line
-from paneview.tui.keys import key
+from paneview.tui.keys.bindings import key
 from paneview.tui.text import wrap
+from paneview.tui.widgets.canvas import Canvas, line
 
 CURSOR = "▌"
 

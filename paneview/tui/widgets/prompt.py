@@ -13,7 +13,7 @@ from textual.timer import Timer
 from textual.widget import Widget
 from textual.widgets import Input, Static
 
-from paneview.tui.keys import key
+from paneview.tui.keys.bindings import key
 from paneview.tui.question import Question
 from paneview.tui.screens.base import MainScreen
 

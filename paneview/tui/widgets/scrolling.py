@@ -7,8 +7,8 @@ from typing import ClassVar
 from textual import events
 from textual.binding import BindingType
 
-from paneview.tui.canvas import Canvas
-from paneview.tui.keys import key
+from paneview.tui.keys.bindings import key
+from paneview.tui.widgets.canvas import Canvas
 from paneview.tui.words import plural
 
 WHEEL = 3  # rows

@@ -7,8 +7,8 @@ from typing import NamedTuple
 
 from textual.strip import Strip
 
-from paneview.tui.canvas import PLAIN, Piece, line, spread
 from paneview.tui.text import clean, cut, wrap
+from paneview.tui.widgets.canvas import PLAIN, Piece, line, spread
 from paneview.tui.widgets.scrolling import Scrolling
 
 LABEL = 11

@@ -1,0 +1,1 @@
+"""The ask prompt: its text, its syntax, and what was asked before."""
