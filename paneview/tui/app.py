@@ -39,6 +39,7 @@ from paneview.tui.question import Question
 from paneview.tui.screens.base import MainScreen
 from paneview.tui.screens.fleet import FleetScreen
 from paneview.tui.settings import Settings, check_keys, choose_theme, load_settings, settings_file
+from paneview.tui.stylesheet import ParsedOnce
 from paneview.tui.text import clean
 from paneview.tui.toasts import Passing
 from paneview.tui.widgets.header import Header
@@ -120,7 +121,9 @@ class PaneviewApp(App[int], inherit_bindings=False):
         for theme in (*themes.THEMES, *self.settings.themes):
             self.register_theme(theme)
         self.theme = choose_theme(self.settings, self.available_themes)
-        self.inks = themes.inks(self.current_theme, self.get_css_variables())
+        variables = self.get_css_variables()
+        self.stylesheet = ParsedOnce(variables=variables)
+        self.inks = themes.inks(self.current_theme, variables)
 
     def get_default_screen(self) -> Screen[Any]:
         """The screen that is always at the bottom: the fleet."""
