@@ -97,6 +97,8 @@ def complete(words: list[str]) -> list[str]:
     if verb is OPEN and count == 0:
         names = [name for each in PARSER.load_all() if not each.hidden for name in (each.name, *each.aliases)]
         return _starting(names, last) or ["FILES"]
+    if verb.subs:
+        return _starting(list(verb.subs), last)
     if verb.most is not None and count >= verb.most:
         return []
     return _values(verb.complete, last, before)
@@ -115,6 +117,8 @@ def _read(before: list[str]) -> tuple[Verb, int, Option | None]:
             pending = next(known, None)
         elif verb is OPEN and count == 0 and (found := PARSER.find(word)):
             verb = found
+        elif word in verb.subs:
+            verb = verb.subs[word]
         else:
             count += 1
     return verb, count, pending

@@ -16,7 +16,7 @@ from paneview.worker import fates
 from paneview.worker.views import WORDS, job_json, lane_json, what_of
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from paneview.broker import Broker, Job, Result
     from paneview.cli.parser import Call
@@ -95,59 +95,70 @@ def cancel(call: Call) -> int:
         return print_done(call, fates.cancel(broker, call.words, call.text("reason") or ""))
 
 
-def dlq(call: Call) -> int:
-    """List, show, retry or purge dead letters."""
-    what, *names = call.words or ["list"]
-    if what == "list" and not names:
-        with read_only(call) as broker:
-            return _print_jobs(call, broker.dead(_limit(call)), broker.warnings, "no dead letters")
-    if what == "show" and names:
-        with read_only(call) as broker:
-            found = [broker.need(name) for name in names]
-        if call.json:
-            print_json({"ok": True, "jobs": [job_json(one) for one in found], "count": len(found)})
-        else:
-            for one in found:
-                _print_whole(one)
-        return 0
-    if what not in ("retry", "purge"):
-        raise UsageError(f"'dlq' does not take {' '.join(call.words)!r}", "see 'paneview dlq --help'")
-    if bool(names) == call.flag("all"):
-        raise UsageError(f"'dlq {what}' needs ids, or --all")
+def dead(call: Call) -> int:
+    """List the dead letters."""
+    with read_only(call) as broker:
+        return _print_jobs(call, broker.dead(_limit(call)), broker.warnings, "no dead letters")
+
+
+def dead_shown(call: Call) -> int:
+    """Show dead letters in full."""
+    with read_only(call) as broker:
+        found = [broker.need(name) for name in call.words]
+    if call.json:
+        print_json({"ok": True, "jobs": [job_json(one) for one in found], "count": len(found)})
+    else:
+        for one in found:
+            _print_whole(one)
+    return 0
+
+
+def dead_retried(call: Call) -> int:
+    """Queue dead letters again."""
+    return _settle_dead(call, fates.retry)
+
+
+def dead_purged(call: Call) -> int:
+    """Delete dead letters."""
+    return _settle_dead(call, fates.purge)
+
+
+def _settle_dead(call: Call, settle: Callable[[Broker, list[str] | None], list[dict[str, Any]]]) -> int:
+    if bool(call.words) == call.flag("all"):
+        raise UsageError(f"'{call.verb.name}' needs ids, or --all")
     with opened(call) as broker:
-        return _print_dead(call, broker, what, names)
-
-
-def _print_dead(call: Call, broker: Broker, what: str, names: list[str]) -> int:
-    results = (fates.retry if what == "retry" else fates.purge)(broker, names or None)
+        results = settle(broker, call.words or None)
     if not results and not call.json:
         print("no dead letters")
         return 0
     return print_done(call, results)
 
 
-def queue(call: Call) -> int:
-    """How full each lane is; ``clean`` forgets old jobs."""
-    if call.words and call.words[0] != "clean":
-        raise UsageError(f"'queue' does not take {call.words[0]!r}", "see 'paneview queue --help'")
+def lanes(call: Call) -> int:
+    """How full each lane is."""
     with read_only(call) as broker:
-        if call.words:
-            age = seconds(call, "older-than") if call.flag("older-than") else DEFAULT_AGE
-            count = broker.clean(age or 0.0)
-            print_json({"ok": True, "action": "cleaned", "count": count}) if call.json else print(
-                f"{count} job{'' if count == 1 else 's'} forgotten"
-            )
-            return 0
-        lanes = [lane_json(lane) for lane in broker.stats()]
+        found = [lane_json(lane) for lane in broker.stats()]
         warnings, url = list(broker.warnings), broker.url
     if call.json:
         from paneview.worker.joining import shown_url  # noqa: PLC0415
 
-        print_json({"ok": True, "broker": shown_url(url), "lanes": lanes, "warnings": warnings})
+        print_json({"ok": True, "broker": shown_url(url), "lanes": found, "warnings": warnings})
         return 0
-    _print_lanes(lanes)
+    _print_lanes(found)
     for warning in warnings:
         print(f"! {clean(warning)}")
+    return 0
+
+
+def cleaned(call: Call) -> int:
+    """Forget old jobs."""
+    age = seconds(call, "older-than") if call.flag("older-than") else DEFAULT_AGE
+    with read_only(call) as broker:
+        count = broker.clean(age or 0.0)
+    if call.json:
+        print_json({"ok": True, "action": "cleaned", "count": count})
+    else:
+        print(f"{count} job{'' if count == 1 else 's'} forgotten")
     return 0
 
 

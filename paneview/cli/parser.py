@@ -58,7 +58,7 @@ class Verb:
     them.
 
     `least` and `most` bound the number of words (None: any number). `complete` is what a shell offers for
-    them.
+    them. `subs` are its sub-commands, named in full (``dlq retry``); `run` is what it does without one.
     """
 
     __slots__ = (
@@ -71,6 +71,7 @@ class Verb:
         "name",
         "options",
         "run",
+        "subs",
         "summary",
         "words",
     )
@@ -89,6 +90,7 @@ class Verb:
         complete: str = "",
         example: str = "",
         hidden: bool = False,
+        subs: Sequence[Verb] = (),
     ) -> None:
         self.name = name
         self.run = run
@@ -101,6 +103,7 @@ class Verb:
         self.complete = complete
         self.example = example
         self.hidden = hidden
+        self.subs = {sub.name.removeprefix(f"{name} "): sub for sub in subs}
 
 
 class Call:
@@ -199,6 +202,8 @@ class Parser:
             elif not named and not call.words and (verb := self.find(word)):
                 named = True
                 self._become(call, verb)
+            elif named and call.verb.subs:
+                self._become(call, _sub(call.verb, word))
             elif word == "help" and not named and not call.words:  # what many type first
                 call.given["help"] = [""]
             else:
@@ -212,9 +217,10 @@ class Parser:
         return verb.options + self.shared
 
     def _become(self, call: Call, verb: Verb) -> None:
-        shared = {option.key for option in self.shared}
+        own = [option for option in verb.options if option in call.verb.options]
+        known = {option.key for option in (*own, *self.shared)}
         for key in call.given:
-            if key not in shared:
+            if key not in known:
                 raise UsageError(f"--{key} does not go with '{verb.name}'", _see(verb))
         call.verb = verb
 
@@ -222,12 +228,8 @@ class Parser:
         for option in self.options(call.verb):
             if name in option.names:
                 return option
-        from difflib import get_close_matches  # noqa: PLC0415 - only on the way out
-
         known = [other for option in self.options(call.verb) for other in option.names if not option.hidden]
-        close = get_close_matches(name, known, 1)
-        also = f"; did you mean {close[0]}?" if close else ""
-        raise UsageError(f"'{call.verb.name}' has no option {name}{also}", _see(call.verb))
+        raise UsageError(f"'{call.verb.name}' has no option {name}{_nearest(name, known)}", _see(call.verb))
 
     def _long(self, call: Call, word: str, rest: list[str]) -> None:
         name, equals, value = word.partition("=")
@@ -249,6 +251,22 @@ class Parser:
                 continue
             _give(call, option, word[position:] or _next(f"-{letter}", option, rest))
             return
+
+
+def _sub(verb: Verb, word: str) -> Verb:
+    if word not in verb.subs:
+        there_are = (
+            f"there are {', '.join(verb.subs)}" if len(verb.subs) > 1 else f"there is {', '.join(verb.subs)}"
+        )
+        raise UsageError(f"'{verb.name}' has no command {word!r}{_nearest(word, list(verb.subs))}", there_are)
+    return verb.subs[word]
+
+
+def _nearest(word: str, known: Sequence[str]) -> str:
+    from difflib import get_close_matches  # noqa: PLC0415 - only on the way out
+
+    close = get_close_matches(word, known, 1)
+    return f"; did you mean {close[0]}?" if close else ""
 
 
 def _next(name: str, option: Option, rest: list[str]) -> str:

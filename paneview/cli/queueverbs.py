@@ -21,6 +21,9 @@ _META = Option("--meta", "K=V", "a note on the job; may be given more than once"
 _ATTEMPTS = Option("--attempts", "N", "tries before it becomes a dead letter")
 _ROLE = Option("--role", "ROLE", "only for this role")
 _HOST = Option("--host", "HOST", "only for this host")
+_LIMIT = Option("-n --limit", "N", "at most N (default 50)")
+_ALL = Option("--all", None, "all of them")
+_JOB = "1764870164_8434f43fab12"
 _KINDS = "ping prompt shutdown"
 _STATES = "queued delayed blocked leased done dead cancelled pending in_progress completed failed"
 _SEND = (_PAYLOAD, _TIMEOUT_MS, _PRIORITY, _DELAY, _KEY, _ATTEMPTS, _META, _BROKER)
@@ -147,7 +150,7 @@ QUEUE_VERBS = (
         least=1,
         most=1,
         options=(_BROKER,),
-        example="paneview job 1764870164_8434f43fab12",
+        example=f"paneview job {_JOB}",
     ),
     Verb(
         "result",
@@ -161,7 +164,7 @@ QUEUE_VERBS = (
             Option("--timeout", "TIME", "with --wait: for at most this long (default 60s)"),
             _BROKER,
         ),
-        example="paneview result 1764870164_8434f43fab12 --wait --timeout 5m",
+        example=f"paneview result {_JOB} --wait --timeout 5m",
     ),
     Verb(
         "cancel",
@@ -171,35 +174,67 @@ QUEUE_VERBS = (
         least=1,
         most=None,
         options=(Option("--reason", "TEXT", "why"), _BROKER),
-        example="paneview cancel 1764870164_8434f43fab12",
+        example=f"paneview cancel {_JOB}",
     ),
     Verb(
         "dlq",
-        "jobs:dlq",
+        "jobs:dead",
         "Dead letters: jobs given up after their last attempt.",
-        words="list | show ID… | retry [ID…] | purge [ID…]",
-        least=0,
-        most=None,
-        options=(
-            Option("-n --limit", "N", "with list: at most N (default 50)"),
-            Option("--all", None, "with retry and purge: all of them"),
-            _BROKER,
+        options=(_LIMIT, _BROKER),
+        subs=(
+            Verb(
+                "dlq list",
+                "jobs:dead",
+                "Show dead letters (what 'dlq' alone does).",
+                options=(_LIMIT, _BROKER),
+                example="paneview dlq list",
+            ),
+            Verb(
+                "dlq show",
+                "jobs:dead_shown",
+                "Show all about dead letters.",
+                words="ID…",
+                least=1,
+                most=None,
+                options=(_BROKER,),
+                example=f"paneview dlq show {_JOB}",
+            ),
+            Verb(
+                "dlq retry",
+                "jobs:dead_retried",
+                "Queue dead letters again.",
+                words="[ID…]",
+                most=None,
+                options=(_ALL, _BROKER),
+                example="paneview dlq retry --all",
+            ),
+            Verb(
+                "dlq purge",
+                "jobs:dead_purged",
+                "Delete dead letters.",
+                words="[ID…]",
+                most=None,
+                options=(_ALL, _BROKER),
+                example=f"paneview dlq purge {_JOB}",
+            ),
         ),
-        complete="list show retry purge",
         example="paneview dlq retry --all",
     ),
     Verb(
         "queue",
-        "jobs:queue",
+        "jobs:lanes",
         "Show the jobs waiting per target; `clean` forgets old ones.",
-        words="[clean]",
-        most=1,
-        options=(
-            Option("--older-than", "TIME", "with clean: jobs that ended longer ago than this (default 7d)"),
-            _BROKER,
+        options=(_BROKER,),
+        subs=(
+            Verb(
+                "queue clean",
+                "jobs:cleaned",
+                "Forget jobs that ended long ago.",
+                options=(Option("--older-than", "TIME", "longer ago than this (default 7d)"), _BROKER),
+                example="paneview queue clean --older-than 7d",
+            ),
         ),
-        complete="clean",
-        example="paneview queue clean --older-than 7d",
+        example="paneview queue",
     ),
     Verb(
         "workers",
@@ -229,12 +264,28 @@ QUEUE_VERBS = (
     ),
     Verb(
         "runner",
-        "runner:runner",
+        "runner:listed",
         "Show the agent runners and which are paused, or let one go on.",
-        words="[list | resume NAME…]",
-        most=None,
         options=(_BROKER,),
-        complete="list resume",
+        subs=(
+            Verb(
+                "runner list",
+                "runner:listed",
+                "Show the agent runners (what 'runner' alone does).",
+                options=(_BROKER,),
+                example="paneview runner list",
+            ),
+            Verb(
+                "runner resume",
+                "runner:resumed",
+                "Let paused runners go on.",
+                words="NAME…",
+                least=1,
+                most=None,
+                options=(_BROKER,),
+                example="paneview runner resume claude",
+            ),
+        ),
         example="paneview runner resume claude",
     ),
     Verb(

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any
 
-from paneview.cli.errors import UsageError
 from paneview.cli.output import Cell, Column, clean, colourful, print_json, table, terminal_width
 from paneview.cli.queue import opened, place_of, read_only
 from paneview.cli.times import stamp
@@ -17,17 +16,8 @@ if TYPE_CHECKING:
     from paneview.config.roles import Agents
 
 
-def runner(call: Call) -> int:
-    """`runner list` or `runner resume NAME…`."""
-    verb, *names = call.words or ["list"]
-    if verb == "list" and not names:
-        return _list(call)
-    if verb == "resume" and names:
-        return _resume(call, names)
-    raise UsageError("runner understands 'list' and 'resume NAME…'")
-
-
-def _list(call: Call) -> int:
+def listed(call: Call) -> int:
+    """The project's runners, and others that are paused."""
     where = place_of(call)
     agents: Agents | None = None
     if where.file is not None:
@@ -79,10 +69,11 @@ def _state(one: dict[str, Any]) -> str:
     return f"paused until {stamp(one['until'])}"
 
 
-def _resume(call: Call, names: list[str]) -> int:
+def resumed(call: Call) -> int:
+    """Let paused runners go on."""
     results: list[dict[str, Any]] = []
     with opened(call) as broker:
-        for name in names:
+        for name in call.words:
             there, jobs = resume(broker, name)
             if there:
                 results.append({"ok": True, "id": name, "action": "resumed", "jobs": len(jobs)})

@@ -76,6 +76,8 @@ def describe(verb: Verb) -> dict[str, Any]:
     }
     if verb is OPEN:
         shown["commands"] = [describe(other) for other in PARSER.load_all() if not other.hidden]
+    elif verb.subs:
+        shown["commands"] = [describe(sub) for sub in verb.subs.values()]
     return shown
 
 
@@ -92,6 +94,11 @@ def help_lines(verb: Verb) -> list[str]:
             lines += ["", f"{title}:"]
             for name in names:
                 lines += _entry(name, PARSER.verbs[name].summary, 14)
+    if verb.subs:
+        lines += ["", "Commands:"]
+        for name, sub in verb.subs.items():
+            lines += _entry(f"{name} {sub.words}".strip(), sub.summary, 24)
+        lines += ["", *_wrap(f"'paneview {verb.name} COMMAND --help' explains one.", "")]
     own = [option for option in verb.options if not option.hidden]
     if own:
         lines += ["", "Options:", *_options(own)]
@@ -106,7 +113,8 @@ def _usage(verb: Verb) -> str:
     if verb is OPEN:
         return "paneview [FILE] | paneview COMMAND [OPTIONS] …"
     options = " [OPTIONS]" if verb.options else ""
-    return f"paneview {verb.name}{options}{' ' + verb.words if verb.words else ''}"
+    words = f" {verb.words}" if verb.words else ""
+    return f"paneview {verb.name}{' [COMMAND]' if verb.subs else ''}{options}{words}"
 
 
 def _options(options: Iterable[Option]) -> list[str]:

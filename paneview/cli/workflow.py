@@ -19,37 +19,14 @@ from paneview.control.errors import NoSupervisor
 from paneview.control.looks import FLOWS, PHASES
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from paneview.cli.parser import Call
 
 DEFAULT_LIMIT = 20
 FOREVER = 10 * 365 * 86_400.0  # seconds
 
 
-def workflow(call: Call) -> int:
-    """The verb with its sub-commands."""
-    what, *words = call.words or ["list"]
-    run = COMMANDS.get(what)
-    if run is None:
-        raise UsageError(f"'workflow' has no command {what!r}", f"there are {', '.join(COMMANDS)}")
-    return run(call, words)
-
-
-def workflows(call: Call) -> int:
-    """PaneBus's name for ``workflow list``."""
-    return listed(call, [])
-
-
-def workflow_status(call: Call) -> int:
-    """PaneBus's name for ``workflow status``."""
-    return status(call, call.words)
-
-
-def listed(call: Call, words: list[str]) -> int:
+def listed(call: Call) -> int:
     """Workflows, the newest first."""
-    if words:
-        raise UsageError(f"'workflow list' does not take {words[0]!r}")
     count = call.count("count")
     limit = DEFAULT_LIMIT if count is None else count
     found = _ask(call, "workflows", {"active": call.flag("active"), "limit": limit})
@@ -65,9 +42,9 @@ def listed(call: Call, words: list[str]) -> int:
     return 0
 
 
-def status(call: Call, words: list[str]) -> int:
+def status(call: Call) -> int:
     """Show one workflow, phase by phase."""
-    found = _ask(call, "workflow", {"id": _one(words, "status")})
+    found = _ask(call, "workflow", {"id": call.words[0]})
     if call.json:
         print_json({"ok": True, **found})
     else:
@@ -75,48 +52,46 @@ def status(call: Call, words: list[str]) -> int:
     return 0
 
 
-def result(call: Call, words: list[str]) -> int:
+def result(call: Call) -> int:
     """Print what came of a workflow; exit status 1 if it is not done."""
-    found = _ask(call, "workflow_result", {"id": _one(words, "result")})
+    found = _ask(call, "workflow_result", {"id": call.words[0]})
     if found["status"] not in ("done", "failed", "cancelled"):
         raise CliError(f"{found['id']} is not over: {found['status']}", code="pending", state=found["status"])
     return print_result(call, found)
 
 
-def cancel(call: Call, words: list[str]) -> int:
+def cancel(call: Call) -> int:
     """Cancel a workflow."""
-    return _act(call, "workflow_cancel", {"id": _one(words, "cancel"), "why": call.text("why") or ""})
+    return _act(call, "workflow_cancel", {"id": call.words[0], "why": call.text("why") or ""})
 
 
-def retry(call: Call, words: list[str]) -> int:
+def retry(call: Call) -> int:
     """Do again what failed."""
-    return _act(call, "workflow_retry", {"id": _one(words, "retry"), "phase": call.text("from")})
+    return _act(call, "workflow_retry", {"id": call.words[0], "phase": call.text("from")})
 
 
-def approve(call: Call, words: list[str]) -> int:
+def approve(call: Call) -> int:
     """Let what waits for approval begin: one phase, or all that wait."""
-    name, phase = _one_and_phase(words, "approve")
-    return _act(call, "workflow_approve", {"id": name, "phase": phase})
+    return _act(call, "workflow_approve", {**_id_and_phase(call)})
 
 
-def reject(call: Call, words: list[str]) -> int:
+def reject(call: Call) -> int:
     """Let what waits for approval fail: one phase, or all that wait."""
-    name, phase = _one_and_phase(words, "reject")
-    return _act(call, "workflow_reject", {"id": name, "phase": phase, "why": call.text("why") or ""})
+    return _act(call, "workflow_reject", {**_id_and_phase(call), "why": call.text("why") or ""})
 
 
-def resume(call: Call, words: list[str]) -> int:
+def resume(call: Call) -> int:
     """Let a workflow go on that has stopped, perhaps with a higher budget."""
     tokens = call.count("tokens")
     if tokens == 0:
         raise UsageError("--tokens needs a number above 0")
-    args = {"id": _one(words, "resume"), "budget_usd": budget_usd(call), "budget_tokens": tokens}
+    args = {"id": call.words[0], "budget_usd": budget_usd(call), "budget_tokens": tokens}
     return _act(call, "workflow_resume", args)
 
 
-def diff(call: Call, words: list[str]) -> int:
+def diff(call: Call) -> int:
     """Print what a workflow has changed."""
-    found = _ask(call, "workflow_diff", {"id": _one(words, "diff")})
+    found = _ask(call, "workflow_diff", {"id": call.words[0]})
     if call.json:
         print_json({"ok": True, "change": found})
     else:
@@ -125,15 +100,15 @@ def diff(call: Call, words: list[str]) -> int:
     return 0
 
 
-def watch(call: Call, words: list[str]) -> int:
+def watch(call: Call) -> int:
     """Tell every change until Ctrl-C, or until one workflow is over."""
     here = place.find(call, hint=place.FOR_WORKFLOWS)
     seen = Watch(here.connect(), here)
     try:
         seen.subscribe()
         colour = colourful()
-        if words:
-            flow = seen.connection.call("workflow", {"id": words[0]})["workflow"]
+        if call.words:
+            flow = seen.connection.call("workflow", {"id": call.words[0]})["workflow"]
             seen.follow(flow, time.monotonic() + FOREVER, lambda one: _print_change(call, one, colour))
             return 0
         seen.every(lambda one: _print_change(call, one, colour))
@@ -144,31 +119,8 @@ def watch(call: Call, words: list[str]) -> int:
     return 0
 
 
-def eject(call: Call, words: list[str]) -> int:
-    """Copy the default workflow into the project, to be changed there."""
-    if words:
-        raise UsageError(f"'workflow eject' does not take {words[0]!r}")
-    from paneview.cli.eject import eject as copy  # noqa: PLC0415 - the models, which the others do not need
-
-    return copy(call)
-
-
-COMMANDS: dict[str, Callable[[Call, list[str]], int]] = {
-    "list": listed, "status": status, "result": result, "cancel": cancel, "retry": retry, "approve": approve,
-    "reject": reject, "resume": resume, "diff": diff, "watch": watch, "eject": eject,
-}  # fmt: skip
-
-
-def _one(words: list[str], what: str) -> str:
-    if len(words) != 1:
-        raise UsageError(f"'workflow {what}' needs the id of one workflow", "'paneview workflows' lists them")
-    return words[0]
-
-
-def _one_and_phase(words: list[str], what: str) -> tuple[str, str | None]:
-    if len(words) not in (1, 2):
-        raise UsageError(f"'workflow {what}' needs a workflow's id, and perhaps a phase")
-    return words[0], words[1] if len(words) == 2 else None
+def _id_and_phase(call: Call) -> dict[str, Any]:
+    return {"id": call.words[0], "phase": call.words[1] if len(call.words) > 1 else None}
 
 
 def _ask(call: Call, do: str, args: dict[str, Any]) -> dict[str, Any]:

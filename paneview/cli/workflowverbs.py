@@ -4,8 +4,27 @@ from __future__ import annotations
 
 from paneview.cli.parser import Option, Verb
 
-_ACTIVE = Option("--active", None, "only those that have not ended")
-_COUNT = Option("-n --count", "N", "at most N (default 20)")
+_LISTED = (
+    Option("--active", None, "only those that have not ended"),
+    Option("-n --count", "N", "at most N (default 20)"),
+)
+_WHY = Option("--why", "TEXT", "the reason")
+_EXAMPLE = "default-1a2b3c4d"
+
+
+def _of_one(name: str, summary: str, *options: Option, phase: bool = False) -> Verb:
+    """A sub-command on one workflow, or on one `phase` of it."""
+    return Verb(
+        f"workflow {name}",
+        f"workflow:{name}",
+        summary,
+        words="ID [PHASE]" if phase else "ID",
+        least=1,
+        most=2 if phase else 1,
+        options=options,
+        example=f"paneview workflow {name} {_EXAMPLE}{' plan' if phase else ''}",
+    )
+
 
 WORKFLOW_VERBS = (
     Verb(
@@ -33,36 +52,66 @@ WORKFLOW_VERBS = (
     ),
     Verb(
         "workflow",
-        "workflow:workflow",
+        "workflow:listed",
         "Look at workflows, decide, resume, or copy the built-in one.",
-        words="list | status | result | diff | watch | cancel | retry | approve | reject | resume | eject [ID [PHASE]]",
-        most=None,
-        options=(
-            _ACTIVE,
-            _COUNT,
-            Option("--why", "TEXT", "with reject and cancel: the reason"),
-            Option("--from", "PHASE", "with retry: this phase again, and all that depends on it"),
-            Option("--budget", "USD", "with resume: the new budget"),
-            Option("--tokens", "N", "with resume: the new budget in tokens"),
+        options=_LISTED,
+        subs=(
+            Verb(
+                "workflow list",
+                "workflow:listed",
+                "Show workflows, the newest first (what 'workflow' alone does).",
+                options=_LISTED,
+                example="paneview workflow list --active",
+            ),
+            _of_one("status", "Show a workflow phase by phase."),
+            _of_one("result", "Print what came of a workflow that is over."),
+            _of_one("diff", "Print what a workflow has changed."),
+            Verb(
+                "workflow watch",
+                "workflow:watch",
+                "Tell every change until Ctrl-C, or until this workflow is over.",
+                words="[ID]",
+                most=1,
+                example="paneview workflow watch",
+            ),
+            _of_one("cancel", "End a workflow and its agents.", _WHY),
+            _of_one(
+                "retry",
+                "Do again what failed.",
+                Option("--from", "PHASE", "this phase again, and all that depends on it"),
+            ),
+            _of_one("approve", "Let what waits for approval begin: one phase, or all.", phase=True),
+            _of_one("reject", "Let what waits for approval fail: one phase, or all.", _WHY, phase=True),
+            _of_one(
+                "resume",
+                "Let a workflow that has stopped go on.",
+                Option("--budget", "USD", "the new budget"),
+                Option("--tokens", "N", "the new budget in tokens"),
+            ),
+            Verb(
+                "workflow eject",
+                "eject:eject",
+                "Copy the built-in workflow into the project, to be changed there.",
+                example="paneview workflow eject",
+            ),
         ),
-        complete="list status result cancel retry approve reject resume diff watch eject",
-        example="paneview workflow status default-1a2b3c4d",
+        example=f"paneview workflow status {_EXAMPLE}",
     ),
     Verb(
         "workflows",
-        "workflow:workflows",
+        "workflow:listed",
         "Show workflows, the newest first.",
-        options=(_ACTIVE, _COUNT),
+        options=_LISTED,
         example="paneview workflows --active",
     ),
     Verb(
         "workflow-status",
-        "workflow:workflow_status",
+        "workflow:status",
         "Show how a workflow is doing: the same as 'workflow status'.",
         words="ID",
         least=1,
         most=1,
-        example="paneview workflow-status default-1a2b3c4d --json",
+        example=f"paneview workflow-status {_EXAMPLE} --json",
     ),
     Verb(
         "workflow-setup",

@@ -39,6 +39,10 @@ def inside(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         ("other.to", ["FILES"]),
         ("--file ", ["FILES"]),
         ("--serve st", ["start", "status", "stop"]),
+        ("dlq re", ["retry"]),
+        ("dlq retry --a", ["--all"]),
+        ("workflow approve ", []),
+        ("runner resume ", []),
     ],
 )
 def test_candidates(line: str, expected: list[str]) -> None:

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 VERBS = PARSER.load_all()
-SHOWN = [verb for verb in (OPEN, *VERBS) if not verb.hidden]
+SHOWN = [shown for verb in (OPEN, *VERBS) for shown in (verb, *verb.subs.values()) if not shown.hidden]
 
 
 @pytest.mark.parametrize(
@@ -234,6 +234,23 @@ def test_help_has_usage_options_and_an_example_and_fits(verb: object) -> None:
     assert "--json" in text
     assert "Example:\n  " in text
     assert all(len(line) <= WIDTH + 2 for line in lines)
+
+
+def test_help_on_sub_commands(project: Path) -> None:
+    assert re.search(
+        r"^  approve ID \[PHASE\] +Let what waits", run("workflow", "-h", cwd=project).out, re.MULTILINE
+    )
+    text = run("workflow", "reject", "-h", cwd=project).out
+    assert text.startswith("Usage: paneview workflow reject [OPTIONS] ID [PHASE]\n")
+    assert "--why" in text
+    assert "--budget" not in text
+    described = run("dlq", "-h", "--json", cwd=project).json
+    assert [sub["command"] for sub in described["commands"]] == [
+        "dlq list",
+        "dlq show",
+        "dlq retry",
+        "dlq purge",
+    ]
 
 
 def test_help_and_version_of_the_program(project: Path) -> None:

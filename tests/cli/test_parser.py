@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from importlib import import_module
 
 import pytest
 from hypothesis import given
@@ -84,11 +85,26 @@ def test_a_verb_wins_over_a_file_of_its_name_only_as_the_first_word() -> None:
         ("--serve status", "--serve does not go with 'status'"),
         ("a.toml b.toml", "does not take 'b.toml'"),
         ("--since 5m logs", "no option --since"),
+        ("dlq rety x", "'dlq' has no command 'rety'; did you mean retry"),
+        ("dlq show", "'dlq show' needs ID…"),
+        ("dlq --limit 3 purge x", "--limit does not go with 'dlq purge'"),
+        ("dlq show --all x", "'dlq show' has no option --all"),
+        ("queue clean x", "'queue clean' does not take 'x'"),
+        ("workflow approve a b c", "'workflow approve' does not take 'c'"),
     ],
 )
 def test_what_is_wrong_is_named(line: str, words: str) -> None:
     with pytest.raises(UsageError, match=words):
         PARSER.parse(line.split())
+
+
+def test_sub_commands() -> None:
+    call = PARSER.parse(["workflow", "reject", "--why", "no", "one-1", "plan"])
+    assert (call.verb.name, call.words, call.text("why")) == ("workflow reject", ["one-1", "plan"], "no")
+    assert PARSER.parse(["dlq"]).verb.run == PARSER.parse(["dlq", "list"]).verb.run
+    call = PARSER.parse(["dlq", "-n", "3", "list", "--json"])
+    assert (call.verb.name, call.count("limit"), call.json) == ("dlq list", 3, True)
+    assert PARSER.parse(["queue", "clean", "--help"]).verb.name == "queue clean"
 
 
 @pytest.mark.parametrize("value", ["-1", "1.5", "", "ten", "²"])
@@ -104,9 +120,11 @@ def test_no_command_line_is_more_than_a_usage_error(line: list[str]) -> None:
 
 
 def test_the_table_is_complete() -> None:
-    for verb in VERBS:
+    for verb in (*VERBS, *(sub for each in VERBS for sub in each.subs.values())):
         if verb.hidden:
             continue
+        module, function = verb.run.split(":")
+        assert callable(getattr(import_module(f"paneview.cli.{module}"), function))
         assert verb.summary.endswith(".")
         assert verb.example.startswith("paneview ") or "paneview completion" in verb.example
         assert len(verb.summary) <= 66
