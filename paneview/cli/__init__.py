@@ -1,7 +1,7 @@
 """The command line: ``paneview [FILE]`` and its verbs.
 
-A command answers in the time Python takes to start and little more, so nothing is imported before it is known
-what was asked; each family of verbs is a module that its first use loads.
+A command answers in little more than the time Python takes to start, so nothing is imported before the verb is
+known; each family of verbs is a module that is loaded on first use.
 """
 
 from __future__ import annotations
@@ -35,11 +35,11 @@ def main(argv: Sequence[str] | None = None) -> int:
             status = _run(call)
         except KeyboardInterrupt:
             status = INTERRUPTED
-        except Exception as error:  # noqa: BLE001 - told, or raised again
+        except Exception as error:  # noqa: BLE001 - reported, or raised again
             status = _tell(error, as_json)
         sys.stdout.flush()
     except OSError as error:
-        # What Python writes at its end must not fail again.
+        # What Python flushes when it exits must not fail again.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         if isinstance(error, BrokenPipeError):  # the reader of our output has gone
             return 0
@@ -52,10 +52,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _open_streams() -> None:
-    """A standard stream that is closed is /dev/null, and what an encoding lacks is written as an escape.
+    """Replace closed standard streams by /dev/null, and have characters that the encoding lacks written as escapes.
 
-    Python would print errors to standard output where there is no other, and give the number of a closed stream to the
-    next file it opens.
+    Without a standard error, Python would print errors to standard output, and the next file it opens would get the
+    number of a closed stream.
     """
     for number, name in enumerate(("stdin", "stdout", "stderr")):
         if getattr(sys, name) is None:
@@ -79,7 +79,7 @@ def _run(call: Call) -> int:
 
 
 def _tell(error: Exception, as_json: bool) -> int:
-    """Print what went wrong and return the exit status; what is no expected error is raised again."""
+    """Print the error and return the exit status; raise an unexpected one again."""
     from paneview.cli.failure import explain  # noqa: PLC0415
 
     told = error if isinstance(error, CliError) else explain(error)

@@ -1,4 +1,4 @@
-"""``ask``: a sentence becomes a workflow. Nothing heavy is imported: it is to be on its way before one looks up."""
+"""``ask``: turn a sentence into a workflow. Nothing heavy is imported, so that the workflow begins at once."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from paneview.control.blocking import Connection
 
 DEFAULT_WAIT = 600.0  # seconds
-RECONNECT = 0.2  # seconds between two looks for the next supervisor
+RECONNECT = 0.2  # seconds between two attempts to reach the next supervisor
 
 
 def ask(call: Call) -> int:
@@ -71,7 +71,7 @@ def _connected(here: place.Place) -> Connection:
 
 
 def budget_usd(call: Call) -> float | None:
-    """In dollars; None: none is given. Raises UsageError for what is not an amount above 0."""
+    """The ``--budget`` in dollars; None if it is not given. Raises UsageError unless it is a number above 0."""
     text = call.text("budget")
     if text is None:
         return None
@@ -109,20 +109,20 @@ def _print_begun(call: Call, reply: dict[str, Any]) -> int:
 
 
 class Watch:
-    """Sees how workflows go, through the end of one supervisor to the next."""
+    """Follows workflows, from one supervisor to the next if need be."""
 
     def __init__(self, connection: Connection, here: place.Place) -> None:
         self.connection = connection
         self._here = here
 
     def subscribe(self) -> None:
-        """Be told of changes from now on."""
+        """Subscribe to the changes of workflows."""
         self.connection.call("subscribe", {"topics": ["workflows"]})
 
     def follow(
         self, flow: dict[str, Any], end: float, show: Callable[[dict[str, Any]], None]
     ) -> dict[str, Any]:
-        """Show how it goes until it is over, or time is; how it is then. ``end``: by the monotonic clock."""
+        """Show each change until the workflow or the time is over; returns its last state. ``end``: monotonic time."""
         show(flow)
         while flow["active"] and (left := end - time.monotonic()) > 0:
             try:
@@ -150,7 +150,7 @@ class Watch:
                 show(push["workflow"])
 
     def _again(self, end: float) -> bool:
-        """Wait for the next supervisor."""
+        """Connect to the next supervisor; False if there is none until ``end``."""
         self.connection.close()
         while time.monotonic() < end:
             try:
@@ -164,7 +164,7 @@ class Watch:
 
 
 class Progress:
-    """Tells on standard error what each phase does, once for each change."""
+    """Prints each change of a phase to standard error, once."""
 
     def __init__(self, call: Call) -> None:
         self._quiet = call.json or not (sys.stderr.isatty() or call.flag("verbose"))
@@ -173,7 +173,7 @@ class Progress:
         self._seen: dict[str, tuple[Any, ...]] = {}
 
     def show(self, flow: dict[str, Any]) -> None:
-        """The changes since the last time."""
+        """Print what has changed since the last call."""
         if self._quiet:
             return
         for phase in flow["phases"]:
@@ -193,7 +193,7 @@ class Progress:
 
 
 def _way_on(flow: dict[str, Any]) -> str:
-    """What lets a workflow go on that waits for a person: their word, or a new budget."""
+    """The commands that let a waiting workflow go on: a person's decision, or a new budget."""
     if any(phase["waits_for_person"] for phase in flow["phases"]):
         return f"'paneview workflow approve {flow['id']}' or reject"
     most = flow["budget_tokens"]
@@ -222,7 +222,7 @@ def phase_line(phase: dict[str, Any], colour: bool, *, verbose: bool = False) ->
 
 
 def money(view: dict[str, Any]) -> str:
-    """What it has cost: never 0 for what has no price."""
+    """The cost as text: never 0 for what has no price."""
     cost, unpriced = view["cost_usd"], view["unpriced"]
     if cost is None:
         return "unpriced"
@@ -239,7 +239,7 @@ def _print_end(call: Call, connection: Connection, flow: dict[str, Any], limit: 
 
 
 def print_result(call: Call, brought: dict[str, Any]) -> int:
-    """What came of a workflow; the exit status."""
+    """Print the result of a workflow; returns the exit status."""
     done = brought["status"] == "done"
     if call.json:
         failed = {} if done else {"error": brought["reason"] or brought["status"]}

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 def attach(call: Call) -> int:
     """Replace this process by a tmux client that shows the task's window.
 
-    With ``--json`` say how, and do not.
+    With ``--json``, only print its command line.
     """
     here = place.find(call)
     task = call.words[0]
@@ -46,7 +46,7 @@ def attach(call: Call) -> int:
 
 
 def _visit(argv: list[str], socket: str | None, session_id: str) -> int:
-    """Go there until one key is pressed; a client that only switched over comes back by itself."""
+    """Show the window until ctrl+] is pressed. A client that only switches sessions returns at once; the key stays."""
     visit.allow_return(socket, session_id)
     status = subprocess.run(visit.with_hint(argv), check=False).returncode
     if "switch-client" not in argv:
@@ -61,7 +61,7 @@ def _session(here: place.Place, task: str) -> tuple[str, str | None]:
     """
     try:
         hello = here.hello()
-        here.ask("log_info", {"task": task})  # raises what the supervisor says of an unknown task
+        here.ask("log_info", {"task": task})  # raises the supervisor's error for an unknown task
         return str(hello["session"]), hello.get("tmux_socket")
     except NoSupervisor:
         from paneview.config.load import load_project  # noqa: PLC0415

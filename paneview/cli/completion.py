@@ -1,9 +1,9 @@
 """Shell completion. The scripts know nothing: they ask ``paneview __complete`` for the words that fit.
 
-So the candidates come from the table of verbs, and task names from the running supervisor or, when none runs,
-from the file itself, read as bare TOML: a file with a mistake still completes. A file may be a stranger's, so nothing
-that it says is ever expanded by a shell: bash takes the words line by line, since ``compgen -W`` would run what is in
-them (and bash 3.2 of macOS has no ``mapfile``), and what could not be a task's name is not offered.
+Candidates come from the table of verbs; task names come from the running supervisor or, when none runs, from the file
+itself, read as bare TOML, so that a file with a mistake still completes. The file may be a stranger's, so no shell ever
+expands what it says: bash reads the words line by line, since ``compgen -W`` would run commands in them (and bash 3.2
+of macOS has no ``mapfile``), and names that no task can have are not offered.
 """
 
 from __future__ import annotations
@@ -77,14 +77,14 @@ def completion(call: Call) -> int:
 
 
 def candidates(call: Call) -> int:
-    """Print what the last of the given words may become, one a line; FILES where the shell knows better."""
+    """Print the candidates for the last of the given words, one per line; FILES leaves them to the shell."""
     for word in complete(call.words or [""]):
         print(word)
     return 0
 
 
 def complete(words: list[str]) -> list[str]:
-    """The candidates for the last of `words`, those before it being complete."""
+    """The candidates for the last of `words`; the words before it are complete."""
     from paneview.cli.verbs import OPEN, PARSER  # noqa: PLC0415
 
     *before, last = words
@@ -105,7 +105,7 @@ def complete(words: list[str]) -> list[str]:
 
 
 def _read(before: list[str]) -> tuple[Verb, int, Option | None]:
-    """The verb, how many words it has, and the option that waits for its value."""
+    """The verb, the number of its words, and the option whose value comes next, if any."""
     from paneview.cli.verbs import OPEN, PARSER  # noqa: PLC0415
 
     verb, count, pending = OPEN, 0, None
@@ -158,7 +158,7 @@ def _task_names(before: list[str]) -> list[str]:
 
 
 def _may_name_a_task(name: str) -> bool:
-    import re  # noqa: PLC0415 - as tomllib does, which has read the file by now
+    import re  # noqa: PLC0415 - loaded by now: tomllib, which has read the file, imports it
 
     from paneview.config.names import NAME_LENGTH, NAME_PATTERN  # noqa: PLC0415
 
@@ -166,7 +166,7 @@ def _may_name_a_task(name: str) -> bool:
 
 
 def names_in_file(file: str) -> list[str]:
-    """The tasks of a file, mistakes in it or not; empty if it is no TOML."""
+    """The names of a file's tasks, even if it has mistakes; empty if it is not TOML."""
     import tomllib  # noqa: PLC0415
 
     try:

@@ -23,7 +23,7 @@ LOOK = 3600.0  # seconds of one wait for a result
 
 
 def dispatch(call: Call) -> int:
-    """One job to one target."""
+    """Send one job to one target."""
     target, kind = call.words
     job = _job(call, kind, _payload(call), Target.read(target))
     with opened(call) as broker:
@@ -31,7 +31,7 @@ def dispatch(call: Call) -> int:
 
 
 def dispatch_role(call: Call) -> int:
-    """A job to each live worker of a role."""
+    """Send a job to each live worker of a role."""
     role, kind = call.words
     with opened(call) as broker:
         found = broker.workers.all(role=role, alive_only=True)
@@ -42,7 +42,7 @@ def dispatch_role(call: Call) -> int:
 
 
 def broadcast(call: Call) -> int:
-    """A job to each live worker."""
+    """Send a job to each live worker."""
     with opened(call) as broker:
         found = broker.workers.all(alive_only=True)
         if not found:
@@ -52,7 +52,7 @@ def broadcast(call: Call) -> int:
 
 
 def submit(call: Call) -> int:
-    """A prompt for whoever is free."""
+    """Queue a prompt for any free worker."""
     text = text_of(call.words)
     if not text.strip():
         raise UsageError("the text is empty")
@@ -65,7 +65,7 @@ def submit(call: Call) -> int:
     with opened(call) as broker:
         if not call.flag("wait"):
             return _print_one(call, broker, job)
-        from paneview.cli.jobs import print_result, wait_for  # noqa: PLC0415 - also the result's printer
+        from paneview.cli.jobs import print_result, wait_for  # noqa: PLC0415 - only with --wait
 
         submitted = broker.submit(job)
         if not call.json:
@@ -75,7 +75,7 @@ def submit(call: Call) -> int:
 
 
 def _job(call: Call, kind: str, payload: Any, target: Target, bare: str = "ms") -> NewJob:
-    """The job that is meant; a ``--timeout`` without a unit is in ``bare``: PaneBus's are milliseconds."""
+    """The job to submit; a ``--timeout`` without a unit is in ``bare``, by default milliseconds, as in PaneBus."""
     return NewJob(
         kind=kind,
         payload=payload,
@@ -114,7 +114,7 @@ def _payload(call: Call) -> Any:
         return None
     try:
         payload = json.loads(text_of(["-"]) if text == "-" else text)
-        json.dumps(payload, allow_nan=False)  # which Python reads, and JSON has not
+        json.dumps(payload, allow_nan=False)  # NaN and Infinity, which Python reads, are not JSON
     except (ValueError, RecursionError) as error:
         raise UsageError(f"--payload is not JSON: {error}", """such as '{"text": "…"}'""") from None
     return payload
@@ -140,7 +140,7 @@ def _tell_if_nobody(broker: Broker, target: Target) -> None:
 
 
 def _somebody(broker: Broker, lane: str) -> bool:
-    """Whether a live worker takes from this lane; also where that cannot be told: the job is submitted."""
+    """Whether a live worker takes jobs from this lane; True if that is unknown, since the job is submitted."""
     try:
         alive = [view.worker for view in broker.workers.all(alive_only=True)]
     except BrokerError:
@@ -152,7 +152,7 @@ def _somebody(broker: Broker, lane: str) -> bool:
 
 
 def _print_all(call: Call, broker: Broker, kind: str, workers: list[WorkerView]) -> int:
-    """To each worker a job of its own; all of them or none."""
+    """Submit a job to each worker, all or none, and print them."""
     first = _job(call, kind, _payload(call), Target())
     jobs = []
     for view in workers:

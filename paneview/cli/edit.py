@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def check(call: Call) -> int:
-    """Load the file and say that it is right; what is wrong is told by the ConfigError."""
+    """Load the file and report that it has no mistakes. Raises ConfigError with those it has."""
     here = place.find(call, call.words[0] if call.words else None)
     project = load_project(Path(here.file), os.environ)
     if call.json:
@@ -51,7 +51,7 @@ def schema(call: Call) -> int:
 
 
 def add(call: Call) -> int:
-    """Add a task to the file; a running supervisor takes it over, and starts it if it starts by itself."""
+    """Add a task to the file; a running supervisor takes it over, and starts it if it has auto_start."""
     name, command = call.words
     here = place.find(call)
     add_task(Path(here.file), name, {"command": command, **_fields(call)}, os.environ)
@@ -63,7 +63,7 @@ def remove(call: Call) -> int:
     name = call.words[0]
     here = place.find(call)
     if name not in (known := names_in_file(here.file)):
-        load_project(Path(here.file), os.environ)  # a file with mistakes tells those first
+        load_project(Path(here.file), os.environ)  # mistakes in the file are reported first
         raise unknown_task(name, known)
     remove_task(Path(here.file), name, os.environ)
     return _edited(call, here, name, "removed")

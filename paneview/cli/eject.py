@@ -24,7 +24,7 @@ _FILES = re.compile(r'^(prompt_file|output_schema) = "([^"]+)"', re.MULTILINE)
 
 
 def eject(call: Call) -> int:
-    """Write the prompts beside the file, and the table into it: both or nothing. What is there is never replaced."""
+    """Write the prompts beside the file, and the table into it: both or nothing. Nothing that exists is replaced."""
     file = Path(place.find(call, hint=place.FOR_WORKFLOWS).file)
     load_project(file, os.environ)
     text = (DEFAULTS / "workflow.toml").read_text()

@@ -1,4 +1,4 @@
-"""What ends a command with a message. Imports nothing."""
+"""The errors that end a command with a message. Imports nothing."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ NO_SUPERVISOR = 3
 
 
 class CliError(Exception):
-    """The command failed: what and where it is, what to do about it, and the exit status."""
+    """The command failed: what is wrong and where, the exit status, and a hint at what to do about it."""
 
     def __init__(self, message: str, status: int = FAILED, hint: str | None = None, **extra: Any) -> None:
         super().__init__(message)
@@ -36,11 +36,11 @@ class UsageError(CliError):
 
 
 def unknown_task(name: str, known: Iterable[str], hint: str | None = None) -> CliError:
-    """That there is no such task, in the supervisor's words.
+    """The error for an unknown task, in the supervisor's words.
 
-    Without a `hint`, the one of those `known` that is like it is named.
+    Without a `hint`, it suggests the one of the `known` names that is most like it.
     """
-    from paneview.control.errors import UnknownTask  # noqa: PLC0415 - only on the way out
+    from paneview.control.errors import UnknownTask  # noqa: PLC0415 - only needed for the error
 
     unknown = UnknownTask(name, known)
     extra = unknown.extra if hint is None else {**unknown.extra, "hint": hint}

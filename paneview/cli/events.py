@@ -1,4 +1,4 @@
-"""``events`` and what else shows the stream of them: ``watch`` and ``start --monitor``."""
+"""``events``, and the stream of them that ``watch`` and ``start --monitor`` show as well."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _GOOD = ("healthy", "ready", "restored", "adopted")
 
 
 def events(call: Call) -> int:
-    """Show past events, and with ``-f`` what comes."""
+    """Show past events, and with ``-f`` new ones as they come."""
     if call.flag("queue"):
         from paneview.cli.queueevents import queue_events  # noqa: PLC0415 - another source
 
@@ -56,8 +56,8 @@ def events(call: Call) -> int:
         "until": optional_when(call.text("until"), "--until"),
         "limit": DEFAULT_LINES if limit is None and since is None else limit,
     }
-    from paneview.broker import ALL  # noqa: PLC0415 - not before it is known what was asked
-    from paneview.cli.queueevents import Follower, among  # noqa: PLC0415 - which uses us
+    from paneview.broker import ALL  # noqa: PLC0415 - not for the queue's events alone
+    from paneview.cli.queueevents import Follower, among  # noqa: PLC0415 - it imports this module
 
     most = ALL if wanted["limit"] is None else wanted["limit"]
     if wanted["task"]:
@@ -79,8 +79,8 @@ def events(call: Call) -> int:
 
 
 def _check_task(call: Call, here: place.Place, wanted: dict[str, Any]) -> None:
-    """Raise CliError if there is no such task in the file, and nothing is recorded of it or of a worker so named."""
-    from paneview.cli.completion import names_in_file  # noqa: PLC0415 - not before it is known what was asked
+    """Raise CliError if the file has no such task, and no event is recorded of it or of a worker of that name."""
+    from paneview.cli.completion import names_in_file  # noqa: PLC0415 - only with --task
 
     name, known = wanted["task"], names_in_file(here.file)
     if name in known or name.rpartition(".")[0] in known:
@@ -105,7 +105,7 @@ def _past(here: place.Place, wanted: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def _what_there_is(found: list[dict[str, Any]]) -> str:
-    """Instead of no answer at all to what may be a misspelt name."""
+    """A warning that names the recorded kinds and tasks: a name that finds nothing may be misspelt."""
     kinds = sorted({str(event["event"]) for event in found})
     tasks = sorted({str(event["task"]) for event in found if event["task"]})
     if not found:
@@ -116,7 +116,7 @@ def _what_there_is(found: list[dict[str, Any]]) -> str:
 def _recorded(
     ask: Callable[[str, dict[str, Any]], dict[str, Any]], wanted: dict[str, Any]
 ) -> list[dict[str, Any]]:
-    """The events that were asked for: the newest `limit`, or without one all of them, page by page."""
+    """The wanted events: the newest `limit`, or, if that is None, all of them, page by page."""
     if wanted["limit"] is not None:
         return list(ask("events", wanted)["events"])
     found: list[dict[str, Any]] = []
@@ -149,12 +149,12 @@ def follow(
     greeting: str | None = None,
     queue: Follower | None = None,
 ) -> int:
-    """Show the events of `wanted` (None: only new ones), then what comes, until Ctrl-C or the supervisor's end."""
+    """Show the events of `wanted` (None: no past ones), then new ones, until Ctrl-C or the supervisor's end."""
     task = wanted["task"] if wanted else None
     shown = kinds or (wanted["kinds"] if wanted else None)
     try:
         with here.connect() as connection:
-            # First the stream, then the past: an event between the two comes twice, and is shown once.
+            # Subscribe before reading the past: an event in between comes twice, but is shown once.
             connection.call("subscribe", {"topics": ["events"]})
             if greeting:
                 print(greeting)
@@ -179,7 +179,7 @@ def show(
     kinds: Collection[str] | None = None,
     after: int = 0,
 ) -> None:
-    """Show the events a subscribed connection hears of that came after the one numbered `after`, to its end."""
+    """Show the events with an id above `after` that a subscribed connection receives, until it ends."""
     sys.stdout.flush()
     for push in connection.pushes():
         event = push.get("event")
@@ -190,7 +190,7 @@ def show(
 
 
 def _is_of(name: str | None, wanted: str | None) -> bool:
-    """Whether an event of this task was asked for; a task with replicas means them all."""
+    """Whether events of task `name` are `wanted`; the name of a task with replicas stands for all of them."""
     return wanted in {None, name} or (name or "").rpartition(".")[0] == wanted
 
 
@@ -199,13 +199,13 @@ def print_each(found: Iterable[dict[str, Any]], *, as_json: bool = False) -> Non
     colour = colourful()
     lines = [json.dumps(event) if as_json else line(event, colour) for event in found]
     if lines:
-        # In one piece: another thread may print, too.
+        # A single write, since another thread may print as well.
         sys.stdout.write("\n".join([*lines, ""]))
         sys.stdout.flush()
 
 
 def line(event: dict[str, Any], colour: bool) -> str:
-    """One event as a line: time, kind, task, what led to it, who."""
+    """One event as a line: time, kind, task, cause, user."""
     kind = clean(event.get("event"))
     ink = "red" if kind.endswith(_BAD) else "green" if kind.endswith(_GOOD) else None
     parts = [paint(stamp(event["ts"]), "dim", colour), paint(kind.ljust(20), ink, colour)]

@@ -1,7 +1,7 @@
 """``export``: events and output of a span of time, in one stream, for review by people or programs.
 
-Written as it is read, so its size does not matter. Secrets are masked, for which the configuration must be readable: a
-file with mistakes is told rather than its secrets.
+Records are written as they are read, so their number does not matter. Masking the secrets takes the configuration: a
+file with mistakes is an error, so that no secret gets out.
 """
 
 from __future__ import annotations

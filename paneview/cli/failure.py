@@ -1,4 +1,4 @@
-"""What the errors of the rooms below mean to the person who typed the command."""
+"""Errors of the packages below, as messages and exit statuses for the person who typed the command."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def explain(error: Exception) -> CliError | None:
         status = USAGE if error.code in {"config", "bad_request", "unknown_request"} else FAILED
         return CliError(error.message, status, code=error.code, **error.extra)
     for module, name, code, status in _ELSEWHERE:
-        loaded = sys.modules.get(module)  # not loaded: then it is none of its errors
+        loaded = sys.modules.get(module)  # not loaded: the error cannot be one of its own
         if loaded is not None and isinstance(error, getattr(loaded, name)):
             return CliError(str(error), status, code=code)
     return _of_the_system(error)
@@ -39,7 +39,7 @@ def explain(error: Exception) -> CliError | None:
 
 def _of_the_system(error: Exception) -> CliError | None:
     if isinstance(error, UnicodeEncodeError) and not error.object[error.start : error.end].isprintable():
-        # Bytes of an argument or of a file's name; a text of ours has none of what UTF-8 lacks.
+        # Bytes of an argument or a file name that are not UTF-8, as surrogates; our own texts hold none.
         wrong = error.object[error.start : error.end]
         return CliError(f"what was given is not UTF-8 text: {wrong!r}", USAGE, code="bad_request")
     if isinstance(error, OSError) and not isinstance(error, BrokenPipeError):

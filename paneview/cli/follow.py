@@ -1,12 +1,12 @@
-"""New lines as they come, of any number of tasks: what ``logs -f`` shows after the past.
+"""New lines of any number of tasks, as they come: what ``logs -f`` shows after the past ones.
 
-Lines are read from the store, as those of the past are, so nothing is lost or shown twice between the two, and
-restarts and rotations are nothing special. What says that there is something to read is the supervisor (its ``heads``
-push), or the spool folder while none runs; both are hints only, and a look every quarter of a second makes up for a
-missed one. When a line came that is not stored yet, the supervisor knows best, and is asked.
+Lines are read from the store, as past ones are, so nothing is lost or shown twice in between, and restarts and
+rotations need no special care. The supervisor's ``heads`` push, or the spool folder while no supervisor runs, says when
+there is something to read. Both are only hints: a look every quarter of a second makes up for a missed one. For lines
+that are not stored yet, the supervisor knows the times best, and is asked for them.
 
-A line that has no newline yet, such as a prompt, is shown once it has stayed the same for a moment; when it goes on
-later, what was added is shown.
+A line that has no newline yet, such as a prompt, is shown once it has stayed the same for a moment; if it goes on
+later, only the rest is shown.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ if TYPE_CHECKING:
 LOOK_EVERY = 0.25  # seconds
 SETTLED = 0.3  # seconds after which a line without newline is shown
 RECONNECT_EVERY = 1.0
-ANSWER = 1.0  # seconds for a supervisor that is busy; one that is stopped never answers
-MOST_TIMED = 1_000  # lines of one task whose times are asked for; more in one look are a flood
+ANSWER = 1.0  # seconds to wait for a busy supervisor; a suspended one never answers
+MOST_TIMED = 1_000  # lines of one task whose times are asked for; more at once are a flood
 BATCH = 5_000  # lines of one task at a time
 
 
@@ -50,7 +50,7 @@ class Tail:
         self.behind = False
 
     def read(self, now: float) -> Iterator[Line]:
-        """What is new, about `BATCH` lines of it at most (`behind` tells whether that was all)."""
+        """The new lines, about `BATCH` of them at most; `behind` says whether there are more."""
         self.behind = False
         source = self._reader.lines_of(self.task)
         if source is None:
@@ -98,7 +98,7 @@ def _without(line: Line, shown: int) -> Line:
 
 
 class Hints:
-    """Something may have come: from the supervisor if one runs, else from the spool folder."""
+    """Hints that new lines may have come: from the supervisor if one runs, else from the spool folder."""
 
     def __init__(self, here: Place, folder: Path) -> None:
         self._here = here
@@ -108,12 +108,12 @@ class Hints:
         self._tried = 0.0
 
     def wait(self) -> None:
-        """Return at a hint, at the latest after `LOOK_EVERY` seconds. Raises BrokenPipeError if nobody reads us."""
+        """Return at a hint, or after `LOOK_EVERY` seconds. Raises BrokenPipeError once nobody reads our output."""
         self._connect()
         source = self._connection or self._watch
         descriptor = source.fileno() if source else None
         poll = select.poll()
-        poll.register(sys.stdout.fileno(), 0)  # tells only that the other end is gone
+        poll.register(sys.stdout.fileno(), 0)  # reports only that the other end is closed
         if descriptor is not None:
             poll.register(descriptor, select.POLLIN)
         for ready, _ in poll.poll(LOOK_EVERY * 1000):
@@ -131,7 +131,7 @@ class Hints:
             self._watch.changed()
 
     def timed(self, lines: list[Line]) -> list[Line]:
-        """The lines with the times that the supervisor knows, for those that can be told but roughly from here."""
+        """The lines, those with rough times given the supervisor's better ones where it has them."""
         rough: dict[str, int] = {}  # by task, the first such line
         last: dict[str, int] = {}
         for line in lines:
@@ -153,7 +153,7 @@ class Hints:
             except (NoSupervisor, ControlError) as error:
                 if isinstance(error, ControlError) and error.code == "not_found":
                     continue  # a task that was removed meanwhile
-                self._disconnect()  # not to be waited for again with the next lines
+                self._disconnect()  # so that the next lines do not wait for it again
                 break
         found = ((line, known.get(line[:3])) for line in lines)
         return [line._replace(ts=better[0], approx=better[1]) if better else line for line, better in found]
@@ -174,7 +174,7 @@ class Hints:
         if self._connection or (self._tried and time.monotonic() - self._tried < RECONNECT_EVERY):
             return
         connection = None
-        try:  # one that is stopped is connected to, and says nothing
+        try:  # a suspended supervisor accepts the connection, and says nothing
             connection = self._here.connect(ANSWER)
             connection.call("subscribe", {"topics": ["heads"]})
             self._connection = connection
@@ -187,7 +187,7 @@ class Hints:
 
 
 def _in_turn(lines: list[Line]) -> list[Line]:
-    """In the order of time, and those of one task in their own: the clocks of two lines may differ by a hair."""
+    """The lines by time, but each task's in their own order, since the times of two lines may be off by a hair."""
     newest: dict[str, float] = {}
     turns = []
     for line in lines:
@@ -199,7 +199,7 @@ def _in_turn(lines: list[Line]) -> list[Line]:
 def follow(
     here: Place, folder: Path, reader: LogReader, tails: dict[str, Tail], *, every: bool
 ) -> Iterator[list[Line]]:
-    """Batches of new lines, for ever, each in the order of time; `every`: also of tasks that begin to write later."""
+    """Batches of new lines, each sorted by time, for ever; `every`: also of tasks that begin to write later."""
     hints = Hints(here, folder)
     try:
         while True:

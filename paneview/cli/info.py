@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def _queue(file: str) -> dict[str, Any] | None:
-    """How the project's queue does, which hardly ever has to be looked at; None: it has none."""
+    """The state of the project's queue, read here only while no supervisor runs; None: it has none."""
     from paneview.config.queue import find_queue  # noqa: PLC0415
 
     where = find_queue({}, file, make=False)
@@ -32,7 +32,7 @@ def _queue(file: str) -> dict[str, Any] | None:
 def status(call: Call) -> int:
     """Show every task; from the store, with ``"running": false``, when no supervisor runs.
 
-    Without a project, but with a queue that the environment names, how that does.
+    Without a project, show the queue if the environment names one.
     """
     try:
         here = place.find(call)
@@ -42,12 +42,11 @@ def status(call: Call) -> int:
         return status_alone(call, error)
     try:
         if call.json:
-            # The result is handed on as it came: reading and writing it again would take longer than all the
-            # rest.
+            # The result is passed on as it came: decoding and encoding it would take longer than all the rest.
             print_result(here.ask_text("status"))
             return 0
         found = here.ask("status")
-    except (NoSupervisor, Disconnected):  # the latter died as it was asked
+    except (NoSupervisor, Disconnected):  # Disconnected: it died as it was asked
         from paneview.cli.offline import stored_status  # noqa: PLC0415
 
         found = {**stored_status(here.file, here.folder), "queue": _queue(here.file)}

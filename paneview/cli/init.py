@@ -1,4 +1,4 @@
-"""``init``: a configuration file for a project that has none, and a word to the AI agents that work in it."""
+"""``init``: write a configuration file for a project that has none, and tell the AI agents that work in it."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def init(call: Call) -> int:
 
 
 def _existing(file: Path) -> Path | None:
-    """The configuration that is there already: this one, or the taskmux.toml that this one would hide."""
+    """A configuration file that exists already: this one, or one beside it, such as a taskmux.toml it would hide."""
     places = (file, *(file.with_name(name) for name in locate.FILE_NAMES))
     return next((place for place in places if os.path.lexists(place)), None)
 
@@ -88,7 +88,7 @@ def _answer(offer: Offer) -> str:
 
 
 def _create(file: Path, offers: Sequence[Offer]) -> None:
-    """Write the file, unless somebody else has meanwhile. Raises ConfigError if it would not load, OSError."""
+    """Create the file. Raises ConfigError if it would not load; OSError, also if it exists by now."""
     content = draft(file, offers).encode()
     parse_project(content, file, os.environ)
     with file.open("xb") as new:
@@ -96,7 +96,7 @@ def _create(file: Path, offers: Sequence[Offer]) -> None:
 
 
 def _tell_agents(path: Path, file_name: str) -> dict[str, Any]:
-    """See to it that the block is in `path`; a link is followed, so two names of one file get one block."""
+    """Write or update the block in `path`. Links are followed, so that two names of one file get one block."""
     target = Path(os.path.realpath(path))
     try:
         before = target.read_bytes() if target.exists() else None

@@ -1,4 +1,4 @@
-"""Looking at jobs and changing their fate: ``jobs``, ``job``, ``result``, ``cancel``, ``dlq``, ``queue``."""
+"""Showing jobs and changing them: ``jobs``, ``job``, ``result``, ``cancel``, ``dlq``, ``queue``."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ if TYPE_CHECKING:
 DEFAULT_LIMIT = 50
 DEFAULT_WAIT = 60.0  # seconds
 DEFAULT_AGE = 7 * 86_400.0  # seconds
-STEP = 30.0  # seconds of one wait
+STEP = 30.0  # seconds of one wait; a longer one takes several
 _COLOURS = {"done": "green", "dead": "red", "leased": "cyan", "cancelled": "dim", "delayed": "yellow"}
 
 
 def jobs(call: Call) -> int:
-    """Jobs, the newest first."""
+    """List jobs, the newest first."""
     wanted = JobFilter(
         states=_states(call.texts("state")),
         role=call.text("role") or "",
@@ -43,7 +43,7 @@ def jobs(call: Call) -> int:
 
 
 def job(call: Call) -> int:
-    """Everything about one job."""
+    """Show everything about one job."""
     with read_only(call) as broker:
         found = broker.need(call.words[0])
     if call.json:
@@ -54,7 +54,7 @@ def job(call: Call) -> int:
 
 
 def result(call: Call) -> int:
-    """What came of a job; exit status 1 if it failed, was cancelled, or is not over."""
+    """Print the result of a job; exit status 1 if it failed, was cancelled, or is not over."""
     limit = seconds(call, "timeout") if call.flag("timeout") else DEFAULT_WAIT
     with opened(call) if call.flag("wait") else read_only(call) as broker:
         name = call.words[0]
@@ -66,7 +66,7 @@ def result(call: Call) -> int:
 
 
 def wait_for(broker: Broker, name: str, limit: float | None) -> Result | None:
-    """The job's result as soon as there is one; None after ``limit`` seconds. Raises BrokerError."""
+    """The job's result as soon as there is one; None after ``limit`` seconds (None: no limit). Raises BrokerError."""
     end = None if limit is None else time.monotonic() + limit
     while True:
         left = STEP if end is None else min(STEP, end - time.monotonic())
@@ -76,7 +76,7 @@ def wait_for(broker: Broker, name: str, limit: float | None) -> Result | None:
 
 
 def print_result(call: Call, name: str, found: Result | None) -> int:
-    """Print a result; the exit status."""
+    """Print a result; returns the exit status."""
     assert found
     if call.json:
         failed = {} if found.status == "ok" else {"error": found.error or found.status}
@@ -135,7 +135,7 @@ def _settle_dead(call: Call, settle: Callable[[Broker, list[str] | None], list[d
 
 
 def lanes(call: Call) -> int:
-    """How full each lane is."""
+    """Show how full each lane is."""
     with read_only(call) as broker:
         found = [lane_json(lane) for lane in broker.stats()]
         warnings, url = list(broker.warnings), broker.url
@@ -163,7 +163,7 @@ def cleaned(call: Call) -> int:
 
 
 def _states(names: Sequence[str]) -> frozenset[JobState]:
-    """States by our names or by claude-queue's. Raises UsageError."""
+    """The states of these names, ours or claude-queue's. Raises UsageError."""
     found: set[JobState] = set()
     for name in names:
         known = {state for state in JobState if name in (state.value, WORDS[state.value])}
@@ -244,7 +244,7 @@ def _print_output(output: Any) -> None:
 
 
 def print_done(call: Call, results: list[dict[str, Any]]) -> int:
-    """Print what came of each, failures on standard error; the exit status."""
+    """Print each result, failures to standard error; returns the exit status."""
     failed = [one for one in results if not one["ok"]]
     if call.json:
         error = {"error": "; ".join(str(one["error"]) for one in failed)} if failed else {}

@@ -1,13 +1,12 @@
 """Starting a supervisor and waiting until it answers; ``--serve``, ``daemon`` and the screen.
 
-A supervisor is ``paneview --serve`` in the window "paneview" of the project's tmux session. What it needs to
-know of the caller's environment comes through a file only the user can read, since arguments are seen by
-everyone and a tmux server hands on its own environment. How its start went comes back through a second such
-file, the report: it tells a supervisor that is still starting from one that has died, so that nobody waits
-ten seconds for a dead one.
+A supervisor is ``paneview --serve`` in the window "paneview" of the project's tmux session. It gets the
+caller's environment through a file that only the user can read, since everyone can see arguments and a tmux
+server passes on its own environment. A second such file, the report, says how the start went: it tells a
+supervisor that is still starting from one that has died, so that nobody waits ten seconds for a dead one.
 
-When two start at once, both launch a process, one gets the project's lock, the other ends without a word, and
-both callers find the same supervisor listening.
+When two callers start one at once, both launch a process; one process gets the project's lock, the other ends
+silently, and both callers find the same supervisor listening.
 """
 
 from __future__ import annotations
@@ -36,12 +35,12 @@ if TYPE_CHECKING:
 
 DEADLINE = 10.0  # seconds for a supervisor to answer; adopting two hundred tasks takes a fraction of one
 POLL = 0.004
-PATIENCE = 0.3  # seconds for another supervisor, which has the lock, to answer; then it is tried again
+PATIENCE = 0.3  # seconds for another supervisor, which holds the lock, to answer; then ours is started again
 LOG_LINES = 8
 
 
 class Launch:
-    """A supervisor on its way; `wait` returns when it listens."""
+    """A supervisor that is starting; `wait` returns when it listens."""
 
     def __init__(self, here: place.Place, project: Project, folder: Path, *, idle: bool) -> None:
         self._here = here
@@ -69,16 +68,16 @@ class Launch:
             raise
 
     def _argv(self, idle: bool) -> list[str]:
-        # -P: the folder we start in is the project's, and no module of its must be taken for one of ours.
+        # -P: we start in the project's folder, and none of its modules must be imported instead of ours.
         argv = [sys.executable, "-P", "-m", "paneview", "--serve", *(["--idle"] if idle else [])]
         argv += ["--env-from", str(self._environment), "--report", str(self._report)]
         return [*argv, "--file", self._here.file]
 
     def wait(self, end: float) -> bool:
-        """Whether a supervisor answers now; False if ours found another one in charge, which does not answer either.
+        """Wait until a supervisor answers; False if ours gave way to another one, which does not answer either.
 
-        That other one is just ending, or still starting. Raises CliError with the last words of a supervisor that has
-        died, or when the monotonic clock is past `end`.
+        That other one is just ending, or still starting. Raises CliError, with the end of its log, if ours has failed
+        or the monotonic clock is past `end`.
         """
         ended: float | None = None
         try:
@@ -103,7 +102,7 @@ class Launch:
         return True
 
     def _gave_way(self) -> bool:
-        """Whether our supervisor has ended because there is one already. Raises CliError if it has failed."""
+        """Whether our supervisor has ended because another one runs already. Raises CliError if it has failed."""
         report = _read_report(self._report)
         status = report.get("status")
         if status:
@@ -129,8 +128,8 @@ class Launch:
 def start_supervisor(here: place.Place, *, idle: bool) -> None:
     """Start a supervisor for this project and wait until it answers; `idle`: it starts no task by itself.
 
-    Checks first what would keep it from starting, so that it is told here. Raises TmuxError (tmux is missing, too
-    old, or a session of the project's name is someone else's), ConfigError, OSError, CliError.
+    First checks what would keep it from starting, so that the error is raised here. Raises TmuxError (tmux is missing,
+    too old, or a session of the project's name is someone else's), ConfigError, OSError, CliError.
     """
     from paneview.config.load import load_project  # noqa: PLC0415
     from paneview.tmux import launch  # noqa: PLC0415
@@ -144,7 +143,7 @@ def start_supervisor(here: place.Place, *, idle: bool) -> None:
 
 
 def daemon(call: Call) -> int:
-    """See to it that a supervisor runs, with the WebSocket API if it was asked for, and say which."""
+    """Make sure that a supervisor runs, with the WebSocket API if that was asked for, and print which one."""
     here = place.find(call)
     port = call.count("port")
     if port is not None and not 0 < port < 65536:
@@ -193,7 +192,7 @@ def open_screen(call: Call) -> int:
 
 
 def _prepare(here: place.Place) -> None:
-    """See to it that the project has a state folder, so that the screen can be drawn while a supervisor starts."""
+    """Make sure that the project has a state folder, so that the screen can be drawn while a supervisor starts."""
     if here.folder is None:
         from paneview.config.load import load_project  # noqa: PLC0415
 
@@ -206,12 +205,12 @@ def _serve(call: Call, here: place.Place) -> int:
     told = Path(report) if report else None
     _write_report(told, {"pid": os.getpid()})
     try:
-        gc.disable()  # nothing that is loaded now is ever garbage: looking for some costs a tenth of the start
+        gc.disable()  # nothing that is loaded now is ever garbage: collecting costs a tenth of the start
         from paneview.supervisor.serve import serve  # noqa: PLC0415
 
         gc.freeze()
-        # What is frozen does not count as old, so the rest would be gone through again and again: with a hundred tasks
-        # that start, a quarter of all work. There is little garbage that only the collector finds.
+        # Frozen objects do not count as old ones, so full collections would run again and again: a quarter of all work
+        # while a hundred tasks start. There is little garbage that only the collector finds.
         gc.set_threshold(20_000, 20, 20)
         gc.enable()
         status = serve(
@@ -240,7 +239,7 @@ def _unknown(word: str) -> CliError:
 
 
 def _private_file(path: Path, content: bytes) -> Path:
-    path.unlink(missing_ok=True)  # of a process of this id that was killed
+    path.unlink(missing_ok=True)  # left by a killed process that had this id
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with os.fdopen(descriptor, "wb") as file:
         file.write(content)
@@ -248,7 +247,7 @@ def _private_file(path: Path, content: bytes) -> Path:
 
 
 def _write_report(path: Path | None, report: Mapping[str, Any]) -> None:
-    """Tell the caller, if there is one and it still waits: it takes the file away when it has had its answer."""
+    """Report to the caller, if there is one that still waits: it removes the file once it has its answer."""
     if path is None:
         return
     with suppress(FileNotFoundError):

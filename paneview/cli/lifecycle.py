@@ -19,14 +19,14 @@ if TYPE_CHECKING:
 
     from paneview.cli.parser import Call
 
-LAST_WORDS = 10.0  # seconds for a supervisor that was told to end
-# A supervisor that was just ending: the next one is asked, for a start twice is one start.
+LAST_WORDS = 10.0  # seconds that a supervisor may take to end
+# The supervisor was just ending: then the next one is asked, since starting a task twice starts it once.
 _ENDING = {"closing", "disconnected"}
 NOTHING = "nothing to start: no task has auto_start"
 
 
 def start(call: Call) -> int:
-    """Start tasks; a supervisor, too, if none runs."""
+    """Start tasks, and a supervisor if none runs."""
     here = place.find(call)
     try:
         return _start(call, here)
@@ -46,7 +46,7 @@ def _start(call: Call, here: place.Place) -> int:
     from paneview.cli.events import show  # noqa: PLC0415
 
     with here.connect() as connection:
-        # First the stream: what happens to a task as soon as it runs is shown, too.
+        # Subscribe before starting, so that the first events of each task are shown as well.
         connection.call("subscribe", {"topics": ["events"]})
         reply = _also_of_some(lambda: connection.call("start", args))
         try:
@@ -102,7 +102,7 @@ def reload(call: Call) -> int:
 def down(call: Call) -> int:
     """Stop everything, the supervisor included; returns when it is gone.
 
-    What a killed supervisor left is stopped and removed, too, by another one that is started for it.
+    If a killed supervisor left something behind, another one is started to stop and remove it.
     """
     here = place.find(call)
     try:
@@ -127,9 +127,9 @@ def down(call: Call) -> int:
 
 
 def _take_charge_of_what_is_left(here: place.Place, nobody: NoSupervisor) -> None:
-    """Start a supervisor for tasks or a session that are left without one; where nothing is left, raise `nobody`.
+    """Start a supervisor for tasks or a session left without one; raise `nobody` if nothing is left.
 
-    Also for the session alone: it knows which panes are ours, and that the project's next start is a fresh one.
+    Even a session alone takes one: it knows which panes are ours, and that the project's next start is a fresh one.
     """
     from paneview.cli.launch import start_supervisor  # noqa: PLC0415
     from paneview.cli.offline import stored_status  # noqa: PLC0415
@@ -140,7 +140,7 @@ def _take_charge_of_what_is_left(here: place.Place, nobody: NoSupervisor) -> Non
 
 
 def _has_session(here: place.Place) -> bool:
-    """Whether the project's tmux session is there."""
+    """Whether the project's tmux session exists."""
     from pathlib import Path  # noqa: PLC0415
 
     from paneview.config import paths  # noqa: PLC0415
@@ -156,10 +156,10 @@ def _has_session(here: place.Place) -> bool:
 
 
 def _watch(pid: int) -> Callable[[], bool]:
-    """What returns when the process has ended, at the latest after `LAST_WORDS` seconds; it says whether it has.
+    """A function that waits for the process to end, for `LAST_WORDS` seconds at most, and returns whether it has.
 
-    A dead process whose parent (tmux) died as well keeps its number until somebody collects it: its end is asked
-    for where the system can tell, not its number.
+    A dead process whose parent (tmux) died as well keeps its pid until it is reaped. So it is watched by pidfd where
+    the system has them, and only elsewhere by whether the pid exists.
     """
     try:
         watched = os.pidfd_open(pid)
@@ -194,7 +194,7 @@ def _ask(here: place.Place, do: str, args: dict[str, Any]) -> dict[str, Any]:
 
 
 def _also_of_some(ask: Callable[[], dict[str, Any]]) -> dict[str, Any]:
-    """The reply, also where it failed for some of the tasks: the others are to be told as well."""
+    """The reply, even if it failed for some of the tasks, so that the others are reported as well."""
     try:
         return ask()
     except ControlError as error:
@@ -204,7 +204,7 @@ def _also_of_some(ask: Callable[[], dict[str, Any]]) -> dict[str, Any]:
 
 
 def print_reply(call: Call, reply: dict[str, Any], nothing: str) -> int:
-    """Print a reply with results; 1 if one of them is a failure."""
+    """Print a reply with results; returns the exit status, 1 if one of them is a failure."""
     results: list[dict[str, Any]] = reply.get("results") or []
     failed = [result for result in results if not result.get("ok", True)]
     if call.json:

@@ -1,8 +1,8 @@
-"""How lines of output are printed: for people, or as JSON, while they come.
+"""Printing lines of output as they come: for people, or as JSON.
 
-``2024-01-01T14:00:00.123 text``, with the task's name between when several are shown; ``~`` before a time says that
-it is only known roughly. Colours that a task wrote are kept on a terminal and stripped in a pipe; what else a task
-wrote to move cursors or set titles is never passed on.
+``2024-01-01T14:00:00.123 text``, with the task's name in between when several are shown; ``~`` before a time says that
+it is only known roughly. A task's colours are kept on a terminal and stripped in a pipe; its other escape sequences,
+which move cursors or set titles, are never passed on.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ PREFIXES = ("cyan", "green", "yellow", "blue", "magenta", "red")
 
 
 class Printer:
-    """Shows lines; a context manager, since JSON has an end as well as a beginning."""
+    """Prints lines; a context manager, since a JSON document has an end as well as a beginning."""
 
     def __enter__(self) -> Self:
         return self
@@ -45,7 +45,7 @@ class Printer:
 
 
 class PeoplePrinter(Printer):
-    """Text. Between matches that are not next to each other stands ``--``, as in grep, if there is context."""
+    """Prints text. With context, ``--`` separates matches that are not next to each other, as in grep."""
 
     def __init__(self, names: Sequence[str], *, prefixed: bool, gaps: bool) -> None:
         self._colour = colourful()
@@ -82,7 +82,7 @@ class PeoplePrinter(Printer):
 
 
 class StreamPrinter(Printer):
-    """A JSON object a line: for what has no end."""
+    """Prints a JSON object per line, for output that has no end."""
 
     def show(self, lines: Iterable[Line]) -> None:
         """Print these lines now."""
@@ -92,10 +92,10 @@ class StreamPrinter(Printer):
 
 
 class DocumentPrinter(Printer):
-    """One JSON object with all lines, twice: as text, and as objects.
+    """Prints one JSON object with all lines, twice: as text, and as objects.
 
-    Both wait in temporary files, not in memory, until all has gone well: what fails midway is one object, too, and no
-    part of another one.
+    Both are kept in temporary files, not in memory, until all lines are read: after a failure midway, the error is the
+    only object that is printed.
     """
 
     def __init__(self, task: str | None) -> None:
@@ -130,7 +130,7 @@ class DocumentPrinter(Printer):
 
 
 def printer(call: Call, names: Sequence[str]) -> Printer:
-    """What the command line asks for."""
+    """The printer that the command line asks for."""
     if call.json and call.flag("follow"):
         return StreamPrinter()
     if call.json:
@@ -154,12 +154,12 @@ def entry(line: Line) -> dict[str, Any]:
 
 
 def text_of(line: Line, *, colours: bool) -> str:
-    """The visible text, and what was left out at its end."""
+    """The visible text, and how many bytes were cut off at its end."""
     text = with_colours(line.raw) if colours else plain(line.raw)
     return f"{text} … ({line.cut} bytes more)" if line.cut else text
 
 
 def time_of(line: Line) -> str:
-    """When it came: UTC, to the millisecond; ``~`` if that is only bracketed."""
+    """When the line came: UTC, to the millisecond; ``~`` if that is only known roughly."""
     text = datetime.fromtimestamp(line.ts, UTC).isoformat(timespec="milliseconds")
     return f"{'~' if line.approx else ''}{text.removesuffix('+00:00')}"

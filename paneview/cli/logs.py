@@ -1,7 +1,7 @@
 """``logs`` and ``logs-clean``. Reads the store directly, so it works the same with and without a supervisor.
 
-Nothing is gathered that could be large: a search through ten million lines prints as it goes, and only the last lines
-of a log, which have to be turned round, are held, up to `HELD` of them.
+Nothing large is held in memory: a search through ten million lines prints as it goes, and only the last lines of a log,
+which have to be reversed, are held, up to `HELD` of them.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 DEFAULT_LINES = 100
 SLACK = 60.0  # seconds
-HELD = 2_000  # lines in memory; of more, the store is read twice
+HELD = 2_000  # lines in memory; for more, the store is read twice
 
 
 class Wanted(NamedTuple):
@@ -48,7 +48,7 @@ class Wanted(NamedTuple):
 
 
 def logs(call: Call) -> int:
-    """Show output that is stored, and with ``-f`` what comes."""
+    """Show stored output, and with ``-f`` new output as it comes."""
     wanted = _wanted(call)
     here = place.find(call)
     names = _known_names(here)
@@ -120,7 +120,7 @@ def _wanted(call: Call) -> Wanted:
 
 
 def _known_names(here: place.Place) -> list[str]:
-    """Tasks of the file, mistakes in it or not, and those that have left output."""
+    """The tasks of the file, even if it has mistakes, and those that have left output."""
     from paneview.cli.completion import names_in_file  # noqa: PLC0415
 
     names = names_in_file(here.file)
@@ -131,7 +131,7 @@ def _known_names(here: place.Place) -> list[str]:
 
 
 def _choose(words: list[str], names: list[str]) -> list[str]:
-    """The tasks that are meant; a task with replicas means all of them. Raises CliError for an unknown one."""
+    """The tasks that `words` name; a task with replicas stands for all of them. Raises CliError for an unknown one."""
     chosen: list[str] = []
     for word in words:
         replicas = [name for name in names if name.startswith(f"{word}.") and name[len(word) + 1 :].isdigit()]
@@ -152,14 +152,14 @@ def _past(reader: LogReader, tasks: list[str], wanted: Wanted) -> Iterator[Line]
 
 
 def _again(reader: LogReader, tasks: list[str], search: Search, newest: Iterator[Line]) -> Iterator[Line]:
-    """The lines of `newest` the other way round, found by a second search that begins where they end."""
+    """The lines of `newest`, oldest first, found by a second search that begins at the oldest of them."""
     first: dict[str, int] = {}
     count, since = 0, float("inf")
     for line in newest:
         first[line.task] = line.number
         since = min(since, line.ts)
         count += 1
-    # Times shift by a hair when chunks merge meanwhile; the numbers decide, the span only saves reading what is older.
+    # Times shift by a hair if chunks are merged meanwhile: the numbers decide, the span only saves reading older lines.
     search = replace(search, span=Span(max(since - SLACK, search.span.since), search.span.until))
     lines = (
         line for line in scan(reader, tasks, search) if line.number >= first.get(line.task, line.number + 1)
@@ -178,7 +178,7 @@ def _end(reader: LogReader, task: str) -> int:
 
 
 class _Filter:
-    """Picks from new lines those of a query, with context, as `scan` does from stored ones."""
+    """Picks the lines of a query, with context, from new lines, as `scan` does from stored ones."""
 
     def __init__(self, wanted: Wanted) -> None:
         self._matches = None if wanted.query is None else wanted.query.matcher()

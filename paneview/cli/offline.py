@@ -1,7 +1,7 @@
-"""What can be told of a project while no supervisor runs: its file, and what the last supervisor stored.
+"""What is known of a project while no supervisor runs, from its file and from what the last supervisor stored.
 
-Nothing is decided here. A task whose process is still alive is shown as running, since it is; what has ended
-meanwhile is for the next supervisor to notice and to handle.
+Nothing is decided here. A task whose process is still alive is shown as running; it is up to the next supervisor to
+handle those that have ended meanwhile.
 """
 
 from __future__ import annotations
@@ -112,9 +112,10 @@ def stored_events(file: str, folder: str | None, wanted: Mapping[str, Any]) -> l
 
 
 def clean_logs(folder: str | None, tasks: list[str] | None) -> list[str]:
-    """Delete the stored output of these tasks, or of all; gives their names.
+    """Delete the stored output of these tasks (None: of all); returns their names.
 
-    Holds the supervisor's lock meanwhile, since nobody else may write the store. Raises CliError if one begins to run.
+    Holds the supervisor's lock, since only its holder may write the store. Raises CliError if a supervisor is just
+    starting or ending, and so has it.
     """
     if folder is None:
         return []

@@ -1,8 +1,8 @@
 """Printing for programs and for people.
 
-Data is never trusted with the terminal: control characters in names, commands and messages are shown escaped.
-Tables fit the terminal by cutting long texts a little, then by dropping their least important columns whole, rather
-than cutting every column to an ellipsis. Colour only repeats what a glyph and a word say already.
+Data never reaches the terminal raw: control characters in names, commands and messages are shown escaped. Tables fit
+the terminal by cutting long texts a little, then by dropping their least important columns whole, rather than cutting
+every column to an ellipsis. Colour only repeats what a glyph and a word say already.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from typing import Any, TextIO
 
 RESET = "\x1b[0m"
-LEAST = 8  # cells that are left of a column that is cut
-NARROW = 24  # cells that a column is cut to before others are dropped for it
+LEAST = 8  # cells that a column keeps when it is cut
+NARROW = 24  # cells to which a column is cut before others are dropped for it
 COLOURS = {
     "bold": "\x1b[1m",
     "dim": "\x1b[2m",
@@ -28,24 +28,24 @@ COLOURS = {
     "magenta": "\x1b[35m",
     "cyan": "\x1b[36m",
 }
-# The colours of the roles in which states show, as on the screen.
+# The colours of the roles that states are shown in, as on the screen.
 INKS = {"ok": "green", "attention": "yellow", "failed": "red", "dim": "dim"}
 
 
 def print_json(value: Any) -> None:
     """One line of JSON."""
-    import json  # noqa: PLC0415 - the control socket has loaded it, the parser's errors have not
+    import json  # noqa: PLC0415 - loaded already for the control socket, but not for usage errors
 
     sys.stdout.write(json.dumps(value) + "\n")
 
 
 def print_result(text: bytes) -> None:
-    """The JSON text of an object, as a success."""
+    """Print the JSON text of an object as a success, without parsing it."""
     sys.stdout.write('{"ok": true, ' + text[1:].decode("ascii") + "\n")
 
 
 def complain(words: str) -> None:
-    """Tell people on standard error what did not work, beside what did."""
+    """Print what did not work to standard error, for people."""
     print(f"paneview: {clean(words)}", file=sys.stderr)
 
 
@@ -94,7 +94,7 @@ def width(text: str) -> int:
 class Column:
     """A column of a table.
 
-    `right`: numbers, set right. `drop`: columns with a higher one go first where the terminal is narrow; 0
+    `right`: aligned to the right, as numbers are. `drop`: on a narrow terminal, columns with a higher one go first; 0
     stays. `flex`: it may be cut; to less than `NARROW` cells only when nothing is left to drop.
     """
 

@@ -1,4 +1,4 @@
-"""What PaneBus calls the events of the queue: told beside our own names, and taken by ``events --kind``."""
+"""PaneBus's names for the queue's events: shown beside our own, and accepted by ``events --kind``."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from typing import Any
 
-# Ours → theirs. What PaneBus has no word for is not here.
+# Ours → theirs, for those that PaneBus has a name for.
 NAMES = {
     "worker_started": "worker_started",
     "worker_stopped": "worker_stopped",
@@ -23,7 +23,7 @@ NAMES = {
 
 
 def own_kinds(kinds: Iterable[str]) -> set[str]:
-    """These kinds of events by our names, whichever they were given by."""
+    """These kinds of events by our names; they may be given by PaneBus's."""
     wanted = set(kinds)
     return wanted | {ours for ours, theirs in NAMES.items() if theirs in wanted}
 

@@ -1,13 +1,12 @@
 """The command line as a table, and the one loop that reads it.
 
 Not argparse, for three reasons. It costs five of the thirty milliseconds that ``paneview status`` has. It
-takes ``-g --json`` for a missing pattern, where every Unix tool takes it for the pattern ``--json``; here an
-option that needs a value takes the next word whatever it looks like, so that ``--json`` can stand anywhere
-and never eats, nor is eaten as, a value. And help, completion and the documentation of the shapes are made
-from this table, too.
+reads ``-g --json`` as a missing pattern, where every Unix tool reads it as the pattern ``--json``; here an
+option that needs a value takes the next word, whatever it looks like. And help and completion are made from
+this table as well.
 
-Words and options mix freely; ``--`` ends the options. Long options are not abbreviated: a script must not
-break when a new option comes.
+Words and options mix freely; ``--`` ends the options. Long options cannot be abbreviated: a script must not
+break when a new option is added.
 """
 
 from __future__ import annotations
@@ -18,13 +17,13 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
-DIGITS = 12  # of a number; SQLite takes 18, and Python needs long for thousands
+DIGITS = 12  # of a number, at most; SQLite takes 18, and Python needs long for thousands
 
 
 class Option:
     """One option: its spellings, the value it takes (None: it is a flag), and one line of help.
 
-    `complete` names what a shell may offer as its value: ``file``, ``task``, ``event`` (a kind of them), ``verb``, or
+    `complete` names what a shell may offer as its value: ``file``, ``task``, ``event`` (a kind of event), ``verb``, or
     words separated by blanks.
     """
 
@@ -54,7 +53,7 @@ class Option:
 
 
 class Verb:
-    """One command. `run` is ``module:function`` in this room; `words` are its arguments as the help shows
+    """One command. `run` is ``module:function`` in this package; `words` are its arguments as the help shows
     them.
 
     `least` and `most` bound the number of words (None: any number). `complete` is what a shell offers for
@@ -147,9 +146,9 @@ class Call:
 
 
 class Parser:
-    """Reads a command line by the table of verbs; `default` is meant when the first word is none of them.
+    """Reads a command line by the table of verbs; `default` is the verb if the first word is none of them.
 
-    `later` names verbs whose table is only read when one of them is meant, by `load`.
+    `later` names verbs whose table is only loaded, by `load`, when one of them is used.
     """
 
     def __init__(
@@ -213,7 +212,7 @@ class Parser:
         return call
 
     def options(self, verb: Verb) -> tuple[Option, ...]:
-        """What may be given with this verb."""
+        """The options of this verb, those of every verb included."""
         return verb.options + self.shared
 
     def _become(self, call: Call, verb: Verb) -> None:
@@ -263,7 +262,7 @@ def _sub(verb: Verb, word: str) -> Verb:
 
 
 def _nearest(word: str, known: Sequence[str]) -> str:
-    from difflib import get_close_matches  # noqa: PLC0415 - only on the way out
+    from difflib import get_close_matches  # noqa: PLC0415 - only needed for the error
 
     close = get_close_matches(word, known, 1)
     return f"; did you mean {close[0]}?" if close else ""

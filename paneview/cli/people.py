@@ -180,7 +180,7 @@ def _number(key: str, value: float) -> object:
 
 
 def _item(key: str, item: Any) -> object:
-    """One of a list, in the form that the configuration file has for it."""
+    """An item of a list, as the configuration file would have it."""
     if key == "health_status":
         low, high = item
         return low if low == high else f"{low}-{high}"

@@ -1,4 +1,4 @@
-"""Which project is meant, and the way to its supervisor. Plain strings and no heavy import.
+"""The project that a command is for, and the connection to its supervisor. Plain strings and no heavy import.
 
 See `config.locate`.
 """
@@ -18,9 +18,9 @@ if TYPE_CHECKING:
 
     from paneview.cli.parser import Call
 
-# Seconds for what a supervisor answers out of its memory. Starts and stops take as long as they take.
+# Seconds for what a supervisor answers from memory. Starts and stops have no limit.
 QUICK = 15.0
-# What to do where there is no project, for what only a project can have.
+# The hint where there is no project, for commands that need one.
 FOR_WORKFLOWS = "workflows are a project's, whose supervisor carries them on: 'paneview init' makes one here"
 
 
@@ -45,7 +45,7 @@ class Place:
         raise NoSupervisor(f"no supervisor is running for {self.file}")
 
     def hello(self) -> dict[str, Any]:
-        """Who supervises. Raises NoSupervisor, also if it ended just as it was asked; ControlError."""
+        """What the supervisor says of itself. Raises NoSupervisor, also if it ended as it was asked; ControlError."""
         try:
             return self.ask("hello")
         except Disconnected:
@@ -59,7 +59,7 @@ class Place:
             return connection.call(do, args)
 
     def ask_text(self, do: str) -> bytes:
-        """As `ask`, without arguments, the result as JSON text."""
+        """Like `ask`, without arguments; the result is JSON text."""
         with self.connect(QUICK) as connection:
             return connection.call_text(do)
 
@@ -67,7 +67,7 @@ class Place:
 def find(call: Call, named: str | None = None, hint: str | None = None) -> Place:
     """The project of ``--file``, else of `named`, else of $PANEVIEW_FILE, else found from this folder upward.
 
-    Raises CliError when there is no such file; `hint` is what to do where there is none at all.
+    Raises CliError when there is no such file; `hint` says what to do if none is named and none is found.
     """
     given = call.text("file") or named or os.environ.get("PANEVIEW_FILE")
     if not given:

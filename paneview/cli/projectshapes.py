@@ -1,4 +1,4 @@
-"""What ``--json`` prints where a project's file is made, checked or edited; see `paneview.cli.shapes`."""
+"""What ``--json`` prints for commands that make, check or edit a project's file; see `paneview.cli.shapes`."""
 
 from __future__ import annotations
 

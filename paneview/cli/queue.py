@@ -1,4 +1,4 @@
-"""What the queue's commands share: the way to the queue, and reading what was typed.
+"""What the queue's commands share: opening the queue, and reading what was typed.
 
 They talk to the queue directly, so they work whether or not a supervisor runs.
 """
@@ -27,7 +27,7 @@ _SPAN = re.compile(r"(\d+(?:\.\d+)?)(ms|[smhdw]?)")
 
 
 def place_of(call: Call, *, make: bool = False) -> QueuePlace:
-    """The queue that is meant; ``make``: its state folder. Raises ConfigError, CliError."""
+    """The queue that the command is for; ``make``: create its state folder. Raises ConfigError, CliError."""
     file = call.text("file")
     if file and not os.path.exists(file):
         raise CliError(f"{file}: no such file", USAGE, code="config")
@@ -35,7 +35,7 @@ def place_of(call: Call, *, make: bool = False) -> QueuePlace:
 
 
 def is_alone(call: Call) -> bool:
-    """Whether there is a queue that the environment names, and no project: as PaneBus is used."""
+    """Whether the environment names a queue and there is no project, which is how PaneBus is used."""
     if call.text("file") or os.environ.get("PANEVIEW_FILE"):
         return False
     where = place_of(call)
@@ -44,21 +44,21 @@ def is_alone(call: Call) -> bool:
 
 @contextmanager
 def opened(call: Call) -> Iterator[Broker]:
-    """The queue that is meant, for one command. Raises BrokerError and what `place_of` raises."""
+    """The queue that the command is for, opened. Raises BrokerError and what `place_of` raises."""
     with connect_to(place_of(call, make=True)) as broker:
         yield broker
 
 
 @contextmanager
 def read_only(call: Call) -> Iterator[Broker]:
-    """The same for a command that only asks."""
+    """The same, but a queue that does not exist yet is empty, and is not created."""
     with look_at(place_of(call)) as broker:
         yield broker
 
 
 @contextmanager
 def look_at(place: QueuePlace) -> Iterator[Broker]:
-    """The queue of a place, for questions: a file that nobody has made yet is an empty queue, and is not made."""
+    """The queue of a place, opened; a file that does not exist yet is an empty queue, and is not created."""
     url = place.settings.broker
     file = place.folder / "queue.db" if url == QueueSettings().broker else None
     if file is None or file.exists():

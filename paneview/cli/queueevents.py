@@ -29,14 +29,14 @@ if TYPE_CHECKING:
     Json = dict[str, Any]
 
 DEFAULT_LINES = 100
-MOST = 10_000  # of those that go among the project's
+MOST = 10_000  # events of the queue that are read to be shown among the project's
 WAIT = 30.0  # seconds of one wait
-TOLD_TWICE = 5.0  # seconds within which the same is told by the project and by the queue
+TOLD_TWICE = 5.0  # seconds within which project and queue both record the same thing
 _TOLD_BY_BOTH = ("worker_quarantined", "worker_unquarantined")
 
 
 class Wanted:
-    """Which events: what was asked for on the command line."""
+    """The events that the command line asks for."""
 
     def __init__(self, call: Call) -> None:
         self.since = optional_when(call.text("since"), "--since")
@@ -46,11 +46,11 @@ class Wanted:
         self._names: dict[str, str] = {}
 
     def enough(self, limit: int) -> int:
-        """How many of the latest hold ``limit`` that were asked for, most likely."""
+        """How many of the latest events to read so that they most likely hold ``limit`` wanted ones."""
         return MOST if self.kinds or self.task else limit
 
     def pick(self, broker: Broker, events: Iterable[Event]) -> list[Json]:
-        """Those that were asked for, as objects with the worker's name where there is one."""
+        """The wanted ones of these events, as objects with the worker's name where there is one."""
         picked = []
         for event in events:
             if self._is_wanted(event):
@@ -83,8 +83,8 @@ class Wanted:
 
 
 def queue_events(call: Call) -> int:
-    """Past events of the queue alone, and with ``-f`` what comes."""
-    from paneview.cli.events import print_each  # noqa: PLC0415 - which uses us
+    """Show past events of the queue alone, and with ``-f`` new ones as they come."""
+    from paneview.cli.events import print_each  # noqa: PLC0415 - it imports this module
 
     if call.text("task"):
         raise UsageError("--task does not go with --queue", "'paneview jobs --task NAME' shows a task's jobs")
@@ -111,7 +111,7 @@ def queue_events(call: Call) -> int:
 
 
 def among(call: Call, events: list[Json], limit: int) -> tuple[list[Json], list[str]]:
-    """The project's events and the queue's by time, the last ``limit`` of them; and what is wrong with the queue."""
+    """The last ``limit`` events of project and queue, by time, and warnings about the queue."""
     try:
         place = place_of(call)
         if not place.in_use:
@@ -125,7 +125,7 @@ def among(call: Call, events: list[Json], limit: int) -> tuple[list[Json], list[
 
 
 def tells_of(call: Call) -> bool:
-    """Whether the queue has an event of the task that was asked for, of any kind and time."""
+    """Whether the queue has an event of the wanted task, of any kind and time."""
     wanted = Wanted(call)
     wanted.since, wanted.until, wanted.kinds = None, None, set()
     try:
@@ -134,7 +134,7 @@ def tells_of(call: Call) -> bool:
             return False
         with look_at(place) as broker:
             return bool(wanted.pick(broker, broker.events.tail(MOST).events))
-    except (ConfigError, CliError, BrokerError):  # which is told where the events are shown
+    except (ConfigError, CliError, BrokerError):  # reported where the events are shown
         return False
 
 
@@ -153,7 +153,7 @@ def _is_told(event: Json, told: list[tuple[Any, Any, float]]) -> bool:
 
 
 class Follower:
-    """Events of the queue as they come, from a thread of its own, while the block runs. ``show`` is given each lot."""
+    """Passes new events of the queue to ``show`` as they come, from a thread of its own, while the block runs."""
 
     def __init__(self, call: Call, limit: int, show: Callable[[list[Json]], None]) -> None:
         self._limit = limit
@@ -178,7 +178,7 @@ class Follower:
             self._thread.join(2.0)
 
     def past(self, events: list[Json]) -> list[Json]:
-        """These events of the project with the queue's until now; `begin` goes on from there."""
+        """These events of the project and the queue's so far, by time; `begin` goes on from there."""
         if self._place is None or not self._place.in_use:
             return events
         try:
@@ -191,7 +191,7 @@ class Follower:
         return _by_time(events, found, self._limit)
 
     def begin(self) -> None:
-        """Hand on what comes."""
+        """Start to pass on new events."""
         if self._place is not None and self._place.in_use:
             self._thread.start()
 

@@ -1,4 +1,4 @@
-"""How the queue does, for ``status`` where no supervisor can tell."""
+"""The state of the queue, for ``status`` while no supervisor runs."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _NO_PROJECT = {
 
 
 def summary(where: QueuePlace) -> dict[str, Any]:
-    """What a supervisor would tell of this queue."""
+    """What a supervisor would report of this queue."""
     try:
         with look_at(where) as broker:
             return brief(overview(broker))
@@ -31,7 +31,7 @@ def summary(where: QueuePlace) -> dict[str, Any]:
 
 
 def status_alone(call: Call, error: CliError) -> int:
-    """``status`` without a project, in its shape. Raises BrokerError, or ``error`` where there is no queue, either."""
+    """``status`` without a project, in the same shape. Raises BrokerError, or ``error`` if there is no queue either."""
     if not is_alone(call):
         raise error
     with read_only(call) as broker:

@@ -1,4 +1,4 @@
-"""``runner``: which agent runners there are, which are paused, and letting them go on."""
+"""``runner``: show the agent runners and which are paused, and let paused ones go on."""
 
 from __future__ import annotations
 

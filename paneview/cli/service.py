@@ -1,7 +1,7 @@
 """``service``: a systemd unit for a worker or for a project's supervisor.
 
-A service has next to nothing of a shell's environment. What says where its state, its tmux server and its queue are
-is written into the unit, so that it means the same ones as the shell it was made in. Passwords are not: anyone may
+A service has next to nothing of a shell's environment. The variables that say where its state, its tmux server and
+its queue are go into the unit, so that it uses the same ones as the shell it was made in. Passwords do not: anyone may
 read a unit.
 """
 
@@ -62,7 +62,7 @@ def service(call: Call) -> int:
         return 0
     print(unit, end="")
     for line in unit.splitlines():
-        if line.startswith("# "):  # the unit may go straight into a file
+        if line.startswith("# "):  # standard output may go straight into a file
             complain(line.removeprefix("# "))
     return 0
 
@@ -87,7 +87,7 @@ def _supervisor(call: Call, where: QueuePlace) -> str:
     if where.file is None:
         raise CliError(f"no paneview.toml in {os.getcwd()} or a folder above it", USAGE, code="config")
     argv = [*_program(), "--serve", "--file", str(where.file)]
-    # Its tasks live in tmux and go on without it: the next one takes them over.
+    # Its tasks live in tmux and go on without it: the next supervisor adopts them.
     return _unit(call, "supervisor", f"paneview supervisor of {where.file}", argv, {}, where, kill="process")
 
 
@@ -102,7 +102,7 @@ def _unit(
     kill: str = "mixed",
 ) -> str:
     folder = where.file.parent if where.file else os.getcwd()
-    # A service's path is short, and neither tmux nor an agent need be on it.
+    # A service's PATH is short, and may lack tmux or an agent.
     environment = {"PATH": os.environ.get("PATH", os.defpath), **_passed_on({**os.environ, **environment})}
     secret = [name for name, value in environment.items() if _holds_password(name, value)]
     lines = "".join(
@@ -120,7 +120,7 @@ def _unit(
         user=call.text("user") or pwd.getpwuid(os.getuid()).pw_name,
         folder=_plain(str(folder)),
         environment=lines,
-        # Variables, but not in Environment.
+        # systemd expands variables here, but not in Environment=.
         command=" ".join(_quoted(word).replace("$", "$$") for word in argv),
         kill=kill,
     )
@@ -137,7 +137,7 @@ def _holds_password(name: str, value: str) -> bool:
         return True
     try:
         return "://" in value and urlsplit(value).password is not None
-    except ValueError:  # of brackets, as passwords have them
+    except ValueError:  # a bracket, which a password may hold
         return True
 
 
@@ -148,14 +148,14 @@ def _program() -> list[str]:
 
 
 def _plain(text: str) -> str:
-    """A value as a unit file takes it, which gives ``%`` a meaning. Raises CliError for what fits on no line."""
+    """A value for a unit file, where ``%`` has a meaning. Raises CliError for one that cannot stand on a line."""
     if not text.isprintable():
         raise CliError(f"{text!r} cannot stand in a unit file", code="usage")
     return text.replace("%", "%%")
 
 
 def _quoted(word: str) -> str:
-    """A word of a command line or an assignment."""
+    """A word of a command line, or an assignment, for a unit file; quoted if need be."""
     plain = _plain(word)
     if shlex.quote(plain) == plain:
         return plain

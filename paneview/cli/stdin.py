@@ -1,4 +1,4 @@
-"""A text that was typed, or comes on standard input."""
+"""A text from the command line, or from standard input."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from paneview.cli.errors import UsageError
 
 
 def text_of(words: list[str]) -> str:
-    """The words as they stand, or for a lone ``-`` all of standard input, byte for byte. Raises UsageError."""
+    """The words, joined by spaces, or for a lone ``-`` all of standard input, unchanged. Raises UsageError."""
     if words != ["-"]:
         return " ".join(words)
     try:

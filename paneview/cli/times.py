@@ -23,7 +23,7 @@ def parse_when(text: str, option: str) -> float:
     if re.fullmatch(r"\d{9,11}(\.\d+)?", text):
         return float(text)
     try:
-        found = datetime.fromisoformat(text.removeprefix("~"))  # as `logs` shows what it knows but roughly
+        found = datetime.fromisoformat(text.removeprefix("~"))  # `logs` puts it before a rough time
     except ValueError:
         raise UsageError(
             f"{option} does not understand {text!r}",

@@ -287,7 +287,7 @@ VERBS = (
     Verb("__complete", "completion:candidates", "", words="[WORD…]", most=None, hidden=True),
 )
 
-# The queue's commands are a table of their own: `status` has no time to read it.
+# The queue's commands are in a table of their own, which `status` has no time to load.
 QUEUE = (
     "worker", "dispatch", "dispatch-role", "broadcast", "submit", "jobs", "job", "result", "cancel", "dlq", "queue",
     "workers", "panes", "hosts", "unquarantine", "runner", "watchdog", "service",

@@ -1,4 +1,4 @@
-"""``watchdog``: bring workers in panes back, until told to end."""
+"""``watchdog``: restart workers that died in their panes, until told to end."""
 
 from __future__ import annotations
 
@@ -27,5 +27,5 @@ def watchdog(call: Call) -> int:
         return connect(replace(where.settings, broker=url), where.folder)
 
     with open_queue(where.settings.broker) as broker:
-        url = broker.address  # as the workers note it
+        url = broker.address  # as the workers record it
     return Watchdog(open_queue, replace(where.settings, broker=url), interval, console).run()

@@ -1,4 +1,4 @@
-"""Who works: ``workers`` (or ``panes``), ``hosts`` and ``unquarantine``."""
+"""The queue's workers: ``workers`` (or ``panes``), ``hosts`` and ``unquarantine``."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def workers(call: Call) -> int:
-    """Every worker; those who left only with ``--all``, but always the quarantined."""
+    """List the workers: those that have left only with ``--all``, quarantined ones always."""
     with read_only(call) as broker:
         quarantine = broker.workers.quarantined()
         views = broker.workers.all(role=call.text("role") or "", host=call.text("host") or "")
@@ -35,7 +35,7 @@ def workers(call: Call) -> int:
 
 
 def hosts(call: Call) -> int:
-    """Every host that has or had workers."""
+    """List every host that has or had workers."""
     with read_only(call) as broker:
         found = hosts_json(broker.workers.all())
     if call.json:
@@ -58,7 +58,7 @@ def hosts(call: Call) -> int:
 
 
 def unquarantine(call: Call) -> int:
-    """Release workers; one that a running supervisor of this project keeps down is started again."""
+    """Release workers; this project's supervisor, if it runs, starts its own ones again."""
     from paneview.cli.jobs import print_done  # noqa: PLC0415
 
     results = _by_supervisor(call)
@@ -66,7 +66,7 @@ def unquarantine(call: Call) -> int:
 
 
 def _by_supervisor(call: Call) -> list[dict[str, Any]] | None:
-    """What this project's supervisor did; None: it has none, or the queue is named. Raises ControlError."""
+    """Have this project's supervisor release them; None: it has none, or --broker is given. Raises ControlError."""
     from paneview.cli.place import Place  # noqa: PLC0415 - only where a project is
     from paneview.control.errors import ControlError, NoSupervisor  # noqa: PLC0415
 
@@ -86,7 +86,7 @@ def _by_supervisor(call: Call) -> list[dict[str, Any]] | None:
 
 
 def _by_queue(call: Call) -> list[dict[str, Any]]:
-    """Take their marks away; a supervisor that keeps one down sees it."""
+    """Remove their marks from the queue; a supervisor that keeps one of them down notices."""
     with opened(call) as broker:
         return [
             {"ok": True, "id": name, "action": "released"}

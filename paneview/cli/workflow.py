@@ -1,7 +1,7 @@
-"""``workflow …`` and PaneBus's names for it: looking at workflows, and saying what becomes of them.
+"""``workflow …`` and PaneBus's names for it: show workflows, and decide about them.
 
-The supervisor is asked where one runs. Where none does, the queue is read and changed directly: what was said is done
-as soon as a supervisor runs.
+The supervisor is asked if one runs. Otherwise the queue is read and changed directly, and a supervisor acts on the
+decision as soon as one runs.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ FOREVER = 10 * 365 * 86_400.0  # seconds
 
 
 def listed(call: Call) -> int:
-    """Workflows, the newest first."""
+    """List workflows, the newest first."""
     count = call.count("count")
     limit = DEFAULT_LIMIT if count is None else count
     found = _ask(call, "workflows", {"active": call.flag("active"), "limit": limit})
@@ -66,22 +66,22 @@ def cancel(call: Call) -> int:
 
 
 def retry(call: Call) -> int:
-    """Do again what failed."""
+    """Run again what failed, or one phase and all that depends on it."""
     return _act(call, "workflow_retry", {"id": call.words[0], "phase": call.text("from")})
 
 
 def approve(call: Call) -> int:
-    """Let what waits for approval begin: one phase, or all that wait."""
-    return _act(call, "workflow_approve", {**_id_and_phase(call)})
+    """Approve phases that wait for approval, so that they begin: one, or all that wait."""
+    return _act(call, "workflow_approve", _id_and_phase(call))
 
 
 def reject(call: Call) -> int:
-    """Let what waits for approval fail: one phase, or all that wait."""
+    """Reject phases that wait for approval, so that they fail: one, or all that wait."""
     return _act(call, "workflow_reject", {**_id_and_phase(call), "why": call.text("why") or ""})
 
 
 def resume(call: Call) -> int:
-    """Let a workflow go on that has stopped, perhaps with a higher budget."""
+    """Let a workflow that has stopped go on, perhaps with a higher budget."""
     tokens = call.count("tokens")
     if tokens == 0:
         raise UsageError("--tokens needs a number above 0")
@@ -101,7 +101,7 @@ def diff(call: Call) -> int:
 
 
 def watch(call: Call) -> int:
-    """Tell every change until Ctrl-C, or until one workflow is over."""
+    """Print every change until Ctrl-C or, of a single workflow, until it is over."""
     here = place.find(call, hint=place.FOR_WORKFLOWS)
     seen = Watch(here.connect(), here)
     try:
@@ -183,7 +183,7 @@ def _marks(flow: dict[str, Any]) -> str:
 
 
 def _print_roles(roles: dict[str, Any]) -> None:
-    """Who has used how much."""
+    """Print what each role has used."""
     colour = colourful()
     for role, used in roles.items():
         parts = [

@@ -1,4 +1,4 @@
-"""Workflows while no supervisor runs: read and changed in the queue. A supervisor does what follows, once one runs."""
+"""Workflows while no supervisor runs: read and changed in the queue. The next supervisor acts on the changes."""
 
 from __future__ import annotations
 

@@ -1,7 +1,8 @@
 """``workflow-setup``: a tmux session with the workers of the default workflow, each in a pane; ``workflow-teardown``.
 
-Five panes: what happens to workflows (the orchestrator itself is the supervisor), and a worker for each of the roles
-planner, reviewer, worker and compounder. The session carries a mark of its project; one without it is never touched.
+Five panes: one shows what happens to workflows (the orchestrator itself is the supervisor), the others have a worker
+for each of the roles planner, reviewer, worker and compounder. The session is marked with its project; one without the
+mark is never touched.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ MARK, ROLE = "@paneview_workflow", "@paneview_role"
 
 
 def workflow_setup(call: Call) -> int:
-    """Start the session, unless it is there, and go into it."""
+    """Start the session unless it exists, and go into it."""
     here = place.find(call, hint=place.FOR_WORKFLOWS)
     launch.check_version()
     project = load_project(Path(here.file), os.environ)
@@ -71,8 +72,8 @@ def workflow_teardown(call: Call) -> int:
     others = set(_strays(here))
     launch.run_tmux(project.tmux.socket, "kill-session", "-t", f"={name}")
     _wait_for(workers)
-    # A worker whose terminal is gone leaves its agent to the next one: here somebody has asked for its end. Agents
-    # that had no worker before are not theirs: a worker that is just being started again is about to find its own.
+    # A worker whose terminal is gone leaves its agent to the next worker, but here the agents are to end as well. Not
+    # those that had no worker before: a worker that is just being restarted is about to find its own.
     strays.end(folder for folder in _strays(here) if folder not in others)
     if call.json:
         print_json({"ok": True, "session": name, "ended": [pane["title"] for pane in panes]})
@@ -88,7 +89,7 @@ def _wait_for(workers: list[proc.ProcessId]) -> None:
 
 
 def _strays(here: place.Place) -> list[Path]:
-    """The runs of the project that are under way, and that no worker has in its hands."""
+    """The folders of the project's runs that are under way without a worker."""
     folders = [] if here.folder is None else strays.all_of(Path(here.folder))
     return [folder for folder in folders if strays.is_stray(folder)]
 
@@ -108,7 +109,7 @@ def _check_name(name: str) -> None:
 
 
 def _is_ours(project: Project, name: str, key: str) -> bool:
-    """Whether the session is there. Raises CliError for one that is somebody else's."""
+    """Whether the session exists. Raises CliError if it is not this project's."""
     try:
         launch.run_tmux(project.tmux.socket, "has-session", "-t", f"={name}")
     except TmuxError:
