@@ -1,8 +1,8 @@
 """The marked block in AGENTS.md and CLAUDE.md that tells an AI agent how this project is run.
 
-It names commands and no tasks: a copied table of tasks would be wrong from the first edit on, the commands tell what
-holds now. Everything outside the marks belongs to somebody else and stays byte for byte; writing the block twice
-gives the same bytes as writing it once.
+It names commands, not tasks: a copied list of tasks would be outdated by the first edit, while commands show what holds
+now. Everything outside the marks belongs to others and stays byte for byte; writing the block twice gives the same
+bytes as writing it once.
 """
 
 from __future__ import annotations
@@ -37,11 +37,11 @@ def block(file_name: str) -> str:
 
 
 def with_block(content: bytes, file_name: str) -> bytes:
-    """`content` with the block in it: where one was, else at the end. Raises ValueError for what is no text."""
+    """`content` with the block in place of an old one, else at its end. Raises ValueError if it is not text."""
     if b"\0" in content:
         raise ValueError("is not UTF-8 text")
     old = _BLOCK.search(content)
-    # A block keeps its own line ends: a lone CR before it would make another kind of the first of them.
+    # A block keeps its own line ends, whatever stands before it: a lone CR there and a newline would look like CRLF.
     line_end = "\r\n" if b"\r\n" in (old[0] if old else content) else "\n"
     text = block(file_name).replace("\n", line_end).encode()
     if old:

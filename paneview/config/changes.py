@@ -1,6 +1,6 @@
-"""What an edit of the file changed besides processes: the tasks it treats otherwise, and the project's own settings.
+"""What an edit of the file changed apart from processes: the tasks it treats otherwise, and the project's own settings.
 
-In the words of the file, for those who are told of it.
+By their names in the file, for events and messages.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ _IN_THE_FILE = {"has_queue": "queue", "secret_patterns": "secrets"}
 
 
 def treated_otherwise(old: Mapping[str, Task], new: Mapping[str, Task]) -> list[str]:
-    """The tasks of both about which the file says something else now, whatever that is."""
+    """The tasks in both whose definition in the file differs in any way."""
     return [name for name in new if name in old and _said(old, name) != _said(new, name)]
 
 
 def _said(tasks: Mapping[str, Task], name: str) -> Task:
-    """The task with what it depends on as it is written: another number of replicas is no change of that."""
+    """The task with its dependencies as the file names them, so that another number of replicas changes none."""
     task = tasks[name]
-    # What a task needs that is kept only because a hook refused its removal may be gone.
+    # A task that is kept only because a hook refused its removal may need one that is gone.
     needs = [
         replace(need, task=tasks[need.task].base_name) if need.task in tasks else need
         for need in task.depends_on
@@ -32,7 +32,7 @@ def _said(tasks: Mapping[str, Task], name: str) -> Task:
 
 
 def project_settings(old: Project, new: Project) -> list[str]:
-    """The settings of the project as a whole that differ: keys and tables of the file."""
+    """The project's own settings that differ, by their keys and tables in the file."""
     pairs = [
         (_IN_THE_FILE.get(field.name, field.name), getattr(old, field.name), getattr(new, field.name))
         for field in fields(Project)

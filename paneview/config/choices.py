@@ -1,4 +1,4 @@
-"""What a task may choose among, for the models of the file and for the rules that act on it. Imports nothing heavy."""
+"""The values some of a task's keys may have, for the file's models and for the rules. Imports nothing heavy."""
 
 from __future__ import annotations
 

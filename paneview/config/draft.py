@@ -1,4 +1,4 @@
-"""The text of a new configuration file: readable, with comments, from the tasks that were chosen."""
+"""The text of a new configuration file: readable, with comments, made from the chosen tasks."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _EXAMPLE = """
 
 
 def draft(file: Path, offers: Sequence[Offer]) -> str:
-    """What `file` may hold for these tasks; with none, an example in comments."""
+    """The content of `file` for these tasks; if there are none, an example in comments."""
     parts = [_HEAD.format(name=to_value(default_name(file)))]
     source = None
     for offer in offers:
@@ -48,5 +48,5 @@ def _table(offer: Offer) -> str:
 
 
 def _comment(text: str) -> str:
-    """`text` on the rest of a line: TOML allows no control characters there."""
+    """`text` for a comment: on one line, without control characters, which TOML forbids there."""
     return "".join(letter if letter.isprintable() else " " for letter in text)[:100]

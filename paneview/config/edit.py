@@ -1,16 +1,16 @@
 """Adding a task to a configuration file and removing one, with every other byte as it was.
 
-A file belongs to whoever wrote it: comments, order, spacing and line ends are not ours. So nothing is parsed
-and written again; text is put in or cut out by the positions that `scan` finds.
+A file belongs to whoever wrote it: comments, order, spacing and line ends are not ours to change. So the file
+is never written anew from its data; text is inserted or cut out at the positions that `scan` finds.
 
-``add_task`` appends one table after an empty line, in the line ends of the file. ``remove_task`` cuts
-whatever says something about the task (its tables, dotted keys, its part of an inline table) and the one
-empty line before a table. Comments stay, except on the lines that go and between them: who else could tell
-whose they are? So removing what was added gives the same bytes. A file without a newline at its end gets its
-table without one, which is how removing knows.
+``add_task`` appends one table after an empty line, with the line ends of the file. ``remove_task`` cuts
+everything about the task (its tables, dotted keys, its part of an inline table) and the one empty line before
+a table. Comments stay, except on the lines that go and between them, which are taken to be the task's. So
+removing what was added restores the same bytes: a file without a newline at its end gets its table without
+one, by which removing recognises it.
 
-The result must load, or nothing is written. Written by temporary file and rename, under a lock of the folder;
-a symbolic link stays one, and what it points to is replaced.
+The result must load, or nothing is written. Writing takes a temporary file and a rename, under a lock on the
+folder; a symbolic link stays one, and its target is replaced.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ def remove_task(path: Path, name: str, environ: Mapping[str, str]) -> None:
 
 
 def task_text(path: Path, name: str) -> str:
-    """What the file says about a task or worker, as it stands there. Raises ConfigError, OSError."""
+    """The file's own text about a task or worker. Raises ConfigError, OSError."""
     text, _ = parse_toml(read_file(path), path)
     return _definition(path, scan(text), name)[0]
 
@@ -97,7 +97,7 @@ def replace_task(path: Path, name: str, was: str, text: str, environ: Mapping[st
 
 
 def _definition(path: Path, document: Document, name: str) -> tuple[str, list[tuple[int, int]]]:
-    """The text about a task, and where it stands; the empty line before it is not part of it."""
+    """The text about a task, and its places in the document, without the empty line before it."""
     text = document.text
     for table in ("tasks", "workers"):
         if (table, name) not in document.spans:
@@ -122,7 +122,7 @@ def edit_file(
 ) -> None:
     """Write what ``change`` makes of the file's text and data.
 
-    Raises ConfigError if there is no such file, or if it would not load then; OSError.
+    Raises ConfigError if there is no such file, or if the result would not load; OSError.
     """
     target = Path(os.path.realpath(path))
     with _lock(target.parent):
@@ -149,7 +149,7 @@ def edit_file(
 
 
 def _as_it_stands(problem: Problem, text: str, changed: str) -> Problem:
-    """A problem of the changed text, with its place in the text as it still stands; what is new has none there."""
+    """A problem of the changed text, with its place in the unchanged one; in what is new, it has none."""
     if problem.line is None:
         return problem
     old, new = text.splitlines(), changed.splitlines()
@@ -168,14 +168,14 @@ def _lock(folder: Path) -> Iterator[None]:
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX)
         yield
-        with suppress(OSError):  # some mounts refuse it, and the new file is in its place
+        with suppress(OSError):  # some mounts refuse it; the new file is in place by then
             os.fsync(descriptor)
     finally:
         os.close(descriptor)
 
 
 def replace_file(target: Path, content: bytes) -> None:
-    """Put `content` in place of what `target` holds, whole or not at all; owner and mode stay. Raises OSError."""
+    """Replace what `target` holds by `content`, whole or not at all; owner and mode stay. Raises OSError."""
     owner = target.stat()
     descriptor, temporary = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
     try:
@@ -251,7 +251,7 @@ def _cuts(document: Document, task: KeyPath) -> list[tuple[int, int]]:
 
 
 def _entry_cuts(entries: list[tuple[int, int, bool]]) -> list[tuple[int, int]]:
-    """Cut entries out of an inline table, each with the comma that parts it from a neighbour that stays."""
+    """The stretches to cut out of an inline table: entries, each with the comma between it and one that stays."""
     cuts: list[tuple[int, int]] = []
     kept_end: int | None = None
     for start, end, goes in entries:
@@ -282,7 +282,7 @@ def to_key(name: str) -> str:
 
 
 def to_value(value: Any) -> str:
-    """A value on one line."""
+    """A value as TOML writes it, on one line."""
     if isinstance(value, Mapping):
         inside = ", ".join(f"{to_key(str(key))} = {to_value(item)}" for key, item in value.items())
         return f"{{ {inside} }}" if inside else "{}"

@@ -1,6 +1,6 @@
 """Files of ``NAME=value`` lines (``.env``): `export`, quotes, comments and values over several lines, by
-python-dotenv's parser. Its loader is not used: it skips what it can't read with a log line, and here that is
-an error with its place.
+python-dotenv's parser. Its loader is not used: it only logs and skips what it can't read, and here that is an
+error with its place.
 
 ``${VAR}`` is replaced by the rules of `interpolate`, from the lines above it and from the environment; not in
 single quotes, as in a shell.

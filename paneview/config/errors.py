@@ -1,6 +1,6 @@
 """What is wrong with a configuration, for people and for editors that jump to ``file:line:column``.
 
-A file with five mistakes is told five mistakes, so the error holds a list. Plain classes, because the command
+All mistakes of a file are reported at once, so the error holds a list. Plain classes, because the command
 line imports this module before it knows what was asked, and ``dataclasses`` alone would double its start-up
 time.
 """

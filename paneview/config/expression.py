@@ -3,8 +3,8 @@
     work.lines >= 20 or work.attempts > 1 or review.data.new
 
 It has values (numbers, strings, ``true``, ``false``, ``null``, lists of these) and dotted paths into the results of
-earlier phases; it has no calls, no arithmetic and no way to anything else. A path that leads nowhere is ``null``,
-which is false and neither more nor less than anything. Nothing raises while an expression is evaluated.
+earlier phases; it has no calls, no arithmetic and no access to anything else. A path that leads nowhere is ``null``,
+which is false and neither more nor less than anything. Evaluating an expression never raises.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ _Node = Callable[[Values], Any]
 
 
 class ExpressionError(ValueError):
-    """A text that is no expression; ``position`` counts characters from 0."""
+    """A text is not an expression; ``position`` counts characters from 0."""
 
     def __init__(self, message: str, position: int) -> None:
         super().__init__(message)
@@ -45,7 +45,7 @@ class ExpressionError(ValueError):
 
 
 class Expression(Struct, frozen=True):
-    """A parsed expression. ``paths``: what it looks at, in the order of the text."""
+    """A parsed expression. ``paths``: those it refers to, in the order of the text."""
 
     text: str
     paths: tuple[str, ...]
@@ -56,7 +56,7 @@ class Expression(Struct, frozen=True):
         return truth(self._node(values))
 
     def explain(self, values: Values) -> str:
-        """What each path stands for, such as ``work.lines = 3, review.data.new = null``."""
+        """The value of each path, such as ``work.lines = 3, review.data.new = null``."""
         return ", ".join(f"{path} = {_shown(lookup(values, path))}" for path in self.paths)
 
 
@@ -84,7 +84,7 @@ def lookup(values: Values, path: str) -> Any:
 
 
 def truth(value: Any) -> bool:
-    """What counts as true: all but null, false, 0, and what is empty."""
+    """Whether a value counts as true: all do but null, false, 0, and what is empty."""
     return bool(value)
 
 
@@ -116,7 +116,7 @@ def _tokens(text: str) -> list[_Token]:
 
 
 class _Parser:
-    """Recursive descent; each method reads one level of binding, the loosest first."""
+    """Recursive descent; each method reads one level of precedence, the lowest first."""
 
     def __init__(self, tokens: list[_Token]) -> None:
         self._tokens = tokens
@@ -223,7 +223,7 @@ class _Parser:
 
 
 def _kind(value: Any) -> str:
-    """Numbers of both kinds are one; true and false are no numbers."""
+    """The kind of a value in comparisons: whole and other numbers are one kind, true and false another."""
     if isinstance(value, bool):
         return "truth"
     return "number" if isinstance(value, int | float) else type(value).__name__

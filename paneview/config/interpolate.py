@@ -4,10 +4,10 @@ The rule a user has to know is one sentence: **``${X}`` is what the task's proce
 come, the nearest first, from the task's ``env``, its ``env_file``, the project's ``env``, its ``env_file``,
 and the environment paneview was started with. A variable that is set nowhere and has no default is an error.
 
-Commands (``command``, ``health_check``, the hooks) are not rewritten: a shell runs them, it knows ``${X}``
+Commands (``command``, ``health_check``, the hooks) are not rewritten: the shell that runs them knows ``${X}``
 itself and sees the same values, and replacing text would break ``for f in *; do echo ${f}; done``, single
-quotes, and values with spaces or quotes in them. They are only looked through for names that nothing sets:
-``undefined_in_command``. Left alone everywhere: ``$X`` without braces. ``$${`` stands for a literal ``${``.
+quotes, and values with spaces or quotes in them. They are only checked for names that nothing sets, by
+``undefined_in_command``. ``$X`` without braces is left alone everywhere. ``$${`` stands for a literal ``${``.
 """
 
 from __future__ import annotations
@@ -45,8 +45,8 @@ def interpolate(text: str, values: Mapping[str, str]) -> str:
 
 
 def _expand(text: str, at: int, values: Mapping[str, str], *, nested: bool, wanted: bool) -> tuple[str, int]:
-    """Expand from `at` to the end, or, inside a default, to its closing brace. A default not `wanted` may be
-    unset."""
+    """Expand from `at` to the end, or, inside a default, to its closing brace. In a default that is not `wanted`,
+    variables may be unset."""
     parts: list[str] = []
     while match := _SPECIAL.search(text, at):
         parts.append(text[at : match.start()])

@@ -1,4 +1,4 @@
-"""A model as JSON Schema, in which the text under a field in the source is the field's description."""
+"""A model as JSON Schema, in which the docstring under a field in the source is the field's description."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from paneview.config.fields import FINITE
 
 
 def json_schema(model: type[Struct]) -> dict[str, Any]:
-    """The schema of `model`, in whose ``$defs`` are those it is made of."""
+    """The schema of `model`; its ``$defs`` hold those of the models it is made of."""
     _, definitions = msgspec.json.schema_components((model,), ref_template="#/$defs/{name}")
     for part in set(_parts(type_info(model))):
         definition = definitions[part.__name__]
@@ -29,7 +29,7 @@ def json_schema(model: type[Struct]) -> dict[str, Any]:
             definition["properties"][field]["description"] = text
         for properties in definition["properties"].values():
             for one in (properties, *properties.get("anyOf", ())):
-                if one.get("maximum") == FINITE:  # JSON knows no other numbers
+                if one.get("maximum") == FINITE:  # JSON has no other numbers
                     del one["maximum"]
     whole = definitions.pop(model.__name__)
     return {**whole, "$defs": definitions} if definitions else whole
@@ -49,7 +49,7 @@ def _parts(kind: Type) -> Iterator[type[Struct]]:
 
 
 def _texts(model: type) -> dict[str, str]:
-    """The text under each field of a model, inherited ones included."""
+    """The docstring under each field of a model, inherited ones included."""
     found: dict[str, str] = {}
     for base in reversed(model.__mro__):
         body = _classes(base.__module__).get(base.__name__, []) if issubclass(base, Struct) else []

@@ -1,7 +1,7 @@
 """Reading a configuration file: all of it right, or a ConfigError that names every mistake with its line.
 
-``load_project`` is the only way in. The steps: TOML (tomllib), types and ranges (`validate`), variables,
-paths and content (`resolve`), tasks against each other (`relations`). The text is scanned for positions only
+``load_project`` reads the whole file. The steps: TOML (tomllib), types and ranges (`validate`), variables,
+paths and content (`resolve`), conflicts between tasks (`relations`). The text is scanned for positions only
 when there is something to complain about.
 """
 
@@ -55,7 +55,7 @@ def load_project(
 def parse_project(
     content: bytes, path: Path, environ: Mapping[str, str], *, replicas: Mapping[str, int] | None = None
 ) -> Project:
-    """As `load_project`, of a `content` that need not be in the file yet."""
+    """Like `load_project`, for a `content` that need not be in the file yet."""
     file = Path(os.path.abspath(path))
     text, data = parse_toml(content, path)
     table, complaints = validate(data)
@@ -71,7 +71,7 @@ def parse_project(
 
 
 def load_agents(path: Path, environ: Mapping[str, str]) -> tuple[Agents, tuple[str, ...]]:
-    """The runners and roles of `path`, and the patterns of its secrets' names; its tasks need not be right here.
+    """The runners and roles of `path`, and the patterns of its secrets' names; mistakes in its tasks do not matter.
 
     Raises ConfigError.
     """
@@ -91,7 +91,7 @@ def load_agents(path: Path, environ: Mapping[str, str]) -> tuple[Agents, tuple[s
 
 
 def parse_toml(content: bytes, path: Path) -> tuple[str, dict[str, Any]]:
-    """The text and what it says. Raises ConfigError with the place of a syntax error."""
+    """The text and its data. Raises ConfigError with the place of a syntax error."""
     try:
         text = content.decode()
     except UnicodeDecodeError as error:
@@ -106,7 +106,7 @@ def parse_toml(content: bytes, path: Path) -> tuple[str, dict[str, Any]]:
         data = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(_syntax_problem(str(error), text, str(path))) from error
-    except ValueError as error:  # of a number that Python does not take
+    except ValueError as error:  # a number with more digits than Python takes
         number = _LONG_NUMBER.search(text)
         place = _position(text, number.start() if number else 0)
         message = "this number is too long" if number else str(error)
@@ -151,7 +151,7 @@ def _resolve(
     agents = resolve_agents(context, table.runners, table.roles, env)
     workers = resolve_workers(context, table, env, replicas, queue, agents, file)
     tasks.update({name: worker for name, (worker, _) in workers.items()})
-    # The project's hooks run in the environment of one task or another.
+    # The project's hooks run in the environment of the task they run for, which may be any.
     any_task = {name: value for task in tasks.values() for name, value in task.env.items()}
     check_commands(context, ("hooks",), table.hooks, {**any_task, **values})
     named = [name for key in ("tasks", "workers") if isinstance(data.get(key), dict) for name in data[key]]

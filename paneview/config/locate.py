@@ -1,14 +1,14 @@
 """Where things are, as plain strings: for ``paneview status``, which has 30 ms for everything.
 
 ``pathlib`` and ``hashlib`` take six of those to import and do nothing here that ``os.path`` and the C module
-behind ``hashlib`` don't. `paths` is the same for everyone else, with `Path`.
+behind ``hashlib`` don't. `paths` has the same for everyone else, with `Path`.
 """
 
 from __future__ import annotations
 
 import os
 
-try:  # the module behind hashlib.sha256, which is spared the start of OpenSSL; `random` does the same
+try:  # the module behind hashlib.sha256, without loading OpenSSL; `random` does the same
     from _sha2 import sha256  # type: ignore[import-not-found]  # Python 3.12 and later
 except ImportError:
     try:
@@ -47,9 +47,9 @@ def state_home() -> str:
 def project_key(file: str | os.PathLike[str]) -> str:
     """A short hash that tells this configuration file, with this state home, from every other on the machine.
 
-    The file is where it stands: its folder's links are followed, its own is not. A link that is pointed elsewhere, or
-    gives way to a file, is the same project, whose supervisor goes on. The home is part of it: two supervisors with
-    one file and two homes must never take the processes of one for left-overs of the other.
+    A file is known by its place: links in its folder's path are followed, the file itself being a link is not. If that
+    link is pointed elsewhere, or replaced by a file, it is still the same project, whose supervisor goes on. The home
+    is part of the key: two supervisors with one file and two homes must not take each other's processes for left-overs.
     """
     folder, name = os.path.split(os.path.abspath(file))
     place = os.path.join(os.path.realpath(folder), name) + "\0" + os.path.realpath(state_home())
@@ -57,7 +57,7 @@ def project_key(file: str | os.PathLike[str]) -> str:
 
 
 def find_project_dir(file: str | os.PathLike[str]) -> str | None:
-    """The project's state folder, or None if no supervisor ever ran for this file, nor had it a queue."""
+    """The project's state folder, or None if no supervisor ever ran for this file and it never had a queue."""
     suffix = "-" + project_key(file)
     home = state_home()
     try:
@@ -68,7 +68,7 @@ def find_project_dir(file: str | os.PathLike[str]) -> str | None:
 
 
 def control_socket(project_dir: str) -> str:
-    """The control socket's path; a short one in a private folder where the natural one would not fit."""
+    """The control socket's path; a short one in a private folder if the natural one would be too long."""
     natural = os.path.join(project_dir, "control.sock")
     if len(os.fsencode(natural)) <= MAX_SOCKET_PATH:
         return natural

@@ -268,7 +268,7 @@ class ProjectTable(Model, frozen=True, kw_only=True):
 
 
 class WorkerSpec(Model, frozen=True, kw_only=True):
-    """What a worker is beside a task."""
+    """What a worker has beyond a task."""
 
     roles: tuple[str, ...]
     """What it can do."""
@@ -279,7 +279,7 @@ class WorkerSpec(Model, frozen=True, kw_only=True):
 
 
 class Task(TaskFields, frozen=True, kw_only=True):
-    """A task ready to run; a replica is one of its own."""
+    """A task ready to run; each replica is a task of its own."""
 
     name: str
     """`base_name`, or `base_name.N` for a replica."""
@@ -289,9 +289,9 @@ class Task(TaskFields, frozen=True, kw_only=True):
     cwd: Path
     """Absolute; it existed when the file was read."""
     depends_on: tuple[Dependency, ...] = ()
-    """Tasks by their full name: a dependency on a task with replicas stands here once for each."""
+    """Tasks by their full names: a dependency on a task with replicas is here once for each."""
     env: dict[str, str] = {}
-    """All that is added to the environment: of the project and of the task, `env_file` and `env`."""
+    """All variables added to the environment: from `env_file` and `env` of project and task."""
     env_file: Path | None = None
     health_status: tuple[tuple[int, int], ...] = ((200, 399),)
     """Ranges of HTTP status codes, both ends included."""
@@ -303,13 +303,13 @@ class Task(TaskFields, frozen=True, kw_only=True):
     log_max_age: float | None = None
     """Seconds."""
     worker: WorkerSpec | None = None
-    """None: it is no worker."""
+    """None: it is not a worker."""
     written: str = ""
-    """A mark of what the files say of the process, before any ``${VAR}`` is filled in; see `definition_key`."""
+    """A mark of what the files say about the process, before any ``${VAR}`` is filled in; see `definition_key`."""
 
     @property
     def most_restarts(self) -> int | None:
-        """Restarts in a row before giving up. None: no limit, since a worker's are counted within a window."""
+        """Restarts in a row before giving up. None, for a worker: its restarts are counted within a window instead."""
         return self.max_restarts if self.worker is None else None
 
     def definition_key(self) -> str:
@@ -318,7 +318,8 @@ class Task(TaskFields, frozen=True, kw_only=True):
         That is what the process was started with: command, folder and environment. All else (probes, policy,
         limits, hooks, port, description, dependencies) takes effect without a restart.
 
-        It is of what the environment made of the file: to tell processes of two supervisors, see `written`, too.
+        It depends on what the environment has filled in: for a process that another supervisor started, compare
+        `written` as well.
         """
         parts = [self.command, str(self.cwd), sorted(self.env.items())]
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]
@@ -341,11 +342,11 @@ class Project(Model, frozen=True, kw_only=True):
     websocket: WebSocketSettings | None
     queue: QueueSettings
     has_queue: bool
-    """The file speaks of a queue or of workers."""
+    """Whether the file has a queue or workers."""
     agents: Agents
-    """Runners and roles, the built-in ones too."""
+    """Runners and roles, the built-in ones included."""
     workflows: dict[str, Plan]
-    """Every workflow by name, the default one too."""
+    """Every workflow by name, the default one included."""
     secret_patterns: tuple[str, ...]
     secret_values: frozenset[str]
     """The values themselves; see `secrets.Masker`."""

@@ -1,4 +1,4 @@
-"""What may be the name of a task. Apart from `fields`, so that completion need not load msgspec to know it."""
+"""Which names a task may have. Separate from `fields`, so that completion need not load msgspec for it."""
 
 from __future__ import annotations
 

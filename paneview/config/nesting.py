@@ -1,7 +1,7 @@
-"""How deep values of a TOML document lie in each other.
+"""How deeply the values of a TOML document are nested.
 
-No key of ours lies deeper than five tables. What lies hundreds deep, as a line that was pasted a thousand times does,
-would end the interpreter's stack in tomllib or in whoever looks through the result.
+No key of ours lies deeper than five tables. A document that is nested hundreds deep, by a line that was pasted a
+thousand times, would overflow the interpreter's stack in tomllib or in code that walks through the result.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ _TOKEN = re.compile(
 
 
 def is_too_deep(data: dict[str, Any]) -> bool:
-    """Whether something in it lies deeper than `DEEPEST`."""
+    """Whether something in `data` is nested more than `DEEPEST` deep."""
     level: list[Any] = [data]
     for _ in range(DEEPEST):
         inner = (one.values() if isinstance(one, dict) else one for one in level)

@@ -1,9 +1,9 @@
 """What a project already says about how it is run: for ``paneview init``, which makes tasks of it.
 
-Each kind of file has a function from its text to offers; nothing is executed. An offer is a suggestion when it looks
-like something that runs on (a dev server, a watcher, a service) and no file nearer to what is really typed says how:
-a Procfile usually runs the scripts of package.json, and a Makefile often wraps both, so of such layers only the
-outermost is suggested, and the same server is not started twice. What is not suggested is offered all the same.
+Each kind of file has a function from its text to offers; nothing is executed. An offer is suggested if it looks like
+something that keeps running (a dev server, a watcher, a service), but only from the outermost of the layers that have
+one: a Procfile usually runs the scripts of package.json, and a Makefile often wraps both, so that suggestions from
+several layers would start the same server twice. What is not suggested is offered all the same.
 """
 
 from __future__ import annotations
@@ -19,15 +19,15 @@ from typing import Any
 from paneview.config.names import NAME_LENGTH
 from paneview.config.reading import load_json
 
-LARGEST = 1024 * 1024  # bytes of a file that is looked into
+LARGEST = 1024 * 1024  # bytes; larger files are not read
 
-# Words of a script's name that say it runs on, most likely first: of the first kind one is the project itself.
+# Words in a script's name that say it keeps running. The first main word that is a script's name is the project itself.
 MAIN_WORDS = ("dev", "develop", "serve", "server", "start", "run", "up")
 ALSO_WORDS = ("watch", "worker", "storybook")
 FIRST_PORT, PORT_STEP = 5000, 100  # as foreman gives them to the processes of a Procfile
 COMPOSE_GRACE = 15  # seconds: compose itself gives its containers ten
 
-# What no command can hold, and no file of ours.
+# Characters that neither a command nor a file of ours can hold.
 _UNFIT = re.compile(r"[\x00-\x08\x0b-\x1f\x7f\ud800-\udfff]")
 
 Entries = frozenset[str]  # what is in the folder
@@ -35,14 +35,14 @@ Entries = frozenset[str]  # what is in the folder
 
 @dataclass(frozen=True)
 class Offer:
-    """A task that could be had: its name, its command, further keys of its table, and where it comes from."""
+    """A task that could be made: its name, its command, further keys of its table, and where it comes from."""
 
     name: str
     command: str
     source: str
-    """The file that tells of it."""
+    """The file it was found in."""
     detail: str = ""
-    """What is behind the command, for people."""
+    """What the command runs or is for, shown to people."""
     suggested: bool = False
     settings: Mapping[str, Any] = field(default_factory=dict)
 
@@ -75,7 +75,7 @@ def find_offers(folder: Path) -> Found:
 
 
 def from_procfile(text: str, source: str, entries: Entries) -> list[Offer]:
-    """One task a line, as foreman runs them: with a PORT each, and the variables of ``.env``."""
+    """One task per line, as foreman runs them: with a PORT of its own where used, and the variables of ``.env``."""
     offers = []
     processes = re.findall(r"^([A-Za-z0-9_-]+):[ \t]*(\S.*)$", text, re.MULTILINE)
     for number, (name, command) in enumerate(processes):
@@ -94,7 +94,7 @@ def from_procfile(text: str, source: str, entries: Entries) -> list[Offer]:
 
 
 def from_compose(text: str, source: str, _entries: Entries) -> list[Offer]:
-    """One task a service."""
+    """One task per service."""
     return [
         Offer(
             _task_name(name),
@@ -110,8 +110,8 @@ def from_compose(text: str, source: str, _entries: Entries) -> list[Offer]:
 def compose_services(text: str) -> list[str]:
     """The names of the services of a compose file. Raises ValueError for a style that is not read here.
 
-    Only the keys right under ``services:`` are wanted, and those are lines of one indentation, whatever is below
-    them; that needs no YAML.
+    Only the keys right under ``services:`` are wanted. Those are the lines of one indentation, whatever is below
+    them, so no YAML parser is needed.
     """
     names: list[str] = []
     depth: int | None = None
@@ -133,7 +133,7 @@ def compose_services(text: str) -> list[str]:
 
 
 def from_package_json(text: str, source: str, entries: Entries) -> list[Offer]:
-    """One task a script, run by the package manager that the project uses."""
+    """One task per script, run by the package manager that the project uses."""
     try:
         data = load_json(text)
     except ValueError as error:
@@ -215,7 +215,7 @@ def _body(value: object) -> str:
 
 
 def from_makefile(text: str, source: str, _entries: Entries) -> list[Offer]:
-    """The targets that are no files: those declared phony, or, where none are, those without a dot."""
+    """One task per target that is not a file: those declared phony, or, if none are, those without a dot."""
     phony = {name for line in re.findall(r"^\.PHONY\s*:(.*)$", text, re.MULTILINE) for name in line.split()}
     targets: dict[str, str] = {}
     for names, rest in re.findall(r"^([A-Za-z0-9][A-Za-z0-9_. -]*):(?![=:])(.*)$", text, re.MULTILINE):
@@ -227,7 +227,7 @@ def from_makefile(text: str, source: str, _entries: Entries) -> list[Offer]:
 
 
 def _scripts(scripts: Mapping[str, str], command: Callable[[str], str], source: str) -> list[Offer]:
-    """Offers of named scripts: the main one starts by itself, what also runs on by hand, the rest once and by hand."""
+    """Offers of named scripts: the main one starts by itself, others that run on by hand, the rest by hand and once."""
     main = next((word for word in MAIN_WORDS if word in scripts), None)
     offers = []
     for name, body in scripts.items():
@@ -246,7 +246,7 @@ def _scripts(scripts: Mapping[str, str], command: Callable[[str], str], source: 
 
 @dataclass(frozen=True)
 class _Source:
-    """A kind of file: its names, the first of which counts, its layer (0 is the outermost), and its reader."""
+    """A kind of file: its names (the first that exists counts), its layer (0 is the outermost), and its reader."""
 
     files: tuple[str, ...]
     layer: int
@@ -264,7 +264,7 @@ SOURCES = (
 
 
 def _outermost(offers: list[Offer], layers: Mapping[str, int]) -> list[Offer]:
-    """The offers, with suggestions only from the outermost layer; services of compose stand beside the first two."""
+    """The offers, with suggestions only from the outermost layer; compose services go with the first two layers."""
     held = {layers[offer.source] for offer in offers if offer.suggested and "compose" not in offer.source}
     if any("compose" in offer.source for offer in offers):
         held.add(1)
@@ -278,7 +278,7 @@ def _outermost(offers: list[Offer], layers: Mapping[str, int]) -> list[Offer]:
 
 
 def _distinct(offers: Iterable[Offer]) -> list[Offer]:
-    """The offers with names of their own: the second of a name says where it comes from."""
+    """The offers with unique names: one whose name is taken is also named after its file."""
     taken: set[str] = set()
     named = []
     for offer in offers:
@@ -292,13 +292,13 @@ def _distinct(offers: Iterable[Offer]) -> list[Offer]:
 
 
 def _task_name(name: str) -> str:
-    """`name` as a task may be called."""
+    """`name`, made valid for a task."""
     safe = re.sub(r"[^A-Za-z0-9_-]+", "-", name).strip("-")[: NAME_LENGTH - 16] or "task"
     return f"task-{safe}" if safe.isdecimal() else safe
 
 
 def _defaulted(command: str, settings: Mapping[str, Any]) -> str:
-    """The command with ``${X}`` as ``${X:-}``, which is the same to a shell and no mistake in our file."""
+    """The command with ``${X}`` as ``${X:-}``, which is the same to a shell and not an error in our file."""
 
     def default(match: re.Match[str]) -> str:
         return match[0] if match[1] in settings.get("env", {}) else f"${{{match[1]}:-}}"

@@ -29,7 +29,7 @@ def project_key(file: Path) -> str:
 
 
 def find_project_dir(file: Path) -> Path | None:
-    """The project's state folder, or None if no supervisor ever ran for this file, nor had it a queue."""
+    """The project's state folder, or None if no supervisor ever ran for this file and it never had a queue."""
     found = locate.find_project_dir(file)
     return Path(found) if found else None
 
@@ -57,14 +57,14 @@ def make_project_dir(file: Path, name: str) -> Path:
 
 
 def make_private(folder: Path) -> Path:
-    """A project's state folder, created with mode 0700 if it does not exist, as is the one that it lies in."""
+    """A project's state folder; it and the folder around it are created with mode 0700 if they do not exist."""
     folder.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     folder.mkdir(mode=0o700, exist_ok=True)
     return folder
 
 
 def control_socket(project_dir: Path) -> Path:
-    """The control socket's path; a short one in a private folder where the natural one would not fit."""
+    """The control socket's path; a short one in a private folder if the natural one would be too long."""
     return Path(locate.control_socket(os.fspath(project_dir)))
 
 

@@ -1,6 +1,6 @@
 """Workflows as the rest of the program sees them: resolved, plain, and JSON both ways.
 
-A workflow under way carries its `Plan` with it, so that an edit of the file changes none that has begun.
+A workflow under way carries its `Plan` with it, so that an edit of the file changes no workflow that has begun.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ Approve = Literal["never", "always", "on_risk"]
 
 
 def fields_in(cls: type, raw: Mapping[str, Any]) -> dict[str, Any]:
-    """The fields of a dataclass that are in a JSON object; what else another version wrote is left out."""
+    """The fields of a dataclass that a JSON object has; other keys, which another version wrote, are left out."""
     names = {item.name for item in fields(cls)}
     return {key: value for key, value in raw.items() if key in names}
 
@@ -43,7 +43,7 @@ class PhasePlan:
     dangerous: bool = False
     """Its role may do anything."""
     hosts: tuple[str, ...] = ()
-    """Where its role may work; empty: anywhere."""
+    """The hosts where its role may work; empty: all."""
 
     @classmethod
     def from_json(cls, raw: Mapping[str, Any]) -> Self:
@@ -54,7 +54,7 @@ class PhasePlan:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """A workflow's definition. The phases stand after what they need."""
+    """A workflow's definition. Each phase comes after those it needs."""
 
     name: str
     phases: tuple[PhasePlan, ...]
@@ -62,7 +62,7 @@ class Plan:
     budget_usd: float | None = None
     budget_tokens: int | None = None
     timeout: float | None = None
-    """Seconds for the whole, without the time in which it waits for a person."""
+    """Seconds for the whole workflow, not counting the time it waits for a person."""
     setup: str = ""
     copy: tuple[str, ...] = ()
     ports: tuple[str, ...] = ()

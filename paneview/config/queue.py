@@ -2,8 +2,8 @@
 
 A setting comes from the first of these that has it: the flag on the command line, the environment, ``.env`` in the
 project's folder (without a project: in this one), ``[queue]`` in the file, the default. Each is called
-``PANEVIEW_NAME`` in the environment; where PaneBus has the same setting, its ``PANEBUS_NAME`` is read, too, after
-ours. Of ``.env`` nothing but these names is taken.
+``PANEVIEW_NAME`` in the environment; where PaneBus has the same setting, its ``PANEBUS_NAME`` is read as well, after
+ours. Only these names are taken from ``.env``.
 
 The file is read here as bare TOML, since a command that sends one job has no time for the models. They check the
 same table, more strictly, whenever the whole project is read.
@@ -31,7 +31,7 @@ LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
 
 
 def host_name() -> str:
-    """This machine's name, as jobs are addressed to it."""
+    """This machine's name, by which jobs are addressed to it."""
     return socket.gethostname() or "localhost"
 
 
@@ -56,11 +56,11 @@ class QueueSettings:
 
     @property
     def here(self) -> str:
-        """The host's name."""
+        """The name under which this host takes jobs."""
         return self.host or host_name()
 
 
-# The bounds of the numbers, for the file's table (`QueueTable`), too. Durations in seconds.
+# The bounds of the numbers, also for the file's table (`QueueTable`). Durations in seconds.
 LEAST = {
     "heartbeat_interval": 0.01, "heartbeat_ttl": 0.05, "command_timeout": 0.001, "lease": 0.1, "respawn_window": 0.001,
     "max_attempts": 1, "max_queue_depth": 0, "respawn_limit": 0,
@@ -89,7 +89,7 @@ def _level(text: str) -> str:
     return text.upper()
 
 
-# How a setting is read from text, and what is said of one that cannot be.
+# How each setting is read from text, and what the error for an invalid one says it must be.
 _READ: dict[str, tuple[Callable[[str], Any], str]] = {
     "broker": (str, "a URL"),
     "host": (str, "a name"),
@@ -109,7 +109,7 @@ _ALSO = {"broker": ("PANEVIEW_REDIS_URL", "PANEBUS_REDIS_URL")}
 
 
 def variables(name: str) -> tuple[str, ...]:
-    """The environment variables that hold a setting, the first one counts most."""
+    """The environment variables that hold a setting; the first that is set counts."""
     return (f"PANEVIEW_{name.upper()}", f"PANEBUS_{name.upper()}", *_ALSO.get(name, ()))
 
 
@@ -120,7 +120,7 @@ def resolve(
     table: Mapping[str, Any],
     file: str = "",
 ) -> QueueSettings:
-    """The settings that follow from all sources. Raises ConfigError with every value that cannot be."""
+    """The settings from all sources. Raises ConfigError with every invalid value."""
     chosen: dict[str, Any] = {}
     problems: list[Problem] = []
     for name in NAMES:
@@ -141,7 +141,7 @@ def resolve(
 
 
 def teller(name: str, environ: Mapping[str, str], dotenv: Mapping[str, str]) -> str | None:
-    """The environment variable that this setting comes from; None: it is the file's, or the default."""
+    """The environment variable that this setting comes from; None: it comes from the file, or is the default."""
     found = _find(name, {}, environ, dotenv, {})
     return found[0] if found else None
 
@@ -174,7 +174,7 @@ def read_dotenv(folder: Path, environ: Mapping[str, str]) -> dict[str, str]:
     except OSError as error:
         raise ConfigError(Problem(str(file), None, None, f"can't be read: {error.strerror}")) from error
     except ConfigError as error:
-        # It is other programs' file, too: only a line that means us is our business.
+        # Other programs use this file as well: its mistakes matter only if it has settings of ours.
         if all(name not in file.read_text(errors="replace") for name in ("PANEVIEW_", "PANEBUS_")):
             return {}
         raise error from None
@@ -188,15 +188,16 @@ class QueuePlace:
     settings: QueueSettings
     file: Path | None
     folder: Path
-    """State folder for a queue that has no place of its own (``sqlite:``); there, if in use and to be made."""
+    """State folder for a queue that has no place of its own (``sqlite:``); it exists if in use and `make` was given."""
     in_use: bool = True
-    """Whether there is a queue, or anything says that there should be."""
+    """Whether there is a queue, or a setting or worker that asks for one."""
 
 
 def find_queue(flags: Mapping[str, Any], named: str | None = None, *, make: bool = True) -> QueuePlace:
-    """The queue that is meant from this folder, or by the project file ``named``. Raises ConfigError.
+    """The queue of the project file ``named``, or else of the project of this folder. Raises ConfigError.
 
-    Without a project, ``sqlite:`` is a queue of the user's own. ``make``: the state folder of a queue in use.
+    Without a project, ``sqlite:`` is a queue of the user's own. ``make``: create a project's state folder if its queue
+    is in use.
     """
     found = named or os.environ.get("PANEVIEW_FILE") or locate.find_file(os.getcwd())
     file = Path(os.path.abspath(found)) if found else None

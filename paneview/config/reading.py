@@ -1,4 +1,4 @@
-"""Reading what people name and write: a FIFO keeps its reader waiting, a device may have no end, JSON no bottom."""
+"""Reading files that people name: a FIFO would block, a device may have no end, JSON may be nested too deeply."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ LARGEST = 16 * 1024 * 1024  # bytes
 
 
 def read_file(path: str | os.PathLike[str]) -> bytes:
-    """The content of a regular file, without ever waiting. Raises OSError, also for what is none or too large."""
+    """The content of a regular file; never blocks. Raises OSError, also for any other kind and for one too large."""
     with open(path, "rb", opener=_open) as file:
         if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
             raise OSError(0, "it is not a regular file")
@@ -22,12 +22,12 @@ def read_file(path: str | os.PathLike[str]) -> bytes:
 
 
 def read_text(path: str | os.PathLike[str], encoding: str = "utf-8") -> str:
-    """As `read_file`, as text whose lines end in ``\\n``. Raises OSError, UnicodeDecodeError."""
+    """Like `read_file`, but text whose lines end in ``\\n``. Raises OSError, UnicodeDecodeError."""
     return read_file(path).decode(encoding).replace("\r\n", "\n").replace("\r", "\n")
 
 
 def load_json(text: str | bytes) -> Any:
-    """What JSON says. Raises ValueError for what is none, or lies too deep in itself to be read."""
+    """The value of a JSON text. Raises ValueError if it is invalid or nested too deeply."""
     try:
         return json.loads(text)
     except RecursionError:

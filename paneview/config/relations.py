@@ -1,4 +1,4 @@
-"""What tasks may not do to each other: wait in a circle, wait for what never comes, share a port or a log
+"""Conflicts between tasks: those that wait for each other, or for what never comes, or share a port or a log
 file."""
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from paneview.config.validate import Path, nearest
 
 
 def check_dependencies(context: Context, tables: Mapping[str, TaskTable], names: Collection[str]) -> None:
-    """Unknown names, doubled names, cycles, and waiting for the end of what is always restarted.
+    """Complain about unknown and repeated names, cycles, and waiting for the end of what is always restarted.
 
-    `names` are all tasks of the file, also those with a mistake elsewhere that `tables` therefore lacks.
+    `names` are all tasks of the file, including those that `tables` lacks because of another mistake.
     """
     for name, table in tables.items():
         seen: set[str] = set()
@@ -47,7 +47,7 @@ def _dependencies(table: TaskTable) -> list[Dependency]:
 
 
 def _check_cycles(context: Context, tables: Mapping[str, TaskTable]) -> None:
-    """Tell each cycle once, at the dependency of its first task in the file that closes it."""
+    """Report each cycle once, at its first task in the file, at the dependency that is part of the cycle."""
     graph = {
         name: [d.task for d in _dependencies(table) if d.task in tables] for name, table in tables.items()
     }
@@ -56,7 +56,7 @@ def _check_cycles(context: Context, tables: Mapping[str, TaskTable]) -> None:
         try:
             TopologicalSorter(graph).prepare()
         except CycleError as error:
-            # graphlib lists what is waited for first; turned round it reads "a waits for b".
+            # graphlib lists what is waited for first; reversed, it reads "a waits for b".
             circle = error.args[1][:0:-1]
             first = min(range(len(circle)), key=lambda i: order.index(circle[i]))
             circle = circle[first:] + circle[:first]
@@ -70,7 +70,7 @@ def _check_cycles(context: Context, tables: Mapping[str, TaskTable]) -> None:
 
 
 def check_sharing(context: Context, tasks: Mapping[str, Task]) -> None:
-    """A port or a log file belongs to one task."""
+    """Complain about a port or a log file that two tasks share."""
     hints = {
         "port": "give each its own by ${PANEVIEW_REPLICA} in the command",
         "log_file": "use ${PANEVIEW_REPLICA} in it",
@@ -90,7 +90,7 @@ def check_sharing(context: Context, tasks: Mapping[str, Task]) -> None:
 
 
 def expand_dependencies(tasks: Mapping[str, Task]) -> dict[str, Task]:
-    """The tasks with each dependency on a task with replicas turned into one on each of them."""
+    """The tasks, with each dependency on a task with replicas turned into one on each replica."""
     replicas: dict[str, list[str]] = {}
     for task in tasks.values():
         replicas.setdefault(task.base_name, []).append(task.name)

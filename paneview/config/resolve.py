@@ -1,7 +1,7 @@
 """From the tables of the file to the tasks that run: ``${VAR}``, paths, sizes, probes, replicas.
 
 Every check that needs more than a value's type and range is here or in `relations`. Complaints are collected,
-not raised: one bad path must not hide the next. With a complaint the result is not used, only looked through
+not raised: one bad path must not hide the next. If there are complaints, the result is not used, only checked
 further.
 """
 
@@ -35,7 +35,7 @@ _T = TypeVar("_T")
 
 
 class Context:
-    """What resolving needs at hand, and where complaints go."""
+    """What resolving needs, and the complaints so far."""
 
     def __init__(self, root: FilePath, environ: Mapping[str, str]) -> None:
         self.root = root
@@ -65,11 +65,11 @@ class Context:
         return result
 
     def unfinished(self, text: str) -> bool:
-        """Whether `text` still holds a ``${VAR}`` that was complained about: then it says nothing more."""
+        """Whether `text` still holds a ``${VAR}`` that was complained about, so that checking it makes no sense."""
         return "${" in text and bool(self.complaints)
 
     def convert(self, path: Path, convert: Callable[[str], _T], text: str, fallback: _T) -> _T:
-        """What `convert` makes of `text`; the ValueError it raises becomes a complaint."""
+        """What `convert` makes of `text`; if it raises ValueError, that is a complaint and the result `fallback`."""
         if self.unfinished(text):
             return fallback
         try:
@@ -102,7 +102,7 @@ class Context:
 def resolve_environment(
     context: Context, path: Path, env: Mapping[str, str], env_file: str | None, outer: Mapping[str, str]
 ) -> dict[str, str]:
-    """What `env_file` and `env` of one table add. `outer` is what lies around it, for their ``${VAR}``."""
+    """What `env_file` and `env` of one table add. `outer` is the environment around it, for their ``${VAR}``."""
     added: dict[str, str] = {}
     if env_file is not None:
         name = context.text((*path, "env_file"), env_file, outer)
@@ -127,10 +127,10 @@ def resolve_path(context: Context, text: str) -> FilePath:
 
 
 def look_up(path: FilePath) -> tuple[int, str]:
-    """The mode of what is at a path; of what cannot be looked at 0, and why."""
+    """The mode of what is at `path`, and ""; if it cannot be looked at, 0 and why."""
     try:
         return path.stat().st_mode, ""
-    except (FileNotFoundError, NotADirectoryError, ValueError):  # a ValueError is a NUL, which was told
+    except (FileNotFoundError, NotADirectoryError, ValueError):  # a ValueError is a NUL, reported already
         return 0, MISSING
     except OSError as error:
         return 0, f"can't be looked at: {error.strerror}"

@@ -1,6 +1,6 @@
-"""The JSON Schemas that results are to fit: what the values of their keywords are to be.
+"""The JSON Schemas that results must fit: which values their keywords may have.
 
-The keywords are those that results are looked at by (`paneview.agents.fitting`); what else is in a schema says nothing.
+The keywords are those that results are checked by (`paneview.agents.fitting`); any others in a schema are ignored.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ _FORMS: dict[str, tuple[Callable[[Any], bool], str]] = {
     "required": (_is_names, "a list of names"),
     "properties": (lambda value: isinstance(value, Mapping), "a table of schemas"),
     "additionalProperties": _SCHEMA,
-    "items": (lambda value: _is_schema(value) or _is_list(value), "a schema"),  # a list: of each place, in old ones
+    "items": (lambda value: _is_schema(value) or _is_list(value), "a schema"),  # in old drafts a list, by place
     "pattern": (lambda value: isinstance(value, str), "a regular expression"),
     "not": _SCHEMA,
     **dict.fromkeys(("allOf", "anyOf", "oneOf"), _SCHEMAS),
@@ -51,12 +51,12 @@ _FORMS: dict[str, tuple[Callable[[Any], bool], str]] = {
 
 
 def is_formed(keyword: str, value: Any) -> bool:
-    """Whether this is something that a known keyword can have as its value."""
+    """Whether a known keyword may have this value."""
     return _FORMS[keyword][0](value)
 
 
 def mistakes(schema: Any, path: tuple[str | int, ...] = ()) -> Iterator[tuple[tuple[str | int, ...], str]]:
-    """Where a schema is none, and what is to be there."""
+    """The places where a schema is invalid, and what must be there."""
     if not _is_schema(schema):
         yield path, _SCHEMA[1]
     elif isinstance(schema, Mapping):
@@ -71,7 +71,7 @@ def mistakes(schema: Any, path: tuple[str | int, ...] = ()) -> Iterator[tuple[tu
 
 
 def _inner(keyword: str, value: Any) -> list[tuple[tuple[str | int, ...], Any]]:
-    """The schemas in a keyword's value, and where in it they are."""
+    """The schemas in a keyword's value, each after its path there."""
     match keyword, value:
         case "properties", _:
             return [((name,), inner) for name, inner in value.items()]

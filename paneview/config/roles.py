@@ -4,9 +4,9 @@ A *runner* is a way to run an agent program: what to start, how to read what it 
 which runner does its work and what the agent may touch. Both come from the file of whoever runs the worker; nothing in
 a job can change them.
 
-Every preset is a runner of its own name without a table in the file, and so is every role: planner and reviewer may
-only read, worker and compounder may edit, and a role that nobody described may only read. A role without a runner
-takes the first of the file's ``[runners]``, and claude where the file has none.
+Every preset is a runner of its own name without a table in the file. A role needs no table either: planner and reviewer
+may only read, worker and compounder may edit, and any other may only read. A role without a runner takes the first of
+the file's ``[runners]``, or claude if the file has none.
 
 Plain dataclasses: the process that starts an agent has no time for the models that check the file.
 """
@@ -35,16 +35,16 @@ class Runner:
     argv: tuple[str, ...] = ()
     """The program and its first arguments; empty: as the preset has it."""
     parser: str = "plain"
-    """How what it prints is read: as a preset's, or ``plain``."""
+    """How its output is read: like that of a preset, or ``plain``."""
     model: str = ""
     args: tuple[str, ...] = ()
     """Further arguments."""
     timeout: float = 3600.0
-    """A run may take so long."""
+    """How long a run may take."""
     stall_timeout: float = 900.0
-    """It may be silent for so long; 0: for ever."""
+    """How long it may be silent; 0: for ever."""
     linger: float = 5.0
-    """It may go on for so long after its result."""
+    """How long it may go on after its result."""
     max_concurrent: int = 0
     """Runs at the same time, over all workers of the queue; 0: any number."""
     max_turns: int = 0
@@ -61,8 +61,8 @@ class Role:
     """Empty: the default."""
     permissions: Permissions = "read"
     approvals: bool | None = None
-    """Whether a tool may be used that a person has allowed in a workflow, which comes with the job; None: if the queue
-    is this host's own, which nobody else can write to."""
+    """Whether a tool may be used that a person has allowed in a workflow, as the job says; None: only if the queue is
+    this host's own, which nobody else can write to."""
     hosts: tuple[str, ...] = ()
     """Where it may run; empty: everywhere."""
 
@@ -78,11 +78,11 @@ class Agents:
     default_runner: str = DEFAULT_RUNNER
 
     def role(self, name: str) -> Role:
-        """The role of this name, described or not."""
+        """The role of this name, even if the file has none."""
         return self.roles.get(name) or Role(name, permissions=DEFAULT_PERMISSIONS.get(name, "read"))
 
     def runner(self, role: str, worker: str = "") -> Runner:
-        """What does the work of a role: the worker's own runner, the role's, or the default. Raises KeyError."""
+        """The runner for a role: the worker's own, else the role's, else the default. Raises KeyError."""
         return self.runners[worker or self.role(role).runner or self.default_runner]
 
 

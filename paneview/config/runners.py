@@ -1,7 +1,7 @@
 """``[runners.NAME]`` and ``[roles.NAME]``: what the file may say, and what it means (`roles`).
 
-`resolve_agents` is for `load_project`, which reads the whole file, and for `load_agents`: the file's tasks are no
-business of a worker's.
+`resolve_agents` is for `load_project`, which reads the whole file, and for `load_agents`: a worker has no use for the
+file's tasks.
 """
 
 from __future__ import annotations
@@ -81,7 +81,7 @@ def resolve_agents(
     roles: Mapping[str, RoleTable],
     project_env: Mapping[str, str],
 ) -> Agents:
-    """The runners and roles of the tables, with the built-in ones; complains about what cannot be."""
+    """The runners and roles of the tables, with the built-in ones; complains about mistakes in them."""
     values = {**context.environ, **project_env}
     every = built_in_runners()
     every.update({name: _runner(context, name, table, values) for name, table in runners.items()})
@@ -94,7 +94,7 @@ def resolve_agents(
 
 
 def check_runner(context: Context, path: Path, name: str, runners: Mapping[str, Runner]) -> None:
-    """Complain about a runner that there is not."""
+    """Complain about a runner that does not exist."""
     from paneview.config.validate import nearest  # noqa: PLC0415 - it needs the models, which need this module
 
     if name not in runners and not context.unfinished(name):
@@ -106,7 +106,7 @@ def _runner(context: Context, name: str, table: RunnerTable, values: Mapping[str
 
     path: Path = ("runners", name)
     preset = table.preset or (name if name in PRESETS and not table.argv else None)
-    told = any(complaint.path[:2] == path for complaint in context.complaints)  # and taken out
+    told = any(complaint.path[:2] == path for complaint in context.complaints)  # and removed
     if preset is None and not table.argv and not told:
         hint = f"preset is one of {', '.join(PRESETS)}"
         context.complain(path, f"runner {name!r} has neither preset nor argv", hint, at_key=True)

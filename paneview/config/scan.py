@@ -1,4 +1,4 @@
-"""Where things stand in a TOML document: each key and value by its path, each statement by its span of text.
+"""Positions in a TOML document: of each key and value by its path, of each statement as a span of text.
 
 tomllib tells what a document says, not where. This scanner runs over text that tomllib has already accepted,
 so it can be small: it follows brackets, quotes and dots and checks nothing. A library was tried: a syntax
@@ -29,8 +29,8 @@ _SCALAR = re.compile(r"\d{4}-\d\d-\d\d \d\d:[^,\]}\s#]*|[^,\]}\s#]+")
 
 
 class Span(Struct, frozen=True):
-    """Where a key (the last part of a dotted one) and its value begin; of a table without a value, twice the
-    key."""
+    """Where a key (the last part of a dotted one) and its value begin; for a table without a value, both are the
+    key's."""
 
     key: int
     value: int
@@ -52,8 +52,8 @@ class Document(Struct):
     text: str
     statements: list[Statement] = []
     spans: dict[Path, Span] = {}
-    """Values and tables by path; of a table that appears in several places, its own header or else the
-    first."""
+    """Values and tables by path; for a table that appears in several places, its own header, else the first
+    place."""
     inline: dict[Path, list[Statement]] = {}
     """The entries of each inline table, from the first letter of the key to the last of the value."""
 
@@ -126,7 +126,7 @@ class _Scanner:
             self.document.spans[path] = Span(start, start)
 
     def _keys(self) -> Iterator[tuple[str, int]]:
-        """The parts of a dotted key, each with where it starts; ends on what follows the key."""
+        """The parts of a dotted key, each with where it starts; stops at what follows the key."""
         while True:
             self._skip(_SPACE)
             start = self.at

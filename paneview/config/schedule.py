@@ -1,7 +1,7 @@
 """When a task with a ``schedule`` runs next: cron expressions as Debian's cron reads them, in local time.
 
-By cronsim, which is small, has no dependencies and knows what happens to a job at 02:30 on the two nights a
-year when the clock changes.
+Done by cronsim, which is small, has no dependencies and knows what happens to a job at 02:30 on the two nights
+a year when the clock changes.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ _MACROS = {
 def next_time(expression: str, after: float) -> float | None:
     """The first time (epoch seconds) after `after` that matches; None if there is none in the next 50 years.
 
-    Raises ValueError for an expression that is none.
+    Raises ValueError for an invalid expression.
     """
     start = datetime.fromtimestamp(after, _local_zone())
     try:
         found = CronSim(_MACROS.get(expression.strip().lower(), expression), start)
-        # It begins with the time on the clock, which in the hour that comes a second time may have been an hour ago.
+        # cronsim starts from the time on the clock, which in the hour that is repeated may already be an hour ago.
         return next(moment for when in found if (moment := when.timestamp()) > after)
     except CronSimError as error:
         reason = str(error)[:1].lower() + str(error)[1:]

@@ -1,7 +1,7 @@
 """The JSON Schema of the configuration file, for editors that complete and check it (taplo, VS Code and
 others).
 
-It comes from the models that check the file, so it can't say anything else; what JSON Schema can't express
+It is made from the models that check the file, so the two can't disagree; what JSON Schema can't express
 (cycles, folders that exist) is left to `paneview check`.
 """
 
@@ -24,7 +24,7 @@ def schema() -> dict[str, Any]:
 
 
 def _without_null(properties: dict[str, Any]) -> None:
-    """TOML can't say null: a key that is not there stands for it. Nor do the defaults of a table's keys belong here."""
+    """Remove null, which TOML lacks (a missing key stands for it), and defaults that are whole tables."""
     if properties.get("default", ...) is None or isinstance(properties.get("default"), dict):
         del properties["default"]
     branches = [branch for branch in properties.get("anyOf", []) if branch != {"type": "null"}]

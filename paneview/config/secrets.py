@@ -10,19 +10,19 @@ from typing import Any
 MASK = "********"
 # A shorter value would be found in the middle of innocent words, and masking it would hide nothing.
 SHORTEST_MASKED_IN_TEXT = 4
-# What a person has in their environment was not named with this project in mind: MONKEY=true is no secret.
+# Variables a person has in their environment were not named with this project in mind: MONKEY=true is no secret.
 SHORTEST_INHERITED = 8
 
 
 def is_secret(name: str, patterns: Iterable[str]) -> bool:
-    """Whether the variable `name` matches one of `patterns`, whatever the capitals."""
+    """Whether the variable `name` matches one of `patterns`, in upper or lower case."""
     return any(fnmatchcase(name.upper(), pattern.upper()) for pattern in patterns)
 
 
 def secret_values(
     own: Iterable[Mapping[str, str]], inherited: Mapping[str, str], patterns: Iterable[str]
 ) -> frozenset[str]:
-    """The values of all secret variables that are long enough to be looked for in text.
+    """The values of all secret variables that are long enough to be masked in text.
 
     `own` are environments that the configuration sets; `inherited` is what paneview was started with.
     """
@@ -39,7 +39,7 @@ def secret_values(
 
 
 def _forms(value: str) -> list[str]:
-    """A value as text shows it: whole, or one of its lines, as logs do. The frame of a key is no secret."""
+    """A value as text may show it: whole, or line by line, as logs do. A key's BEGIN and END lines are no secret."""
     lines = [line.strip() for line in value.splitlines()] if "\n" in value else []
     return [
         value,
@@ -64,7 +64,7 @@ class Masker:
         return self._values.sub(MASK, text) if self._values and text else text
 
     def json(self, value: Any) -> Any:
-        """A JSON value with all its texts masked, at any depth, keys of objects included."""
+        """A JSON value with all its strings masked, at any depth, keys of objects included."""
         if isinstance(value, str):
             return self.text(value)
         if isinstance(value, Mapping):
@@ -74,7 +74,7 @@ class Masker:
         return value
 
     def values(self, fields: Mapping[str, Any]) -> dict[str, Any]:
-        """The same of an object of ours: whoever reads it finds its keys as they are documented."""
+        """The same for an object of ours, except that its own keys stay, as they are documented."""
         return {key: self.json(value) for key, value in fields.items()}
 
     def env(self, env: Mapping[str, str]) -> dict[str, str]:

@@ -1,7 +1,7 @@
-"""The words in a prompt template that are filled in: ``{{task}}``, ``{{diff}}``, ``{{results}}``, ``{{work.text}}``.
+"""The placeholders in a prompt template: ``{{task}}``, ``{{diff}}``, ``{{results}}``, ``{{work.text}}``.
 
-Only the finding of them is here, so that a file with a wrong one is refused when it is read; what takes their place,
-fenced as data, is up to `paneview.workflow.prompts`. Braces around anything else stay as they are.
+They are only found here, so that a file with a wrong one is refused when it is read; `paneview.workflow.prompts` puts
+the values in their place, fenced as data. Braces around anything else stay as they are.
 """
 
 from __future__ import annotations
@@ -10,20 +10,20 @@ import re
 
 PLACEHOLDER = re.compile(r"\{\{\s*([A-Za-z0-9_.-]+)\s*\}\}")
 WORDS = ("task", "diff", "results")
-"""What is no result of one phase: what was asked, all changes so far, the results of all phases before."""
+"""Those that are not of a single phase: what was asked, all changes so far, the results of all phases before."""
 FIELDS = ("text", "data", "status", "lines", "files", "attempts", "verify")
-"""Of a phase, in a prompt."""
+"""What a prompt may use of a phase."""
 ASKED = (*FIELDS, "done", "skipped", "failed", "retries", "tokens", "cost_usd", "turns", "seconds")
-"""Of a phase, in a condition: one that asks for something else would never hold, and nobody would know."""
+"""What a condition may use of a phase: one that asks for anything else would never hold, without anyone knowing."""
 
 
 def placeholders(template: str) -> list[str]:
-    """The words to be filled in, each once."""
+    """The words of the placeholders, each once."""
     return list(dict.fromkeys(PLACEHOLDER.findall(template)))
 
 
 def unknown(word: str, phases: set[str]) -> str:
-    """What is wrong with such a word; empty: nothing. ``phases``: the names of those before."""
+    """What is wrong with a placeholder's word; empty: nothing. ``phases``: the names of those before."""
     if word in WORDS:
         return ""
     name, _, rest = word.partition(".")

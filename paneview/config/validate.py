@@ -1,9 +1,9 @@
 """From a parsed TOML document to a ``ProjectTable`` and every complaint about it, in words for people.
 
-msgspec stops at the first mistake. So a document that it refuses is gone through beside its description of what
-is allowed, which finds them all; but the checks that need a model (cycles, ports, missing folders) would only
-be seen after the first round of corrections. So what was complained about is taken out and the rest is
-looked at again: all mistakes are told at once, and none is told that only follows from another.
+msgspec stops at the first mistake. So a document that it refuses is compared with its description of what is
+allowed, which finds them all. The checks that need a model (cycles, ports, missing folders) would still have to
+wait for the first round of corrections, so what was complained about is removed and the rest is checked again:
+all mistakes are reported at once, but none that only follows from another.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ from paneview.config.models import ProjectTable
 from paneview.config.names import NAME_LENGTH
 
 Path = tuple[str | int, ...]
-"""Where something stands in a TOML document: keys, and numbers in lists."""
+"""The place of something in a TOML document: keys, and indexes in lists."""
 TABLES = {"tasks": "task", "workers": "worker", "runners": "runner", "roles": "role", "workflows": "workflow"}
-"""Tables of tables by name, and what each of these is."""
+"""Tables that hold named tables, and what one of these is called."""
 
-# Words other tools use for the same thing; spelling mistakes are found by likeness.
+# Words other tools use for the same thing; spelling mistakes are found by similarity.
 _OTHER_WORDS = {
     "cmd": "command", "exec": "command", "run": "command", "environment": "env", "dotenv": "env_file",
     "working_dir": "cwd", "workdir": "cwd", "dir": "cwd", "needs": "depends_on", "requires": "depends_on",
@@ -56,11 +56,11 @@ class Complaint(Struct, frozen=True):
     hint: str | None = None
     at_key: bool = False
     missing: str | None = None
-    """The key that is not there."""
+    """The key that is missing."""
 
 
 def validate(data: Mapping[str, Any]) -> tuple[ProjectTable, list[Complaint]]:
-    """The model of all that is right in `data`, and what is wrong with the rest."""
+    """The model of everything valid in `data`, and what is wrong with the rest."""
     try:
         return convert(data, ProjectTable), []
     except ValidationError:
@@ -69,12 +69,12 @@ def validate(data: Mapping[str, Any]) -> tuple[ProjectTable, list[Complaint]]:
     complaints: list[Complaint] = []
     while found := list(_mistakes((), rest, allowed)):
         misspelt = {(c.path[:-1], c.hint) for c in found}
-        for complaint in sorted(found, key=lambda c: c.missing is None):  # fill in before anything is gone
+        for complaint in sorted(found, key=lambda c: c.missing is None):  # fill in before anything is removed
             if complaint.missing is None:
                 _take_out(rest, complaint.path)
             else:
                 _fill_in(rest, complaint.path, complaint.missing)
-        # What is missing in a later round was taken out in an earlier one.
+        # What is missing in a later round was removed in an earlier one.
         complaints += [
             complaint
             for complaint in found
@@ -96,7 +96,7 @@ def nearest(word: str, words: Iterable[str]) -> str | None:
 
 
 def _mistakes(path: Path, value: Any, allowed: inspect.Type) -> Iterator[Complaint]:
-    """What is wrong with `value`, which stands at `path`, and with all that is in it."""
+    """What is wrong with `value` at `path`, and with everything in it."""
     kinds = allowed.types if isinstance(allowed, inspect.UnionType) else (allowed,)
     match next((kind for kind in kinds if _is_a(value, kind)), None):
         case None:
@@ -186,7 +186,7 @@ def _out_of_bounds(value: float, kind: inspect.IntType | inspect.FloatType) -> s
 
 def _wrong_type(path: Path, value: object, kinds: Iterable[inspect.Type]) -> Complaint:
     wanted = " or ".join(dict.fromkeys(_KINDS[type(kind)][0] for kind in kinds if type(kind) in _KINDS))
-    # What stands in an environment may be a secret, also when it has the wrong type.
+    # A value in an environment may be a secret, even if it has the wrong type.
     given = "" if "env" in path else f", not {shown(value)}"
     hint = None
     if wanted == "a string" and isinstance(value, int | float):
@@ -232,23 +232,23 @@ def shown(value: object) -> str:
 
 
 def _take_out(data: dict[str, Any], path: Path) -> None:
-    """Remove what stands at `path`; of a list, the whole list, since its other items keep their numbers."""
+    """Remove what is at `path`; for an item of a list, the whole list, so that no other item changes its number."""
     here: Any = data
-    holder, key = data, path[0]  # the innermost table on the way, and what in it leads on
+    holder, key = data, path[0]  # the innermost table on the way, and its key on the path
     for part in path:
         if isinstance(here, dict):
-            if part not in here:  # went with a table around it
+            if part not in here:  # removed with a table around it
                 return
             holder, key = here, part
         here = here[part]
     if path[:-1] == ("env",) or path[2:-1] == ("env",):
-        holder[str(key)] = f"$${{{key}}}"  # set, to something that `Context.unfinished` knows
+        holder[str(key)] = f"$${{{key}}}"  # still set, to something that `Context.unfinished` recognises
     else:
         holder.pop(str(key), None)
 
 
 def _fill_in(data: dict[str, Any], path: Path, key: str) -> None:
-    """Stand-in for what is missing, so that the rest of its table is looked at."""
+    """Put a stand-in for the missing `key`, so that the rest of its table is checked."""
     here: Any = data
     for part in path:
         here = here[part]

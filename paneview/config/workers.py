@@ -1,8 +1,8 @@
-"""``[queue]`` and ``[workers.NAME]``: from what the file says to settings, and to tasks that are supervised as any.
+"""``[queue]`` and ``[workers.NAME]``: from what the file says to settings, and to tasks, supervised like any other.
 
 A worker becomes ``paneview worker …`` with everything about it on the command line, so that its pane and `inspect` show
-what it is, and any change of it is a change of the task. What it may not show, the queue's URL with its password, comes
-in the environment.
+what it is, and any change of it is a change of the task. What they must not show, the queue's URL with its password, is
+passed in the environment.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ def resolve_queue(
         context.complain(place, message, nearest(scheme, SCHEMES))
     try:
         urlsplit(settings.broker)
-    except ValueError:  # its words may hold the password
+    except ValueError:  # whose text may hold the password
         message = f"{named} is not a URL: {scheme}://…"
         context.complain(place, message, "percent-encode the password: [ as %5B, ] as %5D")
         return QueueSettings()
@@ -76,7 +76,7 @@ def resolve_workers(
     agents: Agents,
     file: FilePath,
 ) -> dict[str, tuple[Task, TaskTable]]:
-    """Each worker, or replica of one, as a task, and the table it would have as one."""
+    """Each worker, or replica of one, as a task, with the table it would have as a task."""
     context.workers = frozenset(table.workers) - frozenset(table.tasks)
     found: dict[str, tuple[Task, TaskTable]] = {}
     for name, worker in table.workers.items():
@@ -97,7 +97,7 @@ def resolve_workers(
 
 
 def url_secrets(url: str) -> frozenset[str]:
-    """The password in a queue's URL, as it stands there and as it is."""
+    """The password in a queue's URL, as written and decoded."""
     password = urlsplit(url).password
     return frozenset({password, unquote(password)}) if password else frozenset()
 
@@ -136,7 +136,7 @@ def _as_task_table(
         argv += ["--allow", str(_allowed(context, (*path, "allow"), text("allow", folder)))]
     argv += ["--file", str(file)]
     same = {field: getattr(worker, field) for field in _SAME}
-    # It gets SIGINT, and SIGTERM when the grace is over: then it hands back what it has not finished.
+    # It gets SIGINT, and SIGTERM when the grace period is over: then it hands back what it has not finished.
     return TaskTable(**same, command=shlex.join(argv), restart_policy="on-failure"), roles
 
 

@@ -1,7 +1,7 @@
 """``[workflows.NAME]`` and its ``[[workflows.NAME.phases]]``: what the file may say, and the plans that follow.
 
-A phase without ``needs`` comes after the one that stands before it; ``needs = []`` begins at once. The workflow
-``default`` is there without a table, as `defaults/` has it; a table of that name takes its place.
+A phase without ``needs`` comes after the one above it; one with ``needs = []`` begins at once. The workflow ``default``
+needs no table: `defaults/` defines it, and a table of that name takes its place.
 """
 
 from __future__ import annotations
@@ -111,13 +111,13 @@ def _default(context: Context, agents: Agents) -> Plan:
 
 @cache
 def default_table() -> WorkflowTable:
-    """The workflow that is there without a table."""
+    """The workflow ``default`` as it is without a table."""
     data = tomllib.loads((DEFAULTS / "workflow.toml").read_text())
     return msgspec.convert(data["workflows"][DEFAULT], WorkflowTable)
 
 
 class _Resolver:
-    """One table into a plan; ``root`` is the folder that its files are in."""
+    """Turns one table into a plan; ``root`` is the folder that its files are in."""
 
     def __init__(self, context: Context, path: Path, root: FilePath, agents: Agents) -> None:
         self._context = context
@@ -127,7 +127,7 @@ class _Resolver:
         self._names: list[str] = []
 
     def plan(self, table: WorkflowTable, name: str) -> Plan:
-        """The plan; phases stand after what they need."""
+        """The plan; each phase comes after those it needs."""
         self._check_place(table)
         self._names = [phase.name for phase in table.phases]
         if not table.phases and not self._told():
@@ -302,7 +302,7 @@ class _Order:
         self.places = places
 
     def before(self, place: int) -> set[int]:
-        """All that is needed, directly or not."""
+        """All phases that this one needs, directly or not."""
         found: set[int] = set()
         wanted = list(self.needs[place])
         while wanted:

@@ -1,8 +1,8 @@
-"""A mark of what the files say of a task's process, as it stands there: before any ``${VAR}`` is filled in.
+"""A mark of what the files say about a task's process, as written: before any ``${VAR}`` is filled in.
 
-`Task.definition_key` is of what came of that, and so differs where the environment does (``PATH = "bin:${PATH}"``, the
-Python that a worker is run by). A process that another shell's supervisor has started is no other one for that; both
-marks together tell whether somebody has changed the definition.
+`Task.definition_key` is made from what comes of that, so it differs where the environment does (``PATH =
+"bin:${PATH}"``, the Python that runs a worker). That alone makes a process that another shell's supervisor has started
+no different; both marks together tell whether the definition was changed.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import Any
 from paneview.config.models import Task
 from paneview.config.reading import read_file
 
-# What a process is made of; a worker's command is put together from the other half.
+# The keys that define a process; a worker's command is put together from those from `role` on.
 _PARTS = ("command", "cwd", "env", "env_file", "role", "concurrency", "runner", "handlers", "allow")
 
 
@@ -33,7 +33,7 @@ def mark(task: Task, data: Mapping[str, Any], root: Path) -> str:
 
 
 def _content(root: Path, name: str | None) -> str:
-    """Of an env_file, whose lines are part of the definition; with a ``${VAR}`` in its name it may be any file."""
+    """A hash of an env_file, whose lines are part of the definition; empty for a name with a ``${VAR}``: any file."""
     if name is None or "${" in name:
         return ""
     try:
