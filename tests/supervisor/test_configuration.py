@@ -583,8 +583,13 @@ time.sleep(600)"""
 
 def test_a_port_that_is_taken_again_and_again_is_left_alone(project):
     port = free_port()
+    # Python forgets what a fork's child hears before its own first step: so it hears it after that.
     code = f"""import os, signal, socket, time
-signal.signal(signal.SIGTERM, lambda *_: os.fork() and os._exit(0))
+def again(*_):
+    signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
+    if os.fork(): os._exit(0)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGTERM])
+signal.signal(signal.SIGTERM, again)
 s = socket.create_server(('127.0.0.1', {port}))
 while True: time.sleep(600)"""
     hydra = subprocess.Popen([sys.executable, "-c", code], start_new_session=True)

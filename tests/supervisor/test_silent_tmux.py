@@ -51,4 +51,5 @@ async def test_nobody_waits_for_it_and_it_loses_nothing(
         finally:
             os.kill(server, signal.SIGCONT)
         await eventually(lambda: (a.state.phase, b.state.phase) == (TaskPhase.STOPPED, TaskPhase.RUNNING))
+        await host.supervisor.services.journal.durable()  # what is told at once is on disk a moment later
         assert [run.task for run in await host.store.runs()] == ["b", "a"]
