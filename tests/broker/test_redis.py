@@ -566,3 +566,36 @@ def test_a_job_that_somebody_damaged_hides_no_other(
     lab.server.forget()
     broker.jobs(JobFilter())
     assert not any("damaged" in one for one in broker.warnings)
+
+
+def test_a_job_that_somebody_damaged_holds_up_no_other(lab: RedisLab, broker: RedisBroker) -> None:
+    odd = {"attempts": "x", "priority": "high", "timeout": "", "max_attempts": "3.5", "token": "-", "seq": "1;"}
+    damaged = [submit(broker) for _ in odd] + [submit(broker) for _ in range(2)]
+    waiting = submit(broker, after=[damaged[0]])
+    later = submit(broker, delay=0.01)
+    held, whole = submit(broker, kind="held"), submit(broker)
+    assert broker.take(held, want("w1"))
+    with lab.server.client as client:
+        keys = [f"{{{lab.prefix}}}:job:{name}" for name in (*damaged, later, held)]
+        for key, (field, value) in zip(keys, odd.items(), strict=False):
+            client.hset(key, field, value)
+        client.hdel(keys[-4], "kind", "submitted_at")
+        client.delete(keys[-3])
+        client.hset(keys[-2], "seq", "?")
+        client.hset(keys[-1], "attempts", "many")
+    assert [one.queued for one in broker.stats()] == [9]
+    wait_until(lambda: broker.reap() and broker.stats()[0].delayed == 0)
+    assert [lease.id for lease in broker.claim(want("w2", n=2))] == [whole]
+    assert broker.release_owner("w1", "gone") == [held]
+    assert broker.claim(want("w2", n=2)) == []
+    told = broker.events.read().events
+    dead = {event.job: event.detail["error"] for event in told if event.kind == "job_dead"}
+    assert dead.keys() == {*damaged, later, held}
+    assert dead[damaged[0]] == "it is damaged in the queue: its field 'attempts' is no number: x"
+    assert dead[damaged[-1]] == "it is damaged in the queue: its field 'lane' is missing"
+    assert state(broker, waiting) == "cancelled"
+    assert broker.job(damaged[-1]) is None
+    mended = {damaged[0], held}  # a retry begins to count anew
+    assert mended <= set(broker.retry())
+    assert {lease.id for lease in broker.claim(want("w2", n=20))} == mended
+    assert broker.purge() == len({*damaged, later} - mended) - 1

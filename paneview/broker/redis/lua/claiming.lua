@@ -4,7 +4,7 @@ local function promote()
   local due = redis.call('ZRANGEBYSCORE', B .. 'delayed', '-inf', int(now), 'LIMIT', 0, AT_ONCE)
   if #due > 0 then check_room() end
   for _, id in ipairs(due) do
-    more.withdraw(id)
+    more.withdraw(id, 'delayed')
     more.queue_or_delay(id, 0)
   end
   return #due
@@ -13,7 +13,7 @@ end
 local function expire()
   local late = redis.call('ZRANGEBYSCORE', B .. 'leases', '-inf', int(now), 'LIMIT', 0, AT_ONCE)
   for _, id in ipairs(late) do
-    local seconds = string.format('%g', tonumber(get(id, 'lease_ms')[1]) / 1000)
+    local seconds = string.format('%g', (whole(get(id, 'lease_ms')[1]) or 0) / 1000)
     more.lose(id, 'its worker gave no sign for ' .. seconds .. ' s', 'job_expired')
   end
   return late
@@ -22,7 +22,21 @@ end
 -- A claimed job on its way to its holder: one string of JSON, since a client takes long over a reply of many parts.
 -- `paneview.broker.redis.codec.to_lease` reads it. `known` is what `get` finds of these fields:
 local HANDED = { 'lane', 'priority', 'token', 'attempts', 'not_before', 'kind', 'target', 'key', 'group', 'submitted_by',
-  'cancel', 'timeout', 'max_attempts', 'submitted_at', 'payload', 'meta', 'after', 'errors' }
+  'cancel', 'timeout', 'max_attempts', 'submitted_at', 'payload', 'meta', 'after', 'errors', 'seq' }
+local WHOLE = { 'priority', 'token', 'attempts', 'max_attempts', 'submitted_at', 'seq' }
+
+-- Why a job cannot be handed to anybody, if something else has changed it.
+local function damage(known)
+  local fields = {}
+  for i, field in ipairs(HANDED) do
+    fields[field] = known[i]
+    if not known[i] then return "its field '" .. field .. "' is missing" end
+  end
+  for _, field in ipairs(WHOLE) do
+    if not whole(fields[field]) then return "its field '" .. field .. "' is no number: " .. fields[field] end
+  end
+  if not tonumber(fields.timeout) then return "its field 'timeout' is no number: " .. fields.timeout end
+end
 
 local function handed(id, known, owner, leased_at, lease_until, lease_ms)
   local lane, priority, token, attempts, _, kind, target, key, group, by, wish, timeout, most, at, payload, meta,
@@ -32,10 +46,16 @@ local function handed(id, known, owner, leased_at, lease_until, lease_ms)
     '],' .. payload .. ',' .. meta .. ',' .. after .. ',[' .. errors .. ']]'
 end
 
--- Leases a job that is in its `state`'s set.
-local function lease(id, state, owner, lease_ms, request)
+-- Leases a job that is in its `state`'s set, where that is in `lane`. Nothing: it was damaged, and is a dead letter now.
+local function lease(id, state, lane, owner, lease_ms, request)
   local known = get(id, unpack(HANDED))
-  local lane, since, till = known[1], int(now), int(now + lease_ms)
+  local wrong = damage(known)
+  if wrong then
+    check_room()
+    take_out(id, state, lane, '')
+    return more.bury(id, wrong)
+  end
+  local since, till = int(now), int(now + lease_ms)
   known[3], known[4] = known[3] + 1, known[4] + 1
   redis.call('HSET', job_key(id), 'state', 'leased', 'owner', owner, 'token', known[3], 'attempts', known[4],
     'leased_at', since, 'lease_ms', lease_ms, 'lease_until', till, 'request', request)
@@ -43,7 +63,7 @@ local function lease(id, state, owner, lease_ms, request)
   take_out(id, state, lane, owner)
   redis.call('ZADD', B .. 'leases', till, id)
   redis.call('SADD', B .. 'owner:' .. owner, id)
-  count('leased', lane, 1)
+  count('leased', known[1], 1)
   event('job_claimed', id, owner, '{"attempt":' .. known[4] .. ',"token":' .. known[3] .. '}')
   return handed(id, known, owner, since, till, lease_ms)
 end
@@ -114,13 +134,17 @@ local function claim(want, request, again, hint)
   end
   promote()
   expire()
-  local best, left = best_of(want.lanes, want.n, hint)
-  local found = {}
-  for i = 1, math.min(want.n, #best) do
-    local id, _, lane = unpack(best[i])
-    found[i] = lease(id, 'queued', want.owner, want.lease_ms, request)
-    left[lane] = left[lane] - 1
-  end
+  local found, best, left = {}, nil, nil
+  repeat
+    local room, sound = want.n - #found, true
+    best, left = best_of(want.lanes, room, hint)
+    for i = 1, math.min(room, #best) do
+      local id, _, lane = unpack(best[i])
+      local one = lease(id, 'queued', lane, want.owner, want.lease_ms, request)
+      if one then found[#found + 1] = one else sound = false end
+      left[lane] = left[lane] - 1
+    end
+  until sound or #found == want.n
   leave_tokens(want.lanes, left)
   return found
 end

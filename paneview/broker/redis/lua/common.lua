@@ -56,6 +56,9 @@ local function write_down()
   end
 end
 
+-- A whole number as a hash holds it; nil if something else has put another thing there.
+local function whole(value) return value and string.find(value, '^%-?%d+$') and tonumber(value) end
+
 local function counted(state, lane) return tonumber(redis.call('HGET', B .. 'n:' .. state, lane) or '0') end
 
 -- Wakes one who sleeps on the lane, or the next who goes to sleep there within a minute.

@@ -9,8 +9,28 @@ local function wake_ears(id)
   if #ears > 0 then redis.call('DEL', B .. 'ears:' .. id) end
 end
 
+-- A job that something else has damaged, and that waits nowhere any more: a dead letter, which is told. If it is not there
+-- at all, nothing is left of it.
+local function bury(id, why)
+  local message = 'it is damaged in the queue: ' .. why
+  if redis.call('EXISTS', job_key(id)) == 1 then
+    redis.call('HSET', job_key(id), 'state', 'dead', 'ended_at', int(now), 'due', '', 'not_before', '', 'r_status',
+      'error', 'r_output', 'null', 'r_error', 'e' .. message, 'r_host', '', 'r_worker', '', 'r_token', 0, 'r_attempt', 0,
+      'r_started', '')
+    redis.call('ZADD', B .. 'over:dead', redis.call('ZSCORE', B .. 'jobs', id) or 0, id)
+  else
+    redis.call('ZREM', B .. 'jobs', id)
+  end
+  wake_ears(id)
+  event('job_dead', id, '', '{"error":' .. cjson.encode(message) .. '}')
+  more.after_failed(id, 'is damaged')
+end
+
 local function queue_or_delay(id, due)
   local lane, priority, seq = unpack(get(id, 'lane', 'priority', 'seq'))
+  if not (lane and whole(priority) and whole(seq)) then
+    return bury(id, "its fields 'lane', 'priority' and 'seq' do not say where it belongs")
+  end
   if due > now then
     redis.call('HSET', job_key(id), 'state', 'delayed', 'due', int(due), 'not_before', int(due))
   else
@@ -19,10 +39,11 @@ local function queue_or_delay(id, due)
   line_up(id, lane, priority, seq, due)
 end
 
-local function withdraw(id)
+-- `found`: the state in whose set it was found.
+local function withdraw(id, found)
   local state, lane, owner, seq = unpack(get(id, 'state', 'lane', 'owner', 'seq'))
-  take_out(id, state, lane, owner)
-  return tonumber(seq)
+  take_out(id, found or state, lane or '', owner or '')
+  return whole(seq) or redis.call('ZSCORE', B .. 'jobs', id) or 0
 end
 
 local function attempt_error(id, message)
@@ -93,7 +114,12 @@ end
 
 -- A leased job whose holder is gone: to the queue, or to where it ends.
 local function lose(id, reason, kind)
-  local owner, attempts, limit, wish = unpack(get(id, 'owner', 'attempts', 'max_attempts', 'cancel'))
+  local owner, attempts, limit, wish, token, errors =
+    unpack(get(id, 'owner', 'attempts', 'max_attempts', 'cancel', 'token', 'errors'))
+  if not (owner and whole(attempts) and whole(limit) and wish and whole(token) and errors) then
+    withdraw(id, 'leased')
+    return bury(id, "its fields 'attempts', 'max_attempts' and the like do not say how often it was tried")
+  end
   attempt_error(id, reason)
   event(kind, id, owner, '{"reason":' .. cjson.encode(reason) .. ',"attempt":' .. attempts .. '}')
   if wish ~= '' then
@@ -117,6 +143,8 @@ local function forget(id)
 end
 
 more.wake_ears = wake_ears
+more.after_failed = after_failed
+more.bury = bury
 more.queue_or_delay = queue_or_delay
 more.withdraw = withdraw
 more.attempt_error = attempt_error

@@ -17,7 +17,7 @@ local function settle()
       'r_output', ARGV[4], 'r_error', ARGV[5], 'r_host', ARGV[6], 'r_worker', owner, 'r_token', token,
       'r_attempt', attempts, 'r_started', leased_at)
     take_out(id, state, lane, owner)
-    redis.call('ZADD', B .. 'over:done', seq, id)
+    redis.call('ZADD', B .. 'over:done', whole(seq) or 0, id)
     event('job_done', id, owner)
     if redis.call('EXISTS', B .. 'ears:' .. id, B .. 'needs:' .. id) > 0 then
       more.wake_ears(id)

@@ -7,8 +7,10 @@ for _, id in ipairs(ids) do
     redis.call('HSET', job_key(id), 'attempts', 0, 'ended_at', '', 'cancel', '')
     redis.call('HDEL', job_key(id), 'r_status')
     more.queue_or_delay(id, 0)
-    event('dead_retried', id, '')
-    done[#done + 1] = id
+    if get(id, 'state')[1] ~= 'dead' then -- it was damaged
+      event('dead_retried', id, '')
+      done[#done + 1] = id
+    end
   end
 end
 return done

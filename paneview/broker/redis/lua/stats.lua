@@ -4,8 +4,8 @@ local function oldest(lane)
   for _ = 1, 2000 do -- at most one step per priority in use
     local head = redis.call('ZRANGEBYSCORE', B .. 'ready:' .. lane, from or '-inf', '+inf', 'WITHSCORES', 'LIMIT', 0, 1)
     if #head == 0 then break end
-    local since = tonumber(get(head[1], 'submitted_at')[1])
-    if not first or since < first then first = since end
+    local since = whole(get(head[1], 'submitted_at')[1])
+    if since and (not first or since < first) then first = since end
     from = int((math.floor(tonumber(head[2]) / BUCKET) + 1) * BUCKET)
   end
   return first and math.max(0, now - first) or -1
