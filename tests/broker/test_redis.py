@@ -569,7 +569,14 @@ def test_a_job_that_somebody_damaged_hides_no_other(
 
 
 def test_a_job_that_somebody_damaged_holds_up_no_other(lab: RedisLab, broker: RedisBroker) -> None:
-    odd = {"attempts": "x", "priority": "high", "timeout": "", "max_attempts": "3.5", "token": "-", "seq": "1;"}
+    odd = {
+        "attempts": "x",
+        "priority": "high",
+        "timeout": "",
+        "max_attempts": "3.5",
+        "token": "-",
+        "seq": "1;",
+    }
     damaged = [submit(broker) for _ in odd] + [submit(broker) for _ in range(2)]
     waiting = submit(broker, after=[damaged[0]])
     later = submit(broker, delay=0.01)
