@@ -40,6 +40,7 @@ UNHEARD = (0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0)
 SWEEP_GRACE = 0.5  # seconds that left-overs of a run which ended by itself get after SIGTERM
 # Seconds before what is left of an ended run is looked for again, where a defect was in the way.
 TRIES = (0.5, 2.0)
+LONGEST_TRY = 60.0  # as TRIES, of a run that is being ended: it takes no other end
 
 
 def _patient(deed: Callable[P, Awaitable[T]]) -> Callable[P, Awaitable[T]]:
@@ -86,9 +87,16 @@ class Ender:
         """Every process of the run that is alive now."""
         return members(live, await ProcessTable.fresh())
 
-    @_patient
     async def send(self, live: Live, stage: Stage, stop_signal: str) -> None:
-        """Send what this stage of a stop asks for."""
+        """Send what this stage of a stop asks for; the next one is due all the same."""
+        try:
+            await self._send(live, stage, stop_signal)
+        except Exception as error:
+            if self._tell_once(live, f"signals to run {live.run}: {error!r}"):
+                logger.exception("run %s: it was sent nothing", live.run)
+
+    @_patient
+    async def _send(self, live: Live, stage: Stage, stop_signal: str) -> None:
         match stage:
             case Stage.INTERRUPT:
                 left = await self.look(live)  # seen now, found later even where they leave the tree
@@ -120,6 +128,28 @@ class Ender:
     async def wait_gone(self, live: Live, within: float | None = None) -> bool:
         """Wait until no process of the run is left; False after ``within`` seconds."""
         return await wait_gone(partial(members, live), within, self._watch)
+
+    async def gone(self, live: Live) -> None:
+        """`wait_gone` of a run that is being ended, ever more seldom where a defect is in its way."""
+        pause = AGAIN
+        while True:
+            try:
+                await self.wait_gone(live)
+            except Exception as error:
+                if self._tell_once(live, f"the end of run {live.run}: {error!r}"):
+                    logger.exception("run %s: what is left of it is not known", live.run)
+            else:
+                return
+            await asyncio.sleep(pause)
+            pause = min(2 * pause, LONGEST_TRY)
+
+    def _tell_once(self, live: Live, words: str) -> bool:
+        """Whether it is news: it may come again twice a second."""
+        new = words not in live.told
+        if new:
+            live.told.add(words)
+            self._tell(words)
+        return new
 
     @_patient
     async def sweep(self, live: Live) -> list[str]:

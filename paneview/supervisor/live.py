@@ -28,6 +28,7 @@ class Live(Struct, eq=False):
     lost: bool = False
     """Its terminal is gone: whatever it ends with, it was not its own doing."""
 
+    told: set[str] = set()  # what is in the way of its end, as it was told already
     heard: bool | None = None  # whether a signal of ours has met the command; None if none was sent
 
     def command_pid(self) -> int | None:

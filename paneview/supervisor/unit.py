@@ -312,7 +312,7 @@ class Unit:
     async def _gone(self, live: Live) -> None:
         """Wait until the last process of a run that is being ended is gone, then tell the rules."""
         try:
-            await self._services.ender.wait_gone(live)
+            await self._services.ender.gone(live)
             # Before tmux is asked, which may take its time: nothing is left to be signalled.
             self.feed(TreeGone())
             exit_ = await self._services.ender.any_exit_of(live)

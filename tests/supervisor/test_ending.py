@@ -9,6 +9,7 @@ import signal
 import pytest
 
 from paneview import proc
+from paneview.rules import stopping
 from paneview.rules.states import TaskPhase
 from paneview.supervisor import ending
 from paneview.supervisor.ending import Ender
@@ -66,6 +67,31 @@ async def test_a_defect_beside_a_run_s_end_keeps_it_from_nobody(
         await host.journal.durable()
         told = await host.store.events(kinds=["internal_error"])
         assert {event.cause for event in told} == {f"{what} of run 1: RuntimeError('a defect')"}
+
+
+async def test_a_defect_that_comes_again_during_a_stop_is_told_once(
+    sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks: list[int] = []
+
+    def defect(live: Live, _table: object) -> None:
+        looks.append(live.run)
+        raise RuntimeError("a defect")
+
+    text = '[tasks.t]\ncommand = "exec sleep 616"\nstop_signal = "SIGWINCH"\nstop_grace_period = 0.05'
+    async with supervising(sandbox, text) as host:
+        unit = host.supervisor.unit("t")
+        await eventually(lambda: unit.state.phase is TaskPhase.RUNNING)
+        with monkeypatch.context() as broken:
+            broken.setattr(ending, "AGAIN", 0.05)
+            broken.setattr(stopping, "KILL_AGAIN", 0.02)
+            broken.setattr(ending, "members", defect)
+            stop = asyncio.create_task(host.supervisor.stop(["t"], "test"))
+            await eventually(lambda: len(looks) > 8)
+        await asyncio.wait_for(stop, 20)
+        await host.journal.durable()
+        told = sorted(event.cause for event in await host.store.events(kinds=["internal_error"]))
+        assert told == [f"{what} run 1: RuntimeError('a defect')" for what in ("signals to", "the end of")]
 
 
 async def test_a_stop_is_answered_though_a_listener_fails(sandbox: Sandbox) -> None:
