@@ -213,6 +213,8 @@ def line(event: dict[str, Any], colour: bool) -> str:
         parts.append(paint(clean(event["task"]), "cyan", colour))
     if event.get("cause"):
         parts.append(clean(event["cause"]))
+    if needed := (event.get("detail") or {}).get("needed"):
+        parts.append(f"needed {clean(needed)}")
     if str(event.get("actor") or "").startswith("user:"):
         parts.append(paint(f"by {clean(event['actor'])[5:]}", "dim", colour))
     if event.get("panebus") not in (None, event["event"]):

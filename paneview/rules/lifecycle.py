@@ -272,10 +272,14 @@ def _stopped(state: TaskState, now: float, policy: Policy, chance: float, exit_:
         "signal": exit_.signal,
         "stage": state.stage.value if state.stage else "",
     }
+    needed = stopping.needed(state)
+    if needed:
+        detail["needed"] = needed
     match state.then:
         case Then.STOP:
             told = Emit(stopping.ended_as(state), state.reason, detail)
-            return Outcome(_rest(ended, TaskPhase.STOPPED, now, state.reason), (told,))
+            reason = state.reason + (f"; it needed {needed}" if needed else "")
+            return Outcome(_rest(ended, TaskPhase.STOPPED, now, reason), (told,))
         case Then.START:
             told = Emit("task_stopped", state.reason, detail)
             cause = state.then_cause or state.reason

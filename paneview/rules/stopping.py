@@ -142,6 +142,13 @@ def escalate(state: TaskState, now: float, policy: Policy) -> Outcome:
     return Outcome(replace(state, stage=Stage.KILL, due=now + KILL_AGAIN), (Signal(Stage.KILL),))
 
 
+def needed(state: TaskState) -> str:
+    """The signal that it took to end the run, where that is more than what it was asked with; else empty."""
+    if state.stage is Stage.TERMINATE:
+        return "SIGTERM"
+    return "SIGKILL" if state.stage is Stage.KILL and not state.killed else ""
+
+
 def ended_as(state: TaskState) -> str:
     """The kind of event that tells the end."""
     return "task_killed" if state.killed else "task_stopped"

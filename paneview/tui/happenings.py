@@ -98,6 +98,7 @@ PHRASES: dict[str, tuple[str, str, str]] = {
 _FACTS: dict[str, Callable[[Any], str]] = {
     "exit_code": lambda value: f"with {value}",
     "signal": lambda value: f"by {words.signal_name(value) if isinstance(value, int) else value}",
+    "needed": lambda value: f"needed {value}",
     "pid": lambda value: f"pid {value}",
     "delay": lambda value: _after(float(value)),
     "restarts": lambda value: f"restart {value}",

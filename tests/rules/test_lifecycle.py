@@ -242,6 +242,25 @@ class TestStop:
         hurried = step(replace(state, due=1.05), RootGone(), 1.0, Policy())
         assert hurried.state.due == 1.05, "its grace is over before"
 
+    @pytest.mark.parametrize(
+        ("ticks", "killed", "needed"),
+        [
+            (0, False, None),
+            (1, False, "SIGTERM"),
+            (2, False, "SIGKILL"),
+            (3, False, "SIGKILL"),
+            (2, True, None),
+        ],
+    )
+    def test_the_end_says_which_signal_it_took_if_not_the_first(self, ticks, killed, needed):
+        state = replace(TaskState(), phase=TaskPhase.STOPPING, stage=Stage.INTERRUPT, due=6.0, run=1)
+        state = replace(state, reason="stopped by user", killed=killed)
+        for _ in range(ticks):
+            state = step(state, Tick(), state.due, Policy()).state
+        rest, (told,) = step(state, Stopped(), state.due, Policy())
+        assert (told.detail.get("needed"), told.cause) == (needed, "stopped by user")
+        assert rest.reason == "stopped by user" + (f"; it needed {needed}" if needed else "")
+
     def test_a_start_after_a_stop_during_a_launch_that_fails_is_not_forgotten(self):
         state = replace(TaskState(), phase=TaskPhase.STARTING)
         for event in (Stop("user"), Start("user"), SpawnFailed("no such folder")):
@@ -310,7 +329,7 @@ class TestStop:
         if next_cause:
             assert [emit.cause for emit in world.told if emit.kind == "task_started"][1:] == [next_cause]
         else:
-            assert world.state.reason == ended
+            assert world.told[-1].cause == ended
             assert [emit.cause for emit in world.told if emit.kind == "task_stopping"][-1] == ended
 
     def test_what_is_stopped_again_while_it_is_launched_is_told_of_no_run(self):

@@ -185,7 +185,8 @@ class World:
             assert state.due is not None
             assert not state.manual_stop
         if state.phase in (TaskPhase.STOPPING, TaskPhase.STOPPED) and " by " in state.reason:
-            who = state.reason.partition(" by ")[2].removesuffix(" before it began")
+            who = state.reason.partition("; it needed ")[0].partition(" by ")[2]
+            who = who.removesuffix(" before it began")
             assert who == state.stopped_by, "who stopped it is another one than the reason says"
         assert TaskState.from_dict(state.to_dict()) == state
 

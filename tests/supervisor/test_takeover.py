@@ -160,16 +160,19 @@ def test_counters_and_backoff_survive(project):
 def test_a_stop_that_was_under_way_is_finished(project):
     p = project("""
         [tasks.t]
-        command = "trap '' INT TERM; while :; do sleep 0.1; done"
-        stop_grace_period = 1
+        command = "trap '' INT TERM; echo deaf; while :; do sleep 0.1; done"
+        stop_grace_period = 0.5
         """).serve()
-    p.wait("t", "running")
+    wait_until(lambda: p.lines("t"))
     threading.Thread(target=_ignore_errors, args=(p, "t"), daemon=True).start()
     p.wait("t", "stopping")
     p.events()  # from here on it is on disk
     p.kill_supervisor()
     p.serve()
-    assert p.wait("t", "stopped")["manual_stop"]
+    stopped = p.wait("t", "stopped")
+    assert stopped["manual_stop"]
+    assert stopped["reason"].endswith("; it needed SIGKILL")
+    assert p.events("task_stopped")[-1]["detail"]["needed"] == "SIGKILL"
 
 
 def record(p, states, unrecorded):

@@ -158,6 +158,8 @@ def test_an_event_reads_as_a_sentence() -> None:
 def test_an_event_tells_a_person_from_what_happened_by_itself() -> None:
     by_hand = happening(EventView.from_json(event(1, "task_stopped", "api", actor="user:ann", cause="asked")))
     assert (by_hand.by, by_hand.text) == ("ann", "stopped")
+    hard = EventView.from_json(event(1, "task_stopped", "api", detail={"exit_code": 0, "needed": "SIGKILL"}))
+    assert happening(hard).text == "stopped with 0 · needed SIGKILL"
     assert happening(EventView.from_json(event(1, "task_stopped", "api", actor="supervisor"))).by == ""
 
 
