@@ -12,7 +12,7 @@ __all__ = ["AsyncQueue", "Queue", "__version__"]
 
 
 def __getattr__(name: str) -> object:
-    """`Queue` and `AsyncQueue`, loaded when somebody asks: commands that need no queue have no time for one."""
+    """Load `Queue` and `AsyncQueue` at first use, to keep commands that need no queue fast."""
     if name in ("Queue", "AsyncQueue"):
         from paneview.worker import api  # noqa: PLC0415
 

@@ -1,13 +1,13 @@
-"""Regular expressions that a user writes: one kind of error for a wrong one, and no search without an end.
+"""Regular expressions written by users: one kind of error for an invalid one, and no search without an end.
 
-Python's `re` says what an expression is and how it is written, but must not search for it: a repeat within a repeat
-may take it longer than the universe is old, and meanwhile nothing else in the process runs, no thread and no signal's
-handler. `regex` gives up after a time and lets others run meanwhile. Where it would read an expression otherwise than
-`re` does, it gets it so that both mean the same. It is imported with the first search that needs it: where no group is
-repeated, each choice multiplies the ways through a text by its length at most, and while that is not many `re` searches
-itself: it takes a quarter of the time for a short line.
+Python's `re` defines the syntax but must not do the searching: with a repeat inside a repeat it may take longer than
+the universe is old, and meanwhile nothing else in the process runs, neither a thread nor a signal handler. `regex`
+gives up after a time limit and lets other threads run meanwhile. An expression that it would read differently from
+`re` is rewritten so that both mean the same. `regex` is imported at the first search that needs it: where no group is
+repeated, each choice multiplies the ways through a text by its length at most, and as long as those are few, `re`
+searches, which takes a quarter of the time for a short line.
 
-Time is the processor's, as `regex` counts it, so a search does not run out of it because the machine is busy.
+Time is processor time, as `regex` counts it, so a search does not run out of time because the machine is busy.
 """
 
 from __future__ import annotations
@@ -21,20 +21,20 @@ if TYPE_CHECKING:
     import regex
 
 LIMIT = 0.25  # seconds of one search
-MOST_REPEATS = 100_000  # of one part, those of what it lies in multiplied: `regex` writes them out one by one
+MOST_REPEATS = 100_000  # parts of an expression with its counted repeats expanded, as `regex` does
 TOO_SLOW = "the pattern takes too long on this text; simplify it"
-STEPS = 5e7  # that `re` may take at most, 0.2 seconds if it ever did
-_SHOWN = 200  # characters of a wrong pattern that are told
+STEPS = 5e7  # the most that `re` may take: 0.2 seconds, if it ever came to that
+_SHOWN = 200  # characters of an invalid pattern that the message shows
 _TOKEN = re.compile(
     r"\(\?#[^)]*\)|\\N\{[^}]*\}|\\.|\[\^?\]?(?:\\.|[^\]\\])*\]|\{(\d*)(?:(,)(\d*))?\}|.", re.DOTALL
 )
 _BRACKET = re.compile(r"\\.|\[", re.DOTALL)
-# The verbose flag: `#` begins a remark and blanks mean nothing, so the parts cannot be told apart as below.
+# The verbose flag: `#` begins a comment and blanks mean nothing, so `_TOKEN` cannot split the pattern into parts.
 _WITH_REMARKS = re.compile(r"\(\?[a-zA-Z]*x")
 
 
 class PatternError(Exception):
-    """Not a regular expression, or one that cannot be sought; the message is for people."""
+    """Not a regular expression, or one that cannot be searched for; the message is for people."""
 
 
 class TooSlow(PatternError):  # noqa: N818 - what happened
@@ -45,10 +45,10 @@ class TooSlow(PatternError):  # noqa: N818 - what happened
 
 
 class Pattern:
-    """A regular expression, ready to be sought. Raises `PatternError` for what is none.
+    """A compiled regular expression. Raises `PatternError` if ``text`` is none.
 
-    Each search raises `TooSlow` after ``limit`` seconds. After ``tries`` of them, if given, every other one does so at
-    once. It raises `PatternError` for what takes more memory than it may.
+    A search raises `TooSlow` after ``limit`` seconds, or if it runs out of memory. After ``tries`` such failures, if
+    given, all that need `regex` raise it at once. They raise `PatternError` if `regex` cannot compile the pattern.
     """
 
     def __init__(
@@ -70,11 +70,11 @@ class Pattern:
 
     @property
     def given_up(self) -> bool:
-        """It has run out of time too often to be tried again."""
+        """Whether it has run out of time too often to be tried again."""
         return self._tries == 0
 
     def find(self, text: str, at: int = 0) -> int:
-        """Where its first match from there on begins; -1 if there is none."""
+        """The start of the first match from index ``at`` on; -1 if there is none."""
         if len(text) - at <= self._reach:
             plain = self._plain.search(text, at)
             return -1 if plain is None else plain.start()
@@ -86,7 +86,7 @@ class Pattern:
         return -1 if found is None else found.start()
 
     def spans(self, text: str) -> list[tuple[int, int]]:
-        """Where all its matches begin and end."""
+        """The start and end of each match."""
         if len(text) <= self._reach:
             return [found.span() for found in self._plain.finditer(text)]
         engine = self._engine()
@@ -114,7 +114,7 @@ class Pattern:
 
 
 def literal(text: str, *, ignore_case: bool = False) -> Pattern:
-    """The pattern of this very text."""
+    """A pattern that matches exactly this text."""
     return Pattern(re.escape(text), ignore_case=ignore_case)
 
 
@@ -126,7 +126,7 @@ def check(text: str) -> None:
 def _compiled(text: str, flags: int) -> re.Pattern[str]:
     try:
         with warnings.catch_warnings():
-            # What may mean something else in a Python to come would be told on the standard error.
+            # `re` would warn on standard error of syntax that may change its meaning in a later Python.
             warnings.simplefilter("ignore", FutureWarning)
             found = re.compile(text, flags)
     except (re.error, ValueError, OverflowError, RecursionError, MemoryError) as error:
@@ -153,10 +153,10 @@ def _shown(text: str) -> str:
 
 
 def _repeats(text: str) -> int:
-    """How many parts it has at least when its counted repeats are written out."""
+    """The least number of parts of the pattern with its counted repeats expanded."""
     if _WITH_REMARKS.search(text):
         return prod(int(count) for count in re.findall(r"\d+", text) if count != "0")
-    around: list[int] = []  # what stands before each of the groups that are open
+    around: list[int] = []  # for each open group, the parts before it
     total = last = 0
     for token in _TOKEN.finditer(text):
         if token[0].startswith("(?#"):  # a comment
@@ -178,7 +178,7 @@ def _repeats(text: str) -> int:
 
 
 def _reach(text: str) -> int:
-    """How long a text may be for `re`: at most so many characters take it `STEPS`, whatever they are."""
+    """The longest text, in characters, that `re` searches within `STEPS` whatever it contains; -1 if there is none."""
     if _WITH_REMARKS.search(text):
         return -1
     choices, before = 0, ""
@@ -188,7 +188,7 @@ def _reach(text: str) -> int:
         if repeats and before == ")":
             return -1
         if repeats and before == "repeat" and part in ("+", "?"):
-            part = ""  # says how the repeat is meant
+            part = ""  # makes the repeat lazy or possessive
         elif repeats or part == "|" or (part[0] == "\\" and part[1].isdigit()):
             choices, part = choices + 1, "repeat" if repeats else part
         before = ")" if part.endswith(")") and part[0] == "(" else part
@@ -196,7 +196,7 @@ def _reach(text: str) -> int:
 
 
 def _as_regex_reads_it(text: str) -> str:
-    """The same expression where a brace means no more than it does to `re`: `regex` has other uses for it."""
+    """The same expression with braces and brackets escaped to which `regex` gives a meaning that `re` does not."""
 
     def read(token: re.Match[str]) -> str:
         if token[0] in ("{", "{}"):

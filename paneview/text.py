@@ -1,10 +1,10 @@
-"""Text from outside, made safe to print. Below all rooms."""
+"""Text from outside, made safe to print. Every package may import this."""
 
 from __future__ import annotations
 
 
 def escaped(text: str) -> str:
-    """The text on one line; what could steer a terminal (controls, marks of direction) is shown as an escape."""
+    """The text on one line; characters that could affect the terminal (controls, direction marks) are escaped."""
     if text.isprintable():
         return text
     return "".join(

@@ -2,7 +2,7 @@
 
 A client library would do, but costs 80 ms at start-up and more per probe than all of this; http.client would
 need a thread for each probe. Redirects are an answer like any other (300 to 399 is healthy unless
-`health_status` says otherwise) and are not followed: the probe is about this server, not the one it points to.
+`health_status` says otherwise) and are not followed: the probe is about this server, not the one redirected to.
 
 Certificates are verified except on the loopback interface, where those of development servers are self-signed.
 """

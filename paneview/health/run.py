@@ -19,7 +19,7 @@ async def run_probe(spec: ProbeSpec, *, env: Mapping[str, str], cwd: Path, marke
     """Run a probe once. Never raises for a failing probe; cancellation kills what the probe has started.
 
     `env` is the whole environment and `cwd` the folder of a shell probe; `marker` marks its processes and must
-    not be in use by another process at the time, because all that carry it are killed at the end.
+    not be in use by any other process, because all that carry it are killed at the end.
     """
     began = time.monotonic()
     if isinstance(spec, TcpProbe) and (answer := answer_at_once(spec)):

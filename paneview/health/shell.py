@@ -2,11 +2,11 @@
 
 It has its own session and its own marker in the environment, so that on a timeout, or when the waiter is
 cancelled, all it has started is found and killed, including what left its process group. What it leaves after
-a normal end is killed, too, if it is in the same group: that takes a single system call and no look at all
+a normal end is killed, too, if it is in the same group: that takes a single system call and no scan of all
 processes.
 
-It ends with its process, not with its output: a command may leave something in the background that keeps
-standard output open. Output is read as it comes, so it never blocks the command, and only the end is kept.
+The command is over when its process ends, not when its output does: it may leave something in the background that
+keeps standard output open. Output is read as it comes, so it never blocks the command, and only the end is kept.
 """
 
 from __future__ import annotations
@@ -117,7 +117,7 @@ class _Running:
         self.in_time = True
 
     def _read(self) -> bool:
-        """Read what is there; False when there is nothing more, for now or at all."""
+        """Read what is available; False when there is no more, for now or at all."""
         try:
             data = os.read(self._reading, 65536)
         except BlockingIOError:

@@ -181,7 +181,7 @@ def _own_end(connection: socket.socket) -> int:
     """The code of a refusal if a socket is connected to itself, else 0."""
     try:
         return errno.ECONNREFUSED if connection.getsockname() == connection.getpeername() else 0
-    except OSError:  # the other side has hung up already, so there was one
+    except OSError:  # the other side has hung up already, so it was not our own end
         return 0
 
 

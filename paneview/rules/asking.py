@@ -1,10 +1,10 @@
-"""Does a task wait for an answer? What its screen must look like for that, and when to look.
+"""Does a task wait for an answer? What its screen must show for that, and when to look.
 
-Looking costs something, so it is done once output has stopped, inside a line or on the screen of an agent: a task
-that writes whole lines, or nothing, is never looked at. A question is over when the screen shows it no more, or when
-output flows on without a pause.
+A look costs something, so there is one only when output has stopped, and only inside a line or on an agent's screen:
+a task that writes whole lines, or nothing, is never looked at. A question is over when the screen no longer shows it,
+or when output flows on without a pause.
 
-The state machine is pure, as all rules are: `step` takes what happened, and gives the new state and what to do.
+The state machine is pure, like all rules: `step` takes an event, and returns the new state and the effects.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 QUIET = 0.1  # seconds without output after which a task may be waiting
-FLOWING = 0.5  # seconds of output without such a pause that no question outlasts
-AGAIN = 1.0  # seconds until an agent that was busy while its screen stood still is asked again
-SCREEN_LINES = 15  # of an agent's or a menu's screen that are looked at
-LONGEST = 200  # characters of a question that are told
+FLOWING = 0.5  # seconds of output without such a pause, after which a question counts as answered
+AGAIN = 1.0  # seconds until the next look at an agent that was busy while its screen did not change
+SCREEN_LINES = 15  # lines at the end of a screen that are searched for a menu
+LONGEST = 200  # characters of a question that are reported
 
-# The line with the cursor, without the blanks behind it. Programs that report progress stop within a line, too, so
-# each of these has to say by its end that it is the reader's turn.
+# For the line with the cursor, without trailing blanks. Programs that report progress stop within a line, too, so
+# the end of each pattern must show that it is the reader's turn.
 DEFAULT_PATTERNS = (
     r"\b(?:password|passphrase|passcode|passwd|user ?name|login|e-?mail|token|otp|pin|code)\b(?:[^:]|:\S){0,80}:$",
     r"[\[(](?:y(?:es)?/no?|no?/y(?:es)?)(?:/[^\])]{0,20})*[\])]*\W{0,3}$",
@@ -42,34 +42,34 @@ _AGENTS = re.compile(r"(?:^|[\s/;&|(])(?:claude|codex|gemini|opencode|aider)(?:$
 
 
 class Sought(Protocol):
-    """A pattern that a line may match."""
+    """A pattern, such as a compiled regular expression."""
 
     def search(self, line: str, /) -> object:
-        """What says that it does; None if it does not."""
+        """Something other than None if the line matches."""
         ...
 
 
 class Screen(NamedTuple):
-    """What a pane shows: its lines, and the line that the cursor is on."""
+    """What a pane shows: its lines, and the index of the cursor's line."""
 
     lines: Sequence[str]
     cursor: int
 
 
 def compiled(patterns: Iterable[str] = DEFAULT_PATTERNS) -> tuple[Sought, ...]:
-    """Patterns that are known to be harmless, as those of everyone are."""
+    """Compile patterns that are known to be harmless, as the default ones are; they ignore case."""
     return tuple(re.compile(pattern, re.IGNORECASE) for pattern in patterns)
 
 
 def may_be_agent(command: str) -> bool:
-    """Whether the command runs an agent: those draw whole screens, so their output may stop anywhere."""
+    """Whether the command may run an agent: agents draw whole screens, so their output may stop anywhere."""
     return bool(_AGENTS.search(command))
 
 
 def question(screen: Screen, patterns: Sequence[Sought], *, menus: bool = True, asked: str = "") -> str:
-    """What the screen asks, on one line; empty if it asks nothing.
+    """The question on the screen, as one line; empty if there is none.
 
-    ``asked``: what it asked when last looked at, which it still does while an answer is being typed behind it.
+    ``asked`` is the question at the last look; it still counts while an answer is being typed after it.
     """
     line = screen.lines[screen.cursor].rstrip() if screen.cursor < len(screen.lines) else ""
     shown = line.strip(_FRAME)
@@ -91,7 +91,7 @@ def _menu(lines: Sequence[str]) -> str:
 
 
 class Asking(Struct, frozen=True):
-    """What is known of one run. ``question``: what it waits to be told; empty while it waits for nothing."""
+    """The state of one run. ``question`` is what it asks; empty while it waits for no answer."""
 
     question: str = ""
     grew_at: float = 0.0
@@ -100,17 +100,17 @@ class Asking(Struct, frozen=True):
 
 
 class Grew(Struct, frozen=True):
-    """Output came. ``worth``: it stopped where a question may be, so the screen is worth a look."""
+    """There is new output. ``worth``: it stopped where a question may be, so the screen is worth a look."""
 
     worth: bool = True
 
 
 class Due(Struct, frozen=True):
-    """The time that was asked for has come."""
+    """The time in `Asking.due` has come."""
 
 
 class Saw(Struct, frozen=True):
-    """What a look has found. ``busy``: an agent that says of itself that it works."""
+    """The result of a look. ``busy``: an agent reports that it is working."""
 
     question: str
     busy: bool = False
@@ -127,7 +127,7 @@ class Asks(Struct, frozen=True):
 
 
 class Answered(Struct, frozen=True):
-    """It waits no more."""
+    """The task no longer waits for an answer."""
 
 
 Event = Grew | Due | Saw
@@ -135,7 +135,7 @@ Effect = Look | Asks | Answered
 
 
 def step(state: Asking, event: Event, now: float) -> tuple[Asking, tuple[Effect, ...]]:
-    """What happened, and what follows. ``due`` of the new state is when `Due` is to be told."""
+    """The new state and the effects of an event. The caller must send `Due` at the new state's ``due``."""
     match event:
         case Grew(worth):
             return _grew(state, now, worth), ()

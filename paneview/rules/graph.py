@@ -1,4 +1,4 @@
-"""The dependency graph: who may start now, who waits for what, in which order things end."""
+"""The dependency graph: which tasks may start now, what each one waits for, and in which order they stop."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Graph = Mapping[str, tuple[tuple[str, Condition], ...]]
 
 
 class Unmet(Struct, frozen=True):
-    """One dependency that holds a task back, and why, for people."""
+    """A dependency that holds a task back; ``why`` is for people."""
 
     task: str
     condition: Condition
@@ -26,8 +26,8 @@ class Unmet(Struct, frozen=True):
 def satisfied(state: TaskState, condition: Condition) -> bool:
     """Whether a dependency in this state lets its dependents start.
 
-    A run that ended with exit code 0 satisfies every condition: whoever depends on a short preparation step
-    must not wait for ever because it was quick.
+    A run that ended with exit code 0 satisfies every condition: a task that depends on a short preparation step
+    must not wait for ever because that step was quick.
     """
     if state.phase is TaskPhase.DONE:
         return True
@@ -39,7 +39,7 @@ def satisfied(state: TaskState, condition: Condition) -> bool:
 def unmet(
     name: str, graph: Graph, states: Mapping[str, TaskState], unsure: Collection[str] = ()
 ) -> list[Unmet]:
-    """The dependencies that hold ``name`` back. ``unsure``: those of which nobody knows whether they still run."""
+    """The dependencies that hold ``name`` back. ``unsure``: tasks that are not known to run still."""
     return [
         Unmet(other, condition, _UNSURE if other in unsure else _why(states[other], condition))
         for other, condition in graph[name]
@@ -69,7 +69,7 @@ def _why(state: TaskState, condition: Condition) -> str:
 
 
 def order(graph: Graph) -> list[str]:
-    """All tasks, dependencies first; otherwise as given. Raises graphlib.CycleError."""
+    """All tasks, dependencies first, otherwise in the given order. Raises graphlib.CycleError."""
     return list(
         TopologicalSorter(
             {name: [other for other, _ in needs] for name, needs in graph.items()}
@@ -87,7 +87,7 @@ def dependents(graph: Graph) -> dict[str, frozenset[str]]:
 
 
 def also_started(names: Iterable[str], graph: Graph, states: Mapping[str, TaskState]) -> list[str]:
-    """``names`` and those of their dependencies that neither run nor are done, dependencies first."""
+    """``names`` and those of their dependencies that are neither active nor satisfied, dependencies first."""
     asked = set(names)
     wanted: set[str] = set()
     todo = list(asked)
@@ -108,9 +108,9 @@ _CAN_BEGIN = frozenset({TaskPhase.IDLE, TaskPhase.STOPPED, TaskPhase.FAILED})
 
 
 def brought_along(names: Iterable[str], graph: Graph, states: Mapping[str, TaskState]) -> list[str]:
-    """What has to start beside ``names``, since they would wait for it for ever, dependencies first.
+    """The tasks that must start along with ``names``, which would wait for them for ever; dependencies first.
 
-    What a person keeps stopped is left so, and what only that depends on.
+    Tasks that a person keeps stopped are left out, and so are tasks that only those need.
     """
     asked = set(names)
     free = {

@@ -1,4 +1,4 @@
-"""Jobs in a queue: what a result, a failure or a silent holder makes of one. Every broker decides by these rules.
+"""Jobs in a queue: what becomes of one after a result, a failure or a silent holder. All brokers use these rules.
 
 ::
 
@@ -9,10 +9,10 @@
        │                                      │                   └─ none left ─▶ dead
        └──────────── cancel, a need that died ┴──▶ cancelled
 
-A claim gives a lease and a fencing token that grows by one each time, so a job's token names its last holder. The
-time-out of a lease never needs two clocks: `overdue` is asked with the broker's own.
+A claim gives a lease and a fencing token that grows by one each time, so a job's token identifies its last holder.
+Whether a lease has expired never depends on two clocks: `overdue` is called with the broker's own.
 
-Lua does the same inside Redis (``paneview/broker/redis/lua``); the contract tests hold the two together.
+Lua does the same inside Redis (``paneview/broker/redis/lua``); the contract tests keep the two consistent.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ class JobState(StrEnum):
     QUEUED = "queued"
     """Can be claimed."""
     DELAYED = "delayed"
-    """Not before a certain time: submitted so, or a retry that backs off."""
+    """Cannot be claimed before a certain time: submitted with a delay, or a retry that backs off."""
     BLOCKED = "blocked"
     """Needs other jobs to be done first."""
     LEASED = "leased"
-    """Some worker holds it."""
+    """Held by a worker."""
     DONE = "done"
     """Has an accepted result."""
     DEAD = "dead"
@@ -42,31 +42,31 @@ class JobState(StrEnum):
 
     @property
     def final(self) -> bool:
-        """Whether nothing happens to the job any more by itself."""
+        """Whether the job stays in this state unless a person acts."""
         return self in FINAL
 
 
 FINAL = frozenset({JobState.DONE, JobState.DEAD, JobState.CANCELLED})
 WAITING = frozenset({JobState.QUEUED, JobState.DELAYED, JobState.BLOCKED})
-"""What a lane's depth counts."""
+"""The states that a lane's depth counts."""
 
 
 class Verdict(StrEnum):
-    """The answer to a result that a worker brings."""
+    """The answer to a worker that submits a result."""
 
     ACCEPTED = "accepted"
     ALREADY = "already"
-    """It was accepted before, its reply lost: no error."""
+    """It was accepted before, but that reply was lost: no error."""
     STALE = "stale"
-    """Another holder came after, or a person cancelled: it changed nothing."""
+    """Another worker has claimed the job since, or a person cancelled it: the result changed nothing."""
 
 
 def judge(state: JobState, token: int, brought: int, *, ok: bool) -> Verdict:
-    """Whether a result counts that comes with the token ``brought`` for a job that now has ``token``.
+    """Whether a result with the token ``brought`` counts for a job whose token is now ``token``.
 
-    A result of the last holder counts even if its lease was lost meanwhile, as long as nobody else took the job:
-    the work is done, and doing it again gains nothing. A failure then does not: losing the lease was told as
-    one already.
+    A result of the last holder counts even if it has lost its lease, as long as no other worker has claimed the job:
+    the work is done, and doing it again gains nothing. A failure does not count then: the loss of the lease has
+    already been recorded as one.
     """
     if token != brought or state is JobState.CANCELLED:
         return Verdict.STALE
@@ -85,10 +85,10 @@ class Backoff:
     factor: float = 2.0
     longest: float = 300.0
     jitter: float = 0.25
-    """Up to this share is taken off by chance, so that jobs that failed together don't return together."""
+    """Up to this share of the wait is randomly taken off, so that jobs that failed together don't return together."""
 
     def delay(self, attempt: int, chance: float) -> float:
-        """Seconds before the attempt after the ``attempt``-th, from 1; ``chance`` in [0, 1) is jitter's dice."""
+        """Seconds to wait after the ``attempt``-th attempt, from 1; ``chance`` in [0, 1) is random, for the jitter."""
         try:
             wait = self.base * self.factor ** max(0, attempt - 1)
         except OverflowError:
@@ -98,17 +98,20 @@ class Backoff:
 
 @dataclass(frozen=True, slots=True)
 class Next:
-    """What becomes of a job."""
+    """The next state of a job."""
 
     state: JobState
     delay: float = 0.0
-    """Seconds, for ``delayed``."""
+    """Seconds, if it is ``delayed``."""
 
 
 def after_error(
     attempts: int, limit: int, *, retry: bool, retry_in: float | None, backoff: Backoff, chance: float
 ) -> Next:
-    """A handler said that it failed, in the ``attempts``-th attempt of at most ``limit``."""
+    """The next state of a job whose handler failed, in the ``attempts``-th of at most ``limit`` attempts.
+
+    ``retry`` and ``retry_in`` are the handler's wishes; ``retry_in`` None means by ``backoff``.
+    """
     if not retry or attempts >= limit:
         return Next(JobState.DEAD)
     wait = backoff.delay(attempts, chance) if retry_in is None else max(0.0, retry_in)
@@ -116,14 +119,14 @@ def after_error(
 
 
 def after_loss(attempts: int, limit: int, *, cancelled: bool) -> JobState:
-    """The holder died or fell silent. At once again: whoever crashed the worker is counted by its attempts."""
+    """The state of a job whose holder died or fell silent: retried at once, since the lost attempt counts."""
     if cancelled:
         return JobState.CANCELLED
     return JobState.DEAD if attempts >= limit else JobState.QUEUED
 
 
 def after_needs(states: Iterable[JobState | None], *, delayed: bool) -> JobState:
-    """A job that needs others in these states (None: there is no such job)."""
+    """The state of a job that needs jobs in these states (None: there is no such job)."""
     seen = set(states)
     if seen & {None, JobState.DEAD, JobState.CANCELLED}:
         return JobState.CANCELLED
@@ -133,20 +136,20 @@ def after_needs(states: Iterable[JobState | None], *, delayed: bool) -> JobState
 
 
 def overdue(now: float, renewed: float, seconds: float) -> bool:
-    """Whether a lease has run out. A clock that now shows less than at the renewal began again: it has, too."""
+    """Whether a lease has expired; also if the clock shows less than at the renewal, because then it was reset."""
     return now >= renewed + seconds or now < renewed
 
 
 def renew_every(seconds: float) -> float:
-    """How often to renew a lease of that length: two renewals may fail before it is lost."""
+    """Seconds between renewals of a lease of this length: two of them may fail before it is lost."""
     return seconds / 3
 
 
 def next_look(limit: float, *due: float | None) -> float:
-    """Seconds to wait before looking again, ``limit`` at most, when things are due in so many seconds."""
+    """Seconds until the earliest of ``due``, ``limit`` at most; None stands for nothing due."""
     return max(0.0, min([limit, *(wait for wait in due if wait is not None)]))
 
 
 def crash_looping(deaths: Sequence[float], now: float, limit: int, window: float) -> bool:
-    """Whether a worker that died at these times is to be quarantined: ``limit`` deaths within ``window`` seconds."""
+    """Whether to quarantine a worker that died at these times: ``limit`` deaths within ``window`` seconds."""
     return sum(now - window < death <= now for death in deaths) >= limit

@@ -1,7 +1,7 @@
 """The life cycle of a task: every change of a task's state is decided here, or in `stopping`, and nowhere else.
 
-``step`` takes a state, an input and the time, and gives the next state and what has to be done about it. The
-shell around it (`paneview.supervisor`) does that and feeds what comes of it back in as further inputs.
+``step`` takes a state, an input and the time, and returns the next state and the effects. The shell around it
+(`paneview.supervisor`) carries out the effects and feeds their results back in as further inputs.
 
 ::
 
@@ -13,9 +13,9 @@ shell around it (`paneview.supervisor`) does that and feeds what comes of it bac
                       └── restart ── stopping ◀── stop, kill, restart, unhealthy
                                         └── last process gone, hooks through ──▶ stopped
 
-Three things are derived and so are no effects: when to wake up (`deadline`), whether to probe
-(`wants_probe`), and whether dependents may start (`paneview.rules.graph`). A run's exit is told only when its
-whole tree is gone, so no state here ever has two runs alive.
+Three things are derived from the state, and so are no effects: when to wake up (`deadline`), whether to probe
+(`wants_probe`), and whether dependents may start (`paneview.rules.graph`). A run's exit comes as an input only
+when its whole process tree is gone, so no state here ever has two runs alive.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ def deadline(state: TaskState) -> float | None:
 
 
 def wants_probe(state: TaskState, policy: Policy) -> bool:
-    """Whether the current run is to be probed."""
+    """Whether the current run should be probed."""
     settled = policy.probed_once and state.health is Health.HEALTHY and not state.failures
     return policy.probed and state.phase is TaskPhase.RUNNING and not settled
 
@@ -74,9 +74,9 @@ def wants_probe(state: TaskState, policy: Policy) -> bool:
 def step(  # noqa: C901, PLR0911, PLR0912 - a table: one line an input
     state: TaskState, event: Input, now: float, policy: Policy, chance: float = 0.5
 ) -> Outcome:
-    """The next state and what to do, for one input. ``chance`` in [0, 1) is jitter's dice.
+    """The next state and the effects of one input. ``chance`` in [0, 1) is random, for the jitter.
 
-    An input that means nothing in this state changes nothing: late answers are normal.
+    An input that has no meaning in this state changes nothing: late answers are normal.
     """
     match event:
         case Start(by):
@@ -245,7 +245,7 @@ def _lost(state: TaskState, now: float, policy: Policy, chance: float, reason: s
 
 
 def _retry(state: TaskState, now: float, policy: Policy, chance: float, why: str) -> Outcome:
-    """A run ended that the policy brings back: at once, later, or no more."""
+    """A run ended, and the policy restarts the task: at once, later, or, past its limit, no more."""
     state, effects = forget_old_restarts(state, now)
     if gave_up := gives_up(state, now, policy, why):
         reason, told = gave_up
@@ -321,7 +321,7 @@ def _probe_passed(state: TaskState, now: float, detail: str) -> Outcome:
 
 
 def _sick(state: TaskState, policy: Policy, why: str) -> Outcome:
-    """The run is judged unhealthy: told once, and ended where the policy brings it back."""
+    """The run is unhealthy: emit that once, and end the run if the policy restarts it."""
     sick = replace(state, health=Health.UNHEALTHY, healthy_since=None, reason=why)
     told = () if state.health is Health.UNHEALTHY else (Emit("task_unhealthy", why),)
     if policy.restart == "no":
@@ -331,7 +331,7 @@ def _sick(state: TaskState, policy: Policy, why: str) -> Outcome:
 
 
 def _redefined(state: TaskState, now: float, policy: Policy) -> Outcome:
-    """Undo what a probe or a policy that was taken out of the file has left in the state; nothing else would."""
+    """Undo what a probe or a policy that is no longer in the file has left in the state; nothing else would."""
     if state.phase is TaskPhase.BACKOFF and policy.restart == "no":
         failed = f"{state.reason}, restart policy is 'no'"
         return Outcome(_rest(state, TaskPhase.FAILED, now, failed), (Emit("task_failed", failed),))

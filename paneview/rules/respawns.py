@@ -1,7 +1,7 @@
-"""Restarts that count: in a row until a minute of health, and for workers within a window of time.
+"""Counting restarts: in a row until a minute of health, and for workers within a time window.
 
-A task gives up after ``max_restarts`` in a row. A worker, whose death may be its jobs' fault, goes on until it has been
-brought back too often within a while; then it is quarantined, and a person has to release it.
+A task is given up after ``max_restarts`` in a row. A worker, whose death may be its jobs' fault, is brought back until
+that has happened too often within the window; then it is quarantined until a person releases it.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from paneview.rules.states import Emit, Outcome, Policy, TaskState
 
 
 def forget_old_restarts(state: TaskState, now: float) -> Outcome:
-    """Health for long enough makes the count of restarts in a row 0."""
+    """Reset the count of restarts in a row if the task has been healthy for long enough."""
     since = state.healthy_since
     if not state.attempt or since is None or now - since < HEALTHY_RESETS_AFTER:
         return Outcome(state)
@@ -25,12 +25,12 @@ def forget_old_restarts(state: TaskState, now: float) -> Outcome:
 
 
 def released(state: TaskState) -> TaskState:
-    """Somebody wants it to run: what was before does not count."""
+    """The state of a task that someone starts: without marks, its restarts not counted any more."""
     return replace(state, manual_stop=False, attempt=0, restarts=0, respawns=(), quarantined=False)
 
 
 def count_respawn(state: TaskState, now: float, policy: Policy) -> TaskState:
-    """One more automatic restart."""
+    """Count one more automatic restart."""
     state = replace(state, attempt=state.attempt + 1, restarts=state.restarts + 1)
     if policy.quarantine is None:
         return state
@@ -39,13 +39,13 @@ def count_respawn(state: TaskState, now: float, policy: Policy) -> TaskState:
 
 
 def counted(state: TaskState, policy: Policy) -> dict[str, Any]:
-    """Which restart in a row it is, and of how many at most."""
+    """For an event: the number of this restart in a row, and the limit if there is one."""
     most = {} if policy.max_restarts is None else {"of": policy.max_restarts}
     return {"attempt": state.attempt, **most}
 
 
 def gives_up(state: TaskState, now: float, policy: Policy, why: str) -> tuple[str, Emit] | None:
-    """Why there is no further restart and how that is told, if there is none."""
+    """The reason and the event if there is no further restart; else None."""
     if policy.quarantine is not None:
         limit, window = policy.quarantine.limit, policy.quarantine.window
         if not crash_looping(state.respawns, now, limit, window):

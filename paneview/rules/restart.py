@@ -1,7 +1,7 @@
 """Restart policy: whether a run that ended is followed by another, and when.
 
-The n-th automatic restart in a row waits ``backoff ** (n - 1)`` seconds, so the first comes at once; 60 s is
-the most. A tenth of jitter keeps tasks that fell together from rising together.
+The n-th automatic restart in a row waits ``backoff ** (n - 1)`` seconds, at most 60, except that the first comes at
+once. A tenth of jitter keeps tasks that failed together from restarting together.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ HEALTHY_RESETS_AFTER = 60.0  # seconds of health after which earlier restarts ar
 
 
 class Exit(Struct, frozen=True):
-    """How a run ended. Both None: nobody saw it (the tmux server died with it)."""
+    """How a run ended. Both None: unknown, because the tmux server died with it."""
 
     code: int | None = None
     signal: int | None = None
@@ -28,12 +28,12 @@ class Exit(Struct, frozen=True):
 
 
 def wants_restart(policy: RestartPolicy, exit_: Exit) -> bool:
-    """Whether the policy brings a run back that ended like this by itself."""
+    """Whether the policy restarts a task whose run ended like this by itself."""
     return policy == "always" or (policy == "on-failure" and not exit_.success)
 
 
 def delay(attempt: int, backoff: float, chance: float) -> float:
-    """Seconds before the ``attempt``-th restart in a row, from 1; ``chance`` in [0, 1) is jitter's dice."""
+    """Seconds before the ``attempt``-th restart in a row, from 1; ``chance`` in [0, 1) is random, for the jitter."""
     if attempt <= 1 or backoff <= 0:
         return 0.0
     try:

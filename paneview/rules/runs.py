@@ -1,9 +1,9 @@
-"""How long an agent's run may go on, and how it is ended: pure, over the clock of whoever asks.
+"""How long an agent's run may last, and how it is ended: pure, over the caller's clock.
 
-A run is ended when its time is up, when it has been silent for too long, when somebody wants it, or when it does not go
-away after its own last event. First SIGINT, which agents understand as a person's Ctrl-C; then SIGTERM; then SIGKILL,
-again until it is gone. Silence that the agent has announced, since it waits before it asks its provider again, does
-not count: a run that would recover is left to do so.
+A run is ended when its time is up, when it has been silent for too long, on request, or when it does not exit after its
+own last event. First SIGINT, which agents treat as a person's Ctrl-C; then SIGTERM; then SIGKILL, repeated until it is
+gone. Silence that the agent has announced, because it waits before it asks its provider again, does not count: a run
+that would recover is left to do so.
 """
 
 from __future__ import annotations
@@ -21,32 +21,32 @@ _STEPS: tuple[tuple[Signal, float], ...] = (("INT", PATIENCE), ("TERM", PATIENCE
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Seconds."""
+    """The limits of a run, in seconds."""
 
     timeout: float
     stall: float
-    """0: it may be silent for ever."""
+    """How long it may be silent. 0: for ever."""
     linger: float
 
 
 @dataclass(frozen=True, slots=True)
 class Watch:
-    """A run under way. All times are of one monotonic clock."""
+    """A run under way. All times come from one monotonic clock."""
 
     ends_at: float
     silent_until: float
-    """Silence may last until then."""
+    """How long it may stay silent."""
     gone_by: float = NEVER
-    """It has said its last word, and is to be gone by then."""
+    """When it must have exited, once its last event has come."""
     why: Why = ""
-    """Why it is being ended; empty: it is not."""
+    """Why it is being ended; empty if it is not."""
     step: int = 0
     next_at: float = NEVER
     """When the next signal is due."""
 
 
 def begin(limits: Limits, now: float, ends_at: float | None = None) -> Watch:
-    """A process has started; ``ends_at``: when the run, of which it may not be the first process, is to be over."""
+    """Watch a process that has started; ``ends_at``: the end of the run, of which it may not be the first process."""
     return Watch(now + limits.timeout if ends_at is None else ends_at, _silence(limits, now, 0.0))
 
 
@@ -55,22 +55,22 @@ def _silence(limits: Limits, now: float, patience: float) -> float:
 
 
 def heard(watch: Watch, limits: Limits, now: float, patience: float = 0.0) -> Watch:
-    """It said something; ``patience``: how many seconds it means to be silent now."""
+    """Note output; ``patience``: the seconds of silence that it has announced."""
     return replace(watch, silent_until=_silence(limits, now, patience))
 
 
 def concluded(watch: Watch, limits: Limits, now: float) -> Watch:
-    """Its last event has come; what it does now is tidying up."""
+    """Note its last event; now it only tidies up."""
     return watch if watch.gone_by < NEVER else replace(watch, gone_by=now + limits.linger)
 
 
 def stop(watch: Watch, why: Why, now: float) -> Watch:
-    """End it. The first reason counts; an empty one changes nothing."""
+    """Begin to end it. The first reason counts; an empty one changes nothing."""
     return watch if watch.why or not why else replace(watch, why=why, next_at=now)
 
 
 def due(watch: Watch) -> float:
-    """When to `tick` at the latest."""
+    """When to call `tick` at the latest."""
     if watch.why:
         return watch.next_at
     if watch.gone_by < NEVER:
@@ -79,7 +79,7 @@ def due(watch: Watch) -> float:
 
 
 def tick(watch: Watch, now: float) -> tuple[Watch, Signal | None]:
-    """Time has passed: the signal to send now, if any."""
+    """Note that time has passed; also returns the signal to send now, if any."""
     if not watch.why:
         watch = stop(watch, _reason(watch, now), now)
     if not watch.why or now < watch.next_at:

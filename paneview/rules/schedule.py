@@ -1,9 +1,10 @@
-"""When tasks with a ``schedule`` have their turn: one run at each of their times, none beside another.
+"""When tasks with a ``schedule`` start: one run at each of their times, never two at once.
 
-`step` is asked at any moment, at the latest when it said. It is told the first time of each task after now, which is
-what that task waits for until the next look; what it waited for and is not ahead any more has come. No time is worked
-out from one that has passed: when the clock is set, the next look has the right time, and of all the times that a clock
-or a sleeping machine has skipped comes one run. A time that cannot be worked out leaves the one that is known.
+`step` may be called at any moment, and must be called when its last ``wait`` is over. It gets the first time of each
+task after now, which the task waits for until the next call; a time that was waited for and is no longer ahead has
+come. No time is derived from one that has passed: after the clock was set, the next call has the right time, and all
+the times skipped by a clock or a sleeping machine together cause one run. Where the next time cannot be worked out,
+the known one stays.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ LONGEST_WAIT = 60.0  # seconds: the wall clock may be set meanwhile
 
 
 class Scheduled(Struct, frozen=True):
-    """A task with a schedule, as far as its turn depends on it. Times are epoch seconds."""
+    """A task with a schedule: all that decides about its starts. Times are epoch seconds."""
 
     expression: str
     following: float | None
@@ -30,7 +31,7 @@ class Scheduled(Struct, frozen=True):
 
 
 class Due(Struct, frozen=True):
-    """A time that is waited for, and the expression that it comes from."""
+    """A time that a task waits for, and the cron expression that it comes from."""
 
     expression: str
     at: float
@@ -40,17 +41,17 @@ class Turns(NamedTuple):
     """What `step` decided."""
 
     due: dict[str, Due]
-    """By task; all of them are ahead."""
+    """The next time of each task; all are in the future."""
     starts: list[str]
-    """Tasks whose time has come."""
+    """Tasks to start, because their time has come."""
     skipped: dict[str, str]
-    """Those whose time has come and that have no run at it all the same: why, for people."""
+    """Tasks whose time has come but that do not start, and why, for people."""
     wait: float
-    """Seconds after which to look again, if nothing changes before."""
+    """Seconds until the next call, unless something changes before."""
 
 
 def step(due: Mapping[str, Due], tasks: Mapping[str, Scheduled], now: float, held: str = "") -> Turns:
-    """Whose time has come, and what is due next. ``held``: why nothing is to start at present, if so."""
+    """Which tasks start now, and what is due next. ``held``: why nothing may start at present; empty if it may."""
     starts: list[str] = []
     skipped: dict[str, str] = {}
     for name, task in tasks.items():
@@ -59,7 +60,7 @@ def step(due: Mapping[str, Due], tasks: Mapping[str, Scheduled], now: float, hel
         if task.phase.under_way:
             skipped[name] = f"still {task.phase} when its next time came"
         elif task.manual_stop:
-            continue  # a person keeps it stopped, and need not be told each time
+            continue  # a person keeps it stopped, and needs no event each time
         elif held:
             skipped[name] = held
         else:
@@ -70,7 +71,7 @@ def step(due: Mapping[str, Due], tasks: Mapping[str, Scheduled], now: float, hel
 
 
 def _next(task: Scheduled, known: Due | None, now: float) -> Due | None:
-    # One that is not ahead would come at once, and again, without a pause.
+    # A time that is not in the future would come at once, again and again.
     if task.following is not None and task.following > now:
         return Due(task.expression, task.following)
     still = known is not None and known.expression == task.expression and known.at > now

@@ -1,4 +1,4 @@
-"""The words of the life cycle: states, inputs and effects, all frozen. What they mean is in `lifecycle`."""
+"""The vocabulary of the life cycle: states, inputs and effects, all frozen. `lifecycle` defines what they do."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from paneview.config.choices import RestartPolicy
 from paneview.rules.restart import MAX_DELAY, Exit
 
 UNKNOWN_EXIT = Exit()
-SHORTEST_START_GRACE = 5.0  # seconds: however often a task is probed, it may take this long to get ready
+SHORTEST_START_GRACE = 5.0  # seconds that a task may take to get ready, however often it is probed
 
 
 class TaskPhase(StrEnum):
-    """Where a task is in its life; the words people see."""
+    """Where a task is in its life; the values are shown to people."""
 
     IDLE = "idle"
     WAITING = "waiting"
@@ -30,12 +30,12 @@ class TaskPhase(StrEnum):
 
     @property
     def active(self) -> bool:
-        """A process exists, or is about to."""
+        """Whether a process exists or is about to."""
         return self in _ACTIVE
 
     @property
     def under_way(self) -> bool:
-        """There is a process, or there will be one without anybody's doing."""
+        """Whether there is a process, or will be one without anyone's doing."""
         return self in _UNDER_WAY
 
 
@@ -44,7 +44,7 @@ _UNDER_WAY = _ACTIVE | {TaskPhase.WAITING, TaskPhase.BACKOFF}
 
 
 class Health(StrEnum):
-    """What the probe says of the current run."""
+    """What the probe says about the current run."""
 
     NONE = "none"
     STARTING = "starting"
@@ -53,7 +53,7 @@ class Health(StrEnum):
 
 
 class Stage(StrEnum):
-    """How far the end of a run has got."""
+    """The stage that the stop of a run has reached."""
 
     HOOKS = "hooks"
     INTERRUPT = "interrupt"
@@ -70,14 +70,14 @@ class Then(StrEnum):
 
 
 class Quarantine(Struct, frozen=True):
-    """When a worker is brought back no more: after ``limit`` restarts within ``window`` seconds."""
+    """When a worker is no longer restarted: after ``limit`` restarts within ``window`` seconds."""
 
     limit: int
     window: float
 
 
 class Policy(Struct, frozen=True):
-    """What the configuration says about one task, as far as its life cycle goes. Durations in seconds."""
+    """The part of a task's configuration that its life cycle depends on. Durations in seconds."""
 
     restart: RestartPolicy = "on-failure"
     max_restarts: int | None = 5
@@ -85,16 +85,16 @@ class Policy(Struct, frozen=True):
     backoff: float = 2.0
     probed: bool = False
     probed_once: bool = False
-    """A run that was found healthy stays so: what it was found by may be gone."""
+    """A run found healthy is not probed again: the line of its log that showed it may be gone."""
     health_interval: float = 10.0
     health_retries: int = 3
     stop_grace: float = 5.0
     quarantine: Quarantine | None = None
-    """Of a worker. None: it is none."""
+    """For a worker; None for other tasks."""
 
     @property
     def start_grace(self) -> float:
-        """How long a run may take to get ready: failures before that are no illness."""
+        """Seconds that a run may take to get ready; failed probes before that do not count."""
         return max(self.health_interval * self.health_retries, SHORTEST_START_GRACE)
 
 
@@ -117,14 +117,14 @@ class TaskState(Struct, frozen=True):
     stage: Stage | None = None
     then: Then = Then.STOP
     then_cause: str = ""  # why it is started after its stop, if not for the stop's own reason
-    killed: bool = False  # the stop under way was a kill
-    stopped_by: str = ""  # while it is being stopped, and stopped: who asked for that
+    killed: bool = False  # the stop under way is a kill
+    stopped_by: str = ""  # who asked for the stop, while stopping and afterwards
     root_gone: bool = False  # its first process has ended while the hooks before the stop ran
     tree_gone: bool = False  # its last process has ended, and the hooks after the stop run
-    reason: str = ""  # why it is where it is, for people
-    cause: str = ""  # why the run, or the one that is to come, is started
+    reason: str = ""  # why it is in this phase, for people
+    cause: str = ""  # why the current run, or the next one, is started
     waiting_since: float | None = None
-    respawns: tuple[float, ...] = ()  # of a worker: when it was brought back lately
+    respawns: tuple[float, ...] = ()  # of a worker: the times of its recent restarts
     quarantined: bool = False  # it stays down until a person releases it
 
     def to_dict(self) -> dict[str, Any]:
@@ -134,12 +134,14 @@ class TaskState(Struct, frozen=True):
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> TaskState:
-        """The state written by `to_dict`, by this version or another one, whose further keys are passed over."""
+        """The state written by `to_dict` of this or another version; unknown keys are ignored."""
         return convert(data, cls)
 
     def taken_over(self, now: float, policy: Policy) -> TaskState:
-        """The same for the next supervisor, whose clock may have been set back since: nothing has been later than now,
-        no back-off lasts longer than the longest, and no stage of a stop longer than the task is given to end.
+        """The same for the next supervisor, whose clock may have been set back since.
+
+        No past time is later than ``now``, no back-off lasts longer than `MAX_DELAY`, and no stage of a stop longer
+        than its grace period.
         """
         names = ("started_at", "ended_at", "healthy_since", "waiting_since")
         moments: dict[str, float | None] = {name: getattr(self, name) for name in names}
@@ -154,26 +156,26 @@ class TaskState(Struct, frozen=True):
 
 
 class Start(Struct, frozen=True):
-    """Somebody wants it to run."""
+    """Someone wants it to run."""
 
     by: str
 
 
 class Stop(Struct, frozen=True):
-    """Somebody wants it to end. ``kill``: with SIGKILL, at once."""
+    """Someone wants it to end. ``kill``: at once, with SIGKILL."""
 
     by: str
     kill: bool = False
 
 
 class Restart(Struct, frozen=True):
-    """Somebody wants a new run, whether or not one is alive."""
+    """Someone wants a new run, whether or not one is alive."""
 
     by: str
 
 
 class DependenciesMet(Struct, frozen=True):
-    """All it depends on is as it asked."""
+    """All its dependencies meet their conditions."""
 
 
 class Spawned(Struct, frozen=True):
@@ -183,9 +185,9 @@ class Spawned(Struct, frozen=True):
 
 
 class SpawnFailed(Struct, frozen=True):
-    """No process came to be. ``retry`` False: trying again would not help (a hook said no).
+    """No process was started. ``retry`` False: another attempt would not help (a hook failed).
 
-    ``withdrawn``: it was to stop before there was one, so the launch was given up.
+    ``withdrawn``: the launch was given up because a stop was requested first.
     """
 
     reason: str
@@ -194,52 +196,52 @@ class SpawnFailed(Struct, frozen=True):
 
 
 class Exited(Struct, frozen=True):
-    """The run ended by itself and its whole tree is gone."""
+    """The run ended by itself, and its whole process tree is gone."""
 
     exit: Exit
 
 
 class Lost(Struct, frozen=True):
-    """The run is gone with its tmux server or the machine; ``exit`` as far as its guard could note it."""
+    """The run is gone with its tmux server or the machine; ``exit`` is what its guard could record."""
 
     reason: str
     exit: Exit = UNKNOWN_EXIT
 
 
 class StopBegun(Struct, frozen=True):
-    """The hooks before the stop have run: the interrupt may go out."""
+    """The hooks before the stop have run: the interrupt may be sent."""
 
 
 class StopRefused(Struct, frozen=True):
-    """A hook before the stop failed: the stop is off, unless the run has ended meanwhile."""
+    """A hook before the stop failed: the stop is called off, unless the run has ended meanwhile."""
 
     reason: str
 
 
 class RootGone(Struct, frozen=True):
-    """The run's first process is gone while the run is being ended; others may be left."""
+    """The first process of a run that is being ended is gone; others may be left."""
 
 
 class TreeGone(Struct, frozen=True):
-    """The last process of a run that was being ended is gone: there are but the hooks after the stop."""
+    """The last process of a run that is being ended is gone: only the hooks after the stop are left."""
 
 
 class Stopped(Struct, frozen=True):
-    """A run that was being ended is over, with all its hooks. ``began``: False if its command was never started."""
+    """A run that was being ended is over, and so are its hooks. ``began`` False: its command was never started."""
 
     exit: Exit = UNKNOWN_EXIT
     began: bool = True
 
 
 class Probed(Struct, frozen=True):
-    """A probe of the current run has an answer."""
+    """The result of a probe of the current run."""
 
     ok: bool
     detail: str = ""
 
 
 class Redefined(Struct, frozen=True):
-    """Its definition is another one: what it owes to the earlier one is put right."""
+    """Its definition has changed: what the earlier one left in the state is corrected."""
 
 
 class Tick(Struct, frozen=True):
@@ -247,7 +249,7 @@ class Tick(Struct, frozen=True):
 
 
 class SessionEnded(Struct, frozen=True):
-    """The project is taken down: the next start begins anew."""
+    """The project was taken down: the next start begins anew."""
 
 
 Input = (
@@ -274,7 +276,7 @@ Input = (
 
 
 class Launch(Struct, frozen=True):
-    """Bring a process into being; answer with `Spawned` or `SpawnFailed`."""
+    """Start a process; answer with `Spawned` or `SpawnFailed`."""
 
 
 class BeginStop(Struct, frozen=True):
@@ -288,14 +290,14 @@ class Signal(Struct, frozen=True):
 
 
 class Emit(Struct, frozen=True):
-    """Tell everyone."""
+    """Record an event and publish it."""
 
     kind: str
     cause: str = ""
     detail: dict[str, Any] = {}
     by: str = "supervisor"
     of_run: bool = True
-    """False: it belongs to no run, so least of all to the one before."""
+    """False: it belongs to no run, in particular not to the previous one."""
 
 
 Effect = Launch | BeginStop | Signal | Emit

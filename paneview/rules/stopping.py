@@ -2,14 +2,14 @@
 
 ::
 
-    hooks ──they are through──▶ interrupt ──grace──▶ terminate ──grace──▶ kill, again and again
+    hooks ──all done──────────▶ interrupt ──grace──▶ terminate ──grace──▶ kill, again and again
       │                            ▲       (soon, once the first process is gone)
-      └──one says no──▶ running    └── a launch is under way: nothing is due before it has a process
+      └──one fails──▶ running      └── a launch is under way: nothing is due before it has a process
 
     nothing is left of the run ──▶ hooks: nothing is due any more
 
-What comes after it is the last wish of a person (`TaskState.then`), and a stop is told with the cause of whoever
-changed what comes after it.
+What follows the stop is what a person last asked for (`TaskState.then`); the cause in the stop's event is that of
+whoever last changed what follows.
 """
 
 from __future__ import annotations
@@ -31,9 +31,9 @@ from paneview.rules.states import (
 
 # From SIGTERM to SIGKILL a task gets its grace period again, but no more than this (seconds).
 MAX_TERM_GRACE = 3.0
-# SIGKILL is repeated at this interval until nothing is left: a process may fork while it is being killed.
+# SIGKILL is repeated at this interval (seconds) until nothing is left: a process may fork while it is being killed.
 KILL_AGAIN = 0.5
-# What ends by the same interrupt as the run's first process, but a little later, gets this long (seconds).
+# Processes that end by the same interrupt as the run's first one, but a little later, get this long (seconds).
 LAST_MOMENTS = 0.25
 
 
@@ -47,7 +47,7 @@ def begin(state: TaskState, cause: str, by: str, then: Then) -> Outcome:
 
 
 def kill(state: TaskState, now: float, cause: str, by: str) -> Outcome:
-    """End the run at once; one that is only being launched, as soon as there is one."""
+    """End the run at once; one that is still being launched, as soon as it has a process."""
     told = Emit("task_stopping", cause, {"signal": "SIGKILL"}, by)
     ending = replace(state, phase=TaskPhase.STOPPING, stage=Stage.KILL, reason=cause, stopped_by=by)
     if before_launch(state):
@@ -56,14 +56,14 @@ def kill(state: TaskState, now: float, cause: str, by: str) -> Outcome:
 
 
 def while_launching(state: TaskState, cause: str, by: str) -> Outcome:
-    """End the run that is being launched: the answer of the launch finds the wish."""
+    """End a run that is being launched: it is signalled once the launch has answered."""
     stage = Stage.KILL if state.killed else Stage.INTERRUPT
     ending = replace(state, phase=TaskPhase.STOPPING, stage=stage, due=None, reason=cause, stopped_by=by)
     return Outcome(ending, (Emit("task_stopping", cause, {"phase": "starting"}, by, of_run=False),))
 
 
 def once_more(state: TaskState, now: float, cause: str, by: str, kill_it: bool) -> Outcome:
-    """Somebody stops or kills what is already being ended: it stays down, whatever was to come after it."""
+    """Stop or kill a run that is already being ended: the task stays down, whatever was to follow."""
     kill_it = kill_it and not state.tree_gone
     marked = replace(state, manual_stop=True, then=Then.STOP, then_cause="", killed=state.killed or kill_it)
     if kill_it and state.stage is not Stage.KILL:
@@ -75,20 +75,20 @@ def once_more(state: TaskState, now: float, cause: str, by: str, kill_it: bool) 
 
 
 def start_after(state: TaskState, cause: str) -> TaskState:
-    """Somebody wants a run after the one that is being ended; who asked first is the cause of it."""
+    """Start the task again after the stop under way; the first to ask gives the cause."""
     if state.then is Then.START:
         return state
     return replace(state, then=Then.START, then_cause=cause)
 
 
 def before_launch(state: TaskState) -> bool:
-    """Whether it was told to stop while it was being launched, and there is no answer of the launch yet."""
+    """Whether a stop was requested during the launch, and the launch has not answered yet."""
     launching = state.stage in (Stage.INTERRUPT, Stage.KILL) and state.due is None and not state.tree_gone
     return state.phase is TaskPhase.STOPPING and launching
 
 
 def launched(state: TaskState, now: float, policy: Policy, run: int) -> Outcome:
-    """There is the process that was to be stopped before it came to be."""
+    """The launch has produced the process that a stop was already waiting for."""
     stage = Stage.KILL if state.stage is Stage.KILL else Stage.INTERRUPT
     due = now + (KILL_AGAIN if stage is Stage.KILL else policy.stop_grace)
     ending = replace(state, run=run, started_at=now, ended_at=None, exit=UNKNOWN_EXIT, due=due)
@@ -96,7 +96,7 @@ def launched(state: TaskState, now: float, policy: Policy, run: int) -> Outcome:
 
 
 def begun(state: TaskState, now: float, policy: Policy) -> Outcome:
-    """The hooks before the stop are through."""
+    """The hooks before the stop have run: send the interrupt."""
     if state.phase is not TaskPhase.STOPPING or state.stage is not Stage.HOOKS:
         return Outcome(state)
     return Outcome(
@@ -105,10 +105,10 @@ def begun(state: TaskState, now: float, policy: Policy) -> Outcome:
 
 
 def refused(state: TaskState, now: float, policy: Policy, reason: str) -> Outcome:
-    """One of the hooks before the stop said no."""
+    """One of the hooks before the stop failed: the run goes on."""
     if state.phase is not TaskPhase.STOPPING or state.stage is not Stage.HOOKS:
         return Outcome(state)
-    if state.root_gone:  # there is nobody left to go on
+    if state.root_gone:  # nothing is left that could go on
         through = begun(state, now, policy)
         return Outcome(through.state, (Emit("hook_failed", reason), *through.effects))
     running = replace(
@@ -119,7 +119,7 @@ def refused(state: TaskState, now: float, policy: Policy, reason: str) -> Outcom
 
 
 def root_gone(state: TaskState, now: float) -> Outcome:
-    """Whoever is left soon after never saw the interrupt (it has a session of its own): waiting longer is no use."""
+    """Processes left soon after the first never got the interrupt (they have their own session): don't wait longer."""
     if state.phase is TaskPhase.STOPPING and state.stage is Stage.HOOKS:
         return Outcome(replace(state, root_gone=True))
     if state.phase is not TaskPhase.STOPPING or state.stage is not Stage.INTERRUPT or state.due is None:
@@ -128,14 +128,14 @@ def root_gone(state: TaskState, now: float) -> Outcome:
 
 
 def tree_gone(state: TaskState) -> Outcome:
-    """Nothing is left to be signalled: what comes next is the end of the hooks after the stop, however late."""
+    """Nothing is left to signal: next comes the end of the hooks after the stop, however late."""
     if state.phase is not TaskPhase.STOPPING:
         return Outcome(state)
     return Outcome(replace(state, tree_gone=True, due=None))
 
 
 def escalate(state: TaskState, now: float, policy: Policy) -> Outcome:
-    """The next stage."""
+    """Go on to the next stage."""
     if state.stage is Stage.INTERRUPT:
         due = now + min(policy.stop_grace, MAX_TERM_GRACE)
         return Outcome(replace(state, stage=Stage.TERMINATE, due=due), (Signal(Stage.TERMINATE),))
@@ -150,5 +150,5 @@ def needed(state: TaskState) -> str:
 
 
 def ended_as(state: TaskState) -> str:
-    """The kind of event that tells the end."""
+    """The kind of event that reports the end."""
     return "task_killed" if state.killed else "task_stopped"
