@@ -1,17 +1,17 @@
-"""Finding again what an earlier supervisor started: nothing is restarted, nothing is counted twice.
+"""Adopting what an earlier supervisor started: nothing is restarted, nothing is counted twice.
 
-The store says what was meant to run, tmux says what does. Each task is in one of these situations:
+The store knows what should be running, tmux knows what is. Each task is in one of these situations:
 
 ===================  ==============================  ========================================================
 the store says       tmux says                       then
 ===================  ==============================  ========================================================
 running, stopping    its pane is alive               take charge of it; go on with the stop
 starting             a pane of a newer run is there  the spawn had succeeded: it runs, or its stop goes on
-starting             nothing newer                   it was never spawned: launch it again, unless it was to stop
-running, stopping    its pane is dead                it ended meanwhile: its exit is handled by its policy
-running, stopping    no pane                         lost, with the server or the machine: handled by its policy
-at rest, waiting     whatever                        nothing to adopt; a live pane is a stray, and is ended
-nothing              its pane is alive               the record was lost, and the task was not: it runs
+starting             nothing newer                   it was never spawned: launch it again, unless it has to stop
+running, stopping    its pane is dead                it ended meanwhile: apply its policy to the exit
+running, stopping    no pane                         lost with the server or the machine: apply its policy
+at rest, waiting     anything                        nothing to adopt; a live pane is a stray, and is ended
+nothing              its pane is alive               only the record was lost: the task runs
 no such task         a pane                          a stray, too: its task was removed from the file
 ===================  ==============================  ========================================================
 """
@@ -43,7 +43,7 @@ UNRECORDED = "it was found running, and nothing was recorded of it"
 
 
 class Adopter:
-    """Brings a freshly loaded supervisor up to date with the world."""
+    """Brings a freshly loaded supervisor up to date with what is running."""
 
     def __init__(
         self,
@@ -64,9 +64,9 @@ class Adopter:
     async def adopt(
         self, supervisor: Supervisor, rows: dict[int, RunRow], recorded: Collection[str]
     ) -> list[str]:
-        """Adopt all that is alive, and settle what is not; the names of the tasks that were found running.
+        """Adopt what is alive and settle what is not; returns the names of the tasks that were found running.
 
-        ``rows`` and the names ``recorded`` are what the store knows of runs and of tasks.
+        ``rows`` are the runs, and ``recorded`` the names of the tasks, that the store knows.
         """
         panes = await self._terminal.session.panes()
         latest = self._latest(panes)
@@ -92,13 +92,13 @@ class Adopter:
                 settling.append(self._take(unit, pane, row))
             else:
                 settling.append(self._settle(unit, pane, rows))
-        await asyncio.gather(*settling)  # when all are judged: what becomes of one may start another
+        await asyncio.gather(*settling)  # only now that all are judged: settling one may start another
         for pane in latest.values():
             self._strays.end(pane, rows.get(pane.run))
         return alive
 
     def _latest(self, panes: list[PaneInfo]) -> dict[str, PaneInfo]:
-        """The pane of the newest run of each task; run numbers in use are never given out again."""
+        """The pane of each task's newest run. Also reserves the run numbers that are in use."""
         found: dict[str, PaneInfo] = {}
         for pane in panes:
             self._journal.skip_runs(pane.run)
@@ -107,7 +107,7 @@ class Adopter:
         return found
 
     def _is_ours(self, pane: PaneInfo, row: RunRow | None) -> bool:
-        """The pane's process is alive and the one that was started."""
+        """Whether the pane's process is alive and the one that was started."""
         if pane.dead or not pane.pid:
             return False
         root = proc.identify(pane.pid)
@@ -139,7 +139,7 @@ class Adopter:
             unit.feed(SpawnFailed("it was to stop", withdrawn=True))
 
     async def _settle(self, unit: Unit, pane: PaneInfo | None, rows: dict[int, RunRow]) -> None:
-        """A run that ended, or was lost, while nobody watched."""
+        """Settle a run that ended, or was lost, while no supervisor watched."""
         launching = _being_launched(unit.state)
         run = pane.run if pane and launching else unit.state.run or 0
         row = unit.row = rows.get(run)
@@ -147,7 +147,7 @@ class Adopter:
         live = self._launcher.live(run, pane) if pane is not None and ended else self._gone(run, row)
         if launching:
             unit.adopt(live, row or self._launcher.row(unit.name, live))
-            unit.feed(Spawned(run), unit.row)  # its first process is gone: that is noticed next
+            unit.feed(Spawned(run), unit.row)  # that its first process is gone is noticed next
             return
         self._logs.attach(run, unit.task)
         await self._ender.sweep(live)
@@ -178,5 +178,5 @@ class Adopter:
 
 
 def _being_launched(state: TaskState) -> bool:
-    """Whether a launch was under way, with no answer recorded; it may be one that was told to stop."""
+    """Whether a launch was under way with no answer recorded, even if a stop was requested meanwhile."""
     return state.phase is TaskPhase.STARTING or stopping.before_launch(state)

@@ -1,8 +1,8 @@
-"""Finding tasks that wait for an answer, while nobody has to watch them.
+"""Finding tasks that wait for an answer, so that no one has to watch them.
 
-The log's ingest tells of output, and whether it stopped inside a line; the rules (`paneview.rules.asking`) say when
-that is worth a look. A look is one round trip to tmux. What an agent says of itself goes before its screen: claude
-keeps a file for each of its processes, read here only where the task's command is an agent's.
+The log ingest reports output and whether it stopped inside a line; the rules (`paneview.rules.asking`) decide when
+that is worth a look. A look is one round trip to tmux. What an agent reports about itself takes precedence over its
+screen: claude keeps a file for each of its processes, read here only if the task's command may be an agent.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ _AGENT_STATES = {"busy": False, "idle": False, "waiting": True}
 
 
 class _Watched(NamedTuple):
-    """One run, and what is known of it."""
+    """One run and the state of the rules for it."""
 
     live: Live
     state: Asking
@@ -58,14 +58,14 @@ class _Watched(NamedTuple):
 
 
 class _Own:
-    """A pattern from the configuration. Where it takes too long it does not match, which is noted once."""
+    """A pattern from the configuration. If it takes too long it does not match, which is logged once."""
 
     def __init__(self, text: str) -> None:
         self._pattern = Pattern(text, ignore_case=True, limit=PATIENCE)
         self._noted = False
 
     def search(self, line: str, /) -> object:
-        """Something if the line matches."""
+        """True if the line matches, else None."""
         try:
             return True if self._pattern.find(line) >= 0 else None
         except PatternError as error:
@@ -76,7 +76,7 @@ class _Own:
 
 
 class Asker:
-    """Sets ``question`` of the units of one project, and tells of it."""
+    """Sets ``question`` of one project's units, and records an event when it changes."""
 
     def __init__(
         self,
@@ -99,7 +99,7 @@ class Asker:
         self._looks: set[asyncio.Task[None]] = set()
 
     def grown(self, names: Iterable[str]) -> None:
-        """These tasks have written something."""
+        """Note that these tasks have written something."""
         for name in names:
             unit, watched = self._supervisor.units.get(name), self._watched.get(name)
             if unit is None or watched is None or unit.task.input_patterns == []:
@@ -109,7 +109,7 @@ class Asker:
                 self._feed(unit, watched.live, Grew(worth))
 
     def changed(self, name: str) -> None:
-        """A task's state changed; a run that is over asks nothing any more, a new one may have asked already."""
+        """Note that a task's state changed: a run that is over has no question, a new one may have asked already."""
         unit = self._supervisor.units.get(name)
         live = None if unit is None else unit.live
         watched = self._watched.get(name)
@@ -122,7 +122,7 @@ class Asker:
             self.grown([name])
 
     def close(self) -> None:
-        """Look no more."""
+        """Stop looking."""
         for name in list(self._watched):
             self._forget(name)
         for look in self._looks:
@@ -190,11 +190,11 @@ class Asker:
             if text not in self._patterns:
                 self._patterns[text] = _Own(text)
         sought = [self._patterns[text] for text in own]
-        # A pattern may take its time; the loop goes on meanwhile.
+        # On a thread, because a pattern may take long.
         return Saw(await asyncio.to_thread(question, shown, sought, menus=False, asked=unit.question))
 
     async def _agent(self, unit: Unit, live: Live) -> Saw | None:
-        """What the agent says of itself; None if it says nothing."""
+        """What the agent reports about itself; None if it reports nothing."""
         if live.root is None or not may_be_agent(unit.task.command):
             return None
         pids = [row.pid for row in ProcessTable.recent().tree(live.root.pid)]
@@ -203,13 +203,13 @@ class Asker:
 
 
 def claude_folder(environ: Mapping[str, str]) -> Path:
-    """Where claude keeps what it knows, for a process with this environment."""
+    """The folder where claude keeps its state, for a process with this environment."""
     own = environ.get("CLAUDE_CONFIG_DIR")
     return Path(own) if own else Path(environ.get("HOME") or "/") / ".claude"
 
 
 def read_agent(folder: Path, pids: Iterable[int]) -> Saw | None:
-    """What the status file of one of these processes says; None if there is none that can be understood."""
+    """What the status file of one of these processes says; None if there is no file with a known status."""
     for pid in pids:
         try:
             told = load_json(read_file(folder / f"{pid}.json"))

@@ -1,7 +1,7 @@
-"""Work that goes on beside all else, and that nobody waits for: so what it fails with is told here, or to nobody.
+"""Background work that nothing awaits, so its errors must be reported here or would go unnoticed.
 
-It is logged and told as an event. What is to go on begins anew after a pause, which grows for as long as it fails: a
-lack of descriptors passes, and a defect that does not is told once a minute at most.
+An error is logged and recorded as an event. Work that has to go on is restarted after a pause, which grows as long as
+it keeps failing: a lack of descriptors passes, and a defect that does not is reported once a minute at most.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ LONGEST_PAUSE = 60.0
 
 
 class Background:
-    """Starts such work, and ends it."""
+    """Starts background work, and ends it."""
 
     def __init__(self, journal: Journal) -> None:
         self._journal = journal
         self._going: set[asyncio.Task[Any]] = set()
 
     def once(self, work: Work, what: str) -> None:
-        """Do this. ``what`` is its name in what is told."""
+        """Do this once. ``what`` names it in logs and events."""
         self._start(self._does(work, what))
 
     def keep(self, work: Work, what: str) -> None:
@@ -37,7 +37,7 @@ class Background:
         self._start(self._keep(work, what))
 
     async def close(self) -> None:
-        """Do nothing of it any more."""
+        """Cancel all of it."""
         going = list(self._going)
         for one in going:
             one.cancel()
@@ -52,13 +52,13 @@ class Background:
         clock, pause = asyncio.get_running_loop().time, FIRST_PAUSE
         began = clock()
         while not await self._does(work, what):
-            if clock() - began > LONGEST_PAUSE:  # it had gone well
+            if clock() - began > LONGEST_PAUSE:  # it had worked for a while
                 pause = FIRST_PAUSE
             await asyncio.sleep(pause)
             pause, began = min(2 * pause, LONGEST_PAUSE), clock()
 
     async def _does(self, work: Work, what: str) -> bool:
-        """Whether it went through."""
+        """Do the work; returns whether it succeeded."""
         try:
             await work()
         except Exception as error:
@@ -69,6 +69,6 @@ class Background:
 
 
 def unasked(deed: asyncio.Future[Any]) -> None:
-    """For what nobody may be left to await: asyncio would complain of an error that nobody has seen."""
+    """A done callback for futures that may no longer be awaited: it keeps asyncio from reporting their errors."""
     if not deed.cancelled():
         deed.exception()

@@ -1,4 +1,4 @@
-"""Open files: each run takes a supervisor some, and what a shell allows by default may be few (256 on macOS)."""
+"""Open files: each run needs some in the supervisor, and a shell's default limit may be low (256 on macOS)."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ PER_TASK = 4
 
 
 def make_room(tasks: int) -> None:
-    """Allow ourselves as many open files as that number of tasks may need; a warning where the system refuses.
+    """Raise our limit of open files to what this number of tasks may need; logs a warning if the system refuses.
 
-    Only as many, since whatever is started from here inherits the limit.
+    No higher, because all processes started from here inherit the limit.
     """
     needed = BASE + PER_TASK * tasks
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)

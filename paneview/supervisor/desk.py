@@ -1,8 +1,8 @@
-"""The desk: where clients of the supervisor ask about the queue of jobs, and have it changed.
+"""The desk: answers clients' requests about the queue of jobs, and changes it on their behalf.
 
-Every call to the queue is made on a thread, since a queue may be on another host and take its time; one that does not
-answer is a refusal the asker is told, and nothing else waits for it. The connection is made when the first client
-asks. Answers to the same question are given once for all who ask it, until something has happened in the queue.
+Every call to the queue runs on a thread, because the queue may be on another host and slow; if it does not answer, the
+client gets an error, and nothing else waits for it. The connection is made at the first request. The answer to a
+question is cached for all clients until something happens in the queue.
 """
 
 from __future__ import annotations
@@ -38,14 +38,14 @@ T = TypeVar("T")
 Args = dict[str, Any]
 Reply = dict[str, Any]
 
-SUMMARY_WITHIN = 0.5  # seconds that `status` waits for a word about the queue
-MOST_JOBS = 1000  # of one page
+SUMMARY_WITHIN = 0.5  # seconds that `status` waits for the queue
+MOST_JOBS = 1000  # in one page
 
 
 class QueueDesk:
     """Answers clients. ``begun`` is called when a queue has just come into use.
 
-    ``known_problem`` gives why the queue does not answer, if somebody knows.
+    ``known_problem`` returns why the queue does not answer; None if that is not known, or it does.
     """
 
     def __init__(
@@ -78,11 +78,11 @@ class QueueDesk:
         await self._link.close()
 
     async def call(self, act: Callable[[Broker], T]) -> T:
-        """Do something with the queue, on a thread. Raises BrokerError."""
+        """Call ``act`` with the queue on a thread. Raises BrokerError."""
         return await self._link.call(self._supervisor.project.queue, act)
 
     def _moved(self) -> None:
-        """It is another queue now."""
+        """Forget what is known: it is another queue now."""
         self._last = None
         self.cache.changed()
 
@@ -99,12 +99,12 @@ class QueueDesk:
         return self._last
 
     def troubled(self, problem: str) -> Reply:
-        """What was last known of it, with what is wrong now."""
+        """The last known overview, with what is wrong now."""
         known = self._last or nothing(self._supervisor.project.queue)
         return {**known, "in_use": True, "problem": problem, "changes": self.cache.changes}
 
     async def summary(self) -> Reply | None:
-        """A few numbers for `status`, which waits only for a moment; None: the project has no queue."""
+        """A few numbers for `status`, which waits for them only briefly; None if the project has no queue."""
         if not self.in_use:
             return None
         return brief(await self._look_briefly())
@@ -112,7 +112,7 @@ class QueueDesk:
     async def _look_briefly(self) -> Reply:
         if problem := self._known_problem():
             return self.troubled(problem)
-        if self._looking is None or self._looking.done():  # else the last one still waits for the queue
+        if self._looking is None or self._looking.done():  # else the last look still waits for the queue
             self._looking = asyncio.ensure_future(self.look())
             self._looking.add_done_callback(unasked)
         try:
@@ -131,7 +131,7 @@ class QueueDesk:
             raise ControlError(str(error), "queue") from error
 
     async def queue(self, _args: Args, _client: ClientInfo) -> Reply:
-        """The queue as a whole, also if it does not answer."""
+        """The queue as a whole; what was last known of it if it does not answer."""
         try:
             return await self.look()
         except BrokerError as error:

@@ -1,8 +1,8 @@
 """Ending runs: the right signal to the right processes, and knowing when nothing is left.
 
 SIGINT goes to the terminal's foreground group, as Ctrl-C does; SIGTERM and SIGKILL go to everything that belongs to
-the run: the tree under its pane, the pane's session, whatever carries the run's environment marker, and whatever was
-seen in the tree before.
+the run: the tree under its pane, the pane's session, all processes with the run's environment marker, and those that
+were seen in the tree before.
 """
 
 from __future__ import annotations
@@ -32,19 +32,19 @@ T = TypeVar("T")
 
 AGAIN = 1.0  # seconds
 DYING = 0.001  # seconds before the first look: a process that was just signalled is gone by then
-# Seconds in which what is dying with a run is no left-over; at the end of each step the guard's own helper is ended.
+# Seconds within which processes that die with a run are not left-overs; after each step the guard's helper is killed.
 STEPS = (0.004, 0.01, 0.036)
-BIRTH = (0.02, 0.1)  # seconds from a fork to its exec: two looks, since a busy machine may delay it
+BIRTH = (0.02, 0.1)  # seconds from a fork to its exec: two looks, because a busy machine may delay it
 # Seconds between interrupts of a run whose command has not been started yet.
 UNHEARD = (0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0)
 SWEEP_GRACE = 0.5  # seconds that left-overs of a run which ended by itself get after SIGTERM
-# Seconds before what is left of an ended run is looked for again, where a defect was in the way.
+# Seconds before the left-overs of an ended run are looked for again after a defect got in the way.
 TRIES = (0.5, 2.0)
 LONGEST_TRY = 60.0  # as TRIES, of a run that is being ended: it takes no other end
 
 
 def _patient(deed: Callable[P, Awaitable[T]]) -> Callable[P, Awaitable[T]]:
-    """``deed``, begun again for as long as descriptors or memory are lacking: a run's end is never left untold."""
+    """Retry ``deed`` as long as descriptors or memory are short: the end of a run must never go unreported."""
 
     @wraps(deed)
     async def again(*args: P.args, **kwargs: P.kwargs) -> T:
@@ -61,7 +61,7 @@ def _patient(deed: Callable[P, Awaitable[T]]) -> Callable[P, Awaitable[T]]:
 
 
 class Ender:
-    """Signals runs and waits for their end. ``tell`` hears what goes wrong: an end is one all the same."""
+    """Signals runs and waits for their end. ``tell`` is called with what goes wrong; the run ends all the same."""
 
     def __init__(self, terminal: Terminal, tell: Callable[[str], object]) -> None:
         self._terminal = terminal
@@ -88,7 +88,7 @@ class Ender:
         return members(live, await ProcessTable.fresh())
 
     async def send(self, live: Live, stage: Stage, stop_signal: str) -> None:
-        """Send what this stage of a stop asks for; the next one is due all the same."""
+        """Send the signal of this stage of a stop. Whatever goes wrong, the next stage is due all the same."""
         try:
             await self._send(live, stage, stop_signal)
         except Exception as error:
@@ -99,7 +99,7 @@ class Ender:
     async def _send(self, live: Live, stage: Stage, stop_signal: str) -> None:
         match stage:
             case Stage.INTERRUPT:
-                left = await self.look(live)  # seen now, found later even where they leave the tree
+                left = await self.look(live)  # seen now, they are found later even if they leave the tree
                 if live.root is None or not await self._interrupt(live, live.root, stop_signal):
                     proc.send(getattr(signal, stop_signal), _downwards(live, left))
             case Stage.TERMINATE:
@@ -110,14 +110,14 @@ class Ender:
                 pass
 
     async def _interrupt(self, live: Live, root: ProcessId, stop_signal: str) -> bool:
-        """Signal the terminal's foreground, again as long as no program was there to hear it; False if there is none.
+        """Signal the foreground group, repeatedly until a program is there to get it; False if there is no group.
 
-        The guard's shells survive what comes before they have started the command, and forget it.
+        The guard's shells survive a signal that comes before they have started the command, and forget it.
         """
         for pause in (0.0, *UNHEARD):
             if pause:
                 await asyncio.sleep(pause)
-            live.heard = live.hears()  # before it is sent: who comes after it has not heard it
+            live.heard = live.hears()  # before it is sent: a program that starts after it does not get it
             if not proc.interrupt(root, getattr(signal, stop_signal)):
                 return pause > 0
             if live.heard:
@@ -130,7 +130,7 @@ class Ender:
         return await wait_gone(partial(members, live), within, self._watch)
 
     async def gone(self, live: Live) -> None:
-        """`wait_gone` of a run that is being ended, ever more seldom where a defect is in its way."""
+        """`wait_gone` for a run that is being ended; retried after a defect, less and less often."""
         pause = AGAIN
         while True:
             try:
@@ -144,7 +144,7 @@ class Ender:
             pause = min(2 * pause, LONGEST_TRY)
 
     def _tell_once(self, live: Live, words: str) -> bool:
-        """Whether it is news: it may come again twice a second."""
+        """Report a problem with the run's end; False if it has been reported before."""
         new = words not in live.told
         if new:
             live.told.add(words)
@@ -153,7 +153,7 @@ class Ender:
 
     @_patient
     async def sweep(self, live: Live) -> list[str]:
-        """End what a run left behind that ended by itself; gives the left-overs as ``pid name``."""
+        """End what a run that ended by itself left behind; returns the left-overs as ``pid name``."""
         await asyncio.sleep(DYING)
         if not await self.look(live) or await self._dies(live):
             return []
@@ -165,7 +165,7 @@ class Ender:
         return names
 
     async def _dies(self, live: Live) -> bool:
-        """Whether all that is left of an ended run goes within `STEPS`. The guard's helper may have missed its end."""
+        """Whether all that is left of an ended run exits within `STEPS`, with the guard's helper killed if need be."""
         for pause in STEPS:
             if await self.wait_gone(live, pause):
                 return True
@@ -174,22 +174,23 @@ class Ender:
         return not await self.look(live)
 
     async def sweep_unborn(self, live: Live) -> None:
-        """End what tmux may have been making as it died: a process carries its mark from its exec on, not its fork."""
+        """End what tmux may have been starting as it died; a process has its marker from its exec on, not its fork."""
         for pause in BIRTH:
             await asyncio.sleep(pause)
             await self.sweep(live)
 
     @_patient
     async def exit_of(self, live: Live) -> Exit:
-        """How the run's command ended, as tmux or its guard saw it. Raises TmuxGone with its server gone.
+        """How the run's command ended, according to tmux or the guard. Raises TmuxGone if the run's server is gone.
 
-        There may be another by then, which knows nothing of it. A command that the hang-up ends may report any code.
+        A new server may be there by then, but doesn't know the run, and a command ended by the hang-up may report any
+        code.
         """
         session = self._terminal.session
         return _known(live, session, await self._status(live, session))
 
     async def any_exit_of(self, live: Live) -> Exit:
-        """The same of a run that was to end: with tmux gone, as far as its guard could note it."""
+        """The same for a run that had to end; with tmux gone, what its guard could record."""
         try:
             return await self.exit_of(live)
         except TmuxGone:
@@ -197,19 +198,19 @@ class Ender:
 
     @_patient
     async def end_of(self, live: Live) -> tuple[list[str], Exit]:
-        """`sweep` and `exit_of` of a run that ended by itself, at once."""
+        """`sweep` and `exit_of` together, for a run that ended by itself."""
         session = self._terminal.session
         early = asyncio.create_task(self._status(live, session))
         try:
             left = await self._swept(live)
-            # Left-overs may have held the terminal open, for whose end tmux's word waits in ever longer steps.
+            # Left-overs may have held the terminal open, for whose end the early request waits in ever longer steps.
             status = await (self._status(live, session) if left else early)
         finally:
             early.cancel()
         return left, _known(live, session, status)
 
     async def _swept(self, live: Live) -> list[str]:
-        """`sweep`, again where a defect is in its way, though not for ever."""
+        """`sweep`, tried again a few times after a defect."""
         for pause in TRIES:
             try:
                 return await self.sweep(live)
@@ -220,7 +221,7 @@ class Ender:
         return []
 
     async def _status(self, live: Live, session: TmuxSession) -> ExitStatus | None:
-        """None: it cannot be known."""
+        """The exit status; None if it cannot be known."""
         if live.lost:
             return None
         try:
@@ -234,7 +235,7 @@ class Ender:
 
     @_patient
     async def noted_exit(self, live: Live) -> Exit:
-        """What its guard wrote, which is all there is with tmux gone."""
+        """The exit that the guard wrote, the only source once tmux is gone."""
         try:
             return to_exit(read_exit_file(live.exit_file))
         except OSError as error:
@@ -258,16 +259,16 @@ def _known(live: Live, session: TmuxSession, status: ExitStatus | None) -> Exit:
 
 
 def _downwards(live: Live, left: set[ProcessId]) -> list[ProcessId]:
-    """In the order of a signal: parents first, and the terminal's leader last.
+    """The order in which to signal: parents first, and the terminal's leader last.
 
-    A shell whose child is ended before itself goes on with the next part of its command, and may end well. With the
-    leader a hang-up goes to all others, which would be what they are told to have died of.
+    A shell whose child ends first goes on with the next part of its command, and may exit with 0. The leader's death
+    sends a hang-up to all others, which would then be reported as the signal that killed them.
     """
     return sorted(left, key=lambda one: (one == live.root, one.start, one.pid))
 
 
 def names_of(left: set[ProcessId]) -> list[str]:
-    """Processes as they are told, each as ``pid name``, without the guard's own helper."""
+    """The processes for an event, each as ``pid name``, without the guard's own helper."""
     rows = ProcessTable.recent().rows
     return [
         f"{one.pid} {rows[one.pid].name if one.pid in rows else '?'}"
@@ -277,5 +278,5 @@ def names_of(left: set[ProcessId]) -> list[str]:
 
 
 def to_exit(status: ExitStatus | None) -> Exit:
-    """tmux's word for an exit as the rules know it."""
+    """A status from tmux or the guard as the rules' `Exit`."""
     return Exit(status.code, status.signal) if status else Exit()

@@ -1,8 +1,8 @@
-"""The state folder of a running supervisor, which somebody may clear away.
+"""The state folder of a running supervisor, which may be removed under it.
 
-Without its socket nobody reaches it, so it listens again. Without its lock there may be a second one beside it, and
-without its databases what it stores goes to files that nobody will find: it ends, and another one begins in its place,
-which finds the tasks by their panes. What was recorded there is gone, and the tasks go on.
+If the socket is gone, no client can connect, so it listens again. If the lock is gone, a second supervisor may start,
+and if a database is gone, all records go to a file that is never found again: then this supervisor ends and another
+takes its place, which finds the tasks by their panes. The records are lost; the tasks go on.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ logger = logging.getLogger(__name__)
 async def lost(lock: Path, descriptor: int, others: Sequence[Path], server: ControlServer) -> None:
     """Return when the lock's file is no longer the one that we hold, or one of the ``others`` is gone for good.
 
-    Until then see to it that the socket is there.
+    Until then, keep the socket in place.
     """
     held = os.fstat(descriptor)
     missing: set[Path] = set()
     while is_there(lock, held):
-        # Not at the first look: a database that is damaged is set aside, and begun anew.
+        # Not at the first look: a damaged database is set aside and created anew.
         before, missing = missing, {path for path in others if not path.exists()}
         if before & missing:
             return
@@ -42,7 +42,7 @@ async def lost(lock: Path, descriptor: int, others: Sequence[Path], server: Cont
 
 
 def is_there(lock: Path, held: os.stat_result) -> bool:
-    """Whether this file is the one that is held."""
+    """Whether this file is still the one that is held."""
     try:
         return os.path.samestat(os.stat(lock), held)
     except OSError as error:

@@ -1,8 +1,8 @@
-"""Hooks: shell commands of the user around a task's start and stop, the project's own around the task's.
+"""Hooks: the user's shell commands around a task's start and stop, the project's around the task's own.
 
 Order: project before_start, task before_start, the task, task after_start, project after_start; for a stop: project
-before_stop, task before_stop, the stop, task after_stop, project after_stop. A failing ``before_*`` stops what was
-about to happen; a failing ``after_*`` is told and changes nothing. What a hook prints goes into the task's log.
+before_stop, task before_stop, the stop, task after_stop, project after_stop. A failing ``before_*`` prevents the start
+or stop; a failing ``after_*`` is recorded and changes nothing. What a hook prints goes into the task's log.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ Moment = Literal["before_start", "after_start", "before_stop", "after_stop"]
 
 
 class HookFailed(Exception):  # noqa: N818 - what happened, in the words of the rules
-    """A ``before_*`` hook failed: what it was to precede does not happen. The message says which, and why."""
+    """A ``before_*`` hook failed, so the start or stop does not happen. The message says which hook, and why."""
 
 
 class Output(Protocol):
@@ -45,13 +45,13 @@ class Hooks:
         self._key = key
 
     async def before(self, moment: Literal["before_start", "before_stop"], task: Task, run: int) -> None:
-        """Run the hooks before something. Raises HookFailed at the first that fails."""
+        """Run the hooks before a start or stop. Raises HookFailed at the first that fails."""
         for whose, commands in (("project", self.project), ("task", task.hooks)):
             if failure := await self._run(whose, moment, commands, task, run):
                 raise HookFailed(failure)
 
     async def after(self, moment: Literal["after_start", "after_stop"], task: Task, run: int) -> str:
-        """Run the hooks after something; gives what went wrong, or nothing."""
+        """Run the hooks after a start or stop; returns what went wrong, or the empty string."""
         failures = [
             await self._run(whose, moment, commands, task, run)
             for whose, commands in (("task", task.hooks), ("project", self.project))
@@ -59,7 +59,7 @@ class Hooks:
         return "; ".join(failure for failure in failures if failure)
 
     async def _run(self, whose: str, moment: Moment, commands: Commands, task: Task, run: int) -> str:
-        """Run one hook, if there is one; what went wrong, or the empty string."""
+        """Run one hook, if there is one; returns what went wrong, or the empty string."""
         command: str | None = getattr(commands, moment)
         if command is None:
             return ""
@@ -72,7 +72,7 @@ class Hooks:
             )
         except OSError as error:
             return f"{name} could not be run: {error}"
-        except Exception as error:  # a start or a stop waits for this answer
+        except Exception as error:  # a start or a stop waits for the result
             logger.exception("%s: the %s failed", task.name, name)
             return f"{name} could not be run: internal error: {error!r}"
         try:
@@ -91,6 +91,6 @@ def _last_line(output: bytes) -> str:
 
 
 def inherited(environ: Mapping[str, str] = os.environ) -> dict[str, str]:
-    """The environment that tasks and hooks inherit: ours, without what belongs to our own pane."""
+    """The environment that tasks and hooks inherit: ours without the variables of our own pane."""
     ours = ("TMUX", "TMUX_PANE", "PANEVIEW_RUN", "PANEVIEW_TASK")
     return {key: value for key, value in environ.items() if key not in ours}

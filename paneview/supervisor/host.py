@@ -1,7 +1,7 @@
 """One project's supervisor with everything it needs, wired up: the only place that knows all the parts.
 
-Opening goes from the ground up (databases, tmux, what earlier supervisors left, then the control socket), closing the
-other way round. Whoever connects finds a supervisor that has already taken charge of what was running.
+Opening goes from the bottom up (databases, tmux, what earlier supervisors left, then the control socket), closing from
+the top down. So a client that connects finds a supervisor that has already adopted what was running.
 """
 
 from __future__ import annotations
@@ -63,14 +63,14 @@ logger = logging.getLogger(__name__)
 
 
 class Options(Struct, frozen=True):
-    """How a supervisor was asked to begin."""
+    """How a supervisor begins."""
 
     start_all: bool = True  # start what starts by itself, if this is a fresh session
-    lock: int | None = None  # the descriptor of the project's lock: once its file is gone, so are we
+    lock: int | None = None  # descriptor of the project's lock: we end when its file is gone
 
 
 class Host:
-    """Builds, opens and closes the parts. ``end`` is called with a reason when a client takes the project down."""
+    """Builds, opens and closes the parts of a supervisor."""
 
     def __init__(self, project: Project, environ: Mapping[str, str], folder: Path, options: Options) -> None:
         self.project = project
@@ -85,7 +85,7 @@ class Host:
         self._took_down = self._closing = False
 
     async def open(self) -> None:
-        """Take charge. Raises TmuxError and its kin, StoreError, UnsafeSocket, OSError; then nothing is open."""
+        """Take charge. Raises TmuxError, StoreError, UnsafeSocket, OSError; then nothing is open."""
         spool, exits = paths.spool_dir(self.folder), paths.exits_dir(self.folder)
         for place in (spool, exits):
             place.mkdir(mode=0o700, exist_ok=True)
@@ -99,7 +99,7 @@ class Host:
         try:
             await self._begin(loaded)
         except BaseException as error:
-            with suppress(StoreError):  # what went wrong first is what counts
+            with suppress(StoreError):  # the first error is the one that counts
                 await self._let_go()
                 await self._close_parts(f"cannot supervise: {error}")
             raise
@@ -124,12 +124,12 @@ class Host:
             self.journal.note("scale_dropped", dropped)
 
     def _scale(self, loaded: Loaded) -> str:
-        """Have as many replicas as `scale` has set, where that still holds; gives what is to be told if it does not."""
+        """Apply the numbers of replicas set by `scale` that still hold; returns what to report of those that don't."""
         if not (wanted := from_record(loaded.tasks.get(SESSION, {}).get("scaled", {}))):
             return ""
         try:
             self.project, self._scaled = load_scaled(self.project.file, self._raw_environ, wanted)
-        except ConfigError as error:  # the file by itself is right: it was read a moment ago
+        except ConfigError as error:  # the file by itself is valid: it was read a moment ago
             return f"what `scale` has set does not fit the file any more, which counts again: {error}"
         dropped = wanted.keys() - self._scaled.keys()
         return outvoted(dropped) if dropped else ""
@@ -167,7 +167,7 @@ class Host:
         self._asker = Asker(
             self.supervisor, self.terminal, self.ingest, journal, clock, {**self._environ, **project.env}
         )
-        # A question is known before the task is shown.
+        # The asker comes first: a question must be known before the task is shown.
         self.supervisor.listeners += self._asker.changed, self.picture.changed, self.queue.changed
         self.audience.listeners += self.queue.heard, self.picture.heard
 
@@ -183,7 +183,7 @@ class Host:
             self.journal.note("store_damaged", f"state.db was damaged and set aside as {loaded.moved_aside}")
         self.journal.note("supervisor_started", "took over" if took_over else "fresh", version=__version__)
         written = set(self._places.written())
-        self.journal.skip_runs(max(written, default=0))  # else an old code answers for a new run
+        self.journal.skip_runs(max(written, default=0))  # else an old exit code would count for a new run
         alive = await self._adopter.adopt(self.supervisor, loaded.runs, states)
         if took_over or alive:
             self.journal.note("supervisor_adopted", f"{len(alive)} tasks were running", tasks=alive)
@@ -201,7 +201,7 @@ class Host:
         self.supervisor.consider()
         self.queue.follow(self.project)
         self._start_first(states, fresh=not took_over)
-        # After the starts: whoever takes over from here on has their record, whoever does before starts them again.
+        # After the starts: a successor from here on has their record; an earlier one starts these tasks itself.
         self._know_all(states)
         self.web.port = loaded.tasks.get(SESSION, {}).get("websocket_port")
         self._remember()
@@ -216,7 +216,7 @@ class Host:
         self._background.once(partial(self.web.follow, self.project.websocket), "the WebSocket API")
 
     def _start_first(self, states: Mapping[str, TaskState], *, fresh: bool) -> None:
-        """A fresh session starts what starts by itself; a taken-over one only what the file has gained since."""
+        """Start what starts by itself in a fresh session; in one taken over, only what the file has gained since."""
         if not self.project.auto_start or (fresh and not self._options.start_all):
             return
         names = self.supervisor.start_names(None, deps=True)
@@ -229,14 +229,14 @@ class Host:
             self.supervisor.unit(name).feed(Start("supervisor"))
 
     def _replace_outdated(self) -> None:
-        """A file that was changed while no supervisor lived is taken over as it is at any other time."""
+        """Apply changes made to the file while no supervisor was running, as at any other time."""
         for unit in self.supervisor.units.values():
             if unit.state.phase is TaskPhase.RUNNING and unit.outdated(unit.task):
                 unit.feed(Restart("file change"))
             unit.note_definition()
 
     def _know_all(self, states: Mapping[str, TaskState]) -> None:
-        """Record tasks that were never started, too, so that a successor can tell them from what is new in the file."""
+        """Record never-started tasks, too, so that a successor can tell them from tasks that are new in the file."""
         for name, unit in self.supervisor.units.items():
             if name not in states and unit.state.phase is TaskPhase.IDLE:
                 self.journal.put(task=name, state=unit.state)
@@ -247,11 +247,11 @@ class Host:
                 await self.journal.recorded(self.journal.forget(name))
 
     async def run(self) -> str:
-        """Supervise until somebody ends it; gives the reason."""
+        """Supervise until `end` is called; returns the reason."""
         return await self._ended
 
     def end(self, reason: str, *, took_down: bool = True) -> None:
-        """End the supervisor. ``took_down``: everything was stopped, so its tmux session goes too."""
+        """Make `run` return. ``took_down``: everything was stopped, so its tmux session is closed, too."""
         if not self._ended.done():
             self._took_down = took_down
             self._ended.set_result(reason)
@@ -265,7 +265,7 @@ class Host:
             await self._close_parts(reason)
 
     async def _let_go(self) -> None:
-        """Do nothing by itself any more."""
+        """Stop all activity of its own."""
         self._closing = True
         self.server.retire()
         await self._background.close()
@@ -274,9 +274,9 @@ class Host:
         await self._strays.close()
 
     async def _close_parts(self, reason: str) -> None:
-        """Close what there is, however far it was opened; what cannot be closed keeps nothing else open."""
+        """Close all parts, however far they were opened; one that fails to close keeps no other open."""
         async with AsyncExitStack() as parts:
-            for close in (  # the last of them first
+            for close in (  # called in reverse order
                 self.terminal.close,
                 self.store.close,
                 self.logs.close,
@@ -325,7 +325,7 @@ class Host:
         self.audience.publish_snapshot(self.picture.status())
 
     def _remember(self) -> Awaitable[None]:
-        """What the next supervisor is to know of the session as a whole."""
+        """Record what the next supervisor must know about the session as a whole."""
         session = {"open": True, "scaled": to_record(self._scaled), "websocket_port": self.web.port}
         return self.journal.put_session(session)
 
@@ -334,11 +334,11 @@ class Host:
 
     async def _file_changed(self) -> None:
         while True:
-            await self.supervisor.stays()  # else whoever starts the project next reads the file
+            await self.supervisor.stays()  # if it goes down instead, its next start reads the file
             try:
                 await self._reloader.reload("file change")
             except ControlError as error:
-                if error.code != "going_down":  # which began while the change was being applied
+                if error.code != "going_down":  # it began to go down while the change was being applied
                     raise
             else:
                 return
@@ -352,23 +352,23 @@ class Host:
             self.end(footing.LOST, took_down=False)
 
     def _store_trouble(self, message: str | None) -> None:
-        """Called on whatever thread has met it. Clients hear of it now, the store as soon as it can."""
+        """Called on the thread that met it. Clients are notified now; the store records it as soon as it can."""
         logger.error("store: %s", message or "works again")
-        with suppress(RuntimeError):  # the loop is closed: nobody hears any more
+        with suppress(RuntimeError):  # the loop is closed: no client is left to notify
             self._loop.call_soon_threadsafe(self._tell_store_trouble, message)
 
     def _tell_store_trouble(self, message: str | None) -> None:
         if self._closing:
             return
         self.journal.note("store_failed" if message else "store_restored", message or "what waited is stored")
-        if message is None:  # perhaps in a new database: that must know of every task, also of those at rest
+        if message is None:  # the database may be new: it must know every task, including those at rest
             self._remember()
             for unit in self.supervisor.units.values():
                 self.journal.put(task=unit.name, state=unit.state, run=unit.row)
 
 
 def _end_agents(folder: Path) -> None:
-    """Those whose workers were killed, so that nobody else has ended them: there is to be no next worker."""
+    """End agents whose workers were killed: they outlive those for a next worker, and there will be none."""
     from paneview.agents import strays  # noqa: PLC0415 - only on the way out
 
     strays.end(strays.all_of(folder))

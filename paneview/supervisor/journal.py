@@ -1,11 +1,11 @@
-"""The journal: gives runs and events their numbers, makes every change durable, and tells subscribers of it.
+"""The journal: numbers runs and events, makes every change durable, and publishes it to subscribers.
 
-A change is one transaction: the task's new state, its run's row and the events that go with it. Numbers are given
-here, in memory, so that an event is told at once; `put` returns a future that is done when the change is on disk,
-and whoever acts upon the world waits for it first: a stop that was obeyed is never forgotten.
+A change is one transaction: the task's new state, its run's row and the events that go with it. Numbers are assigned
+here, in memory, so that an event is published at once. `put` returns an awaitable that is done when the change is on
+disk; it is awaited before anything is done to a process, so that a stop that was carried out is never forgotten.
 
-Unless nothing can be written, as on a full disk. Then what ends processes is done all the same, since it may be a task
-that fills the disk, and whoever asked is told that it is not recorded; what begins processes waits for room.
+The exception is when nothing can be written, as on a full disk. Then processes are still ended, since it may be a task
+that fills the disk, and the client's reply says that this was not recorded; none is started before there is room.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ LOOK = 0.25  # seconds between two looks at whether the store can write at all
 
 
 class Durable:
-    """Awaited by many, and not to be undone by one: who is cancelled while waiting takes nobody else along."""
+    """A change on its way to disk, with many waiters: cancelling one of them does not affect the others."""
 
     def __init__(self, written: asyncio.Future[None]) -> None:
         self._written = written
@@ -40,7 +40,10 @@ class Durable:
         return asyncio.shield(self._written).__await__()
 
     async def unless(self, trouble: Callable[[], str]) -> str:
-        """Wait, but no longer than there is trouble, which is asked for now and then; what that is, or nothing."""
+        """Wait until the change is on disk, or until ``trouble``, called every `LOOK` seconds, returns some.
+
+        Returns that trouble, or the empty string.
+        """
         while not self._written.done():
             await asyncio.wait([self._written], timeout=LOOK)
             if not self._written.done() and (words := trouble()):
@@ -51,7 +54,7 @@ class Durable:
 class Journal:
     """Numbers, durability and fan-out of everything that happens in one project.
 
-    ``numbers``: those of the next run and the next event. ``masker`` hides secrets before anything is stored or told.
+    ``numbers``: the next run's and the next event's. ``masker`` hides secrets before anything is stored or published.
     """
 
     def __init__(
@@ -72,13 +75,13 @@ class Journal:
         self._last: Durable | None = None
 
     def new_run(self) -> int:
-        """A run number nobody had before."""
+        """A run number that was never used before."""
         number = self._next_run
         self._next_run += 1
         return number
 
     def skip_runs(self, used: int) -> None:
-        """Never give out ``used`` or less: a pane carries that number already."""
+        """Never use ``used`` or a lower number for a new run: an earlier run has it."""
         self._next_run = max(self._next_run, used + 1)
 
     def put(
@@ -97,19 +100,19 @@ class Journal:
 
     @property
     def trouble(self) -> str:
-        """Why nothing can be recorded at present; empty: it can."""
+        """Why nothing can be recorded at present; empty if it can."""
         return self._store.trouble
 
     async def durable(self) -> str:
-        """Wait until everything recorded so far is on disk; or, while nothing can be written, say why."""
+        """Wait until everything recorded so far is on disk; if nothing can be written, return why instead."""
         return await self.recorded(self._last) if self._last is not None else ""
 
     async def recorded(self, change: Durable) -> str:
-        """As `durable`, of one change."""
+        """As `durable`, for one change."""
         return await change.unless(lambda: self._store.trouble)
 
     def put_session(self, session: Mapping[str, Any]) -> Durable:
-        """Remember what holds for the session as a whole."""
+        """Record what holds for the session as a whole."""
         return self._commit(Change(tasks={SESSION: session}))
 
     def forget(self, task: str, *events: Emit) -> Durable:
@@ -131,7 +134,7 @@ class Journal:
         return self._commit(Change(tasks={}, runs=[], events=[row]))
 
     async def events(self, args: Mapping[str, Any]) -> list[dict[str, Any]]:
-        """Recorded events as clients see them, oldest first: all that have happened so far."""
+        """Recorded events as clients see them, oldest first, including all that have happened so far."""
         await self.durable()
         rows = await self._store.events(
             task=args["task"], kinds=args["kinds"], since=args["since"], until=args["until"],

@@ -1,7 +1,7 @@
-"""Bringing a run into being: checks that tmux would answer badly, hooks, the port, then the pane.
+"""Launching a run: checks of what tmux would not report well, hooks, the port, then the pane.
 
-tmux turns a missing working folder or program into another folder or exit code 1, so what can be known before is
-checked before, and told in words.
+tmux turns a missing working folder or program into another folder or exit code 1, so these are checked first where
+possible, and reported in words.
 """
 
 from __future__ import annotations
@@ -33,10 +33,10 @@ CLEAR_AFTER = 5.0  # seconds
 
 
 class LaunchError(Exception):
-    """No run came to be. ``retry``: whether the same may succeed later by itself.
+    """No run was started. ``retry``: whether another attempt may succeed.
 
     ``withdrawn``: it was given up by `Launcher.withdraw`.
-    ``unborn`` is the run if a process of it may have come to be: it has to be looked for.
+    ``unborn``: the run, if a process of it may exist all the same and must be looked for.
     """
 
     def __init__(
@@ -49,14 +49,14 @@ class LaunchError(Exception):
 
 
 class RunPlaces(Struct, frozen=True):
-    """Where a project's runs leave their traces, and the key that marks its processes."""
+    """Where a project's runs write their files, and the key in its processes' markers."""
 
     key: str
     spool: Path
     exits: Path
 
     def marker(self, run: int) -> str:
-        """What marks every process of a run."""
+        """The environment marker of a run's processes."""
         return proc.marker(self.key, run)
 
     def spool_prefix(self, run: int) -> Path:
@@ -64,18 +64,18 @@ class RunPlaces(Struct, frozen=True):
         return self.spool / f"{run}."
 
     def exit_file(self, run: int) -> Path:
-        """Where a run's guard writes the exit code. It stays until the run's end is recorded and the task runs anew."""
+        """Where a run's guard writes the exit code; kept until the run's end is recorded and the task runs anew."""
         return self.exits / str(run)
 
     def written(self) -> list[int]:
-        """The runs of which there is an exit code, also such as nobody has a record of any more."""
+        """The runs that have an exit file, including those with no record any more."""
         try:
             return [int(name) for name in os.listdir(self.exits) if name.isdecimal()]
         except OSError:
             return []
 
     def clear_exits(self, runs: Iterable[int]) -> None:
-        """Remove what the guards of these runs wrote. May take its time."""
+        """Remove the exit files of these runs. Blocking."""
         for run in runs:
             with suppress(OSError):  # there is none, or it stays
                 os.unlink(self.exit_file(run))
@@ -93,12 +93,12 @@ class Launcher:
         self._ports = ports
         self._clock = clock
         self._preparing: dict[str, asyncio.Task[None]] = {}
-        self._over: list[int] = []  # runs whose exit codes nobody asks for any more
+        self._over: list[int] = []  # runs whose exit files are no longer needed
 
     async def launch(self, task: Task, run: int, before: RunRow | None) -> tuple[Live, RunRow]:
         """Start ``task`` as ``run``, in the pane of the run ``before`` if that still exists.
 
-        Raises LaunchError, whatever goes wrong.
+        Raises LaunchError for whatever goes wrong.
         """
         try:
             if trouble := folder_trouble(task.cwd):
@@ -111,7 +111,7 @@ class Launcher:
             row = self.row(task.name, live)
         except LaunchError:
             raise
-        except CannotSpawn as error:  # so there is nothing to be looked for
+        except CannotSpawn as error:  # so there is no process to look for
             raise LaunchError(f"it cannot be started: {error}", retry=True) from error
         except (TmuxError, OSError) as error:
             raise self._failed(run, f"tmux could not start it: {error}") from error
@@ -122,7 +122,7 @@ class Launcher:
         return live, row
 
     def _clear_later(self, run: int) -> None:
-        """Remove an exit code when there is time: each call of the system costs a start its turn with the store."""
+        """Remove an exit file later: each system call would cost a start of many tasks its turn with the store."""
         self._over.append(run)
         if len(self._over) == 1:
             asyncio.get_running_loop().call_later(CLEAR_AFTER, self._clear)
@@ -132,7 +132,7 @@ class Launcher:
         asyncio.get_running_loop().run_in_executor(None, self._places.clear_exits, over)
 
     def withdraw(self, task: str) -> None:
-        """Give up a launch of this task as long as it only prepares: its hooks are ended, however long they take."""
+        """Give up a launch of this task that is still being prepared; hooks that run are ended."""
         if preparing := self._preparing.get(task):
             preparing.cancel()
 
@@ -151,7 +151,7 @@ class Launcher:
             raise LaunchError(f"it cannot be started at present: {error}", retry=True) from error
         except asyncio.CancelledError:
             launching = asyncio.current_task()
-            if launching and launching.cancelling():  # the supervisor ends, and lets go of everything
+            if launching and launching.cancelling():  # the supervisor is closing
                 raise
             raise LaunchError("it was to stop", retry=False, withdrawn=True) from None
         finally:
@@ -164,7 +164,7 @@ class Launcher:
         await self._terminal.ready()
 
     def live(self, run: int, pane: PaneInfo) -> Live:
-        """The grip on a run in this pane."""
+        """The `Live` of a run in this pane."""
         root = proc.identify(pane.pid) if pane.pid and not pane.dead else None
         live = self.grip(run, pane.pane_id, pane.window_id, root)
         live.definition = pane.definition
@@ -173,7 +173,7 @@ class Launcher:
     def grip(
         self, run: int, pane_id: str = "", window_id: str = "", root: proc.ProcessId | None = None
     ) -> Live:
-        """The grip on a run of which this much is known."""
+        """The `Live` of a run of which only this much is known."""
         return Live(
             run=run,
             pane_id=pane_id,
@@ -201,9 +201,9 @@ class Launcher:
         )
 
     async def note(self, pane_id: str, definition: str) -> None:
-        """Note beside a pane what its run goes by now."""
+        """Store with a pane the definition that its run has now."""
         session = await self._terminal.ready()
-        with suppress(TmuxError):  # gone with its pane: there is nothing to be found again
+        with suppress(TmuxError):  # the pane is gone, so there is no run to be found again
             await session.define(pane_id, definition)
 
     async def clear_away(self, task: str, pane_id: str) -> None:
@@ -214,9 +214,9 @@ class Launcher:
             await session.remove_pane(pane_id)
 
     async def clear_unborn(self, task: str, run: int) -> None:
-        """Close the pane of a run that failed to start if tmux has made one, and could not say so any more."""
+        """Close the pane of a run that failed to start, in case tmux has made one but could not report it."""
         session = await self._terminal.ready()
-        with suppress(TmuxError):  # then it went with the server, or is found by the next supervisor
+        with suppress(TmuxError):  # then it is gone with the server, or the next supervisor finds it
             for pane in await session.panes():
                 if pane.run == run and not self._terminal.has_pane(pane.pane_id, task):
                     await session.remove_pane(pane.pane_id)
@@ -240,14 +240,14 @@ class Launcher:
             except (CannotSpawn, TmuxGone):
                 raise
             except TmuxError as error:
-                if error.replies:  # its process is there already, and the run is not to have another
+                if error.replies:  # its process exists already, and the run must not get a second one
                     raise
-                self._terminal.forget_pane(pane_id)  # closed by a person meanwhile: it gets a new window
+                self._terminal.forget_pane(pane_id)  # someone has closed it meanwhile: use a new window
         return await session.spawn(spec)
 
 
 def _environ(task: Task) -> Mapping[str, str]:
-    """What is added to the environment of a task's process; its pane is marked by whoever makes it."""
+    """What is added to the environment of a task's process; the run's marker is added where its pane is made."""
     own = {"PANEVIEW_TASK": task.name}
     if task.replica is not None:
         own["PANEVIEW_REPLICA"] = str(task.replica)

@@ -1,4 +1,4 @@
-"""A run that is alive: its pane, its first process, and what is known to belong to it."""
+"""A live run: its pane, its first process, and the processes known to belong to it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from paneview.tmux import guard
 
 
 class Live(Struct, eq=False):
-    """One run's grip on the world. ``root`` is the pane's process (the guard); None if it was gone at once."""
+    """What is needed to reach a run. ``root`` is the pane's process (the guard); None if it was gone at once."""
 
     run: int
     pane_id: str
@@ -20,27 +20,27 @@ class Live(Struct, eq=False):
     marker: str
     exit_file: Path
     spool_prefix: Path
-    # Processes seen in its tree once: they are found again even if they left it and cleared the marker.
+    # Processes seen in its tree: they are found again even if they have left it and cleared the marker.
     known: set[ProcessId] = set()
 
-    command: int | None = None  # the pid of the command under the guard's shells, once it was seen
+    command: int | None = None  # pid of the command under the guard's shells, once it was seen
     definition: str = ""  # what it was launched from; see `origin`
     lost: bool = False
-    """Its terminal is gone: whatever it ends with, it was not its own doing."""
+    """Its terminal is gone: however it ends, it did not end by itself."""
 
-    told: set[str] = set()  # what is in the way of its end, as it was told already
-    heard: bool | None = None  # whether a signal of ours has met the command; None if none was sent
+    told: set[str] = set()  # problems with its end that have been reported
+    heard: bool | None = None  # whether a signal of ours has reached the command; None if none was sent
 
     def command_pid(self) -> int | None:
-        """The command's own process, which people mean; None in the moment before the guard has started it."""
+        """The pid of the command itself, which is shown to people; None until the guard has started it."""
         if self.command is None and self.root is not None:
             self.command = guard.command_pid(self.root.pid)
         return self.command
 
     def hears(self) -> bool:
-        """Whether a signal that is sent now meets a program, and not only shells that have yet to start it.
+        """Whether a signal sent now reaches a program, and not only shells that have yet to start it.
 
-        A shell forgets what it was told while it forks, and keeps what it was told in between until the program that
+        A shell forgets a signal that comes while it forks, and defers one that comes in between until the program that
         it is about to start has ended.
         """
         pid = self.command_pid()

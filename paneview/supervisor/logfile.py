@@ -1,7 +1,7 @@
-"""What the supervisor says of itself: in ``supervisor.log``, and on its terminal if it has one.
+"""The supervisor's own log: in ``supervisor.log``, and on its terminal if it has one.
 
-Both are written by a thread of their own each. A terminal that was stopped with Ctrl-S, or a disk that takes its
-time, holds up that thread and nothing else.
+Each is written by its own thread. A terminal stopped with Ctrl-S, or a slow disk, holds up that thread and nothing
+else.
 """
 
 from __future__ import annotations
@@ -15,17 +15,17 @@ from logging.handlers import RotatingFileHandler
 from pathlib import Path
 
 SIZE = 2 * 1024 * 1024  # bytes of supervisor.log; one older file is kept
-WAITING = 10_000  # records for a place that does not take them; more are dropped
-GATHER = 0.5  # seconds from the first of some records until they are written, if none of them is a warning
+WAITING = 10_000  # records kept for a target that does not take them; more are dropped
+GATHER = 0.5  # seconds for which records are gathered before they are written, unless there is a warning
 LAST_WORDS = 1.0  # seconds to write the rest at the end
-SAME = 10.0  # seconds in which asyncio says the same thing once
+SAME = 10.0  # seconds in which a message repeated by asyncio is logged once
 
 
 class ThreadedHandler(logging.Handler):
-    """Hands records to another handler on a thread, in their order.
+    """Passes records to another handler on a thread, in order.
 
-    The thread sleeps for a moment before it writes what has gathered: woken by each record it would take turns with the
-    event loop, a third of a millisecond every time, and most of all while fifty tasks are being started. Warnings are
+    The thread gathers records for a moment before it writes them: woken by each one, it would compete with the event
+    loop, for a third of a millisecond every time, and most of all while fifty tasks are being started. Warnings are
     written at once.
     """
 
@@ -42,7 +42,7 @@ class ThreadedHandler(logging.Handler):
         self._thread.start()
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Never waits. A record too many is dropped in silence: where should one say so?"""
+        """Queue the record; never blocks. If too many wait it is dropped silently: there is no place to report it."""
         if len(self._waiting) < WAITING:
             self._waiting.append(record)
         if not self._some.is_set():
@@ -51,7 +51,7 @@ class ThreadedHandler(logging.Handler):
             self._at_once.set()
 
     def close(self) -> None:
-        """Write what is waiting, as far as that is quickly done."""
+        """Write what is waiting, for `LAST_WORDS` seconds at most."""
         self._ended = True
         self._at_once.set()
         self._some.set()
@@ -62,11 +62,11 @@ class ThreadedHandler(logging.Handler):
         while not self._ended:
             self._some.wait()
             self._at_once.wait(GATHER)
-            # Before what is there is taken: whoever comes now sets them again.
+            # Before the records are taken: one that comes from now on sets them again.
             self._some.clear()
             self._at_once.clear()
             self._write_waiting()
-        self._write_waiting()  # what came before the end, and after the last look
+        self._write_waiting()  # what came before the end, but after the last pass
         self._target.close()
 
     def _write_waiting(self) -> None:
@@ -75,9 +75,9 @@ class ThreadedHandler(logging.Handler):
 
 
 class Repeats(logging.Filter):
-    """Drops what was said just before.
+    """Drops repetitions of the last message.
 
-    Without a descriptor left, asyncio says every second, with a trace, that a WebSocket's client cannot be let in.
+    With no descriptor left, asyncio logs every second, with a traceback, that a WebSocket client cannot be accepted.
     """
 
     def __init__(self) -> None:
@@ -85,7 +85,7 @@ class Repeats(logging.Filter):
         self._said, self._until = "", 0.0
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Whether to let it through."""
+        """Whether to log the record."""
         now, words = time.monotonic(), record.getMessage()
         if words == self._said and now < self._until:
             return False
@@ -96,8 +96,8 @@ class Repeats(logging.Filter):
 def set_up(file: Path) -> None:
     """Log to this file and to standard output from now on.
 
-    What no line of it shows is not looked up for each record, as Python's guide to logging advises. A place that does
-    not take a record is not told of on the other.
+    Facts that no line shows are not looked up for each record, as Python's logging guide advises. An error of one
+    target is not reported on the other.
     """
     logging._srcfile = None
     logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
