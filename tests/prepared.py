@@ -33,7 +33,7 @@ PRELOADED = (
     "paneview.supervisor.serve",
     "paneview.cli.verbs",
     "paneview.cli.launch",
-    "paneview.cli.worker",
+    "paneview.cli.queue.worker",
     "paneview.worker.worker",
     "paneview.worker.phases",
     "paneview.worker.watchdog",

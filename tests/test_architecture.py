@@ -11,7 +11,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from paneview.cli import panebus
+from paneview.cli.queue import panebus
 from paneview.cli.events import CONFIG_KINDS
 from paneview.control.kinds import KINDS, PROJECT
 from paneview.supervisor.queuewatch import DEATHS

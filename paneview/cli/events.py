@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from paneview.cli import place
 from paneview.cli.errors import CliError, unknown_task
 from paneview.cli.output import clean, colourful, paint, print_json
-from paneview.cli.panebus import own_kinds, with_alias
+from paneview.cli.queue.panebus import own_kinds, with_alias
 from paneview.cli.times import optional_when, stamp
 from paneview.control.errors import NoSupervisor
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable
 
     from paneview.cli.parser import Call
-    from paneview.cli.queueevents import Follower
+    from paneview.cli.queue.events import Follower
     from paneview.control.blocking import Connection
 
 DEFAULT_LINES = 100
@@ -33,17 +33,17 @@ _GOOD = ("healthy", "ready", "restored", "adopted")
 def events(call: Call) -> int:
     """Show past events, and with ``-f`` new ones as they come."""
     if call.flag("queue"):
-        from paneview.cli.queueevents import queue_events  # noqa: PLC0415 - another source
+        from paneview.cli.queue.events import queue_events  # noqa: PLC0415 - another source
 
         return queue_events(call)
     try:
         here = place.find(call)
     except CliError:
-        from paneview.cli.queue import is_alone  # noqa: PLC0415 - without a project
+        from paneview.cli.queue.opening import is_alone  # noqa: PLC0415 - without a project
 
         if not is_alone(call):
             raise
-        from paneview.cli.queueevents import queue_events  # noqa: PLC0415
+        from paneview.cli.queue.events import queue_events  # noqa: PLC0415
 
         return queue_events(call)
     limit = call.count("lines")
@@ -57,7 +57,7 @@ def events(call: Call) -> int:
         "limit": DEFAULT_LINES if limit is None and since is None else limit,
     }
     from paneview.broker import ALL  # noqa: PLC0415 - not for the queue's events alone
-    from paneview.cli.queueevents import Follower, among  # noqa: PLC0415 - it imports this module
+    from paneview.cli.queue.events import Follower, among  # noqa: PLC0415 - it imports this module
 
     most = ALL if wanted["limit"] is None else wanted["limit"]
     if wanted["task"]:
@@ -88,7 +88,7 @@ def _check_task(call: Call, here: place.Place, wanted: dict[str, Any]) -> None:
     anything = {**wanted, "kinds": None, "since": None, "until": None, "limit": 1}
     if _past(here, anything):
         return
-    from paneview.cli.queueevents import tells_of  # noqa: PLC0415 - loads the broker
+    from paneview.cli.queue.events import tells_of  # noqa: PLC0415 - loads the broker
 
     if not tells_of(call):
         recorded = _past(here, {**anything, "task": None, "limit": PAGE})

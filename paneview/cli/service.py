@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 
 from paneview.cli.errors import USAGE, CliError, UsageError
 from paneview.cli.output import complain, print_json
-from paneview.cli.queue import place_of, seconds
+from paneview.cli.queue.opening import place_of, seconds
 from paneview.config import queue
 
 if TYPE_CHECKING:

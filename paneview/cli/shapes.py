@@ -11,9 +11,9 @@ from __future__ import annotations
 from typing import Any, Literal
 
 from paneview.cli.projectshapes import PROJECT_SHAPES
-from paneview.cli.queueshapes import QUEUE_SHAPES
+from paneview.cli.queue.shapes import QUEUE_SHAPES
 from paneview.cli.shape import Failure, Shape, Success, Yes
-from paneview.cli.workflowshapes import WORKFLOW_SHAPES
+from paneview.cli.workflow.shapes import WORKFLOW_SHAPES
 
 __all__ = ["SHAPES", "Failure"]
 

@@ -298,8 +298,8 @@ WORKFLOW = ("ask", "workflow", "workflows", "workflow-status", "workflow-setup",
 
 
 def _later_verbs() -> tuple[Verb, ...]:
-    from paneview.cli.queueverbs import QUEUE_VERBS  # noqa: PLC0415
-    from paneview.cli.workflowverbs import WORKFLOW_VERBS  # noqa: PLC0415
+    from paneview.cli.queue.verbs import QUEUE_VERBS  # noqa: PLC0415
+    from paneview.cli.workflow.verbs import WORKFLOW_VERBS  # noqa: PLC0415
 
     return (*QUEUE_VERBS, *WORKFLOW_VERBS)
 

@@ -8,9 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from paneview.cli.errors import UsageError
-from paneview.cli.queueverbs import QUEUE_VERBS
+from paneview.cli.queue.verbs import QUEUE_VERBS
 from paneview.cli.verbs import PARSER, QUEUE, WORKFLOW
-from paneview.cli.workflowverbs import WORKFLOW_VERBS
+from paneview.cli.workflow.verbs import WORKFLOW_VERBS
 
 VERBS = PARSER.load_all()
 WORDS = st.text(min_size=1).filter(lambda word: not word.startswith("-") and word not in PARSER.verbs)

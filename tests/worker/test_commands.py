@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from paneview.broker import Target
-from paneview.cli.queueshapes import QUEUE_SHAPES, Fates, Jobs, ResultShape, WorkerEvent
+from paneview.cli.queue.shapes import QUEUE_SHAPES, Fates, Jobs, ResultShape, WorkerEvent
 from paneview.cli.shapes import SHAPES
 from tests.cli.support import check_shape, run
 from tests.worker.support import told

@@ -16,7 +16,7 @@ def _of_one(name: str, summary: str, *options: Option, phase: bool = False) -> V
     """A sub-command on one workflow, or on one `phase` of it."""
     return Verb(
         f"workflow {name}",
-        f"workflow:{name}",
+        f"workflow.commands:{name}",
         summary,
         words="ID [PHASE]" if phase else "ID",
         least=1,
@@ -29,7 +29,7 @@ def _of_one(name: str, summary: str, *options: Option, phase: bool = False) -> V
 WORKFLOW_VERBS = (
     Verb(
         "ask",
-        "ask:ask",
+        "workflow.ask:ask",
         "Have agents do what a sentence asks, phase by phase.",
         words="TEXT…",
         least=1,
@@ -52,13 +52,13 @@ WORKFLOW_VERBS = (
     ),
     Verb(
         "workflow",
-        "workflow:listed",
+        "workflow.commands:listed",
         "Look at workflows, decide, resume, or copy the built-in one.",
         options=_LISTED,
         subs=(
             Verb(
                 "workflow list",
-                "workflow:listed",
+                "workflow.commands:listed",
                 "Show workflows, the newest first (what 'workflow' alone does).",
                 options=_LISTED,
                 example="paneview workflow list --active",
@@ -68,7 +68,7 @@ WORKFLOW_VERBS = (
             _of_one("diff", "Print what a workflow has changed."),
             Verb(
                 "workflow watch",
-                "workflow:watch",
+                "workflow.commands:watch",
                 "Tell every change until Ctrl-C, or until this workflow is over.",
                 words="[ID]",
                 most=1,
@@ -90,7 +90,7 @@ WORKFLOW_VERBS = (
             ),
             Verb(
                 "workflow eject",
-                "eject:eject",
+                "workflow.eject:eject",
                 "Copy the built-in workflow into the project, to be changed there.",
                 example="paneview workflow eject",
             ),
@@ -99,14 +99,14 @@ WORKFLOW_VERBS = (
     ),
     Verb(
         "workflows",
-        "workflow:listed",
+        "workflow.commands:listed",
         "Show workflows, the newest first.",
         options=_LISTED,
         example="paneview workflows --active",
     ),
     Verb(
         "workflow-status",
-        "workflow:status",
+        "workflow.commands:status",
         "Show how a workflow is doing: the same as 'workflow status'.",
         words="ID",
         least=1,
@@ -115,7 +115,7 @@ WORKFLOW_VERBS = (
     ),
     Verb(
         "workflow-setup",
-        "workflowsetup:workflow_setup",
+        "workflow.setup:workflow_setup",
         "Open a tmux session with a worker for each role, and go there.",
         options=(
             Option("--session", "NAME", "its name (default: PROJECT-workflow)"),
@@ -125,7 +125,7 @@ WORKFLOW_VERBS = (
     ),
     Verb(
         "workflow-teardown",
-        "workflowsetup:workflow_teardown",
+        "workflow.setup:workflow_teardown",
         "End that session, its workers and their agents.",
         words="[SESSION]",
         most=1,

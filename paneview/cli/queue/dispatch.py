@@ -12,7 +12,7 @@ from paneview.broker import BrokerError, NewJob, Target, lanes_of
 from paneview.broker.targets import check_name
 from paneview.cli.errors import FAILED, CliError, UsageError
 from paneview.cli.output import clean, print_json
-from paneview.cli.queue import me, opened, seconds, span
+from paneview.cli.queue.opening import me, opened, seconds, span
 from paneview.cli.stdin import text_of
 
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ def submit(call: Call) -> int:
     with opened(call) as broker:
         if not call.flag("wait"):
             return _print_one(call, broker, job)
-        from paneview.cli.jobs import print_result, wait_for  # noqa: PLC0415 - only with --wait
+        from paneview.cli.queue.jobs import print_result, wait_for  # noqa: PLC0415 - only with --wait
 
         submitted = broker.submit(job)
         if not call.json:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from paneview.broker import BrokerError
 from paneview.cli.output import clean, print_json
 from paneview.cli.people import print_queue
-from paneview.cli.queue import is_alone, look_at, read_only
+from paneview.cli.queue.opening import is_alone, look_at, read_only
 from paneview.supervisor.overview import brief, nothing, overview
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from paneview.broker import JobFilter, JobState
 from paneview.cli.errors import FAILED, CliError, UsageError
 from paneview.cli.output import Cell, Column, clean, colourful, complain, print_json, table, terminal_width
-from paneview.cli.queue import opened, read_only, seconds
+from paneview.cli.queue.opening import opened, read_only, seconds
 from paneview.cli.times import stamp
 from paneview.worker import fates
 from paneview.worker.views import WORDS, job_json, lane_json, what_of

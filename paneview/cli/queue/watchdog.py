@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from paneview.cli.queue import place_of, seconds
+from paneview.cli.queue.opening import place_of, seconds
 from paneview.worker.console import Console
 from paneview.worker.joining import connect
 from paneview.worker.watchdog import Watchdog

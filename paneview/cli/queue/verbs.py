@@ -31,7 +31,7 @@ _SEND = (_PAYLOAD, _TIMEOUT_MS, _PRIORITY, _DELAY, _KEY, _ATTEMPTS, _META, _BROK
 QUEUE_VERBS = (
     Verb(
         "worker",
-        "worker:worker",
+        "queue.worker:worker",
         "Take jobs from the queue until told to stop.",
         options=(
             Option(
@@ -68,7 +68,7 @@ QUEUE_VERBS = (
     ),
     Verb(
         "dispatch",
-        "dispatch:dispatch",
+        "queue.dispatch:dispatch",
         "Send a job to a pane, a task, role:R[@HOST], host:H or any.",
         words="TARGET KIND",
         least=2,
@@ -79,7 +79,7 @@ QUEUE_VERBS = (
     ),
     Verb(
         "dispatch-role",
-        "dispatch:dispatch_role",
+        "queue.dispatch:dispatch_role",
         "Send a job to every live worker of a role.",
         words="ROLE KIND",
         least=2,
@@ -90,7 +90,7 @@ QUEUE_VERBS = (
     ),
     Verb(
         "broadcast",
-        "dispatch:broadcast",
+        "queue.dispatch:broadcast",
         "Send a job to every live worker.",
         words="KIND",
         least=1,
@@ -101,7 +101,7 @@ QUEUE_VERBS = (
     ),
     Verb(
         "submit",
-        "dispatch:submit",
+        "queue.dispatch:submit",
         "Queue a prompt for whoever is free.",
         words="TEXT…",
         least=1,
@@ -123,7 +123,7 @@ QUEUE_VERBS = (
     ),
     Verb(
         "jobs",
-        "jobs:jobs",
+        "queue.jobs:jobs",
         "Show jobs, the newest first.",
         options=(
             Option(
@@ -144,7 +144,7 @@ QUEUE_VERBS = (
     ),
     Verb(
         "job",
-        "jobs:job",
+        "queue.jobs:job",
         "Show everything about a job.",
         words="ID",
         least=1,
@@ -154,7 +154,7 @@ QUEUE_VERBS = (
     ),
     Verb(
         "result",
-        "jobs:result",
+        "queue.jobs:result",
         "Show what came of a job.",
         words="ID",
         least=1,
@@ -168,7 +168,7 @@ QUEUE_VERBS = (
     ),
     Verb(
         "cancel",
-        "jobs:cancel",
+        "queue.jobs:cancel",
         "Cancel jobs, waiting or running.",
         words="ID…",
         least=1,
@@ -178,20 +178,20 @@ QUEUE_VERBS = (
     ),
     Verb(
         "dlq",
-        "jobs:dead",
+        "queue.jobs:dead",
         "Dead letters: jobs given up after their last attempt.",
         options=(_LIMIT, _BROKER),
         subs=(
             Verb(
                 "dlq list",
-                "jobs:dead",
+                "queue.jobs:dead",
                 "Show dead letters (what 'dlq' alone does).",
                 options=(_LIMIT, _BROKER),
                 example="paneview dlq list",
             ),
             Verb(
                 "dlq show",
-                "jobs:dead_shown",
+                "queue.jobs:dead_shown",
                 "Show all about dead letters.",
                 words="ID…",
                 least=1,
@@ -201,7 +201,7 @@ QUEUE_VERBS = (
             ),
             Verb(
                 "dlq retry",
-                "jobs:dead_retried",
+                "queue.jobs:dead_retried",
                 "Queue dead letters again.",
                 words="[ID…]",
                 most=None,
@@ -210,7 +210,7 @@ QUEUE_VERBS = (
             ),
             Verb(
                 "dlq purge",
-                "jobs:dead_purged",
+                "queue.jobs:dead_purged",
                 "Delete dead letters.",
                 words="[ID…]",
                 most=None,
@@ -222,13 +222,13 @@ QUEUE_VERBS = (
     ),
     Verb(
         "queue",
-        "jobs:lanes",
+        "queue.jobs:lanes",
         "Show the jobs waiting per target; `clean` forgets old ones.",
         options=(_BROKER,),
         subs=(
             Verb(
                 "queue clean",
-                "jobs:cleaned",
+                "queue.jobs:cleaned",
                 "Forget jobs that ended long ago.",
                 options=(Option("--older-than", "TIME", "longer ago than this (default 7d)"), _BROKER),
                 example="paneview queue clean --older-than 7d",
@@ -238,7 +238,7 @@ QUEUE_VERBS = (
     ),
     Verb(
         "workers",
-        "workers:workers",
+        "queue.workers:workers",
         "Show the workers, and what each works on.",
         aliases=("panes",),
         options=(_ROLE, _HOST, Option("-a --all", None, "also those that have left"), _BROKER),
@@ -246,14 +246,14 @@ QUEUE_VERBS = (
     ),
     Verb(
         "hosts",
-        "workers:hosts",
+        "queue.workers:hosts",
         "Show the hosts that have workers.",
         options=(_BROKER,),
         example="paneview hosts",
     ),
     Verb(
         "unquarantine",
-        "workers:unquarantine",
+        "queue.workers:unquarantine",
         "Let workers that died too often start again.",
         words="NAME…",
         least=1,
@@ -264,20 +264,20 @@ QUEUE_VERBS = (
     ),
     Verb(
         "runner",
-        "runner:listed",
+        "queue.runner:listed",
         "Show the agent runners and which are paused, or let one go on.",
         options=(_BROKER,),
         subs=(
             Verb(
                 "runner list",
-                "runner:listed",
+                "queue.runner:listed",
                 "Show the agent runners (what 'runner' alone does).",
                 options=(_BROKER,),
                 example="paneview runner list",
             ),
             Verb(
                 "runner resume",
-                "runner:resumed",
+                "queue.runner:resumed",
                 "Let paused runners go on.",
                 words="NAME…",
                 least=1,
@@ -290,7 +290,7 @@ QUEUE_VERBS = (
     ),
     Verb(
         "watchdog",
-        "watchdog:watchdog",
+        "queue.watchdog:watchdog",
         "Restart workers that died in a pane, and requeue their jobs.",
         options=(
             Option(

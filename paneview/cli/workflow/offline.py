@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from paneview.cli.errors import CliError
-from paneview.cli.queue import me, read_only
+from paneview.cli.queue.opening import me, read_only
 from paneview.workflow import asking, reading, views
 from paneview.workflow.logins import let_in
 from paneview.workflow.shelf import Shelf

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from paneview.cli.errors import CliError, UsageError
-from paneview.cli.queue import place_of, seconds
+from paneview.cli.queue.opening import place_of, seconds
 from paneview.worker import Handlers, Setup, Worker, records
 from paneview.worker.console import Console
 from paneview.worker.joining import connect_to

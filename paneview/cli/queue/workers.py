@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from paneview.cli.output import Cell, Column, clean, colourful, print_json, table, terminal_width
-from paneview.cli.queue import opened, place_of, read_only
+from paneview.cli.queue.opening import opened, place_of, read_only
 from paneview.tui.words import quarantine_text
 from paneview.worker.views import hosts_json, worker_json
 
@@ -59,7 +59,7 @@ def hosts(call: Call) -> int:
 
 def unquarantine(call: Call) -> int:
     """Release workers; this project's supervisor, if it runs, starts its own ones again."""
-    from paneview.cli.jobs import print_done  # noqa: PLC0415
+    from paneview.cli.queue.jobs import print_done  # noqa: PLC0415
 
     results = _by_supervisor(call)
     return print_done(call, _by_queue(call) if results is None else results)

@@ -11,7 +11,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from paneview.cli import place
-from paneview.cli.ask import Watch, budget_usd, money, phase_line, print_result
+from paneview.cli.workflow.ask import Watch, budget_usd, money, phase_line, print_result
 from paneview.cli.errors import CliError, UsageError
 from paneview.cli.output import INKS, Cell, Column, clean, colourful, paint, print_json, table, terminal_width
 from paneview.cli.times import stamp
@@ -129,11 +129,11 @@ def _ask(call: Call, do: str, args: dict[str, Any]) -> dict[str, Any]:
     except NoSupervisor:
         pass
     except CliError:
-        from paneview.cli.queue import is_alone  # noqa: PLC0415 - without a project
+        from paneview.cli.queue.opening import is_alone  # noqa: PLC0415 - without a project
 
         if not is_alone(call):
             raise
-    from paneview.cli.workflowoffline import answer  # noqa: PLC0415 - opens the queue
+    from paneview.cli.workflow.offline import answer  # noqa: PLC0415 - opens the queue
 
     return answer(call, do, args)
 

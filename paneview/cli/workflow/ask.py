@@ -86,7 +86,7 @@ def _seconds(call: Call) -> float:
     text = call.text("timeout")
     if text is None:
         return DEFAULT_WAIT
-    from paneview.cli.queue import seconds  # noqa: PLC0415 - only where a time was given
+    from paneview.cli.queue.opening import seconds  # noqa: PLC0415 - only where a time was given
 
     return seconds(call, "timeout") or DEFAULT_WAIT
 

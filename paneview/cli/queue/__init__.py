@@ -1,0 +1,1 @@
+"""The commands on jobs, workers and the queue itself."""

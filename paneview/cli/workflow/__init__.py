@@ -1,0 +1,1 @@
+"""The commands on workflows of agents."""
