@@ -11,8 +11,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from paneview.cli.queue import panebus
 from paneview.cli.events import CONFIG_KINDS
+from paneview.cli.queue import panebus
 from paneview.control.kinds import KINDS, PROJECT
 from paneview.supervisor.queuewatch import DEATHS
 from paneview.supervisor.workflows import FINAL_KINDS

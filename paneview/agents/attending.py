@@ -25,7 +25,7 @@ from paneview.agents.model import RunOutcome, RunRequest, RunStatus
 from paneview.agents.presets import preset_of
 from paneview.agents.redact import PATTERNS
 from paneview.agents.shim import TAKEN
-from paneview.config.roles import Runner
+from paneview.config.workflows.roles import Runner
 
 LOOK = 0.1  # seconds between two checks for output to show
 YOUNG = 10.0  # seconds within which a shim that holds its lock identifies itself

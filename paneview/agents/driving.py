@@ -30,7 +30,7 @@ from paneview.agents.process import Process, end_left
 from paneview.agents.redact import Redactor, secrets_of
 from paneview.agents.shim import Started, Told, start
 from paneview.agents.showing import Book
-from paneview.config.roles import Runner
+from paneview.config.workflows.roles import Runner
 from paneview.rules.runs import Limits, Watch
 
 AGAIN = frozenset({RunStatus.STALLED, RunStatus.NO_RESULT})

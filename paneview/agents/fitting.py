@@ -15,7 +15,7 @@ from functools import lru_cache
 from typing import Any
 
 from paneview.config.nesting import is_too_deep
-from paneview.config.resultschema import is_formed
+from paneview.config.workflows.resultschema import is_formed
 from paneview.patterns import Pattern, PatternError
 
 Schema = Mapping[str, Any]

@@ -11,7 +11,7 @@ from paneview.cli import place
 from paneview.cli.completion import names_in_file
 from paneview.cli.errors import UsageError, unknown_task
 from paneview.cli.output import clean, print_json
-from paneview.config.edit import add_task, remove_task
+from paneview.config.editing.edit import add_task, remove_task
 from paneview.config.load import load_project
 from paneview.control.errors import NoSupervisor
 

@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 from paneview.cli.errors import CliError
 from paneview.cli.output import Cell, Column, clean, colourful, print_json, table, terminal_width
-from paneview.config import agents, locate
-from paneview.config.draft import draft
-from paneview.config.edit import replace_file
+from paneview.config import locate
+from paneview.config.editing import agents
+from paneview.config.editing.draft import draft
+from paneview.config.editing.edit import replace_file
+from paneview.config.editing.offers import Found, Offer, find_offers
 from paneview.config.load import parse_project
-from paneview.config.offers import Found, Offer, find_offers
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -24,12 +24,12 @@ from paneview.config.paths import default_name
 from paneview.config.reading import read_file
 from paneview.config.relations import check_dependencies, check_sharing, expand_dependencies
 from paneview.config.resolve import Context, check_commands, resolve_environment, resolve_task
-from paneview.config.roles import Agents
-from paneview.config.runners import resolve_agents
 from paneview.config.secrets import secret_values
 from paneview.config.validate import TABLES, Complaint, validate
 from paneview.config.workers import resolve_queue, resolve_workers, url_secrets
-from paneview.config.workflows import resolve_workflows
+from paneview.config.workflows.roles import Agents
+from paneview.config.workflows.runners import resolve_agents
+from paneview.config.workflows.tables import resolve_workflows
 from paneview.config.written import mark
 
 _SESSION_NAME = re.compile(rf"[A-Za-z0-9_][A-Za-z0-9_ -]{{0,{NAME_LENGTH - 1}}}")
@@ -200,7 +200,7 @@ def _tmux(context: Context, table: ProjectTable, values: Mapping[str, str]) -> A
 
 
 def _problems(context: Context, text: str, file: str) -> list[Problem]:
-    from paneview.config.scan import scan  # noqa: PLC0415 - only when something is wrong
+    from paneview.config.editing.scan import scan  # noqa: PLC0415 - only when something is wrong
 
     document = scan(text)
 

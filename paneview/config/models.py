@@ -22,11 +22,11 @@ from msgspec import Meta
 
 from paneview.config.choices import Condition, RestartPolicy
 from paneview.config.fields import Model, NotBlank, NotEmpty, NotNegative, Port, Positive, TaskName
-from paneview.config.plans import Plan
 from paneview.config.queue import LEAST, MOST, QueueSettings
-from paneview.config.roles import Agents
-from paneview.config.runners import RoleTable, RunnerTable
-from paneview.config.workflows import WorkflowTable
+from paneview.config.workflows.plans import Plan
+from paneview.config.workflows.roles import Agents
+from paneview.config.workflows.runners import RoleTable, RunnerTable
+from paneview.config.workflows.tables import WorkflowTable
 
 MOST_REPLICAS = 1000
 

@@ -30,9 +30,9 @@ from paneview.config.resolve import (
     resolve_path,
     resolve_task,
 )
-from paneview.config.roles import Agents
-from paneview.config.runners import check_runner
 from paneview.config.validate import Path, nearest
+from paneview.config.workflows.roles import Agents
+from paneview.config.workflows.runners import check_runner
 
 BROKER_VARIABLE = "PANEVIEW_BROKER"
 SCHEMES = ("sqlite", "redis", "rediss", "redis+sentinel", "rediss+sentinel", "dir")

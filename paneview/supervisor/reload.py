@@ -17,8 +17,8 @@ from typing import Any
 from msgspec import Struct
 from msgspec.structs import replace
 
-from paneview.config.changes import project_settings, treated_otherwise
-from paneview.config.edit import replace_task, task_text
+from paneview.config.editing.changes import project_settings, treated_otherwise
+from paneview.config.editing.edit import replace_task, task_text
 from paneview.config.errors import ConfigError, Problem
 from paneview.config.models import MOST_REPLICAS, Project, Task
 from paneview.control.errors import ControlError

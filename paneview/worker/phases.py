@@ -25,7 +25,7 @@ from paneview.agents.redact import PATTERNS
 from paneview.broker import Broker, BrokerError, JobState, Outcome
 from paneview.broker.model import Json
 from paneview.config.errors import ConfigError
-from paneview.config.roles import Agents, Runner, built_in_roles, built_in_runners
+from paneview.config.workflows.roles import Agents, Runner, built_in_roles, built_in_runners
 from paneview.worker.command import Command, Failure, HandBack
 from paneview.worker.pauses import Seat, pause, paused, put_away, unlimited
 from paneview.worker.prompt import allowed, inherited

@@ -12,8 +12,8 @@ import secrets
 from collections.abc import Callable
 from typing import Any
 
-from paneview.config.expression import lookup
-from paneview.config.templates import PLACEHOLDER, placeholders
+from paneview.config.workflows.expression import lookup
+from paneview.config.workflows.templates import PLACEHOLDER, placeholders
 from paneview.rules.workflow import Phase, PhasePlan, Workflow
 from paneview.rules.workflow.results import earlier, values
 

@@ -19,7 +19,7 @@ import pytest
 
 from paneview.agents.attending import Attendance
 from paneview.agents.model import RunOutcome, RunRequest, RunStatus, Tokens
-from paneview.config.roles import Runner, built_in_runners
+from paneview.config.workflows.roles import Runner, built_in_runners
 from tests.agents.stub import ANSWER, Stub, serving
 from tests.harness import Sandbox, marked, words_of
 

@@ -24,7 +24,7 @@ from paneview.agents import folder as place
 from paneview.agents import strays
 from paneview.agents.attending import Attendance, Ended, start_over
 from paneview.agents.model import RunOutcome, RunRequest, RunStatus, Tokens
-from paneview.config.roles import Runner
+from paneview.config.workflows.roles import Runner
 from tests.harness import Sandbox, alive
 
 STUBBORN = """

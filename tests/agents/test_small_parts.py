@@ -25,7 +25,7 @@ from paneview.agents.model import Denial, RunOutcome, RunRequest, RunStatus, Tok
 from paneview.agents.presets import preset_of
 from paneview.agents.process import Lines
 from paneview.agents.redact import Redactor, secrets_of
-from paneview.config.roles import Runner, built_in_runners
+from paneview.config.workflows.roles import Runner, built_in_runners
 
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=ZoneInfo("UTC")).timestamp()
 

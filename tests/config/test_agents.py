@@ -9,7 +9,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from paneview.cli.verbs import PARSER
-from paneview.config.agents import BEGIN, END, block, with_block
+from paneview.config.editing.agents import BEGIN, END, block, with_block
 
 PIECES = st.sampled_from([BEGIN, END, "\n", "\r\n", "text", "# Title", " ", "\xe9"]) | st.text(max_size=5)
 CONTENT = st.lists(PIECES, max_size=8).map(lambda parts: "".join(parts).replace("\0", "").encode())

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from paneview.config.edit import add_task, remove_task, replace_task, task_text
+from paneview.config.editing.edit import add_task, remove_task, replace_task, task_text
 from paneview.config.errors import ConfigError
 from paneview.config.load import load_project
 

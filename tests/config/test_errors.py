@@ -11,7 +11,7 @@ import tomli_w
 from hypothesis import given
 from hypothesis import strategies as st
 
-from paneview.config.edit import task_text
+from paneview.config.editing.edit import task_text
 from paneview.config.errors import ConfigError, Problem
 from paneview.config.load import load_project, parse_project
 from paneview.config.reading import LARGEST

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from paneview.config.expression import DEEPEST, LONGEST, ExpressionError, parse
+from paneview.config.workflows.expression import DEEPEST, LONGEST, ExpressionError, parse
 
 VALUES: dict[str, Any] = {
     "work": {

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from paneview.config.draft import draft
+from paneview.config.editing.draft import draft
+from paneview.config.editing.offers import Offer, compose_services, find_offers
 from paneview.config.load import parse_project
-from paneview.config.offers import Offer, compose_services, find_offers
 
 COMPOSE = """\
 # services: no

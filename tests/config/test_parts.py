@@ -255,7 +255,7 @@ class TestSchema:
         ("paneview.config.locate", ["msgspec", "pathlib", "dataclasses", "typing"]),
         ("paneview.config.errors", ["msgspec", "pathlib", "dataclasses", "typing"]),
         ("paneview.config.paths", ["msgspec", "dataclasses"]),
-        ("paneview.config.load", ["dotenv", "cronsim", "asyncio", "paneview.config.scan"]),
+        ("paneview.config.load", ["dotenv", "cronsim", "asyncio", "paneview.config.editing.scan"]),
     ],
 )
 def test_imports_stay_light(module: str, absent: list[str]) -> None:

@@ -7,8 +7,8 @@ from typing import get_args, get_type_hints
 
 import pytest
 
-from paneview.config.roles import PRESETS, Role, built_in_runners
-from paneview.config.runners import Preset, RunnerTable
+from paneview.config.workflows.roles import PRESETS, Role, built_in_runners
+from paneview.config.workflows.runners import Preset, RunnerTable
 from tests.config.support import lines, load
 
 

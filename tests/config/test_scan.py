@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from paneview.config.scan import Document, scan
+from paneview.config.editing.scan import Document, scan
 from paneview.config.validate import Path
 
 DOCUMENT = '''\

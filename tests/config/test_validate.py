@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from msgspec import ValidationError, convert
 
 from paneview.config.models import Hooks, ProjectTable, QueueTable, TaskTable, WorkerTable
-from paneview.config.runners import RoleTable, RunnerTable
 from paneview.config.validate import validate
-from paneview.config.workflows import PhaseTable, WorkflowTable
+from paneview.config.workflows.runners import RoleTable, RunnerTable
+from paneview.config.workflows.tables import PhaseTable, WorkflowTable
 from tests.config.support import lines
 
 PLACES: list[tuple[tuple[str | int, ...], type[Any]]] = [

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from paneview.config.plans import Plan
 from paneview.config.schema import schema
+from paneview.config.workflows.plans import Plan
 from tests.config.support import lines, load
 
 

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from paneview.config.templates import ASKED
+from paneview.config.workflows.templates import ASKED
 from paneview.rules.workflow import (
     OVER,
     PhasePlan,

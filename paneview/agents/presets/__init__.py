@@ -15,7 +15,7 @@ from typing import Protocol, cast
 
 from paneview.agents.model import RunRequest
 from paneview.agents.parsing import Parser
-from paneview.config.roles import Runner
+from paneview.config.workflows.roles import Runner
 
 
 class Preset(Protocol):

@@ -11,7 +11,7 @@ import os
 
 from paneview.agents.model import RunRequest, RunStatus, Tokens
 from paneview.agents.parsing import Event, Parser, Shown, call_text, count_of, dict_of, dicts_of, text_of
-from paneview.config.roles import Runner
+from paneview.config.workflows.roles import Runner
 
 ENV: dict[str, str] = {}
 RESUMES = True

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from paneview.agents.model import RunRequest
 from paneview.agents.presets import claude
-from paneview.config.roles import Runner
+from paneview.config.workflows.roles import Runner
 
 ENV = claude.ENV
 RESUMES = claude.RESUMES

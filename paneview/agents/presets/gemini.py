@@ -21,7 +21,7 @@ from paneview.agents.parsing import (
     last_words,
     text_of,
 )
-from paneview.config.roles import Runner
+from paneview.config.workflows.roles import Runner
 
 ENV = {"GEMINI_CLI_TRUST_WORKSPACE": "true"}
 RESUMES = True

@@ -23,7 +23,7 @@ from paneview.agents.parsing import (
     priced,
     text_of,
 )
-from paneview.config.roles import Runner
+from paneview.config.workflows.roles import Runner
 
 ENV: dict[str, str] = {}
 RESUMES = True

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from paneview.agents.model import RunRequest, RunStatus
 from paneview.agents.parsing import MOST_TEXT, Parser, Shown
-from paneview.config.roles import Runner
+from paneview.config.workflows.roles import Runner
 
 ENV: dict[str, str] = {}
 RESUMES = False

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 from paneview.broker import ALL, BrokerError
 from paneview.cli.errors import CliError, UsageError
 from paneview.cli.output import print_json
-from paneview.cli.queue.panebus import own_kinds, with_alias
 from paneview.cli.queue.opening import look_at, opened, place_of, read_only
+from paneview.cli.queue.panebus import own_kinds, with_alias
 from paneview.cli.times import optional_when
 from paneview.config.errors import ConfigError
 from paneview.worker.joining import connect_to

@@ -13,7 +13,7 @@ from paneview.worker.phases import read_agents
 
 if TYPE_CHECKING:
     from paneview.cli.parser import Call
-    from paneview.config.roles import Agents
+    from paneview.config.workflows.roles import Agents
 
 
 def listed(call: Call) -> int:

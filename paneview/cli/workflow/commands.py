@@ -11,10 +11,10 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from paneview.cli import place
-from paneview.cli.workflow.ask import Watch, budget_usd, money, phase_line, print_result
 from paneview.cli.errors import CliError, UsageError
 from paneview.cli.output import INKS, Cell, Column, clean, colourful, paint, print_json, table, terminal_width
 from paneview.cli.times import stamp
+from paneview.cli.workflow.ask import Watch, budget_usd, money, phase_line, print_result
 from paneview.control.errors import NoSupervisor
 from paneview.control.looks import FLOWS, PHASES
 

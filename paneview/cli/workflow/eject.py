@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 from paneview.cli import place
 from paneview.cli.errors import FAILED, USAGE, CliError
 from paneview.cli.output import clean, print_json
-from paneview.config.edit import edit_file
+from paneview.config.editing.edit import edit_file
 from paneview.config.load import load_project
-from paneview.config.workflows import DEFAULT, DEFAULTS
+from paneview.config.workflows.tables import DEFAULT, DEFAULTS
 
 if TYPE_CHECKING:
     from paneview.cli.parser import Call

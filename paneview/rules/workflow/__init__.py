@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from paneview.config.plans import PhasePlan, Plan
+from paneview.config.workflows.plans import PhasePlan, Plan
 from paneview.rules.workflow.model import (
     OVER,
     WAITING,

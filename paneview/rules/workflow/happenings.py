@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from paneview.config.plans import Json
+from paneview.config.workflows.plans import Json
 from paneview.rules.workflow.model import Spent
 
 # Events

@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass, field, fields
 from enum import StrEnum
 from typing import Any, Literal, Self
 
-from paneview.config.plans import Json, Plan, fields_in
+from paneview.config.workflows.plans import Json, Plan, fields_in
 
 
 class PhaseStatus(StrEnum):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from paneview.config.plans import Json
+from paneview.config.workflows.plans import Json
 from paneview.rules.workflow.model import Phase, PhaseStatus, Workflow
 
 _RISKY = ("high", "yes", "true")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from paneview.config.expression import parse
+from paneview.config.workflows.expression import parse
 from paneview.rules.workflow import money
 from paneview.rules.workflow.model import (
     OVER,

@@ -31,7 +31,7 @@ class PhasePlan:
     output: Literal["text", "json"] = "text"
     schema: Json = None
     when: str = ""
-    """An expression (`paneview.config.expression`); empty: always."""
+    """An expression (`paneview.config.workflows.expression`); empty: always."""
     verify: str = ""
     """A shell command whose exit code decides."""
     verify_timeout: float = 600.0

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from paneview.config.edit import to_key, to_value
-from paneview.config.offers import Offer
+from paneview.config.editing.edit import to_key, to_value
+from paneview.config.editing.offers import Offer
 from paneview.config.paths import default_name
 
 _HEAD = """\

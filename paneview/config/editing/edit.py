@@ -26,10 +26,10 @@ from typing import Any
 
 import tomli_w
 
+from paneview.config.editing.scan import Document, Statement, scan
 from paneview.config.errors import ConfigError, Problem
 from paneview.config.load import parse_project, parse_toml
 from paneview.config.reading import read_file
-from paneview.config.scan import Document, Statement, scan
 from paneview.config.validate import Path as KeyPath
 from paneview.config.validate import nearest
 

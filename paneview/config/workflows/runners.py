@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from msgspec import Meta
 
 from paneview.config.fields import Model, NotBlank, NotNegative, Positive
-from paneview.config.roles import (
+from paneview.config.workflows.roles import (
     DEFAULT_PERMISSIONS,
     DEFAULT_RUNNER,
     PRESETS,

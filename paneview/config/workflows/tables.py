@@ -18,14 +18,14 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import msgspec
 from msgspec import Meta
 
-from paneview.config.expression import ExpressionError, parse
 from paneview.config.fields import STAND_IN, Model, NotBlank, NotEmpty, Positive, TaskName
 from paneview.config.nesting import DEEPEST, is_too_deep
-from paneview.config.plans import PhasePlan, Plan
 from paneview.config.reading import load_json, read_text
-from paneview.config.resultschema import mistakes
-from paneview.config.roles import Agents
-from paneview.config.templates import ASKED, placeholders, unknown
+from paneview.config.workflows.expression import ExpressionError, parse
+from paneview.config.workflows.plans import PhasePlan, Plan
+from paneview.config.workflows.resultschema import mistakes
+from paneview.config.workflows.roles import Agents
+from paneview.config.workflows.templates import ASKED, placeholders, unknown
 
 if TYPE_CHECKING:
     from paneview.config.resolve import Context
