@@ -17,7 +17,7 @@ HERE = Path(__file__).parent
 
 
 def main() -> int:
-    """Measure what was asked for; exit status 1 when a figure missed its reach."""
+    """Measure what was asked for; exit status 1 if a figure misses its reach."""
     names = sorted(path.stem.removeprefix("bench_") for path in HERE.glob("bench_*.py"))
     parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"only these: {', '.join(names)}")
@@ -36,7 +36,7 @@ def main() -> int:
 
 
 def measure(names: Iterable[str], settings: Settings) -> Iterator[Row]:
-    """The rows of each named module, told on standard error as they come."""
+    """The rows of each named module, reported on standard error as they come."""
     for name in names:
         module = importlib.import_module(f"tests.bench.bench_{name}")
         for found in module.rows(settings):
@@ -46,7 +46,7 @@ def measure(names: Iterable[str], settings: Settings) -> Iterator[Row]:
 
 
 def as_row(found: Row | tuple[object, ...]) -> Row:
-    """A `Row`, also from the plain tuple ``(what, figure, unit, reference)``."""
+    """A `Row`, which may be given as a plain tuple ``(what, figure, unit, reference)``."""
     if isinstance(found, Row):
         return found
     what, figure, unit, reference = found

@@ -1,4 +1,4 @@
-"""kill -9 of the supervisor: how long until the next one, started by hand, holds every task again."""
+"""kill -9 of the supervisor: how long until the next one, started by hand, supervises every task again."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Readiness and health: a deep graph from cold, a sick task, what a hundred probes cost, and a long history."""
+"""Readiness and health: a deep graph from cold, an unhealthy task, the cost of a hundred probes, a long history."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def _cold_start(settings: Settings) -> Row:
     with project(_graph(ports)) as ours:
         for _ in range(settings.runs(5)):
             chains.append(_chain([row[0] for row in ports]))
-            # Told and not asked for: a hundred tasks' status every few milliseconds would be a load of its own.
+            # By events, not by polling: a hundred tasks' status every few milliseconds would be a load of its own.
             with Connection(str(control_socket(ours.state_dir())), timeout=60) as link:
                 link.call("subscribe", {"topics": ["events"]})
                 began = time.perf_counter()
@@ -80,7 +80,7 @@ def _is_ready(push: dict[str, Any]) -> bool:
 
 
 def _chain(ports: list[int]) -> float:
-    """Seconds for one task of each level, one after the other, each started the moment the one before listens."""
+    """Seconds for one task of each level, each started the moment the one before it listens."""
     processes = []
     began = time.perf_counter()
     for port in ports:
@@ -113,7 +113,7 @@ def _sick(settings: Settings) -> Row:
         for _ in range(settings.runs(20)):
             while not all(task["healthy"] for task in ours.running().values()):
                 time.sleep(0.05)
-            time.sleep(3 * interval)  # the frequent probes of a task's first moments are over
+            time.sleep(3 * interval)  # until the frequent probes of a task's first moments are over
             (ours.folder / "sick").touch()
             began = time.perf_counter()
             again, _ = ours.place.bell.wait(lambda _line: True)
@@ -135,7 +135,7 @@ def _probes(settings: Settings) -> Row:
         with project(toml) as ours:
             ours.cli("start")
             ours.wait_running(number)
-            time.sleep(10)  # until the probes have grown rare
+            time.sleep(10)  # until probes are rare
             found = cost([ours.supervisor_pid()], 5 if settings.quick else 20)
     return Row(
         f"{number} tasks probed every second by TCP: CPU of the supervisor", found.cpu_percent, "%", reach=5
@@ -173,7 +173,7 @@ def _statuses(ours: Project, settings: Settings) -> list[float]:
 
 
 async def _write_history(ours: Project) -> None:
-    """What 10,000 restarts leave behind: a run and three events each."""
+    """Write what 10,000 restarts leave behind: a run and three events each."""
     store = await StateStore.open(ours.state_dir() / "state.db")
     loaded = await store.load()
     runs, events = [], []

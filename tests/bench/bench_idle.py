@@ -1,4 +1,4 @@
-"""What it costs to have it running and look at it, with nothing happening."""
+"""What it costs to have paneview running and to look at it, with nothing happening."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def _cost(
 
 
 def _own(ours: Project) -> list[int]:
-    """Everything of this place that is Python, and the tmux client that it commands tmux with."""
+    """All Python processes of this place, and the tmux client by which they command tmux."""
     return [
         p.pid for p in marked(ours.place.marker) if p.name() == "paneview" or _is(p, "python", "tmux: client")
     ]

@@ -1,4 +1,4 @@
-"""Starting, stopping, and coming back: from the command or the death until the task's own process says that it runs."""
+"""Starting, stopping and restarting: from the command or the death until the task's own process says that it runs."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ def _revive(ours: Project, settings: Settings) -> Row:
 
 
 def task_process(ours: Project, name: str) -> int:
-    """The process that the task's command became; the reported pid may be its guard."""
+    """The process of the task's command; the reported pid may be that of its guard."""
     pid = int(ours.running()[name]["pid"])
     with open(f"/proc/{pid}/task/{pid}/children") as children:
         own = children.read().split()

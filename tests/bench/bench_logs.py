@@ -1,4 +1,4 @@
-"""A flood of output: is all of it in the store, is the task held back, and does the rest stay quick meanwhile."""
+"""A flood of output: whether all of it is stored, the task is held back, and the rest stays quick meanwhile."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def rows(settings: Settings) -> Iterator[Row]:
             _verify(ours, lines)
         stored.append(took)
         own.append(itself)
-        # By itself: on few cores a program that asks all the time is what holds the others up.
+        # In a run of its own: on few cores, asking all the time holds up everything else.
         with _task(lines) as ours:
             idle += [status_ms(ours) for _ in range(10)]
             busy += _status_meanwhile(ours, lines)
@@ -54,7 +54,7 @@ def _task(lines: int) -> AbstractContextManager[Project]:
 def _flood(ours: Project, lines: int) -> tuple[float, float]:
     """Seconds from the start until all lines are stored, and seconds that seq itself took.
 
-    Nothing is asked before it has ended: it is not to be held up by the one who measures.
+    Nothing is asked before it has ended, so that measuring does not hold it up.
     """
     start = time.perf_counter()
     ours.place.spawn(PANEVIEW, "start", cwd=ours.folder)
@@ -65,7 +65,7 @@ def _flood(ours: Project, lines: int) -> tuple[float, float]:
 
 
 def _status_meanwhile(ours: Project, lines: int) -> list[float]:
-    """Milliseconds of each ``status`` while the lines come, one after the other."""
+    """Milliseconds of each ``status``, asked one after the other while the lines come."""
     ours.place.spawn(PANEVIEW, "start", cwd=ours.folder)
     ours.place.bell.wait(lambda line: line.startswith("began"))
     taken = []

@@ -1,4 +1,4 @@
-"""The queue and its workers: how soon a job is somebody's, how many a second, what a death and a backlog cost."""
+"""The queue and its workers: how soon a worker has a job, how many a second, what a death and a backlog cost."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tests.bench.table import Reference, Row, measured, percentile
 from tests.broker.labs import SqliteLab
 from tests.broker.servers import RedisServer, redis_server
 
-LEASE = 1  # seconds, where a lease has to run out
+LEASE = 1  # seconds, for rows in which a lease has to run out
 
 
 def rows(settings: Settings) -> Iterator[Row]:
@@ -74,7 +74,7 @@ def _throughputs(jobs: int, urls: dict[str, str], place: Path, figures: dict[str
 
 
 def _four(url: str, place: Path, jobs: int) -> Row:
-    # In turn, so that both meet the machine in the same mood.
+    # In turn, so that both see the machine in the same state.
     pairs = [[drained(url, place / "staff", jobs, count) for count in (1, 4)] for _ in range(3)]
     return measured(
         "the same, 4 workers on one SQLite file, all together",

@@ -1,4 +1,4 @@
-"""The TUI in a terminal of 160 x 50: how soon it is there, and how soon a key shows, also under a flood of output."""
+"""The TUI in a terminal of 160 x 50: how soon it appears, and how soon a key shows, also under a flood of output."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def _first_frame(settings: Settings) -> Row:
 
 
 def _question(settings: Settings) -> Row:
-    """How soon the screen tells that a task waits for an answer."""
+    """How soon the screen shows that a task waits for an answer."""
     times = []
     command = 'while read -r go < gate; do printf "Overwrite? [y/N] "; read -r answer; done'
     with project(

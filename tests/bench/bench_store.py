@@ -30,7 +30,7 @@ COLOURED = (
     "\x1b[2m12:00:00.%07d\x1b[0m \x1b[32mINFO\x1b[0m \x1b[1mserver\x1b[0m GET /items/%07d %3d %3d %d\r\n"
 )
 RARE = "needle"
-# Goes through the whole log in a process of its own and says how much memory that took.
+# Reads the whole log in a process of its own and prints how much memory that took.
 THROUGH = """
 import re, sys
 from pathlib import Path
@@ -111,7 +111,7 @@ def _memory(folder: Path) -> Iterator[Row]:
 
 
 def _latency(folder: Path, settings: Settings) -> Iterator[Row]:
-    """From a write into the spool until everyone is told; a reader sees the line from then on."""
+    """From a write into the spool until progress is reported; a reader sees the line from then on."""
     folder.mkdir()
     ingest = LogIngest(folder / "logs.db", folder / "spool")
     told = threading.Event()
@@ -165,7 +165,7 @@ async def _state(folder: Path, settings: Settings) -> list[Row]:
 
 
 def _fill(spool: Path, run: int, lines: int, form: str) -> int:
-    """Spool files of a run; returns their size."""
+    """Write the spool files of a run; returns their size in bytes."""
     spool.mkdir(exist_ok=True)
     step, total, rest, key = 100_000, 0, b"", 0
     for start in range(0, lines, step):
@@ -183,7 +183,7 @@ def _copy(spool: Path, target: Path) -> None:
 
 
 def _ingest(folder: Path, lines: int) -> float:
-    """Seconds to store the spool of both runs; of run 1 alone they are counted."""
+    """Store the spool of both runs; returns the seconds that run 1 took."""
     ingest = LogIngest(folder / "logs.db", folder / "spool")
     ingest.start()
     began = time.perf_counter()

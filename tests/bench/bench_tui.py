@@ -18,7 +18,7 @@ TASKS = 200
 WINDOW = 6.0
 BIG = 10_000_000
 RARE = "a needle of its own"
-# A supervisor that only tells: each of its tasks changes its state once a second, evenly spread.
+# A supervisor that only sends changes: each of its tasks changes its state once a second, evenly spread.
 TELLS = """
 import asyncio, sys, time
 from pathlib import Path
@@ -58,7 +58,7 @@ SHOWS = (
 
 
 def rows(settings: Settings) -> Iterator[Row]:
-    """Frames a second and what a key takes meanwhile; then the log that is too large to be read."""
+    """Frames a second and what a key takes meanwhile; then the log of ten million lines."""
     yield from _changing(settings)
     yield from _large(settings)
 
@@ -118,7 +118,7 @@ def _large(settings: Settings) -> Iterator[Row]:
                 screen.press("G")
                 time.sleep(0.3)
                 screen.press(f"/{RARE[:12]}")
-                # The search is tried while it is typed, so what is measured begins with its last letter.
+                # The search runs while it is typed, so the measurement begins with the last key.
                 time.sleep(1.5)
                 screen.press("\x1b")
                 time.sleep(0.5)

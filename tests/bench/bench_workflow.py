@@ -1,7 +1,7 @@
-"""Workflows: how soon an agent is at work after somebody asked, and what lies between two phases.
+"""Workflows: how soon after ``ask`` an agent is at work, and how long it takes from one phase to the next.
 
-The agents are shell scripts that ring as the first and as the last thing they do: what is measured is what paneview
-adds, not what an agent program takes to load.
+The agents are shell scripts that ring as the first and as the last thing they do: measured is what paneview adds, not
+what an agent program takes to load.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from tests.harness import wait_until
 WORKERS = 3
 MANY = 200
 PHASES = ("one", "two")
-AGENT = 0.2  # seconds that each takes: longer than what watches over it takes to load, as real ones do
+AGENT = 0.2  # seconds that each takes: longer than its shim takes to load, as real agents do
 
 FILE = f"""
 [runners.bell]
@@ -74,7 +74,7 @@ def _one_at_a_time(ours: Project, count: int) -> tuple[list[float], list[float]]
         second, _ = bell.wait(lambda line: line.startswith("begin"))
         bell.wait(lambda line: line.startswith("end"))
         _wait_idle(ours)
-        if number:  # the first finds nothing warm
+        if number:  # the first one is a warm-up
             begins.append(1000 * (first - began))
             nexts.append(1000 * (second - ended))
     return begins, nexts

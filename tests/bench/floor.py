@@ -1,4 +1,4 @@
-"""What the machine and tmux take by themselves, with nobody supervising."""
+"""What the machine and tmux take by themselves, without a supervisor."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from tests.bench.place import Place
 
 
 def bare_python() -> float:
-    """Milliseconds of one start of this Python that does nothing."""
+    """Milliseconds to start this Python, with nothing to do."""
     began = time.perf_counter()
     subprocess.run([sys.executable, "-c", "pass"], check=True)
     return 1000 * (time.perf_counter() - began)
 
 
 def _tmux(place: Place, script: str) -> None:
-    """Start a server of its own that runs ``script``, a file of tmux commands."""
+    """Start a tmux server of its own that runs ``script``, a file of tmux commands."""
     file = place.root / "floor.conf"
     file.write_text(script)
     place.spawn(
@@ -29,7 +29,7 @@ def _tmux(place: Place, script: str) -> None:
 def tmux_windows(number: int, *, piped: bool) -> float:
     """Milliseconds until ``number`` windows, made by one tmux command file, all run their task.
 
-    ``piped``: each with the options and the log pipe that a supervisor needs, too.
+    ``piped``: each also gets the options and the log pipe that a supervisor needs.
     """
     place = Place()
     try:

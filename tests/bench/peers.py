@@ -22,12 +22,12 @@ from tests.bench.usage import cost
 from tests.harness import free_port, marked
 
 TASKS = 50
-IDLE_WINDOW = 30.0  # taskmux looks at its tasks that often
+IDLE_WINDOW = 30.0  # seconds; taskmux looks at its tasks that often
 
 
 @dataclass(frozen=True)
 class Setup:
-    """What a peer's configuration is written from."""
+    """What a peer's configuration is made from."""
 
     folder: Path
     place: Place
@@ -116,7 +116,7 @@ PEERS = (
 
 
 def install(folder: Path) -> dict[str, Path]:
-    """The programs' folder of each peer; what is missing is installed if the registry has it."""
+    """The folder of each peer's programs; missing ones are installed if the registry has them."""
     found = {}
     for peer in PEERS:
         home = folder / peer.requirement
@@ -130,7 +130,7 @@ def install(folder: Path) -> dict[str, Path]:
 
 
 def measure_all(folder: Path) -> dict[str, Figures]:
-    """The figures of each peer, by its name; no figures for one that is absent."""
+    """The figures of each peer, by name; an absent one has none."""
     programs = install(folder)
     figures = {}
     for peer in PEERS:
@@ -152,7 +152,7 @@ class _Session:
         self.place = place
         self.peer = peer
         self.bin = bin_folder
-        # taskmux finds its logger on the PATH, and goes without logs where it does not.
+        # taskmux looks for its logger on the PATH, and keeps no logs if it does not find it.
         place.env["PATH"] = f"{bin_folder}:{place.env['PATH']}"
         self.setup = Setup(place.root, place, free_port())
         peer.configure(self.setup)
@@ -178,7 +178,7 @@ class _Session:
         """Milliseconds from the command until the last task rang."""
         if self.peer.supervise:
             self.place.spawn(*self.argv(self.peer.supervise))
-            time.sleep(3)  # no peer tells in one way that it listens; not part of the figure
+            time.sleep(3)  # the peers have no common way to say that they listen; not part of the figure
         began = time.perf_counter()
         self.place.spawn(*self.argv(self.peer.start))
         last, lines = self.place.bell.count(TASKS)

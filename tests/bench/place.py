@@ -1,8 +1,8 @@
 """A private place for measurements, a project in it, and the bell by which tasks say what they do and when.
 
-Nothing is asked of the program under measurement to time it: a task writes a line into a FIFO when it starts,
+The program under measurement is not asked anything to time it: a task writes a line into a FIFO when it starts,
 and the reader's clock stamps it on arrival (under a millisecond later). So a figure is what the user's
-process saw, not what a supervisor believes, and the same stick measures every peer.
+process saw, not what a supervisor believes, and every peer is measured in the same way.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class Bell:
     def __init__(self, path: Path) -> None:
         os.mkfifo(path)
         self.path = path
-        # Opened for writing, too, so that it never reads as closed between two tasks.
+        # Opened for writing as well, so that it never reads as closed between two tasks.
         self._fd = os.open(path, os.O_RDWR | os.O_NONBLOCK)
         self._rest = b""
         self._rung: list[tuple[float, str]] = []
@@ -59,30 +59,30 @@ class Bell:
             self._rung += [(now, line.decode()) for line in lines]
 
     def count(self, number: int, patience: float = PATIENCE) -> tuple[float, list[str]]:
-        """Wait for ``number`` lines; the time of the last, and all of them."""
+        """Wait for ``number`` lines; returns the time of the last, and all of them."""
         taken = [self.wait(lambda _line: True, patience) for _ in range(number)]
         return max(when for when, _ in taken), [line for _, line in taken]
 
     def forget(self) -> None:
-        """Drop what has rung so far."""
+        """Drop all lines so far."""
         while select.select([self._fd], [], [], 0)[0]:
             os.read(self._fd, 65536)
         self._rest = b""
         self._rung.clear()
 
     def close(self) -> None:
-        """Give the FIFO back."""
+        """Close the FIFO."""
         os.close(self._fd)
 
 
 class Place:
-    """A short private folder: home, state folder and tmux socket folder of all that is started in it."""
+    """A private folder with a short path: home, state folder and tmux socket folder of all that is started in it."""
 
     def __init__(self) -> None:
         self.root = Path(tempfile.mkdtemp(prefix="pvb-", dir="/tmp"))
         self.marker = uuid.uuid4().hex
         self.tmux_socket = str(self.root / "tmux.sock")
-        # Without its bytecode kept, as an installed program's is, every start would compile it anew.
+        # Bytecode is kept, as it is for an installed program: otherwise every start would compile it anew.
         foreign = ("TMUX", "PANEVIEW", "XDG_", "PYTHONDONTWRITEBYTECODE")
         self.env = {key: value for key, value in os.environ.items() if not key.startswith(foreign)} | {
             "HOME": str(self.root),
@@ -108,7 +108,7 @@ class Place:
     def spawn(
         self, *argv: str, cwd: Path | None = None, env: Mapping[str, str] | None = None
     ) -> subprocess.Popen[bytes]:
-        """Start a program of this place in a session of its own, silent; `close` ends it at the latest."""
+        """Start a program of this place, silently, in a session of its own; `close` ends it at the latest."""
         return subprocess.Popen(
             argv,
             stdin=subprocess.DEVNULL,
@@ -138,18 +138,18 @@ class Project:
         self.file.write_text(f'name = "{name}"\n{toml}')
 
     def cli(self, *args: str) -> Any:
-        """Run a paneview command with ``--json``; its answer. Raises RuntimeError when it fails."""
+        """Run a paneview command with ``--json``; returns its answer. Raises RuntimeError when it fails."""
         done = self.place.run(PANEVIEW, *args, "--json", cwd=self.folder)
         if done.returncode:
             raise RuntimeError(f"paneview {' '.join(args)}: {done.returncode} {done.stdout}{done.stderr}")
         return json.loads(done.stdout)
 
     def serve(self, *options: str) -> subprocess.Popen[bytes]:
-        """Start a headless supervisor directly; returns before it answers."""
+        """Start a headless supervisor directly, without waiting until it answers."""
         return self.place.spawn(PANEVIEW, "--serve", *options, str(self.file), cwd=self.folder)
 
     def screen(self, *, pane: bool = False) -> Screen:
-        """The TUI, to be entered; in a ``pane`` of a tmux that somebody is attached to, if that is wanted."""
+        """The TUI, as a context manager; ``pane``: in a pane of a tmux that has a client attached."""
         command = [PANEVIEW, str(self.file)]
         if pane:
             tmux = shutil.which("tmux") or "tmux"
@@ -192,14 +192,14 @@ class Project:
         return int(self.ask("status")["supervisor"]["pid"])
 
     def settle(self) -> None:
-        """Return when the supervisor has nothing left to do of what was asked of it before."""
+        """Return when the supervisor has done everything it was asked for before."""
         pid, before = self.supervisor_pid(), -1.0
         while (now := cpu_seconds(pid)) != before:
             before = now
             time.sleep(0.3)
 
     def kill_supervisor(self) -> None:
-        """SIGKILL to the supervisor; returns when it is gone."""
+        """Send SIGKILL to the supervisor; returns when it is gone."""
         pid = self.supervisor_pid()
         os.kill(pid, signal.SIGKILL)
         wait_until(lambda: not alive(pid))

@@ -1,4 +1,4 @@
-"""Claims in a process of their own: ``python -m tests.bench.queue_loop URL NUMBER`` prints µs of each as JSON."""
+"""Claims in a process of their own: ``python -m tests.bench.queue_loop URL NUMBER`` prints the µs of each as JSON."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tests.bench.queue_staff import UNLIMITED
 
 
 def main() -> None:
-    """Claim as a worker with a role and a host does, from six lanes; there are as many jobs after as before."""
+    """Claim from six lanes, like a worker with a role and a host; the number of jobs stays the same."""
     url, number = sys.argv[1], int(sys.argv[2])
     owner = f"w-{uuid.uuid4().hex}"
     mine = Claim(owner, lanes_of(owner, ["bench"], "host", ["task"]))

@@ -63,7 +63,7 @@ REQUIREMENTS = {
 
 @dataclass(frozen=True)
 class Peer:
-    """How one is set up; ``{port}`` is the Redis server's."""
+    """How one of them is set up; ``{port}`` is the Redis server's."""
 
     name: str
     environment: str
@@ -105,7 +105,7 @@ class Figures:
 
 
 def measure(name: str, folder: Path | None, port: int, jobs: int, stamps: int) -> Figures:
-    """The figures of one; none if it is not wanted, cannot be installed or does not work."""
+    """The figures of one peer; none if it is not wanted, cannot be installed or does not work."""
     peer = PEERS[name]
     if folder is None or not _installed(folder / peer.environment, REQUIREMENTS[peer.environment]):
         return Figures()
@@ -123,7 +123,7 @@ def _installed(home: Path, requirements: tuple[str, ...]) -> bool:
 
 
 def references(figures: dict[str, Figures], field: str, *names: str) -> list[Reference]:
-    """One figure of some of them."""
+    """One figure of some of the peers."""
     return [Reference(name, getattr(figures[name], field)) for name in names]
 
 
@@ -148,7 +148,7 @@ class _Session:
         return [float(line) for line in self.marks.read_text().split()]
 
     def measure(self, jobs: int, stamps: int) -> Figures:
-        """Fill, work off, then one at a time."""
+        """Fill the queue, have it worked off, then submit one job at a time."""
         self._drive(_FILL.format(number=jobs))
         worker = subprocess.Popen(
             self.worker, cwd=self.place, env=self.env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL

@@ -53,7 +53,7 @@ def hold(command):
 
 
 class Staff:
-    """Some workers of one queue, in a folder of their own."""
+    """Some workers of one queue, with a folder of their own."""
 
     def __init__(self, url: str, folder: Path, count: int, stack: ExitStack, **env: str) -> None:
         folder.mkdir(exist_ok=True)
@@ -72,7 +72,7 @@ class Staff:
         wait_until(lambda: here <= {view.worker.pid for view in self.broker.workers.all(alive_only=True)})
 
     def hire(self, stack: ExitStack) -> None:
-        """One more, ended with the stack."""
+        """Start one more worker, to be ended with the stack."""
         with (self.folder / f"{len(self.workers)}.out").open("wb") as out:
             worker = subprocess.Popen(
                 [PANEVIEW, "worker", "--handlers", "bench_handlers"],
@@ -87,12 +87,12 @@ class Staff:
         stack.callback(worker.kill)
 
     def marks(self, number: int, seconds: float = 300.0) -> list[str]:
-        """What handlers have written, once there are so many lines."""
+        """The lines that handlers have written, once there are ``number`` of them."""
         wait_until(lambda: len(self._marks.read_text().splitlines()) >= number, seconds, 0.01)
         return self._marks.read_text().splitlines()
 
     def complaints(self) -> list[str]:
-        """What the workers said that a user would not like to see."""
+        """What the workers printed that a user should not see."""
         said = [file.read_text() for file in self.folder.glob("*.out")]
         return [line for text in said for line in text.splitlines() if " ! " in line or " ✗ " in line]
 
@@ -105,7 +105,7 @@ def staff(url: str, folder: Path, count: int = 1, **env: str) -> Iterator[Staff]
 
 
 def fill(broker: Broker, number: int, kind: str = "noop") -> None:
-    """So many jobs of 200 bytes each."""
+    """Submit ``number`` jobs of 200 bytes each."""
     payload = {"text": "x" * 200}
     for start in range(0, number, 500):
         broker.submit_many([NewJob(kind, payload) for _ in range(min(500, number - start))])
@@ -115,13 +115,13 @@ def latencies(url: str, folder: Path, number: int) -> list[float]:
     """Milliseconds from each submission to an idle worker's handler."""
     with staff(url, folder) as crew:
         for _ in range(number):
-            time.sleep(0.02)  # so that it sleeps
+            time.sleep(0.02)  # until the worker sleeps
             crew.broker.submit(NewJob("stamp", time.monotonic()))
         return [float(line) for line in crew.marks(number)]
 
 
 def drained(url: str, folder: Path, number: int, count: int) -> float:
-    """Microseconds per job that does nothing, of so many workers together. Whatever they complain of ends it."""
+    """Microseconds per empty job, with ``count`` workers. Fails if a worker complains of anything."""
     with staff(url, folder, count) as crew:
         opened = folder / "open"
         opened.unlink(missing_ok=True)
@@ -138,7 +138,7 @@ def drained(url: str, folder: Path, number: int, count: int) -> float:
 
 
 def outlived(url: str, folder: Path, lease: float) -> float:
-    """Milliseconds from the death of a worker, told to nobody, to another's work on its job."""
+    """Milliseconds from the death of a worker, which nobody is notified of, until another works on its job."""
     with staff(url, folder, 2, PANEVIEW_LEASE=str(lease)) as crew:
         crew.broker.submit(NewJob("hold", max_attempts=9))
         holder = int(crew.marks(1)[0].split()[1])
@@ -150,7 +150,7 @@ def outlived(url: str, folder: Path, lease: float) -> float:
 
 
 def deaths(url: str, number: int) -> list[float]:
-    """Milliseconds from the death of a supervised worker to another one's work on its job."""
+    """Milliseconds from the death of a supervised worker until another one works on its job."""
     file = f"""
 [queue]
 broker = "{url}"
@@ -165,7 +165,7 @@ handlers = ["bench_handlers"]
         marks = made.folder / "marks"
         for _ in range(number):
             marks.write_text("")
-            made.cli("start")  # at once, however often it has died
+            made.cli("start")  # without the delay after repeated deaths
             wait_until(lambda: len(_living(broker)) == 3, 60)
             broker.submit(NewJob("hold", max_attempts=9))
             holder = int(_line(marks, 0).split()[1])
@@ -181,6 +181,6 @@ def _living(broker: Broker) -> list[int]:
 
 
 def _line(marks: Path, number: int) -> str:
-    """A whole line of the file, once it is there."""
+    """Line ``number`` of the file, once it is complete."""
     wait_until(lambda: marks.read_text().count("\n") > number, 60, 0.005)
     return marks.read_text().splitlines()[number]

@@ -1,4 +1,4 @@
-"""What one run of the measurements was asked for."""
+"""The settings of one run of the measurements."""
 
 from __future__ import annotations
 
@@ -29,5 +29,5 @@ class Settings:
         return max(3, number // 10) if self.quick else number
 
     def peer(self, figure: str) -> list[Reference]:
-        """That figure of every peer."""
+        """One figure of every peer."""
         return references(self.peers, figure)

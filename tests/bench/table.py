@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True)
 class Reference:
-    """What the figure is held against: another program, or the floor that the machine sets."""
+    """What the figure is compared with: another program, or the floor that the machine sets."""
 
     name: str
     value: float | None
@@ -36,11 +36,11 @@ class Row:
     ratio_reach: float | None = None
     note: str = ""
     beside: str = ""
-    """What else is told of the spread."""
+    """What else there is to say about the spread."""
 
     @property
     def ratio(self) -> float | None:
-        """Figure divided by the first reference that there is."""
+        """The figure divided by the first reference that has a value."""
         values = [reference.value for reference in self.references if reference.value]
         return self.figure / values[0] if values else None
 
@@ -68,7 +68,7 @@ def measured(
     note: str = "",
     by_worst: bool = False,
 ) -> Row:
-    """A row from raw values: their median, and the 99th percentile of 100 and more, the worst of fewer.
+    """A row from raw values: their median, and the 99th percentile if they are 100 or more, else the worst.
 
     ``by_worst``: the limit is for the worst of them, however many there are.
     """

@@ -1,10 +1,10 @@
 """Running the command line as a user does, in a folder of a project.
 
 Most tests of commands are about what a command does and says. They run it in the test's own process (`run`): the same
-`main`, on files in the place of the three streams, with the real project, supervisor, tmux and queue behind it, but
-without the tenth to third of a second that Python and the imports take each time: a third of the whole suite was that.
-What is about the program as a process (signals, terminals, pipes, imports, what a shell sees) runs it in one of its
-own (`apart`), and so does one test of every command: `tests/cli/test_live.py`, `tests/cli/test_apart.py`.
+`main`, with files as its three streams and the real project, supervisor, tmux and queue behind it, but without the
+tenth to third of a second that Python and the imports take each time, which was a third of the whole suite. Tests about
+the program as a process (signals, terminals, pipes, imports, what a shell sees) run it in one of its own (`apart`), and
+so does one test of every command: `tests/cli/test_live.py`, `tests/cli/test_apart.py`.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ class Done:
 
     @property
     def json(self) -> dict[str, Any]:
-        """Standard output as the one JSON object it has to be."""
+        """Standard output, which must be a single JSON object."""
         value: dict[str, Any] = json.loads(self.out)
         return value
 
@@ -61,15 +61,15 @@ def check_shape(shape: type[msgspec.Struct], found: Mapping[str, Any]) -> None:
 
 
 def environment(env: Mapping[str, str] | None = None) -> dict[str, str]:
-    """The test's environment, in which Python keeps what it has compiled: else each command compiles us anew."""
+    """The test's environment, but with bytecode written: otherwise each command would compile paneview anew."""
     return {**os.environ, "PYTHONDONTWRITEBYTECODE": "", **(env or {})}
 
 
 def run(*args: str, cwd: Path, env: Mapping[str, str] | None = None, text: str | None = None) -> Done:
-    """Run ``paneview`` with these arguments, as a process would but in this one; `env` is on top of the environment.
+    """Run ``paneview`` with these arguments in this process, as one of its own would; `env` adds to the environment.
 
-    Not for what reads a terminal, goes on until Ctrl-C, or becomes another program. A process has one folder and one
-    output: what a test runs on threads beside each other is run `apart`.
+    Not for commands that read a terminal, go on until Ctrl-C, or become another program. A process has only one folder
+    and one output, so a command that is run from another thread runs `apart`.
     """
     if threading.current_thread() is not threading.main_thread():
         return apart(*args, cwd=cwd, env=env, text=text)
@@ -97,7 +97,7 @@ def apart(*args: str, cwd: Path, env: Mapping[str, str] | None = None, text: str
 
 
 def forked(*args: str, cwd: Path, env: Mapping[str, str] | None = None) -> Done:
-    """Run ``paneview`` with these arguments in a process that need not import it first (see `tests.prepared`)."""
+    """Run ``paneview`` with these arguments in a process that has imported it already (see `tests.prepared`)."""
     with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
         process = prepared.start(*args, cwd=cwd, env=environment(env), out=out, err=err)
         status = process.wait(45)
@@ -121,7 +121,7 @@ async def arun(*args: str, cwd: Path, env: dict[str, str] | None = None) -> Done
 
 
 def supervise(folder: Path, *, unless_there_is_one: bool = False) -> None:
-    """Start a supervisor that starts nothing by itself: what `start` does where there is none, but quicker.
+    """Start a supervisor that starts no task by itself, as `start` does if none runs, but quicker.
 
     It is forked (see `tests.prepared`), and so not among the processes with the test's marker.
     """
@@ -158,7 +158,7 @@ def _standing_in(folder: Path, env: Mapping[str, str]) -> Iterator[None]:
 
 @contextmanager
 def _streams(text: str) -> Iterator[tuple[IO[bytes], IO[bytes]]]:
-    """Files in the place of the standard streams, Python's and the process's own; those of the output are given."""
+    """Replace the standard streams, Python's and the process's own, by files; gives those of the output."""
     kept = [(os.dup(number), getattr(sys, name)) for number, name in enumerate(STREAMS)]
     with ExitStack() as stack:
         files = [stack.enter_context(tempfile.TemporaryFile()) for _ in STREAMS]

@@ -1,7 +1,7 @@
-"""Each command once as a process of its own, where nothing has to run for it.
+"""Each command that needs nothing running, once as a process of its own.
 
-Those that need a supervisor are typed one after the other in `tests/cli/test_live.py`. So no command is only ever run
-within a test's process (see `tests/cli/support.py`).
+Those that need a supervisor are run one after the other in `tests/cli/test_live.py`. So every command is run at least
+once outside a test's process (see `tests/cli/support.py`).
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from tests.cli.support import apart, check_shape, run
 if TYPE_CHECKING:
     from pathlib import Path
 
-# Exit status and words. Each is held against its documented shape; JOB is the first that was submitted.
+# Exit status and words. Each output is checked against its documented shape; JOB is the first job that was submitted.
 LINES = """
 0 submit --host nowhere a word
 0 dispatch any ping --priority 3
@@ -39,7 +39,7 @@ LINES = """
 1 workflow-teardown
 3 scale web 2
 """
-# Each is typed as a process by the tests of what it does.
+# Each is run as a process by the tests of what it does.
 IN_TEST_LIVE = (
     "start stop restart kill down status health inspect events logs logs-clean export attach check add remove"
 )

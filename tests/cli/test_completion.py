@@ -79,7 +79,7 @@ def test_the_script_is_sound(shell: str, project: Path) -> None:
 
 
 def in_bash(script: str, offered: str, *words: str, cwd: Path) -> list[str]:
-    """What bash makes of the words that ``paneview __complete`` offers for the last of ``words``."""
+    """The candidates that bash gets if ``paneview __complete`` prints ``offered`` for the last of ``words``."""
     code = f"""{script}
 paneview() {{ printf '%s' {shlex.quote(offered)}; }}
 COMP_WORDS=(paneview {shlex.join(words)}); COMP_CWORD={len(words)}
@@ -110,4 +110,4 @@ def test_bash_runs_nothing_that_it_is_offered(project: Path) -> None:
 
 def test_bash_offers_nothing_where_there_is_nothing(project: Path) -> None:
     script = run("completion", "bash", cwd=project).out
-    assert in_bash(script, "", "start", "x", cwd=project) == [""]  # what printf makes of no word
+    assert in_bash(script, "", "start", "x", cwd=project) == [""]  # printf's output for no words

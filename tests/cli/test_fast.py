@@ -1,4 +1,4 @@
-"""``paneview status --json`` has 30 ms. What it may import is pinned, since that is where the time goes."""
+"""``paneview status --json`` has 30 ms. The modules it may import are pinned, since imports take most of the time."""
 
 from __future__ import annotations
 

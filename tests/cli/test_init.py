@@ -34,8 +34,8 @@ def folder(sandbox: Sandbox) -> Path:
 
 
 def typed(folder: Path, keys: str) -> tuple[int, str]:
-    """Run `init` on a terminal of its own where these keys are typed; its exit status and what it showed."""
-    # A session's leader that opens a terminal gets it for its own, and with it Ctrl-C.
+    """Run `init` on a terminal of its own where these keys are typed; returns its exit status and what it showed."""
+    # A session leader that opens a terminal gets it as its controlling one, and with it Ctrl-C.
     own = "import os, sys; os.open(os.ttyname(0), os.O_RDWR); os.execv(sys.argv[1], sys.argv[1:])"
     argv = [sys.executable, "-c", own, *COMMAND, "init"]
     ours, theirs = pty.openpty()
@@ -56,7 +56,7 @@ def typed(folder: Path, keys: str) -> tuple[int, str]:
 
 
 def _until(terminal: int, words: bytes | None, again: bytes = b"") -> bytes:
-    """What the terminal shows until it shows `words`, or until the program has gone; `again` is typed meanwhile."""
+    """The terminal's output until it has `words` (None: until the program has gone); `again` is typed meanwhile."""
     shown = b""
     give_up = time.monotonic() + 20
     while words is None or words not in shown:
@@ -66,7 +66,7 @@ def _until(terminal: int, words: bytes | None, again: bytes = b"") -> bytes:
             continue
         try:
             data = os.read(terminal, 65536)
-        except OSError:  # the last one at the other end has gone
+        except OSError:  # the program at the other end has gone
             break
         shown += data
     return shown

@@ -35,7 +35,7 @@ pytestmark = pytest.mark.timeout(120)
 
 @pytest.fixture
 def live(project: Path, tmux_socket: str) -> Iterator[Path]:
-    """The project; whatever supervisor a test starts for it is taken down."""
+    """The project; any supervisor that a test starts for it is taken down."""
     yield project
     run("down", cwd=project)
 
@@ -55,7 +55,7 @@ def task(project: Path, name: str) -> dict[str, Any]:
 
 
 def runs(project: Path, name: str) -> dict[str, Any]:
-    """The status of a task that was started, once it runs and has a process."""
+    """The status of a started task, once it runs and has a process."""
 
     def there() -> dict[str, Any] | None:
         found = task(project, name)
@@ -74,7 +74,7 @@ def supervisors(sandbox: Sandbox) -> list[int]:
 
 
 def test_one_file_with_two_state_homes_is_two_projects(live: Path, sandbox: Sandbox) -> None:
-    """Each counts its runs from one: the processes of one are no left-overs of the other."""
+    """Each counts its runs from one, and must not take the other's processes for left-overs."""
     supervise(live)
     ask(live, "start", "db", "web")
     mine = [runs(live, name)["pid"] for name in ("db", "web")]
@@ -97,7 +97,7 @@ def test_one_file_with_two_state_homes_is_two_projects(live: Path, sandbox: Sand
 
 
 def test_every_command_prints_its_shape(live: Path) -> None:
-    """Each is typed as a process of its own; `tests/cli/test_apart.py` has those for which nothing need run."""
+    """Each is run as a process of its own; `tests/cli/test_apart.py` has those that need nothing running."""
     typed = partial(ask, live, how=apart)
     started = typed("start")
     assert (started["session"], started["action"], started["tasks"]) == ("demo", "started", ["db", "web"])
@@ -266,7 +266,7 @@ def test_a_start_while_the_supervisor_is_ending_waits_for_the_next_one(live: Pat
     told: set[int] = set()
 
     def another() -> int | None:
-        """The next supervisor's pid; one that has not noticed yet that it is to end may still answer."""
+        """The next supervisor's pid; one that has not noticed its signal to end yet may still answer."""
         assert ask(live, "start")["tasks"] == ["db", "web"]
         now = ask(live, "status")["supervisor"]
         return now["pid"] if now and now["pid"] not in told else None
@@ -381,7 +381,7 @@ def test_events_of_an_unknown_task(live: Path) -> None:
             assert (done.status, done.out) == (1, "")
             assert done.err.startswith("paneview: Task 'dbs' not found in config")
             assert "did you mean 'db'?" in done.err
-        assert ask(live, "events", "--task", "db")["count"] > 1  # it left the file, and not the record
+        assert ask(live, "events", "--task", "db")["count"] > 1  # not in the file, but recorded
         run("down", cwd=live)
 
 
@@ -555,7 +555,7 @@ def test_the_screen_tells_why_it_cannot_start(live: Path, sandbox: Sandbox) -> N
 
 
 class SaysItEnds:
-    """The connection of a supervisor that agrees to end, and does not: no real one can be had to do that."""
+    """The connection of a supervisor that agrees to end but does not: no real one can be made to do that."""
 
     def __init__(self, pid: int) -> None:
         self.pid = pid
@@ -584,7 +584,7 @@ def test_down_tells_the_truth_of_a_supervisor_that_does_not_end(
         failed = ask(project, "down", status=1)
         assert f"kill -9 {lingering.pid}" in failed["hint"]
         lingering.kill()
-        os.waitid(os.P_PID, lingering.pid, os.WEXITED | os.WNOWAIT)  # which may take longer than LAST_WORDS
+        os.waitid(os.P_PID, lingering.pid, os.WEXITED | os.WNOWAIT)  # its end may take longer than LAST_WORDS
         assert "has ended" in run("down", cwd=project).out
     finally:
         lingering.kill()

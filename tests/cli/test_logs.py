@@ -1,4 +1,4 @@
-"""``logs`` on a real store, without a supervisor: what is chosen, in which order, and how it is printed."""
+"""``logs`` on a real store, without a supervisor: which lines, in which order, and how they are printed."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 class Store:
-    """The project's log store, written as a supervisor does."""
+    """The project's log store, written as by a supervisor."""
 
     def __init__(self, project: Path) -> None:
         self.folder = paths.make_project_dir(project / "paneview.toml", "demo")
@@ -58,7 +58,7 @@ def shown(project: Path, *args: str) -> list[str]:
 
 
 def texts(out: str) -> list[str]:
-    """Lines without their time."""
+    """Lines without their times."""
     return [line.partition(" ")[2] for line in out.splitlines()]
 
 
@@ -229,8 +229,8 @@ def test_following_shows_a_prompt_once_and_then_what_follows_it(project: Path, s
 
 
 def test_a_supervisor_that_is_stopped_holds_up_nobody_who_follows(project: Path, store: Store) -> None:
-    """It takes connections, as the kernel does that for it, and answers nothing."""
-    gc.collect()  # what other tests have left is not closed meanwhile
+    """It accepts connections, since the kernel does that for it, and answers nothing."""
+    gc.collect()  # so that nothing that other tests have left is closed meanwhile
     before = psutil.Process().num_fds()
     with socket.socket(socket.AF_UNIX) as stopped:
         stopped.bind(os.fspath(paths.control_socket(store.folder)))

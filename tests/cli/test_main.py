@@ -298,7 +298,7 @@ def on_terminal(project: Path, env: dict[str, str]) -> str:
         while True:
             try:
                 data = os.read(ours, 4096)
-            except OSError:  # the other side is closed
+            except OSError:  # the other end is closed
                 break
             if not data:
                 break

@@ -54,7 +54,7 @@ def test_a_table_fits_and_drops_columns_before_it_cuts_much(name: str, limit: in
     lines = table(COLUMNS, rows(name), limit, colour=False)
     assert all(width(line) <= limit for line in lines)
     shown = width(lines[1]) - width(lines[1].partition("running")[2]) - len("  running")
-    if "…" in lines[1] and "…" not in name and shown < NARROW - 1:  # a wide letter less, perhaps
+    if "…" in lines[1] and "…" not in name and shown < NARROW - 1:  # a wide letter may not fit
         assert "MEM" not in lines[0]
         assert "PID" not in lines[0]
     if "PID" not in lines[0]:

@@ -1,4 +1,4 @@
-"""What people are shown of a task."""
+"""What the command line shows people of a task."""
 
 from __future__ import annotations
 

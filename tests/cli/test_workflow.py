@@ -1,4 +1,4 @@
-"""The commands of workflows, as they are typed: real supervisor, real workers, real tmux."""
+"""The commands of workflows, as typed by a user: real supervisor, real workers, real tmux."""
 
 from __future__ import annotations
 
@@ -132,7 +132,7 @@ def test_where_to_work_by_either_name(working: Path) -> None:
 def test_waiting_shows_each_phase_and_prints_the_result(live: Path) -> None:
     done = apart("ask", "-v", "--workflow", "quick", "go", cwd=live)
     assert (done.status, done.out) == (0, "did one\n"), done.err
-    assert "no worker" not in done.err  # it is about to start
+    assert "no worker" not in done.err  # one is about to start
     assert "✓ one" in done.err
     late = ask(live, "ask", "--workflow", "quick", "--timeout", "500ms", "slow one", status=1)
     assert (late["code"], late["state"]) == ("pending", "running")
@@ -250,7 +250,7 @@ def test_setup_opens_five_panes_and_teardown_ends_them(live: Path, sandbox: Sand
 
 @contextmanager
 def _other_stray(folder: Path) -> Iterator[int]:
-    """As if a supervised worker had just died: its agent waits for the next one."""
+    """The state after a supervised worker has just died: its agent waits for the next one."""
     with subprocess.Popen(["sleep", "60"]) as shim:
         note = {"pid": shim.pid, "start": identify(shim.pid)[1], "boot": boot_id()}  # type: ignore[index]
         write_json(make(folder) / SHIM, note)

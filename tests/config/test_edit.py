@@ -182,7 +182,7 @@ def test_mode_and_symlink_stay(tmp_path: Path, file: Path) -> None:
 
 
 def test_a_folder_that_cannot_be_synced_undoes_nothing(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """As on some mounts: by then the new file is in place."""
+    """Some mounts refuse to sync; by then the new file is in place."""
 
     def sync(descriptor: int) -> None:
         if stat.S_ISDIR(os.fstat(descriptor).st_mode):
@@ -223,7 +223,7 @@ LAYOUTS = st.sampled_from(
 
 @st.composite
 def documents(draw: st.DrawFn) -> str:
-    """A document that loads, of pieces in any order."""
+    """A document that loads, made of pieces in any order."""
     text = draw(st.sampled_from(["", "name = 'n'"]))
     for name in NAMES:
         piece = draw(LAYOUTS).format(name)

@@ -1,4 +1,4 @@
-"""What a wrong file is told: everything at once, each with its place and the nearest right thing."""
+"""The mistakes reported for a wrong file: all at once, each with its place and the nearest valid word."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tests.config.support import lines, problems, write
 
 TASK = '[tasks.web]\ncommand = "x"\n'
 
-# One wrong line after the two of TASK, and what is said.
+# One wrong line after the two of TASK, and what is reported.
 WRONG_LINES = [
     ('comand = "y"', "3:1: unknown key 'comand' in task 'web' (did you mean 'command'?)"),
     ('environment = "y"', "3:1: unknown key 'environment' in task 'web' (did you mean 'env'?)"),

@@ -17,7 +17,7 @@ VALUES = {"A": "1", "EMPTY": "", "B": "${A}"}
         ("${A}", "1"),
         ("<${A}${A}>", "<11>"),
         ("${EMPTY}", ""),
-        ("${B}", "${A}"),  # what a value holds is not looked at again
+        ("${B}", "${A}"),  # values are not expanded again
         ("${NO:-x}", "x"),
         ("${NO:-}", ""),
         ("${EMPTY:-x}", "x"),
@@ -104,7 +104,7 @@ def test_nearest_value_wins(tmp_path: Path) -> None:
         "PATH": "/bin:/x",
         "AGAIN": "task (task file)",
     }
-    assert web.command == "echo ${A}"  # the shell's to replace, from the environment above
+    assert web.command == "echo ${A}"  # left to the shell, which has the environment above
     assert project.tasks["other"].env == project.env
 
 

@@ -1,4 +1,4 @@
-"""What a right file becomes."""
+"""What a valid file becomes."""
 
 from __future__ import annotations
 

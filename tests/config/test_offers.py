@@ -1,4 +1,4 @@
-"""What `init` finds in a project, and the file it makes of it."""
+"""What `init` finds in a project, and the file it writes for that."""
 
 from __future__ import annotations
 

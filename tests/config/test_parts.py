@@ -267,5 +267,5 @@ def test_imports_stay_light(module: str, absent: list[str]) -> None:
 
 
 def _with_path(script: str) -> str:
-    """Without `site`, whose .pth files may import anything; with this process's path."""
+    """The script with this process's path, to be run without `site`, whose .pth files may import anything."""
     return f"import sys; sys.path[:] = {sys.path!r}; {script}"

@@ -1,4 +1,4 @@
-"""Every value is found where it stands, in every way TOML has to write it."""
+"""Every value is found at its place, in every way that TOML has to write it."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ value = 15
 
 
 def values(data: Any, path: Path = ()) -> dict[Path, Any]:
-    """Every value of a document that holds no others."""
+    """Every value of a document, by path, except those that hold others."""
     items = data.items() if isinstance(data, dict) else enumerate(data) if isinstance(data, list) else None
     if items is None:
         return {path: data}
@@ -155,7 +155,7 @@ def test_any_document(drawn: list[str], newline: str, end: bool) -> None:
 
 
 def _stands_at(document: Document, path: Path, value: object) -> bool:
-    """Whether a text that begins where `path` is said to have its value says just this value."""
+    """Whether the text at the place where `path` is said to have its value begins with just this value."""
     start = document.spans[path].value
     return any(_read(document.text[start : start + length]) == repr(value) for length in range(1, 40))
 

@@ -1,4 +1,4 @@
-"""The models against documents: what is refused is told, whatever it is, and a program that has read them ends well."""
+"""The models against documents: every refusal is reported, and a program that has used the models ends well."""
 
 from __future__ import annotations
 
