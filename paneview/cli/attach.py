@@ -46,7 +46,7 @@ def attach(call: Call) -> int:
 
 
 def _visit(argv: list[str], socket: str | None, session_id: str) -> int:
-    """Show the window until ctrl+] is pressed. A client that only switches sessions returns at once; the key stays."""
+    """Show the window until ctrl+] is pressed. Inside tmux, the client only switches: then the key stays bound."""
     visit.allow_return(socket, session_id)
     status = subprocess.run(visit.with_hint(argv), check=False).returncode
     if "switch-client" not in argv:

@@ -1,6 +1,6 @@
 """``export``: events and output of a span of time, in one stream, for review by people or programs.
 
-Records are written as they are read, so their number does not matter. Masking the secrets takes the configuration: a
+Records are written as they are read, so their number does not matter. Masking the secrets needs the configuration: a
 file with mistakes is an error, so that no secret gets out.
 """
 

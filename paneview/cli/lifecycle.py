@@ -129,7 +129,7 @@ def down(call: Call) -> int:
 def _take_charge_of_what_is_left(here: place.Place, nobody: NoSupervisor) -> None:
     """Start a supervisor for tasks or a session left without one; raise `nobody` if nothing is left.
 
-    Even a session alone takes one: it knows which panes are ours, and that the project's next start is a fresh one.
+    Even a session alone needs one: it knows which panes are ours, and that the project's next start is a fresh one.
     """
     from paneview.cli.launch import start_supervisor  # noqa: PLC0415
     from paneview.cli.offline import stored_status  # noqa: PLC0415

@@ -47,9 +47,9 @@ def state_home() -> str:
 def project_key(file: str | os.PathLike[str]) -> str:
     """A short hash that tells this configuration file, with this state home, from every other on the machine.
 
-    A file is known by its place: links in its folder's path are followed, the file itself being a link is not. If that
-    link is pointed elsewhere, or replaced by a file, it is still the same project, whose supervisor goes on. The home
-    is part of the key: two supervisors with one file and two homes must not take each other's processes for left-overs.
+    A file is known by its place: links in its folder's path are followed, but one in place of the file is not. If that
+    is pointed elsewhere, or replaced by a file, it is still the same project, whose supervisor goes on. The home is
+    part of the key: two supervisors with one file and two homes must not take each other's processes for left-overs.
     """
     folder, name = os.path.split(os.path.abspath(file))
     place = os.path.join(os.path.realpath(folder), name) + "\0" + os.path.realpath(state_home())

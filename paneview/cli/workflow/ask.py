@@ -150,7 +150,7 @@ class Watch:
                 show(push["workflow"])
 
     def _again(self, end: float) -> bool:
-        """Connect to the next supervisor; False if there is none until ``end``."""
+        """Connect to the next supervisor; False if there is none by ``end``."""
         self.connection.close()
         while time.monotonic() < end:
             try:

@@ -72,8 +72,8 @@ def workflow_teardown(call: Call) -> int:
     others = set(_strays(here))
     launch.run_tmux(project.tmux.socket, "kill-session", "-t", f"={name}")
     _wait_for(workers)
-    # A worker whose terminal is gone leaves its agent to the next worker, but here the agents are to end as well. Not
-    # those that had no worker before: a worker that is just being restarted is about to find its own.
+    # A worker whose terminal is gone leaves its agent to the next worker, but here the agents must end as well. Agents
+    # that had no worker before are left alone: a worker that is just being restarted is about to find its own.
     strays.end(folder for folder in _strays(here) if folder not in others)
     if call.json:
         print_json({"ok": True, "session": name, "ended": [pane["title"] for pane in panes]})

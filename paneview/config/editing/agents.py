@@ -41,7 +41,7 @@ def with_block(content: bytes, file_name: str) -> bytes:
     if b"\0" in content:
         raise ValueError("is not UTF-8 text")
     old = _BLOCK.search(content)
-    # A block keeps its own line ends, whatever stands before it: a lone CR there and a newline would look like CRLF.
+    # A block keeps its own line ends. Looking before it as well could find a CRLF made of a lone CR and our newline.
     line_end = "\r\n" if b"\r\n" in (old[0] if old else content) else "\n"
     text = block(file_name).replace("\n", line_end).encode()
     if old:

@@ -1,4 +1,4 @@
-"""What an edit of the file changed apart from processes: the tasks it treats otherwise, and the project's own settings.
+"""What an edit of the file changed apart from processes: how tasks are treated, and the project's own settings.
 
 By their names in the file, for events and messages.
 """
@@ -21,7 +21,7 @@ def treated_otherwise(old: Mapping[str, Task], new: Mapping[str, Task]) -> list[
 
 
 def _said(tasks: Mapping[str, Task], name: str) -> Task:
-    """The task with its dependencies as the file names them, so that another number of replicas changes none."""
+    """The task with its dependencies as the file names them, which another number of replicas does not change."""
     task = tasks[name]
     # A task that is kept only because a hook refused its removal may need one that is gone.
     needs = [
