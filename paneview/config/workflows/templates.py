@@ -1,7 +1,7 @@
 """The placeholders in a prompt template: ``{{task}}``, ``{{diff}}``, ``{{results}}``, ``{{work.text}}``.
 
-They are only found here, so that a file with a wrong one is refused when it is read; `paneview.workflow.prompts` puts
-the values in their place, fenced as data. Braces around anything else stay as they are.
+This module only finds them, so that a file with a wrong one is refused when it is read; `paneview.workflow.prompts`
+puts the values in their place, fenced as data. Braces around anything else stay as they are.
 """
 
 from __future__ import annotations
