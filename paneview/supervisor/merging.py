@@ -1,12 +1,12 @@
-"""The logs of several tasks as one, in the order of time, without ever reading them through.
+"""The logs of several tasks as one, in order of time, without ever reading all of them.
 
-A merged log is named by its tasks with ``+`` between, which no task's name holds. Its lines are numbered, too: the
-number of a line is the sum of what each task's log had reached when it came. So numbers stay what they are while the
-logs grow and while their oldest lines are given up, and a window on any place of a merged log costs a few looks at
+A merged log is named by its tasks joined with ``+``, which no task name contains. Its lines are numbered, too: the
+number of a line is the sum of the line numbers that all its tasks' logs had reached when it came. So numbers don't
+change while the logs grow or their oldest lines are dropped, and reading any part of a merged log costs a few looks at
 the index of times.
 
-Only the newest lines have to settle first: what is not stored yet has no time of its own, so its place among the
-others' lines is a guess for `SETTLES` seconds.
+Only the newest lines have to settle first: a line that is not stored yet has no time of its own, so its place among
+the others' lines is a guess for `SETTLES` seconds.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ from paneview.store.search import Search, find_lines
 from paneview.store.snapshot import Span
 
 NEAR_END = 2_000  # lines from the end that are simply read
-CLOSE = 500  # lines that are read and thrown away rather than looked for more exactly
+CLOSE = 500  # lines that are read and discarded rather than searching more exactly
 STEPS = 60
-SETTLES = 2.0  # seconds after which a line and all that came before it are stored
+SETTLES = 2.0  # seconds after which a line and all lines before it are stored
 
 
 class Numbered(NamedTuple):
@@ -45,11 +45,11 @@ class Merged:
 
     @property
     def bounds(self) -> tuple[int, int]:
-        """The oldest line, and one past the newest."""
+        """The numbers of the oldest line and of one past the newest."""
         return sum(first for first, _ in self._bounds.values()), sum(end for _, end in self._bounds.values())
 
     def lines(self, first: int, count: int, max_bytes: int) -> list[Numbered]:
-        """Up to ``count`` lines from this number on, or from the oldest that is there."""
+        """Up to ``count`` lines from number ``first`` on, or from the oldest there is."""
         begin, end = self.bounds
         first = max(first, begin)
         if count <= 0 or first >= end:
@@ -70,7 +70,7 @@ class Merged:
     def find(
         self, query: Query, start: int | None, *, back: bool, limit: int
     ) -> tuple[list[int], int | None]:
-        """Numbers of matching lines from ``start`` on, and where to go on; None where there is no more."""
+        """Numbers of matching lines from ``start`` on, and the number to go on from; None at the end of the log."""
         begin, end = self.bounds
         start = (end - 1 if back else begin) if start is None else max(begin, min(start, end - 1))
         if not back and end - start <= NEAR_END:
@@ -91,7 +91,7 @@ class Merged:
                 reached = self._number_of(task, following - 1 if back else following)
                 frontier = reached if frontier is None else (max if back else min)(frontier, reached)
         beyond = [hit for hit in hits if hit <= start] if back else [hit for hit in hits if hit >= start]
-        if frontier is not None:  # what one task was not searched for yet may come before the others' hits
+        if frontier is not None:  # the unsearched rest of one log may have hits before those of others
             limit_at = frontier
             beyond = [hit for hit in beyond if (hit > limit_at if back else hit < limit_at)]
         beyond.sort(reverse=back)
@@ -120,7 +120,7 @@ class Merged:
         return [line for *_, line in sorted(lines, key=lambda found: found[:3])]
 
     def _starts(self, wanted: int) -> dict[str, int]:
-        """Where each log had come when the merged one was at this line, or a little before."""
+        """The line that each log had reached when the merged log was at line ``wanted``, or a little before."""
         low, high = 0.0, time.time() + 1
         best = {task: first for task, (first, _) in self._bounds.items()}
         for _ in range(STEPS):
@@ -144,14 +144,16 @@ class Merged:
         return number + sum(self._standing(other, found[0]) for other in self._tasks if other != task)
 
     def _standing(self, task: str, line: Line) -> int:
-        """How far the task's log had come when this line came: the number of its next one. Of lines of the same time
-        those of an earlier task come first."""
+        """How far the task's log had come when this line came: the number of its next line.
+
+        Among lines of the same time, those of an earlier task in the list come first.
+        """
         if task == line.task:
             return line.number
         return self._number_at(task, line.ts, after=self._tasks.index(task) < self._tasks.index(line.task))
 
     def _number_at(self, task: str, ts: float, *, after: bool = False) -> int:
-        """The task's first line that came at this time or later; ``after``: later."""
+        """The number of the task's first line at ``ts`` or later; with ``after``, later than ``ts``."""
         first, end = self._bounds[task]
         source = self._reader.lines_of(task)
         if source is None:
@@ -173,7 +175,7 @@ class Merged:
 def merged_find(
     reader: LogReader, tasks: Sequence[str], query: Query, args: Mapping[str, Any], limit: int
 ) -> dict[str, Any]:
-    """The reply to a search through a merged log; from line ``settled`` on it may find something else next time."""
+    """The reply to a search through a merged log; from line ``settled`` on, the next search may find other lines."""
     back = args["direction"] == "back"
     merged = Merged(reader, tasks)
     settled = merged.settled()

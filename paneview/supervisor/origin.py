@@ -1,10 +1,10 @@
-"""What a run was launched from, written beside its pane, so that whoever finds the run later knows what it is.
+"""The definition that a run was launched from, stored with its pane for whoever finds the run later.
 
-The next supervisor may have been started from another shell: what the file takes from the environment (``${PATH}``, the
-Python of a worker) then reads differently, though nobody has changed anything, and that is no reason to end a healthy
-process. So two marks are kept: of the process as it came to be, and of what the file said. Only where both are others
-now does the run no longer match its file. (A version that makes one of the marks in another way leaves the other as
-it is: else an update would restart all that runs.)
+The next supervisor may be started from another shell: values that the file takes from the environment (``${PATH}``, a
+worker's Python) then differ although no one has changed anything, which is no reason to end a healthy process. So two
+marks are kept: one of the process as it was started, and one of what the file said. A run no longer matches its file
+only if both differ now. (A version that computes one mark in another way must leave the other as it is, or an update
+would restart everything.)
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _WORDS = 4
 
 
 class Origin(Struct, frozen=True):
-    """The definition that a run goes by."""
+    """The definition of a run, as far as it is stored with its pane."""
 
     key: str
     """`Task.definition_key`."""
@@ -29,12 +29,12 @@ class Origin(Struct, frozen=True):
 
     @classmethod
     def of(cls, task: Task) -> Origin:
-        """That of a run which is launched now."""
+        """The origin of a run that is launched now."""
         return cls(task.definition_key(), task.written, task.stop_signal, task.stop_grace_period)
 
     @classmethod
     def read(cls, text: str) -> Origin | None:
-        """What `text` wrote; None for a run from before there was such a note, or one that is not understood."""
+        """Parse what `text` wrote; None for the empty note of an older version, or one that is not understood."""
         words = text.split(" ")
         if len(words) != _WORDS:
             return None
@@ -44,14 +44,14 @@ class Origin(Struct, frozen=True):
             return None
 
     def text(self) -> str:
-        """For a pane's option."""
+        """The value of the pane's option."""
         return f"{self.key} {self.written} {self.stop_signal} {self.stop_grace:g}"
 
 
 def renewed(note: str, task: Task) -> str:
-    """The note of a run that goes on under another definition; one without a note stays so.
+    """The note of a run that goes on under another definition; a run without a note stays without.
 
-    Of a process that would be another one now, for whatever reason, it is still said what it was launched from.
+    If its process would be a different one now, for whatever reason, the marks keep saying what it was launched from.
     """
     origin = Origin.read(note)
     if origin is None:

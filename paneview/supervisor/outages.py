@@ -1,9 +1,9 @@
 """What becomes of runs when the connection to tmux ends.
 
-With the server or the session they are gone, and handled by their policies. Where only the connection has ended, as by
-``tmux attach -d`` in our session, which detaches every other client, they go on; what ended by itself meanwhile is told
-as at any other time. Which of the two it was is known when there is a connection again. Until then no end of a run is
-taken for its own: a command that the hang-up ends may report any code.
+If the server or the session has ended, the runs are lost, and their policies apply. If only the connection has, as with
+``tmux attach -d`` in our session, which detaches all other clients, they go on; runs that ended by themselves meanwhile
+are handled as at any other time. Which of the two happened is known once there is a connection again. Until then, no
+run counts as ended by itself: a command that is ended by the hang-up may report any code.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from paneview.supervisor.terminal import Terminal
 
 
 class Outages:
-    """Loses runs with their terminal, and finds those again whose terminal is still there."""
+    """Marks runs as lost with their terminal, and keeps those whose terminal turns out to be still there."""
 
     def __init__(
         self,
@@ -35,7 +35,7 @@ class Outages:
         self._ender = ender
         self._journal = journal
         self._background = background
-        self._server: ProcessId | None = None  # that of the connection that has ended
+        self._server: ProcessId | None = None  # the server of the connection that has ended
         self._lost: dict[str, Live] = {}
 
     async def begin(self, reason: str) -> None:
@@ -48,7 +48,7 @@ class Outages:
             live.lost = True
 
     async def end(self) -> None:
-        """There is another connection."""
+        """There is a connection again."""
         lost, self._lost = self._lost, {}
         for name, live in lost.items():
             unit = self._supervisor.units.get(name)
@@ -57,13 +57,13 @@ class Outages:
         kept = sum(not live.lost for live in lost.values())
         words = f"{kept} of {len(lost)} running tasks went on" if lost else "no task was running"
         self._journal.note("tmux_restored", words)
-        self._supervisor.consider()  # those that wait for what was not lost
+        self._supervisor.consider()  # tasks may wait for runs that were not lost
         for name, live in lost.items():
             if live.lost:
                 self._background.keep(partial(self._settle, name, live), f"ending what is left of {name}")
 
     async def _settle(self, name: str, live: Live) -> None:
-        """A run whose terminal is gone: whatever it exited with, it was not its own doing."""
+        """Settle a run whose terminal is gone: whatever its exit code, it did not end by itself."""
         await self._ender.sweep(live)
         unit = self._supervisor.units.get(name)
         if unit is not None and unit.live is live:

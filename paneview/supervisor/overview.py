@@ -1,4 +1,4 @@
-"""The queue at one glance, as one JSON object: what waits for whom, who works, who is quarantined or paused."""
+"""The queue as one JSON object: waiting jobs by target, workers, and what is quarantined or paused."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ if TYPE_CHECKING:
     from paneview.config.queue import QueueSettings
 
 MOST_DEAD = 100  # dead letters that are counted
-MOST_GONE = 50  # workers that left and are still told of
+MOST_GONE = 50  # workers that have left and are still listed
 
 
 def overview(broker: Broker, dead: int | None = None) -> dict[str, Any]:
-    """The queue as it is now; ``dead``: how many dead letters, if that is known. Raises BrokerError; blocking."""
+    """The queue as it is now; ``dead``: the number of dead letters, if known. Raises BrokerError; blocking."""
     broker.check()
     lanes = [lane_json(lane) for lane in broker.stats()]
     quarantined = broker.workers.quarantined()
     views = broker.workers.all()
     alive = [view for view in views if view.alive]
     names = {view.worker.name for view in alive}
-    # Of those who left the latest incarnation of each, unless its successor is there.
+    # Of workers that have left, the latest incarnation of each name, unless a successor is alive.
     for view in views:
         if len(alive) - len(names) < MOST_GONE and view.worker.name not in names:
             names.add(view.worker.name)
@@ -56,7 +56,7 @@ def overview(broker: Broker, dead: int | None = None) -> dict[str, Any]:
 
 
 def brief(found: dict[str, Any]) -> dict[str, Any]:
-    """The few numbers of an `overview` that `status` tells."""
+    """The few numbers of an `overview` that `status` includes."""
     keys = ("broker", "problem", "waiting", "running", "dead", "oldest_age_s", "quarantined")
     alive = sum(worker["alive"] for worker in found["workers"])
     return {**{key: found[key] for key in keys}, "workers": alive}

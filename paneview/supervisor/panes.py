@@ -1,4 +1,4 @@
-"""What clients may ask of a task's pane: what it shows, and to have something typed into it."""
+"""Requests about a task's pane: reading what it shows, and typing into it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Reply = dict[str, Any]
 
 
 class Panes:
-    """Answers about panes."""
+    """Answers requests about panes."""
 
     def __init__(self, supervisor: Supervisor, terminal: Terminal) -> None:
         self._supervisor = supervisor
@@ -31,7 +31,7 @@ class Panes:
             raise ControlError(str(error), "failed") from error
 
     async def capture(self, args: Args, _client: ClientInfo) -> Reply:
-        """All that the task's pane still knows, as text."""
+        """All text that the task's pane still holds."""
         unit = self._supervisor.unit(args["task"])
         pane = (unit.live and unit.live.pane_id) or (unit.row and unit.row.pane_id)
         if not pane:
@@ -40,14 +40,14 @@ class Panes:
         return {"task": unit.name, "pane_id": pane, "text": await session.capture(pane)}
 
     async def screen(self, args: Args, _client: ClientInfo) -> Reply:
-        """The rows of a running task's pane, with colours, and its cursor."""
+        """The rows of a running task's pane, with colours, and the cursor's position."""
         live = self._live(args["task"])
         session = await self._terminal.ready_with(live.pane_id, args["task"])
         lines, column, row = await session.screen(live.pane_id)
         return {"task": args["task"], "lines": lines, "column": column, "row": row}
 
     async def send_keys(self, args: Args, client: ClientInfo) -> Reply:
-        """Type into a task's pane: names of keys, or characters as they are."""
+        """Type into a task's pane: named keys, or literal characters."""
         live = self._live(args["task"])
         session = await self._terminal.ready_with(live.pane_id, args["task"])
         await session.send_keys(live.pane_id, *args["keys"], literal=args["literal"])

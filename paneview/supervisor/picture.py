@@ -1,7 +1,7 @@
-"""The picture clients see: every task's object, kept up to date, and told in as few pushes as the eye needs.
+"""The picture clients see: every task's object, kept up to date, and pushed no more often than the eye needs.
 
 Changes are collected for one turn of the event loop and published together, so that fifty tasks that start at once
-are one message. CPU and memory are sampled only while somebody looks.
+are one message. CPU and memory are sampled more often while a client is subscribed, and published only then.
 """
 
 from __future__ import annotations
@@ -26,17 +26,17 @@ from paneview.supervisor.supervisor import Supervisor
 from paneview.supervisor.unit import Unit
 from paneview.supervisor.views import definition_view, facts_of, task_view, why
 
-SAMPLE_EVERY = 2.0  # seconds, while somebody looks
-SAMPLE_AT_REST = 4.0  # the same while nothing does anything
-SAMPLE_SOON = 0.2  # after somebody has begun to look: first the screen
-INSPECTED_RUNS = 20  # the latest
-SEEN_BYTES = 1 << 17  # of memory, more or less, that a person would see
-AT_REST = 3  # samples without a difference, after which that is so
-REMEMBER_EVERY = 5.0  # seconds between looks at process trees while nobody does
+SAMPLE_EVERY = 2.0  # seconds between samples while a client is subscribed
+SAMPLE_AT_REST = 4.0  # the same while nothing changes
+SAMPLE_SOON = 0.2  # seconds from a client's subscription to the first sample: its screen comes first
+INSPECTED_RUNS = 20  # latest runs that `inspect` shows
+SEEN_BYTES = 1 << 17  # the smallest difference in memory that a person would see
+AT_REST = 3  # samples without a difference, after which tasks count as at rest
+REMEMBER_EVERY = 5.0  # seconds between looks at process trees while no client is subscribed
 
 
 class Picture:
-    """Makes and publishes task objects. ``next_runs``: those of scheduled tasks, in epoch seconds."""
+    """Makes and publishes task objects. ``next_runs``: when scheduled tasks run next, in epoch seconds."""
 
     def __init__(
         self,
@@ -57,9 +57,9 @@ class Picture:
         self._next_runs = next_runs
         self._sampler = Sampler()
         self._usage: dict[str, Usage] = {}
-        self._roots: dict[str, ProcessId] = {}  # of the runs whose usage that is
-        self._without_pid: set[str] = set()  # shown running before their command had begun
-        self._told: dict[str, Usage | None] = {}  # to those who look, however often was sampled since
+        self._roots: dict[str, ProcessId] = {}  # first processes of the runs in `_usage`
+        self._without_pid: set[str] = set()  # tasks shown as running before their command was started
+        self._told: dict[str, Usage | None] = {}  # usage as last published
         self._sampled = 0.0
         self._began = clock.now()
         self._told_ahead = clock.ahead()
@@ -69,7 +69,7 @@ class Picture:
         self._begun = asyncio.Event()
 
     def changed(self, name: str) -> None:
-        """A task's picture is out of date."""
+        """Note that a task's picture is out of date."""
         if not self._looked_at():
             return
         self._dirty.add(name)
@@ -78,7 +78,7 @@ class Picture:
             asyncio.get_running_loop().call_soon(self._flush)
 
     def heads(self, heads: Mapping[str, int]) -> None:
-        """Logs have grown."""
+        """Note that logs have grown."""
         self._heads.update(heads)
         self._audience.publish_heads(heads)
 
@@ -100,7 +100,7 @@ class Picture:
         }
 
     def sample(self) -> None:
-        """Look at all process trees, unless that was done just now."""
+        """Sample all process trees, unless that was just done."""
         now = self._clock.now()
         if now - self._sampled < SAMPLE_EVERY / 4:
             return
@@ -114,7 +114,7 @@ class Picture:
             live[name].known.update(ProcessId(row.pid, row.start) for row in table.tree(root.pid))
 
     async def keep_sampling(self) -> None:
-        """Sample for as long as the supervisor lives: for whoever looks, and to remember who belongs to whom."""
+        """Sample for ever: for subscribed clients, and to remember which process belongs to which run."""
         still = 0  # samples without a difference
         while True:
             pause = SAMPLE_AT_REST if still >= AT_REST else SAMPLE_EVERY
@@ -123,7 +123,7 @@ class Picture:
             still = still + 1 if self._looked_at() and not self._tell_usage() else 0
 
     def heard(self, topics: frozenset[str]) -> None:
-        """A client has subscribed to these topics: it need not wait for the next sample."""
+        """Note that a client has subscribed to these topics: it does not have to wait for the next sample."""
         if "state" in topics:
             self._begun.set()
 
@@ -131,7 +131,7 @@ class Picture:
         return self._audience.subscribers("state") > 0
 
     async def _rest(self, seconds: float) -> None:
-        """Wait so long, or until somebody begins to look."""
+        """Wait this long, or until a client subscribes."""
         self._begun.clear()
         with suppress(TimeoutError):
             async with asyncio.timeout(seconds):
@@ -139,11 +139,11 @@ class Picture:
                 await asyncio.sleep(SAMPLE_SOON)
 
     def _tell_usage(self) -> bool:
-        """Show what uses more or less than was told, or has begun since; whether anything does."""
+        """Publish tasks whose usage differs from what was published, or that have a pid now; whether there are any."""
         found = {name: usage for name, usage in self._usage.items() if _differs(self._told.get(name), usage)}
         self._told.update(found)
         names = found.keys() | self._begun_since()
-        if (ahead := self._clock.ahead()) != self._told_ahead:  # all that was told of times is wrong by now
+        if (ahead := self._clock.ahead()) != self._told_ahead:  # all published times are wrong by now
             self._told_ahead = ahead
             names |= self._supervisor.units.keys()
         for name in names:
@@ -151,14 +151,14 @@ class Picture:
         return bool(names)
 
     def _begun_since(self) -> set[str]:
-        """Tasks that were shown without the pid that is known by now. Their usage alone may tell no difference."""
+        """Tasks that were shown without the pid that is known by now; their usage alone may not differ."""
         units = self._supervisor.units
         self._without_pid &= units.keys()
         live = {name: units[name].live for name in self._without_pid}
         return {name for name, one in live.items() if one is not None and one.command_pid() is not None}
 
     def _usage_of(self, unit: Unit) -> Usage | None:
-        """What its run uses; that of the run before is nothing to show."""
+        """What the current run uses; None if the last sample is of the run before."""
         same = unit.live is not None and unit.live.root == self._roots.get(unit.name)
         return self._usage.get(unit.name) if same else None
 
@@ -211,7 +211,7 @@ class Picture:
         dirty, self._dirty = self._dirty, set()
         names = [name for name in self._supervisor.units if name in dirty]
         if names:
-            for name in names:  # a new run has none yet, and that is what is told now
+            for name in names:  # a new run has no usage yet, and that is what is published now
                 self._told[name] = self._usage_of(self._supervisor.units[name])
             self._without_pid.difference_update(names)
             self._audience.publish_tasks(self._views(names))
@@ -228,7 +228,7 @@ def _differs(before: Usage | None, after: Usage) -> bool:
 
 
 def _with_latest(stored: list[RunRow], latest: RunRow | None) -> list[RunRow]:
-    """The stored runs, newest first, with the latest as it is now: what became of it may not be on disk yet."""
+    """The stored runs, newest first, with the latest as it is in memory: its end may not be on disk yet."""
     if latest is None:
         return stored
     return [latest, *(run for run in stored if run.id != latest.id)][:INSPECTED_RUNS]

@@ -1,4 +1,4 @@
-"""From a task's definition to what the rules go by."""
+"""From a task's definition to the rules' policy."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from paneview.rules.states import Policy, Quarantine
 
 
 def policy_of(task: Task) -> Policy:
-    """The part of a task's definition that the rules go by."""
+    """The part of a task's definition that the rules depend on."""
     worker = task.worker
     return Policy(
         restart=task.restart_policy,

@@ -1,8 +1,9 @@
-"""The port a task is about to listen on: whoever of ours listens there already is ended, told by pid and command.
+"""The port a task is about to listen on: the user's processes that already listen there are ended.
 
-Several processes may share a listening socket (servers that fork, reloaders); the port is free when none has it.
-Never another user's process, never a supervisor or a task that one manages (this project's or another's), tmux or a
-service manager, which may listen on behalf of what it starts: then the start fails, with the reason.
+Several processes may share a listening socket (servers that fork, reloaders); the port is free when none has it. An
+event names each by pid and command. Never ended are another user's process, a supervisor, a task that one manages (of
+this project or another), tmux, or a service manager, which may listen on behalf of what it starts: then the start
+fails, and says why.
 """
 
 from __future__ import annotations
@@ -19,13 +20,13 @@ from paneview.proc import ProcessId, ProcessTable
 from paneview.supervisor.journal import Journal
 
 GRACE = 2.0  # seconds a listener has after SIGTERM
-# By the beginning of their name: ending one would end all it started, or the user's whole session.
+# By the start of the process's name: ending one would end all it has started, or the user's whole session.
 _LEFT_ALONE = {"tmux": "a tmux server", "systemd": "a service manager", "launchd": "a service manager"}
-ROUNDS = 4  # looks at who listens, before somebody who always comes back is left alone
+ROUNDS = 4  # attempts to free the port before giving up on a listener that always comes back
 
 
 class PortRefused(Exception):  # noqa: N818 - what happened, in the words of the rules
-    """The port cannot be had. The message says who has it, and why it was left alone."""
+    """The port cannot be freed. The message says which process has it, and why that was left alone."""
 
 
 class Ports:
@@ -36,17 +37,17 @@ class Ports:
         self._key = key
 
     async def clear(self, task: str, run: int, port: int) -> None:
-        """End what listens on ``port``. Raises PortRefused."""
+        """End the processes that listen on ``port``. Raises PortRefused."""
         from paneview.proc import details  # noqa: PLC0415 - slow to import, and few tasks have a port
 
-        for _ in range(ROUNDS):  # who ends may leave the socket to a child that was not there yet
+        for _ in range(ROUNDS):  # a process that ends may leave the socket to a child started since
             listeners, hidden = await asyncio.to_thread(details.listeners, port)
             if hidden:
                 raise PortRefused(f"port {port} is taken by a process of another user")
             if not listeners:
                 return
             names = {process: _name(process) for process in listeners}
-            for process, name in names.items():  # all of them, before the first is ended
+            for process, name in names.items():  # check all of them before the first is ended
                 self._refuse_protected(process, port, name)
                 if details.owner(process.pid) not in (os.getuid(), None):
                     raise PortRefused(f"port {port} is taken by {name}, which belongs to another user")
@@ -86,9 +87,10 @@ def _name(process: ProcessId) -> str:
 
 
 def _supervised_by(pid: int) -> str | None:
-    """The name of the project whose supervisor this is; None if it is none. A supervisor holds its project's lock.
+    """The name of the project whose supervisor this process is; None if it is none.
 
-    That tells also where the project has another state home, and names the project.
+    A supervisor holds its project's lock file open. That works for projects with another state home, too, and gives
+    the project's name.
     """
     from paneview.proc import details  # noqa: PLC0415 - as above
 

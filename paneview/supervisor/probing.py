@@ -1,6 +1,6 @@
-"""Probing a run: often until it is ready first, and at once when its port opens, then at the task's own interval.
+"""Probing a run: frequently until it is ready, and at once when its port opens, then at the task's own interval.
 
-The result of each probe is yielded as it comes; counting failures and drawing conclusions is the rules' business.
+The result of each probe is yielded as it comes; counting failures and drawing conclusions is up to the rules.
 """
 
 from __future__ import annotations
@@ -14,25 +14,25 @@ from msgspec import Struct
 from paneview.config.models import Task
 from paneview.health import Listening, LogMatcher, ProbeResult, ProbeSpec, run_probe
 
-FIRST_INTERVAL = 0.05  # seconds between probes at first, and at least
-SHARE = 0.05  # of the time waited so far: the interval until the task is ready, so that none is found much too late
+FIRST_INTERVAL = 0.05  # seconds between the first probes, and the least between any two
+SHARE = 0.05  # the interval before the task is ready, as a share of the time waited: so none is found much too late
 
-# Seconds between probes at least, where nothing can answer before somebody listens, and that is noticed otherwise.
+# The least seconds between probes that cannot succeed before the task listens, which is noticed by other means.
 UNASKED = 0.2
 
 
 class Probes(Struct):
-    """What is told of a run's probes."""
+    """What clients see of a run's probes."""
 
     note: str = ""
-    """What the last one said."""
+    """The detail of the last result."""
     failed: int = 0
-    """In a row."""
+    """Failures in a row."""
     next_at: float | None = None
-    """Epoch seconds; None where the next one is not to be waited for."""
+    """When the next one comes, in epoch seconds; None if that is not known."""
 
     def heard(self, result: ProbeResult, pause: float | None, now: float) -> None:
-        """One more has ended; the next comes ``pause`` seconds from ``now``."""
+        """Note a result; the next probe comes ``pause`` seconds from ``now``."""
         self.note = result.detail
         self.next_at = None if pause is None else now + pause
         if result.asked:
@@ -40,7 +40,7 @@ class Probes(Struct):
 
 
 class Log(Protocol):
-    """Where a run's output can be read, for the probe that looks at it."""
+    """Where a run's output can be read, for `health_log`."""
 
     async def new_lines(self, task: str, run: int, first: int) -> tuple[list[bytes], int, int]:
         """Some of the run's lines from number ``first`` on, the number to go on from, and that of the last line."""
@@ -48,7 +48,7 @@ class Log(Protocol):
 
 
 class Prober:
-    """Runs the probes of tasks. ``environ`` is what they inherit; ``key`` begins every environment marker."""
+    """Runs the probes of tasks. ``environ`` is what they inherit; every environment marker begins with ``key``."""
 
     def __init__(self, environ: Mapping[str, str], key: str, log: Log) -> None:
         self._environ = environ
@@ -61,13 +61,13 @@ class Prober:
         """Seconds from a task's last probe to the next one, as long as that one fails."""
 
     def grown(self, heads: Mapping[str, int]) -> None:
-        """The logs of these tasks have grown."""
+        """Note that the logs of these tasks have grown."""
         for task in heads:
             if event := self._grown.get(task):
                 event.set()
 
     def forget(self, task: str) -> None:
-        """This task has no probe any more."""
+        """Forget a task that no longer has a probe."""
         self.last.pop(task, None)
         self.pause.pop(task, None)
 
@@ -102,7 +102,7 @@ class Prober:
             if port is None or ready():
                 await asyncio.sleep(seconds)
             elif await self._listening.wait(port, seconds, waited):
-                port = None  # it listens: whether it also answers is found out at the usual pace
+                port = None  # it listens; whether it also answers is probed at the usual pace
 
     async def _read_log(self, task: Task, run: int) -> AsyncIterator[ProbeResult]:
         assert task.health_log
@@ -112,13 +112,13 @@ class Prober:
         while True:
             grown.clear()
             lines, first, last = await self._log.new_lines(task.name, run, first)
-            # A pattern may take its time; the loop goes on meanwhile.
+            # On a thread, because a pattern may take long.
             if await asyncio.to_thread(matcher.feed, lines):
                 yield ProbeResult(True, f"log: {matcher.matched}")
                 return
             known = last if known is None else known
             if first < known:
-                continue  # there is more than one look can take in
+                continue  # there is more than one read returns
             known = None
             trouble = f" ({matcher.trouble})" if matcher.trouble else ""
             yield ProbeResult(False, f"no line has matched {task.health_log!r} yet{trouble}")
@@ -132,7 +132,7 @@ class Prober:
 
 
 def _pause(task: Task, result: ProbeResult, waited: float, *, ready: bool) -> float:
-    """Seconds until the next probe. At the task's interval it counts from beginning to beginning of a probe."""
+    """Seconds until the next probe. The task's own interval runs from the start of one probe to that of the next."""
     if ready:
         return max(FIRST_INTERVAL, task.health_interval - result.duration)
     return min(max(FIRST_INTERVAL, SHARE * waited), task.health_interval)

@@ -1,12 +1,11 @@
-"""The supervisor's side of the queue: dead workers' jobs go back at once, hung ones are ended, leases are reaped.
+"""The supervisor's side of the queue: dead workers' jobs go back at once, hung workers are killed, leases are reaped.
 
-A queue may be on another host and take its time, so nothing here touches it on the event loop: one thread does, told
-what happened through `died` and `changed`, and between that looking round every few seconds. What could not be done
-because the queue did not answer is done when it does. Of all supervisors and workers that share a queue, one reaps
-(`paneview.worker.reaping`).
+The queue may be on another host and slow, so nothing here touches it on the event loop: a single thread does, which
+gets its actions from `QueueKeeper`, and looks at the queue every few seconds. What fails because the queue does not
+answer is done when it does. Of all supervisors and workers that share a queue, one reaps (`paneview.worker.reaping`).
 
-Quarantine is decided by the rules of the task's life and kept in its state. The queue gets a mark of it, so that it is
-seen from everywhere; if that mark is taken away, by ``paneview unquarantine`` on any host, the worker starts again.
+Quarantine is decided by the rules of the life cycle and kept in the task's state. The queue gets a mark of it, so that
+it is visible everywhere; when that mark is removed, by ``paneview unquarantine`` on any host, the worker starts again.
 """
 
 from __future__ import annotations
@@ -42,7 +41,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 LOOK = 2.0  # seconds between two rounds
-# Seconds that others may keep us from writing: one that is stopped is found before anybody else gives up.
+# Seconds for which other processes may block our writes: short, to find a stopped one before anyone else gives up.
 PATIENCE = 2.0
 PAUSE = 1.0  # seconds after a call that failed
 LEADERSHIP = LOOK * 5
@@ -50,20 +49,20 @@ Action = Callable[["Broker"], object]
 
 
 class QueueKeeper:
-    """Looks after the project's queue while it has one. Its methods belong on the event loop."""
+    """Looks after the project's queue while it has one. Call its methods on the event loop."""
 
     def __init__(self, supervisor: Supervisor, journal: Journal, folder: Path) -> None:
         self._supervisor = supervisor
         self._journal = journal
         self._folder = folder
         self._loop = asyncio.get_running_loop()
-        self._told: dict[str, int | None] = {}  # the run whose end was told, by worker
-        self._marked: dict[str, bool] = {}  # whether we have asked for its quarantine's mark
-        self._seen: set[str] = set()  # whose mark is known to have been set
-        self._respawns: dict[str, int] = {}  # how often it has been brought back, as far as that was told
+        self._told: dict[str, int | None] = {}  # by worker: the run whose end the thread was told
+        self._marked: dict[str, bool] = {}  # by worker: whether we have asked for its quarantine mark
+        self._seen: set[str] = set()  # workers whose mark is known to have been set
+        self._respawns: dict[str, int] = {}  # by worker: the number of restarts, as last reported
         self._thread: _Thread | None = None
         self.problem: str | None = None
-        """Why the queue does not answer."""
+        """Why the queue does not answer; None if it does."""
 
     def follow(self, project: Project) -> None:
         """Look after the queue of this project, if it has one now."""
@@ -80,13 +79,13 @@ class QueueKeeper:
             self.changed(name)
 
     def _take_over(self) -> None:
-        """Whoever is quarantined by now has a mark, unless somebody has taken it away meanwhile."""
+        """Assume that every quarantined worker had its mark set: if there is none now, it was removed meanwhile."""
         quarantined = {name for name, unit in self._supervisor.units.items() if unit.state.quarantined}
         self._marked = dict.fromkeys(quarantined, True)
         self._seen = quarantined
 
     def _release_lost(self, thread: _Thread) -> None:
-        """What workers held that died while nobody supervised them goes back at once."""
+        """Give back the jobs of workers that died while no supervisor was running."""
         names = [name for name, unit in self._supervisor.units.items() if unit.task.worker]
         host = thread.settings.here
 
@@ -98,7 +97,7 @@ class QueueKeeper:
             thread.tell(release)
 
     def changed(self, name: str) -> None:
-        """A task has changed: if it is a worker, see whether the queue should know."""
+        """Note that a task has changed, and tell the queue what it should know if that is a worker."""
         unit = self._supervisor.units.get(name)
         if unit is None or unit.task.worker is None or self._thread is None:
             return
@@ -124,7 +123,7 @@ class QueueKeeper:
                 self._thread.tell(lambda broker: broker.workers.unquarantine(name, host=here))
 
     def _tell_respawn(self, thread: _Thread, unit: Unit) -> None:
-        """All who share the queue hear that a worker was brought back, as a watchdog tells it."""
+        """Notify all who share the queue of a worker's restart, by the same event as a watchdog's."""
         before, count = self._respawns.get(unit.name), unit.state.restarts
         self._respawns[unit.name] = count
         if before is not None and count > before:
@@ -132,7 +131,7 @@ class QueueKeeper:
             thread.tell(lambda broker: broker.events.note("pane_respawned", detail=detail))
 
     def _mark(self, broker: Broker, name: str, reason: str, here: str) -> None:
-        """On the thread: tell all who share the queue."""
+        """Mark a worker as quarantined for all who share the queue. Called on the thread."""
         broker.workers.quarantine(name, reason, host=here)
         self._loop.call_soon_threadsafe(self._seen.add, name)
 
@@ -145,7 +144,7 @@ class QueueKeeper:
     # Called by the thread, through the loop
 
     def released(self, marks: Marks, here: str) -> None:
-        """Quarantined workers whose mark somebody took away start again."""
+        """Start quarantined workers again whose mark was removed."""
         if self._supervisor.going_down:
             return
         for name, unit in self._supervisor.units.items():
@@ -153,14 +152,14 @@ class QueueKeeper:
                 unit.feed(Start("unquarantine"))
 
     def hung(self, views: list[WorkerView]) -> None:
-        """Workers of ours that run but send no heartbeats are killed; their restart policy does the rest."""
+        """Kill workers of ours that run but send no heartbeats; their restart policy does the rest."""
         for view in views:
             unit = self._supervisor.units.get(view.worker.name)
             if unit is not None and _runs(view.worker):
                 self._end_hung(unit, view.worker.pid, f"no heartbeat for {view.beat_age:.0f} s")
 
     def stopped(self, pid: int) -> None:
-        """A stopped process keeps everybody from the queue: if it is a worker of ours, it is as good as hung."""
+        """Kill a stopped process that blocks the queue for everyone, if it belongs to a worker of ours."""
         for unit in self._supervisor.units.values():
             if unit.task.worker:
                 self._end_hung(unit, pid, "it is stopped and keeps all others from the queue")
@@ -175,7 +174,7 @@ class QueueKeeper:
             proc.send(signal.SIGKILL, [proc.ProcessId(pid, mine[pid])])
 
     def answers(self, problem: str | None) -> None:
-        """The queue has stopped answering, or answers again."""
+        """Note that the queue has stopped answering, or answers again (None)."""
         self.problem = problem
         if problem is None:
             self._journal.note("queue_restored", "the queue answers again")
@@ -184,7 +183,7 @@ class QueueKeeper:
 
 
 class _Thread(threading.Thread):
-    """The one that talks to the queue."""
+    """The thread that talks to the queue."""
 
     def __init__(
         self, keeper: QueueKeeper, settings: QueueSettings, folder: Path, loop: asyncio.AbstractEventLoop
@@ -200,25 +199,25 @@ class _Thread(threading.Thread):
         self._problem: str | None = None
         self._broker: Broker | None = None
         self._me = f"supervisor-{uuid.uuid4().hex[:12]}"
-        self._hung: set[str] = set()  # the silent ones that were told
+        self._hung: set[str] = set()  # silent workers that were reported
         self._next_round = 0.0  # monotonic
 
     def tell(self, action: Action) -> None:
-        """Have this done as soon as the queue answers."""
+        """Have this action done as soon as the queue answers."""
         self._actions.put(action)
 
     def leave(self) -> None:
-        """End soon, with the actions told so far done if the queue answers."""
+        """End soon; actions given so far are done first if the queue answers."""
         self._ended.set()
         self._actions.put(None)
 
     def end(self) -> None:
-        """`leave`, and wait for it."""
+        """`leave`, and wait up to 5 seconds for the thread to end."""
         self.leave()
         self.join(5.0)
 
     def run(self) -> None:
-        """Act and look round until told to end."""
+        """Do actions and look at the queue until `leave` is called."""
         while True:
             if self._turn():
                 self._wait(max(0.0, self._next_round - time.monotonic()))
@@ -253,11 +252,11 @@ class _Thread(threading.Thread):
                 for warning in self._broker.warnings:
                     logger.warning("queue: %s", warning)
             if self._problem and not self._ended.is_set():
-                # Only reads: who is silent may be what keeps us from writing.
+                # This only reads: a silent worker may be what keeps us from writing.
                 self._look_for_silent(self._broker)
-            self._act(self._broker)  # before all else: a job of a dead worker waits
+            self._act(self._broker)  # first, because jobs of a dead worker wait
             if not self._ended.is_set() and time.monotonic() >= self._next_round:
-                # Not at each turn: the next dead worker's jobs are not to wait for another round.
+                # Not at each turn: the jobs of the next dead worker must not wait for another round.
                 self._next_round = time.monotonic() + LOOK
                 self._broker.check()
                 self._look_for_silent(self._broker)
@@ -265,24 +264,24 @@ class _Thread(threading.Thread):
                 marks = self._broker.workers.quarantined()
                 self._call(self._keeper.released, marks, self.settings.here)
         except BrokerError as error:
-            self._next_round = 0.0  # only a whole one tells that the queue answers again
+            self._next_round = 0.0  # only a whole round shows that the queue answers again
             self._say(str(error))
             if isinstance(error, UnavailableError) and error.stopped is not None:
                 self._call(self._keeper.stopped, error.stopped)
             return False
-        except Exception as error:  # without this thread no dead worker's jobs go back, and nobody would know
+        except Exception as error:  # without this thread, dead workers' jobs would silently never go back
             self._next_round = 0.0
             problem = f"defect: {error!r}"
             if problem != self._problem:
                 logger.exception("queue: a turn failed")
             self._say(problem)
-            self._let_go()  # it may be the connection's
+            self._let_go()  # the defect may be the connection's
             return False
         self._say(None)
         return True
 
     def _act(self, broker: Broker) -> None:
-        """Do what was told. What the queue does not take now is done when it does; what is a defect is left out."""
+        """Do the actions given. One that fails because of the queue is kept for later, one with a defect is dropped."""
         while self._undone:
             action = self._undone.pop(0)
             try:
@@ -312,9 +311,9 @@ class _Thread(threading.Thread):
 
 
 def release_dead(broker: Broker, name: str, host: str) -> None:
-    """Give back what workers of this name held whose process is gone from this host.
+    """Give back the jobs of workers with this name whose process on this host is gone.
 
-    Those who were silent before they died (hung, then killed) count as gone already, and hold their jobs all the same.
+    Workers that were silent before they died (hung, then killed) no longer count as alive, but still hold their jobs.
     """
     for view in _workers_here(broker, host):
         left = (view.alive or view.jobs) and view.worker.name == name
@@ -324,10 +323,10 @@ def release_dead(broker: Broker, name: str, host: str) -> None:
 
 
 def _workers_here(broker: Broker, host: str) -> list[WorkerView]:
-    """The workers that this host's processes can tell about; what an earlier version registered says no boot.
+    """The workers whose processes can be looked up here; those registered by an older version have no boot id.
 
-    One of another boot has ended with it, or is on another host of the same name, and one of another namespace is in
-    a container of the same name, or was: its lease tells which.
+    A worker of another boot has ended with it, or is on another host of the same name; one of another pid namespace is,
+    or was, in a container of the same name. Whether these are alive, only their leases show.
     """
     boots, spaces = ("", proc.boot_id()), ("", proc.pid_space())
     views = broker.workers.all(host=host)
@@ -335,6 +334,6 @@ def _workers_here(broker: Broker, host: str) -> list[WorkerView]:
 
 
 def _runs(worker: Registration) -> bool:
-    """Whether its process does: that very one, and not a later one of the same number."""
+    """Whether the worker's own process is running, not a later one with the same pid."""
     found = proc.identify(worker.pid)
     return found is not None and (not worker.boot or found.start == worker.start)

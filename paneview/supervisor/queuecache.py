@@ -1,4 +1,4 @@
-"""Answers about the queue that hold until something happens in it, kept for as long as somebody counts what happens."""
+"""Cached answers about the queue: valid until something happens in it, and kept only while its events are watched."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ DEAD = "dead"  # the question of how many dead letters there are
 
 
 class QueueCache:
-    """Knows nothing while nobody watches."""
+    """Caches answers by question; empty while the queue is not watched."""
 
     def __init__(self) -> None:
         self.changes = 0
-        """Grows with every change that is known."""
+        """The number of known changes so far."""
         self._watched = False
         self._answers: dict[Hashable, Any] = {}
 
     @contextmanager
     def watching(self) -> Iterator[None]:
-        """Whoever is inside calls `changed` whenever something has happened in the queue."""
+        """Allow caching inside the block, which must call `changed` whenever something has happened in the queue."""
         self.changed()
         self._watched = True
         try:
@@ -30,15 +30,15 @@ class QueueCache:
             self._answers.clear()
 
     def changed(self, *, dead: bool = True) -> None:
-        """Something has happened in the queue: answers given so far are old. ``dead``: also to dead letters."""
+        """Drop answers, since something has happened in the queue. ``dead``: also to the dead letters."""
         self.changes += 1
         self._answers = {key: known for key, known in self._answers.items() if key == DEAD and not dead}
 
     def get(self, question: Hashable) -> Any:
-        """The answer that holds; None: there is none."""
+        """The valid answer, or None."""
         return self._answers.get(question)
 
     def keep(self, question: Hashable, answer: Any, since: int) -> None:
-        """Keep what was asked of the queue after so many changes, if there was none since."""
+        """Cache an answer requested when `changes` was ``since``, unless there was a change after that."""
         if self._watched and since == self.changes:
             self._answers[question] = answer

@@ -1,4 +1,4 @@
-"""The supervisor's connection to the queue for what clients ask: made at the first need, shared, given back."""
+"""The supervisor's connection to the queue for clients' requests: opened at the first one, and shared."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ MOVED = "the queue's settings have just changed: ask again"
 
 
 class QueueLink:
-    """``moved`` is called whenever the queue is opened, replaced by another one, or closed."""
+    """The shared connection. ``moved`` is called whenever it is given up, or about to be opened with new settings."""
 
     def __init__(self, folder: Path, moved: Callable[[], object]) -> None:
         self._folder = folder
@@ -33,7 +33,7 @@ class QueueLink:
         self._leaving: set[asyncio.Task[None]] = set()
 
     async def open(self, wanted: QueueSettings) -> AsyncBroker:
-        """The queue with these settings; all who ask meanwhile wait for one attempt. Raises BrokerError."""
+        """The queue with these settings; concurrent callers share one attempt to connect. Raises BrokerError."""
         if self._settings != wanted:
             self._let_go()
             self._settings = wanted
@@ -45,14 +45,14 @@ class QueueLink:
         return await asyncio.shield(self._opening)
 
     async def call(self, wanted: QueueSettings, act: Callable[[Broker], T]) -> T:
-        """Do something with the queue, on a thread. Raises BrokerError."""
+        """Call ``act`` with the queue on a thread. Raises BrokerError."""
         queue = await self.open(wanted)
         try:
             return await queue(act, queue.broker)
         except (RuntimeError, asyncio.CancelledError):
             if self._queue is queue:
                 raise
-            raise UnavailableError(MOVED) from None  # its threads have been ended under us
+            raise UnavailableError(MOVED) from None  # its threads were ended during the call
 
     async def close(self) -> None:
         """Give the connection back."""

@@ -1,13 +1,13 @@
-"""All of a supervisor that concerns jobs and workflows, made when the project has a queue or somebody asks about one.
+"""The parts of a supervisor for jobs and workflows, made when the project has a queue or a client asks about one.
 
-Loading it takes a seventh of a supervisor's start, and the start is what every task waits for when a supervisor has
-died. So a project without a queue never loads it, and a question about one loads it on a thread.
+Loading them takes a seventh of a supervisor's start, and every task waits for that start when a supervisor has died. So
+they are not loaded for a project without a queue, and a request about one loads them on a thread.
 
 =========  ==========================================================================================
 state      then
 =========  ==========================================================================================
-absent     nothing is loaded; `follow` makes the parts as soon as there is a queue, a request does too
-loading    a request came first: whoever asks meanwhile waits for the same
+absent     nothing is loaded; `follow` makes the parts as soon as there is a queue, and so does a request
+loading    a request came first; further requests wait for the same loading
 present    everything goes to its part
 =========  ==========================================================================================
 """
@@ -49,7 +49,7 @@ class _Parts(Struct, frozen=True):
 
 
 class QueueParts:
-    """Its methods belong on the event loop."""
+    """Makes the parts and passes requests to them. Call its methods on the event loop."""
 
     def __init__(
         self,
@@ -77,24 +77,24 @@ class QueueParts:
             self._parts.workflows.follow(project)
 
     def changed(self, name: str) -> None:
-        """A task has changed: the queue may have to know."""
+        """Note that a task has changed: the queue may have to know."""
         if self._parts is not None:
             self._parts.keeper.changed(name)
 
     async def summary(self) -> Reply | None:
-        """A few numbers for `status`; None: the project has no queue."""
+        """A few numbers for `status`; None if the project has no queue."""
         if self._parts is None and not self._supervisor.project.uses_queue(self._folder):
             return None
         return await (await self._ready()).desk.summary()
 
     async def handle(self, do: str, args: Args, client: ClientInfo) -> Reply:
-        """Answer a request for the queue or for workflows. Raises ControlError."""
+        """Answer a request about the queue or workflows. Raises ControlError."""
         parts = await self._ready()
         part = parts.desk if do in protocol.QUEUE else parts.workflows
         return await part.handle(do, args, client)
 
     async def stop(self) -> None:
-        """Tell nobody any more, and do nothing by itself."""
+        """Stop notifying clients, and all activity of its own."""
         for asked in (*self._asked, *filter(None, [self._loading])):
             asked.cancel()
         if self._parts is not None:
@@ -103,12 +103,12 @@ class QueueParts:
             await self._parts.keeper.close()
 
     async def close(self) -> None:
-        """Give the connection back, after the last client has gone."""
+        """Close the connection to the queue, after the last client has gone."""
         if self._parts is not None:
             await self._parts.desk.close()
 
     def heard(self, topics: frozenset[str]) -> None:
-        """A client has subscribed to these topics: it is shown the queue if that is one of them."""
+        """Note that a client has subscribed to these topics, and send it the queue if that is one of them."""
         if "queue" not in topics:
             return
         asked = asyncio.get_running_loop().create_task(self._show(topics))
@@ -130,12 +130,12 @@ class QueueParts:
             await asyncio.to_thread(
                 lambda: [import_module(f"paneview.supervisor.{name}") for name in _MODULES]
             )
-            if self._parts is None:  # else the file has gained a queue meanwhile
+            if self._parts is None:  # if not, the file has gained a queue meanwhile
                 self._parts = self._make()
                 self.follow(self._supervisor.project)
             return self._parts
         finally:
-            self._loading = None  # who asks after a failure, such as for want of a descriptor, tries again
+            self._loading = None  # after a failure, as for lack of descriptors, the next request tries again
 
     def _make(self) -> _Parts:
         from paneview.supervisor.desk import QueueDesk  # noqa: PLC0415 - see above, as the next three

@@ -1,8 +1,7 @@
-"""Tells clients what the queue is like, as it changes: one look for all of them, none while nobody looks.
+"""Pushes the state of the queue to clients as it changes: one look for all of them, none while no one is subscribed.
 
-The queue itself wakes us when something has happened in it, whoever did it on whichever host. Then, and every few
-seconds for what changes without a word (heartbeats grow older), one overview is made and sent to all who listen,
-unless it is what they were told last.
+The queue itself wakes us when something happens in it, on whichever host. Then, and every few seconds for what changes
+without an event (heartbeats grow older), one overview is made and sent to all subscribers, unless it equals the last.
 """
 
 from __future__ import annotations
@@ -29,7 +28,7 @@ logger = logging.getLogger(__name__)
 
 
 class QueueWatch:
-    """Watches the queue of a desk for as long as somebody listens."""
+    """Watches the queue of a desk as long as a client is subscribed."""
 
     def __init__(self, desk: QueueDesk, audience: Audience) -> None:
         self._desk = desk
@@ -38,7 +37,7 @@ class QueueWatch:
         self._told: Mapping[str, Any] | None = None
 
     def heard(self, topics: frozenset[str]) -> None:
-        """A client has subscribed to these topics."""
+        """Note that a client has subscribed to these topics."""
         if TOPIC in topics:
             self._told = None
         if TOPIC in topics and (self._watching is None or self._watching.done()):
@@ -46,7 +45,7 @@ class QueueWatch:
             self._watching.add_done_callback(_log_defect)
 
     async def close(self) -> None:
-        """Watch no longer."""
+        """Stop watching."""
         if self._watching is not None:
             self._watching.cancel()
             await asyncio.gather(self._watching, return_exceptions=True)
@@ -60,7 +59,7 @@ class QueueWatch:
                 await asyncio.sleep(PAUSE)
 
     async def _turn(self) -> None:
-        """Show that there is no queue, or the queue for as long as there is one. Raises BrokerError."""
+        """Publish that there is no queue, or the queue as long as there is one. Raises BrokerError."""
         desk = self._desk
         if not desk.in_use:
             if self._told is None or self._told["in_use"]:
@@ -75,11 +74,11 @@ class QueueWatch:
                 await asyncio.sleep(GAP)
 
     async def _change(self, cursor: str) -> str:
-        """Wait a while until something happens in the queue; the place in its events after it."""
+        """Wait up to `LOOK` seconds for something to happen in the queue; returns the cursor after it."""
         page = await self._desk.call(lambda broker: broker.events.wait(cursor, LOOK))
         if not page.events:
             return page.cursor
-        # Only that something happened is wanted: what has piled up since is passed over, though a death may be in it.
+        # It only matters that something happened: events that have piled up are skipped, though one may be a death.
         newest = await self._newest()
         missed = newest != page.cursor
         self._desk.cache.changed(dead=missed or any(event.kind in DEATHS for event in page.events))

@@ -1,7 +1,7 @@
-"""Reading stored logs for clients: by line number, and by search, each in a thread of its own.
+"""Reading stored logs for clients, by line number and by search.
 
-A client asks for what it shows and no more, so a log of ten million lines costs what its visible part costs. Pages
-and searches have one thread each: a search through everything never delays a page.
+A client asks only for what it shows, so a log of ten million lines costs no more than its visible part. Pages and
+searches have one thread each: a search through everything never delays a page.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ T = TypeVar("T")
 
 
 class LogReading:
-    """Answers questions about logs."""
+    """Answers requests about logs."""
 
     def __init__(self, folder: Path, ingest: LogIngest, store: StateStore) -> None:
         self._ingest = ingest
@@ -80,12 +80,12 @@ class LogReading:
     async def new_lines(self, task: str, run: int, first: int) -> tuple[list[bytes], int, int]:
         """Some of the run's lines from number ``first`` on, the number to go on from, and that of the last line.
 
-        The last line may still grow: it is given again.
+        The last line may still grow, so it is returned again by the next call.
         """
         return await self._pages.run(lambda reader: _new_lines(reader, task, run, first))
 
     async def tasks(self) -> list[str]:
-        """The tasks that have a log, those that are no longer in the file included."""
+        """The tasks that have a log, including those that are no longer in the file."""
         return await self._pages.run(lambda reader: reader.tasks())
 
     async def clean(self, tasks: Sequence[str] | None) -> None:
@@ -138,7 +138,7 @@ def _lines(reader: LogReader, task: str, first: int, count: int) -> Reply:
     if first < 0:
         first = max(begin, end + first)
     source = reader.lines_of(task)
-    # Before the lines are read: those that are stored in between may get exact times yet.
+    # Taken before the lines are read, because lines stored in between may still get exact times.
     stored = source.whole_lines()[1] if source else end
     lines = reader.lines(task, first, count, max_bytes=LONGEST_LINE)
     # The last line, and what came since the look at where the log ends, may still grow; a time may get exact.
@@ -182,11 +182,11 @@ def _line(line: Line, *, unsettled: bool) -> Reply:
 
 
 def _find(reader: LogReader, task: str, query: Query, args: Mapping[str, Any], limit: int) -> Reply:
-    """Hits in reading order of the direction; ``next`` is the ``start`` to go on with, None where the log ends."""
+    """Hits in the order of the direction; ``next`` is the ``start`` to go on from, None at the end of the log."""
     back = args["direction"] == "back"
     start = args["start"]
     if start is not None and back:
-        start += 1  # the line itself belongs to what is searched
+        start += 1  # the line itself is searched, too
     hits, following = find_lines(
         reader, task, Search(query, newest_first=back, limit=limit, start=start, max_bytes=0)
     )

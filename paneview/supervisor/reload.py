@@ -1,11 +1,11 @@
 """Changing the project while it runs: reading its file again, and running another number of replicas.
 
-A file that does not load changes nothing, and is told. Of one that loads, only tasks whose process would be another
-one (command, folder, environment) get a new run; everything else takes effect on the run that is there. What begins
-brings along what it depends on, as any start does, but for what a person keeps stopped.
+A file that does not load changes nothing, and an event says so. When one loads, only tasks whose process would differ
+(command, folder, environment) get a new run; everything else takes effect on the current run. Tasks that start bring
+along what they depend on, as at any start, except what a person keeps stopped.
 
-A hook may refuse the stop that a change asks for. Then that run goes on and the task stays known, also one that the
-file no longer has; all else is applied, and the next reload tries again.
+A hook may refuse the stop that a change needs. Then that run goes on and the task stays known, even if the file no
+longer has it; all else is applied, and the next reload tries again.
 """
 
 from __future__ import annotations
@@ -33,17 +33,17 @@ Reply = dict[str, Any]
 
 
 class Difference(Struct, frozen=True):
-    """What a file says of tasks that it did not say before, by their names."""
+    """How a file differs from the project, as names of tasks."""
 
     added: list[str]
     removed: list[str]
     same: list[str]
     changed: list[str]
-    """Of the same: whose process would be another one, or is one that an earlier change was to replace."""
+    """Those of ``same`` whose process would differ, or still is one that an earlier change should have replaced."""
 
     @classmethod
     def of(cls, old: Project, new: Project, units: Mapping[str, Unit]) -> Difference:
-        """From one project to the next, where there are these units."""
+        """The difference between two versions of the project, given the units there are."""
         same = [name for name in new.tasks if name in old.tasks]
         return cls(
             added=[name for name in new.tasks if name not in units],
@@ -53,7 +53,7 @@ class Difference(Struct, frozen=True):
         )
 
     def summary(self, old: Project, new: Project, refused: Refused) -> dict[str, list[str]]:
-        """What is told of it once it is applied, but for the tasks that refused to be removed."""
+        """What is reported once it is applied; leaves out tasks whose removal was refused."""
         treated = treated_otherwise(old.tasks, new.tasks)
         return {
             "added": self.added,
@@ -83,11 +83,11 @@ class Reloader:
         self._scaled = scaled
         self._applied = applied
         self._refused = refused
-        self._owed: set[str] = set()  # added tasks whose start somebody's `down` forestalled
+        self._owed: set[str] = set()  # added tasks that a `down` has kept from starting
         self._lock = asyncio.Lock()
 
     async def reload(self, by: str) -> Reply:
-        """Read the file again and apply it. Raises ControlError (code ``config``) with every mistake in it."""
+        """Read the file again and apply it. Raises ControlError; with code ``config`` it lists every mistake in it."""
         async with self._lock:
             return _all_done(await self._reload(by))
 
@@ -171,7 +171,7 @@ class Reloader:
         refused = await self._drop(difference.removed, by)
         if refused:
             kept = {name: supervisor.units[name].task for name in refused}
-            secrets = new.secret_values | old.secret_values  # theirs, too, are still not to be shown
+            secrets = new.secret_values | old.secret_values  # the secrets of these tasks must stay masked
             new = replace(new, tasks={**new.tasks, **kept}, secret_values=secrets)
         restarting = [name for name in difference.changed if supervisor.units[name].state.phase in _RUNS]
         for name in difference.same:
@@ -201,7 +201,7 @@ class Reloader:
     def _starting(
         self, difference: Difference, restarting: list[str], old: Project, new: Project
     ) -> list[str]:
-        """What starts with the change: what the file has gained, and what all that begins needs besides."""
+        """The tasks that start with the change: those that the file has gained, and what all that start need."""
         units = self._supervisor.units
         idle = [name for name in difference.same if units[name].state.phase is TaskPhase.IDLE]
         owed = [name for name in idle if name in self._owed]
@@ -212,11 +212,11 @@ class Reloader:
         return starting + graph.brought_along(beginning, self._supervisor.graph, self._supervisor.states)
 
     async def _drop(self, names: list[str], by: str) -> Refused:
-        """Take tasks out of the project, but for those that do not let themselves be stopped."""
+        """Remove tasks from the project, except those whose stop is refused."""
         refused = await self._supervisor.stop(names, by)
         for name in names:
             unit = self._supervisor.units[name]
-            while name not in refused and unit.state.phase.under_way:  # somebody has started it again
+            while name not in refused and unit.state.phase.under_way:  # it was started again
                 refused |= await self._supervisor.stop([name], by)
             if name in refused:
                 continue
@@ -227,7 +227,7 @@ class Reloader:
 
 
 def _all_done(reply: Reply) -> Reply:
-    """The reply. Raises ControlError if runs go on that were to end; all else was done by then."""
+    """The reply. Raises ControlError if runs go on that should have ended; all else has been done."""
     refused: Refused = reply.get("refused", {})
     if not refused:
         return reply
@@ -244,7 +244,7 @@ def _differs(unit: Unit, old: Task, new: Task) -> bool:
 
 
 def _waits_for_others(unit: Unit, before: Task) -> bool:
-    """Whether it is to start, or to start again, and needs other tasks for that than it did."""
+    """Whether it waits to start or restart, and its dependencies have changed."""
     return (
         unit.state.phase in (TaskPhase.WAITING, TaskPhase.BACKOFF)
         and unit.task.depends_on != before.depends_on

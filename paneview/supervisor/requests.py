@@ -1,8 +1,8 @@
-"""Answers what clients ask of a running supervisor: who does, and what has to be on disk before.
+"""Answers clients' requests to a running supervisor: passes each to its handler, and waits for its record on disk.
 
-What may be asked, and what it does to the record, is in `protocol.REQUESTS`; `HANDLERS` has those about tasks.
+The requests and their effects are listed in `protocol.REQUESTS`; `HANDLERS` has those about tasks.
 
-The replies keep the shapes that taskmux's readers know (see the README); keys were added, none were taken away.
+The replies keep the shapes that scripts written for taskmux expect (see the README); keys were added, none removed.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from paneview.supervisor.terminal import Terminal
 Args = dict[str, Any]
 Reply = dict[str, Any]
 
-# Beside launches.
+# Requests that wait for tmux, in addition to those that launch.
 WAITS_FOR_TMUX = frozenset({"stop", "kill", "down", *protocol.PANES})
 
 
@@ -43,7 +43,7 @@ WAITS_FOR_TMUX = frozenset({"stop", "kill", "down", *protocol.PANES})
 class Requests:
     """Answers clients.
 
-    ``serve_web`` is what `Web.serve` is. ``end`` is called, with the reason, when somebody takes the project down.
+    ``serve_web`` has the signature of `Web.serve`. ``end`` is called with the reason when the project is taken down.
     """
 
     _supervisor: Supervisor
@@ -57,7 +57,7 @@ class Requests:
     _end: Callable[[str], None]
 
     def __post_init__(self) -> None:
-        """Know who answers what."""
+        """Collect the handlers."""
         panes = Panes(self._supervisor, self._terminal)
         self._handlers: dict[str, Callable[[Args, ClientInfo], Awaitable[Reply]]] = {
             **{do: partial(handler, self) for do, handler in HANDLERS.items()},
@@ -83,11 +83,11 @@ class Requests:
             reply = await answer()
         if effect == "read":
             return reply
-        unrecorded = await self._journal.durable()  # what was answered is never forgotten
+        unrecorded = await self._journal.durable()  # so that what was answered is never forgotten
         return {**reply, "unrecorded": unrecorded} if unrecorded else reply
 
     async def _unless_stuck(self, answer: Awaitable[Reply], *, launches: bool) -> Reply:
-        """The answer; or, while tmux says nothing or a launch cannot be recorded, that what was asked for waits."""
+        """The answer. Raises ControlError if it waits for a silent tmux, or for a launch that cannot be recorded."""
         deed = asyncio.ensure_future(answer)
         try:
             while not (await asyncio.wait([deed], timeout=LOOK))[0]:
@@ -111,7 +111,7 @@ class Requests:
         return self._picture.status()
 
     async def hello(self, _args: Args, client: ClientInfo) -> Reply:
-        """Who answers here."""
+        """Which supervisor this is."""
         project = self._supervisor.project
         return {
             "version": __version__,
@@ -123,7 +123,7 @@ class Requests:
         }
 
     async def status(self, _args: Args, _client: ClientInfo) -> Reply:
-        """Every task's state, and how the queue does."""
+        """Every task's state, and a summary of the queue."""
         self._picture.sample()
         queue = await self._queue.summary()
         return {**self._picture.status(), "queue": queue}
@@ -146,7 +146,7 @@ class Requests:
             self._journal.note_session("session_started", names, client.actor)
         before = self._supervisor.states
         await self._supervisor.start(names, client.actor)
-        # What ran already was not started: how it ends meanwhile is no answer to this.
+        # A task that was running already was not started: its end meanwhile is not a failure of this request.
         new = {name: state for name, state in before.items() if state.phase is not TaskPhase.RUNNING}
         reply = self._started("started", names, new)
         if already := [name for name in names if name in before and name not in new]:
@@ -154,7 +154,7 @@ class Requests:
         return reply
 
     async def restart(self, args: Args, client: ClientInfo) -> Reply:
-        """Give tasks a new run; without names, those that run or are to: a start is what the others need."""
+        """Give tasks a new run; without names, those that run or will: for the others there is ``start``."""
         names, before = self._names(args), self._supervisor.states
         if args["tasks"] is None:
             names = [name for name in names if before[name].phase.under_way and not before[name].manual_stop]
@@ -176,7 +176,7 @@ class Requests:
         return _results("killed", names, {})
 
     async def inspect(self, args: Args, _client: ClientInfo) -> Reply:
-        """Everything about one task."""
+        """All details of one task."""
         self._picture.sample()
         return await self._picture.inspect(self._supervisor.unit(args["task"]))
 
@@ -199,7 +199,7 @@ class Requests:
         return await self._reading.find(self._log(args["task"]), args)
 
     async def logs_clean(self, args: Args, _client: ClientInfo) -> Reply:
-        """Forget stored lines, also those of tasks that are no longer in the file."""
+        """Delete stored lines, including those of tasks that are no longer in the file."""
         left = [name for name in await self._reading.tasks() if name not in self._supervisor.units]
         if args["tasks"] is None:
             names = [*self._supervisor.units, *left]
@@ -226,16 +226,16 @@ class Requests:
         return await self._reloader.definition(unit.task.base_name)
 
     async def define(self, args: Args, client: ClientInfo) -> Reply:
-        """Have the file say something else about a task, and apply it."""
+        """Change what the file says about a task, and apply it."""
         unit = self._supervisor.unit(args["task"])
         return await self._reloader.define(unit.task.base_name, args["was"], args["text"], client.actor)
 
     async def scale(self, args: Args, client: ClientInfo) -> Reply:
-        """Run another number of replicas."""
+        """Change the number of replicas of a task."""
         return await self._reloader.scale(args["task"], args["replicas"], client.actor)
 
     async def down(self, _args: Args, client: ClientInfo) -> Reply:
-        """Stop everything and end the supervisor; answered before it goes. It stays while a hook refuses a stop."""
+        """Stop everything and end the supervisor, after the reply; it stays if a hook refuses a stop."""
         running = [name for name, unit in self._supervisor.units.items() if unit.state.phase.active]
         if refused := await self._supervisor.down(client.actor):
             raise _not_down(refused)
@@ -260,9 +260,9 @@ class Requests:
         before: Mapping[str, TaskState],
         refused: Mapping[str, str] = MappingProxyType({}),
     ) -> Reply:
-        """What became of a start: it failed where no process came to be, whatever a process did since then.
+        """The reply to a start. It failed for tasks that got no process, no matter what a process did afterwards.
 
-        ``before``: the tasks that were to get one, as they were. ``refused``: those that kept the one they had.
+        ``before``: the earlier states of the tasks that should get a process. ``refused``: those that kept theirs.
         """
         states = self._supervisor.states
         there = [name for name in names if name in states]
@@ -278,12 +278,12 @@ class Requests:
         return reply
 
     def _why_not(self, name: str) -> str:
-        """Why a task that was to start has no new run; empty if it gets one yet."""
+        """Why a task that should start has no new run; empty if it still gets one."""
         state = self._supervisor.unit(name).state
         match state.phase:
             case TaskPhase.FAILED | TaskPhase.BACKOFF:
                 return state.reason
-            case TaskPhase.STOPPED | TaskPhase.IDLE:  # idle: with the project, which has gone down since
+            case TaskPhase.STOPPED | TaskPhase.IDLE:  # idle: the project has gone down since
                 by = self._supervisor.stopped_by.get(name)
                 return "it was stopped meanwhile" + (f", by {by}" if by else "")
             case _:
@@ -304,7 +304,7 @@ def _results(action: str, names: list[str], failed: dict[str, str]) -> Reply:
 
 
 def _not_down(refused: Mapping[str, str]) -> ControlError:
-    """Why the project was not taken down, and what ends a task whatever its hooks say."""
+    """Why the project was not taken down, and how to end a task in spite of its hooks."""
     results = [
         {"ok": False, "task": name, "action": "down", "error": reason} for name, reason in refused.items()
     ]

@@ -1,7 +1,7 @@
-"""The logs of runs as far as the supervisor cares: what is ingested for whom, and that no pipe stays broken.
+"""The supervisor's part in the logs of runs: which output belongs to which task, and that no pipe stays broken.
 
-A pane whose pipe is lost (its writer was killed) gets another; what tmux read in between is not in the log, so the
-gap is recorded where it is.
+A pane whose pipe is lost (its writer was killed) gets another one; what tmux read in between is not in the log, so an
+event records the gap.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from paneview.tmux.spawn import PaneInfo
 logger = logging.getLogger(__name__)
 
 LOOK_EVERY = 5.0  # seconds between two looks at the pipes
-UNHURRIED = 0.25  # seconds until a writer with nothing left to read is looked for: the next start comes first
+UNHURRIED = 0.25  # seconds before a writer with nothing left to read is ended: the next start comes first
 
 Heads = Callable[[Mapping[str, int]], None]
 
@@ -38,12 +38,12 @@ class RunLogs:
         self._journal = journal
         self._places = places
         self._attached: dict[int, str] = {}
-        self._early: set[int] | None = set()  # the runs that were attached before `recover`, which comes once
+        self._early: set[int] | None = set()  # runs attached before `recover`, which is called once
         self._endings: set[asyncio.Task[None]] = set()
-        self._drained: list[int] = []  # runs whose writers are about to be ended
+        self._drained: list[int] = []  # runs whose writers will be ended next
 
     def start(self, heads: Heads) -> None:
-        """Begin to ingest; ``heads`` is called on the event loop with where logs end. Raises StoreError."""
+        """Begin to ingest; ``heads`` is called on the event loop with the ends of logs that grew. Raises StoreError."""
         loop = asyncio.get_running_loop()
 
         def tell(ends: Mapping[str, int]) -> None:
@@ -54,12 +54,12 @@ class RunLogs:
             self._journal.note("store_damaged", f"logs.db was damaged and set aside as {moved}")
 
     def keep(self, tasks: Iterable[Task]) -> None:
-        """Hold the logs of these tasks within their limits, whether they run again or not."""
+        """Keep the logs of these tasks within their limits, whether they run again or not."""
         for task in tasks:
             self._ingest.set_limits(task.name, limits_of(task))
 
     def recover(self, runs: Mapping[int, str], panes: Iterable[PaneInfo]) -> None:
-        """Take in what the spool still holds of runs that ended while nobody read it (run → task)."""
+        """Ingest what the spool still holds of runs that ended while no supervisor read it (run → task)."""
         early, self._early = self._early or set(), None
         self._ingest.recover({run: task for run, task in runs.items() if run not in early})
         for pane in panes:
@@ -67,28 +67,28 @@ class RunLogs:
                 self._end_writer_later(pane.run)
 
     def announce(self, run: int, task: Task) -> None:
-        """What this run, which is about to begin, prints will belong to ``task``."""
+        """Assign the output of a run that is about to begin to ``task``."""
         self._know(run, task)
         self._ingest.announce(run, task.name, limits_of(task))
 
     def attach(self, run: int, task: Task) -> None:
-        """What this run has printed and prints belongs to ``task``."""
+        """Assign the output of this run, past and future, to ``task``."""
         self._know(run, task)
         self._ingest.attach(run, task.name, limits_of(task))
 
     def attach_stray(self, run: int, task: str) -> None:
-        """What this run prints until it is ended belongs to a task that the project no longer has."""
+        """Assign the output of this run, until it is ended, to a task that the project no longer has."""
         self._note_early(run)
         self._ingest.attach(run, task)
 
     def finish(self, run: int) -> None:
-        """The run is over; its writer and its spool go when all of it is ingested."""
+        """Note that the run is over; its writer is ended and its spool removed once all of it is ingested."""
         self._attached.pop(run, None)
         self._ingest.finish(run)
         self._end_writer_later(run)
 
     async def close(self) -> None:
-        """Wait for nothing more, and stop."""
+        """Stop, without waiting for what is still to be ingested."""
         for ending in self._endings:
             ending.cancel()
         await asyncio.gather(*self._endings, return_exceptions=True)
@@ -103,10 +103,10 @@ class RunLogs:
                 panes = [
                     pane for pane in await session.panes() if pane.run in self._attached and not pane.dead
                 ]
-                # What was cleared away is looked for among all processes, so only before our time.
+                # Only at first, for files removed while no supervisor ran: this looks at all processes.
                 lost = self._writing_nowhere(session, panes) if first else set()
                 first = False
-                # Twice, since one that has just begun may not be seen yet.
+                # Only if seen twice, because a writer that has just started may not be visible yet.
                 before, unwritten = unwritten, self._unwritten(session, panes)
                 lost |= before & unwritten
                 for pane in panes:
@@ -117,13 +117,13 @@ class RunLogs:
             await asyncio.sleep(LOOK_EVERY)
 
     def _writing_nowhere(self, session: TmuxSession, panes: Iterable[PaneInfo]) -> set[int]:
-        """The runs whose output goes to a file that somebody has removed."""
+        """The runs whose output goes to a file that was removed."""
         known = spool.files(self._places.spool)
         runs = {self._places.spool_prefix(pane.run): pane.run for pane in panes if pane.run not in known}
         return {runs[prefix] for prefix in session.writing_nowhere(runs)} if runs else set()
 
     def _unwritten(self, session: TmuxSession, panes: Iterable[PaneInfo]) -> set[int]:
-        """The runs whose output nobody writes down."""
+        """The runs whose output no process writes to the spool."""
         runs = {self._places.spool_prefix(pane.run): pane.run for pane in panes}
         return {runs[prefix] for prefix in session.without_writer(runs)} if runs else set()
 
@@ -144,7 +144,7 @@ class RunLogs:
         await asyncio.wrap_future(self._ingest.drained(run))
         self._drained.append(run)
         if len(self._drained) > 1:
-            return  # the first to come waits for more: fifty tasks that end together cost one look
+            return  # the first call handles all: fifty tasks that end together cost one look
         await asyncio.sleep(UNHURRIED)
         session = await self._terminal.ready()
         drained, self._drained = self._drained, []

@@ -1,7 +1,7 @@
-"""Numbers of replicas that were asked for by hand (`scale`), beside those of the file.
+"""Numbers of replicas set by hand (`scale`), which override those in the file.
 
-Such a number stands for the file's until the project is taken down, or until the file says another one than it was
-asked beside: who edits the file afterwards means what is written there.
+Such a number holds until the project is taken down, or until the file's number differs from what it was at the time:
+whoever edits it afterwards means what is written there.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from paneview.config.models import Project
 
 
 class Scaled(Struct, frozen=True):
-    """How many replicas a task has by hand, and how many the file said then."""
+    """The number of replicas set by hand for a task, and the file's number at that time."""
 
     count: int
     written: int
@@ -31,9 +31,9 @@ ScaledTasks = Mapping[str, Scaled]
 def load_scaled(
     file: Path, environ: Mapping[str, str], scaled: ScaledTasks, asked: Mapping[str, int] | None = None
 ) -> tuple[Project, ScaledTasks]:
-    """The project with as many replicas as were asked for, now or before, and what of that still holds.
+    """The project with the replicas that were set by hand, now or before, and those settings that still hold.
 
-    Raises ConfigError for the file as it is, too, whatever was asked for.
+    Raises ConfigError if the file is wrong by itself, or with these replicas.
     """
     project = load_project(file, environ)
     written = _replicas(project)
@@ -43,7 +43,7 @@ def load_scaled(
         return project, held
     try:
         return load_project(file, environ, replicas={name: one.count for name, one in held.items()}), held
-    except ConfigError as error:  # of a file that is right by itself
+    except ConfigError as error:  # the file by itself is valid
         counts = ", ".join(f"{name} {one.count}" for name, one in held.items())
         words = f"that is with the replicas that `scale` has set: {counts}"
         told = Problem(str(file), None, None, words, "`paneview scale` to a number that fits the file")
@@ -51,20 +51,20 @@ def load_scaled(
 
 
 def outvoted(names: Iterable[str]) -> str:
-    """What is told of tasks for which the file's number counts again."""
+    """The message about tasks for which the file's number counts again."""
     return f"{', '.join(sorted(names))}: the file's number of replicas counts again, it is another one now"
 
 
 def to_record(scaled: ScaledTasks) -> dict[str, Any]:
-    """What the store remembers for the next supervisor."""
+    """What to store for the next supervisor."""
     return {name: to_builtins(one) for name, one in scaled.items()}
 
 
 def from_record(record: Mapping[str, Any]) -> ScaledTasks:
-    """What an earlier supervisor has left."""
+    """What an earlier supervisor stored."""
     return {name: Scaled(one["count"], one["written"]) for name, one in record.items()}
 
 
 def _replicas(project: Project) -> Mapping[str, int]:
-    """How many replicas each task has that has any."""
+    """The number of replicas of each task that has any."""
     return Counter(task.base_name for task in project.tasks.values() if task.replica is not None)

@@ -1,7 +1,7 @@
-"""Tasks with a ``schedule``: looks at the clock on the wall when `rules.schedule` says, and starts whose time has come.
+"""Tasks with a ``schedule``: checks the wall clock when `rules.schedule` says, and starts tasks whose time has come.
 
-A time that passes while no supervisor lives is not made up for. Cron times are wall-clock times, so when the clock is
-set the next time is worked out anew within a minute. What a changed file says counts from the moment it is applied.
+A time that passes while no supervisor is running is not made up for. Cron times are wall-clock times, so when the clock
+is set, the next time is worked out anew within a minute. A changed schedule counts from the moment it is applied.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ logger = logging.getLogger(__name__)
 
 
 class Schedules:
-    """Starts scheduled tasks at their times. ``units`` gives the units there are now.
+    """Starts scheduled tasks at their times. ``units`` returns the present units.
 
-    ``going_down``: whether the project is just being taken down, so that nothing is to start.
+    ``going_down`` returns whether the project is being taken down, so that nothing may start.
     """
 
     def __init__(
@@ -39,11 +39,11 @@ class Schedules:
         self._going_down = going_down
         self._changed = asyncio.Event()
         self._due: dict[str, Due] = {}
-        self._unknown: set[str] = set()  # tasks of which was told that their next time cannot be worked out
+        self._unknown: set[str] = set()  # tasks whose next time cannot be worked out, as was reported
         self.next: dict[str, float] = {}  # task -> epoch seconds of its next run
 
     async def run(self) -> None:
-        """Keep the schedules for ever."""
+        """Follow the schedules for ever."""
         while True:
             self._changed.clear()
             wait = self._look()
@@ -51,12 +51,12 @@ class Schedules:
                 await asyncio.wait_for(self._changed.wait(), wait)
 
     def changed(self) -> None:
-        """The units are others now, or have other schedules: their times count from now on."""
-        self._look()  # here, since the next of them may come before the loop has its turn
+        """Note that units or their schedules have changed: their times count from now on."""
+        self._look()  # not only in `run`: the next time may come before that has its turn
         self._changed.set()
 
     def _look(self) -> float:
-        """Do what is to be done now; the seconds until the next look."""
+        """Start what is due; returns the seconds until the next look."""
         now = time.time()
         units = {unit.name: unit for unit in self._units()}
         tasks = {
@@ -77,7 +77,7 @@ class Schedules:
         return turns.wait
 
     def _following(self, unit: Unit, expression: str, now: float) -> float | None:
-        """The first time after now. A defect here keeps no other task from its turn; it is told once."""
+        """The first time after now; None after a defect, which is reported once and affects no other task."""
         try:
             following = next_time(expression, now)
         except Exception as error:

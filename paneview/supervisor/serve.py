@@ -1,8 +1,8 @@
 """`paneview --serve`: one process, one project, no screen.
 
-Holds the project's lock for as long as it lives, so there is never a second supervisor. SIGTERM and SIGINT end the
-supervisor and leave the tasks running: the next one takes over. SIGHUP means that its window or terminal is gone,
-which is no reason to stop supervising: it goes on without one.
+Holds the project's lock as long as it lives, so there is never a second supervisor. SIGTERM and SIGINT end the
+supervisor and leave the tasks running for the next one. SIGHUP means that its window or terminal is gone, which is no
+reason to stop supervising: it goes on without one.
 """
 
 from __future__ import annotations
@@ -36,17 +36,18 @@ from paneview.tmux.errors import TmuxError
 logger = logging.getLogger(__name__)
 
 ENDING = 15.0  # seconds a supervisor may take to end or to begin answering
-ANSWER = 1.0  # seconds it may take to say who it is
-SLOW = 0.05  # seconds: what blocks the loop longer is reported with PANEVIEW_DEBUG=1
+ANSWER = 1.0  # seconds it may take to answer `hello`
+SLOW = 0.05  # seconds; with PANEVIEW_DEBUG=1, whatever blocks the loop for longer is reported
 
 OK, FAILED, BAD_CONFIG = 0, 1, 2
 AGAIN = -1  # no exit status: this process becomes the next supervisor
 
 
 def serve(file: Path, *, env_from: Path | None = None, start_all: bool = True) -> int:
-    """Supervise the project of ``file`` until told to end; gives the exit status.
+    """Supervise the project of ``file`` until asked to end; returns the exit status.
 
-    ``env_from`` names a file with the environment to use instead of ours; it is removed.
+    ``env_from`` names a file with the environment to use instead of ours; it is removed. ``start_all`` False: don't
+    start what starts by itself in a fresh session.
     """
     environ = _environment(env_from)
     try:
@@ -69,7 +70,7 @@ def serve(file: Path, *, env_from: Path | None = None, start_all: bool = True) -
             _serve(project, environ, folder, Options(start_all, lock), debug=debug), debug=debug
         )
     finally:
-        logging.shutdown()  # whoever started us reads our last words there
+        logging.shutdown()  # the command that started us reads our last messages there
         os.close(lock)
     if status == AGAIN:
         again = ("-m", "paneview", "--serve", "--idle", "--file", os.fspath(project.file))
@@ -98,7 +99,7 @@ async def _serve(
     except Exception:
         if reason != footing.LOST:
             raise
-        logger.exception("not everything could be closed")  # it has lost its files
+        logger.exception("not everything could be closed")  # because its files are gone
     return AGAIN if reason == footing.LOST else OK
 
 
@@ -107,7 +108,7 @@ def _end(host: Host, number: signal.Signals) -> None:
 
 
 def _terminal_gone() -> None:
-    """Without its terminal, anything the process prints would fail: let it go nowhere."""
+    """Discard all output: without the terminal, printing anything would fail."""
     null = os.open(os.devnull, os.O_RDWR)
     for number in (0, 1, 2):
         os.dup2(null, number)
@@ -126,7 +127,7 @@ def _environment(env_from: Path | None) -> dict[str, str]:
 
 
 def _remove_leavings(folder: Path) -> None:
-    """The files of a command that was killed while it started a supervisor; they hold its environment."""
+    """Remove the files of commands that were killed while starting a supervisor; they hold the environment."""
     for path in folder.glob("launch-*.*"):
         pid = path.stem.removeprefix("launch-")
         if pid.isdecimal() and proc.identify(int(pid)) is None:
@@ -134,10 +135,10 @@ def _remove_leavings(folder: Path) -> None:
 
 
 def _wait_for_lock(folder: Path) -> int | None:
-    """The lock, as soon as a supervisor that is ending has let go of it; None if there is one that goes on.
+    """The lock, as soon as a supervisor that is ending has released it; None if there is one that goes on.
 
-    That its socket can be connected to proves nothing: while a killed process is taken apart, its lock and its socket
-    are still there for a moment. So it has to answer.
+    Connecting to its socket proves nothing: while the kernel cleans up a killed process, its lock and its socket are
+    still there for a moment. So it has to answer.
     """
     give_up = time.monotonic() + ENDING
     while (lock := _lock(folder)) is None and time.monotonic() < give_up:
@@ -149,7 +150,7 @@ def _wait_for_lock(folder: Path) -> int | None:
 
 
 def _lock(folder: Path) -> int | None:
-    """The lock's descriptor, or None if another supervisor holds it. The kernel lets go of it when we die."""
+    """The lock's descriptor, or None if another supervisor holds it. The kernel releases it when we die."""
     descriptor = os.open(paths.lock_file(folder), os.O_RDWR | os.O_CREAT, 0o600)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -1,8 +1,8 @@
-"""Runs that no task accounts for: their task left the file while no supervisor lived, or its state was lost.
+"""Runs that belong to no task: theirs left the file while no supervisor was running, or its state was lost.
 
-They are ended as a stop would end them: the stop signal, SIGTERM, SIGKILL, with the graces they were launched with. A
-database needs its time, so this goes on in the background; a new run of the same name waits for it, and so does
-whoever takes the project down. A supervisor that ends meanwhile leaves the rest to the next one.
+They are ended like in a stop: the stop signal, SIGTERM, SIGKILL, with the grace periods they were launched with. A
+database may take long to end, so this goes on in the background; a new run of the same name waits for it, and so does
+`down`. A supervisor that ends meanwhile leaves the rest to the next one.
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ from paneview.tmux.spawn import PaneInfo
 logger = logging.getLogger(__name__)
 
 CAUSE = "no task accounts for this pane"
-# Of a run from before its stop settings were noted.
+# For runs launched before stop settings were stored.
 UNKNOWN = Origin("", "", "SIGINT", Policy().stop_grace)
 
 
 class Strays:
-    """Ends them, and knows which are being ended."""
+    """Ends stray runs, and knows which are being ended."""
 
     def __init__(
         self,
@@ -54,7 +54,7 @@ class Strays:
         self._ending: dict[asyncio.Task[None], str] = {}
 
     def end(self, pane: PaneInfo, row: RunRow | None) -> None:
-        """Begin to end the run in this pane. Of a dead one, whatever is left."""
+        """Begin to end the run in this pane; of a dead pane, whatever is left."""
         ending = asyncio.get_running_loop().create_task(self._end(pane, row))
         self._ending[ending] = pane.task
         ending.add_done_callback(self._ended)
@@ -62,12 +62,12 @@ class Strays:
             self._logs.attach_stray(pane.run, pane.task)
 
     async def gone(self, task: str | None = None) -> None:
-        """Wait until nothing is left of those of this name, or of any."""
+        """Wait until nothing is left of the strays of this task, or of any."""
         if ending := [one for one, name in self._ending.items() if task in (None, name)]:
             await asyncio.wait(ending)
 
     async def close(self) -> None:
-        """Leave them as they are."""
+        """Stop ending them, and leave the rest as it is."""
         ending = list(self._ending)
         for one in ending:
             one.cancel()
@@ -104,7 +104,7 @@ class Strays:
             )
 
     async def _stop(self, live: Live, pane: PaneInfo) -> list[str]:
-        """As the life cycle would; gives what was there as ``pid name``."""
+        """Stop the run as the life cycle would; returns its processes as ``pid name``."""
         origin = Origin.read(pane.definition) or UNKNOWN
         names = names_of(await self._ender.look(live))
         self._journal.note_task(pane.task, pane.run, "task_stopping", CAUSE)
