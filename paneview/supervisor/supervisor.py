@@ -1,6 +1,6 @@
-"""The supervisor: the units of one project, the graph between them, and what may be asked of it.
+"""The supervisor: the units of one project, the graph between them, and the operations on them.
 
-It knows nothing of sockets or screens: `requests.Requests` speaks to clients, `serve` wires everything up.
+It knows nothing of sockets or screens: `requests.Requests` answers clients, `host.Host` wires everything up.
 """
 
 from __future__ import annotations
@@ -33,31 +33,31 @@ Refused = dict[str, str]  # tasks whose stop a hook refused, and why: their runs
 
 
 class Supervisor:
-    """Owns the units. ``listeners`` are told the name of every task whose picture has changed, one after another."""
+    """Owns the units. Each of ``listeners`` is called, in order, with the name of a task whose picture has changed."""
 
     def __init__(self, project: Project, services: Services) -> None:
         self.project = project
         self.file_problem = ""
-        """Why the project's file as it is now is not applied."""
+        """Why the project's file in its present form is not applied; empty if it is."""
         self.services = services
         self.units: dict[str, Unit] = {}
         self.graph: Graph = {}
         self.listeners: list[Callable[[str], None]] = []
         self._dependents: dict[str, frozenset[str]] = {}
-        self._late: dict[str, asyncio.TimerHandle] = {}  # tasks that wait: when an event says so
+        self._late: dict[str, asyncio.TimerHandle] = {}  # waiting tasks: until an event says so
         self._turns: dict[str, asyncio.TimerHandle] = {}  # waiting tasks that lack nothing but their turn
         self._pace = Pace(_cores())
         self.stopped_by: dict[str, str] = {}  # task → who last asked for its end
-        self._downs = 0  # who is just taking the project down
-        self._stays = asyncio.Event()  # set: nobody is
+        self._downs = 0  # the number of `down` calls under way
+        self._stays = asyncio.Event()  # set while there is none
         self._stays.set()
 
     def changed(self, name: str) -> None:
-        """Tell everybody that a task's picture has changed."""
+        """Notify all listeners that a task's picture has changed."""
         for listener in self.listeners:
             try:
                 listener(name)
-            except Exception as error:  # others wait for what has changed
+            except Exception as error:  # the other listeners must still be called
                 logger.exception("%s: a change was not told to all", name)
                 self.services.journal.note("internal_error", f"telling of {name}: {error!r}")
 
@@ -76,7 +76,7 @@ class Supervisor:
             raise UnknownTask(name, known, self._replicas(name)) from None
 
     def named(self, names: Iterable[str]) -> list[str]:
-        """The tasks of these names, each once; that of a task with replicas means them all. Raises UnknownTask."""
+        """The tasks with these names, each once; a name with replicas means all of them. Raises UnknownTask."""
         found = (name for each in names for name in self._replicas(each) or [self.unit(each).name])
         return list(dict.fromkeys(found))
 
@@ -90,7 +90,7 @@ class Supervisor:
         return {name: unit.state for name, unit in self.units.items()}
 
     def held_by(self, name: str) -> list[graph.Unmet]:
-        """The dependencies that hold this task back. Asked at every change, so only they are looked at."""
+        """The dependencies that hold this task back. Called at every change, so it looks at no other tasks."""
         units = [self.units[other] for other, _ in self.graph[name]]
         unsure = {unit.name for unit in units if _is_unsure(unit)}
         return graph.unmet(name, self.graph, {unit.name: unit.state for unit in units}, unsure)
@@ -98,7 +98,7 @@ class Supervisor:
     # What may be asked
 
     def start_names(self, names: Sequence[str] | None, *, deps: bool) -> list[str]:
-        """The tasks a start means: all that start by themselves, or the named ones (with what they need)."""
+        """The tasks to start: the named ones, or all that start by themselves; with ``deps``, also what they need."""
         if names is None:
             tasks = (unit.task for unit in self.units.values())
             own = self.project.auto_start
@@ -130,13 +130,13 @@ class Supervisor:
         }
 
     async def kill(self, names: Iterable[str], by: str) -> None:
-        """SIGKILL to these tasks; returns when the last of their processes is gone."""
+        """Send SIGKILL to these tasks; returns when the last of their processes is gone."""
         await self._ask(names, lambda unit: self._stop(unit, by, kill=True), _stop_is_over)
 
     async def stop(self, names: Iterable[str], by: str) -> Refused:
         """Stop these tasks, dependents before what they depend on; returns when the last process is gone.
 
-        A task that was removed meanwhile is stopped.
+        Returns the refused stops. A task that was removed meanwhile counts as stopped.
         """
         wanted = set(names)
         stopping: dict[str, asyncio.Task[None]] = {}
@@ -164,13 +164,13 @@ class Supervisor:
         unit.feed(Stop(by, kill))
 
     async def down(self, by: str) -> Refused:
-        """Stop everything, also what still comes meanwhile; nothing starts any more, unless a stop was refused."""
+        """Stop everything, including what starts meanwhile; afterwards nothing starts, unless a stop was refused."""
         self._downs += 1
         self._stays.clear()
         through = False
         try:
             refused = await self.stop(list(self.units), by)
-            # A start or a change of the file that was under way has brought more.
+            # A start or a change of the file that was under way may have started more.
             while not refused and (left := self._under_way()):
                 refused = await self.stop(left, by)
             if not refused:
@@ -188,7 +188,7 @@ class Supervisor:
 
     @property
     def going_down(self) -> bool:
-        """Whether somebody is just taking the project down."""
+        """Whether the project is being taken down."""
         return not self._stays.is_set()
 
     def check_stays(self) -> None:
@@ -197,11 +197,11 @@ class Supervisor:
             raise ControlError(f"{GOING_DOWN}; try again when `paneview down` is through", "going_down")
 
     async def stays(self) -> None:
-        """Wait until nobody is taking the project down, which is for ever unless that fails."""
+        """Wait while the project is being taken down, which is for ever unless that fails."""
         await self._stays.wait()
 
     def end_session(self) -> None:
-        """The project was taken down: forget marks and counters, so that the next start is a fresh one."""
+        """Forget marks and counters after `down`, so that the next start is a fresh one."""
         for unit in self.units.values():
             unit.feed(SessionEnded())
 
@@ -225,7 +225,7 @@ class Supervisor:
             unit.feed(DependenciesMet())
 
     def _wait_for_turn(self, name: str) -> float:
-        """Seconds until this task may start; only those whose readiness others wait for take turns."""
+        """Seconds until this task may start; only tasks whose readiness others wait for take turns."""
         if not (self._dependents.get(name) and self.units[name].policy.probed):
             return 0.0
         now = asyncio.get_running_loop().time()
@@ -245,12 +245,12 @@ class Supervisor:
             self._consider(unit.name)
         for other in self._dependents.get(unit.name, ()):
             if self.units[other].state.phase is TaskPhase.WAITING:
-                self.changed(other)  # the reason why it waits has changed
+                self.changed(other)  # because the reason why it waits has changed
                 self._consider(other)
                 self.units[other].reconsider()
 
     def _watch_wait(self, unit: Unit) -> None:
-        """Once per wait, an event says of a task that it waits longer than its dependencies may take to get ready."""
+        """Record an event, once per wait, if a task waits longer than its dependencies may take to get ready."""
         waiting = unit.state.phase is TaskPhase.WAITING
         if waiting and unit.name not in self._late:
             limits = [self.units[other].task.ready_timeout for other, _ in self.graph[unit.name]]
@@ -286,22 +286,22 @@ class Supervisor:
         return unit
 
     async def remove(self, name: str) -> None:
-        """Let go of a task that runs no more; `reshape` must follow."""
+        """Remove a task that no longer runs; `reshape` must follow."""
         unit = self.units.pop(name)
-        self._regraph()  # before anybody else has a turn: the graph knows no task that is none
+        self._regraph()  # before the first await: the graph must only have tasks with a unit
         if timer := self._late.pop(name, None):
             timer.cancel()
         await unit.close()
 
     def reshape(self, project: Project) -> None:
-        """Take the project's new order and graph; its units must be there already."""
+        """Take the project's new order and graph; its units must exist already."""
         self.project = project
         self.units = {name: self.units[name] for name in project.tasks}
         self._regraph()
         self.consider()
 
     async def close(self) -> None:
-        """Let go of everything; processes go on."""
+        """Cancel everything; processes go on."""
         for timer in (*self._late.values(), *self._turns.values()):
             timer.cancel()
         for unit in self.units.values():
@@ -319,7 +319,7 @@ class Supervisor:
         return {unit.name: state for unit, state in zip(units, states, strict=True)}
 
     def _has_launched(self, unit: Unit) -> bool:
-        """It runs, rests, or waits for something that will take its time."""
+        """Whether it runs, rests, or waits for a dependency."""
         match unit.state.phase:
             case TaskPhase.STARTING | TaskPhase.STOPPING:
                 return False
@@ -330,23 +330,23 @@ class Supervisor:
 
 
 def _is_unsure(unit: Unit) -> bool:
-    """Whether its run is one that is on record and that nobody has found yet, or that may have gone with tmux.
+    """Whether its run is on record but not found yet, or may be lost with tmux.
 
-    Who depends on it and was lost with it would else begin beside it, or before it.
+    Otherwise dependents that were lost with it would start at the same time, or before it.
     """
     return unit.state.phase is TaskPhase.RUNNING and (unit.live is None or unit.live.lost)
 
 
 def _stop_is_over(unit: Unit) -> bool:
-    """The run that was to end has ended, whatever is to come (somebody may have started it again); or it was refused.
+    """Whether the run has ended, even if another one follows, or the stop was refused.
 
-    Refused: it runs, since only a hook's answer leads back there from a stop.
+    If it was refused, the task is running: only a failed hook leads back there from a stop.
     """
     return unit.state.phase is not TaskPhase.STOPPING
 
 
 def _cores() -> int:
-    """The cores that this machine lends us."""
+    """The number of cores that we may use."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1

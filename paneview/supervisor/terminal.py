@@ -1,6 +1,6 @@
-"""The project's tmux session, kept alive: opened, watched, and opened anew when the connection to it ends.
+"""The project's tmux session, kept alive: opened, watched, and opened again when the connection to it ends.
 
-``ready`` is how others reach it: while tmux is gone they wait there instead of failing.
+Others get it from ``ready``: while tmux is gone, they wait there instead of failing.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from paneview.tmux.session import TmuxSession
 
 logger = logging.getLogger(__name__)
 
-FIRST_WAIT = 0.05  # seconds between attempts to open the session anew, doubling
+FIRST_WAIT = 0.05  # seconds between attempts to open the session again, doubling
 LONGEST_WAIT = 5.0
-PATIENCE = 10.0  # seconds until those who asked for something hear that it waits for tmux
+PATIENCE = 10.0  # seconds until clients get an error saying that their request waits for tmux
 
 
 class SessionSpec(Struct, frozen=True):
@@ -35,7 +35,7 @@ class SessionSpec(Struct, frozen=True):
 
 
 class Terminal:
-    """Holds the session. ``lost`` is awaited when it is gone, before it is opened anew; ``restored`` after."""
+    """Holds the session. When it is gone, ``lost`` is awaited before it is opened again, ``restored`` afterwards."""
 
     def __init__(
         self,
@@ -49,9 +49,9 @@ class Terminal:
         self._session: TmuxSession | None = None
         self._ready = asyncio.Event()
         self._reopening: asyncio.Task[None] | None = None
-        self._panes: dict[str, str] = {}  # pane → task: a new tmux server gives the same ids to others
+        self._panes: dict[str, str] = {}  # pane → task: a new tmux server uses the same ids again
         self._closing = False
-        self._gone_at = 0.0  # of the loop's time
+        self._gone_at = 0.0  # in loop time
         self._why = ""  # why it is still gone
 
     @property
@@ -61,7 +61,7 @@ class Terminal:
         return self._session
 
     async def open(self) -> TmuxSession:
-        """Open or join the session. Raises TmuxError and its kin."""
+        """Open or join the session. Raises TmuxError."""
         return self._take(await self._connect())
 
     async def ready(self) -> TmuxSession:
@@ -70,7 +70,7 @@ class Terminal:
         return self.session
 
     async def ready_with(self, pane_id: str, task: str) -> TmuxSession:
-        """The session, as soon as there is one, if this pane is the task's in it. Raises TmuxError."""
+        """The session, as soon as there is one. Raises TmuxError if it does not have this pane of the task."""
         session = await self.ready()
         if not self.has_pane(pane_id, task):
             raise TmuxError(f"{task} has no pane")
@@ -78,7 +78,7 @@ class Terminal:
 
     @property
     def trouble(self) -> str:
-        """Why nothing has come of tmux for longer than people wait without a word; empty: something has."""
+        """Why tmux has been gone or silent for more than `PATIENCE` seconds; empty if it has not."""
         if not self._ready.is_set():
             gone_for = asyncio.get_running_loop().time() - self._gone_at
             if gone_for < PATIENCE:
@@ -91,19 +91,19 @@ class Terminal:
         return f"{server} has not answered for {silent_for:.0f} s: it is stopped or overloaded"
 
     def has_pane(self, pane_id: str, task: str) -> bool:
-        """Whether the pane was there, and this task's, when last heard of."""
+        """Whether the pane, as last known, exists and belongs to this task."""
         return self._panes.get(pane_id) == task
 
     def remember_pane(self, pane_id: str, task: str) -> None:
-        """The pane exists, and is this task's."""
+        """Note that the pane exists and belongs to this task."""
         self._panes[pane_id] = task
 
     def forget_pane(self, pane_id: str) -> None:
-        """The pane exists no more."""
+        """Note that the pane no longer exists."""
         self._panes.pop(pane_id, None)
 
     async def close(self) -> None:
-        """Let go of the session; what runs in it goes on."""
+        """Disconnect from the session; what runs in it goes on."""
         self._closing = True
         if self._reopening:
             self._reopening.cancel()
@@ -111,7 +111,7 @@ class Terminal:
             await self._session.close()
 
     async def destroy(self) -> None:
-        """End the session with all its windows, also one that is just being made anew."""
+        """Close the session with all its windows, even one that is just being opened again."""
         self._closing = True
         if self._reopening:
             await asyncio.wait({self._reopening}, timeout=LONGEST_WAIT)
@@ -128,7 +128,7 @@ class Terminal:
         session.on_gone = self._gone
         self._session = session
         self._ready.set()
-        if session.gone:  # before anybody could be told
+        if session.gone:  # it ended before `on_gone` was set
             self._gone(session.gone)
         return session
 
@@ -149,7 +149,7 @@ class Terminal:
                 session = await self._connect()
                 self._panes = await self._still_there(session, before)
                 break
-            except Exception as error:  # whatever it is: all wait for tmux
+            except Exception as error:  # retry whatever it is: everything waits for tmux
                 if self._closing:
                     return
                 self._why = str(error)
@@ -162,12 +162,12 @@ class Terminal:
             await self._restored()
 
     async def _still_there(self, session: TmuxSession, before: ProcessId) -> dict[str, str]:
-        """Which of the panes we knew the server still has; another server has none of them."""
+        """Those of our known panes that the server still has; another server has none of them."""
         if session.server_id != before:
             return {}
         try:
             panes = await session.panes()
-        except BaseException:  # also when cancelled: nobody else would close it
+        except BaseException:  # also when cancelled: nothing else would close it
             await session.close()
             raise
         return {pane.pane_id: pane.task for pane in panes if self.has_pane(pane.pane_id, pane.task)}

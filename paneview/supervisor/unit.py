@@ -1,8 +1,8 @@
-"""One task under supervision: feeds the rules, and does what they decide.
+"""One task under supervision: feeds the rules, and carries out what they decide.
 
-`Unit.feed` is the only place where a task's state changes. It is a plain call: decide, record, start the deeds. The
-deeds are coroutines that wait until the decision is durable, act, and feed what came of it back in. An answer that
-belongs to an earlier run is dropped here (``live is not self.live``), so the rules never see one.
+`Unit.feed` is the only place where a task's state changes. It is a plain call: decide, record, start the deeds. Deeds
+are coroutines that wait until the decision is durable, act, and feed the result back in. A result that belongs to an
+earlier run is dropped here (``live is not self.live``), so the rules never see one.
 """
 
 from __future__ import annotations
@@ -60,11 +60,11 @@ from paneview.supervisor.waiters import Waiters
 from paneview.tmux.errors import TmuxGone
 
 logger = logging.getLogger(__name__)
-_SOME = 3  # left-overs that an event's words name
+_SOME = 3  # left-overs that an event's text names
 
 
 class Services(Struct, frozen=True):
-    """What a unit needs of the world, each part with one job."""
+    """The services that a unit needs, each with one job."""
 
     clock: Clock
     journal: Journal
@@ -77,13 +77,13 @@ class Services(Struct, frozen=True):
 
 
 def _ended(row: RunRow, state: TaskState, now: float) -> RunRow:
-    """The row of a run that is over, as the state says."""
+    """The row of a run that has ended as ``state`` says."""
     reason = state.reason or describe(state.exit)
     return replace(row, ended_at=now, exit_code=state.exit.code, signal=state.exit.signal, end_reason=reason)
 
 
 def _left_behind(processes: list[str]) -> str:
-    """What ended them, and what they are, as far as an event's line has room for that."""
+    """An event's text about left-overs: why they were ended, and the first few of them."""
     some = ", ".join(processes[:_SOME]) + (", …" if len(processes) > _SOME else "")
     return f"it had ended and left behind {some}"
 
@@ -100,7 +100,7 @@ class Unit:
         self.live: Live | None = None
         self.row: RunRow | None = None
         self.probes = Probes()
-        self.question = ""  # what its run waits to be told; see `asking`
+        self.question = ""  # the question that its run waits to have answered; see `asking`
         self._services = services
         self._changed = changed
         self._deeds: set[asyncio.Task[None]] = set()
@@ -115,7 +115,7 @@ class Unit:
         return self.task.name
 
     def redefine(self, task: Task, *, anew: bool = False) -> None:
-        """Take a new definition; the run goes on under the old one as far as its process goes, or is made ``anew``."""
+        """Take a new definition. The process keeps the old one, unless a restart follows (``anew``)."""
         if task == self.task:
             return
         self.task = task
@@ -128,17 +128,17 @@ class Unit:
         (self._follow_up if anew else self.resume)()
 
     def note_definition(self) -> None:
-        """Beside its run's pane, keep up to date what it goes by, as far as that needs no other process."""
+        """Update the definition stored with its run's pane, as far as that does not need another process."""
         if self.live and (note := renewed(self.live.definition, self.task)) != self.live.definition:
             self.live.definition = note
             self._start(self._services.launcher.note(self.live.pane_id, note))
 
     def outdated(self, task: Task) -> bool:
-        """Whether its run, if it has one, was launched from another definition than this one."""
+        """Whether it has a run that was launched from another definition than this one."""
         return self.live is not None and outdated(self.live.definition, task)
 
     def feed(self, event: Input, row: RunRow | None = None) -> None:
-        """Let the rules decide about ``event``, record the outcome, start what follows from it."""
+        """Let the rules decide about ``event``, record the outcome, and start the deeds that follow from it."""
         outcome = lifecycle.step(
             self.state, event, self._services.clock.now(), self.policy, random.random()  # noqa: S311 - jitter
         )  # fmt: skip
@@ -155,15 +155,15 @@ class Unit:
         self._waiters.wake()
 
     async def until(self, settled: Callable[[Unit], bool]) -> TaskState:
-        """Wait until ``settled`` holds of this unit, and give the state in which it did."""
+        """Wait until ``settled`` holds for this unit; returns the state in which it did."""
         return await self._waiters.until(lambda: settled(self))
 
     def reconsider(self) -> None:
-        """Ask the waiters again: something outside this unit changed."""
+        """Check the waiters' conditions again, because something outside this unit has changed."""
         self._waiters.wake()
 
     def adopt(self, live: Live, row: RunRow) -> None:
-        """Take charge of a run that an earlier supervisor started."""
+        """Take charge of a run that an earlier supervisor has started."""
         self.row = row
         self._services.logs.attach(live.run, self.task)
         self._take(live)
@@ -179,7 +179,7 @@ class Unit:
             self._start(self._signal(stage, recorded))
 
     async def clear_away(self) -> None:
-        """Close the pane of a task that runs no more."""
+        """Close the pane of a task that no longer runs."""
         if self.row and self.row.pane_id:
             await self._services.launcher.clear_away(self.name, self.row.pane_id)
 
@@ -189,7 +189,7 @@ class Unit:
         self._follow_up()
 
     async def close(self) -> None:
-        """Let go of everything without touching the process."""
+        """Cancel everything without touching the process."""
         if self._timer:
             self._timer.cancel()
         self._stop_probing()
@@ -253,7 +253,7 @@ class Unit:
             case Launch():
                 try:
                     await self._launch(durable)
-                except Exception as error:  # else it would be starting for ever
+                except Exception as error:  # else it would stay in `starting` for ever
                     self.feed(SpawnFailed(f"internal error: {error!r}"))
                     raise
             case BeginStop():
@@ -262,14 +262,14 @@ class Unit:
                 await self._signal(stage, durable)
 
     async def _launch(self, durable: Durable) -> None:
-        await durable  # also for hours: nobody would know later whose process this is
+        await durable  # even for hours: a process with no record could not be assigned to its task later
         await self._services.strays.gone(self.name)
         if self.state.phase is TaskPhase.STOPPING:
             self.feed(SpawnFailed("it was to stop", withdrawn=True))
             return
         run = self._services.journal.new_run()
-        task = self.task  # which may be another one when the hooks are through
-        # Before there is anything to read, so all its times are exact.
+        task = self.task  # `self.task` may have changed by the time the hooks have run
+        # Before there is any output, so that all its times are exact.
         self._services.logs.announce(run, task)
         try:
             live, row = await self._services.launcher.launch(task, run, self.row)
@@ -286,7 +286,7 @@ class Unit:
         self.feed(Spawned(run), row)
         edited = task is not self.task and task.definition_key() != self.task.definition_key()
         if edited and self.state.phase is TaskPhase.RUNNING:
-            self.feed(Restart("file change"))  # it meant nothing before there was a run
+            self.feed(Restart("file change"))  # it had no effect before there was a run
         self._start(self._hook("after_start", task, run))
 
     async def _before_stop(self, durable: Durable) -> None:
@@ -297,7 +297,7 @@ class Unit:
             await self._services.hooks.before("before_stop", self.task, self.state.run or 0)
         except HookFailed as error:
             answer = StopRefused(str(error))
-        if live is self.live:  # a killed run's hooks have no say in the end of the next
+        if live is self.live:  # hooks of a killed run must not affect the next run's end
             self.feed(answer)
 
     async def _signal(self, stage: Stage, durable: Durable) -> None:
@@ -313,7 +313,7 @@ class Unit:
         """Wait until the last process of a run that is being ended is gone, then tell the rules."""
         try:
             await self._services.ender.gone(live)
-            # Before tmux is asked, which may take its time: nothing is left to be signalled.
+            # Before tmux is asked for the exit, which may take long: nothing is left to signal.
             self.feed(TreeGone())
             exit_ = await self._services.ender.any_exit_of(live)
             self.let_go(live)
@@ -342,7 +342,7 @@ class Unit:
         self._services.ender.watch(live, lambda: self._start(self._root_gone(live)))
 
     async def _root_gone(self, live: Live) -> None:
-        """The run's first process has died: by itself, or as part of a stop."""
+        """Handle the death of the run's first process, by itself or as part of a stop."""
         if live is not self.live:
             return
         if self.state.phase is TaskPhase.STOPPING:
@@ -351,7 +351,7 @@ class Unit:
         try:
             swept, exit_ = await self._services.ender.end_of(live)
         except TmuxGone:
-            return  # it went with the terminal: told to all lost runs together, when there is a new one
+            return  # lost with the terminal: `Outages` handles all such runs once there is a new one
         if live is not self.live or self._going:
             return
         self.let_go(live)
@@ -361,13 +361,13 @@ class Unit:
         self.feed(Exited(exit_))
 
     def lose(self, reason: str) -> None:
-        """The run is over, and not by its own doing. Whoever waits for its end already tells of it."""
+        """Note that the run was lost; if it is being ended, `_gone` already waits for that and reports it."""
         if self.live is not None and self._going is None:
             self.let_go(self.live)
             self.feed(Lost(reason))
 
     def keep(self) -> None:
-        """The run's terminal is there after all; what ended while that was not known did so by itself."""
+        """Note that the run's terminal is still there: if the run ended meanwhile, it did so by itself."""
         if self.live is not None:
             self.live.lost = False
             if self.state.phase is not TaskPhase.STOPPING:
@@ -375,7 +375,7 @@ class Unit:
                 self._take(self.live)
 
     def let_go(self, live: Live) -> None:
-        """The run is over: nothing of it is left."""
+        """Note that the run is over, with nothing of it left."""
         self._services.ender.unwatch(live)
         if self.live is live:
             self.live = None

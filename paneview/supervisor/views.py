@@ -1,6 +1,6 @@
 """Tasks as clients see them: one JSON object per task, the same for the screen, the command line and the API.
 
-Also while no supervisor runs: the command line then makes it of what the last one has stored, which is less.
+While no supervisor is running, the command line makes it from what the last one stored, which is less.
 """
 
 from __future__ import annotations
@@ -33,14 +33,14 @@ class Why(Struct, frozen=True):
     """Why a task is where it is, in words."""
 
     reason: str = ""
-    """All of it in a line, for whoever shows nothing else."""
+    """All of it in one line, for clients that show nothing else."""
     cause: str = ""
-    """Of that, what led to it; empty where the state, the exit or the question says it all."""
+    """The part of it that led to the state; empty if the state, the exit or the question says it all."""
     waits_for: Sequence[Unmet] = ()
 
 
 class Facts(Struct, frozen=True):
-    """What is told of a task beside its definition and its state. The defaults: nothing of it runs, nobody looks."""
+    """What a view shows in addition to definition and state. By default it does not run, and is not sampled."""
 
     why: Why = Why()
     running: bool = False
@@ -58,7 +58,7 @@ class Facts(Struct, frozen=True):
     window_id: str | None = None
     pane_id: str | None = None
     ahead: int = 0
-    """By how many seconds the clock on the wall, which whoever reads this has, was set: see `Clock`."""
+    """Seconds by which the wall clock, which readers of the view go by, is ahead of the supervisor's: see `Clock`."""
 
 
 def task_view(task: Task, state: TaskState, facts: Facts, masker: Masker) -> dict[str, Any]:
@@ -113,7 +113,7 @@ def task_view(task: Task, state: TaskState, facts: Facts, masker: Masker) -> dic
 def facts_of(
     unit: Unit, now: float, ahead: int, why: Why, usage: Usage | None, log_end: int, next_run: float | None
 ) -> Facts:
-    """What its supervisor tells of a task; ``why`` it is as it is, and when a schedule starts it next."""
+    """The facts of a supervised task. ``next_run``: when a schedule starts it next, in epoch seconds."""
     state, live = unit.state, unit.live
     window = (live and live.window_id) or (unit.row and unit.row.window_id) or None
     pane = (live and live.pane_id) or (unit.row and unit.row.pane_id) or None
@@ -142,9 +142,9 @@ def facts_of(
 
 
 def definition_view(task: Task) -> dict[str, Any]:
-    """What the configuration says of a task, for whoever inspects it: what only workers have stands among the rest."""
+    """A task's configuration for `inspect`, with the settings that only workers have among the others."""
     definition: dict[str, Any] = to_builtins(task, enc_hook=os.fspath)
-    del definition["written"]  # of no use to anybody else
+    del definition["written"]  # of no use to clients
     worker = definition.pop("worker") or dict.fromkeys(WorkerSpec.__struct_fields__)
     return {**definition, **worker}
 
@@ -156,7 +156,7 @@ def _shown(moment: float | None, ahead: int) -> float | None:
 def why(  # noqa: PLR0911 - one line a state
     unit: Unit, needs: Graph, states: Mapping[str, TaskState], notes: Mapping[str, str], now: float
 ) -> Why:
-    """Why the task is where it is. Nobody else words it: what a screen adds is only what passes with time."""
+    """Why the task is where it is. Only this puts it into words; a screen adds no more than passing times."""
     state, note = unit.state, unit.probes.note
     if unit.question and state.phase is TaskPhase.RUNNING:
         return Why(f"waits for an answer: {unit.question}")
@@ -188,7 +188,7 @@ def why(  # noqa: PLR0911 - one line a state
 
 
 def _noted(held: Unmet, states: Mapping[str, TaskState], notes: Mapping[str, str]) -> Unmet:
-    """With what the probe of the task that is waited for has said."""
+    """The dependency with the last probe result of its task added, if there is one."""
     note = notes.get(held.task, "")
     return (
         replace(held, why=f"{held.why} ({note})")

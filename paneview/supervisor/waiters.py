@@ -1,4 +1,4 @@
-"""Those who wait until a task has come to some state: asked again after every change, and told which state it was."""
+"""Waiting until a task has reached some state: the condition is checked after every change."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ Settled = Callable[[], bool]
 
 
 class Waiters:
-    """Those who wait for one task; ``state`` gives its present state."""
+    """The waiters for one task; ``state`` returns its present state."""
 
     def __init__(self, state: Callable[[], TaskState]) -> None:
         self._state = state
         self._waiting: list[tuple[Settled, asyncio.Future[TaskState]]] = []
 
     async def until(self, settled: Settled) -> TaskState:
-        """Wait until ``settled`` holds, and give the state in which it did."""
+        """Wait until ``settled`` holds; returns the state in which it did."""
         if settled():
             return self._state()
         future: asyncio.Future[TaskState] = asyncio.get_running_loop().create_future()
@@ -26,7 +26,7 @@ class Waiters:
         return await future
 
     def wake(self) -> None:
-        """Something has changed: ask again."""
+        """Check all conditions again, because something has changed."""
         waiting, self._waiting = self._waiting, []
         for settled, future in waiting:
             if future.done():

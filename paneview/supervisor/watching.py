@@ -1,9 +1,9 @@
-"""Noticing that the configuration file changed, however it was written.
+"""Noticing changes to the configuration file, however it is written.
 
-A look at the file's identity once a second costs ten microseconds and sees every kind of write: in place, by rename,
-over a symlink, on a network file system. A change is acted upon when the file has kept still for half a second, so an
-editor that writes in steps, or removes the file and renames another into its place, is not caught in between. Nor is
-one that empties it first, and then has to wait: an empty file would end every task.
+One stat a second costs ten microseconds and sees every kind of write: in place, by rename, over a symlink, on a network
+file system. A change is applied when the file has not changed for half a second, so that an editor that writes in
+steps, or removes the file and renames another into its place, is not caught in between. Nor is one that empties the
+file first and then has to wait: empty files are ignored, since applying one would end every task.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ Mark = tuple[int, int, int] | None
 
 
 def mark(file: Path) -> Mark:
-    """What changes when the file changes; None while there is none."""
+    """A value that differs after any change of the file; None while there is no file."""
     try:
         found = os.stat(file)
     except OSError:
@@ -57,5 +57,5 @@ async def watch_file(file: Callable[[], Path], changed: Callable[[], Awaitable[o
         except ControlError as error:
             logger.warning("the changed file was not applied, or not in full: %s", error.message)
         except Exception:
-            # A defect of ours. Whoever edits the file goes on doing so, and the next edit is looked at as any.
+            # A defect of ours; go on watching, so that the next edit of the file is applied.
             logger.exception("the changed file was not applied")

@@ -1,7 +1,7 @@
-"""Where the WebSocket API is to be: what ``paneview daemon --port`` asked for, else what the file says, else nowhere.
+"""Where the WebSocket API listens: at the port from ``paneview daemon --port``, else as the file says, else nowhere.
 
-The port asked for by hand holds until the project is taken down, also when a new supervisor takes over; it is
-remembered with the session.
+A port set by hand holds until the project is taken down, even when a new supervisor takes over; it is stored with the
+session.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from paneview.supervisor.journal import Journal
 
 
 class Web:
-    """The API of this supervisor. ``changed`` is called when there is another port to remember."""
+    """The WebSocket API of this supervisor. ``changed`` is called when there is a new port to store."""
 
     def __init__(
         self, hub: ControlServer, folder: Path, journal: Journal, changed: Callable[[], object]
@@ -31,13 +31,13 @@ class Web:
         self._changed = changed
 
     async def follow(self, settings: WebSocketSettings | None) -> None:
-        """Be where the file says. A port that cannot be had is an event."""
+        """Listen where the file says, unless a port was set by hand. An event records a port that is not available."""
         self._settings = settings
-        with suppress(ControlError):  # told by an event
+        with suppress(ControlError):  # it is recorded as an event
             await self._api.apply(self._wanted())
 
     async def serve(self, port: int | None, by: str) -> dict[str, Any]:
-        """Be at ``port`` from now on; None only asks where the API is. Raises ControlError."""
+        """Listen on ``port`` from now on; None only returns where the API is. Raises ControlError."""
         if port is not None:
             before, self.port = self.port, port
             try:
@@ -50,7 +50,7 @@ class Web:
         return {"url": self._api.url, "token_file": str(self._api.token_file)}
 
     async def close(self, reason: str) -> None:
-        """Say good-bye to every client."""
+        """Close the connection of every client, with this reason."""
         await self._api.close(reason)
 
     def _wanted(self) -> Address | None:

@@ -1,24 +1,24 @@
-"""Workflows for clients of the supervisor: what they may ask, and what they are told as it happens.
+"""Workflows for clients of the supervisor: the requests about them, and the pushes and events they cause.
 
 Requests (see `protocol.REQUESTS` for their arguments; ``id`` is a workflow's). *Summary* and *whole* are the objects of
 `paneview.workflow.views`: a summary has id, workflow, task, status, reason, active, waits_for_person, times, tokens,
 cost_usd (null: unpriced), branch, conflicts and phases (name, role, status, reason, attempt, times, tokens, cost_usd,
-lines, job); a whole has besides text, data, error and session of each phase and the place it works in.
+lines, job); a whole also has text, data, error and session of each phase and the place it works in.
 
 ======================  ==============================================================================================
-``ask``                 ``{workflow: summary, without_worker: [role]}``: a new workflow; the roles nobody works for
+``ask``                 ``{workflow: summary, without_worker: [role]}``: a new workflow; the roles without a worker
 ``workflow_plans``      ``{plans: [{name, description, isolation, budget_usd, phases: [{name, role, …}]}]}``
 ``workflows``           ``{workflows: [summary], count, total, active, waiting, roles}``, the newest first
 ``workflow``            ``{workflow: whole}``
 ``workflow_result``     what came of it: id, status, phase, text, data, branch, commit, cost, phases
-``workflow_transcript``  ``{job, phase, attempt, text, offset, end, over}``: what a run shows, from a byte on
+``workflow_transcript``  ``{job, phase, attempt, text, offset, end, over}``: a run's transcript from a byte offset on
 ``workflow_diff``       ``{diff, lines, files, base}`` of its worktree or, without one, of its folder since it began
 ``workflow_approve``, ``workflow_reject``, ``workflow_resume``, ``workflow_cancel``, ``workflow_retry``
-                        ``{workflow: summary}`` after it; refused (code ``state``) where it does not fit
+                        ``{workflow: summary}`` after it; refused (code ``state``) if the state does not allow it
 ======================  ==============================================================================================
 
-Who subscribes to the topic ``workflows`` gets ``{"push": "workflow", "workflow": summary}`` after each change; of
-several changes of one workflow that were not read yet, only the last. Events (topic ``events``): workflow_started,
+Subscribers to the topic ``workflows`` get ``{"push": "workflow", "workflow": summary}`` after each change; of several
+unread changes of one workflow, only the last. Events (topic ``events``): workflow_started,
 workflow_waiting, workflow_budget, workflow_conflict, workflow_done, workflow_failed, workflow_cancelled.
 """
 
@@ -60,9 +60,9 @@ LONGEST_TRANSCRIPT = 1_000_000  # bytes of one answer
 
 
 class WorkflowDesk:
-    """Its methods belong on the event loop.
+    """Answers clients. Call its methods on the event loop.
 
-    ``begun`` is called when the queue has just come into use. ``comes``: whether a task is up, or on its way.
+    ``begun`` is called when the queue has just come into use. ``comes`` returns whether a task is up or on its way.
     """
 
     def __init__(
@@ -107,7 +107,7 @@ class WorkflowDesk:
         return self._thread
 
     async def close(self) -> None:
-        """Let go: a next supervisor goes on."""
+        """Stop advancing workflows; the next supervisor goes on."""
         if self._thread is not None:
             thread, self._thread = self._thread, None
             await asyncio.to_thread(thread.end)
@@ -115,10 +115,10 @@ class WorkflowDesk:
     # What happens
 
     def _told_elsewhere(self, before: Workflow | None, after: Workflow) -> None:
-        """Called on whatever thread made the change."""
+        """Called on the thread that made the change."""
         try:
             self._loop.call_soon_threadsafe(self._told, before, after)
-        except RuntimeError:  # the loop is closed: nobody hears any more
+        except RuntimeError:  # the loop is closed: no client is left to notify
             return
 
     def _told(self, before: Workflow | None, after: Workflow) -> None:
@@ -175,7 +175,7 @@ class WorkflowDesk:
         return {"workflow": views.summary(flow), "without_worker": missing}
 
     async def plans(self, _args: Args, _client: ClientInfo) -> Reply:
-        """What can be asked for."""
+        """The workflows that can be started."""
         listed = [
             {
                 "name": plan.name,
@@ -192,7 +192,7 @@ class WorkflowDesk:
         return {"plans": sorted(listed, key=lambda plan: (plan["name"] != "default", plan["name"]))}
 
     async def workflows(self, args: Args, _client: ClientInfo) -> Reply:
-        """All, or those that are not over."""
+        """All workflows, or those that are not over."""
         try:
             flows: list[Workflow] = await self._call(lambda engine: engine.shelf.all())
         except ControlError as error:
@@ -202,14 +202,14 @@ class WorkflowDesk:
         return views.listing(flows, active=args["active"], offset=args["offset"], limit=args["limit"])
 
     async def workflow(self, args: Args, _client: ClientInfo) -> Reply:
-        """Everything about one."""
+        """Everything about one workflow."""
         flow, working = await self._call(
             lambda engine: (engine.shelf.get(args["id"]), views.working_roles(engine.broker))
         )
         return {"workflow": views.whole(flow, working)}
 
     async def result(self, args: Args, _client: ClientInfo) -> Reply:
-        """What came of it."""
+        """The result of a workflow."""
         return views.result(await self._get(args))
 
     async def _get(self, args: Args) -> Workflow:
@@ -217,7 +217,7 @@ class WorkflowDesk:
         return found
 
     async def transcript(self, args: Args, _client: ClientInfo) -> Reply:
-        """What a run shows."""
+        """Part of the transcript of a run."""
         flow = await self._get(args)
         number = asking.phase_of(flow, args["phase"])
         limit = min(args["limit"], LONGEST_TRANSCRIPT)
@@ -226,7 +226,7 @@ class WorkflowDesk:
         )
 
     async def diff(self, args: Args, _client: ClientInfo) -> Reply:
-        """What it has changed."""
+        """What a workflow has changed."""
         flow = await self._get(args)
         try:
             return await asyncio.to_thread(reading.diff, flow)
@@ -257,13 +257,13 @@ def _ask(engine: Engine, text: str, plan: Any, cwd: str, by: str, key: str) -> t
 
 
 def _own_roles(project: Project, comes: Callable[[str], bool]) -> set[str]:
-    """What the project's own workers can do, also those that are just starting."""
+    """The roles of the project's own workers, including those that are just starting."""
     workers = [task.worker for name, task in project.tasks.items() if task.worker and comes(name)]
     return {role for worker in workers for role in worker.roles}
 
 
 def _news(before: Workflow | None, after: Workflow) -> list[tuple[str, str]]:
-    """What people hear of a change: that it began, needs them, or is over."""
+    """The events of a change, as (kind, cause): that the workflow began, needs a person, or is over."""
     news: list[tuple[str, str]] = []
     if before is None:
         return [("workflow_started", f"asked by {after.by}")]
