@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
+from textual import events
 from textual.pilot import Pilot
 
 from tests.harness import eventually
@@ -27,8 +28,14 @@ FOLDER = Path(__file__).parent / "states"
 PATIENCE = 5.0  # seconds
 
 
+class Pasted(str):
+    """A text that comes in one go, where a search or a drawing for each of its letters would show no more."""
+
+    __slots__ = ()
+
+
 class State(NamedTuple):
-    """A project, what is typed, and what is on the screen by then."""
+    """A project, what is typed (or `Pasted` in one go), and what is on the screen by then."""
 
     project: Callable[[], Supervisor]
     keys: tuple[str, ...] = ()
@@ -80,9 +87,9 @@ STATES = {
     "workflow-diff": State(team, ("4", "enter", "D"), "item.price * item.count"),
     "workflow-cancel": State(team, ("4", "j", "j", "c"), "Ends plan"),
     "workflow-reject": State(team, ("4", "X"), "why work is rejected"),
-    "ask": State(team, ("a", *"Fix it", "ctrl+j", *"and tell"), "enter begins default"),
+    "ask": State(team, ("a", Pasted("Fix it\nand tell")), "enter begins default"),
     "command": State(shop, ("colon", "r", "e", "s"), ":"),
-    "palette": State(shop, ("ctrl+p", *"restart wor"), "restart worker"),
+    "palette": State(shop, ("ctrl+p", Pasted("restart wor")), "restart worker"),
     "queue": State(office, ("3",), "WAITING"),
     "queue-empty": State(no_queue, ("3",), "No jobs yet"),
     "queue-away": State(away, ("3",), "does not answer"),
@@ -117,19 +124,19 @@ async def _look(
     async with running(supervisor) as pilot:
         if supervisor.leaves_at_once:
             supervisor.go("the supervisor ended")
-        await pilot.press(*state.keys[:-1])
+        await _type(pilot, state.keys[:-1])
         last = state.keys[-1:]
         opens = not pilot.app.screen.is_modal
         await pilot.resize_terminal(*sizes[0])
         await _still(pilot, supervisor)
-        await pilot.press(*last)
+        await _type(pilot, last)
         for width, height in sizes:
             size = f"{width}x{height}"
             if (width, height) != sizes[0] and pilot.app.screen.is_modal:
                 await pilot.press("escape")
                 await pilot.resize_terminal(width, height)
                 await _still(pilot, supervisor)
-                await pilot.press(*last)
+                await _type(pilot, last)
             await pilot.resize_terminal(width, height)
             if size in known:
                 with suppress(AssertionError):  # told below, with the difference
@@ -141,6 +148,15 @@ async def _look(
             shown[size] = text(pilot)
             if pilot.app.screen.is_modal and not opens:
                 return
+
+
+async def _type(pilot: Pilot[int], keys: tuple[str, ...]) -> None:
+    for key in keys:
+        if isinstance(key, Pasted):
+            pilot.app.post_message(events.Paste(key))
+            await pilot.pause()
+        else:
+            await pilot.press(key)
 
 
 def _read(file: Path) -> dict[str, str]:
