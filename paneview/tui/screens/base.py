@@ -180,12 +180,18 @@ class MainScreen(Screen[None]):
 
         if not self.query(Prompt):
             history = self.pv.histories.setdefault(question.sign, [])
-            self.add_class("asking")
+            self._make_room(asking=True)
             await self.mount(Prompt(question, history), before="#hints")
 
     def asked(self) -> None:
         """The prompt has been closed."""
-        self.remove_class("asking")
+        self._make_room(asking=False)
+
+    def _make_room(self, *, asking: bool) -> None:
+        """The prompt has the line of the newest event, where there is one: only its style depends on that."""
+        self.set_class(asking, "asking", update=False)
+        for newest in self.query("#newest"):
+            newest.update_node_styles()
 
     def action_act(self, name: str) -> None:
         """Start, stop, restart or kill; asks first if that destroys something or affects several tasks."""
@@ -306,9 +312,8 @@ class MainScreen(Screen[None]):
 
     def _lay_out(self, size: Size) -> None:
         form = form_of(size.width, size.height)
-        for name in FORMS:
-            self.set_class(name == form, name)
-        self.set_class(size.height >= 30, "tall")
+        # All at once: with each call, the styles of the whole screen are found anew.
+        self.update_classes({name: name == form for name in FORMS} | {"tall": size.height >= 30})
 
     def _changed(self, change: Change) -> None:
         if change.tasks or change.link or change.order or change.flows:

@@ -293,8 +293,7 @@ class QueueScreen(MainScreen):
             super().action_back()
 
     def _show_pane(self, name: str) -> None:
-        for pane in PANES:
-            self.set_class(pane == name, f"pane-{pane}")
+        self.update_classes({f"pane-{pane}": pane == name for pane in PANES})
         self.set_focus(self.query_one(f"#{name}"))
 
     # How it is laid out and drawn

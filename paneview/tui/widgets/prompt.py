@@ -101,7 +101,7 @@ class Prompt(Horizontal):
         """Remove the prompt and give the focus back."""
         if not self.is_attached or self.has_class("closing"):
             return
-        self.add_class("closing")
+        self.add_class("closing", update=False)
         if self._timer is not None:
             self._timer.stop()
         if self._before is not None and self._before.is_attached:
