@@ -71,6 +71,16 @@ def wants_probe(state: TaskState, policy: Policy) -> bool:
     return policy.probed and state.phase is TaskPhase.RUNNING and not settled
 
 
+def begins_anew(state: TaskState, *, by_itself: bool) -> bool:
+    """Whether a task gets a new run because it has another definition; ``by_itself``: nobody else has to start it.
+
+    What has ended was the end of the old one; a person's stop and a quarantine stay what they are.
+    """
+    if state.phase in (TaskPhase.DONE, TaskPhase.FAILED):
+        return by_itself and not state.manual_stop and not state.quarantined
+    return state.phase in (TaskPhase.RUNNING, TaskPhase.STARTING, TaskPhase.BACKOFF)
+
+
 def step(  # noqa: C901, PLR0911, PLR0912 - a table: one line an input
     state: TaskState, event: Input, now: float, policy: Policy, chance: float = 0.5
 ) -> Outcome:

@@ -1,8 +1,9 @@
 """Changing the project while it runs: reading its file again, and running another number of replicas.
 
 A file that does not load changes nothing, and an event says so. When one loads, only tasks whose process would differ
-(command, folder, environment) get a new run; everything else takes effect on the current run. Tasks that start bring
-along what they depend on, as at any start, except what a person keeps stopped.
+(command, folder, environment) get a new run: those that run, and those that had ended by themselves, unless a person
+has to start them, since what was done or had failed was the old definition. Everything else takes effect on the current
+run. Tasks that start bring along what they depend on, as at any start, except what a person keeps stopped.
 
 A hook may refuse the stop that a change needs. Then that run goes on and the task stays known, even if the file no
 longer has it; all else is applied, and the next reload tries again.
@@ -22,7 +23,7 @@ from paneview.config.editing.edit import replace_task, task_text
 from paneview.config.errors import ConfigError, Problem
 from paneview.config.models import MOST_REPLICAS, Project, Task
 from paneview.control.errors import ControlError
-from paneview.rules import graph
+from paneview.rules import graph, lifecycle
 from paneview.rules.states import Emit, TaskPhase
 from paneview.supervisor.journal import Journal
 from paneview.supervisor.scaling import ScaledTasks, load_scaled, outvoted
@@ -173,7 +174,7 @@ class Reloader:
             kept = {name: supervisor.units[name].task for name in refused}
             secrets = new.secret_values | old.secret_values  # the secrets of these tasks must stay masked
             new = replace(new, tasks={**new.tasks, **kept}, secret_values=secrets)
-        restarting = [name for name in difference.changed if supervisor.units[name].state.phase in _RUNS]
+        restarting = [name for name in difference.changed if self._begins_anew(name, new)]
         for name in difference.same:
             supervisor.units[name].redefine(new.tasks[name], anew=name in restarting)
         for name in difference.added:
@@ -191,6 +192,10 @@ class Reloader:
         restarted = [name for name in restarting if name not in unmoved]
         reply = {"session": new.name, "action": "reloaded", **summary, "restarted": restarted}
         return {**reply, "refused": refused | unmoved} if refused or unmoved else reply
+
+    def _begins_anew(self, name: str, new: Project) -> bool:
+        by_itself = new.auto_start and _starts_itself(new.tasks[name])
+        return lifecycle.begins_anew(self._supervisor.units[name].state, by_itself=by_itself)
 
     def _tell(self, summary: Mapping[str, list[str]], by: str, mended: bool) -> None:
         told = [f"{kind.replace('_', ' ')}: {', '.join(names)}" for kind, names in summary.items() if names]
@@ -253,6 +258,3 @@ def _waits_for_others(unit: Unit, before: Task) -> bool:
 
 def _starts_itself(task: Task) -> bool:
     return task.auto_start and task.schedule is None
-
-
-_RUNS = frozenset({TaskPhase.RUNNING, TaskPhase.STARTING, TaskPhase.BACKOFF})

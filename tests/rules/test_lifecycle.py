@@ -9,7 +9,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from msgspec.structs import replace
 
 from paneview.rules import stopping
-from paneview.rules.lifecycle import deadline, step, wants_probe
+from paneview.rules.lifecycle import begins_anew, deadline, step, wants_probe
 from paneview.rules.restart import HEALTHY_RESETS_AFTER, MAX_DELAY, Exit, delay, wants_restart
 from paneview.rules.states import (
     Emit,
@@ -129,6 +129,18 @@ class TestRestartPolicy:
         world.advance(1_000)
         assert world.state.phase is TaskPhase.FAILED
         assert world.runs == 3
+
+
+class TestAnotherDefinition:
+    @pytest.mark.parametrize("phase", TaskPhase)
+    def test_what_runs_begins_anew_and_what_ended_by_itself_does_where_nobody_has_to_start_it(self, phase):
+        state = replace(TaskState(), phase=phase)
+        running = phase in (TaskPhase.RUNNING, TaskPhase.STARTING, TaskPhase.BACKOFF)
+        ended = phase in (TaskPhase.DONE, TaskPhase.FAILED)
+        assert begins_anew(state, by_itself=True) == (running or ended)
+        assert begins_anew(state, by_itself=False) == running
+        for kept in (replace(state, manual_stop=True), replace(state, quarantined=True)):
+            assert begins_anew(kept, by_itself=True) == running
 
 
 class TestStop:

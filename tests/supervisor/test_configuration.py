@@ -13,7 +13,10 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from paneview.control.errors import ControlError
-from tests.harness import alive, can_connect, free_port, wait_until
+from paneview.control.session import ClientInfo
+from paneview.rules.states import TaskPhase
+from tests.harness import Sandbox, alive, can_connect, eventually, free_port, wait_until
+from tests.supervisor.inprocess import supervising
 
 THREE = """
     [tasks.same]
@@ -57,6 +60,39 @@ def test_reload_restarts_only_what_changed(project):
     assert not alive(before["removed"]["pid"])
     assert [task["name"] for task in p.call("status")["tasks"]] == ["same", "edited", "added", "byhand"]
     assert p.events("config_reloaded")
+
+
+ENDED = """
+    [tasks.broken]
+    command = "exit {}"
+    max_restarts = 1
+    restart_backoff = 0
+    [tasks.build]
+    command = "exit 0; : {}"
+    [tasks.stopped]
+    command = "exit 0; : {}"
+    [tasks.byhand]
+    command = "exit 0; : {}"
+    auto_start = false
+"""
+
+
+async def test_what_has_ended_begins_anew_with_another_command_unless_a_person_is_to_start_it(
+    sandbox: Sandbox,
+) -> None:
+    async with supervising(sandbox, ENDED.format(3, 1, 1, 1)) as host:
+        units = host.supervisor.units
+        await host.supervisor.start(["byhand"], "test")
+        await eventually(lambda: units["broken"].state.phase is TaskPhase.FAILED)
+        await eventually(lambda: all(units[name].state.phase is TaskPhase.DONE for name in [*units][1:]))
+        assert units["broken"].state.restarts == 1
+        await host.supervisor.stop(["stopped"], "test")
+        runs = {name: unit.state.run for name, unit in units.items()}
+        host.supervisor.project.file.write_text(f'name = "proj"\n{ENDED.format(0, 2, 2, 2)}')
+        await host._requests.handle("reload", {}, ClientInfo(1, None, None))  # it may be applied already
+        await eventually(lambda: all(unit.state.phase is TaskPhase.DONE for unit in units.values()))
+        assert units["broken"].state.restarts == 0
+        assert {name for name, unit in units.items() if unit.state.run != runs[name]} == {"broken", "build"}
 
 
 def test_a_change_of_the_file_is_noticed_and_a_comment_restarts_nothing(project):
