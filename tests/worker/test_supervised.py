@@ -101,7 +101,8 @@ def test_a_crash_loop_is_quarantined_until_released(project: Make) -> None:
         (one.folder / "broken.py").write_text(
             "from paneview.worker import handler\n@handler('x')\ndef x(command): return 1\n"
         )
-        done = run("unquarantine", "helper", "--json", cwd=one.folder)
+        own = {"PANEVIEW_BROKER": broker.url}
+        done = run("unquarantine", "helper", "--json", cwd=one.folder, env=own)
         assert done.json["results"] == [{"ok": True, "id": "helper", "action": "started"}]
         assert one.events("worker_unquarantined")[0]["actor"] == "user:cli"
         one.wait("helper", "running")
@@ -115,6 +116,12 @@ def test_a_task_that_only_failed_is_not_started_by_a_release(project: Make) -> N
     done = run("unquarantine", "web", "--json", cwd=one.folder)
     assert (done.status, done.json["error"]) == (1, "web is not quarantined")
     assert one.task("web")["run"] == failed["run"]
+    other = f"sqlite://{one.folder}/other.db"
+    with open_broker(other) as queue:
+        queue.workers.quarantine("web", "too often")
+        done = run("unquarantine", "web", "--json", cwd=one.folder, env={"PANEVIEW_BROKER": other})
+        assert done.json["results"] == [{"ok": True, "id": "web", "action": "released"}]
+        assert not queue.workers.quarantined()
 
 
 def test_a_mark_taken_away_from_elsewhere_releases_it(project: Make) -> None:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Any
 
 from paneview.cli.output import Cell, Column, clean, colourful, print_json, table, terminal_width
 from paneview.cli.queue.opening import opened, place_of, read_only
+from paneview.config.queue import teller
 from paneview.tui.words import quarantine_text
+from paneview.worker.joining import shown_url
 from paneview.worker.views import hosts_json, worker_json
 
 if TYPE_CHECKING:
@@ -66,16 +69,19 @@ def unquarantine(call: Call) -> int:
 
 
 def _by_supervisor(call: Call) -> list[dict[str, Any]] | None:
-    """Have this project's supervisor release them; None: it has none, or --broker is given. Raises ControlError."""
+    """Have this project's supervisor release them; None: it has none, or another queue is meant. Raises ControlError."""
     from paneview.cli.place import Place  # noqa: PLC0415 - only where a project is
     from paneview.control.errors import ControlError, NoSupervisor  # noqa: PLC0415
 
     file = place_of(call).file
     if file is None or call.text("broker"):
         return None
+    place = Place(str(file))
     results: list[dict[str, Any]]
     try:
-        results = Place(str(file)).ask("unquarantine", {"names": list(call.words)})["results"]
+        if teller("broker", os.environ, {}) and not _is_meant(call, place.ask("queue")["broker"]):
+            return None
+        results = place.ask("unquarantine", {"names": list(call.words)})["results"]
     except NoSupervisor:
         return None
     except ControlError as refused:
@@ -83,6 +89,12 @@ def _by_supervisor(call: Call) -> list[dict[str, Any]] | None:
             raise
         results = refused.extra["results"]
     return results
+
+
+def _is_meant(call: Call, url: str) -> bool:
+    """Whether this is the queue that the environment names, which its supervisor need not see."""
+    with opened(call) as broker:
+        return shown_url(broker.url) == url
 
 
 def _by_queue(call: Call) -> list[dict[str, Any]]:
