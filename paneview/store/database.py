@@ -105,19 +105,31 @@ def move_aside(path: Path) -> Path:
 
 
 def _make(path: Path, migrations: Sequence[str], pragmas: str) -> None:
-    """Make a new database under another name, then rename it: readers never see a half-made one."""
+    """Make a new database under another name, then rename it: readers never see a half-made one.
+
+    Until then nothing of it has to survive, so all of it is written to disk at once, at the end.
+    """
     draft = path.with_name(path.name + ".new")
     for leftover in (draft, *_companions(draft), *_companions(path)):
         leftover.unlink(missing_ok=True)
     os.close(os.open(draft, os.O_RDWR | os.O_CREAT, PRIVATE))
     connection = connect(draft)
     try:
-        connection.executescript(pragmas)
-        connection.execute("PRAGMA journal_mode = WAL")
+        connection.executescript(f"PRAGMA synchronous = OFF; PRAGMA journal_mode = OFF; {pragmas}")
         _run(connection, migrations, 0)
+        connection.execute("PRAGMA journal_mode = WAL")
     finally:
         connection.close()
+    _sync(draft)
     draft.rename(path)
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDWR)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def _migrate(path: Path, migrations: Sequence[str], pragmas: str) -> None:
