@@ -14,8 +14,8 @@ from typing import Any
 from paneview.cli.events import CONFIG_KINDS
 from paneview.cli.queue import panebus
 from paneview.control.kinds import KINDS, PROJECT
-from paneview.supervisor.queuewatch import DEATHS
-from paneview.supervisor.workflows import FINAL_KINDS
+from paneview.supervisor.queue.watch import DEATHS
+from paneview.supervisor.queue.workflows import FINAL_KINDS
 from paneview.tui.happenings import PHRASES
 
 ROOT = Path(__file__).parent.parent

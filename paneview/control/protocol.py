@@ -171,7 +171,7 @@ QUEUE = {  # without `jobs`, retry and purge apply to all dead letters
     "job_purge": _change(jobs=_SOME),
     "unquarantine": _change(names=_NAMES),
 }
-WORKFLOWS = {  # `paneview.supervisor.workflows` describes the replies
+WORKFLOWS = {  # `paneview.supervisor.queue.workflows` describes the replies
     "workflow_plans": _read(),
     "workflows": _read(active=_FLAG, limit=Arg("count", 100), offset=Arg("count", 0)),
     "workflow": _read(id=_TEXT),

@@ -31,28 +31,28 @@ from paneview.store.ingest import LogIngest
 from paneview.store.rows import Loaded
 from paneview.store.state import StateStore
 from paneview.supervisor import footing
-from paneview.supervisor.adopting import Adopter
-from paneview.supervisor.asking import Asker
 from paneview.supervisor.background import Background
 from paneview.supervisor.clock import Clock
 from paneview.supervisor.descriptors import make_room
-from paneview.supervisor.ending import Ender
-from paneview.supervisor.hooks import Hooks, inherited
 from paneview.supervisor.journal import SESSION, Journal
-from paneview.supervisor.launching import Launcher, RunPlaces
+from paneview.supervisor.logs.reading import LogReading
+from paneview.supervisor.logs.runlogs import RunLogs
 from paneview.supervisor.outages import Outages
 from paneview.supervisor.picture import Picture
 from paneview.supervisor.policy import policy_of
-from paneview.supervisor.ports import Ports
-from paneview.supervisor.probing import Prober
-from paneview.supervisor.queueparts import QueueParts
-from paneview.supervisor.reading import LogReading
+from paneview.supervisor.queue.parts import QueueParts
 from paneview.supervisor.reload import Reloader
 from paneview.supervisor.requests import Requests
-from paneview.supervisor.runlogs import RunLogs
+from paneview.supervisor.runs.adopting import Adopter
+from paneview.supervisor.runs.asking import Asker
+from paneview.supervisor.runs.ending import Ender
+from paneview.supervisor.runs.hooks import Hooks, inherited
+from paneview.supervisor.runs.launching import Launcher, RunPlaces
+from paneview.supervisor.runs.ports import Ports
+from paneview.supervisor.runs.probing import Prober
+from paneview.supervisor.runs.strays import Strays
 from paneview.supervisor.scaling import ScaledTasks, from_record, load_scaled, outvoted, to_record
 from paneview.supervisor.scheduling import Schedules
-from paneview.supervisor.strays import Strays
 from paneview.supervisor.supervisor import Supervisor
 from paneview.supervisor.terminal import SessionSpec, Terminal
 from paneview.supervisor.unit import Services

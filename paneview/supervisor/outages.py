@@ -12,9 +12,9 @@ from functools import partial
 
 from paneview.proc import ProcessId
 from paneview.supervisor.background import Background
-from paneview.supervisor.ending import Ender
 from paneview.supervisor.journal import Journal
-from paneview.supervisor.live import Live
+from paneview.supervisor.runs.ending import Ender
+from paneview.supervisor.runs.live import Live
 from paneview.supervisor.supervisor import Supervisor
 from paneview.supervisor.terminal import Terminal
 

@@ -21,7 +21,7 @@ from paneview.proc import ProcessId, ProcessTable, Sampler, Usage
 from paneview.store.rows import RunRow
 from paneview.store.state import StateStore
 from paneview.supervisor.clock import Clock
-from paneview.supervisor.probing import Prober
+from paneview.supervisor.runs.probing import Prober
 from paneview.supervisor.supervisor import Supervisor
 from paneview.supervisor.unit import Unit
 from paneview.supervisor.views import definition_view, facts_of, task_view, why

@@ -24,11 +24,11 @@ from paneview.rules.states import TaskPhase, TaskState
 from paneview.store.database import StoreError
 from paneview.supervisor.background import unasked
 from paneview.supervisor.journal import LOOK, Journal
-from paneview.supervisor.panes import Panes
+from paneview.supervisor.logs.reading import MERGES, LogReading
 from paneview.supervisor.picture import Picture
-from paneview.supervisor.queueparts import QueueParts
-from paneview.supervisor.reading import MERGES, LogReading
+from paneview.supervisor.queue.parts import QueueParts
 from paneview.supervisor.reload import Reloader
+from paneview.supervisor.runs.panes import Panes
 from paneview.supervisor.supervisor import Supervisor
 from paneview.supervisor.terminal import Terminal
 

@@ -46,16 +46,16 @@ from paneview.rules.states import (
 )
 from paneview.store.rows import RunRow
 from paneview.supervisor.clock import Clock
-from paneview.supervisor.ending import Ender
-from paneview.supervisor.hooks import HookFailed, Hooks
 from paneview.supervisor.journal import Durable, Journal
-from paneview.supervisor.launching import Launcher, LaunchError
-from paneview.supervisor.live import Live
-from paneview.supervisor.origin import outdated, renewed
+from paneview.supervisor.logs.runlogs import RunLogs
 from paneview.supervisor.policy import policy_of
-from paneview.supervisor.probing import Prober, Probes
-from paneview.supervisor.runlogs import RunLogs
-from paneview.supervisor.strays import Strays
+from paneview.supervisor.runs.ending import Ender
+from paneview.supervisor.runs.hooks import HookFailed, Hooks
+from paneview.supervisor.runs.launching import Launcher, LaunchError
+from paneview.supervisor.runs.live import Live
+from paneview.supervisor.runs.origin import outdated, renewed
+from paneview.supervisor.runs.probing import Prober, Probes
+from paneview.supervisor.runs.strays import Strays
 from paneview.supervisor.waiters import Waiters
 from paneview.tmux.errors import TmuxGone
 

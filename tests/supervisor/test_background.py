@@ -10,9 +10,10 @@ from typing import Any
 
 import pytest
 
-from paneview.supervisor import background, runlogs
+from paneview.supervisor import background
 from paneview.supervisor.background import Background
 from paneview.supervisor.host import Host
+from paneview.supervisor.logs import runlogs
 from paneview.supervisor.outages import Outages
 from tests.harness import Sandbox, eventually
 from tests.supervisor.inprocess import fails_once, supervising

@@ -11,9 +11,9 @@ import pytest
 from paneview import proc
 from paneview.rules import stopping
 from paneview.rules.states import TaskPhase
-from paneview.supervisor import ending
-from paneview.supervisor.ending import Ender
-from paneview.supervisor.live import Live
+from paneview.supervisor.runs import ending
+from paneview.supervisor.runs.ending import Ender
+from paneview.supervisor.runs.live import Live
 from paneview.supervisor.terminal import SessionSpec, Terminal
 from paneview.tmux.errors import TmuxGone
 from paneview.tmux.session import TmuxSession

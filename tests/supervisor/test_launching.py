@@ -12,8 +12,8 @@ import pytest_asyncio
 from msgspec.structs import replace
 
 from paneview.rules.states import TaskPhase
-from paneview.supervisor import hooks, launching
 from paneview.supervisor.host import Host
+from paneview.supervisor.runs import hooks, launching
 from paneview.supervisor.unit import Unit
 from paneview.tmux import spawn
 from paneview.tmux.quote import command

@@ -15,7 +15,7 @@ from paneview.store.database import connect, prepare
 from paneview.store.match import Query
 from paneview.store.reader import LogReader
 from paneview.store.writer import LogWriter, When
-from paneview.supervisor.merging import Merged
+from paneview.supervisor.logs.merging import Merged
 from tests.store.helpers import Filled
 
 TASKS = ("api", "web", "job")

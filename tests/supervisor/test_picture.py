@@ -20,8 +20,8 @@ from paneview.proc import identify
 from paneview.rules.states import TaskPhase
 from paneview.supervisor import picture as pictures
 from paneview.supervisor.clock import Clock
-from paneview.supervisor.live import Live
 from paneview.supervisor.picture import Picture
+from paneview.supervisor.runs.live import Live
 from paneview.supervisor.supervisor import Supervisor
 from paneview.supervisor.views import definition_view
 from tests.harness import eventually, wait_until

@@ -17,8 +17,8 @@ from paneview.config import paths
 from paneview.config.load import load_project
 from paneview.control.blocking import Connection
 from paneview.control.errors import ControlError
-from paneview.supervisor.desk import QueueDesk
-from paneview.supervisor.queuecache import DEAD, QueueCache
+from paneview.supervisor.queue.cache import DEAD, QueueCache
+from paneview.supervisor.queue.desk import QueueDesk
 from tests.harness import wait_until
 from tests.supervisor.project import Project
 

@@ -21,8 +21,8 @@ from paneview.broker.interface import mark_of
 from paneview.config.load import load_project
 from paneview.config.models import WorkerSpec
 from paneview.rules.states import TaskPhase
-from paneview.supervisor import queue
-from paneview.supervisor.queue import QueueKeeper, release_dead
+from paneview.supervisor.queue import upkeep as queue
+from paneview.supervisor.queue.upkeep import QueueKeeper, release_dead
 from paneview.worker import Setup
 from paneview.worker.setup import Identity
 from tests.harness import eventually

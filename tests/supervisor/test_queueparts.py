@@ -13,7 +13,10 @@ import pytest
 
 from paneview.config.load import load_project
 from paneview.control import protocol
-from paneview.supervisor import desk, panes, queueparts, requests, workflows
+from paneview.supervisor import requests
+from paneview.supervisor.queue import desk, workflows
+from paneview.supervisor.queue import parts as queueparts
+from paneview.supervisor.runs import panes
 from paneview.workflow import asking
 from tests.supervisor.project import Project
 from tests.supervisor.test_queue_requests import listening

@@ -14,9 +14,9 @@ from paneview.proc import ProcessId
 from paneview.rules.restart import Exit
 from paneview.rules.states import Health, Stage, TaskPhase, TaskState
 from paneview.supervisor.clock import Clock
-from paneview.supervisor.live import Live
 from paneview.supervisor.picture import Picture
-from paneview.supervisor.probing import Probes
+from paneview.supervisor.runs.live import Live
+from paneview.supervisor.runs.probing import Probes
 from paneview.supervisor.supervisor import Supervisor
 from paneview.tui import words
 from paneview.tui.picture import Picture as Shown

@@ -9,7 +9,7 @@ from paneview.broker import BrokerError
 from paneview.cli.output import clean, print_json
 from paneview.cli.people import print_queue
 from paneview.cli.queue.opening import is_alone, look_at, read_only
-from paneview.supervisor.overview import brief, nothing, overview
+from paneview.supervisor.queue.overview import brief, nothing, overview
 
 if TYPE_CHECKING:
     from paneview.cli.errors import CliError

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from paneview.control.audience import Audience
-    from paneview.supervisor.desk import QueueDesk
+    from paneview.supervisor.queue.desk import QueueDesk
 
 TOPIC = "queue"
 LOOK = 2.0  # seconds between two looks, if nothing happens

@@ -28,12 +28,12 @@ from paneview.proc import ProcessId
 from paneview.rules import stopping
 from paneview.rules.states import Exited, Lost, Spawned, SpawnFailed, TaskPhase, TaskState
 from paneview.store.rows import RunRow
-from paneview.supervisor.ending import Ender
 from paneview.supervisor.journal import Journal
-from paneview.supervisor.launching import Launcher
-from paneview.supervisor.live import Live
-from paneview.supervisor.runlogs import RunLogs
-from paneview.supervisor.strays import Strays
+from paneview.supervisor.logs.runlogs import RunLogs
+from paneview.supervisor.runs.ending import Ender
+from paneview.supervisor.runs.launching import Launcher
+from paneview.supervisor.runs.live import Live
+from paneview.supervisor.runs.strays import Strays
 from paneview.supervisor.supervisor import Supervisor
 from paneview.supervisor.terminal import Terminal
 from paneview.supervisor.unit import Unit

@@ -36,7 +36,7 @@ from paneview.rules.asking import (
 from paneview.store.ingest import LogIngest
 from paneview.supervisor.clock import Clock
 from paneview.supervisor.journal import Journal
-from paneview.supervisor.live import Live
+from paneview.supervisor.runs.live import Live
 from paneview.supervisor.supervisor import Supervisor
 from paneview.supervisor.terminal import Terminal
 from paneview.supervisor.unit import Unit

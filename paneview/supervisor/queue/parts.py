@@ -28,17 +28,17 @@ if TYPE_CHECKING:
     from paneview.config.models import Project
     from paneview.control.audience import Audience
     from paneview.control.session import ClientInfo
-    from paneview.supervisor.desk import QueueDesk
     from paneview.supervisor.journal import Journal
-    from paneview.supervisor.queue import QueueKeeper
-    from paneview.supervisor.queuewatch import QueueWatch
+    from paneview.supervisor.queue.desk import QueueDesk
+    from paneview.supervisor.queue.upkeep import QueueKeeper
+    from paneview.supervisor.queue.watch import QueueWatch
+    from paneview.supervisor.queue.workflows import WorkflowDesk
     from paneview.supervisor.supervisor import Supervisor
-    from paneview.supervisor.workflows import WorkflowDesk
 
 Args = dict[str, Any]
 Reply = dict[str, Any]
 
-_MODULES = ("desk", "queue", "queuewatch", "workflows")
+_MODULES = ("desk", "upkeep", "watch", "workflows")
 
 
 class _Parts(Struct, frozen=True):
@@ -128,7 +128,7 @@ class QueueParts:
     async def _load(self) -> _Parts:
         try:
             await asyncio.to_thread(
-                lambda: [import_module(f"paneview.supervisor.{name}") for name in _MODULES]
+                lambda: [import_module(f"paneview.supervisor.queue.{name}") for name in _MODULES]
             )
             if self._parts is None:  # if not, the file has gained a queue meanwhile
                 self._parts = self._make()
@@ -138,10 +138,10 @@ class QueueParts:
             self._loading = None  # after a failure, as for lack of descriptors, the next request tries again
 
     def _make(self) -> _Parts:
-        from paneview.supervisor.desk import QueueDesk  # noqa: PLC0415 - see above, as the next three
-        from paneview.supervisor.queue import QueueKeeper  # noqa: PLC0415
-        from paneview.supervisor.queuewatch import QueueWatch  # noqa: PLC0415
-        from paneview.supervisor.workflows import WorkflowDesk  # noqa: PLC0415
+        from paneview.supervisor.queue.desk import QueueDesk  # noqa: PLC0415 - see above, as the next three
+        from paneview.supervisor.queue.upkeep import QueueKeeper  # noqa: PLC0415
+        from paneview.supervisor.queue.watch import QueueWatch  # noqa: PLC0415
+        from paneview.supervisor.queue.workflows import WorkflowDesk  # noqa: PLC0415
 
         def begun() -> None:
             keeper.follow(self._supervisor.project)

@@ -16,12 +16,12 @@ from paneview.rules.states import Policy, Stage
 from paneview.rules.stopping import KILL_AGAIN, MAX_TERM_GRACE
 from paneview.store.rows import RunRow
 from paneview.supervisor.clock import Clock
-from paneview.supervisor.ending import Ender, names_of
 from paneview.supervisor.journal import Journal
-from paneview.supervisor.launching import Launcher
-from paneview.supervisor.live import Live
-from paneview.supervisor.origin import Origin
-from paneview.supervisor.runlogs import RunLogs
+from paneview.supervisor.logs.runlogs import RunLogs
+from paneview.supervisor.runs.ending import Ender, names_of
+from paneview.supervisor.runs.launching import Launcher
+from paneview.supervisor.runs.live import Live
+from paneview.supervisor.runs.origin import Origin
 from paneview.supervisor.terminal import Terminal
 from paneview.tmux.errors import TmuxError
 from paneview.tmux.spawn import PaneInfo

@@ -23,7 +23,7 @@ from paneview.store.reader import Line, LogReader
 from paneview.store.rows import RunRow
 from paneview.store.search import Search, find_lines
 from paneview.store.state import StateStore
-from paneview.supervisor.merging import Merged, merged_find
+from paneview.supervisor.logs.merging import Merged, merged_find
 
 MOST_LINES = 5_000  # in one reply
 LONGEST_LINE = 16 * 1024  # bytes of one line in a reply

@@ -22,9 +22,9 @@ from paneview.broker import (
 from paneview.control.errors import ControlError
 from paneview.rules.states import Start
 from paneview.supervisor.background import unasked
-from paneview.supervisor.overview import brief, nothing, overview
-from paneview.supervisor.queuecache import DEAD, QueueCache
-from paneview.supervisor.queuelink import QueueLink
+from paneview.supervisor.queue.cache import DEAD, QueueCache
+from paneview.supervisor.queue.link import QueueLink
+from paneview.supervisor.queue.overview import brief, nothing, overview
 from paneview.worker import fates
 from paneview.worker.views import job_brief, job_json
 

@@ -19,7 +19,7 @@ from paneview.proc import ProcessId, ProcessTable
 from paneview.proc.gone import wait_gone  # now: loading it later would need a descriptor
 from paneview.rules.restart import Exit
 from paneview.rules.states import Stage
-from paneview.supervisor.live import Live
+from paneview.supervisor.runs.live import Live
 from paneview.supervisor.terminal import Terminal
 from paneview.tmux.errors import TmuxGone
 from paneview.tmux.guard import HELPER, ExitStatus, read_exit_file

@@ -1,0 +1,1 @@
+"""The logs of runs: stored while they run, and read and merged for clients."""
