@@ -196,7 +196,7 @@ def _reach(text: str) -> int:
 
 
 def _as_regex_reads_it(text: str) -> str:
-    """The same expression with braces and brackets escaped to which `regex` gives a meaning that `re` does not."""
+    """The same expression, with braces and brackets escaped where only `regex` gives them a special meaning."""
 
     def read(token: re.Match[str]) -> str:
         if token[0] in ("{", "{}"):

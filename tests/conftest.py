@@ -1,9 +1,8 @@
-"""Every test gets a place of its own, and is failed when it leaves anything behind.
+"""Every test gets its own sandbox, and fails if it leaves anything behind.
 
-The place is a short folder (Unix sockets allow 108 bytes) that is at once the home, the state folder, the
-temporary folder and the tmux socket folder of whatever the test starts; so no test can reach the tmux server,
-the state or the configuration of the person who runs it. Processes carry a marker in their environment, which
-survives double forks.
+The sandbox is a folder with a short path (Unix sockets allow 108 bytes) that serves as the home, state, temporary and
+tmux socket folder of everything the test starts, so no test can reach the tmux server, the state or the configuration
+of the person who runs it. Processes carry a marker in their environment, which survives double forks.
 """
 
 from __future__ import annotations
@@ -27,24 +26,24 @@ from hypothesis import HealthCheck, settings
 from tests import prepared
 from tests.harness import MARKER, Sandbox, end_all, marked
 
-# Where something would land that escaped from its sandbox.
+# Where files would end up that escape from the sandbox.
 STRAY = (Path.home() / ".local/state/paneview", Path(f"/tmp/paneview-{os.getuid()}"))
-# Processes that the test has told to end may take this long before they count as left behind.
+# Seconds that processes which the test has asked to end may take before they count as left behind.
 GRACE = 3.0
 LONGEST = {"test_readme.py", "test_sample.py"}
-EXAMPLES = 30  # that a property of any input is tried with
-LONGEST_NAME = 200  # characters of what a test is called after
+EXAMPLES = 30  # per property test
+LONGEST_NAME = 200  # characters of a parameter in a test's name
 
 
 def pytest_xdist_auto_num_workers() -> int:
-    """Five more than there are cores: most tests wait more than half of the time, and none is about speed."""
+    """Five more workers than cores: most tests wait for more than half of their time, and none is about speed."""
     return (os.cpu_count() or 1) + 5
 
 
 def pytest_xdist_setupnodes() -> None:
-    """What a fresh clone keeps is made once, side by side, and not by each of the processes that are about to begin.
+    """Make a fresh clone's caches once, in parallel, rather than in each of the processes that are about to start.
 
-    That is what the tests are compiled to, and what hypothesis has to know of Unicode.
+    These are the tests' bytecode, and hypothesis's Unicode data.
     """
     if sys.flags.dont_write_bytecode or any(Path(__file__).parent.glob("__pycache__/test_*.pyc")):
         return
@@ -55,24 +54,24 @@ def pytest_xdist_setupnodes() -> None:
     root = Path(__file__).parents[1]
     running = [subprocess.Popen([sys.executable, *job], cwd=root, stdout=subprocess.DEVNULL) for job in jobs]
     for process in running:
-        process.wait()  # what is wrong with a test file is told by those who run it
+        process.wait()  # errors in a test file are reported by the processes that run it
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """What waits longest begins first, so that nobody waits for it alone at the end."""
+    """Run the longest tests first, so that the end of the suite does not wait for them alone."""
     items.sort(key=lambda item: item.path.name not in LONGEST)
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Signals mean what they mean in a terminal, and no garbage is looked for while the tests are collected."""
+    """Give signals the meaning they have in a terminal, and collect no garbage while tests are collected."""
     for number in (signal.SIGINT, signal.SIGQUIT, signal.SIGHUP):
-        # `pytest &` in a script and `nohup` have them ignored, which all that is started here would inherit.
+        # They are ignored under `pytest &` in a script and under `nohup`, and all processes started here inherit that.
         if signal.getsignal(number) is signal.SIG_IGN:
-            # We go on ignoring the other two: unlike that, a handler that does nothing is not inherited.
+            # We still ignore the other two, but by a handler that does nothing, which is not inherited.
             signal.signal(number, signal.default_int_handler if number == signal.SIGINT else lambda *_: None)
     gc.disable()
-    # Other examples with every run, few of them: `--hypothesis-profile=thorough` tries ten times as many.
-    # And on a machine that others use, too, no example is too slow.
+    # A few examples, different in each run: `--hypothesis-profile=thorough` tries ten times as many.
+    # On a shared machine, no example counts as too slow.
     settings.register_profile(
         "suite", max_examples=EXAMPLES, deadline=None, suppress_health_check=[HealthCheck.too_slow]
     )
@@ -81,21 +80,21 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
-    """From here on garbage is looked for, but not among what stays until the end."""
+    """Collect garbage from here on, but not among objects that stay until the end."""
     gc.freeze()
-    # What is frozen does not count as old: the little that a test leaves would be gone through again and again.
+    # Frozen objects don't count as old, so the few that a test leaves would be searched again and again.
     gc.set_threshold(10_000, 50, 100)
     gc.enable()
 
 
 def pytest_unconfigure() -> None:
-    """Garbage is looked for once more, and not five times as pytest would at its end."""
+    """Collect garbage once more, rather than five times as pytest does at its end."""
     gc.collect()
     gc.freeze()
 
 
 def pytest_make_parametrize_id(val: object) -> str | None:
-    """A short name for a test of a long text: each process sends all names to the first one, megabytes as they are."""
+    """A short id for a long text: each process sends all test names to the first one, megabytes without this."""
     if isinstance(val, str | bytes) and len(val) > LONGEST_NAME:
         return f"{ascii(val[:LONGEST_NAME])[:LONGEST_NAME]}... {len(val)}"
     return None
@@ -103,14 +102,14 @@ def pytest_make_parametrize_id(val: object) -> str | None:
 
 @pytest.fixture(autouse=True)
 def sandbox(monkeypatch: pytest.MonkeyPatch) -> Iterator[Sandbox]:
-    """The private place of this test; in use for every test, whether it asks or not."""
-    tempfile.gettempdir()  # remembered by Python: pytest's own folders must not move into the sandbox
+    """The private sandbox of this test; used for every test, even if it does not ask for it."""
+    tempfile.gettempdir()  # cached by Python: pytest's own folders must not move into the sandbox
     stray_before = {path for path in STRAY if path.exists()}
     root = Path(tempfile.mkdtemp(prefix="pv-", dir="/tmp"))
     place = Sandbox(
         root=root, home=root / "state", marker=uuid.uuid4().hex, tmux_socket=str(root / "tmux.sock")
     )
-    # Without its bytecode kept, every program a test starts compiles paneview anew.
+    # PYTHONDONTWRITEBYTECODE would make every program that a test starts compile paneview anew.
     foreign = ("TMUX", "TMUX_PANE", "PANEVIEW_RUN", "NO_COLOR", "PYTHONDONTWRITEBYTECODE")
     for name in (*foreign, "XDG_STATE_HOME", "XDG_CONFIG_HOME"):
         monkeypatch.delenv(name, raising=False)
@@ -119,7 +118,7 @@ def sandbox(monkeypatch: pytest.MonkeyPatch) -> Iterator[Sandbox]:
     monkeypatch.setenv("PANEVIEW_HOME", str(place.home))
     monkeypatch.setenv("PANEVIEW_TMUX_SOCKET", place.tmux_socket)
     monkeypatch.setenv(MARKER, place.marker)
-    # Hundreds, of all tests that run now: to look at them takes milliseconds.
+    # Hundreds, from all tests running now: to search them would take milliseconds.
     others = frozenset(psutil.pids())
     yield place
     problems = _end_of_test(place, others)
@@ -143,12 +142,12 @@ def tmux_socket(sandbox: Sandbox) -> Iterator[str]:
 
 
 def _end_of_test(place: Sandbox, others: Collection[int]) -> list[str]:
-    """End what is still there; a line for each process that should not have been."""
+    """End what is left; returns a line for each process that should not have been there."""
     deadline = time.monotonic() + GRACE
     while (left := marked(place.marker, others)) and time.monotonic() < deadline:
         time.sleep(0.01)
     lines = [_describe(process) for process in left] + [f"paneview {pid}" for pid in prepared.left()]
-    while left:  # ended processes may have been the parents of others that only now show themselves
+    while left:  # ended processes may have had children that are found only now
         end_all(left)
         left = marked(place.marker, others)
     return lines

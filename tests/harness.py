@@ -1,6 +1,6 @@
-"""What tests of every room need: waiting for a condition, a free port, processes by their marker.
+"""What tests of every package need: waiting for a condition, a free port, processes by their marker.
 
-Nothing here sleeps for a fixed time and hopes: a wait names its condition and its deadline.
+Nothing here sleeps for a fixed time and hopes: a wait has a condition and a deadline.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ import psutil
 
 T = TypeVar("T")
 
-# Generous, since a full suite on two noisy cores can hold any process up; a passing test never waits for it.
+# Seconds. Generous, since the full suite on two busy cores can delay any process; passing tests never wait for it.
 DEADLINE = 20.0
 MARKER = "PANEVIEW_TEST"
 LONGEST_LOOK = 0.5  # seconds
@@ -53,10 +53,10 @@ async def eventually(
 
 
 class _Pace:
-    """When to look again.
+    """When to check a condition again.
 
-    A look that takes long (a whole command, a question to the supervisor) is made seldom, so that waiting does not
-    keep from its work what is waited for: at most a quarter of the time goes into looks, and a tenth is lost.
+    A check that takes long (a whole command, a request to the supervisor) is made rarely, so as not to slow down what
+    is waited for: checks take a quarter of the time at most, and the wait is a tenth too long at most.
     """
 
     def __init__(self, deadline: float, interval: float) -> None:
@@ -76,19 +76,19 @@ class _Pace:
 
 
 def _name(condition: Callable[..., object]) -> str:
-    code = getattr(getattr(condition, "func", condition), "__code__", None)  # also of a `partial`
+    code = getattr(getattr(condition, "func", condition), "__code__", None)  # `func`: of a `partial`
     return f"{code.co_filename}:{code.co_firstlineno}" if code else repr(condition)
 
 
 def free_port() -> int:
-    """A TCP port of the loopback interface that nobody listens on."""
+    """A TCP port of the loopback interface on which nothing listens."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
 
 
 def free_ports(number: int) -> list[int]:
-    """As many, all different: of a hundred that are asked for one by one, two are the same in one case of six."""
+    """This many free ports, all different: among a hundred obtained one by one, two are the same in one case of six."""
     with ExitStack() as stack:
         probes = [stack.enter_context(socket.socket()) for _ in range(number)]
         for probe in probes:
@@ -112,11 +112,11 @@ try:
 except OSError:
     pass
 """
-"""For a program of a test's own: from here on it can open nothing."""
+"""Code for a test's own program: after this it cannot open any file."""
 
 
 def alive(pid: int) -> bool:
-    """Whether a process of this id exists and is no zombie."""
+    """Whether a process with this pid exists and is not a zombie."""
     try:
         return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
@@ -124,9 +124,9 @@ def alive(pid: int) -> bool:
 
 
 def marked(marker: str, but: Collection[int] = ()) -> list[psutil.Process]:
-    """The live processes whose environment holds ``PANEVIEW_TEST=marker``: whatever this test has started.
+    """The live processes with ``PANEVIEW_TEST=marker`` in their environment: all that the test has started.
 
-    At those of the pids ``but``, which were there before, nobody looks.
+    Pids in ``but``, of processes that were there before, are skipped.
     """
     wanted = f"{MARKER}={marker}".encode()
     found = []
@@ -142,7 +142,7 @@ def marked(marker: str, but: Collection[int] = ()) -> list[psutil.Process]:
 
 
 def words_of(process: psutil.Process) -> list[str]:
-    """Its command line; nothing once it is gone."""
+    """The command line of a process; empty once it is gone."""
     try:
         return process.cmdline()
     except psutil.Error:  # gone, or dead and not yet collected
@@ -150,19 +150,19 @@ def words_of(process: psutil.Process) -> list[str]:
 
 
 def _environment(pid: int) -> list[bytes]:
-    if os.path.exists("/proc/self/environ"):  # every test ends with this: psutil takes ten times as long
+    if os.path.exists("/proc/self/environ"):  # every test ends with this, and psutil takes ten times as long
         file = Path(f"/proc/{pid}/environ")
         for _ in range(5):
             if (data := file.read_bytes()) or not os.path.exists(f"/proc/{pid}/exe"):
                 break
-            time.sleep(0.001)  # in the middle of its exec there is none yet
+            time.sleep(0.001)  # in the middle of an exec, a process has no environment yet
         return data.split(b"\0")
     return [f"{key}={value}".encode() for key, value in psutil.Process(pid).environ().items()]
 
 
 @dataclass(frozen=True)
 class Sandbox:
-    """The private place of one test: nothing it starts or writes is anywhere else."""
+    """The private sandbox of one test: all that it starts or writes is in here."""
 
     root: Path
     home: Path
@@ -174,11 +174,11 @@ class Sandbox:
 
     @property
     def tmux_conf(self) -> Path:
-        """The file the private tmux server reads at its start; does not exist unless a test writes it."""
+        """The configuration file that the private tmux server reads at its start; exists only if a test writes it."""
         return self.root / ".tmux.conf"
 
     def tmux(self, *args: str, check: bool = True) -> str:
-        """Run one tmux command against the private server; its standard output without the last newline."""
+        """Run a tmux command on the private server; returns its standard output without trailing newlines."""
         done = subprocess.run(
             ["tmux", "-S", self.tmux_socket, *args], capture_output=True, text=True, check=False, timeout=30
         )
@@ -187,16 +187,16 @@ class Sandbox:
         return done.stdout.rstrip("\n")
 
     def tmux_server_pid(self) -> int | None:
-        """The private tmux server's process id, None if there is none."""
+        """The private tmux server's pid; None if it is not running."""
         answer = self.tmux("display-message", "-p", "#{pid}", check=False)
         return int(answer) if answer.isdecimal() else None
 
     def processes(self) -> list[psutil.Process]:
-        """Everything alive that this test has started."""
+        """The live processes that this test has started."""
         return marked(self.marker)
 
     def end_tmux(self) -> None:
-        """End the private tmux server, and return when its process is gone."""
+        """End the private tmux server; returns when its process is gone."""
         if not os.path.exists(self.tmux_socket):
             return
         answer = self.tmux("display-message", "-p", "#{pid}", ";", "kill-server", check=False)
@@ -205,7 +205,7 @@ class Sandbox:
 
 
 def end_all(processes: list[psutil.Process]) -> None:
-    """SIGKILL to each, then wait until they are gone."""
+    """Send SIGKILL to each process, then wait until they are gone."""
     for process in processes:
         try:
             process.send_signal(signal.SIGKILL)

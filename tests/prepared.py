@@ -1,13 +1,13 @@
-"""Programs of ours in processes of their own that need not import everything first.
+"""Our programs as processes that do not have to import everything first.
 
-A supervisor spends a quarter of a second of work on its imports, a worker half of that, and the suite starts hundreds
-of them. So one Python process, which has imported both and waits, is forked for each: a process like any other, with
-its own pid, folder, environment, streams and signals, that begins where the imports end. (That a program starts from
-nothing, and what it may import, is tested with real starts: by `tests/cli`, `tests/parity` and `tests/chaos`.)
+A supervisor spends a quarter of a second of CPU time on its imports, a worker half of that, and the suite starts
+hundreds of them. So one Python process, which has imported both and waits, is forked for each: a process like any
+other, with its own pid, folder, environment, streams and signals, that begins where the imports end. (Starting from
+scratch, and what a program may import, are tested with real starts, in `tests/cli`, `tests/parity` and `tests/chaos`.)
 
-What a system shows of a process from outside, its command line and first environment, is that of the waiting one:
-whoever looks for a process by these starts a real one. This file is run by its path, with nothing but Python's
-standard library before `PRELOADED`.
+The command line and initial environment that the system shows for a forked process are those of the waiting one: a
+test that looks for a process by these must start a real one. This file is run by its path, and imports nothing but
+Python's standard library before `PRELOADED`.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ SIZE = 4  # bytes of a message's length
 
 
 class Process:
-    """One that was forked: `subprocess.Popen` as far as tests use it."""
+    """A forked process, with the part of `subprocess.Popen` that tests use."""
 
     def __init__(self, pid: int) -> None:
         self.pid = pid
@@ -85,7 +85,7 @@ class Process:
 
 
 def _wait_for_end(pid: int, most: float) -> None:
-    """Return when a process that has not been waited for may have ended, or after ``most`` seconds."""
+    """Return when an unreaped process may have ended, or after ``most`` seconds."""
     if not hasattr(os, "pidfd_open"):
         time.sleep(0.005)
         return
@@ -101,9 +101,9 @@ def _wait_for_end(pid: int, most: float) -> None:
 def start(
     *words: str, cwd: Path, env: Mapping[str, str], out: IO[Any], err: IO[Any] | None = None
 ) -> Process:
-    """Fork a process that is ``paneview`` with these words, in a session of its own.
+    """Fork a process that runs ``paneview`` with these arguments, in its own session.
 
-    What it prints goes to `out`, and its errors, too, unless there is an `err`.
+    Its standard output goes to `out`, and its standard error to `err`, or to `out` as well.
     """
     request = {"words": words, "cwd": str(cwd), "env": dict(env)}
     pid = _server().ask(request, out.fileno(), (err or out).fileno())
@@ -112,7 +112,7 @@ def start(
 
 
 def left() -> list[int]:
-    """The pids of those that still run; they are killed."""
+    """Kill all that still run; returns their pids."""
     found = [process for process in list(_running.values()) if process.poll() is None]
     for process in found:
         process.kill()
@@ -121,7 +121,7 @@ def left() -> list[int]:
 
 
 class _Server:
-    """This process's side of the waiting one."""
+    """Our connection to the waiting process."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -167,7 +167,7 @@ def _send(to: socket.socket, message: dict[str, Any], descriptors: Sequence[int]
 
 
 def _receive(source: socket.socket) -> tuple[dict[str, Any], list[int]]:
-    """The next message with its descriptors. Raises EOFError."""
+    """The next message and its descriptors. Raises EOFError."""
     head, descriptors, _, _ = socket.recv_fds(source, SIZE, 2)
     while 0 < len(head) < SIZE:
         head += source.recv(SIZE - len(head))
@@ -205,7 +205,7 @@ def _wait_to_be_forked(control: socket.socket) -> dict[str, Any]:
 
 
 def _become(request: dict[str, Any]) -> int:
-    """What is asked for; its exit status."""
+    """Run the requested command; returns its exit status."""
     os.setsid()
     os.environ.clear()
     os.environ.update(request["env"])
@@ -220,7 +220,7 @@ def _main() -> int:
     with socket.socket(fileno=int(sys.argv[1])) as control:
         for name in PRELOADED:
             importlib.import_module(name)
-        # What msgspec works out about the models when the first file is read, and patterns that are compiled once.
+        # To cache what msgspec derives from the models at the first file, and compiled patterns.
         importlib.import_module("paneview.config.load").parse_project(FILE, Path("/paneview.toml"), {})
         importlib.import_module("paneview.rules.asking").compiled()
         gc.collect()
@@ -230,12 +230,12 @@ def _main() -> int:
 
 
 def _leave(status: int) -> NoReturn:
-    """End as Python does, but for freeing what is about to go anyway.
+    """Exit like Python does, but without freeing memory.
 
-    Most of that is memory shared with the waiting process, and to be written to, each page of it would be copied first:
-    that takes three times as long as a short command itself.
+    Most of it is shared with the waiting process, and freeing would write to it, so that each page would be copied
+    first: that takes three times as long as a short command itself.
     """
-    threading._shutdown()  # type: ignore[attr-defined]  # threads that are no daemons are waited for
+    threading._shutdown()  # type: ignore[attr-defined]  # waits for threads that are not daemons
     atexit._run_exitfuncs()
     sys.stdout.flush()
     sys.stderr.flush()

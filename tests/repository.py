@@ -1,4 +1,4 @@
-"""Git repositories for tests, whatever the configuration of who runs them says."""
+"""Git repositories for tests, independent of the user's git configuration."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 
 def git(folder: Path, *args: str) -> str:
-    """What git says, run in this folder. Raises CalledProcessError."""
+    """Run git in this folder; returns its standard output. Raises CalledProcessError."""
     env = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
     env |= {"GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_SYSTEM": os.devnull}
     return subprocess.run(
@@ -17,7 +17,7 @@ def git(folder: Path, *args: str) -> str:
 
 
 def repository(folder: Path) -> None:
-    """Make a folder a repository with one commit, of all that is in it."""
+    """Make a folder a repository, with one commit of all that is in it."""
     for args in (
         ("init", "-q", "-b", "main"), ("config", "user.name", "Ann"), ("config", "user.email", "ann@example.com"),
         ("add", "-A"), ("commit", "-q", "--allow-empty", "-m", "first"),

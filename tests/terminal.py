@@ -1,4 +1,4 @@
-"""A program in a pseudo-terminal, as a person has it: what it draws, and how long after a key."""
+"""A program in a pseudo-terminal, as a person runs it: what it draws, and how long after a key."""
 
 from __future__ import annotations
 
@@ -17,24 +17,24 @@ from types import TracebackType
 
 ROWS, COLUMNS = 50, 160
 CONTROL = re.compile(rb"\x1b(\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(\x07|\x1b\\)|[()][0-9A-B]|[=>78])")
-KEPT = 1 << 20  # bytes of what was drawn
+KEPT = 1 << 20  # bytes of output
 PAUSE = 0.005  # seconds between two frames, at least
 PATIENCE = 60.0  # seconds
 
 
 class Screen:
-    """A program on a terminal of its own; a thread reads what it draws as fast as it comes."""
+    """A program on its own terminal; a thread reads its output as fast as it comes."""
 
     def __init__(self, argv: Sequence[str], cwd: Path, env: Mapping[str, str]) -> None:
         self._argv = list(argv)
         self._cwd = cwd
         self._env = {**env, "TERM": "xterm-256color"}
         self._drawn = b""
-        self.frames = 0  # what was drawn at once, with a pause before it
+        self.frames = 0  # the number of bursts of output, each after a pause
         self._news = threading.Condition()
 
     def __enter__(self) -> Screen:
-        """Spawn it; `began` is when."""
+        """Spawn the program; `began` is the time of that (`time.perf_counter`)."""
         self.began = time.perf_counter()
         self.pid, self._fd = pty.fork()
         if self.pid == 0:
@@ -60,7 +60,7 @@ class Screen:
                 self._news.notify_all()
 
     def wait_for(self, text: str, patience: float = PATIENCE) -> float:
-        """Wait until ``text`` has been drawn since the last `press`; when that was seen (`time.perf_counter`)."""
+        """Wait until ``text`` has been drawn since the last `press`; returns the time (`time.perf_counter`)."""
         end = time.monotonic() + patience
         with self._news:
             while text not in self.text():
@@ -69,11 +69,11 @@ class Screen:
         return time.perf_counter()
 
     def text(self) -> str:
-        """What was drawn since the last `press`, without the controls."""
+        """What was drawn since the last `press`, without control sequences."""
         return CONTROL.sub(b"", self._drawn).decode(errors="replace")
 
     def press(self, keys: str) -> float:
-        """Type ``keys``; when that was done. What was drawn before is forgotten."""
+        """Forget what was drawn so far and type ``keys``; returns the time (`time.perf_counter`)."""
         with self._news:
             self._drawn = b""
         now = time.perf_counter()
@@ -83,7 +83,7 @@ class Screen:
     def __exit__(
         self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Hang up, as a terminal that is closed does; only this program is told."""
+        """Send SIGHUP to the program, and only to it, as a terminal does when it is closed."""
         os.kill(self.pid, signal.SIGHUP)
         os.waitpid(self.pid, 0)
         self._reader.join()

@@ -1,4 +1,4 @@
-"""The rules of the house that no linter knows: how large things may grow, and what lies where."""
+"""Conventions that no linter checks: sizes, the top level of the repository, and kinds of events."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ TOP_LEVEL = {
 
 @cache
 def _lengths() -> list[tuple[bool, str, int]]:
-    """Of each class and function: whether it is a class, its name, its lines."""
+    """For each class and function: whether it is a class, its name, its number of lines."""
     return [
         (isinstance(node, ast.ClassDef), f"{path.name}: {node.name}", node.end_lineno - node.lineno + 1)
         for path in SOURCES
@@ -37,7 +37,7 @@ def _lengths() -> list[tuple[bool, str, int]]:
 
 
 def _defined(block: list[Any]) -> Iterator[Any]:
-    """The classes and functions that stand in a block, at any depth (`ast.walk` would look at every name)."""
+    """The classes and functions in a block, at any depth (`ast.walk` would visit every name)."""
     for node in block:
         if isinstance(node, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
             yield node
@@ -64,7 +64,7 @@ def test_top_level_holds_nothing_else() -> None:
     assert {name for name in found if not any(fnmatch(name, pattern) for pattern in ignored)} <= TOP_LEVEL
 
 
-# Where a kind of event stands in a call, by the name of what is called.
+# The position of the event's kind among the arguments, by the name of the function.
 TOLD_IN = {
     "Emit": (0,), "note": (0, 1), "note_task": (2,), "note_session": (0,), "_note": (0,), "_settle": (0,),
     "tell": (0,), "_tell": (2,), "lose": (3,),
@@ -74,7 +74,7 @@ _LUA = re.compile(r"""\b(?:event|lose)\([^'\n]*'([a-z_]+)'""")
 
 
 def _told() -> set[str]:
-    """Every kind of event that stands in a call that tells it."""
+    """Every kind of event in a call that records it."""
     calls = [
         node
         for path in SOURCES
@@ -106,5 +106,5 @@ def test_every_kind_of_event_is_told_somewhere_and_every_told_one_is_offered() -
     told = _told()
     assert len(told) > 60
     assert told | {*panebus.NAMES, *DEATHS, *CONFIG_KINDS, *FINAL_KINDS.values()} <= set(KINDS)
-    # What the screen tells itself has a phrase, too.
+    # The screen's own events have phrases, too.
     assert set(PHRASES) == {*PROJECT, "refused", "version"}

@@ -1,4 +1,4 @@
-"""The sandbox of the tests is worth a test: a leak must be seen, nothing may reach the user's own tmux."""
+"""The tests' sandbox: a leak must be detected, and nothing may reach the user's own tmux."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def test_marked_finds_a_process_that_left_its_parent(sandbox: Sandbox) -> None:
 
 
 def test_a_leak_fails_the_test(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
-    # It takes longer to load them all than to find a leak.
+    # Loading all plugins takes longer than finding a leak.
     monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
     root = Path(__file__).parent.parent
     pytester.makeconftest(

@@ -1,4 +1,4 @@
-"""Regular expressions that users write: refused in words, read as `re` reads them, and sought in bounded time."""
+"""Users' regular expressions: refused with a clear message, read like `re` reads them, searched in bounded time."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from paneview.store.match import Query
 from paneview.tui.logs.find import Query as TypedQuery
 from paneview.tui.widgets.rowfilter import RowFilter
 
-HANGS = "a" * 44 + "!"  # what `re` goes through for ever
+HANGS = "a" * 44 + "!"  # a text that `re` would search for ever
 FREEZING = ["(a|a)+$", "(a|aa)+$", "^(?:a|aa|aaa)*$", "(?=(a|a)+$)"]
 TOO_MANY = "a{99999999999999999999}"
 TOO_DEEP = "(" * 1500 + "a" + ")" * 1500
@@ -92,7 +92,7 @@ def test_rows_are_chosen_by_the_very_text_where_it_is_no_pattern_that_can_be_sou
 
 
 def test_all_rows_together_have_a_limit() -> None:
-    """Each takes less than one search may, and there are hundreds of them at each key."""
+    """Each row takes less than the limit of one search, but there are hundreds of rows at each key."""
     kept, rows = RowFilter("(a|aa)+$"), ["a" * 18 + "!"] * 500
     began = time.thread_time()
     assert kept.choose(rows, lambda row: [row]) == []
@@ -214,7 +214,7 @@ def test_it_means_what_it_means_to_re(text: str, line: str, ignore_case: bool, m
     except (re.error, OverflowError):
         return
     pattern = Pattern(text, ignore_case=ignore_case, multiline=multiline)
-    pattern._reach = -1  # else a short text is sought by `re` itself
+    pattern._reach = -1  # else `re` itself would search a short text
     assert pattern.spans(line) == [found.span() for found in expected.finditer(line)]
     first = expected.search(line)
     assert pattern.find(line) == (-1 if first is None else first.start())

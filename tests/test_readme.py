@@ -1,4 +1,4 @@
-"""The README is tested: its tables are what the program says of itself, and each of its commands is run."""
+"""The README: its tables must match the program, and each of its commands is run."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from tests.terminal import Screen
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
 BIN = Path(sys.executable).parent
-# In the order in which somebody learns of them.
+# In the order of the README's table.
 TASK_KEYS = [
     "command", "description", "group", "auto_start", "cwd", "env", "env_file", "depends_on", "port", "health_check",
     "health_url", "health_status", "health_body", "health_tcp", "health_log", "health_interval", "health_timeout",
@@ -36,7 +36,7 @@ TASK_KEYS = [
     "stop_grace_period", "log_file", "log_max_size", "log_max_files", "log_max_age", "input_patterns",
     "replicas", "schedule", "hooks",
 ]  # fmt: skip
-# What takes the terminal over until the person leaves, with something that is on the screen by then.
+# Commands that take over the terminal until the person leaves, and a text that they show.
 INTERACTIVE = {"paneview": "leave", "paneview attach shell": ">>>", "paneview logs -f": "web"}
 
 
@@ -107,7 +107,7 @@ def test_every_command_it_names_exists_and_no_picture_is_missing() -> None:
 
 
 def test_the_two_lines_for_a_fresh_machine_install_alike() -> None:
-    """What they do on one is tried by `.ci/run`, which runs the second; the first differs in its end only."""
+    """`.ci/run` runs the second line on a fresh machine; the first one differs only at its end."""
     lines = [block(f"{name} line").strip() for name in ("try", "test")]
     assert all("\n" not in line for line in lines)
     starts = [line.split(".venv && ")[0].replace(" redis-server", "").replace(" git", "") for line in lines]
@@ -119,7 +119,7 @@ def test_the_two_lines_for_a_fresh_machine_install_alike() -> None:
 
 @pytest.fixture
 def environ(sandbox: Sandbox) -> dict[str, str]:
-    """With the program on the path, and ports of our own for the sample."""
+    """An environment with the program on the path, and free ports for the sample."""
     ports = {f"SAMPLE_{name}_PORT": str(free_port()) for name in ("WEB", "STORE")}
     return {**os.environ, **ports, "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}"}
 

@@ -1,4 +1,4 @@
-"""Text from outside: the one way in which the command line and a worker's pane make it harmless."""
+"""Text from outside: the command line and a worker's pane escape it in the same way."""
 
 from __future__ import annotations
 

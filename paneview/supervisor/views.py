@@ -58,7 +58,7 @@ class Facts(Struct, frozen=True):
     window_id: str | None = None
     pane_id: str | None = None
     ahead: int = 0
-    """Seconds by which the wall clock, which readers of the view go by, is ahead of the supervisor's: see `Clock`."""
+    """Seconds by which the wall clock, which readers compare with, is ahead of the supervisor's: see `Clock`."""
 
 
 def task_view(task: Task, state: TaskState, facts: Facts, masker: Masker) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""A project with a supervisor of its own, ended with all it started."""
+"""A project with its own supervisor, which is ended with all it has started."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tests.supervisor.project import Project
 
 @pytest.fixture
 def project(sandbox: Sandbox) -> Iterator[Callable[[str], Project]]:
-    """Make a project of a configuration's text; start it with ``.serve()``."""
+    """Make a project from the text of a configuration; start it with ``.serve()``."""
     made: list[Project] = []
 
     def make(text: str, name: str = "proj") -> Project:

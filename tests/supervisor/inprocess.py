@@ -1,4 +1,4 @@
-"""A supervisor in the test's own process, so that a test can break what it is made of."""
+"""A supervisor in the test's own process, so that a test can break its parts."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.harness import Sandbox
 
 @asynccontextmanager
 async def supervising(sandbox: Sandbox, text: str) -> AsyncIterator[Host]:
-    """Supervise the project of this configuration; in the end all its tasks are killed."""
+    """Supervise a project with this configuration; at the end all its tasks are killed."""
     file = sandbox.root / "paneview.toml"
     file.write_text(f'name = "proj"\n{text}')
     project = load_project(file, os.environ)
@@ -31,7 +31,7 @@ async def supervising(sandbox: Sandbox, text: str) -> AsyncIterator[Host]:
 
 
 def fails_once(real: Callable[..., Any], fault: Exception) -> Callable[..., Any]:
-    """A stand-in that raises once before it does its work."""
+    """A stand-in for ``real`` that raises ``fault`` at its first call."""
     faults = [fault]
 
     def stand_in(*args: Any, **more: Any) -> Any:

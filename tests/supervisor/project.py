@@ -18,7 +18,7 @@ Reply = dict[str, Any]
 
 
 class Project:
-    """One configuration file, and whatever supervisor runs for it."""
+    """A configuration file, and the supervisor that runs for it, if any."""
 
     def __init__(self, sandbox: Sandbox, text: str, name: str = "proj") -> None:
         self.sandbox = sandbox
@@ -37,13 +37,13 @@ class Project:
     # The supervisor
 
     def serve(self, *, env: dict[str, str] | None = None) -> Project:
-        """Start a supervisor in a process of its own; returns when it answers."""
+        """Start a supervisor process; returns when it answers."""
         self.begin_serving(env=env)
         wait_until(self._answers)
         return self
 
     def begin_serving(self, *, env: dict[str, str] | None = None) -> None:
-        """Start a supervisor and wait for nothing."""
+        """Start a supervisor process without waiting for it."""
         with (self.folder / "supervisor.err").open("ab") as told:
             self.process = prepared.start(
                 "--serve", str(self.file), cwd=self.folder, env={**os.environ, **(env or {})}, out=told
@@ -58,13 +58,13 @@ class Project:
             return False
 
     def kill_supervisor(self) -> None:
-        """kill -9."""
+        """Send SIGKILL to the supervisor; tasks go on."""
         assert self.process
         self.process.send_signal(signal.SIGKILL)
         self.process.wait()
 
     def end_supervisor(self) -> None:
-        """SIGTERM; tasks go on."""
+        """Send SIGTERM to the supervisor; tasks go on."""
         assert self.process
         self.process.send_signal(signal.SIGTERM)
         self.process.wait(20)
@@ -86,7 +86,7 @@ class Project:
         return found
 
     def supervisor_log(self) -> str:
-        """What the supervisor logged."""
+        """The supervisor's log and standard error."""
         folder = paths.find_project_dir(self.file)
         log = paths.supervisor_log(folder) if folder else None
         return (log.read_text() if log and log.exists() else "") + (
@@ -105,7 +105,7 @@ class Project:
         return next(task for task in self.call("status")["tasks"] if task["name"] == name)
 
     def wait(self, name: str, check: Callable[[Reply], object] | str, deadline: float = 20.0) -> Reply:
-        """Wait until the task is in this state (with a pid, if it runs), or ``check`` holds of its status object."""
+        """Wait until the task is in this state (with a pid, if it runs), or ``check`` holds for its status object."""
 
         def holds() -> Reply | None:
             task = self.task(name)
@@ -118,11 +118,11 @@ class Project:
             raise AssertionError(f"{error}; now: {self.task(name)}") from error
 
     def wait_for_task(self, name: str) -> None:
-        """Wait until the project has a task of this name."""
+        """Wait until the project has a task with this name."""
         wait_until(lambda: name in [task["name"] for task in self.call("status")["tasks"]])
 
     def events(self, kind: str | None = None, task: str | None = None) -> list[Reply]:
-        """Recorded events, oldest first."""
+        """The recorded events, oldest first."""
         found: list[Reply] = self.call("events", kinds=[kind] if kind else None, task=task, limit=10_000)[
             "events"
         ]
