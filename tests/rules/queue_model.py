@@ -1,4 +1,4 @@
-"""A queue of nothing but the rules and a virtual clock: what every broker must be like, seen from outside."""
+"""A queue made of only the rules and a virtual clock: every broker must behave like it."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class ModelLease:
 
 
 class ModelQueue:
-    """Jobs in states, and what people and workers do with them."""
+    """Jobs, and what people and workers do with them."""
 
     def __init__(self, backoff: Backoff) -> None:
         self.now = 1_000_000.0
@@ -75,7 +75,7 @@ class ModelQueue:
         return after_needs(needs, delayed=job.due > self.now)
 
     def _settle_needs(self) -> None:
-        """Let everything go on or fall that waits for others, until nothing changes."""
+        """Queue or cancel blocked jobs whose needs are settled, until nothing changes."""
         changed = True
         while changed:
             changed = False
@@ -88,7 +88,7 @@ class ModelQueue:
                     changed = True
 
     def tend(self) -> None:
-        """Queue what is due, take back what silent holders hold."""
+        """Queue jobs that are due, and take back those of silent holders."""
         for job in self.jobs.values():
             if job.state is JobState.DELAYED and job.due <= self.now:
                 job.state = JobState.QUEUED
@@ -101,13 +101,13 @@ class ModelQueue:
         job.state = after_loss(job.attempts, job.max_attempts, cancelled=job.wish)
 
     def claim(self, owner: str, n: int, seconds: float) -> list[ModelLease]:
-        """The next jobs."""
+        """Claim up to ``n`` jobs, in order."""
         ready = [job for job in self.jobs.values() if job.state is JobState.QUEUED]
         ready.sort(key=lambda job: (-job.priority, job.seq))
         return [self._lease(job, owner, seconds) for job in ready[:n]]
 
     def take(self, id_: str, owner: str, seconds: float) -> ModelLease | None:
-        """This very job."""
+        """Claim this particular job; None if it cannot be claimed."""
         job = self.jobs[id_]
         return self._lease(job, owner, seconds) if job.state in (JobState.QUEUED, JobState.DELAYED) else None
 
@@ -124,7 +124,7 @@ class ModelQueue:
         return job is not None and job.state is JobState.LEASED and job.token == lease.token
 
     def renew(self, lease: ModelLease) -> str:
-        """What the lease is worth."""
+        """Renew a lease; returns its status."""
         if not self._holds(lease):
             return "lost"
         job = self.jobs[lease.id]
@@ -134,7 +134,7 @@ class ModelQueue:
     def finish(
         self, lease: ModelLease, status: str, *, retry: bool = True
     ) -> tuple[Verdict, JobState | None]:
-        """Bring a result."""
+        """Submit a result."""
         job = self.jobs.get(lease.id)
         if job is None:
             return Verdict.STALE, None
@@ -161,7 +161,7 @@ class ModelQueue:
         return verdict, job.state
 
     def release(self, lease: ModelLease) -> bool:
-        """Hand it back."""
+        """Hand the job back."""
         if not self._holds(lease):
             return False
         job = self.jobs[lease.id]
@@ -174,7 +174,7 @@ class ModelQueue:
         return True
 
     def release_owner(self, owner: str) -> set[str]:
-        """It is dead."""
+        """Take back all jobs of a dead worker."""
         held = [job for job in self.jobs.values() if job.state is JobState.LEASED and job.owner == owner]
         for job in held:
             self._lose(job)
@@ -182,7 +182,7 @@ class ModelQueue:
         return {job.id for job in held}
 
     def cancel(self, id_: str) -> str:
-        """End it."""
+        """Cancel a job."""
         job = self.jobs[id_]
         if job.state.final:
             return "over"
@@ -194,14 +194,14 @@ class ModelQueue:
         return "cancelled"
 
     def retry(self) -> set[str]:
-        """Send the dead letters again."""
+        """Queue all dead letters again."""
         dead = [job for job in self.jobs.values() if job.state is JobState.DEAD]
         for job in dead:
             job.state, job.attempts, job.wish = JobState.QUEUED, 0, False
         return {job.id for job in dead}
 
     def purge(self) -> int:
-        """Forget the dead letters."""
+        """Delete all dead letters."""
         dead = [job.id for job in self.jobs.values() if job.state is JobState.DEAD]
         for id_ in dead:
             del self.jobs[id_]
@@ -209,7 +209,7 @@ class ModelQueue:
         return len(dead)
 
     def check(self) -> None:
-        """What must hold at every moment."""
+        """Assert what must hold at every moment."""
         for job in self.jobs.values():
             assert job.attempts <= job.max_attempts
             assert job.attempts <= job.token

@@ -1,4 +1,4 @@
-"""The dependency graph: order, what a start pulls in, what holds a task back."""
+"""The dependency graph: its order, what a start brings along, what holds a task back."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ FAILED = TaskState(phase=TaskPhase.FAILED, exit=Exit(1), reason="exit code 1")
 
 @st.composite
 def graphs(draw: st.DrawFn) -> graph.Graph:
-    """Acyclic: a task depends on tasks of smaller number only."""
+    """Acyclic graphs: a task depends only on tasks with smaller numbers."""
     size = draw(st.integers(1, 12))
     conditions = st.sampled_from(["started", "healthy", "completed"])
     return {
@@ -38,7 +38,7 @@ def test_order_puts_dependencies_first(needs):
 
 
 def needed(names, needs):
-    """The names and all they depend on."""
+    """The names and all that they depend on."""
     return set(names).union(*(needed([other for other, _ in needs[name]], needs) for name in names))
 
 

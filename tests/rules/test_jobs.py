@@ -1,4 +1,4 @@
-"""The rules of the queue: examples, and a queue of nothing else under random histories in virtual time."""
+"""The rules of the queue: examples, and random histories of a queue made only of them, in virtual time."""
 
 from __future__ import annotations
 
@@ -133,7 +133,7 @@ def test_final_states_are_final() -> None:
 
 
 class Histories(RuleBasedStateMachine):
-    """Anything in any order; the invariants hold, and in the end everything is over."""
+    """Any operations in any order: the invariants hold, and in the end every job is over."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -218,7 +218,7 @@ class TestStop:
     @pytest.mark.parametrize("refuses", [False, True])
     @pytest.mark.parametrize(("asked", "phase"), [(Stop, TaskPhase.STOPPED), (Restart, TaskPhase.RUNNING)])
     def test_a_task_that_ends_while_the_hooks_before_its_stop_run_is_stopped(self, asked, phase, refuses):
-        """Even if they refuse: there is nobody left to go on."""
+        """Even if the hooks refuse the stop: no process is left that could go on."""
         world = running(restart="always")
         world.hooks_take, world.hooks_refuse = 4.0, refuses
         world.feed(asked("user"))
@@ -243,7 +243,7 @@ class TestStop:
         assert (world.state.phase, world.runs) == (TaskPhase.RUNNING, 2)
 
     def test_left_over_children_are_not_given_the_whole_grace(self):
-        """What ends a moment after the first process saw the interrupt; who has a session of its own did not."""
+        """Processes that end a moment after the first got the interrupt; those in another session did not get it."""
         state = replace(TaskState(), phase=TaskPhase.STOPPING, stage=Stage.INTERRUPT, due=6.0, run=1)
         state, effects = step(state, RootGone(), 1.0, Policy())
         assert (effects, state.due) == ((), 1.0 + stopping.LAST_MOMENTS)
@@ -301,7 +301,7 @@ class TestStop:
 
     @pytest.mark.parametrize("kill", [False, True])
     def test_a_run_that_is_stopped_in_any_way_while_it_is_launched_has_a_start_and_an_end(self, kill):
-        """A kill after the stop used to wait for no launch: its run was never told as started."""
+        """Regression: a kill after the stop did not wait for the launch, so the run's start was never recorded."""
         world = World(launch_takes=1.0)
         world.feed(Start("user"))
         world.settle()
@@ -365,7 +365,7 @@ class TestStop:
         assert (world.state.phase, world.state.reason) == (TaskPhase.STOPPED, "stopped by user")
 
     def test_what_happens_between_two_runs_is_told_of_neither(self):
-        """Else the one before would seem to have ended twice."""
+        """Otherwise the run before would seem to have ended twice."""
         world = running(backoff=2.0)
         for _ in range(2):
             world.exit(CRASH)
@@ -446,7 +446,7 @@ class TestHealth:
         assert wants_probe(world.state, world.policy)
         world.feed(Probed(ok=True))
         assert not wants_probe(world.state, world.policy)
-        failing = replace(world.state, failures=1)  # by the probe that it had until its definition was edited
+        failing = replace(world.state, failures=1)  # of the probe that its earlier definition had
         assert wants_probe(failing, world.policy)
         assert wants_probe(world.state, replace(world.policy, probed_once=False))
 
@@ -556,7 +556,7 @@ exits = st.sampled_from([SUCCESS, CRASH, Exit(137, 9), Exit()])
 
 
 class History(RuleBasedStateMachine):
-    """Random things happen to one task; `World.check` holds after every single step."""
+    """Random events happen to one task; `World.check` holds after every step."""
 
     @initialize(policy=policies, heeds=st.frozensets(st.sampled_from([Stage.INTERRUPT, Stage.TERMINATE])))
     def begin(self, policy: Policy, heeds: frozenset[Stage]) -> None:
@@ -636,12 +636,12 @@ class History(RuleBasedStateMachine):
             assert launching == bool(self.world._agenda) or deadline(self.world.state) is not None
 
     def teardown(self) -> None:
-        """Whatever the history: a stop ends in rest, within the graces and a little."""
+        """After any history, a stop brings the task to rest within its grace periods and a little more."""
         if not hasattr(self, "world"):
             return
         world = self.world
         world.hooks_refuse = False
-        world.advance(10.0)  # the hooks that still run had another mind
+        world.advance(10.0)  # hooks that are still running may refuse
         world.feed(Stop("user"))
         world.advance(world.launch_takes + world.hooks_take + world.after_hooks_take + 2 * 5.0 + 4.0)
         assert world.state.phase in (TaskPhase.IDLE, TaskPhase.STOPPED, TaskPhase.DONE, TaskPhase.FAILED)

@@ -17,7 +17,7 @@ def test_after_a_first_one_for_each_core_starts_are_as_far_apart_as_the_cores_ne
         pace, at = turn(pace, now)
         assert at >= now
         begins.append(at)
-    assert begins == sorted(begins)  # who comes first is first
+    assert begins == sorted(begins)  # first come, first served
     for index, first in enumerate(begins):
         for number, last in enumerate(begins[index + cores :], 1):
             assert last - first >= number * WORK / cores - 1e-6

@@ -19,7 +19,7 @@ POLICY = Policy(max_restarts=None, backoff=0.0, quarantine=Quarantine(3, 100.0))
 
 
 def die(state: TaskState, now: float) -> tuple[TaskState, list[str]]:
-    """One life: started, and dead at ``now``."""
+    """One run: started, and dead at ``now``."""
     for event in (DependenciesMet(), Spawned(1)):
         state = lifecycle.step(state, event, now, POLICY).state
     state, effects = lifecycle.step(state, Exited(Exit(1)), now, POLICY)

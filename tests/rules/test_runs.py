@@ -1,4 +1,4 @@
-"""How long a run goes on, and how it is ended: over virtual time."""
+"""How long an agent's run may last, and how it is ended, over virtual time."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ LIMITS = Limits(timeout=100.0, stall=10.0, linger=5.0)
 
 
 def signals(watch: Watch, until: float) -> list[tuple[float, str]]:
-    """What is sent, and when, if the process only looks when something is due."""
+    """The signals sent until this time, if `tick` is called only when it is due."""
     sent = []
     while (now := runs.due(watch)) <= until:
         watch, number = runs.tick(watch, now)

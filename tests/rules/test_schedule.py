@@ -1,4 +1,4 @@
-"""Schedules over virtual time: one run at each time, none beside another, whatever the clock and the task do."""
+"""Schedules over virtual time: one run at each time, never two at once, whatever the clock and the task do."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ BUSY = [TaskPhase.WAITING, TaskPhase.STARTING, TaskPhase.RUNNING, TaskPhase.STOP
 
 
 def following(period: str, now: float) -> float:
-    """The schedule "60" has its times at whole minutes."""
+    """The next time of a schedule: that of "60" has its times at whole minutes."""
     return (math.floor(now / float(period)) + 1) * float(period)
 
 
 @dataclass
 class World:
-    """A clock on the wall, tasks, and somebody who does nothing but what `step` says."""
+    """A wall clock, tasks, and a loop that does what `step` says."""
 
     schedules: dict[str, str]  # task -> seconds between its times
     now: float = NOON
@@ -46,14 +46,14 @@ class World:
         self.due = turns.due
         assert all(due.at > self.now for due in turns.due.values())
         assert turns.due.keys() <= tasks.keys()
-        assert 0 < turns.wait <= LONGEST_WAIT  # never on and on without a pause, never past a time
+        assert 0 < turns.wait <= LONGEST_WAIT  # never without a pause, never past a time
         assert all(due.at >= self.now + turns.wait - 1e-6 for due in turns.due.values())
         self.started += [(name, self.now) for name in turns.starts]
         self.skipped += [(name, self.now, why) for name, why in turns.skipped.items()]
         return turns.wait
 
     def advance(self, seconds: float) -> None:
-        """Let time pass, with a look whenever it was said, and one at the end."""
+        """Let time pass, with a look whenever one is due, and one at the end."""
         end = self.now + seconds
         while (wait := self.look()) <= end - self.now:
             self.now += wait

@@ -144,7 +144,7 @@ def test_a_session_that_is_gone_is_replaced_without_spending_a_retry() -> None:
     phase = play.phase("a")
     assert (phase.session, phase.session_spent, phase.failures) == ("", None, 1)
     assert phase.feedback.endswith("E  assert 1 == 2")
-    play.ran("a", "failed", error="no such session", session_gone=True)  # as nobody can say twice
+    play.ran("a", "failed", error="no such session", session_gone=True)  # which cannot happen twice
     assert play.flow.status is Status.FAILED
 
 
@@ -162,7 +162,7 @@ def test_silence_is_resumed_once_without_spending_a_retry() -> None:
     play.ran("a", "no_result")
     assert play.flow.status is Status.FAILED
     play = Play(Plan("x", (PhasePlan("a", "r"),)))
-    play.ran("a", "stalled", resumed=True)  # the worker has done that already
+    play.ran("a", "stalled", resumed=True)  # the worker has resumed it already
     assert play.flow.status is Status.FAILED
 
 
@@ -277,7 +277,7 @@ def test_what_has_no_price_stays_without_one() -> None:
 
 
 def test_of_a_session_that_tells_all_it_has_used_only_what_is_new_is_spent() -> None:
-    """What an earlier version has kept, which knew nothing of that, can be read."""
+    """Records of an older version, without the session's total, can still be read."""
     play = Play(Plan("x", (PhasePlan("a", "r", retries=9),)))
 
     def ran(session: str, tokens: int, own: int = 0, status: str = "failed") -> tuple[int, int]:
@@ -290,9 +290,9 @@ def test_of_a_session_that_tells_all_it_has_used_only_what_is_new_is_spent() -> 
 
     assert ran("s1", 1100) == (1100, 1100)
     assert ran("s1", 2200) == (2200, 2200)
-    assert ran("", 0) == (2200, 2200)  # it told nothing
+    assert ran("", 0) == (2200, 2200)  # it reported nothing
     assert ran("s1", 2500) == (2500, 2500)
-    assert ran("s2", 100) == (2600, 2600)  # it began a new one
+    assert ran("s2", 100) == (2600, 2600)  # it began a new session
     assert ran("s2", 150) == (2650, 2650)
     raw = play.flow.to_json()
     for phase in raw["phases"]:
@@ -413,7 +413,7 @@ def plans(draw: st.DrawFn) -> Plan:
 
 
 def answer(data: st.DataObject, play: Play, effect: h.Effect) -> h.Happening | None:
-    """What the world makes of an effect."""
+    """What happens in answer to an effect."""
     if isinstance(effect, h.Prepare):
         return h.Prepared(data.draw(st.sampled_from(["", "", "no room"])))
     if isinstance(effect, h.Close):

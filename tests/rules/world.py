@@ -1,4 +1,4 @@
-"""A world for the rules to act in: one task's process, a clock and a probe, all virtual. Nothing sleeps."""
+"""A simulation for the rules: one task's process, hooks and a clock, all virtual. Nothing sleeps."""
 
 from __future__ import annotations
 
@@ -39,14 +39,14 @@ ENDS = ("task_exited", "task_stopped", "task_killed", "task_lost")
 
 @dataclass
 class World:
-    """Does what the rules decide, the way the shell does, and checks what must hold at every step."""
+    """Does what the rules decide, like the supervisor, and checks what must hold after every step."""
 
     policy: Policy = field(default_factory=Policy)
-    # What a process heeds; a task that ignores SIGINT and SIGTERM ends by SIGKILL only.
+    # The stages that end the process; a task that ignores SIGINT and SIGTERM ends only by SIGKILL.
     heeds: frozenset[Stage] = frozenset(Stage)
     spawn_fails: Callable[[int], bool] = lambda _run: False
     launch_takes: float = 0.0
-    # The hooks before a stop: how long they take, and whether they refuse it.
+    # The hooks before a stop: the seconds they take, and whether they refuse it.
     hooks_take: float = 0.0
     hooks_refuse: bool = False
     after_hooks_take: float = 0.0
@@ -58,13 +58,13 @@ class World:
     log: list[tuple[float, str]] = field(default_factory=list)
     told: list[Emit] = field(default_factory=list)
     signals: list[tuple[float, Stage]] = field(default_factory=list)
-    refused: bool = False  # the last stop that was asked for
-    _died: Exit | None = None  # how a process ended that nobody waited for yet
+    refused: bool = False  # whether the last stop that was requested was refused
+    _died: Exit | None = None  # the exit of a process that was not yet waited for
     _agenda: list[tuple[float, int, Input, int | None]] = field(default_factory=list)
     _ticket: int = 0
 
     def feed(self, event: Input, chance: float = 0.0) -> None:
-        """One input at the present time, and all that follows from it at once."""
+        """Feed one input at the present time, and carry out the effects."""
         outcome = lifecycle.step(self.state, event, self.now, self.policy, chance)
         self.state = outcome.state
         if isinstance(event, Stop):
@@ -87,12 +87,12 @@ class World:
             self.later(0.0, DependenciesMet())
 
     def later(self, delay: float, event: Input, of_run: int | None = None) -> None:
-        """Put an input on the agenda; one of a run is dropped if there is another by then."""
+        """Put an input on the agenda; with ``of_run``, it is dropped if there is a newer run by then."""
         self._ticket += 1
         heapq.heappush(self._agenda, (self.now + delay, self._ticket, event, of_run))
 
     def advance(self, seconds: float) -> None:
-        """Let time pass: whatever comes due happens at its own time."""
+        """Let time pass: everything that becomes due happens at its own time."""
         end = self.now + seconds
         while True:
             tick = lifecycle.deadline(self.state)
@@ -114,23 +114,23 @@ class World:
         self.advance(0.0)
 
     def exit(self, exit_: Exit) -> None:
-        """The process ends by itself."""
+        """End the process, by itself."""
         assert self.alive is not None
         self.alive = None
         if self.state.phase is not TaskPhase.STOPPING:
             self.feed(Exited(exit_))
         elif stopping.before_launch(self.state):
-            self._died = exit_  # the shell waits for the end when the launch is answered
+            self._died = exit_  # the supervisor waits for the end once the launch is answered
         elif self.state.stage is Stage.HOOKS:
-            self._died = exit_  # the shell looks at how it ended when it has something to signal
+            self._died = exit_  # the supervisor looks for the exit once it has something to signal
             self.feed(RootGone())
         else:
             self._gone(exit_)
 
     def take_over(self, back: float = 0.0) -> None:
-        """The supervisor dies, with all that it waited for; the next one finds its record and the process.
+        """Let the supervisor die, with all that it waited for; the next one finds its record and the process.
 
-        Meanwhile the clock is set ``back``.
+        Meanwhile the clock is set back by ``back`` seconds.
         """
         self._agenda.clear()
         self.now -= back
@@ -153,11 +153,11 @@ class World:
         self.feed(Redefined())
 
     def times(self, kind: str) -> list[float]:
-        """When events of this kind were told."""
+        """The times of the events of this kind."""
         return [at for at, told in self.log if told == kind]
 
     def check_history(self) -> None:
-        """Each run was started once and has ended once, in turns; the last may still be alive."""
+        """Assert that each run was started once and ended once, alternately; the last may still be alive."""
         of_runs = [emit.kind for emit in self.told if emit.of_run and emit.kind in (*ENDS, "task_started")]
         starts, ends = of_runs[::2], of_runs[1::2]
         assert set(starts) <= {"task_started"}, of_runs
@@ -165,7 +165,7 @@ class World:
         assert len(starts) - len(ends) == (self.alive is not None), of_runs
 
     def check(self) -> None:
-        """What must hold after every step."""
+        """Assert what must hold after every step."""
         state = self.state
         assert state.attempt <= max(4, self.policy.max_restarts or 0)
         if state.phase in (
@@ -205,7 +205,7 @@ class World:
         self.later(self.hooks_take, answer, of_run=self.runs)
 
     def _gone(self, exit_: Exit) -> None:
-        """A run that is being ended has no process any more."""
+        """Report that a run which is being ended has no process any more."""
         self.later(0.0, TreeGone())
         self.later(self.after_hooks_take, Stopped(exit_))
 

@@ -1,4 +1,4 @@
-"""Tasks that wait for an answer: found, told, answered, with real programs in real panes."""
+"""Tasks that wait for an answer: found, reported, answered, with real programs in real panes."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def test_a_question_is_found_told_and_cleared_when_it_is_answered(project: Make)
 
 
 def test_it_is_found_within_a_quarter_of_a_second(project: Make) -> None:
-    """The figure is the bench's; here it only must not be a matter of polling seconds."""
+    """The benchmark measures the figure; this only shows that it does not take seconds of polling."""
     p = project("""
 [tasks.ask]
 command = "while read x; do printf 'Sure? '; done"

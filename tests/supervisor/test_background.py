@@ -1,4 +1,4 @@
-"""What nobody waits for: its failure is told, and it goes on."""
+"""Background work: a failure is reported, and the work goes on."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ async def test_it_is_told_and_done_again_after_pauses_that_grow(
         nonlocal now, runs
         runs += 1
         if runs == 5:
-            now += 0.5  # for longer than the longest pause it goes well
+            now += 0.5  # it works for longer than the longest pause
         if runs < 7:
             raise RuntimeError("a defect")
 

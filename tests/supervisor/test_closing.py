@@ -1,4 +1,4 @@
-"""A supervisor that ends: what cannot be closed keeps nothing else open."""
+"""A supervisor that ends: a part that fails to close keeps no other open."""
 
 from __future__ import annotations
 

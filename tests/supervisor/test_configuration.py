@@ -213,14 +213,14 @@ def test_a_file_that_is_a_link_stays_the_same_project_wherever_it_points(project
     p.serve()
     pid = p.wait("edited", "running")["pid"]
     _relink(p.file, "two.toml")
-    wait_until(lambda: "611" in p.task("edited")["command"])  # it is noticed as any other change
+    wait_until(lambda: "611" in p.task("edited")["command"])  # noticed like any other change
     assert p.wait("edited", "running")["pid"] != pid
     _relink(p.file, "renamed.toml")
     with pytest.raises(ControlError, match=r"name and \[tmux\] cannot change"):
         p.call("reload")
     assert p.call("hello")["session"] == "proj", "and it is still found"
     p.file.unlink()
-    p.write(THREE)  # as `sed -i` does: a file in the link's place
+    p.write(THREE)  # like `sed -i`: a file in place of the link
     assert p.call("reload")["changed"] == ["edited"]
 
 
@@ -277,7 +277,7 @@ def test_a_broken_file_changes_nothing_and_is_told(project):
     told = wait_until(lambda: p.events("config_rejected"))
     assert "command" in told[0]["cause"]
     assert p.call("status")["file_problem"] == told[0]["cause"]
-    p.write(THREE)  # as it was: else nobody is told that it counts again
+    p.write(THREE)  # as it was: an event must still say that the file counts again
     wait_until(lambda: p.events("config_reloaded"))
     p.call("reload")
     assert [event["cause"] for event in p.events("config_reloaded")] == [
@@ -318,7 +318,7 @@ def test_replicas_and_scale(project):
     assert [task["name"] for task in p.call("status")["tasks"]] == ["w.1", "after"]
     with pytest.raises(ControlError, match="at most 1000 replicas"):
         p.call("scale", task="w", replicas=1001)
-    for number in (0, 2):  # what keeps it from being scaled, and how that is changed, is told first
+    for number in (0, 2):  # the message says first why it is not scalable, and how to change that
         with pytest.raises(ControlError, match="'after' has no replicas in the file: `replicas = N` there"):
             p.call("scale", task="after", replicas=number)
     with pytest.raises(ControlError, match="'ghost' not found"):
@@ -456,7 +456,7 @@ def test_a_task_whose_line_has_been_found_stays_healthy_through_reloads_and_take
     before = p.wait("t", lambda t: t["health"] == "healthy")
 
     def goes_on() -> None:
-        """Longer than any probe that fails would have let it."""
+        """It goes on for longer than with any failing probe."""
         end = p.task("t")["log_end"]
         after = p.wait("t", lambda t: t["log_end"] > end + 20 or t["run"] != before["run"])
         assert (after["run"], after["health"]) == (before["run"], "healthy")
@@ -497,7 +497,7 @@ def test_a_dependent_is_told_when_its_dependency_takes_too_long(project):
 
 @pytest.mark.parametrize("alive", [True, False], ids=["reload", "next supervisor"])
 def test_what_a_check_or_a_policy_has_made_of_a_task_ends_with_it(project, alive):
-    """A task without a check is ready as soon as it runs, and one that is not to be restarted is not."""
+    """A task without a check is ready as soon as it runs, and one without restarts is not restarted."""
     text = """
         [tasks.web]
         command = "exec sleep 600"
@@ -676,7 +676,7 @@ def test_a_port_that_a_service_manager_listens_on_is_left_alone(project, sandbox
     port = free_port()
     code = f"import socket, time; s = socket.create_server(('127.0.0.1', {port})); time.sleep(600)"
     program = sandbox.root / "systemd-like"
-    program.symlink_to(os.path.realpath(sys.executable))  # its name is that of the file it was started by
+    program.symlink_to(os.path.realpath(sys.executable))  # a process is named after its program's file
     with subprocess.Popen([program, "-c", code]) as manager:
         try:
             wait_until(lambda: can_connect(port))
@@ -699,7 +699,7 @@ def test_a_schedule_does_not_start_with_the_project_and_says_when(project):
     p.call("start", tasks=["nightly"])
     p.wait("nightly", "done")
     assert p.task("nightly")["next_start_at"]
-    p.call("stop", tasks=["nightly"])  # which keeps it down: its schedule passes it over
+    p.call("stop", tasks=["nightly"])  # so it stays down, and its schedule skips it
     assert p.task("nightly")["next_start_at"] is None
 
 

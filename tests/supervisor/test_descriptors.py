@@ -1,4 +1,4 @@
-"""Without a descriptor left, nobody is taken for gone or for ill, and what runs can be stopped."""
+"""Without a descriptor left, no run counts as gone or unhealthy, and tasks can be stopped."""
 
 from __future__ import annotations
 
@@ -38,9 +38,9 @@ TASKS = """
 
 @contextmanager
 def no_descriptors(project: Project) -> Iterator[Callable[[], None]]:
-    """For the time of a block, the supervisor can open nothing more, and use nothing of what it keeps back for clients.
+    """Within the block, the supervisor can open no file, not even in place of descriptors it keeps back for clients.
 
-    What it gives takes away what has become free since: a probe that was under way has given back its own.
+    Yields a function that also takes descriptors freed since, as by a probe that was under way.
     """
     assert project.process
     supervisor = psutil.Process(project.process.pid)
@@ -59,25 +59,25 @@ def no_descriptors(project: Project) -> Iterator[Callable[[], None]]:
 
 
 def descriptors(process: psutil.Process) -> set[int]:
-    """The numbers of its open files."""
+    """The descriptors of a process."""
     return {int(name) for name in os.listdir(f"/proc/{process.pid}/fd")}
 
 
 def kept_back(process: psutil.Process) -> int:
-    """How many of them stand for others that may be needed, or for its standard input."""
+    """How many descriptors are placeholders for others that may be needed, or its standard input."""
     links = [Path(f"/proc/{process.pid}/fd/{number}") for number in descriptors(process)]
     return sum(link.is_symlink() and os.readlink(link) == os.devnull for link in links)
 
 
 def rest(seconds: float) -> None:
-    """Time in which something would happen that must not."""
+    """Wait for a time in which something that must not happen would."""
     until = time.monotonic() + seconds
     wait_until(lambda: time.monotonic() > until)
 
 
 @contextmanager
 def connected(project: Project) -> Iterator[Connection]:
-    """A client that is served already."""
+    """A client that was served before."""
     with Connection(str(paths.control_socket(project.state_dir)), timeout=20) as client:
         client.call("status")
         yield client
@@ -96,7 +96,7 @@ def test_who_cannot_be_asked_is_not_ill_and_who_cannot_be_looked_at_is_not_gone(
             return "Too many open files" in next(task["reason"] for task in tasks if task["name"] == "slow")
 
         wait_until(is_told)
-        rest(1)  # then the other was to be asked several times
+        rest(1)  # long enough for several probes of the other one
         client.call("stop", {"tasks": ["api"]})
         assert not alive(api["pid"])
     assert (one.task("web")["health"], one.task("web")["run"]) == ("healthy", web["run"])

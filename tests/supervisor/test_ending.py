@@ -1,4 +1,4 @@
-"""How a run has ended, where that is not plain."""
+"""How a run has ended, in cases that are not obvious."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from tests.supervisor.inprocess import nothing, supervising
 async def test_what_a_run_dies_with_that_lost_its_terminal_is_not_its_own(
     sandbox: Sandbox, tmux_socket: str
 ) -> None:
-    """A worker that hears the hang-up ends well, perhaps with the next tmux there already: it is to come back."""
+    """A worker exits with 0 on the hang-up, perhaps when a new tmux is there already: it must be restarted."""
     spec = SessionSpec("proj", tmux_socket, "key", os.environ, sandbox.root, ("sleep", "1000"))
     terminal = Terminal(spec, nothing, nothing)
     await terminal.open()
@@ -57,7 +57,7 @@ async def test_a_defect_beside_a_run_s_end_keeps_it_from_nobody(
 
     async with supervising(sandbox, '[tasks.t]\ncommand = "exec sleep 612"\nrestart_policy = "no"') as host:
         unit = host.supervisor.unit("t")
-        await eventually(lambda: unit.live and unit.live.hears())  # the guard's shells would keep the signal
+        await eventually(lambda: unit.live and unit.live.hears())  # earlier, its shells would defer the signal
         with monkeypatch.context() as broken:
             broken.setattr(ending, "TRIES", (0.01, 0.01))
             broken.setattr(part, name, defect)

@@ -1,4 +1,4 @@
-"""Whoever clears a running supervisor's folder away loses what was recorded there, and no task."""
+"""Removing a running supervisor's folder loses what was recorded there, but no task."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def test_without_its_folder_another_takes_its_place_and_the_tasks_go_on(one: Pro
     assert {event["cause"] for event in one.events("task_started")} == {
         "it was found running, and nothing was recorded of it"
     }
-    # What is printed from now on is kept, and how a task ends is known.
+    # Output from now on is stored, and the exit of a task is known.
     wait_until(lambda: len(numbers(one)) > 8)
     first, *others = numbers(one)
     assert others == list(range(first + 1, first + 1 + len(others)))

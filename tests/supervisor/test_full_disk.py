@@ -1,6 +1,6 @@
-"""While nothing can be written: what runs can be ended, nobody waits in vain, and what waited goes on by itself.
+"""While nothing can be written: runs can be ended, no client waits in vain, and what waited goes on by itself.
 
-Instead of a full disk, the supervisor may not make any file longer: the writes fail as truly.
+Instead of filling the disk, the tests forbid the supervisor to extend any file: writes fail in the same way.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ TWO = """
 
 @contextmanager
 def no_room(project: Project) -> Iterator[None]:
-    """For the time of a block."""
+    """Within the block, the supervisor can extend no file."""
     assert project.process
     supervisor = psutil.Process(project.process.pid)
     supervisor.rlimit(psutil.RLIMIT_FSIZE, (1, psutil.RLIM_INFINITY))
@@ -59,7 +59,7 @@ def test_what_runs_can_be_ended_and_it_is_told_that_this_is_not_recorded(two: Pr
             reply = two.call(do, tasks=[name])
             assert "state.db" in reply["unrecorded"]
             assert not alive(pid)
-            seen = two.call("inspect", task=name)  # its run says the same, though its row is not on disk
+            seen = two.call("inspect", task=name)  # its run agrees, though the row is not on disk
             assert [seen["exit_code"], seen["runs"][0]["signal"]] == [128 + by, by]
             assert "unrecorded" not in two.call("capture", task=name)
         assert {two.task(name)["state"] for name in ("web", "api")} == {"stopped"}

@@ -1,4 +1,4 @@
-"""Taking a project down while others start, change and stop its tasks: nothing outlives it, nobody is told untruths."""
+"""Taking a project down while others start, change and stop its tasks: nothing outlives it, and no reply is wrong."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from paneview.supervisor.supervisor import Supervisor
 from tests.harness import wait_until
 from tests.supervisor.project import Project, Reply
 
-# Its run ends with the signal; its stop lasts until there is a file "go".
+# The run ends at the signal; its stop lasts until there is a file "go".
 SLOW = """
     [tasks.slow]
     command = "exec sleep 611"
     hooks.after_stop = "until test -e go; do sleep 0.1; done"
 """
-# Its stop is refused, as soon as there is a file "go".
+# The stop is refused as soon as there is a file "go".
 REFUSES = """
     [tasks.slow]
     command = "exec sleep 611"
@@ -45,7 +45,7 @@ Ask = Callable[..., "Future[Reply]"]
 
 @pytest.fixture
 def beside() -> Iterator[Callable[[Project], Ask]]:
-    """Requests of a project that are answered while others are asked."""
+    """Makes requests to a project in parallel."""
     pool, projects = ThreadPoolExecutor(4), []
 
     def make(project: Project) -> Ask:
@@ -58,12 +58,12 @@ def beside() -> Iterator[Callable[[Project], Ask]]:
 
     yield make
     for project in projects:
-        project.close()  # also of a request that would never be answered
+        project.close()  # this also ends requests that would never be answered
     pool.shutdown()
 
 
 def go(p: Project) -> None:
-    """Let go on whatever waits."""
+    """Let everything that waits go on."""
     (p.folder / "go").touch()
 
 
@@ -90,7 +90,7 @@ def test_nothing_starts_while_the_project_goes_down(project, beside):
 
 
 def test_a_change_under_way_starts_nothing_in_a_project_that_goes_down(project, beside):
-    """Seen before: the reload had its turn when `down` had stopped all there was, and what it started was left."""
+    """Regression: the reload went on after `down` had stopped everything, and what it started was left behind."""
     p = project(SLOW + MORE).serve()
     p.wait("slow", "running")
     p.call("start", tasks=["byhand"])
@@ -119,7 +119,7 @@ def test_a_change_under_way_goes_on_when_the_down_that_came_between_is_refused(p
     p = project(REFUSES + going + kept.format(616)).serve()
     p.wait("going", "running")
     p.wait("slow", "running")
-    p.write(REFUSES + NEW + kept.format(617))  # which is noticed by itself
+    p.write(REFUSES + NEW + kept.format(617))  # the supervisor notices this by itself
     p.wait("going", "stopping")
     down = beside(p)("down")
     p.wait("slow", "stopping")
@@ -144,14 +144,14 @@ def test_a_down_that_is_refused_lets_starts_in_again(project, beside):
     go(p)
     with pytest.raises(ControlError, match="a stop was refused"):
         down.result(20)
-    p.wait_for_task("new")  # the file's change has waited
+    p.wait_for_task("new")  # the change of the file has waited
     p.wait("new", "running")
     assert p.call("start", tasks=["byhand"])["results"][0]["ok"]
     p.call("kill", tasks=["slow"])
 
 
 class Unit:
-    """As much of a unit and its surroundings as a stop sees: it ends at once, and ``then`` follows."""
+    """The parts of a unit and its services that a stop uses: it ends at once, and ``then`` is called."""
 
     def __init__(self, phase: TaskPhase, then: Callable[[], None] = lambda: None) -> None:
         self.state = TaskState(phase=phase)
@@ -179,7 +179,7 @@ async def test_what_runs_again_against_all_expectation_is_stopped_again():
     first = Unit(TaskPhase.RUNNING, slip_in)
     late.name, first.name = "late", "first"
     supervisor = Supervisor(None, first)
-    supervisor.units = {"first": first, "late": late}  # which are stopped from the last to the first
+    supervisor.units = {"first": first, "late": late}  # the last is stopped first
     supervisor._regraph()
     assert await supervisor.down("me") == {}
     assert late.state == first.state == TaskState(phase=TaskPhase.STOPPED, reason="me")
@@ -233,7 +233,7 @@ STARTS_LATE = """
 
 
 def failure(asked: Future[Reply]) -> Reply:
-    """The one result of a request that failed."""
+    """The only result of a request that failed."""
     with pytest.raises(ControlError) as error:
         asked.result(20)
     assert error.value.code == "failed"

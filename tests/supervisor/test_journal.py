@@ -1,4 +1,4 @@
-"""What is awaited by many: a change on its way to the disk."""
+"""The journal: changes on their way to disk, and the times of events."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ async def journal(tmp_path: Path) -> AsyncIterator[Journal]:
 async def test_events_follow_the_clock_on_the_wall_and_deadlines_do_not(
     journal: Journal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A clock that was set, or a machine that was asleep: what happens now is told to happen now."""
+    """Even after the clock was set, or the machine slept, an event has the present time."""
     told: list[float] = []
     monkeypatch.setattr(journal._audience, "publish_event", lambda event: told.append(event["ts"]))
     real, began = time.time, journal._clock.now()
@@ -50,7 +50,7 @@ def test_deadlines_pass_while_the_machine_sleeps(monkeypatch: pytest.MonkeyPatch
 
 
 async def test_who_stops_waiting_takes_nobody_else_along(journal: Journal) -> None:
-    """The work of a removed task is cancelled while it waits; the client who asks at that moment is answered."""
+    """The work of a removed task is cancelled while it waits; a client that waits at that moment is answered."""
     journal.note("config_reloaded")
     leaves, stays = asyncio.create_task(journal.durable()), asyncio.create_task(journal.durable())
     await asyncio.sleep(0)

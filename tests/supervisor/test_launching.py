@@ -1,4 +1,4 @@
-"""Whatever goes wrong in a launch: the rules hear of it, and no process is left of it."""
+"""Whatever goes wrong in a launch: the rules are told, and no process of it is left."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ async def test_a_launch_that_breaks_is_tried_again_and_leaves_nothing(
 async def test_a_run_that_tmux_was_not_asked_for_is_not_looked_for(
     host: Host, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Nor is the pane of the run before it given up."""
+    """And the pane of the previous run is kept."""
     await host.supervisor.start(["web"], "test")
     await host.supervisor.stop(["web"], "test")
     swept: list[object] = []
@@ -100,7 +100,7 @@ async def test_the_exit_code_of_a_run_goes_some_time_after_the_next_has_begun(
     monkeypatch.setattr(launching, "CLEAR_AFTER", 0.05)
     for _ in range(2):
         await host.supervisor.start(["web"], "test")
-        # Else its guard may not get to write.
+        # Earlier, the guard may not get to write the exit code.
         await eventually(lambda: (live := web(host).live) and live.hears())
         await host.supervisor.stop(["web"], "test")
     await eventually(lambda: host._places.written() == [web(host).state.run])

@@ -19,12 +19,12 @@ from paneview.control.errors import ControlError
 from tests.harness import alive, wait_until
 
 PY = sys.executable
-# A task that heeds nothing but SIGKILL.
+# A task that ends only by SIGKILL.
 STUBBORN = (
     "import signal, time; [signal.signal(s, signal.SIG_IGN) for s in (1, 2, 15)]; "
     "print('up', flush=True); time.sleep(600)"
 )
-# It forks a child with a session of its own, which ignores the hang-up, and tells its pid.
+# It forks a child with its own session, which ignores the hang-up and writes its pid to a file.
 DAEMONIZER = (
     "import os, signal, time\n"
     "r, w = os.pipe()\n"
@@ -385,7 +385,7 @@ def test_the_output_of_earlier_runs_is_kept_once(project):
     wait_until(lambda: p.lines("t") == ["one"])
     p.call("down")
     p.process.wait(20)
-    (p.state_dir / "spool" / "1.000000").touch()  # as one that ends at once leaves it
+    (p.state_dir / "spool" / "1.000000").touch()  # as a run that ends at once leaves it
     p.serve()
     p.wait("t", "running")
     wait_until(lambda: p.lines("t") == ["one", "one"])
@@ -497,7 +497,7 @@ def test_a_task_that_ends_while_a_hook_refuses_its_stop_is_stopped(project, sand
 
 
 def test_a_start_is_done_when_there_is_a_process_whatever_becomes_of_it(project):
-    """How a task that fails at once is answered must not depend on who is quicker."""
+    """The reply about a task that fails at once must not depend on which is quicker."""
     p = project("""
         [tasks.t]
         command = "exit 3"
@@ -545,14 +545,14 @@ def test_what_a_task_uses_is_told_soon_after_somebody_looks_and_again_after_a_re
         used(1)
         one.call("stop", tasks=["web"])
         wait_until(lambda: one.task("web")["state"] == "stopped")
-        time.sleep(0.6)  # a sample serves for half a second, and this one shall find nothing
+        time.sleep(0.6)  # a sample is used for half a second, and the next one must find nothing
         one.call("status")
         one.call("start", tasks=["web"])
         used(2)
 
 
 def test_a_stop_right_after_the_start_is_heard(project):
-    """The guard's shells survive an interrupt, or forget it while they fork: it is sent until it is heard."""
+    """The guard's shells survive an interrupt, or forget it while they fork: it is repeated until a program gets it."""
     early = {"simple": "sleep 600", "own": "echo $$; sleep 600", "parts": "sleep 600; true"}
     tasks = "".join(
         f"""
@@ -571,7 +571,7 @@ def test_a_stop_right_after_the_start_is_heard(project):
         p.call("stop", tasks=names)
     for name in names:
         ends = [(e["detail"]["exit_code"], e["detail"]["signal"]) for e in p.events("task_stopped", name)]
-        # Between two parts a shell ends with the code of the one that is over, here that of `echo`.
+        # Between two parts, a shell exits with the code of the first one, here that of `echo`.
         between = {(0, None)} if name == "own" else set()
         assert len(ends) == 5
         assert set(ends) - between == {(130, 2)}, name
@@ -581,6 +581,6 @@ def test_a_stop_right_after_the_start_is_heard(project):
         p.call("kill", tasks=names)
     for name in names:
         ends = [(e["detail"]["exit_code"], e["detail"]["signal"]) for e in p.events("task_killed", name)]
-        # Of a hang-up dies what was forked while the others were killed.
+        # A process forked while the others were killed dies of the hang-up.
         assert len(ends) == 4, name
         assert set(ends) <= {(137, 9), (129, 1)}, name

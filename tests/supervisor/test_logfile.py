@@ -1,4 +1,4 @@
-"""What the supervisor says of itself is written behind its back, and not too late."""
+"""The supervisor's log is written on another thread, and not too late."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Several logs as one, by time: numbers that stay, windows anywhere, searches in order."""
+"""Several logs merged by time: stable numbers, windows anywhere, searches in order."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[LogReade
     spool.mkdir()
     prepare(folder / "logs.db", log_schema.MIGRATIONS, pragmas=log_schema.PRAGMAS)
     dice = random.Random(7)
-    # No two at the same moment: times are kept to the millisecond, and those that are the same have no order.
+    # All different: times are stored to the millisecond, and lines of the same time have no order.
     ticks = iter(dice.sample(range(100_000, 200_000), sum(COUNTS.values())))
     moments = sorted((next(ticks) / 50, task) for task in TASKS for _ in range(COUNTS[task]))
     texts: list[str] = []
@@ -75,7 +75,7 @@ def test_a_search_finds_every_hit_once_and_in_order(written: tuple[LogReader, li
 
 @pytest.mark.parametrize("back", [True, False])
 def test_a_search_goes_through_many_lines_of_one_moment(tmp_path: Path, back: bool) -> None:
-    """A burst is stored with one time: the search goes on inside it, and comes to an end."""
+    """A burst is stored with a single time: the search must go on inside it, and end."""
     count = 600
     (tmp_path / "spool").mkdir()
     filled = Filled(tmp_path)

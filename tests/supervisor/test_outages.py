@@ -36,12 +36,12 @@ def one(project: Callable[[str], Project]) -> Project:
 
 
 def connection(sandbox: Sandbox) -> int:
-    """The process of the supervisor's connection to tmux."""
+    """The pid of the supervisor's tmux client."""
     return int(sandbox.tmux("list-clients", "-F", "#{client_pid}"))
 
 
 def exchange(one: str | os.PathLike[str], other: str | os.PathLike[str]) -> None:
-    """Exchange two names, and leave no moment in which there is nothing of either."""
+    """Exchange two files atomically: there is no moment at which either does not exist."""
     names = os.fsencode(one), os.fsencode(other)
     here, flags = -100, 2  # AT_FDCWD, RENAME_EXCHANGE
     assert ctypes.CDLL(None).renameat2(here, names[0], here, names[1], flags) == 0
@@ -98,7 +98,7 @@ def test_runs_outlive_the_connection(one: Project, sandbox: Sandbox, end: Callab
         same = ("state", "pid", "run", "pane_id", "restarts")
         assert [now[key] for key in same] == [was[key] for key in same]
     assert not one.events("task_lost")
-    # Their panes are theirs as before: they can be looked at, stopped, and started in again.
+    # They still have their panes, which can be looked at, stopped, and started in again.
     end_of_log = len(numbers(one))
     wait_until(lambda: len(numbers(one)) > end_of_log + 5)
     seen = numbers(one)
@@ -113,7 +113,7 @@ def test_runs_outlive_the_connection(one: Project, sandbox: Sandbox, end: Callab
 
 def test_what_ends_meanwhile_has_ended_by_itself(one: Project, sandbox: Sandbox) -> None:
     job, client = one.task("job"), connection(sandbox)
-    folder = sandbox.root / "in-the-way"  # of any other connection
+    folder = sandbox.root / "in-the-way"  # of any new connection
     folder.mkdir()
     exchange(folder, sandbox.tmux_socket)
     try:

@@ -1,4 +1,4 @@
-"""Patterns that a search could not end with: they cost the supervisor nothing but the answer."""
+"""Patterns whose search would never end: they cost the supervisor nothing but the answer."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def test_patterns_of_the_configuration_are_given_up_too(project: Make) -> None:
     p.wait("asking", lambda t: t["needs_input"] == LINE)
     wait_until(lambda: TOO_SLOW in str(p.call("health")))
     warning = f"WARNING input pattern '(a|a)+$': {TOO_SLOW}"
-    wait_until(lambda: warning in p.supervisor_log())  # which is written by a thread of its own
+    wait_until(lambda: warning in p.supervisor_log())  # the log is written by another thread
     assert p.supervisor_log().count(warning) == 1
     (p.folder / "go").touch()
     p.wait("ready", lambda t: t["health"] == "healthy")

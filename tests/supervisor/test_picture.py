@@ -1,4 +1,4 @@
-"""What is shown of a run that has just begun: its own figures, and its pid as soon as there is one."""
+"""What clients see of a run that has just begun: its own usage, and its pid as soon as there is one."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ from paneview.supervisor.supervisor import Supervisor
 from paneview.supervisor.views import definition_view
 from tests.harness import eventually, wait_until
 
-# As a guard of tmux's pane: what it is to run is two processes below it. It begins with a line from here.
+# Like the guard of a pane: the command is two processes below it. It starts at a line on standard input.
 GUARD = ["sh", "-c", "read go; sh -c 'sleep 1000; true'; true"]
 
 
 class Onlookers:
-    """Whoever looks: the task objects that were pushed, the latest of all."""
+    """An audience that keeps the latest object pushed for each task."""
 
     def __init__(self) -> None:
         self.looking = 1
@@ -48,7 +48,7 @@ class Onlookers:
 
 
 class Run:
-    """A run whose command has not begun."""
+    """A run whose command has not started yet."""
 
     def __init__(self, number: int) -> None:
         self.guard = subprocess.Popen(GUARD, stdin=subprocess.PIPE)
@@ -57,7 +57,7 @@ class Run:
         self._process = psutil.Process(self.guard.pid)
 
     def go(self) -> int:
-        """Begin; the command's pid."""
+        """Start the command; returns its pid."""
         assert self.guard.stdin
         self.guard.stdin.write(b"go\n")
         self.guard.stdin.flush()
@@ -85,7 +85,7 @@ def runs() -> Iterator[list[Run]]:
 
 @asynccontextmanager
 async def shown(tmp_path: Path, run: Run) -> AsyncIterator[tuple[Supervisor, Picture, Onlookers]]:
-    """A task with this run, and somebody who looks and was told its pid."""
+    """A task with this run, and an audience that has seen its pid."""
     file = tmp_path / "paneview.toml"
     file.write_text('[tasks.web]\ncommand = "sleep 1000; true"\n')
     nobody: Any = None
@@ -116,7 +116,7 @@ def begin(supervisor: Supervisor, run: Run) -> None:
 def often(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("SAMPLE_EVERY", "SAMPLE_AT_REST", "REMEMBER_EVERY"):
         monkeypatch.setattr(pictures, name, 0.2)
-    # Shells differ by some pages from run to run: here no two runs do.
+    # The memory of shells differs by some pages from run to run: ignore that.
     monkeypatch.setattr(pictures, "SEEN_BYTES", 1 << 30)
 
 
@@ -129,7 +129,7 @@ async def test_a_run_that_was_shown_before_its_command_began_is_shown_again_with
         await asyncio.sleep(0)
         assert (audience.shown["web"]["run"], audience.shown["web"]["pid"]) == (2, None)
         assert audience.shown["web"]["rss_bytes"] is None, "that was the run before"
-        pid = runs[1].go()  # before anybody samples
+        pid = runs[1].go()  # before the next sample
         await eventually(lambda: audience.shown["web"]["pid"] == pid)
 
 
@@ -181,7 +181,7 @@ async def test_times_are_shown_by_the_clock_on_the_wall_whatever_that_was_set_to
         unit.state = replace(unit.state, started_at=began)
         real = time.time
         monkeypatch.setattr(time, "time", lambda: real() - 7200)
-        # Also where all is at rest.
+        # Even when everything is at rest.
         await eventually(lambda: audience.shown["web"]["started_at"] == began - 7200)
         assert 0 <= picture.status()["tasks"][0]["uptime_s"] < 60
         unit.state = replace(unit.state, phase=TaskPhase.BACKOFF, due=began + 50)

@@ -1,4 +1,4 @@
-"""What clients ask of the queue through the supervisor, and what they hear of it."""
+"""Clients' requests about the queue through the supervisor, and the pushes they get."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def queue_of(project: Project) -> Iterator[Broker]:
 
 @contextmanager
 def listening(project: Project) -> Iterator[Callable[[Callable[[dict[str, Any]], object]], dict[str, Any]]]:
-    """Subscribed to the queue; gives a function that waits for a push of which something holds."""
+    """Subscribe to the queue; yields a function that waits for a push for which a condition holds."""
     with Connection(str(paths.control_socket(project.state_dir)), timeout=20) as connection:
         connection.call("subscribe", {"topics": ["queue"]})
         pushes = connection.pushes()
@@ -125,7 +125,7 @@ def test_who_listens_hears_of_every_change_whoever_made_it(served: Project) -> N
         heard = wait_for(lambda queue: queue["waiting"] == 1)
         assert heard["changes"] > first["changes"]
         other(lambda queue: [lane["target"] for lane in queue["lanes"]] == ["host:elsewhere"])
-        # The same question of several clients is asked of the queue once, until something happens in it.
+        # The same request by several clients is passed to the queue once, until something happens in it.
         assert [served.call("jobs")["jobs"][0]["id"] for _ in range(3)] == [job] * 3
         served.call("job_cancel", jobs=[job])
         wait_for(lambda queue: queue["waiting"] == 0)
@@ -170,7 +170,7 @@ def test_a_project_without_a_queue_gets_one_with_its_first_job(project: Make) ->
     assert one.call("jobs")["jobs"] == []
     assert not (one.state_dir / "queue.db").exists()
     with listening(one) as wait_for, listening(one) as other:
-        # Each is told once; from then on only of what changes.
+        # Each gets one push at first, then only changes.
         assert not wait_for(lambda _queue: True)["in_use"]
         assert not other(lambda _queue: True)["in_use"]
         one.call("job_dispatch", target="any", kind="ping")
@@ -200,7 +200,7 @@ def test_a_damaged_queue_is_told_also_by_who_holds_it(served: Project) -> None:
         for name, size in (("queue.db", 12_288), ("queue.db-wal", 20_480)):
             with (served.state_dir / name).open("r+b") as file:
                 file.write(os.urandom(size))
-        damaged = "queue.db cannot be used: "  # and why, as SQLite finds: malformed, or no database at all
+        damaged = "queue.db cannot be used: "  # then SQLite's reason: malformed, or not a database at all
         assert damaged in wait_until(lambda: served.call("queue")["problem"])
         with listening(served) as wait_for:
             assert damaged in wait_for(lambda queue: queue["problem"])["problem"]

@@ -1,4 +1,4 @@
-"""The supervisor's side of the queue, in the test's own process: what ends it, and whom it takes for dead or hung."""
+"""The supervisor's side of the queue, in the test's own process: its end, and workers that are dead or hung."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ async def test_a_defect_is_told_and_what_else_is_to_be_done_is_done(
     )
     supervisor = SimpleNamespace(units={"cook": unit}, going_down=False)
     keeper = QueueKeeper(supervisor, journal, tmp_path)  # type: ignore[arg-type]
-    keeper.follow(load_project(tmp_path / "paneview.toml", {}))  # which has a dead worker's jobs given back
+    keeper.follow(load_project(tmp_path / "paneview.toml", {}))  # this gives back a dead worker's jobs
     state.quarantined, state.reason = True, "5 respawns"
     keeper.changed("cook")
     with open_broker("sqlite:", project_dir=tmp_path) as broker:

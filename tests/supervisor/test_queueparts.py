@@ -1,4 +1,4 @@
-"""What concerns the queue is loaded when there is one, and answers as if it had always been there."""
+"""The parts for the queue are loaded when there is one, and answer as if they had always been there."""
 
 from __future__ import annotations
 

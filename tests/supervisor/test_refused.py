@@ -1,4 +1,4 @@
-"""Stops that a hook refuses: whoever asked is told, what runs goes on, and nobody waits for it for ever."""
+"""Stops that a hook refuses: the client gets an error, the run goes on, and no one waits for its end for ever."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def test_a_task_that_left_the_file_and_refuses_to_stop_holds_up_no_reload(busy):
     assert (busy.task("web")["pid"], busy.task("web")["state"]) == (web["pid"], "running")
     assert busy.events("change_refused", "web")[0]["cause"] == WHY
     busy.write(OTHER + '\n[tasks.new]\ncommand = "exec sleep 603"\n')
-    busy.wait_for_task("new")  # the watcher applies it, as far as it goes
+    busy.wait_for_task("new")  # the watcher applies as much as it can
     busy.wait("new", "running")
     assert busy.task("web")["pid"] == web["pid"]
     (busy.folder / "busy").unlink()
@@ -89,7 +89,7 @@ def test_a_kill_is_over_when_its_run_is_though_somebody_starts_another(project):
         assert killed.result(5)["results"][0]["ok"]
         assert p.wait("t", "running")["run"] > first["run"]
     finally:
-        p.kill_supervisor()  # also of a request that would never be answered
+        p.kill_supervisor()  # this also ends requests that would never be answered
         pool.shutdown()
 
 

@@ -1,4 +1,4 @@
-"""The loop that keeps schedules. What it does when is decided by `rules.schedule`, and tested there."""
+"""The loop that follows schedules. `rules.schedule` decides what it does and when, and is tested by itself."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from paneview.supervisor.supervisor import Supervisor
 from paneview.supervisor.unit import Services
 from tests.harness import eventually
 
-# Who is started waits for db, which nobody starts: so no process is needed to see it.
+# Tasks that are started wait for db, which is never started: so the tests need no process.
 PROJECT = """
 [tasks.db]
 command = "true"
@@ -43,7 +43,7 @@ SOON = 0.05  # seconds
 
 
 class Place:
-    """A supervisor's units, and what is told of them."""
+    """A supervisor's units, and the events about them."""
 
     def __init__(self, folder: Path, store: StateStore) -> None:
         file = folder / "paneview.toml"
@@ -88,7 +88,7 @@ async def test_what_the_file_has_gained_is_not_slept_through(
     units = []
     schedules = Schedules(lambda: units, place.journal)
     with running(schedules):
-        await asyncio.sleep(0)  # it sleeps now, for as long as it ever does
+        await asyncio.sleep(0)  # now it sleeps, as long as it ever does
         units.append(place.supervisor.units["nightly"])
         schedules.changed()
         assert "nightly" in schedules.next, "from this moment on, not from when the loop gets to it"

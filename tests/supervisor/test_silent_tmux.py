@@ -1,4 +1,4 @@
-"""While tmux is stopped: whoever asks is told, nobody waits for ever, and what was asked for is done in the end."""
+"""While tmux is stopped: clients get an error, none waits for ever, and their requests are carried out in the end."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Runs that no task accounts for."""
+"""Runs that belong to no task."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ async def test_the_end_of_one_is_recorded_by_the_clock_on_the_wall(
         live, row = await host.launcher.launch(host.project.tasks["web"], host.journal.new_run(), None)
         (pane,) = await host.terminal.session.panes()
         real = time.time
-        monkeypatch.setattr(time, "time", lambda: real() + 3600)  # somebody has set it
+        monkeypatch.setattr(time, "time", lambda: real() + 3600)  # the clock was set
         host._strays.end(pane, row)
         await host._strays.gone()
         await host.journal.durable()

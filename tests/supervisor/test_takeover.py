@@ -32,7 +32,7 @@ TWO_TASKS = """
     command = "exec sleep 600"
     restart_policy = "always"
 """
-# Of what is lost together, `a` is looked at first.
+# Of tasks that are lost together, `a` is handled first.
 ONE_WAITS_FOR_THE_OTHER = """
     [tasks.a]
     command = "exec sleep 600"
@@ -44,7 +44,7 @@ ONE_WAITS_FOR_THE_OTHER = """
 
 
 def last(p, kind, task):
-    """The number of the latest event of this kind."""
+    """The id of the latest event of this kind."""
     return p.events(kind, task)[-1]["id"]
 
 
@@ -107,7 +107,7 @@ def test_exit_codes_are_kept_as_long_as_somebody_may_ask(project):
     assert last == 5
     exits = paths.exits_dir(p.state_dir)
     p.kill_supervisor()
-    (exits / str(last + 1)).write_text("0\n")  # of a run that a lost record knew of: no other has its number
+    (exits / str(last + 1)).write_text("0\n")  # of a run whose record was lost: its number is not used again
     p.serve()
     wait_until(lambda: [file.name for file in exits.iterdir()] == [str(last)])
     assert p.task("t")["exit_code"] == 3
@@ -176,7 +176,7 @@ def test_a_stop_that_was_under_way_is_finished(project):
 
 
 def record(p, states, unrecorded):
-    """Have these states on record, and nothing of these tasks' runs."""
+    """Put these states on record, and delete the runs of the tasks ``unrecorded``."""
     with closing(sqlite3.connect(paths.state_db(p.state_dir))) as database, database:
         rows = [(name, json.dumps(state.to_dict())) for name, state in states.items()]
         database.executemany("REPLACE INTO task VALUES (?, ?)", rows)
@@ -203,7 +203,7 @@ def test_a_task_that_waited_for_one_that_was_just_spawned_is_started_once(projec
 
 
 def test_a_stop_in_the_middle_of_a_start_is_finished(project):
-    """The supervisor is killed when tmux has made the pane, or not yet, and nobody has recorded that it has."""
+    """The supervisor is killed when tmux may have made the pane, but that is not recorded."""
     p = project("""
         [tasks.lives]
         command = "trap '' INT TERM; while :; do sleep 0.1; done"
@@ -292,7 +292,7 @@ def test_a_tmux_server_that_dies_before_it_tells_an_end_has_no_say_in_the_next(p
 
 
 def test_a_pane_of_an_earlier_tmux_server_is_not_taken_for_another_tasks(project):
-    """Each server numbers its panes from the beginning: the number that a task's pane had is another's by now."""
+    """Each server numbers its panes from 0, so the id of a task's pane may belong to another task later."""
     rows = {name: f'[tasks.{name}]\ncommand = "exec sleep 600"\n' for name in "abcd"}
     p = project("auto_start = false\n" + "".join(rows.values())).serve()
     old = {}
@@ -332,7 +332,7 @@ def test_two_supervisors_never(project):
 
 
 def test_one_that_is_being_taken_apart_is_waited_for(project):
-    """Of a killed process the lock and the socket can outlast the main thread; connections end without a word."""
+    """A killed process's lock and socket can outlast its main thread; connections end without an answer."""
     p = project("[tasks]")
     folder = paths.make_project_dir(p.file, "proj")
     with paths.lock_file(folder).open("w") as held, socket.socket(socket.AF_UNIX) as left:
@@ -383,19 +383,19 @@ def _random_kills(project, seed: int, kills: int) -> None:
         return [line for line in p.lines("crash") if line.startswith("run")]
 
     wait_until(lambda: len(told()) >= runs)
-    # The last may have been stopped between what it told and what it counted.
+    # The last run may have been stopped after it printed its number, before it stored it.
     assert told() in ([f"run {n + 1}" for n in range(count)] for count in (runs, runs + 1))
     lines = [line for line in p.lines("count") if line.startswith("line")]
     assert lines == [f"line {n + 1}" for n in range(len(lines))]
     assert all(event["detail"]["exit_code"] == 3 for event in p.events("task_exited", "crash"))
     starts = [event["run"] for event in p.events("task_started", "crash")]
     assert len(starts) == len(set(starts))
-    assert runs <= len(starts) <= runs + 1  # the last may have been stopped before it could count itself
+    assert runs <= len(starts) <= runs + 1  # the last may have been stopped before it stored its number
 
 
 @pytest.mark.parametrize("seed", range(2))
 def test_kill_in_the_middle_of_the_start(project, sandbox, seed):
-    """However early the supervisor dies: in the end each task runs once, and those to start by hand do not."""
+    """However early the supervisor dies, in the end each task runs once, and those without auto-start don't."""
     dice = random.Random(seed)
     text = "".join(f"[tasks.t{n}]\ncommand = 'exec sleep 600'\n" for n in range(12))
     p = project(text + "[tasks.byhand]\ncommand = 'exec sleep 600'\nauto_start = false\n")
@@ -417,7 +417,7 @@ def test_kill_in_the_middle_of_the_start(project, sandbox, seed):
 
 
 def test_output_that_nobody_had_read_is_taken_in_later(project):
-    """The supervisor stops being scheduled, the task prints and ends, the supervisor is killed: no line is lost."""
+    """The supervisor is stopped, the task prints and ends, the supervisor is killed: no line is lost."""
     p = project("""
         [tasks.t]
         command = "while [ ! -f go ]; do sleep 0.1; done; seq 1 5000; touch printed"
@@ -441,7 +441,7 @@ DATABASE = """
     stop_signal = "SIGTERM"
     stop_grace_period = 30
 """
-# It needs longer to write its data than left-overs of an ended run get, and writes nothing when it is killed.
+# It takes longer to write its data than left-overs of an ended run get, and writes nothing if it is killed.
 FLUSHING = """
 import os, signal, sys, time
 def flush(*_):
@@ -461,7 +461,7 @@ KEEP = '[tasks.keep]\ncommand = "exec sleep 600"\n'
 
 @pytest.fixture
 def database(project):
-    """A supervisor that was killed, and a task whose process takes its time to end."""
+    """A killed supervisor, and a task whose process takes long to end."""
     p = project(KEEP + DATABASE.format(sys.executable))
     (p.folder / "db.py").write_text(FLUSHING)
     p.serve()
@@ -528,7 +528,7 @@ ANOTHER_SHELL = {
 
 @pytest.fixture
 def shells(project):
-    """Tasks whose definition takes much from the environment, without their supervisor."""
+    """Tasks whose definition uses many environment variables, without their supervisor."""
     p = project(SHELLS)
     (p.folder / ".env").write_text("SECOND=${TERM}\n")
     p.serve(env={"TERM": "xterm"})
@@ -584,7 +584,7 @@ def test_a_run_that_an_older_version_started_is_left_alone(shells, sandbox):
 def test_a_stray_goes_by_what_the_file_said_last(database):
     p = database
     p.write(KEEP + DATABASE.format(sys.executable).replace("SIGTERM", "SIGINT").replace("30", "0.1"))
-    p.serve()  # the signal that it ignores now comes first, and soon the next one
+    p.serve()  # now its stop begins with a signal that it ignores, and soon comes the next
     p.kill_supervisor()
     p.write(KEEP)
     p.serve()

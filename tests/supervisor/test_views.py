@@ -1,4 +1,4 @@
-"""What a supervisor tells of a task, and what a screen says of it: both ends, with nothing made up between them."""
+"""What a supervisor reports about a task, and what a screen makes of it, with no invented objects in between."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class Stopped(Clock):
 
 
 def shown(tmp_path: Path, **states: dict[str, Any]) -> tuple[dict[str, Any], Shown]:
-    """The task objects of a supervisor whose tasks are in these states, and a screen that was sent them."""
+    """The task objects of a supervisor whose tasks are in these states, and a screen that has received them."""
     file = tmp_path / "paneview.toml"
     file.write_text(FILE)
     nobody: Any = None

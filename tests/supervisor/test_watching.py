@@ -1,4 +1,4 @@
-"""What becomes of a change of the file that nobody expected to fail."""
+"""A change of the file whose handling fails unexpectedly."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ async def test_a_defect_does_not_end_the_watching(
     work = asyncio.create_task(watching.watch_file(lambda: file, changed))
     try:
         for number, text in enumerate(("22", "333")):
-            await asyncio.sleep(0)  # the watcher knows the file as it is
+            await asyncio.sleep(0)  # the watcher has seen the file as it is
             file.write_text(text)
             await asyncio.wait_for(told.wait(), 20)
             told.clear()

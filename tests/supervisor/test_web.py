@@ -1,4 +1,4 @@
-"""The WebSocket API of a real supervisor: what clients are told, and how it follows the file."""
+"""The WebSocket API of a real supervisor: what clients receive, and how it follows the file."""
 
 from __future__ import annotations
 
