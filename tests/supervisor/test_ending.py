@@ -57,7 +57,7 @@ async def test_a_defect_beside_a_run_s_end_keeps_it_from_nobody(
 
     async with supervising(sandbox, '[tasks.t]\ncommand = "exec sleep 612"\nrestart_policy = "no"') as host:
         unit = host.supervisor.unit("t")
-        await eventually(lambda: unit.live and unit.live.hears())  # earlier, its shells would defer the signal
+        await eventually(lambda: unit.live and unit.live.hears())  # else the guard defers the signal
         with monkeypatch.context() as broken:
             broken.setattr(ending, "TRIES", (0.01, 0.01))
             broken.setattr(part, name, defect)
