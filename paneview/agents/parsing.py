@@ -12,9 +12,8 @@ import math
 import re
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
 from itertools import islice
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from paneview.agents.failures import classify, reset_time
 from paneview.agents.model import Denial, RunOutcome, RunStatus, Tokens
@@ -29,8 +28,7 @@ LAST_WORDS = 5
 _FRAME = re.compile(r"\s+(?:at|\d+:) |Stack backtrace:$")  # a stack frame, as JavaScript and Rust print it
 
 
-@dataclass(frozen=True, slots=True)
-class Shown:
+class Shown(NamedTuple):
     """A piece of a run's output to show."""
 
     kind: Kind

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from paneview.broker.errors import BrokerError
 from paneview.broker.model import Json, Leadership
@@ -25,8 +25,7 @@ class ConflictError(BrokerError):
         super().__init__(f"{scope} {name} is not of version {version} any more")
 
 
-@dataclass(frozen=True, slots=True)
-class Document:
+class Document(NamedTuple):
     """A document as read."""
 
     name: str

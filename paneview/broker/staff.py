@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from paneview.broker.model import Json
 from paneview.broker.targets import ANY, Target
@@ -44,8 +45,7 @@ class Registration:
         return (*lanes, ANY.lane)
 
 
-@dataclass(frozen=True, slots=True)
-class WorkerView:
+class WorkerView(NamedTuple):
     """A worker as others see it."""
 
     worker: Registration

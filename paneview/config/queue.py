@@ -15,10 +15,9 @@ import os
 import socket
 import tomllib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from paneview.config import locate, paths
 from paneview.config.errors import ConfigError, Problem
@@ -35,8 +34,7 @@ def host_name() -> str:
     return socket.gethostname() or "localhost"
 
 
-@dataclass(frozen=True, slots=True)
-class QueueSettings:
+class QueueSettings(NamedTuple):
     """All settings; durations in seconds."""
 
     broker: str = "sqlite:"
@@ -103,7 +101,7 @@ _READ: dict[str, tuple[Callable[[str], Any], str]] = {
     "respawn_window": _seconds("respawn_window"),
     "log_level": (_level, "one of " + ", ".join(LOG_LEVELS)),
 }
-NAMES = tuple(field.name for field in fields(QueueSettings))
+NAMES = QueueSettings._fields
 # Other names for the broker's URL.
 _ALSO = {"broker": ("PANEVIEW_REDIS_URL", "PANEBUS_REDIS_URL")}
 
@@ -181,8 +179,7 @@ def read_dotenv(folder: Path, environ: Mapping[str, str]) -> dict[str, str]:
     return {name: value for name, value in found.items() if name.startswith(("PANEVIEW_", "PANEBUS_"))}
 
 
-@dataclass(frozen=True, slots=True)
-class QueuePlace:
+class QueuePlace(NamedTuple):
     """Where a command's queue is: its settings, and the project it belongs to, if any."""
 
     settings: QueueSettings

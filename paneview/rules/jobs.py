@@ -18,8 +18,8 @@ Lua does the same inside Redis (``paneview/broker/redis/lua``); the contract tes
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from enum import StrEnum
+from typing import NamedTuple
 
 
 class JobState(StrEnum):
@@ -77,8 +77,7 @@ def judge(state: JobState, token: int, brought: int, *, ok: bool) -> Verdict:
     return Verdict.ACCEPTED if ok else Verdict.ALREADY
 
 
-@dataclass(frozen=True, slots=True)
-class Backoff:
+class Backoff(NamedTuple):
     """How long failed jobs wait: ``base`` seconds, then ``factor`` times longer after each failure."""
 
     base: float = 2.0
@@ -96,8 +95,7 @@ class Backoff:
         return max(0.0, min(wait, self.longest)) * (1 - self.jitter * chance)
 
 
-@dataclass(frozen=True, slots=True)
-class Next:
+class Next(NamedTuple):
     """The next state of a job."""
 
     state: JobState

@@ -10,8 +10,8 @@ import os
 import re
 import subprocess
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from paneview.tmux.errors import SessionTaken, TmuxError, TmuxMissing, TmuxSilent, TmuxTooOld
 from paneview.tmux.quote import command, literal_format
@@ -67,8 +67,7 @@ _HOOKS = [
 ]
 
 
-@dataclass(frozen=True, slots=True)
-class SessionRef:
+class SessionRef(NamedTuple):
     """Our session in a tmux server."""
 
     session_id: str

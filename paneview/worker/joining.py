@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
@@ -22,7 +21,7 @@ def broker_settings(settings: QueueSettings, look: float | None = None) -> Setti
         timeout=settings.command_timeout,
         max_attempts=settings.max_attempts,
     )
-    return made if look is None else replace(made, look=look)
+    return made if look is None else made._replace(look=look)
 
 
 def connect(settings: QueueSettings, folder: Path, look: float | None = None) -> Broker:

@@ -8,7 +8,7 @@ something else in the pane gives it another process.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from paneview import proc
 from paneview.proc import ProcessId
@@ -19,8 +19,7 @@ from paneview.tmux.server import exactly
 _WHO = "#{pid} #{pane_pid}"
 
 
-@dataclass(frozen=True, slots=True)
-class Pane:
+class Pane(NamedTuple):
     """A pane of a particular tmux server."""
 
     id: str

@@ -7,6 +7,7 @@ import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
 from paneview import proc
 from paneview.broker import Claim, Registration, lanes_of
@@ -64,8 +65,7 @@ class Setup:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class Identity:
+class Identity(NamedTuple):
     """The identity of one incarnation of a worker."""
 
     id: str

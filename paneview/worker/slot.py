@@ -6,7 +6,6 @@ import threading
 import time
 import traceback
 from collections.abc import Callable
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from paneview.broker import BrokerError, Outcome, UnavailableError, Verdict
@@ -140,7 +139,7 @@ class Slot(threading.Thread):
             return None
         claim = None if self._crew.ending or self._once else self._claim
         if outcome.host != self._host:
-            outcome = replace(outcome, host=self._host)
+            outcome = outcome._replace(host=self._host)
         finished = self._finish(lease, outcome, claim)
         if finished is None:
             return None

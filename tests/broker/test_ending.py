@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 
 from paneview.broker import ALL, Broker, JobFilter, JobState, NewJob, Outcome, Target, Verdict
@@ -218,7 +216,7 @@ class TestNeeds:
         assert broker.stats() == []
 
     def test_follow_ups_are_never_refused(self, lab: Lab) -> None:
-        broker = lab.open(replace(SETTINGS, max_depth=2))
+        broker = lab.open(SETTINGS._replace(max_depth=2))
         submit(broker)
         lease = take(broker)
         told = broker.finish(lease, Outcome(), follow_ups=[NewJob("test") for _ in range(5)])

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 
 from paneview.broker import Backoff, Broker, NewJob, Outcome, Verdict
@@ -178,7 +176,7 @@ def test_what_a_dead_process_held_returns_at_once(broker: Broker) -> None:
 
 
 def test_failures_back_off_then_the_job_is_dead(lab: Lab) -> None:
-    broker = lab.open(replace(SETTINGS, backoff=Backoff(base=10.0, factor=3.0, jitter=0.0)))
+    broker = lab.open(SETTINGS._replace(backoff=Backoff(base=10.0, factor=3.0, jitter=0.0)))
     id_ = submit(broker, max_attempts=3)
     for number, delay in ((1, 10.0), (2, 30.0)):
         told = fail(broker, take(broker), f"failure {number}")

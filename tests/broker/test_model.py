@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -34,7 +33,7 @@ class Both(RuleBasedStateMachine):
         super().__init__()
         self._context = opened(self.make())
         self.lab = self._context.__enter__()
-        self.broker: Broker = self.lab.open(replace(SETTINGS, backoff=BACKOFF))
+        self.broker: Broker = self.lab.open(SETTINGS._replace(backoff=BACKOFF))
         self.model = ModelQueue(BACKOFF)
         self.leases: list[tuple[Lease, ModelLease, str]] = []
 

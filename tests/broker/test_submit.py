@@ -226,7 +226,7 @@ def test_one_job_per_key(broker: Broker) -> None:
 
 
 def test_a_full_lane_refuses_and_drops_nothing(lab: Lab) -> None:
-    broker = lab.open(replace(SETTINGS, max_depth=3))
+    broker = lab.open(SETTINGS._replace(max_depth=3))
     ids = [submit(broker), submit(broker, delay=60.0), submit(broker)]
     with pytest.raises(QueueFullError, match="any is full: 3 jobs") as error:
         submit(broker)
@@ -239,7 +239,7 @@ def test_a_full_lane_refuses_and_drops_nothing(lab: Lab) -> None:
 
 
 def test_many_are_submitted_all_or_none(lab: Lab) -> None:
-    broker = lab.open(replace(SETTINGS, max_depth=3))
+    broker = lab.open(SETTINGS._replace(max_depth=3))
     submit(broker)
     with pytest.raises(QueueFullError):
         broker.submit_many([NewJob("test") for _ in range(3)])

@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Callable
-from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 
@@ -153,7 +152,7 @@ def test_a_number_that_the_file_may_hold_is_one_that_the_environment_may_hold() 
 
     numbers = (-1, 0, 0.0005, 0.001, 0.005, 0.01, 0.05, 0.1, 1, 10**9, 2 * 10**9)
     settings = [
-        (name, value) for name, value in asdict(QueueSettings()).items() if not isinstance(value, str)
+        (name, value) for name, value in QueueSettings()._asdict().items() if not isinstance(value, str)
     ]
     for name, default in settings:
         for value in numbers:
@@ -162,7 +161,7 @@ def test_a_number_that_the_file_may_hold_is_one_that_the_environment_may_hold() 
             by_file = fits(partial(convert, {name: value}, QueueTable))
             by_environment = fits(partial(resolve, {name: str(value)}, {}, {}, {}))
             assert by_file == by_environment, (name, value)
-    assert {**asdict(QueueSettings()), "host": None} == structs.asdict(QueueTable())
+    assert {**QueueSettings()._asdict(), "host": None} == structs.asdict(QueueTable())
 
 
 def test_dotenv(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
 from pathlib import Path
 
 from paneview.broker.directory import ending, entry, keeping, leases, reading
@@ -49,7 +48,7 @@ class DirectoryBroker(Broker):
     """See `Broker` and this package's docstring. Raises `BrokerError` if the folder cannot be used."""
 
     def __init__(self, root: Path, settings: Settings, *, interval: float) -> None:
-        super().__init__(f"dir://{root.absolute()}", replace(settings, look=min(settings.look, interval)))
+        super().__init__(f"dir://{root.absolute()}", settings._replace(look=min(settings.look, interval)))
         self._layout = Layout(root.absolute())
         self._root = self._layout.root
         if not root.absolute().parent.is_dir():
@@ -103,7 +102,7 @@ class DirectoryBroker(Broker):
             if len(found) == want.n:
                 return found, None
             due = self._tend()
-            more = replace(want, n=want.n - len(found))
+            more = want._replace(n=want.n - len(found))
             found += leases.claim(self._desk, self._backlog, more)
             if not found:  # nothing else to do
                 self._repair()
@@ -126,7 +125,7 @@ class DirectoryBroker(Broker):
     def _take_over(self) -> None:
         """Submit the tasks of claude-queue's scripts, ignoring the depth limit; set aside those that are invalid."""
         unlimited = Desk(
-            self._layout, self._desk.scratch, self._desk.feed, replace(self.settings, max_depth=None)
+            self._layout, self._desk.scratch, self._desk.feed, self.settings._replace(max_depth=None)
         )
         for path, job in self._importer.new_jobs(self._desk):
             try:
@@ -150,7 +149,7 @@ class DirectoryBroker(Broker):
         """Deliver a result."""
         with explained(self._root):
             told = leases.finish(self._desk, lease, outcome, follow_ups)
-        return replace(told, leases=tuple(self._claim(claim)[0])) if claim else told
+        return told._replace(leases=tuple(self._claim(claim)[0])) if claim else told
 
     def release(self, lease: Lease, *, delay: float = 0.0, reason: str = "") -> bool:
         """Hand a job back."""

@@ -207,7 +207,7 @@ def _settle(
         wish = desk.wish(lease.id)
         state = JobState.CANCELLED if outcome.status == "cancelled" or wish is not None else JobState.DEAD
     if state is JobState.CANCELLED:
-        result = replace(result, status=outcome.status, error=wish or outcome.error or "by its worker")
+        result = result._replace(status=outcome.status, error=wish or outcome.error or "by its worker")
     elif state is JobState.DEAD:
         return _failed(desk, lease, spot, outcome, result)
     return state if ending.end(desk, spot, state, result, follow_ups=follow_ups) else None

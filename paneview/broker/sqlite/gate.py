@@ -15,8 +15,8 @@ import os
 import time
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from paneview.store.database import PRIVATE
 
@@ -127,8 +127,7 @@ def _byte(last: str) -> int:
     return 1 << 62 if last == "EOF" else int(last)
 
 
-@dataclass(frozen=True, slots=True)
-class Holder:
+class Holder(NamedTuple):
     """The process that is in the way."""
 
     pid: int

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from paneview.cli.queue.opening import place_of, seconds
@@ -24,8 +23,8 @@ def watchdog(call: Call) -> int:
     interval = seconds(call, "check-interval") or INTERVAL
 
     def open_queue(url: str) -> Broker:
-        return connect(replace(where.settings, broker=url), where.folder)
+        return connect(where.settings._replace(broker=url), where.folder)
 
     with open_queue(where.settings.broker) as broker:
         url = broker.address  # as the workers record it
-    return Watchdog(open_queue, replace(where.settings, broker=url), interval, console).run()
+    return Watchdog(open_queue, where.settings._replace(broker=url), interval, console).run()
