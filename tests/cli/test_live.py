@@ -278,10 +278,7 @@ def test_a_start_while_the_supervisor_is_ending_waits_for_the_next_one(live: Pat
         told.add(pid)
     wait_until(another)
     ask(live, "down")
-    ask(live, "start", "db")
-
-
-def test_start_in_a_fresh_session_starts_only_what_was_named(live: Path) -> None:
+    # In a fresh session, too, only what was named starts.
     ask(live, "start", "db")
     assert [one["name"] for one in ask(live, "status")["tasks"] if one["running"]] == ["db"]
 

@@ -179,6 +179,7 @@ def test_a_phase_that_nobody_takes_is_told(working: Path) -> None:
 
 
 def test_what_cannot_be(live: Path) -> None:
+    supervise(live)
     assert ask(live, "ask", " ", status=2)["error"] == "there is nothing to do: the text is empty"
     assert "two" in ask(live, "ask", "x", "--workflow", "none", "--no-wait", status=1)["error"]
     assert ask(live, "workflow", "status", "none-1", status=1)["code"] in ("not_found", "queue")

@@ -38,13 +38,17 @@ class Place:
     def start(self, text: str, *args: str) -> Json:
         """Write the file, and start the project with a supervisor that is there already."""
         self.write(text)
-        supervise(self.folder)
+        self.supervise()
         return self.ask("start", *args)
+
+    def supervise(self) -> None:
+        """Start a supervisor, as the command `daemon` does."""
+        supervise(self.folder)
 
     def begin(self, text: str) -> None:
         """As `start`, where a task may have failed before it is answered, which is an error then."""
         self.write(text)
-        supervise(self.folder)
+        self.supervise()
         assert self.run("start", "--json").status in {0, 1}
 
     # What is typed

@@ -235,7 +235,7 @@ def test_a_new_supervisor_starts_nothing_that_was_not_running(place: Place) -> N
     text = "[tasks.one]\ncommand = 'exec sleep 600'\n[tasks.two]\ncommand = 'exec sleep 600'\n"
     place.start(text, "one")
     place.kill_supervisor()
-    place.ask("daemon")
+    place.supervise()
     assert (place.task("one")["state"], place.task("two")["state"]) == ("running", "idle")
 
 
@@ -265,7 +265,8 @@ def test_every_view_tells_the_same_end(place: Place) -> None:
 # Others gave up at 10 s.
 @pytest.mark.parametrize("patience", [1.0, pytest.param(10.5, marks=pytest.mark.chaos)])
 def test_slow_probes_and_hooks_hold_up_nobody(place: Place, patience: float) -> None:
-    place.write("""
+    place.start(
+        """
         [tasks.probed]
         command = "exec sleep 600"
         health_check = "sleep 600"
@@ -273,8 +274,9 @@ def test_slow_probes_and_hooks_hold_up_nobody(place: Place, patience: float) -> 
         [tasks.hooked]
         command = "exec sleep 600"
         hooks.before_start = "echo prepares; until test -e go; do sleep 0.1; done"
-        """)
-    place.ask("start", "probed")
+        """,
+        "probed",
+    )
     with ThreadPoolExecutor(1) as pool:
         asked = pool.submit(place.ask, "start", "hooked")
         place.wait("hooked", "starting")
@@ -290,8 +292,7 @@ def test_slow_probes_and_hooks_hold_up_nobody(place: Place, patience: float) -> 
 
 def test_a_start_that_fails_leaves_nothing(place: Place) -> None:
     (place.folder / "sub").mkdir()
-    place.write("[tasks.ok]\ncommand = 'exec sleep 600'\n[tasks.t]\ncommand = 'true'\ncwd = 'sub'\n")
-    place.ask("start", "ok")
+    place.start("[tasks.ok]\ncommand = 'exec sleep 600'\n[tasks.t]\ncommand = 'true'\ncwd = 'sub'\n", "ok")
     (place.folder / "sub").rmdir()
     supervisor = psutil.Process(place.supervisor())
 
@@ -410,7 +411,7 @@ def test_the_supervisors_own_log_is_bounded(place: Place) -> None:
     assert LOG_SIZE <= 4 * 1024 * 1024
     place.kill_supervisor()
     logs[0].write_bytes(b"x\n" * (LOG_SIZE // 2))
-    place.ask("daemon")
+    place.supervise()
     assert place.ask("restart", "t")["ok"]
     assert (logs[0].stat().st_size, logs[0].with_suffix(".log.1").exists()) < (LOG_SIZE, True)
 

@@ -85,6 +85,7 @@ def test_P09_it_goes_on_after_the_death_of_supervisor_and_worker(place: Place) -
     worker = place.task("agents")["pid"]
     place.kill_supervisor()
     os.kill(worker, signal.SIGKILL)
+    place.supervise()
     place.ask("start")
     found = wait_flow(place, name, *DONE)
     assert found["status"] == "done", found

@@ -71,6 +71,7 @@ depends_on = ["wbe"]
 def test_T01_the_file_of_taskmux_is_read_and_mistakes_are_told(place: Place) -> None:
     (place.folder / "apps/api").mkdir(parents=True)
     place.write(TASKMUX.format(port=free_port()), "taskmux.toml")
+    place.supervise()
     assert place.ask("start")["tasks"] == ["db", "api"]
     place.wait("api", "running")
     status = place.ask("status")
@@ -216,7 +217,7 @@ def test_T04_restart_kill_and_what_blocks_an_automatic_restart(place: Place) -> 
     place.ask("stop", "t")
     # Beyond: the marks survive the supervisor, however it ended.
     place.kill_supervisor()
-    place.ask("daemon")
+    place.supervise()
     for name in ("t", "deaf"):
         assert (place.task(name)["state"], place.task(name)["manual_stop"]) == ("stopped", True)
     assert place.ask("restart", "t")["results"] == [{"ok": True, "task": "t", "action": "restarted"}]
@@ -233,6 +234,7 @@ def test_T05_monitor_in_the_foreground_and_in_the_background(place: Place) -> No
         restart_policy = "always"
         restart_backoff = 0
         """)
+    place.supervise()
     with place.following("start", "-m", "--json") as monitor:
         assert monitor.stdout
         first = place.wait("t", lambda t: t["pid"] and psutil.Process(t["pid"]).name() == "sleep")
@@ -366,7 +368,7 @@ def test_T08_restarts_by_policy_with_durable_counters(place: Place) -> None:
     assert (crash["restarts"], crash["exit_code"]) == (2, 3)
     assert 20 < crash["next_start_at"] - crash["ended_at"] < 61
     place.kill_supervisor()
-    place.ask("daemon")
+    place.supervise()
     after = place.task("crash")
     assert (after["state"], after["restarts"], after["next_start_at"]) == (
         "backoff", 2, pytest.approx(crash["next_start_at"], abs=0.01)
@@ -394,6 +396,7 @@ def test_T09_hooks_in_their_order_and_in_the_log(place: Place) -> None:
         hooks.before_start = "echo not today; exit 4"
         """.replace("        ", "")
     )
+    place.supervise()
     place.ask("start", status=1)
     started = ["global before_start", "task before_start", "task after_start", "global after_start"]
     place.wait_log("t", *started)
@@ -426,7 +429,8 @@ def test_T10_whoever_has_the_port_is_ended_if_that_is_right(
     wait_until(lambda: can_connect(port))
     # A client of the port, which is none of its listeners.
     with socket.create_connection(("127.0.0.1", port)):
-        place.write(f"""
+        place.start(
+            f"""
             auto_start = false
             [tasks.t]
             command = "exec sleep 600"
@@ -439,8 +443,9 @@ def test_T10_whoever_has_the_port_is_ended_if_that_is_right(
             command = "exec sleep 600"
             port = {foreign}
             restart_policy = "no"
-            """)
-        place.ask("start", "t")
+            """,
+            "t",
+        )
         assert squatter.wait(20) == -signal.SIGTERM
     cleared = place.wait_event("port_cleared", "t")
     assert str(squatter.pid) in cleared["cause"]

@@ -60,7 +60,7 @@ def test_T11_logs_outlive_everything_and_lose_nothing(place: Place) -> None:
     begun = time.monotonic()
     wait_until(lambda: time.monotonic() - begun > 0.3)  # it writes meanwhile
     (place.folder / "halt").touch()
-    place.ask("daemon")
+    place.supervise()
     place.wait("count", "done")
     wait_until(lambda: place.log("count")[-1].startswith("last "))
     *lines, last = place.log("count")
@@ -279,6 +279,7 @@ def test_T16_add_and_remove_leave_the_rest_as_it_was(place: Place) -> None:
     file = place.folder / "real.toml"
     file.write_text(text)
     (place.folder / "paneview.toml").symlink_to("real.toml")
+    place.supervise()
     place.ask("start")
     added = place.ask("add", "web", "exec sleep 600", "--depends-on", "db", "--description", 'with "quotes"')
     assert (added["task"], added["action"]) == ("web", "added")
