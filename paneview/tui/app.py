@@ -133,6 +133,8 @@ class PaneviewApp(App[int], inherit_bindings=False):
         """Connect, while the first frame is already on the screen."""
         self.picture.listen(self._changed)
         self.theme_changed_signal.subscribe(self, self._recolour)
+        # After Ctrl-Z and fg the terminal is empty, and Textual would draw only what changes from then on.
+        self.app_resume_signal.subscribe(self, lambda _: self.refresh(layout=True))
         self._linking = asyncio.create_task(self._connect(), name="link")
         self._take_keys()
         if not self.is_headless:
