@@ -85,6 +85,10 @@ class Pane:
             raise AssertionError(f"none on the screen: {parts}\n{self.text()}") from None
         return self.text()
 
+    def wait_until_gone(self, part: str) -> None:
+        """A toast that is told once more later is gone by then."""
+        wait_until(lambda: part not in self.text(), interval=3 * LOOK)
+
     def pid(self) -> int:
         """The screen's process."""
         return wait_until(

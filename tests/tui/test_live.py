@@ -19,8 +19,10 @@ from tests.tui.pane import BUSY, Pane, supervisors
 pytestmark = pytest.mark.timeout(120)
 
 
-def test_from_nothing_to_a_running_project_and_back(sandbox: Sandbox, folder: Path) -> None:
-    pane = Pane(sandbox, folder)
+def test_from_nothing_to_a_running_project_and_back_and_ctrl_c_and_ctrl_z_harm_nothing(
+    sandbox: Sandbox, folder: Path
+) -> None:
+    pane = Pane(sandbox, folder, shell=True)
     shown = pane.wait_for("▌ talk", "● running", "said 3", "following")
     assert "○ idle" in shown
     pane.type("G", "s")
@@ -34,10 +36,19 @@ def test_from_nothing_to_a_running_project_and_back(sandbox: Sandbox, folder: Pa
     pane.wait_for("Keys", "Kill at once")
     pane.type("Escape")
     pane.wait_for("TASK", "▌ hand")
+    pane.type("C-c")
+    pane.wait_for("q leaves")
+    pane.type("C-z")
+    pane.wait_for("Stopped")
+    assert pane.flag("alternate_on") == "0"
+    pane.type("fg", "Enter")
+    pane.wait_for("▌ hand", "● running", "TASK")
     pane.type("q")
     pane.wait_for("Leave demo?")
     pane.type("Enter")
-    pane.wait_for("demo goes on: 'paneview' comes back", "left with 0")
+    pane.wait_for("demo goes on: 'paneview' comes back")
+    pane.type("echo left with $?", "Enter")
+    pane.wait_for("left with 0")
     assert (pane.flag("alternate_on"), pane.flag("cursor_flag"), pane.flag("mouse_any_flag")) == (
         "0",
         "1",
@@ -46,7 +57,7 @@ def test_from_nothing_to_a_running_project_and_back(sandbox: Sandbox, folder: Pa
     assert run("status", "--json", cwd=folder).json["active_tasks"] == 2
 
 
-def test_searching_all_that_is_stored(sandbox: Sandbox, folder: Path) -> None:
+def test_searching_all_that_is_stored_and_logs_merged_by_time(sandbox: Sandbox, folder: Path) -> None:
     supervise(folder)
     run("start", cwd=folder)
     pane = Pane(sandbox, folder)
@@ -59,6 +70,13 @@ def test_searching_all_that_is_stored(sandbox: Sandbox, folder: Path) -> None:
     pane.wait_for("\n12345", "1 of 1, from the newest again")
     pane.type("G")
     pane.wait_for("\n20000", "following")
+    pane.type("Tab", "k", "Space", "Space", "=")
+    pane.wait_for("talk + big", "talk said ", "following")
+    pane.type("/", "19999", "Enter")
+    pane.wait_for("big  19999", "1 of 1")
+    pane.type("g")
+    pane.wait_for("paused")
+    pane.wait_for_any("\nbig  1\n", "\nbig  1 ", "said 1\n", "said 1 ")  # with or without the bar beside it
 
 
 GROWING = """\
@@ -71,10 +89,20 @@ auto_start = false
 [tasks.burst]
 command = "seq 1 5000; exec sleep 1000"
 auto_start = false
+
+[tasks.slow]
+command = "i=0; while [ $i -lt 6 ]; do i=$((i+1)); printf 'job %s ' $i; sleep 0.5; echo done; done; exec sleep 1000"
+auto_start = false
+
+[tasks.api]
+command = "i=0; while [ $i -lt 10 ]; do i=$((i+1)); echo said $i; sleep 0.3; done; exec sleep 1000"
+auto_start = false
 """
 
 
-def test_a_filter_finds_lines_that_grow_and_all_of_a_burst(sandbox: Sandbox, folder: Path) -> None:
+def test_a_filter_finds_lines_that_grow_and_all_of_a_burst_and_merged_logs_show_every_line_once(
+    sandbox: Sandbox, folder: Path
+) -> None:
     (folder / "paneview.toml").write_text(GROWING)
     supervise(folder)
     pane = Pane(sandbox, folder)
@@ -87,36 +115,16 @@ def test_a_filter_finds_lines_that_grow_and_all_of_a_burst(sandbox: Sandbox, fol
     pane.wait_for("▌ burst", "No line matches")
     run("start", "burst", cwd=folder)
     pane.wait_for("\n5000", "5,000 matches · ▼ following · 5,000 lines")
-
-
-MERGED = """\
-name = "demo"
-
-[tasks.grow]
-command = "i=0; while [ $i -lt 6 ]; do i=$((i+1)); printf 'job %s ' $i; sleep 0.5; echo done; done; exec sleep 1000"
-auto_start = false
-
-[tasks.api]
-command = "i=0; while [ $i -lt 10 ]; do i=$((i+1)); echo said $i; sleep 0.3; done; exec sleep 1000"
-auto_start = false
-"""
-
-
-def test_merged_logs_show_every_line_once(sandbox: Sandbox, folder: Path) -> None:
-    (folder / "paneview.toml").write_text(MERGED)
-    supervise(folder)
-    pane = Pane(sandbox, folder)
-    pane.wait_for("▌ grow", "idle")
-    pane.type(":merge grow api", "Enter")
-    pane.wait_for("grow + api")
-    run("start", "grow", "api", cwd=folder)
+    pane.type(":merge slow api", "Enter")
+    pane.wait_for("slow + api")
+    run("start", "slow", "api", cwd=folder)
     pane.wait_for("job 6 done", "said 10", "16 lines")
 
     def shown() -> list[str]:
-        return [row.rstrip(" ▐") for row in pane.text().splitlines() if row.startswith(("grow ", "api "))]
+        return [row.rstrip(" ▐") for row in pane.text().splitlines() if row.startswith(("slow ", "api "))]
 
     def stored() -> list[str]:
-        lines = run("logs", cwd=folder).out.splitlines()
+        lines = run("logs", "slow", "api", cwd=folder).out.splitlines()
         return [line.split(maxsplit=1)[1].replace("| ", "", 1) for line in lines]
 
     def of(task: str, lines: list[str]) -> list[str]:
@@ -126,13 +134,15 @@ def test_merged_logs_show_every_line_once(sandbox: Sandbox, folder: Path) -> Non
         """Of lines of one moment, the two may tell another task's first."""
         seen, all_of_it = shown(), stored()
         return len(set(seen)) == len(seen) == 16 and all(
-            of(task, seen) == of(task, all_of_it) for task in ("grow", "api")
+            of(task, seen) == of(task, all_of_it) for task in ("slow", "api")
         )
 
     wait_until(same, 40, interval=0.08)
 
 
-def test_two_screens_and_the_command_line_see_the_same(sandbox: Sandbox, folder: Path) -> None:
+def test_screen_and_command_line_see_the_same_and_a_closed_terminal_ends_only_the_screen(
+    sandbox: Sandbox, folder: Path
+) -> None:
     supervise(folder)
     run("start", cwd=folder)
     pane = Pane(sandbox, folder)
@@ -141,16 +151,10 @@ def test_two_screens_and_the_command_line_see_the_same(sandbox: Sandbox, folder:
     pane.wait_for("■ stopped", "stopped")
     run("start", "hand", cwd=folder)
     wait_until(lambda: pane.text().count("● running") == 2)
-
-
-def test_stopping_everything_on_the_way_out(sandbox: Sandbox, folder: Path) -> None:
-    pane = Pane(sandbox, folder)
-    pane.wait_for("▌ talk", "● running")
-    pane.type("q")
-    pane.wait_for("Stop all")
-    pane.type("s")
-    pane.wait_for("left with 0")
-    wait_until(lambda: not supervisors(sandbox))
+    screen = pane.pid()
+    sandbox.tmux("kill-session", "-t", "view")
+    wait_until(lambda: not alive(screen))
+    assert run("status", "--json", cwd=folder).json["active_tasks"] == 2
 
 
 STUBBORN = """\
@@ -216,31 +220,9 @@ def test_a_signal_ends_the_screen_cleanly_and_nothing_else(sandbox: Sandbox, fol
         assert run("status", "--json", cwd=folder).json["active_tasks"] == 2, number
 
 
-def test_a_closed_terminal_ends_only_the_screen(sandbox: Sandbox, folder: Path) -> None:
-    pane = Pane(sandbox, folder)
-    pane.wait_for("▌ talk", "● running")
-    screen = pane.pid()
-    sandbox.tmux("kill-session", "-t", "view")
-    wait_until(lambda: not alive(screen))
-    assert run("status", "--json", cwd=folder).json["active_tasks"] == 2
-
-
-def test_ctrl_c_and_ctrl_z_harm_nothing(sandbox: Sandbox, folder: Path) -> None:
-    supervise(folder)
-    run("start", cwd=folder)
-    pane = Pane(sandbox, folder, shell=True)
-    pane.wait_for("▌ talk", "● running")
-    pane.type("C-c")
-    pane.wait_for("q leaves")
-    pane.type("C-z")
-    pane.wait_for("Stopped")
-    assert pane.flag("alternate_on") == "0"
-    pane.type("fg", "Enter")
-    pane.wait_for("▌ talk", "● running", "following")
-    assert run("status", "--json", cwd=folder).json["active_tasks"] == 2
-
-
-def test_a_supervisor_that_dies_is_told_and_its_successor_found(sandbox: Sandbox, folder: Path) -> None:
+def test_a_supervisor_that_dies_is_told_its_successor_found_and_stopped_with_everything_on_the_way_out(
+    sandbox: Sandbox, folder: Path
+) -> None:
     pane = Pane(sandbox, folder)
     pane.wait_for("▌ talk", "● running")
     (first,) = supervisors(sandbox)
@@ -249,6 +231,11 @@ def test_a_supervisor_that_dies_is_told_and_its_successor_found(sandbox: Sandbox
     assert run("start", cwd=folder).status == 0
     wait_until(lambda: "disconnected" not in pane.text())
     pane.wait_for("▌ talk", "● running", "2 ok")
+    pane.type("q")
+    pane.wait_for("Stop all")
+    pane.type("s")
+    pane.wait_for("left with 0")
+    wait_until(lambda: not supervisors(sandbox))
 
 
 def test_no_colour_where_none_is_wanted(

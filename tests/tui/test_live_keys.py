@@ -70,11 +70,33 @@ def test_a_question_is_seen_and_answered_and_a_long_line_as_it_is_typed(
     pane.wait_for("nnn said at the far end", "columns 3")
 
 
-def test_the_definition_is_edited_seen_and_applied(sandbox: Sandbox, asking: Path, editor: Path) -> None:
-    use_editor(editor, "sed -i 's/1000/1001/; s/fail/exec/' $1\n")
+def test_the_definition_is_edited_seen_and_applied_unless_the_editor_fails_or_it_is_wrong(
+    sandbox: Sandbox, asking: Path, editor: Path
+) -> None:
+    use_editor(editor, "")
     pane = Pane(sandbox, asking)
     pane.wait_for("▌ ask", "still")
-    pane.type("j", "j", "e")
+    pane.type("j", "j")
+    for does, told in (
+        ("rm $1", "No such file"),
+        ("exit 3", "ended with 3"),
+        ("", "still: nothing was changed"),
+    ):
+        use_editor(editor, f"{does}\n")
+        pane.type("e")
+        pane.wait_for(told, "▌ still")
+        assert (asking / "paneview.toml").read_text() == ASKING
+    use_editor(editor, "echo 'porrt = 3' >> $1\n")
+    pane.type("e")
+    pane.wait_for("+porrt = 3")
+    pane.type("y")
+    pane.wait_for("Not applied", "porrt", "Edit again")
+    pane.type("Escape")
+    pane.wait_for("▌ still")
+    assert (asking / "paneview.toml").read_text() == ASKING
+    pane.wait_until_gone("nothing was changed")
+    use_editor(editor, "sed -i 's/1000/1001/; s/fail/exec/' $1\n")
+    pane.type("e")
     pane.wait_for(
         "Change still?", '-command = "exec sleep 1000"  # stays', '+command = "exec sleep 1001"', "▌ n No"
     )
@@ -117,18 +139,27 @@ def test_another_editor_opens_while_a_change_is_being_applied(
     run("kill", "deaf", cwd=asking)
 
 
-def test_a_key_pressed_twice_opens_one_editor_and_ctrl_c_there_is_for_it(
+def test_an_editor_does_not_go_with_the_screen_it_is_opened_on_opens_once_and_has_ctrl_c(
     sandbox: Sandbox, asking: Path, editor: Path
 ) -> None:
+    use_editor(editor, "echo at work\nread answer\n")
+    pane = Pane(sandbox, asking)
+    pane.wait_for("▌ ask", "still")
+    pane.type("j", "2")
+    wait_until(lambda: "TASK" not in pane.text())
+    pane.type("e", "1")
+    pane.wait_for("at work")
+    pane.type("Enter")
+    pane.wait_for("nothing was changed", "▌ still", "TASK")
+    assert pane.flag("alternate_on") == "1"
+    pane.wait_until_gone("nothing was changed")
     opened = sandbox.root / "opened"
     use_editor(
         editor,
         f"echo at work >>{opened}\n"
         "trap 'sed -i s/1000/1001/ $1; exit 0' INT\necho at work\nwhile :; do sleep 0.05; done\n",
     )
-    pane = Pane(sandbox, asking)
-    pane.wait_for("▌ ask", "still")
-    pane.type("j", "j", "e", "e", "e")
+    pane.type("e", "e", "e")
     pane.wait_for("at work")
     pane.type("C-c")
     pane.wait_for("Change still?", '+command = "exec sleep 1001"')
@@ -246,48 +277,9 @@ def test_what_happens_while_the_editor_is_open_does_not_spoil_the_screen(
     assert pane.flag("mouse_any_flag") == "1"
 
 
-def test_a_screen_that_is_left_as_the_editor_opens_does_not_take_the_terminal_along(
-    sandbox: Sandbox, asking: Path, editor: Path
+def test_outside_tmux_lines_are_copied_by_the_terminal_and_a_visit_ends_by_our_key_or_tmux_own(
+    sandbox: Sandbox, folder: Path
 ) -> None:
-    use_editor(editor, "echo at work\nread answer\n")
-    pane = Pane(sandbox, asking)
-    pane.wait_for("▌ ask", "still")
-    pane.type("j", "2")
-    wait_until(lambda: "TASK" not in pane.text())
-    pane.type("e", "1")
-    pane.wait_for("at work")
-    pane.type("Enter")
-    pane.wait_for("nothing was changed", "▌ still", "TASK")
-    assert pane.flag("alternate_on") == "1"
-
-
-def test_an_editor_that_fails_or_a_definition_that_is_wrong_changes_nothing(
-    sandbox: Sandbox, asking: Path, editor: Path
-) -> None:
-    use_editor(editor, "")
-    pane = Pane(sandbox, asking)
-    pane.wait_for("▌ ask", "still")
-    pane.type("j", "j")
-    for does, told in (
-        ("rm $1", "No such file"),
-        ("exit 3", "ended with 3"),
-        ("", "still: nothing was changed"),
-    ):
-        use_editor(editor, f"{does}\n")
-        pane.type("e")
-        pane.wait_for(told, "▌ still")
-        assert (asking / "paneview.toml").read_text() == ASKING
-    use_editor(editor, "echo 'porrt = 3' >> $1\n")
-    pane.type("e")
-    pane.wait_for("+porrt = 3")
-    pane.type("y")
-    pane.wait_for("Not applied", "porrt", "Edit again")
-    pane.type("Escape")
-    pane.wait_for("▌ still")
-    assert (asking / "paneview.toml").read_text() == ASKING
-
-
-def test_to_the_tmux_window_and_back_by_our_key_or_tmux_own(sandbox: Sandbox, folder: Path) -> None:
     supervise(folder)
     run("start", cwd=folder)
     pane = Pane(sandbox, folder, command=f"env -u TMUX {shlex.join(COMMAND)}")
@@ -298,9 +290,12 @@ def test_to_the_tmux_window_and_back_by_our_key_or_tmux_own(sandbox: Sandbox, fo
         pane.type(*back)
         pane.wait_for("▌ talk", "TASK", "following")
         assert not sandbox.tmux("show-options", "-t", "demo", "key-table", check=False).strip()
+    copy_and_look(sandbox, pane, "by the terminal (OSC 52)")
 
 
-def test_inside_tmux_the_client_switches_over_and_back(sandbox: Sandbox, folder: Path) -> None:
+def test_inside_tmux_lines_are_copied_to_it_and_the_client_switches_over_and_back(
+    sandbox: Sandbox, folder: Path
+) -> None:
     supervise(folder)
     run("start", cwd=folder)
     pane = Pane(sandbox, folder)
@@ -319,36 +314,14 @@ def test_inside_tmux_the_client_switches_over_and_back(sandbox: Sandbox, folder:
         wait_until(lambda: "0 demo" in session())
         screen.press("\x1d")
         wait_until(lambda: "0 view" in session())
+    copy_and_look(sandbox, pane, "to tmux and the clipboard")
 
 
-def test_lines_are_copied_and_it_says_how(sandbox: Sandbox, folder: Path) -> None:
-    supervise(folder)
-    run("start", cwd=folder)
+def copy_and_look(sandbox: Sandbox, pane: Pane, told: str) -> None:
+    """Copy three lines that `big` has written: where to is told, and tmux has them."""
     sandbox.tmux("set-option", "-s", "set-clipboard", "on")
-    ways = {
-        "inside": ("", "to tmux and the clipboard"),
-        "outside": (f"env -u TMUX {shlex.join(COMMAND)}", "by the terminal (OSC 52)"),
-    }
-    for where, (command, told) in ways.items():
-        pane = Pane(sandbox, folder, command=command, session=where)
-        pane.wait_for("▌ talk", "● running")
-        pane.type("j")
-        pane.wait_for("▌ big", "\n20000")
-        pane.type("Tab", "v", "k", "k", "y")
-        pane.wait_for("3 lines copied", told)
-        wait_until(lambda: sandbox.tmux("show-buffer", check=False) == "19998\n19999\n20000")
-        sandbox.tmux("delete-buffer")
-
-
-def test_logs_merged_by_time_and_their_first_line(sandbox: Sandbox, folder: Path) -> None:
-    supervise(folder)
-    run("start", cwd=folder)
-    pane = Pane(sandbox, folder)
-    pane.wait_for("▌ talk", "● running")
-    pane.type("Space", "Space", "=")
-    pane.wait_for("talk + big", "talk said ", "following")
-    pane.type("/", "19999", "Enter")
-    pane.wait_for("big  19999", "1 of 1")
-    pane.type("g")
-    pane.wait_for("paused")
-    pane.wait_for_any("\nbig  1\n", "\nbig  1 ", "said 1\n", "said 1 ")  # with or without the bar beside it
+    pane.type("j")
+    pane.wait_for("▌ big", "\n20000")
+    pane.type("Tab", "v", "k", "k", "y")
+    pane.wait_for("3 lines copied", told)
+    wait_until(lambda: sandbox.tmux("show-buffer", check=False) == "19998\n19999\n20000")
