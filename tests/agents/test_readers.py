@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from paneview.agents.model import RunOutcome, RunStatus, Tokens
 from paneview.agents.presets import aider, claude, codex, gemini, opencode, plain
+from tests.texts import texts
 
 READERS = {
     one.__name__.rpartition(".")[2]: one.Reader for one in (claude, codex, gemini, opencode, aider, plain)
@@ -378,7 +379,7 @@ WORDS = st.sampled_from(
     "item.completed turn.completed turn.failed thread.started agent_message command_execution file_change step_finish "
     "step_start stop rejected".split()
 )
-LEAVES = st.none() | st.booleans() | st.integers() | st.floats() | WORDS | st.text(max_size=20)
+LEAVES = st.none() | st.booleans() | st.integers() | st.floats() | WORDS | texts(max_size=20)
 VALUES = st.recursive(
     LEAVES,
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(KEYS, inner, max_size=5),
@@ -389,9 +390,9 @@ EVENTS = st.dictionaries(KEYS, VALUES, max_size=8).map(json.dumps)
 
 @settings(max_examples=30)
 @given(
-    lines=st.lists(EVENTS | st.text(max_size=60), max_size=12),
+    lines=st.lists(EVENTS | texts(max_size=60), max_size=12),
     code=st.none() | st.integers(-64, 255),
-    errors=st.text(),
+    errors=texts(),
 )
 def test_nothing_that_is_printed_breaks_a_reader(lines: list[str], code: int | None, errors: str) -> None:
     for name in READERS:  # to make up the lines takes much longer than to read them

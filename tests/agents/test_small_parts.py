@@ -26,6 +26,7 @@ from paneview.agents.presets import preset_of
 from paneview.agents.process import Lines
 from paneview.agents.redact import Redactor, secrets_of
 from paneview.config.workflows.roles import Runner, built_in_runners
+from tests.texts import texts
 
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=ZoneInfo("UTC")).timestamp()
 
@@ -72,7 +73,7 @@ def test_what_a_failure_is(message: str, status: RunStatus) -> None:
     assert classify(message) is status
 
 
-@given(st.text())
+@given(texts())
 def test_any_message_means_something(message: str) -> None:
     assert classify(message) in RunStatus
     assert (found := reset_time(message, NOW)) is None or NOW <= found <= NOW + 9 * 86400
@@ -167,7 +168,7 @@ def test_what_lies_too_deep_is_no_json_nor_is_a_part_of_it(levels: int) -> None:
             find_json(text)
 
 
-@given(st.text())
+@given(texts())
 def test_text_without_json(text: str) -> None:
     try:
         json.dumps(find_json(text))

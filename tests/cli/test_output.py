@@ -4,6 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from paneview.cli.output import NARROW, Cell, Column, clean, cut, table, width
+from tests.texts import texts
 
 COLUMNS = (
     Column("NAME", flex=True),
@@ -13,7 +14,7 @@ COLUMNS = (
 )
 
 
-@given(st.text())
+@given(texts())
 def test_nothing_that_acts_on_a_terminal_comes_through(text: str) -> None:
     shown = clean(text)
     assert shown.isprintable()
@@ -26,7 +27,7 @@ def test_escapes_stay_visible() -> None:
     assert clean("a\x1b[31mb\nc\x9b") == "a\\x1b[31mb\\nc\\x9b"
 
 
-@given(st.text(), st.integers(1, 40))
+@given(texts(), st.integers(1, 40))
 def test_cut_fits(text: str, room: int) -> None:
     text = clean(text)
     assert width(cut(text, room)) <= room

@@ -11,9 +11,10 @@ from paneview.cli.errors import UsageError
 from paneview.cli.queue.verbs import QUEUE_VERBS
 from paneview.cli.verbs import PARSER, QUEUE, WORKFLOW
 from paneview.cli.workflow.verbs import WORKFLOW_VERBS
+from tests.texts import texts
 
 VERBS = PARSER.load_all()
-WORDS = st.text(min_size=1).filter(lambda word: not word.startswith("-") and word not in PARSER.verbs)
+WORDS = texts(min_size=1).filter(lambda word: not word.startswith("-") and word not in PARSER.verbs)
 
 
 @given(st.lists(WORDS, max_size=3), st.integers(0, 3), st.integers(0, 3))
@@ -26,7 +27,7 @@ def test_json_may_stand_anywhere(words: list[str], at: int, file_at: int) -> Non
     assert (call.verb.name, call.words, call.text("file")) == ("logs", words, "x.toml")
 
 
-@given(st.text(min_size=1))
+@given(texts(min_size=1))
 def test_an_option_takes_the_next_word_whatever_it_looks_like(value: str) -> None:
     for line in (
         ["logs", "-g", value, "web"],
@@ -113,7 +114,7 @@ def test_a_count_is_a_whole_number(value: str) -> None:
         PARSER.parse(["logs", "-n", value]).count("lines")
 
 
-@given(st.lists(st.text()))
+@given(st.lists(texts()))
 def test_no_command_line_is_more_than_a_usage_error(line: list[str]) -> None:
     with suppress(UsageError):
         PARSER.parse(line)

@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 
 from paneview.cli.verbs import PARSER
 from paneview.config.editing.agents import BEGIN, END, block, with_block
+from tests.texts import texts
 
-PIECES = st.sampled_from([BEGIN, END, "\n", "\r\n", "text", "# Title", " ", "\xe9"]) | st.text(max_size=5)
+PIECES = st.sampled_from([BEGIN, END, "\n", "\r\n", "text", "# Title", " ", "\xe9"]) | texts(max_size=5)
 CONTENT = st.lists(PIECES, max_size=8).map(lambda parts: "".join(parts).replace("\0", "").encode())
 
 

@@ -249,9 +249,9 @@ def _loads(text: str) -> bool:
 
 FIELDS = st.fixed_dictionaries(
     {
-        "command": st.text(st.characters(codec="utf-8", exclude_characters="\0"), min_size=1).filter(
-            lambda text: text.strip() and "${" not in text
-        )
+        "command": st.text(
+            st.characters(exclude_categories=["Cs"], exclude_characters="\0"), min_size=1
+        ).filter(lambda text: text.strip() and "${" not in text)
     },
     optional={
         "port": st.integers(1, 65535),

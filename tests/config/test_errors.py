@@ -16,6 +16,7 @@ from paneview.config.errors import ConfigError, Problem
 from paneview.config.load import load_project, parse_project
 from paneview.config.reading import LARGEST
 from tests.config.support import lines, problems, write
+from tests.texts import texts
 
 TASK = '[tasks.web]\ncommand = "x"\n'
 
@@ -336,8 +337,8 @@ def test_crlf_does_not_move_the_places(tmp_path: Path) -> None:
 
 
 VALUES = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    st.none() | st.booleans() | st.integers() | st.floats() | texts(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(texts(max_size=5), inner, max_size=3),
     max_leaves=8,
 )
 KEYS = st.sampled_from(

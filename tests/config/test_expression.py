@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from paneview.config.workflows.expression import DEEPEST, LONGEST, ExpressionError, parse
+from tests.texts import texts
 
 VALUES: dict[str, Any] = {
     "work": {
@@ -82,7 +83,7 @@ def test_explains_with_what_it_saw() -> None:
     assert found.explain(VALUES) == "work.lines = 20, gone.data = null, work.data.new = true"
 
 
-@given(st.text(max_size=60))
+@given(texts(max_size=60))
 def test_any_text_is_read_or_refused(text: str) -> None:
     try:
         found = parse(text)
@@ -106,9 +107,7 @@ _TEXTS = st.recursive(
 )
 
 
-@given(
-    _TEXTS, st.dictionaries(st.sampled_from(["work", "no"]), st.one_of(st.none(), st.integers(), st.text()))
-)
+@given(_TEXTS, st.dictionaries(st.sampled_from(["work", "no"]), st.one_of(st.none(), st.integers(), texts())))
 def test_nothing_raises_whatever_the_values_are(text: str, values: dict[str, Any]) -> None:
     found = parse(text)
     assert found.holds(values) in (True, False)

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from paneview.config.editing.draft import draft
 from paneview.config.editing.offers import Offer, compose_services, find_offers
 from paneview.config.load import parse_project
+from tests.texts import texts
 
 COMPOSE = """\
 # services: no
@@ -153,8 +154,8 @@ def test_what_cannot_be_read_is_told_and_hides_nothing_else(tmp_path: Path) -> N
     assert [note.split(":")[0] for note in found.notes] == ["compose.yml", "package.json", "pyproject.toml"]
 
 
-NAMES = st.text(max_size=60)
-BODIES = st.text(max_size=80)
+NAMES = texts(max_size=60)
+BODIES = texts(max_size=80)
 
 
 @given(st.dictionaries(NAMES, BODIES, max_size=6), st.lists(st.tuples(NAMES, BODIES), max_size=4))

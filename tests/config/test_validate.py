@@ -17,6 +17,7 @@ from paneview.config.validate import validate
 from paneview.config.workflows.runners import RoleTable, RunnerTable
 from paneview.config.workflows.tables import PhaseTable, WorkflowTable
 from tests.config.support import lines
+from tests.texts import texts
 
 PLACES: list[tuple[tuple[str | int, ...], type[Any]]] = [
     ((), ProjectTable),
@@ -37,7 +38,7 @@ VALUES = st.just(MISSING) | st.recursive(
     | st.sampled_from(
         [10**30, -(10**30), float("inf"), float("nan"), 0.5, -0.5, "", " ", "a b", "\n", "x", "no"]
     )
-    | st.text(max_size=5),
+    | texts(max_size=5),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from("a b"), inner, max_size=2),
     max_leaves=4,
 )

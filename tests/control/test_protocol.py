@@ -8,15 +8,16 @@ from hypothesis import strategies as st
 
 from paneview.control.errors import ControlError
 from paneview.control.protocol import LineSplitter, decode, encode, parse_request
+from tests.texts import texts
 
 JSON = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | texts(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(texts(), inner, max_size=3),
     max_leaves=5,
 )
 
 
-@given(st.dictionaries(st.text(), JSON, max_size=3))
+@given(st.dictionaries(texts(), JSON, max_size=3))
 def test_an_object_survives_the_wire_as_one_line_of_ascii(message: dict[str, object]) -> None:
     line = encode(message)
     assert line.endswith(b"\n")

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from rich.style import Style
 
 from paneview.tui.logs import sgr
+from tests.texts import texts
 
 BASE = Style(color="#ffffff", bgcolor="#000000")
 
@@ -70,7 +71,7 @@ pieces = st.sampled_from(
 )
 
 
-@given(st.lists(pieces | st.text(max_size=3), max_size=30).map("".join))
+@given(st.lists(pieces | texts(max_size=3), max_size=30).map("".join))
 def test_nothing_that_a_terminal_acts_on_comes_out(text: str) -> None:
     plain, marks = sgr.parse(text)
     assert not [char for char in plain if unicodedata.category(char) in {"Cc", "Cs"}]
