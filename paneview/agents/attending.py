@@ -16,7 +16,6 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, replace
 from pathlib import Path
 
 from paneview import proc
@@ -118,10 +117,10 @@ class Attendance:
         request, runner = self._request, self._runner
         again = place.read_json(self._folder / place.AGAIN) or {}
         if session := again.get("resume"):
-            request = replace(request, resume=str(session))
+            request = request._replace(resume=str(session))
         if request.budget_usd is not None and (before := place.earlier(self._folder)) is not None:
             left = request.budget_usd - (before.cost_usd or 0.0)
-            request = replace(request, budget_usd=max(left, LITTLE))
+            request = request._replace(budget_usd=max(left, LITTLE))
         place.write(self._folder / place.PROMPT, request.prompt)
         preset = preset_of(runner)
         asked = {
@@ -137,7 +136,7 @@ class Attendance:
             "log_from": _size(self._folder / preset.LOG) if preset.LOG else 0,
             "timeout": runner.timeout,
             "patterns": patterns,
-            "runner": {**asdict(runner), "env": {}},
+            "runner": {**runner._asdict(), "env": {}},
         }
         place.write_json(self._folder / place.REQUEST, asked)
         self._shown = _size(self._folder / place.SHOWN)
@@ -269,7 +268,7 @@ def start_over(folder: Path, ended: RunOutcome, session: str) -> None:
 
     The attempt that ended is not reported: its usage is added to that of the next one.
     """
-    used = replace(ended.used(), session=session)
+    used = ended.used()._replace(session=session)
     place.write_json(folder / place.AGAIN, {"resume": session, "used": used.to_json()})
     for name in (place.REQUEST, place.SHIM, place.OUTCOME):
         with suppress(FileNotFoundError):

@@ -10,11 +10,10 @@ import errno
 import json
 import os
 import select
+import sys
 import time
-import traceback
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -64,7 +63,8 @@ def drive(folder: str, asked: Mapping[str, Any], started: Started | OSError, tol
         end_left(lambda: proc.ProcessTable.read().members(None, asked["marker"]))
         if run is None:
             raise
-        traceback.print_exc()
+        # Its traceback; to import `traceback` for it would keep every run waiting.
+        sys.excepthook(type(error), error, error.__traceback__)
         outcome = run.broken(error)
     run.conclude(outcome)
 
@@ -128,7 +128,7 @@ class _Run:
         )
 
     def _start(self, prompt: str, session: str) -> Started | OSError:
-        argv = self._preset.argv(self._runner, replace(self._request, resume=session))
+        argv = self._preset.argv(self._runner, self._request._replace(resume=session))
         try:
             place.write(self._folder / place.PROMPT, prompt)
             return start(argv, os.fspath(self._folder / place.PROMPT), os.fspath(self._request.cwd))
@@ -152,7 +152,7 @@ class _Run:
         outcome = parser.end(process.code, process.errors)
         if session and outcome.status is RunStatus.FAILED and not outcome.text:
             gone = is_session_gone(f"{outcome.error}\n{last_words(process.errors)}")
-            outcome = replace(outcome, session="", session_gone=True) if gone else outcome
+            outcome = outcome._replace(session="", session_gone=True) if gone else outcome
         return self._judge(outcome, watch, process.complaint, concluded=parser.concluded)
 
     def _read_log(self, parser: Parser) -> None:
@@ -164,10 +164,10 @@ class _Run:
         if watch.why in _WAITED and complaint and not concluded:  # it was retrying its provider endlessly
             reset_at = outcome.reset_at or reset_time(complaint, time.time())
             error = complaint[-MOST_ERROR:]
-            return replace(outcome, status=classify(complaint), error=error, reset_at=reset_at)
+            return outcome._replace(status=classify(complaint), error=error, reset_at=reset_at)
         if watch.why in _ENDED and not concluded:
             status, error = _ENDED[watch.why]
-            return replace(outcome, status=status, error=error)
+            return outcome._replace(status=status, error=error)
         if outcome.ok and self._request.schema is not None:
             outcome = fitted(outcome, self._request.schema)
         return bounded(outcome)
@@ -197,8 +197,8 @@ class _Run:
         outcome = place.with_earlier(self._folder, outcome)
         logs = (self._preset.LOG,) if self._preset.LOG else ()
         files = [name for name in (*Book.FILES, place.PROMPT, *logs) if (self._folder / name).exists()]
-        whole = replace(
-            outcome, started=self._began, ended=time.time(), resumed=self._resumed, files=tuple(files)
+        whole = outcome._replace(
+            started=self._began, ended=time.time(), resumed=self._resumed, files=tuple(files)
         )
         redacted = self._redactor.json(whole.to_json())
         # The session's name is needed to resume it, and is not a secret, whatever it looks like.
@@ -221,12 +221,12 @@ def fitted(outcome: RunOutcome, schema: Mapping[str, Any]) -> RunOutcome:
         try:
             data = find_json(outcome.text)
         except NoJson as error:
-            return replace(outcome, status=RunStatus.NO_RESULT, error=f"its result must be JSON: {error}")
+            return outcome._replace(status=RunStatus.NO_RESULT, error=f"its result must be JSON: {error}")
     wrong = [sentence for sentence, _ in zip(misfits(data, schema), range(MOST_MISFITS), strict=False)]
     if wrong:
         words = "its result does not fit the schema: " + "; ".join(wrong)
-        return replace(outcome, status=RunStatus.NO_RESULT, error=words, data=None)
-    return replace(outcome, data=data)
+        return outcome._replace(status=RunStatus.NO_RESULT, error=words, data=None)
+    return outcome._replace(data=data)
 
 
 def bounded(outcome: RunOutcome) -> RunOutcome:
@@ -234,9 +234,9 @@ def bounded(outcome: RunOutcome) -> RunOutcome:
     if outcome.data is None or (size := len(json.dumps(outcome.data))) <= MOST_TEXT:
         return outcome
     if not outcome.ok:
-        return replace(outcome, data=None)
+        return outcome._replace(data=None)
     words = f"its result is too large: {size} characters of JSON, and {MOST_TEXT} at most"
-    return replace(outcome, status=RunStatus.NO_RESULT, error=words, data=None)
+    return outcome._replace(status=RunStatus.NO_RESULT, error=words, data=None)
 
 
 def _read(file: Path) -> str:

@@ -22,7 +22,6 @@ import json
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -111,7 +110,7 @@ def earlier(folder: Path) -> RunOutcome | None:
 def with_earlier(folder: Path, outcome: RunOutcome) -> RunOutcome:
     """The outcome with the usage of all attempts of its job."""
     before = earlier(folder)
-    return outcome if before is None else replace(outcome.after(before), earlier=before.earlier)
+    return outcome if before is None else outcome.after(before)._replace(earlier=before.earlier)
 
 
 def append(file: Path) -> int:

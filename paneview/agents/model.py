@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields, replace
 from enum import StrEnum
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 Json = Any
 """What `json` can write."""
@@ -38,8 +37,7 @@ class RunStatus(StrEnum):
     """Its shim is gone without an outcome: killed, or the machine was restarted."""
 
 
-@dataclass(frozen=True, slots=True)
-class RunRequest:
+class RunRequest(NamedTuple):
     """A run to do. What comes from the job (prompt, cwd, schema, budget, resume) is data; the worker sets the rest."""
 
     run: str
@@ -57,12 +55,11 @@ class RunRequest:
     """None: no limit."""
     allow: tuple[str, ...] = ()
     """Additional tools that a person has allowed."""
-    env: Mapping[str, str] = field(default_factory=dict)
+    env: Mapping[str, str] = {}
     """The whole environment of the agent."""
 
 
-@dataclass(frozen=True, slots=True)
-class Tokens:
+class Tokens(NamedTuple):
     """Token usage of a run; None: unknown."""
 
     input: int | None = None
@@ -71,8 +68,7 @@ class Tokens:
     cached: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Denial:
+class Denial(NamedTuple):
     """A tool use that an agent was denied."""
 
     tool: str
@@ -80,8 +76,7 @@ class Denial:
     """The tool's intended input."""
 
 
-@dataclass(frozen=True, slots=True)
-class RunOutcome:
+class RunOutcome(NamedTuple):
     """The outcome of a run, with all secrets masked. Times are epoch seconds."""
 
     status: RunStatus
@@ -129,8 +124,7 @@ class RunOutcome:
             _sum(first.tokens.output, self.tokens.output),
             _sum(first.tokens.cached, self.tokens.cached),
         )
-        return replace(
-            self,
+        return self._replace(
             session=session,
             tokens=self.tokens if same and self.session_tokens is not None else tokens,
             session_tokens=self.session_tokens or (first.session_tokens if same else None),
@@ -141,12 +135,19 @@ class RunOutcome:
     def used(self) -> RunOutcome:
         """The part the next attempt of the same job needs: the usage, and the time it took."""
         took = self.earlier + max(0.0, self.ended - self.started)
-        return replace(self, text="", data=None, denials=(), files=(), earlier=took)
+        return self._replace(text="", data=None, denials=(), files=(), earlier=took)
 
     def to_json(self) -> dict[str, Json]:
         """A dict for `json`, to be read by `from_json`."""
-        return {**asdict(self), "status": self.status.value, "files": list(self.files),
-                "denials": [asdict(denial) for denial in self.denials]}  # fmt: skip
+        whole = self.session_tokens
+        return {
+            **self._asdict(),
+            "status": self.status.value,
+            "tokens": self.tokens._asdict(),
+            "session_tokens": None if whole is None else whole._asdict(),
+            "files": list(self.files),
+            "denials": [denial._asdict() for denial in self.denials],
+        }
 
     @classmethod
     def from_json(cls, given: Mapping[str, Json]) -> RunOutcome:
@@ -165,4 +166,4 @@ def _sum(one: Any, other: Any) -> Any:
     return other if one is None else one if other is None else one + other
 
 
-_NAMES = frozenset(item.name for item in fields(RunOutcome))
+_NAMES = frozenset(RunOutcome._fields)

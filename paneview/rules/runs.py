@@ -8,8 +8,7 @@ that would recover is left to do so.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Literal, NamedTuple
 
 Why = Literal["", "cancelled", "timeout", "stalled", "budget", "over"]
 Signal = Literal["INT", "TERM", "KILL"]
@@ -19,8 +18,7 @@ NEVER = float("inf")
 _STEPS: tuple[tuple[Signal, float], ...] = (("INT", PATIENCE), ("TERM", PATIENCE), ("KILL", AGAIN))
 
 
-@dataclass(frozen=True, slots=True)
-class Limits:
+class Limits(NamedTuple):
     """The limits of a run, in seconds."""
 
     timeout: float
@@ -29,8 +27,7 @@ class Limits:
     linger: float
 
 
-@dataclass(frozen=True, slots=True)
-class Watch:
+class Watch(NamedTuple):
     """A run under way. All times come from one monotonic clock."""
 
     ends_at: float
@@ -56,17 +53,17 @@ def _silence(limits: Limits, now: float, patience: float) -> float:
 
 def heard(watch: Watch, limits: Limits, now: float, patience: float = 0.0) -> Watch:
     """Note output; ``patience``: the seconds of silence that it has announced."""
-    return replace(watch, silent_until=_silence(limits, now, patience))
+    return watch._replace(silent_until=_silence(limits, now, patience))
 
 
 def concluded(watch: Watch, limits: Limits, now: float) -> Watch:
     """Note its last event; now it only tidies up."""
-    return watch if watch.gone_by < NEVER else replace(watch, gone_by=now + limits.linger)
+    return watch if watch.gone_by < NEVER else watch._replace(gone_by=now + limits.linger)
 
 
 def stop(watch: Watch, why: Why, now: float) -> Watch:
     """Begin to end it. The first reason counts; an empty one changes nothing."""
-    return watch if watch.why or not why else replace(watch, why=why, next_at=now)
+    return watch if watch.why or not why else watch._replace(why=why, next_at=now)
 
 
 def due(watch: Watch) -> float:
@@ -85,7 +82,7 @@ def tick(watch: Watch, now: float) -> tuple[Watch, Signal | None]:
     if not watch.why or now < watch.next_at:
         return watch, None
     signal, wait = _STEPS[min(watch.step, len(_STEPS) - 1)]
-    return replace(watch, step=watch.step + 1, next_at=now + wait), signal
+    return watch._replace(step=watch.step + 1, next_at=now + wait), signal
 
 
 def _reason(watch: Watch, now: float) -> Why:

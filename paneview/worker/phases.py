@@ -15,7 +15,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from paneview.agents import folder as place
@@ -200,7 +200,7 @@ class Phases:
             resume=asked.resume, schema=asked.schema,
             budget_usd=asked.budget_usd, env={**kept, **own},
         )  # fmt: skip
-        return replace(runner, timeout=min(runner.timeout, command.timeout)), request
+        return runner._replace(timeout=min(runner.timeout, command.timeout)), request
 
     def _check_pause(self, command: Command, runner: str) -> None:
         found = paused(self._broker()).get(runner)
@@ -288,8 +288,8 @@ class Phases:
             case RunStatus.CANCELLED if command.reason == "cancel":
                 return Outcome("cancelled", output=outcome.to_json(), error="cancelled")
             case RunStatus.CANCELLED if command.reason == "timeout":
-                outcome = replace(
-                    outcome, status=RunStatus.TIMEOUT, error="it took longer than its job allows"
+                outcome = outcome._replace(
+                    status=RunStatus.TIMEOUT, error="it took longer than its job allows"
                 )
         return outcome.to_json()
 

@@ -12,7 +12,6 @@ import shutil
 import subprocess
 import tempfile
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -68,8 +67,7 @@ class Real:
         self.folder.mkdir()
         _settle(self.root)
         self._number = 0
-        self.runner: Runner = replace(
-            built_in_runners()[name],
+        self.runner: Runner = built_in_runners()[name]._replace(
             argv=(str(programs / name),),
             timeout=120.0,
             stall_timeout=60.0,
@@ -181,7 +179,7 @@ def test_a_key_that_is_refused(real: Real) -> None:
 def test_a_rate_limit(real: Real) -> None:
     """Also where the program would wait for ever: opencode says so in its log alone."""
     real.stub.status = 429
-    real.runner = replace(real.runner, stall_timeout=10.0)
+    real.runner = real.runner._replace(stall_timeout=10.0)
     assert real.do().status is RunStatus.RATE_LIMITED
 
 

@@ -11,7 +11,6 @@ import shutil
 import signal
 import sys
 import time
-from dataclasses import replace
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -47,7 +46,7 @@ class Run:
         self.folder.mkdir()
         self.shown: list[str] = []
         kept = sandbox.root / "runs" / sandbox.root.name
-        runner = replace(Runner("mine", "plain", argv=argv), **more)  # type: ignore[arg-type]
+        runner = Runner("mine", "plain", argv=argv)._replace(**more)  # type: ignore[arg-type]
         self.request = RunRequest(sandbox.root.name, "x", self.folder, kept, env=dict(os.environ))
         self._runner = runner
         self.attendance = self.again()
@@ -148,7 +147,7 @@ def test_a_defect_in_the_shim_ends_the_agent_and_is_told(
     sandbox: Sandbox, runner: dict[str, object], request_: dict[str, Any], error: str
 ) -> None:
     run = Run(sandbox, "sh", "-c", "echo on; exec sleep 60", **runner)
-    run.request = replace(run.request, **request_)
+    run.request = run.request._replace(**request_)
     outcome = run.again().run(str)
     assert outcome.status is RunStatus.FAILED
     assert outcome.error.startswith(f"a defect of paneview ended it: {error}")
@@ -212,7 +211,7 @@ print(*map(json.dumps, told), sep="\\n")
 
 def test_what_a_session_tells_of_all_its_turns_is_counted_once(sandbox: Sandbox) -> None:
     run = Run(sandbox, sys.executable, "-c", CODEX, preset="codex", parser="codex")
-    run.request = replace(run.request, schema={"type": "object"})
+    run.request = run.request._replace(schema={"type": "object"})
     outcome = run.again().run(str)
     assert (outcome.status, outcome.resumed) == (RunStatus.OK, 1)
     assert outcome.tokens == outcome.session_tokens == Tokens(100, 20, 200)
@@ -230,7 +229,7 @@ GONE = {
 @pytest.mark.parametrize("name", GONE)
 def test_a_session_that_is_gone_is_told(sandbox: Sandbox, name: str) -> None:
     run = Run(sandbox, "sh", "-c", 'printf "%s\\n" "$WORDS" >&2; exit 1', preset=name, parser=name)
-    run.request = replace(run.request, env={**os.environ, "WORDS": GONE[name]}, resume="s1")
+    run.request = run.request._replace(env={**os.environ, "WORDS": GONE[name]}, resume="s1")
     outcome = run.again().run(str)
     assert (outcome.status, outcome.session, outcome.session_gone) == (RunStatus.FAILED, "", True)
     assert GONE[name].splitlines()[0] in outcome.error
@@ -272,7 +271,7 @@ print(json.dumps(told | {"subtype": "success", "is_error": not left}))
 
 def test_what_a_run_has_used_before_its_limit_counts(sandbox: Sandbox) -> None:
     run = Run(sandbox, sys.executable, "-c", LIMITED, preset="claude", parser="claude")
-    run.request = replace(run.request, budget_usd=3.0)
+    run.request = run.request._replace(budget_usd=3.0)
     first = run.again().run(str)
     assert (first.status, first.cost_usd) == (RunStatus.RATE_LIMITED, 2.5)
     start_over(run.request.folder, first, first.session)

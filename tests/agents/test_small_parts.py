@@ -7,7 +7,6 @@ import os
 import subprocess
 import sys
 import time
-from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from zoneinfo import ZoneInfo
@@ -179,7 +178,7 @@ def test_text_without_json(text: str) -> None:
 def test_json_that_is_too_large_is_no_result() -> None:
     given = RunOutcome(RunStatus.OK, "x", data=["y" * 999_000], cost_usd=0.5)
     assert bounded(given) is given
-    outcome = bounded(replace(given, data=["y" * 1_000_000]))
+    outcome = bounded(given._replace(data=["y" * 1_000_000]))
     assert (outcome.status, outcome.data, outcome.cost_usd) == (RunStatus.NO_RESULT, None, 0.5)
     assert "1000004 characters of JSON" in outcome.error
 
@@ -319,9 +318,8 @@ def test_folders_of_old_runs_are_removed_and_those_in_use_stay(tmp_path: Path) -
 
 
 def test_what_is_loaded_beside_each_agent_is_little() -> None:
-    words = (
-        "import sys, paneview.agents.driving; print(*{'asyncio', 'zoneinfo', 'msgspec'} & set(sys.modules))"
-    )
+    heavy = {"asyncio", "dataclasses", "msgspec", "traceback", "zoneinfo"}
+    words = f"import sys, paneview.agents.driving; print(*{heavy} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-P", "-c", words], capture_output=True, text=True, check=True)
     assert done.stdout.split() == []
 

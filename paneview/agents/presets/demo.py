@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import replace
 
 from paneview.agents.model import RunRequest
 from paneview.agents.presets import claude
@@ -18,4 +17,4 @@ Reader = claude.Reader
 def argv(runner: Runner, request: RunRequest) -> list[str]:
     """The program and its arguments: claude's."""
     program = runner.argv or (sys.executable, "-P", "-m", "paneview.agents.demo")
-    return claude.argv(replace(runner, argv=program), request)
+    return claude.argv(runner._replace(argv=program), request)

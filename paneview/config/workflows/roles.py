@@ -8,14 +8,13 @@ Every preset is a runner of its own name without a table in the file. A role nee
 may only read, worker and compounder may edit, and any other may only read. A role without a runner takes the first of
 the file's ``[runners]``, or claude if the file has none.
 
-Plain dataclasses: the process that starts an agent has no time for the models that check the file.
+Named tuples: the process that starts an agent has no time for the models that check the file.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, NamedTuple
 
 Permissions = Literal["read", "edit", "full"]
 PRESETS = ("claude", "codex", "gemini", "opencode", "aider", "demo")
@@ -25,8 +24,7 @@ DEFAULT_PERMISSIONS: Mapping[str, Permissions] = {
 }  # fmt: skip
 
 
-@dataclass(frozen=True, slots=True)
-class Runner:
+class Runner(NamedTuple):
     """A way to run an agent. Durations in seconds."""
 
     name: str
@@ -49,11 +47,10 @@ class Runner:
     """Runs at the same time, over all workers of the queue; 0: any number."""
     max_turns: int = 0
     """Turns of the agent, where the program knows such a limit; 0: its own."""
-    env: Mapping[str, str] = field(default_factory=dict)
+    env: Mapping[str, str] = {}
 
 
-@dataclass(frozen=True, slots=True)
-class Role:
+class Role(NamedTuple):
     """What agents of a role may do, and where."""
 
     name: str
@@ -67,13 +64,12 @@ class Role:
     """Where it may run; empty: everywhere."""
 
 
-@dataclass(frozen=True, slots=True)
-class Agents:
+class Agents(NamedTuple):
     """Every runner and role of a file."""
 
-    runners: Mapping[str, Runner] = field(default_factory=dict)
+    runners: Mapping[str, Runner] = {}
     """With the built-in ones."""
-    roles: Mapping[str, Role] = field(default_factory=dict)
+    roles: Mapping[str, Role] = {}
     """With the built-in ones."""
     default_runner: str = DEFAULT_RUNNER
 
