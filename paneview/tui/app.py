@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from textual import events
-from textual.app import App
 from textual.binding import BindingType
 from textual.command import CommandPalette, Provider
 from textual.css.query import NoMatches
@@ -39,7 +38,7 @@ from paneview.tui.question import Question
 from paneview.tui.screens.base import MainScreen
 from paneview.tui.screens.fleet import FleetScreen
 from paneview.tui.settings import Settings, check_keys, choose_theme, load_settings, settings_file
-from paneview.tui.stylesheet import ParsedOnce
+from paneview.tui.stylesheet import MixedOnce, ParsedOnce
 from paneview.tui.text import clean
 from paneview.tui.toasts import Passing
 from paneview.tui.widgets.header import Header
@@ -64,7 +63,7 @@ def _palette() -> type[Provider]:
     return TaskCommands
 
 
-class PaneviewApp(App[int], inherit_bindings=False):
+class PaneviewApp(MixedOnce, inherit_bindings=False):
     """The application. ``home`` is the folder of paneview's state; ``clock`` is another one in tests only."""
 
     CSS_PATH: ClassVar = ["styles.tcss", "queue/styles.tcss", "workflows/styles.tcss"]
@@ -133,8 +132,7 @@ class PaneviewApp(App[int], inherit_bindings=False):
         """Connect, while the first frame is already on the screen."""
         self.picture.listen(self._changed)
         self.theme_changed_signal.subscribe(self, self._recolour)
-        # After Ctrl-Z and fg the terminal is empty, and Textual would draw only what changes from then on.
-        self.app_resume_signal.subscribe(self, lambda _: self.refresh(layout=True))
+        self.app_resume_signal.subscribe(self, lambda _: self.refresh(layout=True))  # also after fg
         self._linking = asyncio.create_task(self._connect(), name="link")
         self._take_keys()
         if not self.is_headless:

@@ -77,6 +77,7 @@ class MainScreen(Screen[None]):
         super().__init__()
         self._deaf: Callable[[], None] | None = None
         self._ticking: Timer | None = None
+        self._was_on_top = False
 
     @property
     def pv(self) -> PaneviewApp:
@@ -140,8 +141,11 @@ class MainScreen(Screen[None]):
         """Tick once a second, for texts that change as time passes."""
         self._ticking = self.set_interval(1.0, self.tick)
 
-    def on_screen_resume(self, _event: events.ScreenResume) -> None:
+    def on_screen_resume(self, event: events.ScreenResume) -> None:
         """On top: listen for changes, and draw all that was missed."""
+        if not self._was_on_top:
+            self._was_on_top = True
+            event.refresh_styles = False  # they were found as its widgets were mounted, a moment ago
         if self._deaf is None:
             self._deaf = self.pv.picture.listen(self._changed)
             if self._ticking is not None:
