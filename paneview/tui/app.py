@@ -15,12 +15,11 @@ from typing import Any, ClassVar
 
 from textual import events
 from textual.binding import BindingType
-from textual.command import CommandPalette, Provider
+from textual.command import Provider
 from textual.css.query import NoMatches
 from textual.notifications import Notify, SeverityLevel
 from textual.screen import Screen
 from textual.widget import MountError
-from textual.widgets import Input, LoadingIndicator
 from textual.worker import WorkerFailed
 
 from paneview.control.errors import ControlError
@@ -272,14 +271,10 @@ class PaneviewApp(MixedOnce, inherit_bindings=False):
             await screen.ask(Question(":", hint, execute, suggestions=commands.completions(self)))
 
     async def action_command_palette(self) -> None:  # type: ignore[override]
-        """Every action on every task. Nothing in it blinks or spins, so an idle screen has nothing to draw."""
-        if not CommandPalette.is_open(self):  # type: ignore[arg-type]
-            palette = CommandPalette(id="--command-palette")
-            await self.push_screen(palette)
-            for line in palette.query(Input):
-                line.cursor_blink = False
-            for wheel in palette.query(LoadingIndicator):  # it asks for 16 frames a second even when hidden
-                wheel.auto_refresh = None
+        """Every action on every task."""
+        from paneview.tui import commands
+
+        await commands.open_palette(self)
 
     def request(self, do: str, **args: Any) -> None:
         """Send a request to the supervisor in the background; a toast says whether it was done or refused."""

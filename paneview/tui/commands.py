@@ -10,7 +10,8 @@ from importlib import import_module
 from pkgutil import walk_packages
 from typing import TYPE_CHECKING, NamedTuple, cast
 
-from textual.command import DiscoveryHit, Hit, Hits, Provider
+from textual.command import CommandPalette, DiscoveryHit, Hit, Hits, Provider
+from textual.widgets import Input, LoadingIndicator
 
 from paneview.tui.background import lending_the_terminal
 from paneview.tui.keys.bindings import ACTIONS, key_text
@@ -224,6 +225,18 @@ def completions(app: PaneviewApp) -> list[str]:
         *COMMANDS,
         *[f"{name} {value}" for name, command in COMMANDS.items() for value in values.get(command.takes, ())],
     ]
+
+
+async def open_palette(app: PaneviewApp) -> None:
+    """Every action on every task. Nothing in it blinks or spins, so an idle screen has nothing to draw."""
+    if CommandPalette.is_open(app):  # type: ignore[arg-type]
+        return
+    palette = CommandPalette(id="--command-palette")
+    await app.push_screen(palette)
+    for line in palette.query(Input):
+        line.cursor_blink = False
+    for wheel in palette.query(LoadingIndicator):  # it asks for 16 frames a second even when hidden
+        wheel.auto_refresh = None
 
 
 class TaskCommands(Provider):
