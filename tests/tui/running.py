@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Any
 
+from textual.notifications import Notification, Notifications
 from textual.pilot import Pilot
 
 from paneview.config import paths
@@ -15,8 +17,23 @@ from tests.harness import eventually
 from tests.tui.scripted import NOW, Supervisor
 
 
-def app_for(supervisor: Supervisor) -> PaneviewApp:
-    return PaneviewApp(supervisor.make, paths.state_home(), clock=lambda: NOW)
+class Told(Notifications):
+    """Toasts, and what each has said: they pass in seconds, and a busy machine looks later."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.all: list[str] = []
+
+    def add(self, notification: Notification) -> Told:
+        self.all.append(notification.message)
+        super().add(notification)
+        return self
+
+
+def app_for(supervisor: Supervisor, **more: Any) -> PaneviewApp:
+    app = PaneviewApp(supervisor.make, paths.state_home(), clock=lambda: NOW, **more)
+    app._notifications = Told()
+    return app
 
 
 @asynccontextmanager
@@ -25,7 +42,10 @@ async def running(supervisor: Supervisor, size: tuple[int, int] = (80, 24)) -> A
     async with app.run_test(size=size, notifications=True) as pilot:
         await eventually(lambda: app.picture.link.phase == "connected")
         await settled(pilot)
-        yield pilot
+        try:
+            yield pilot
+        finally:
+            app._exit = True  # as when a person leaves: what is only being opened then misses its parts
 
 
 async def settled(pilot: Pilot[int]) -> None:
@@ -67,4 +87,7 @@ def text(pilot: Pilot[int], selector: str | None = None) -> str:
 
 
 def toasts(pilot: Pilot[int]) -> list[str]:
-    return [note.message for note in pilot.app._notifications]
+    """All that toasts have said."""
+    told = pilot.app._notifications
+    assert isinstance(told, Told)
+    return told.all

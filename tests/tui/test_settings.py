@@ -11,7 +11,7 @@ from paneview.config import paths
 from paneview.tui.app import PaneviewApp
 from paneview.tui.settings import load_settings, settings_file
 from tests.harness import eventually
-from tests.tui.running import fleet, settled, text, toasts
+from tests.tui.running import app_for, fleet, settled, text, toasts
 from tests.tui.scenes import shop
 from tests.tui.scripted import NOW
 
@@ -87,7 +87,7 @@ async def test_own_keys_and_colours_and_mistakes_that_harm_nothing(
     file = tmp_path / "tui.toml"
     file.write_text(GOOD + '"task.flop" = "Z"\n')
     supervisor = shop()
-    app = PaneviewApp(supervisor.make, paths.state_home(), clock=lambda: NOW, settings=load_settings(file))
+    app = app_for(supervisor, settings=load_settings(file))
     async with app.run_test(size=(120, 40), notifications=True) as pilot:
         await eventually(lambda: app.picture.link.phase == "connected")
         await settled(pilot)

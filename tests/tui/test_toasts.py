@@ -8,7 +8,7 @@ from textual.notifications import Notify
 
 from paneview.tui.toasts import LEAST, Passing
 from tests.harness import eventually
-from tests.tui.running import running, toasts
+from tests.tui.running import running
 from tests.tui.scenes import shop
 
 
@@ -30,5 +30,5 @@ async def test_one_that_is_over_when_it_is_mounted_goes_away() -> None:
     async with running(shop()) as pilot:
         pilot.app.post_message(Notify(Late("too late", timeout=0.0)))
         pilot.app.notify("in time", timeout=30.0)
-        await eventually(lambda: toasts(pilot) == ["in time"])
+        await eventually(lambda: [note.message for note in pilot.app._notifications] == ["in time"])
         await pilot.press("j")
