@@ -6,7 +6,7 @@ import asyncio
 import os
 import stat
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import pytest
 from textual.pilot import Pilot
@@ -191,17 +191,31 @@ async def test_who_sends_again_for_want_of_an_answer_asks_for_the_same(shop: Pat
     assert first == again != other
 
 
-async def test_what_is_sent_is_told_of_also_where_the_form_was_closed(shop: Path) -> None:
+async def test_what_is_sent_is_told_of_also_where_the_form_was_closed(
+    shop: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     supervisor = team()
+    closed = asyncio.Event()
+    answer = supervisor.call
+
+    async def late(do: str, /, **args: Any) -> dict[str, Any]:
+        if do == "ask":
+            await closed.wait()
+        return await answer(do, **args)
+
+    monkeypatch.setattr(supervisor, "call", late)
     async with running(supervisor) as pilot:
         await form(pilot, shop)
-        supervisor.delay = 0.2
         await pilot.press(*"Go", "enter", "escape")
-        assert isinstance(pilot.app.screen, FleetScreen)
+        await eventually(lambda: isinstance(pilot.app.screen, FleetScreen))
+        closed.set()
         await eventually(lambda: "default-0000000a has begun: 4 shows it" in toasts(pilot))
         assert not pilot.app.asked.draft  # type: ignore[attr-defined]
+        closed.clear()
         supervisor.answers["ask"] = ControlError("/nowhere is not a folder", "bad_request")
         await pilot.press("a", *"On", "enter", "escape")
+        await eventually(lambda: isinstance(pilot.app.screen, FleetScreen))
+        closed.set()  # it is closed, and perhaps not taken down yet
         await eventually(lambda: "/nowhere is not a folder" in toasts(pilot))
 
 

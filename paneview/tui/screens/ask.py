@@ -176,7 +176,7 @@ class AskForm(ModalScreen[str]):
             reply = await pv.link.call(do, key=self._once.key(do, args), **args)
         except ControlError as error:
             self._sending = False
-            if self.is_attached:
+            if self in pv.screen_stack:  # else it was closed, and may only not be taken down yet
                 self._say(error.message, None)
             else:
                 pv.tell(error.message, failed=True)
