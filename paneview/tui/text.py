@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import re
 
+from paneview.text import escaped
+
 ELLIPSIS = "…"
 # C0 and C1 controls, what reorders text (bidirectional marks), line separators, halves of surrogate pairs.
 _UNSAFE = re.compile(r"[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
@@ -16,10 +18,10 @@ _SPACES = re.compile(r"[\t\r\n]+")
 
 
 def clean(text: str) -> str:
-    """The text as one line, without anything that a terminal acts on."""
+    """The text as one line; what a terminal acts on is shown as an escape, as the command line shows it."""
     if text.isascii() and text.isprintable():
         return text
-    return _UNSAFE.sub("", _SPACES.sub(" ", text))
+    return _UNSAFE.sub(lambda found: escaped(found[0]), _SPACES.sub(" ", text))
 
 
 def cells(text: str) -> int:

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.cells import cell_len
 
+from paneview.text import escaped
 from paneview.tui.text import cells, clean, cut, fit, wrap
 
 anything = st.text(st.characters(codec=None, exclude_categories=[]), max_size=40)
@@ -20,6 +21,12 @@ def test_what_is_clean_holds_nothing_that_a_terminal_acts_on(text: str) -> None:
     assert not [char for char in result if unicodedata.category(char) in {"Cc", "Cs"}]
     assert not set(result) & set("\u202a\u202b\u202d\u202e\u2066\u2067\u2068\u200e\u200f\u061c")
     assert clean(result) == result
+
+
+def test_what_a_terminal_acts_on_looks_as_on_the_command_line() -> None:
+    for text in ("a\x1b[31mb\x9b", "left\u202eright\udc80", "bell\x07"):
+        assert clean(text) == escaped(text)
+    assert clean("two\r\nlines\tof it") == "two lines of it"
 
 
 @given(anything.map(clean), st.integers(0, 30), st.booleans())

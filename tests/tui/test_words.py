@@ -56,7 +56,7 @@ def test_every_state_has_glyph_and_word_and_an_unknown_one_shows_too() -> None:
     looks = [words.look(TaskView("a", state=state)) for state in states]
     assert len({look.word for look in looks}) == len(states)
     assert len({look.glyph for look in looks}) == len(states)
-    assert words.look(TaskView("a", state="frozen\x1b[2J")).word == "frozen[2J"
+    assert words.look(TaskView("a", state="frozen\x1b[2J")).word == "frozen\\x1b[2J"
 
 
 def test_health_of_what_runs_is_its_state() -> None:
@@ -179,8 +179,8 @@ def test_an_unknown_event_shows_its_kind_and_nothing_in_it_is_acted_on() -> None
     told = happening(
         EventView.from_json(event(1, "moon_landed", "a\x1b[2Jb", detail={"reason": "\x1b]0;x\x07"}))
     )
-    assert told.text == "moon landed · ]0;x"
-    assert told.subject == "a[2Jb"
+    assert told.text == "moon landed · \\x1b]0;x\\x07"
+    assert told.subject == "a\\x1b[2Jb"
 
 
 def test_a_task_object_of_a_test_is_what_the_supervisor_sends() -> None:
