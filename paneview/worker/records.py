@@ -43,6 +43,13 @@ class Record:
     """The processes that also identify its pane, see `Pane`."""
     server_start: int = 0
     pane_pid: int = 0
+    space: str = ""
+    """The pid namespace in which these processes are; empty: not known."""
+
+    @property
+    def elsewhere(self) -> bool:
+        """Whether it is of another container that shares our state folder: what its process does cannot be told."""
+        return self.boot == proc.boot_id() and self.space not in ("", proc.pid_space())
 
     @property
     def place(self) -> Pane:
@@ -78,7 +85,7 @@ def write(worker: str, name: str, host: str, broker: str, environ: Mapping[str, 
     record = Record(
         worker, name, host, broker, process.pid, process.start, proc.boot_id(), pane.id, pane.socket,
         (sys.executable, *sys.orig_argv[1:]), os.getcwd(), dict(environ),
-        pane.server, pane.server_start, pane.pid,
+        pane.server, pane.server_start, pane.pid, proc.pid_space(),
     )  # fmt: skip
     place = folder()
     place.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -100,12 +107,12 @@ def read(path: Path) -> Record | None:
 
 
 def read_all() -> dict[Path, Record]:
-    """All notes, by path."""
+    """All notes of this machine, or container, by path."""
     try:
         found = sorted(folder().glob("*.json"))
     except OSError:
         return {}
-    return {path: record for path in found if (record := read(path))}
+    return {path: record for path in found if (record := read(path)) and not record.elsewhere}
 
 
 def start_again(path: Path) -> None:

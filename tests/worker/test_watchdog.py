@@ -13,6 +13,7 @@ import psutil
 import pytest
 
 from paneview.broker import Target
+from paneview.proc import boot_id, pid_space
 from paneview.worker import records
 from tests import prepared
 from tests.broker.servers import redis_server
@@ -239,6 +240,21 @@ def test_what_somebody_else_has_started_in_the_pane_stays(farm: Farm, panes: Pan
     os.kill(data["pid"], signal.SIGKILL)
     wait_until(lambda: farm.said(dog).count('"event": "gone"') == 2)
     assert panes.shows(data["pane"]) == "sh"
+
+
+def test_a_note_of_another_container_is_no_death_to_bury(sandbox: Sandbox) -> None:
+    """It shares our state folder and our boot, and its pids mean others here."""
+    records.folder().mkdir(parents=True)
+    fields = {"id": "w", "name": "w", "host": "h", "broker": "sqlite:", "pid": 7, "start": 1, "pane": "%1"}
+    fields |= {"socket": "/tmp/no.sock", "argv": [], "cwd": "/", "environ": {}}
+    seen = {}
+    for boot in (boot_id(), "before"):
+        for space in ("", pid_space(), "1"):
+            note = {**fields, "boot": boot, "space": space}
+            (records.folder() / "w.json").write_text(json.dumps(note))
+            seen[boot, space] = len(records.read_all())
+    assert seen.pop((boot_id(), "1")) == 0
+    assert set(seen.values()) == {1}
 
 
 def test_one_that_a_person_has_started_again_is_left_alone(farm: Farm, panes: Panes) -> None:
