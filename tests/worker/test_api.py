@@ -101,7 +101,7 @@ async def test_the_same_on_an_event_loop(farm: Farm) -> None:
 
 def test_a_queue_that_is_away_for_a_while_loses_no_job_and_no_result(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("paneview.broker.redis.opening.PATIENCE", 0.2)
-    monkeypatch.setenv("PANEVIEW_LEASE", "1.5")
+    monkeypatch.setenv("PANEVIEW_LEASE", "4.5")
     with redis_server() as server, Queue(f"redis://127.0.0.1:{server.port}") as queue:
         done, still = queue.submit("a"), queue.submit("b")
         assert queue.claim(done)
@@ -109,7 +109,7 @@ def test_a_queue_that_is_away_for_a_while_loses_no_job_and_no_result(monkeypatch
         server.kill()
         with pytest.raises(UnavailableError):
             queue.submit_result(done, "fine")
-        until = time.time() + 1.0  # a renewal is due twice in this time
+        until = time.time() + 3.0  # a renewal is due twice in this time
         wait_until(lambda: time.time() > until)
         server.start()
         assert queue.submit_result(done, "fine")
