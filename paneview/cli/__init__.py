@@ -71,10 +71,10 @@ def _run(call: Call) -> int:
         from paneview.cli import usage  # noqa: PLC0415
 
         return usage.show(call)
-    from importlib import import_module  # noqa: PLC0415
+    from paneview.cli.loading import load  # noqa: PLC0415
 
     module, function = call.verb.run.split(":")
-    status: int = getattr(import_module(f"paneview.cli.{module}"), function)(call)
+    status: int = getattr(load(f"paneview.cli.{module}"), function)(call)
     return status
 
 

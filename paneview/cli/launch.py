@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 
 from paneview.cli import place
 from paneview.cli.errors import FAILED, USAGE, CliError, UsageError
+from paneview.cli.loading import load
 from paneview.cli.output import clean, print_json
 from paneview.config import locate, paths
 from paneview.control.errors import ControlError, NoSupervisor
@@ -179,6 +180,7 @@ def open_screen(call: Call) -> int:
         raise CliError("the screen prints no JSON; 'paneview status --json' does", USAGE)
     if not (sys.stdin.isatty() and sys.stdout.isatty()):
         raise CliError("the screen needs a terminal; 'paneview status' and 'paneview start' do not", USAGE)
+    load("paneview.tui.app")
     from paneview.tui.app import run  # noqa: PLC0415
 
     try:
@@ -205,14 +207,12 @@ def _serve(call: Call, here: place.Place) -> int:
     told = Path(report) if report else None
     _write_report(told, {"pid": os.getpid()})
     try:
-        gc.disable()  # nothing that is loaded now is ever garbage: collecting costs a tenth of the start
+        load("paneview.supervisor.serve")
         from paneview.supervisor.serve import serve  # noqa: PLC0415
 
-        gc.freeze()
         # Frozen objects do not count as old ones, so full collections would run again and again: a quarter of all work
         # while a hundred tasks start. There is little garbage that only the collector finds.
         gc.set_threshold(20_000, 20, 20)
-        gc.enable()
         status = serve(
             Path(here.file),
             env_from=Path(environment) if environment else None,

@@ -49,7 +49,7 @@ HEAVY |= {
     "hashlib",
 }
 OURS = {"paneview", "paneview.cli", "paneview.config", "paneview.config.locate", "paneview.control"}
-OURS |= {f"paneview.cli.{name}" for name in ("errors", "info", "output", "parser", "place", "verbs")}
+OURS |= {f"paneview.cli.{name}" for name in ("errors", "info", "loading", "output", "parser", "place", "verbs")}
 OURS |= {"paneview.control.blocking", "paneview.control.errors"}
 
 
@@ -122,3 +122,15 @@ def test_the_version_costs_no_import(project: Path) -> None:
     version, modules = done.stdout.splitlines()
     assert version == f"paneview {paneview.__version__}"
     assert not set(modules.split()) & (HEAVY - {"enum", "json", "re", "typing"})
+
+
+def test_no_garbage_is_looked_for_while_a_command_is_loaded() -> None:
+    code = (
+        "import gc; from paneview.cli.loading import load\n"
+        "gc.callbacks.append(lambda *_: print('collected'))\n"
+        "print(load('paneview.cli.queue.jobs').__name__, gc.isenabled(), gc.get_freeze_count() > 10_000)\n"
+        "try: load('paneview.cli.nothing')\n"
+        "except ImportError: print(gc.isenabled())"
+    )
+    done = subprocess.run([sys.executable, "-P", "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split()[:4] == ["paneview.cli.queue.jobs", "True", "True", "True"]
