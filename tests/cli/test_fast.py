@@ -49,7 +49,9 @@ HEAVY |= {
     "hashlib",
 }
 OURS = {"paneview", "paneview.cli", "paneview.config", "paneview.config.locate", "paneview.control"}
-OURS |= {f"paneview.cli.{name}" for name in ("errors", "info", "loading", "output", "parser", "place", "verbs")}
+OURS |= {
+    f"paneview.cli.{name}" for name in ("errors", "info", "loading", "output", "parser", "place", "verbs")
+}
 OURS |= {"paneview.control.blocking", "paneview.control.errors"}
 
 
