@@ -19,8 +19,6 @@ if TYPE_CHECKING:
     from paneview.broker import Broker, WorkerView
     from paneview.cli.parser import Call
 
-LOOK = 3600.0  # seconds of one wait for a result
-
 
 def dispatch(call: Call) -> int:
     """Send one job to one target."""

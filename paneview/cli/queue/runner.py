@@ -6,6 +6,7 @@ import os
 from typing import TYPE_CHECKING, Any
 
 from paneview.cli.output import Cell, Column, clean, colourful, print_json, table, terminal_width
+from paneview.cli.queue.jobs import print_done
 from paneview.cli.queue.opening import opened, place_of, read_only
 from paneview.cli.times import stamp
 from paneview.worker.pauses import WAITING, Pause, paused, resume
@@ -81,6 +82,4 @@ def resumed(call: Call) -> int:
                 results.append(
                     {"ok": False, "id": name, "action": "none", "error": f"runner {name} is not paused"}
                 )
-    from paneview.cli.queue.jobs import print_done  # noqa: PLC0415 - as `unquarantine`
-
     return print_done(call, results)

@@ -6,6 +6,7 @@ import os
 from typing import TYPE_CHECKING, Any
 
 from paneview.cli.output import Cell, Column, clean, colourful, print_json, table, terminal_width
+from paneview.cli.queue.jobs import print_done
 from paneview.cli.queue.opening import opened, place_of, read_only
 from paneview.config.queue import teller
 from paneview.tui.words import quarantine_text
@@ -62,8 +63,6 @@ def hosts(call: Call) -> int:
 
 def unquarantine(call: Call) -> int:
     """Release workers; this project's supervisor, if it runs, starts its own ones again."""
-    from paneview.cli.queue.jobs import print_done  # noqa: PLC0415
-
     results = _by_supervisor(call)
     return print_done(call, _by_queue(call) if results is None else results)
 
