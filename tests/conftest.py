@@ -41,18 +41,16 @@ def pytest_xdist_auto_num_workers() -> int:
 
 
 def pytest_xdist_setupnodes() -> None:
-    """Make a fresh clone's caches once, in parallel, rather than in each of the processes that are about to start.
-
-    These are the tests' bytecode, and hypothesis's Unicode data.
-    """
-    if sys.flags.dont_write_bytecode or any(Path(__file__).parent.glob("__pycache__/test_*.pyc")):
+    """Make the tests' bytecode in a fresh clone once, rather than in each of the processes about to start."""
+    here = Path(__file__).parent
+    if sys.flags.dont_write_bytecode or any(here.glob("__pycache__/test_*.pyc")):
         return
-    jobs = (
-        ["-m", "pytest", "-n", "0", "--collect-only"],
-        ["-c", "from hypothesis import strategies; strategies.text().validate()"],
-    )
-    root = Path(__file__).parents[1]
-    running = [subprocess.Popen([sys.executable, *job], cwd=root, stdout=subprocess.DEVNULL) for job in jobs]
+    tests = sorted(map(str, here.rglob("test_*.py")))
+    collect = [sys.executable, "-m", "pytest", "-n", "0", "--collect-only", "-p", "no:cacheprovider"]
+    halves = (tests[::2], tests[1::2])
+    running = [
+        subprocess.Popen([*collect, *half], cwd=here.parent, stdout=subprocess.DEVNULL) for half in halves
+    ]
     for process in running:
         process.wait()  # errors in a test file are reported by the processes that run it
 
