@@ -36,10 +36,10 @@ LESSONS = {
     ],
     "a grandchild with a session of its own survives the stop": [
         T01 + "test_T03_stop_is_ctrl_c_then_sigterm_then_sigkill_for_the_whole_tree",
-        "supervisor/test_life.py::test_stop_reaches_children_that_left_session_and_group",
+        "supervisor/test_life.py::test_stop_reaches_children_that_left_session_and_group_and_escalates_to_kill",
     ],
     "the shell is killed, the real process stays, and a duplicate starts": [
-        "supervisor/test_life.py::test_the_guard_being_killed_leaves_no_second_instance",
+        "supervisor/test_life.py::test_a_killed_command_is_an_exit_by_signal_and_a_killed_guard_leaves_no_second_instance",
     ],
     "stop, then start: 'already running'; and the stop takes nine seconds": [
         HERE + "test_stop_is_done_when_the_last_process_is_gone_and_a_start_after_it_starts",

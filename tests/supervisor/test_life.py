@@ -20,10 +20,7 @@ from tests.harness import alive, wait_until
 
 PY = sys.executable
 # A task that ends only by SIGKILL.
-STUBBORN = (
-    "import signal, time; [signal.signal(s, signal.SIG_IGN) for s in (1, 2, 15)]; "
-    "print('up', flush=True); time.sleep(600)"
-)
+STUBBORN = "trap '' HUP INT TERM; echo up; exec sleep 600"
 # It forks a child with its own session, which ignores the hang-up and writes its pid to a file.
 DAEMONIZER = (
     "import os, signal, time\n"
@@ -66,14 +63,14 @@ def test_tasks_start_in_dependency_order_and_wait_for_their_conditions(project):
     assert p.task("api")["restarts"] == 0
 
 
-def test_start_of_one_brings_what_it_needs_and_no_deps_does_not(project):
+def test_start_of_one_brings_what_it_needs_and_stop_of_all_ends_dependents_first(project):
     p = project(
         """
         auto_start = false
         [tasks.db]
         command = "sleep 600"
         [tasks.api]
-        command = "sleep 600"
+        command = "trap 'sleep 0.2; exit 0' INT; sleep 600"
         depends_on = ["db"]
         """
     ).serve()
@@ -86,111 +83,97 @@ def test_start_of_one_brings_what_it_needs_and_no_deps_does_not(project):
     assert p.wait("api", "running")
     reply = p.call("start", tasks=["api"])
     assert (reply["tasks"], reply["already"]) == (["api"], ["api"])
+    p.call("stop")
+    stops = [event["task"] for event in p.events("task_stopped")]
+    assert stops == ["api", "db"]
+    begun = {event["task"]: event["id"] for event in p.events("task_stopping")}
+    done = {event["task"]: event["id"] for event in p.events("task_stopped")}
+    assert begun["db"] > done["api"]
 
 
-@pytest.mark.parametrize(
-    ("policy", "command", "state", "restarts"),
-    [
-        ("no", "exit 3", "failed", 0),
-        ("on-failure", "exit 0", "done", 0),
-        ("on-failure", "exit 3", "failed", 2),
-        ("on-failure", "kill -9 $$", "failed", 2),
-        ("always", "exit 0", "failed", 2),
-    ],
-)
-def test_restart_policies_go_by_the_real_exit(project, policy, command, state, restarts):
+# Policy, command, the state and number of restarts in the end.
+POLICIES = [
+    ("no", "exit 3", "failed", 0),
+    ("on-failure", "exit 0", "done", 0),
+    ("on-failure", "echo run; sleep 0.1; exit 3", "failed", 2),
+    ("on-failure", "kill -9 $$", "failed", 2),
+    ("always", "exit 0", "failed", 2),
+]
+
+
+def test_restart_policies_go_by_the_real_exit(project):
     p = project(
-        f"""
-        [tasks.t]
+        "".join(
+            f"""
+        [tasks.t{number}]
         command = "{command}"
         restart_policy = "{policy}"
         restart_backoff = 0
         max_restarts = 2
         """
+            for number, (policy, command, _, _) in enumerate(POLICIES)
+        )
     ).serve()
-    task = p.wait("t", state)
-    assert task["restarts_total"] == restarts
-    assert len(p.events("task_started", "t")) == restarts + 1
-    if "kill" in command:
-        assert (task["exit_code"], task["signal"]) == (137, 9)
-    if restarts:
-        assert len(p.events("max_restarts_reached", "t")) == 1
+    for number, (policy, command, state, restarts) in enumerate(POLICIES):
+        name, case = f"t{number}", (policy, command)
+        task = p.wait(name, state)
+        assert task["restarts_total"] == restarts, case
+        assert len(p.events("task_started", name)) == restarts + 1, case
+        assert len(p.events("max_restarts_reached", name)) == (1 if restarts else 0), case
+        if "kill" in command:
+            assert (task["exit_code"], task["signal"]) == (137, 9)
+        if "echo" in command:  # the log of every run is kept
+            wait_until(lambda: p.lines("t2") == ["run"] * 3)
 
 
-def test_crash_is_noticed_and_the_log_of_every_run_is_kept(project):
-    p = project(
-        """
-        [tasks.t]
-        command = "echo run; sleep 0.1; exit 7"
-        restart_backoff = 0
-        max_restarts = 3
-        """
-    ).serve()
-    p.wait("t", "failed")
-    wait_until(lambda: p.lines("t") == ["run"] * 4)
-
-
-def test_stop_reaches_children_that_left_session_and_group(project):
+def test_stop_reaches_children_that_left_session_and_group_and_escalates_to_kill(project):
     p = project(f"""
-        [tasks.t]
+        [tasks.daemon]
         command = '''exec {PY} -c "{DAEMONIZER}"'''
         stop_grace_period = 30
+        [tasks.stubborn]
+        command = "{STUBBORN}"
+        stop_grace_period = 0.2
         """).serve()
     daemon = p.folder / "daemon.pid"
     wait_until(lambda: daemon.exists() and daemon.read_text())
     pid = int(daemon.read_text())
     assert alive(pid)
-    reply = p.call("stop", tasks=["t"])
-    assert reply["results"] == [{"ok": True, "task": "t", "action": "stopped"}]
+    reply = p.call("stop", tasks=["daemon"])
+    assert reply["results"] == [{"ok": True, "task": "daemon", "action": "stopped"}]
     assert not alive(pid)
-    task = p.task("t")
+    task = p.task("daemon")
     assert (task["state"], task["manual_stop"]) == ("stopped", True)
 
-
-def test_stop_escalates_to_kill(project):
-    p = project(f"""
-        [tasks.t]
-        command = '''exec {PY} -c "{STUBBORN}"'''
-        stop_grace_period = 0.2
-        """).serve()
-    wait_until(lambda: p.lines("t") == ["up"])
-    p.call("stop", tasks=["t"])
-    task = p.task("t")
+    wait_until(lambda: p.lines("stubborn") == ["up"])
+    p.call("stop", tasks=["stubborn"])
+    task = p.task("stubborn")
     assert (task["state"], task["signal"]) == ("stopped", 9)
 
 
-def test_kill_is_at_once_and_leaves_nothing(project):
+def test_neither_a_kill_nor_an_end_leaves_a_process(project):
     p = project(f"""
-        [tasks.t]
-        command = '''exec {PY} -c "{STUBBORN}"'''
+        [tasks.stubborn]
+        command = "{STUBBORN}"
         stop_grace_period = 600
+        [tasks.ends]
+        command = "setsid sleep 600 & echo $! > left.pid; sleep 0.3; exit 0"
         """).serve()
-    wait_until(lambda: p.lines("t") == ["up"])
-    pid = p.task("t")["pid"]
-    p.call("kill", tasks=["t"])
+    wait_until(lambda: p.lines("stubborn") == ["up"])
+    pid = p.task("stubborn")["pid"]
+    p.call("kill", tasks=["stubborn"])  # at once
     assert not alive(pid)
-    assert p.events("task_killed", "t")
+    assert p.events("task_killed", "stubborn")
+
+    p.wait("ends", "done")
+    left = int((p.folder / "left.pid").read_text())
+    wait_until(lambda: not alive(left))
+    (told,) = wait_until(lambda: p.events("leftovers_ended", "ends"))
+    assert told["detail"]["processes"] == [f"{left} sleep"]
+    assert told["cause"] == f"it had ended and left behind {left} sleep"
 
 
-def test_a_manual_stop_holds_with_policy_always(project):
-    p = project("""
-        [tasks.t]
-        command = "sleep 600"
-        restart_policy = "always"
-        restart_backoff = 0
-        """).serve()
-    p.wait("t", "running")
-    p.call("stop", tasks=["t"])
-    p.end_supervisor()
-    p.serve()
-    assert p.task("t")["state"] == "stopped"
-    assert p.task("t")["manual_stop"]
-    p.call("start", tasks=["t"])
-    assert p.task("t")["state"] == "running"
-    assert not p.task("t")["manual_stop"]
-
-
-def test_restart_of_all_means_what_runs(project):
+def test_restart_of_all_means_what_runs_and_a_manual_stop_holds_with_policy_always(project):
     p = project("""
         [tasks.once]
         command = "true"
@@ -203,6 +186,7 @@ def test_restart_of_all_means_what_runs(project):
         [tasks.halted]
         command = "exec sleep 601"
         restart_policy = "always"
+        restart_backoff = 0
         [tasks.byhand]
         command = "exec sleep 602"
         auto_start = false
@@ -218,63 +202,39 @@ def test_restart_of_all_means_what_runs(project):
     p.call("stop")
     assert p.call("restart")["tasks"] == []
 
+    p.end_supervisor()
+    p.serve()
+    assert p.task("halted")["state"] == "stopped"
+    assert p.task("halted")["manual_stop"]
+    p.call("start", tasks=["halted"])
+    assert p.task("halted")["state"] == "running"
+    assert not p.task("halted")["manual_stop"]
 
-def test_the_command_itself_being_killed_is_an_exit_by_signal(project):
+
+def test_a_killed_command_is_an_exit_by_signal_and_a_killed_guard_leaves_no_second_instance(project):
     p = project("""
-        [tasks.t]
+        [tasks.command]
+        command = "exec sleep 600"
+        restart_backoff = 0
+        [tasks.guard]
         command = "exec sleep 600"
         restart_backoff = 0
         """).serve()
-    first = p.wait("t", lambda t: t["state"] == "running" and psutil.Process(t["pid"]).name() == "sleep")
+
+    def sleeps(task):
+        return task["state"] == "running" and psutil.Process(task["pid"]).name() == "sleep"
+
+    first = p.wait("command", sleeps)
     os.kill(first["pid"], signal.SIGKILL)
-    second = p.wait("t", lambda t: t["run"] != first["run"] and t["state"] == "running")
+    second = p.wait("command", lambda t: t["run"] != first["run"] and t["state"] == "running")
     assert second["restarts"] == 1
-    assert p.events("task_exited", "t")[0]["detail"]["signal"] == 9
+    assert p.events("task_exited", "command")[0]["detail"]["signal"] == 9
 
-
-def test_the_guard_being_killed_leaves_no_second_instance(project):
-    p = project("""
-        [tasks.t]
-        command = "exec sleep 600"
-        restart_backoff = 0
-        """).serve()
-    first = p.wait("t", lambda t: t["state"] == "running" and psutil.Process(t["pid"]).name() == "sleep")
+    first = p.wait("guard", sleeps)
     guard = psutil.Process(first["pid"]).ppid()
     os.kill(guard, signal.SIGKILL)
-    p.wait("t", lambda t: t["run"] != first["run"] and t["state"] == "running")
+    p.wait("guard", lambda t: t["run"] != first["run"] and t["state"] == "running")
     assert not alive(first["pid"])
-
-
-def test_stop_of_all_ends_dependents_first(project):
-    p = project("""
-        [tasks.db]
-        command = "sleep 600"
-        [tasks.api]
-        command = "trap 'sleep 0.2; exit 0' INT; sleep 600"
-        depends_on = ["db"]
-        """).serve()
-    p.wait("api", "running")
-    p.call("stop")
-    stops = [event["task"] for event in p.events("task_stopped")]
-    assert stops == ["api", "db"]
-    begun = {event["task"]: event["id"] for event in p.events("task_stopping")}
-    done = {event["task"]: event["id"] for event in p.events("task_stopped")}
-    assert begun["db"] > done["api"]
-
-
-def test_odd_bytes_in_a_name_hold_nobody_up(project):
-    p = project("""
-        [tasks.t]
-        command = "sleep 600"
-        """).serve()
-    p.wait("t", "running")
-    with Connection(str(paths.control_socket(p.state_dir)), client="bot \udcff", timeout=20) as bot:
-        bot.call("stop", {"tasks": ["t"]})
-        assert (
-            bot.call("events", {"kinds": ["task_stopped"]})["events"][0]["cause"] == "stopped by user:bot ?"
-        )
-    log = paths.supervisor_log(p.state_dir)
-    wait_until(lambda: "stopped by user:bot \\udcff" in log.read_text())
 
 
 def test_unknown_names_and_a_missing_folder_are_told(project):
@@ -303,7 +263,7 @@ def test_unknown_names_and_a_missing_folder_are_told(project):
             (p.folder / "sub").symlink_to("x" * 300)
 
 
-def test_the_largest_numbers_that_may_be_asked_with(project):
+def test_the_largest_numbers_and_odd_bytes_in_a_name_hold_nobody_up(project):
     p = project("[queue]\n[tasks.t]\ncommand = 'echo one; exec sleep 600'\n").serve()
     p.call("job_dispatch", target="someone", kind="k")
     p.wait("t", lambda t: t["log_end"] == 1)
@@ -318,6 +278,14 @@ def test_the_largest_numbers_that_may_be_asked_with(project):
     assert p.call("jobs", limit=most, offset=most)["count"] == 0
     assert p.call("workflows", limit=most, offset=most)["count"] == 0
 
+    with Connection(str(paths.control_socket(p.state_dir)), client="bot \udcff", timeout=20) as bot:
+        bot.call("stop", {"tasks": ["t"]})
+        assert (
+            bot.call("events", {"kinds": ["task_stopped"]})["events"][0]["cause"] == "stopped by user:bot ?"
+        )
+    log = paths.supervisor_log(p.state_dir)
+    wait_until(lambda: "stopped by user:bot \\udcff" in log.read_text())
+
 
 def test_concurrent_starts_spawn_once(project):
     p = project("""
@@ -331,30 +299,20 @@ def test_concurrent_starts_spawn_once(project):
     assert p.task("t")["run"] == 1
 
 
-def test_left_overs_of_a_task_that_ended_are_ended_and_told(project):
+def test_down_takes_the_session_away_and_the_next_start_is_a_fresh_one_that_keeps_the_log(project, sandbox):
     p = project("""
         [tasks.t]
-        command = "setsid sleep 600 & echo $! > left.pid; sleep 0.3; exit 0"
+        command = "echo one; exec sleep 600"
         """).serve()
-    p.wait("t", "done")
-    pid = int((p.folder / "left.pid").read_text())
-    wait_until(lambda: not alive(pid))
-    (told,) = p.events("leftovers_ended", "t")
-    assert told["detail"]["processes"] == [f"{pid} sleep"]
-    assert told["cause"] == f"it had ended and left behind {pid} sleep"
-
-
-def test_down_stops_all_and_takes_the_session_away(project, sandbox):
-    p = project("""
-        [tasks.t]
-        command = "sleep 600"
-        """).serve()
-    p.wait("t", "running")
+    wait_until(lambda: p.lines("t") == ["one"])
     p.call("down")
     assert p.process.wait(20) == 0
     assert sandbox.tmux("list-sessions", check=False) == ""
+    (p.state_dir / "spool" / "1.000000").touch()  # as a run that ends at once leaves it
     p.serve()
     assert p.wait("t", "running"), "the next start is a fresh one"
+    wait_until(lambda: p.lines("t") == ["one", "one"])  # the output of earlier runs is kept once
+    wait_until(lambda: not list((p.state_dir / "spool").glob("1.*")))
 
 
 @pytest.mark.parametrize("pause", [0.02, 0.06])
@@ -375,21 +333,6 @@ def test_down_leaves_no_session_that_was_just_being_made_anew(project, sandbox, 
     down.join(20)
     assert p.process.wait(20) == 0
     assert sandbox.tmux("list-sessions", check=False) == ""
-
-
-def test_the_output_of_earlier_runs_is_kept_once(project):
-    p = project("""
-        [tasks.t]
-        command = "echo one; exec sleep 600"
-        """).serve()
-    wait_until(lambda: p.lines("t") == ["one"])
-    p.call("down")
-    p.process.wait(20)
-    (p.state_dir / "spool" / "1.000000").touch()  # as a run that ends at once leaves it
-    p.serve()
-    p.wait("t", "running")
-    wait_until(lambda: p.lines("t") == ["one", "one"])
-    wait_until(lambda: not list((p.state_dir / "spool").glob("1.*")))
 
 
 def test_a_replica_that_is_removed_while_it_starts_is_told(project):
@@ -451,30 +394,45 @@ def test_hooks_run_in_order_and_their_output_is_in_the_log(project):
     assert refused["run"] is None
 
 
-@pytest.mark.parametrize(("ask", "told"), [("stop", "task_stopped"), ("kill", "task_killed")])
-def test_what_is_to_stop_waits_for_no_hook_before_its_start(project, ask, told):
-    p = project("""
-        [tasks.t]
+def test_what_is_to_stop_waits_for_no_hook_before_its_start(project):
+    asked = {"stop": "task_stopped", "kill": "task_killed"}
+    p = project(
+        "".join(
+            f"""
+        [tasks.{name}]
         command = "exec sleep 600"
         hooks.timeout = 30
-        hooks.before_start = "sleep 601 & echo $! > pids; echo $$ >> pids; mv pids hooked; wait"
-        """).serve()
-    hooked = p.folder / "hooked"
-    wait_until(hooked.exists)
-    assert p.call(ask, tasks=["t"])["results"][0]["ok"]
-    assert (p.task("t")["state"], p.task("t")["run"]) == ("stopped", None)
-    assert not any(alive(int(pid)) for pid in hooked.read_text().split())
-    hooked.unlink()
+        hooks.before_start = "sleep 601 & echo $! > {name}.pids; echo $$ >> {name}.pids; mv {name}.pids {name}; wait"
+        """
+            for name in asked
+        )
+    ).serve()
+    hooked = [p.folder / name for name in asked]
+
+    def in_their_hooks():
+        return all(file.exists() for file in hooked)
+
+    def hooks_live():
+        return any(alive(int(pid)) for file in hooked for pid in file.read_text().split())
+
+    wait_until(in_their_hooks)
+    for name in asked:  # `stop` is stopped and `kill` is killed
+        assert p.call(name, tasks=[name])["results"][0]["ok"]
+        assert (p.task(name)["state"], p.task(name)["run"]) == ("stopped", None)
+    assert not hooks_live()
+    for file in hooked:
+        file.unlink()
     with ThreadPoolExecutor(1) as pool:
-        pool.submit(p.call, "start", tasks=["t"])
-        wait_until(hooked.exists)
+        pool.submit(p.call, "start", tasks=list(asked))
+        wait_until(in_their_hooks)
         p.call("down")
     assert p.process.wait(20) == 0
-    assert not any(alive(int(pid)) for pid in hooked.read_text().split())
+    assert not hooks_live()
     p.serve()
-    kinds = [event["event"] for event in p.events(task="t")]
-    assert told in kinds
-    assert not {"spawn_failed", "task_started"} & set(kinds)
+    for name, told in asked.items():
+        kinds = [event["event"] for event in p.events(task=name)]
+        assert told in kinds
+        assert not {"spawn_failed", "task_started"} & set(kinds)
 
 
 def test_a_task_that_ends_while_a_hook_refuses_its_stop_is_stopped(project, sandbox):
@@ -497,19 +455,10 @@ def test_a_task_that_ends_while_a_hook_refuses_its_stop_is_stopped(project, sand
 
 
 def test_a_start_is_done_when_there_is_a_process_whatever_becomes_of_it(project):
-    """The reply about a task that fails at once must not depend on which is quicker."""
     p = project("""
-        [tasks.t]
+        [tasks.fails]
         command = "exit 3"
         restart_policy = "no"
-        """).serve()
-    for _ in range(10):
-        p.wait("t", "failed")
-        assert p.call("start", tasks=["t"])["results"] == [{"ok": True, "task": "t", "action": "started"}]
-
-
-def test_what_ran_already_and_ends_during_a_start_has_not_failed_to_start(project):
-    p = project("""
         [tasks.old]
         command = "echo $$ > old.pid; exec sleep 600"
         restart_policy = "no"
@@ -518,6 +467,13 @@ def test_what_ran_already_and_ends_during_a_start_has_not_failed_to_start(projec
         auto_start = false
         hooks.before_start = "until [ -e go ]; do sleep 0.1; done"
         """).serve()
+    # The reply about a task that fails at once must not depend on which is quicker.
+    for _ in range(10):
+        p.wait("fails", "failed")
+        assert p.call("start", tasks=["fails"])["results"] == [
+            {"ok": True, "task": "fails", "action": "started"}
+        ]
+    # What ran already and ends during a start has not failed to start.
     p.wait("old", "running")
     wait_until(lambda: (p.folder / "old.pid").exists() and (p.folder / "old.pid").read_text())
     with ThreadPoolExecutor(1) as pool:
