@@ -9,13 +9,14 @@ import subprocess
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
 
 import pytest
 
 from paneview.control.errors import ControlError
 from paneview.control.session import ClientInfo
 from paneview.rules.states import TaskPhase
-from tests.harness import Sandbox, alive, can_connect, eventually, free_port, wait_until
+from tests.harness import Sandbox, alive, can_connect, eventually, free_port, free_ports, wait_until
 from tests.supervisor.inprocess import supervising
 
 THREE = """
@@ -158,21 +159,30 @@ BY_HAND = """
 
 
 def test_what_an_edit_starts_brings_along_what_it_depends_on(project):
-    p = project(BY_HAND).serve()
+    third = "    [tasks.third]\n    command = 'exec sleep 604'\n    auto_start = false\n"
+    p = project(BY_HAND + third).serve()
     before = p.wait("edited", "running")["run"]
     added = '[tasks.app]\ncommand = "exec sleep 603"\ndepends_on = ["db"]\n'
-    p.write(BY_HAND + added)
+    p.write(BY_HAND + third + added)
     assert p.call("reload")["added"] == ["app"]
     p.wait("app", "running")
     assert p.task("db")["state"] == "running"
     assert p.task("prepare")["state"] == "idle"
-    p.write(BY_HAND.replace("602", '612"\ndepends_on = ["prepare"]#') + added)
+    edited = BY_HAND.replace("602", '612"\ndepends_on = ["prepare"]#') + third + added
+    p.write(edited)
     p.call("reload")
     assert p.wait("edited", "running")["run"] > before
     assert p.task("prepare")["state"] == "running"
 
+    # So does what the file gains while no supervisor lives.
+    assert p.task("third")["state"] == "idle"
+    p.end_supervisor()
+    p.write(edited + '[tasks.meanwhile]\ncommand = "exec sleep 605"\ndepends_on = ["third"]\n')
+    p.serve().wait("meanwhile", "running")
+    assert p.task("third")["state"] == "running"
 
-def test_what_waits_and_needs_another_task_after_an_edit_has_that_started(project):
+
+def test_an_edit_starts_what_a_waiting_task_needs_now_but_nothing_that_a_person_keeps_stopped(project):
     waits = '[tasks.app]\ncommand = "exec sleep 603"\ndepends_on = ["{}"]\n'
     p = project(BY_HAND + waits.format("db")).serve()
     p.wait("app", "running")
@@ -184,24 +194,10 @@ def test_what_waits_and_needs_another_task_after_an_edit_has_that_started(projec
     p.wait("app", "running")
     assert p.task("db")["state"] == "stopped"
 
-
-def test_an_edit_starts_nothing_that_a_person_keeps_stopped(project):
-    p = project(BY_HAND).serve()
-    p.call("start", tasks=["db"], deps=True)
-    p.call("stop", tasks=["db"])
-    p.write(BY_HAND + '[tasks.app]\ncommand = "exec sleep 603"\ndepends_on = ["db"]\n')
+    p.write(BY_HAND + waits.format("prepare") + waits.format("db").replace("app", "new"))
     p.call("reload")
-    assert (p.task("app")["state"], p.task("app")["reason"]) == ("waiting", "waits: db is stopped")
+    assert (p.task("new")["state"], p.task("new")["reason"]) == ("waiting", "waits: db is stopped")
     assert p.task("db")["state"] == "stopped"
-
-
-def test_what_the_file_gained_meanwhile_brings_along_what_it_depends_on(project):
-    p = project(BY_HAND).serve()
-    p.wait("edited", "running")
-    p.end_supervisor()
-    p.write(BY_HAND + '[tasks.app]\ncommand = "exec sleep 603"\ndepends_on = ["db"]\n')
-    p.serve().wait("app", "running")
-    assert (p.task("db")["state"], p.task("prepare")["state"]) == ("running", "idle")
 
 
 def test_a_file_that_is_a_link_stays_the_same_project_wherever_it_points(project):
@@ -285,14 +281,10 @@ def test_a_broken_file_changes_nothing_and_is_told(project):
     ]
     assert p.call("status")["file_problem"] is None
 
-
-def test_a_broker_that_is_no_url_does_not_end_the_watching(project):
-    p = project("auto_start = false\n" + THREE).serve()
-    text = p.file.read_text()
-    p.file.write_text('[queue]\nbroker = "redis://:pa[ss@localhost/0"\n')
-    told = wait_until(lambda: p.events("config_rejected"))
-    assert "percent-encode" in told[0]["cause"]
-    p.file.write_text(text + "[tasks.new]\ncommand = 'x'\n")
+    # A broker that is no URL does not end the watching either.
+    p.write(THREE + '[queue]\nbroker = "redis://:pa[ss@localhost/0"\n')
+    wait_until(lambda: "percent-encode" in p.events("config_rejected")[-1]["cause"])
+    p.write(THREE + "[tasks.new]\ncommand = 'x'\n")
     p.wait_for_task("new")
 
 
@@ -392,7 +384,7 @@ def test_the_name_of_a_task_with_replicas_means_them_all(project):
         p.call("inspect", task="w")
 
 
-def test_health_failing_restarts_with_the_reason(project):
+def test_health_failing_restarts_with_the_reason_and_a_dependent_is_told_when_it_takes_too_long(project):
     p = project("""
         [tasks.t]
         command = "touch ok; exec sleep 600"
@@ -400,6 +392,14 @@ def test_health_failing_restarts_with_the_reason(project):
         health_interval = 0.1
         health_retries = 2
         restart_backoff = 0
+        [tasks.slow]
+        command = "exec sleep 600"
+        health_check = "false"
+        ready_timeout = 0.3
+        restart_policy = "no"
+        [tasks.dependent]
+        command = "exec sleep 600"
+        depends_on = ["slow"]
         """).serve()
     first = p.wait("t", lambda t: t["health"] == "healthy")
     (p.folder / "ok").unlink()
@@ -409,6 +409,11 @@ def test_health_failing_restarts_with_the_reason(project):
     probe = p.call("inspect", task="t")["probe"]
     assert probe["ok"]
     assert probe["duration"] > 0
+
+    told = wait_until(lambda: p.events("dependency_timeout", "dependent"))
+    assert "slow is not ready" in told[0]["cause"]
+    assert p.task("dependent")["state"] == "waiting"
+    assert "slow is not ready (exit code 1)" in p.task("dependent")["reason"]
 
 
 def test_tcp_url_and_log_probes(project):
@@ -424,6 +429,10 @@ def test_tcp_url_and_log_probes(project):
         [tasks.log]
         command = "echo booting; sleep 0.2; echo ready to serve; exec sleep 600"
         health_log = "ready to \\\\w+"
+        [tasks.far]
+        command = "seq 1 60000; echo server is ready; exec sleep 600"
+        health_log = "server is ready"
+        health_interval = 3600
         [tasks.late]
         command = "exec sleep 600"
         depends_on = ["url", "log"]
@@ -432,16 +441,7 @@ def test_tcp_url_and_log_probes(project):
     assert p.task("log")["health"] == "healthy"
     assert p.task("url")["health"] == "healthy"
     p.wait("tcp", lambda t: t["health"] == "healthy" or t["restarts_total"])
-
-
-def test_a_line_far_into_the_output_is_found(project):
-    p = project("""
-        [tasks.t]
-        command = "seq 1 60000; echo server is ready; exec sleep 600"
-        health_log = "server is ready"
-        health_interval = 3600
-        """).serve()
-    p.wait("t", lambda t: t["health"] == "healthy")
+    p.wait("far", lambda t: t["health"] == "healthy")  # a line far into the output is found
 
 
 def test_a_task_whose_line_has_been_found_stays_healthy_through_reloads_and_takeovers(project):
@@ -476,23 +476,6 @@ def test_a_task_whose_line_has_been_found_stays_healthy_through_reloads_and_take
     p.call("restart", tasks=["t"])
     p.wait("t", lambda t: t["run"] != before["run"] and t["health"] == "healthy")
     assert p.events("task_ready", "t")[-1]["cause"] == "log: request 9", "the new pattern is for the next run"
-
-
-def test_a_dependent_is_told_when_its_dependency_takes_too_long(project):
-    p = project("""
-        [tasks.slow]
-        command = "exec sleep 600"
-        health_check = "false"
-        ready_timeout = 0.3
-        restart_policy = "no"
-        [tasks.t]
-        command = "exec sleep 600"
-        depends_on = ["slow"]
-        """).serve()
-    told = wait_until(lambda: p.events("dependency_timeout", "t"))
-    assert "slow is not ready" in told[0]["cause"]
-    assert p.task("t")["state"] == "waiting"
-    assert "slow is not ready (exit code 1)" in p.task("t")["reason"]
 
 
 @pytest.mark.parametrize("alive", [True, False], ids=["reload", "next supervisor"])
@@ -569,84 +552,70 @@ def test_a_task_that_waits_for_its_restart_and_is_mended_is_started_whatever_its
     assert not p.events("task_failed", "t")
 
 
-def test_a_port_taken_by_our_own_stray_is_cleared_and_told(project, sandbox):
-    port = free_port()
-    code = f"import socket, time; s = socket.create_server(('127.0.0.1', {port})); time.sleep(600)"
-    stray = subprocess.Popen([sys.executable, "-c", code])
-    try:
-        wait_until(lambda: can_connect(port))
-        p = project(f"""
-            [tasks.web]
-            command = "exec {sys.executable} -m http.server {port} --bind 127.0.0.1"
-            port = {port}
-            """).serve()
-        p.wait("web", "running")
-        wait_until(lambda: can_connect(port))
-        assert stray.wait(20) != 0
-        assert p.events("port_cleared", "web")[0]["detail"]["pid"] == stray.pid
-    finally:
-        stray.kill()
-        stray.wait()
-
-
-def test_a_port_is_cleared_of_all_that_share_its_socket(project):
-    port = free_port()
-    code = f"""import os, socket, time
-s = socket.create_server(('127.0.0.1', {port}))
+# It listens on the port until it is ended.
+LISTEN = "import socket, time; s = socket.create_server(('127.0.0.1', {})); time.sleep(600)"
+SHARE = """import os, socket, time
+s = socket.create_server(('127.0.0.1', {}))
 child = os.fork()
 if child:
     print(child, flush=True)
 time.sleep(600)"""
-    parent = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
-    with parent:
-        try:
-            child = int(parent.stdout.readline())
-            p = project(f"""
-                [tasks.web]
-                command = "exec {sys.executable} -m http.server {port} --bind 127.0.0.1"
-                port = {port}
-                health_tcp = {port}
-                restart_policy = "no"
-                """).serve()
-            p.wait("web", lambda t: t["healthy"])
-            assert parent.wait(20) == -signal.SIGTERM
-            assert not alive(child)
-            cleared = {event["detail"]["pid"] for event in p.events("port_cleared", "web")}
-            assert cleared == {parent.pid, child}
-        finally:
-            parent.kill()
-
-
-def test_a_port_that_is_taken_again_and_again_is_left_alone(project):
-    port = free_port()
-    # Python forgets what a fork's child hears before its own first step: so it hears it after that.
-    code = f"""import os, signal, socket, time
+# Python forgets what a fork's child hears before its own first step: so it hears it after that.
+HYDRA = """import os, signal, socket, time
 def again(*_):
     signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
     if os.fork(): os._exit(0)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGTERM])
 signal.signal(signal.SIGTERM, again)
-s = socket.create_server(('127.0.0.1', {port}))
+s = socket.create_server(('127.0.0.1', {}))
 while True: time.sleep(600)"""
-    hydra = subprocess.Popen([sys.executable, "-c", code], start_new_session=True)
-    try:
-        wait_until(lambda: can_connect(port))
+
+
+@contextmanager
+def running(code, port, program=sys.executable):
+    """A Python program of somebody else, in a session of its own, that listens on the port."""
+    with subprocess.Popen(
+        [program, "-c", code.format(port)], stdout=subprocess.PIPE, text=True, start_new_session=True
+    ) as process:
+        try:
+            wait_until(lambda: can_connect(port))
+            yield process
+        finally:
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+
+
+def test_a_port_is_cleared_of_our_own_stray_and_of_all_that_share_its_socket_and_that_is_told(project):
+    port, shared = free_ports(2)
+    with running(LISTEN, port) as stray, running(SHARE, shared) as parent:
+        child = int(parent.stdout.readline())
         p = project(f"""
             [tasks.web]
-            command = "exec sleep 600"
+            command = '''exec {sys.executable} -c "{LISTEN.format(port)}"'''
             port = {port}
+            [tasks.shared]
+            command = '''exec {sys.executable} -c "{LISTEN.format(shared)}"'''
+            port = {shared}
+            health_tcp = {shared}
+            restart_policy = "no"
             """).serve()
-        assert f"port {port} is taken again" in p.wait("web", "failed")["reason"]
-    finally:
-        os.killpg(hydra.pid, signal.SIGKILL)
-        hydra.wait()
+        p.wait("web", "running")
+        wait_until(lambda: can_connect(port))
+        assert stray.wait(20) != 0
+        assert p.events("port_cleared", "web")[0]["detail"]["pid"] == stray.pid
+
+        p.wait("shared", lambda t: t["healthy"])
+        assert parent.wait(20) == -signal.SIGTERM
+        assert not alive(child)
+        cleared = {event["detail"]["pid"] for event in p.events("port_cleared", "shared")}
+        assert cleared == {parent.pid, child}
 
 
 def test_a_port_held_by_another_managed_task_or_by_a_client_is_left_alone(project):
     port = free_port()
     p = project(f"""
         [tasks.holder]
-        command = "exec {sys.executable} -m http.server {port} --bind 127.0.0.1"
+        command = '''exec {sys.executable} -c "{LISTEN.format(port)}"'''
         health_tcp = {port}
         [tasks.web]
         command = "exec sleep 600"
@@ -662,37 +631,37 @@ def test_a_port_held_by_another_managed_task_or_by_a_client_is_left_alone(projec
     assert alive(holder["pid"])
 
 
-def test_a_port_that_another_project_s_supervisor_listens_on_is_left_alone(project):
-    port = free_port()
-    other = project(f"[websocket]\nport = {port}\n[tasks.t]\ncommand = 'exec sleep 600'\n", "other").serve()
-    wait_until(lambda: can_connect(port))
-    p = project(f"[tasks.web]\ncommand = 'exec sleep 600'\nport = {port}\n").serve()
-    assert "the supervisor of the project 'other'" in p.wait("web", "failed")["reason"]
-    assert not p.events("port_cleared")
-    assert other.call("hello")["pid"] == other.process.pid
+def test_a_port_taken_again_and_again_or_held_by_another_s_supervisor_or_a_service_manager_is_left_alone(
+    project, sandbox
+):
+    again, theirs, managed = free_ports(3)
+    other = project(f"[websocket]\nport = {theirs}\n[tasks]\n", "other").serve()
+    wait_until(lambda: can_connect(theirs))
+    manager = sandbox.root / "systemd-like"
+    manager.symlink_to(os.path.realpath(sys.executable))  # a process is named after its program's file
+    with running(HYDRA, again), running(LISTEN, managed, manager) as service:
+        p = project(f"""
+            [tasks.again]
+            command = "exec sleep 600"
+            port = {again}
+            [tasks.theirs]
+            command = "exec sleep 600"
+            port = {theirs}
+            [tasks.managed]
+            command = "exec sleep 600"
+            port = {managed}
+            """).serve()
+        assert f"port {again} is taken again" in p.wait("again", "failed")["reason"]
+        assert "the supervisor of the project 'other'" in p.wait("theirs", "failed")["reason"]
+        assert "a service manager, which is left alone" in p.wait("managed", "failed")["reason"]
+        assert {event["task"] for event in p.events("port_cleared")} <= {"again"}
+        assert other.call("hello")["pid"] == other.process.pid
+        assert service.poll() is None
 
 
-def test_a_port_that_a_service_manager_listens_on_is_left_alone(project, sandbox):
-    port = free_port()
-    code = f"import socket, time; s = socket.create_server(('127.0.0.1', {port})); time.sleep(600)"
-    program = sandbox.root / "systemd-like"
-    program.symlink_to(os.path.realpath(sys.executable))  # a process is named after its program's file
-    with subprocess.Popen([program, "-c", code]) as manager:
-        try:
-            wait_until(lambda: can_connect(port))
-            p = project(f"[tasks.web]\ncommand = 'exec sleep 600'\nport = {port}\n").serve()
-            assert "a service manager, which is left alone" in p.wait("web", "failed")["reason"]
-            assert manager.poll() is None
-        finally:
-            manager.kill()
-
-
-def test_a_schedule_does_not_start_with_the_project_and_says_when(project):
-    p = project("""
-        [tasks.nightly]
-        command = "echo ran"
-        schedule = "0 3 * * *"
-        """).serve()
+def test_a_schedule_does_not_start_with_the_project_and_counts_as_soon_as_the_file_is_applied(project):
+    nightly = '[tasks.nightly]\ncommand = "echo ran"\nschedule = "0 3 * * *"\n'
+    p = project(nightly).serve()
     task = p.task("nightly")
     assert task["state"] == "idle"
     assert wait_until(lambda: p.task("nightly")["next_start_at"])
@@ -702,20 +671,15 @@ def test_a_schedule_does_not_start_with_the_project_and_says_when(project):
     p.call("stop", tasks=["nightly"])  # so it stays down, and its schedule skips it
     assert p.task("nightly")["next_start_at"] is None
 
-
-def test_a_schedule_counts_as_soon_as_the_file_is_applied(project):
-    keep = '[tasks.keep]\ncommand = "exec sleep 600"\n'
-    cron = '[tasks.nightly]\ncommand = "echo ran"\nschedule = "{} 3 * * *"\n'
-    p = project(keep).serve()
-    p.wait("keep", "running")
+    added = '[tasks.added]\ncommand = "echo ran"\nschedule = "{} 3 * * *"\n'
     for minute in (0, 30):
-        p.write(keep + cron.format(minute))
+        p.write(nightly + added.format(minute))
         p.call("reload")
-        due = time.localtime(p.task("nightly")["next_start_at"])
+        due = time.localtime(p.task("added")["next_start_at"])
         assert (due.tm_hour, due.tm_min) == (3, minute)
-    p.write(keep + cron.format(30).replace("schedule", "description"))
+    p.write(nightly + added.format(30).replace("schedule", "description"))
     p.call("reload")
-    assert p.task("nightly")["next_start_at"] is None
+    assert p.task("added")["next_start_at"] is None
 
 
 def test_secrets_are_in_no_event_and_in_no_inspection(project):
