@@ -241,25 +241,25 @@ def failure(asked: Future[Reply]) -> Reply:
     return result
 
 
-@pytest.mark.parametrize(("do", "done"), [("stop", "stopped"), ("kill", "killed")])
-def test_a_start_of_what_was_stopped_before_it_ran_has_failed(project, beside, do, done):
-    p = project(STARTS_LATE).serve()
-    start = beside(p)("start", tasks=["late"])
-    p.wait("late", "starting")
-    stop = beside(p)(do, tasks=["late"])
-    p.wait("late", "stopped")
-    assert stop.result(20)["results"][0]["ok"]
-    (event,) = p.events(f"task_{done}", "late")
-    told = failure(start)
-    assert (told["ok"], told["action"], told["task"]) == (False, "started", "late")
-    assert told["error"] == f"it was stopped meanwhile, by {event['cause'].partition(' by ')[2]}"
-    assert p.task("late")["run"] is None
-
-
-def test_a_restart_of_what_was_stopped_before_it_ran_again_has_failed(project, beside):
-    p = project(SLOW).serve()
+def test_a_start_or_restart_that_a_stop_or_the_end_of_the_project_overtakes_has_failed(project, beside):
+    p = project(STARTS_LATE + SLOW).serve()
     run = p.wait("slow", "running")["run"]
     ask = beside(p)
+
+    # A start of what is stopped before it has run
+    for do, done in (("stop", "stopped"), ("kill", "killed")):
+        start = ask("start", tasks=["late"])
+        p.wait("late", "starting")
+        stop = ask(do, tasks=["late"])
+        p.wait("late", "stopped")
+        assert stop.result(20)["results"][0]["ok"]
+        (event,) = p.events(f"task_{done}", "late")
+        told = failure(start)
+        assert (told["ok"], told["action"], told["task"]) == (False, "started", "late")
+        assert told["error"] == f"it was stopped meanwhile, by {event['cause'].partition(' by ')[2]}"
+        assert p.task("late")["run"] is None
+
+    # A restart of what is stopped before it has run again
     restart = ask("restart", tasks=["slow"])
     p.wait("slow", "stopping")
     stop = ask("stop", tasks=["slow"])
@@ -268,12 +268,10 @@ def test_a_restart_of_what_was_stopped_before_it_ran_again_has_failed(project, b
     assert "it was stopped meanwhile, by user:" in failure(restart)["error"]
     assert stop.result(20)["results"][0]["ok"]
     assert (p.task("slow")["state"], p.task("slow")["run"]) == ("stopped", run)
+    (p.folder / "go").unlink()
 
-
-def test_a_start_that_the_end_of_the_project_overtakes_has_failed(project, beside):
-    p = project(STARTS_LATE + SLOW).serve()
-    p.wait("slow", "running")
-    ask = beside(p)
+    # A start that the end of the project overtakes
+    p.call("start", tasks=["slow"])
     start = ask("start", tasks=["late"])
     p.wait("late", "starting")
     down = ask("down")

@@ -28,6 +28,7 @@ TASKS = """
     hooks.after_stop = "echo two"
     auto_start = false
 """
+PARTS = (("logs", "announce"), ("launcher", "_make_way"), ("launcher", "_spawn"), ("launcher", "row"))
 FAULTS = (OSError(errno.EMFILE, os.strerror(errno.EMFILE)), RuntimeError("a defect"))
 
 
@@ -41,26 +42,28 @@ def web(host: Host) -> Unit:
     return host.supervisor.unit("web")
 
 
-async def runs_once(host: Host, sandbox: Sandbox) -> None:
-    """Wait until the task runs, as one process in one window."""
-    await eventually(lambda: web(host).state.phase is TaskPhase.RUNNING)
+async def runs_once(host: Host, sandbox: Sandbox, name: str = "web") -> None:
+    """Wait until the task runs, as the only process and in one window."""
+    await eventually(lambda: host.supervisor.unit(name).state.phase is TaskPhase.RUNNING)
     await eventually(lambda: len([one for one in sandbox.processes() if "611" in words_of(one)]) == 1)
-    await eventually(lambda: sandbox.tmux("list-windows", "-F", "#{window_name}").split().count("web") == 1)
+    await eventually(lambda: sandbox.tmux("list-windows", "-F", "#{window_name}").split().count(name) == 1)
 
 
-@pytest.mark.parametrize("fault", FAULTS, ids=["scarce", "defect"])
-@pytest.mark.parametrize(
-    ("part", "method"),
-    [("logs", "announce"), ("launcher", "_make_way"), ("launcher", "_spawn"), ("launcher", "row")],
-)
 async def test_a_launch_that_breaks_is_tried_again_and_leaves_nothing(
-    host: Host, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch, part: str, method: str, fault: Exception
+    sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    broken = getattr(host, part)
-    monkeypatch.setattr(broken, method, fails_once(getattr(broken, method), fault))
-    await asyncio.wait_for(host.supervisor.start(["web"], "test"), 20)
-    await runs_once(host, sandbox)
-    assert web(host).state.attempt == 1
+    cases = [(part, method, fault) for part, method in PARTS for fault in FAULTS]
+    names = [f"web{number}" for number in range(len(cases))]
+    # A task for each case: what is launched for the second time has a pane already.
+    async with supervising(sandbox, "".join(TASKS.replace("web", name) for name in names)) as host:
+        for name, (part, method, fault) in zip(names, cases, strict=True):
+            broken = getattr(host, part)
+            with monkeypatch.context() as patch:
+                patch.setattr(broken, method, fails_once(getattr(broken, method), fault))
+                await asyncio.wait_for(host.supervisor.start([name], "test"), 20)
+                await runs_once(host, sandbox, name)
+            assert host.supervisor.unit(name).state.attempt == 1, (name, part, method, fault)
+            await host.supervisor.kill([name], "test")
 
 
 async def test_a_run_that_tmux_was_not_asked_for_is_not_looked_for(
@@ -132,11 +135,12 @@ async def test_a_hook_that_breaks_refuses_a_stop_and_holds_up_none(
     assert "after_stop hook could not be run: internal error: ZeroDivisionError" in told.cause
 
 
-@pytest.mark.parametrize("fault", FAULTS, ids=["scarce", "defect"])
 async def test_a_hook_whose_output_cannot_be_kept_has_run(
-    host: Host, monkeypatch: pytest.MonkeyPatch, fault: Exception
+    host: Host, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    await host.supervisor.start(["web"], "test")
-    monkeypatch.setattr(host.ingest, "append", fails_once(host.ingest.append, fault))
-    assert not await asyncio.wait_for(host.supervisor.stop(["web"], "test"), 20)
-    assert web(host).state.phase is TaskPhase.STOPPED
+    append = host.ingest.append
+    for fault in FAULTS:
+        await host.supervisor.start(["web"], "test")
+        monkeypatch.setattr(host.ingest, "append", fails_once(append, fault))
+        assert not await asyncio.wait_for(host.supervisor.stop(["web"], "test"), 20), fault
+        assert web(host).state.phase is TaskPhase.STOPPED, fault
