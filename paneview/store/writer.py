@@ -66,6 +66,14 @@ class Tail(Struct):
     whole: bool  # ends with a newline
     steps: list[Step]
     body: bytes | None  # kept while it may grow
+    packed: bytes = b""  # the first of the steps, packed
+    packed_steps: int = 1
+
+    def pack_times(self) -> bytes | None:
+        """All steps, packed. A log that grows line by line would have the same ones packed again and again."""
+        self.packed += pack_times(self.steps[self.packed_steps - 1 :]) or b""
+        self.packed_steps = len(self.steps)
+        return self.packed or None
 
 
 class TaskLog(Struct):
@@ -272,7 +280,7 @@ class LogWriter:
             "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             (
                 *(task.id, piece.run, first, part, piece.lines, piece.first_ts, piece.last_ts, piece.approx),
-                *(piece.size, pack_times(piece.steps), piece.body),
+                *(piece.size, piece.pack_times(), piece.body),
             ),
         )
         piece.id = cursor.lastrowid or 0
@@ -285,7 +293,7 @@ class LogWriter:
         assert tail.body is not None
         self._db.execute(
             "UPDATE chunk SET lines = ?, last_ts = ?, size = ?, times = ?, body = ? WHERE id = ?",
-            (tail.lines, tail.last_ts, tail.size, pack_times(tail.steps), tail.body, tail.id),
+            (tail.lines, tail.last_ts, tail.size, tail.pack_times(), tail.body, tail.id),
         )
 
     def _merge(self, task: TaskLog, piece: Tail) -> None:
