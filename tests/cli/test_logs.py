@@ -8,6 +8,7 @@ import os
 import pty
 import socket
 import subprocess
+from functools import partial
 from typing import TYPE_CHECKING
 
 import psutil
@@ -16,6 +17,8 @@ import pytest
 from paneview.cli.follow import Hints
 from paneview.cli.place import Place
 from paneview.config import paths
+from paneview.patterns import Pattern
+from paneview.store import match
 from paneview.store.ingest import LogIngest
 from tests.cli.support import COMMAND, run
 from tests.harness import wait_until
@@ -107,8 +110,9 @@ def test_searching(project: Path, store: Store) -> None:
 @pytest.mark.parametrize("pattern", ["(a|a)+$", "a{99999999999999999999}", "(" * 1500 + "a" + ")" * 1500])
 @pytest.mark.parametrize("count", [[], ["-n", "3"]])
 def test_a_pattern_that_cannot_be_sought_is_told(
-    project: Path, store: Store, pattern: str, count: list[str]
+    project: Path, store: Store, pattern: str, count: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(match, "Pattern", partial(Pattern, limit=0.05))
     store.write(1, "web", b"aaa\n" * 5 + b"a" * 44 + b"!\n" + b"b\n" * 5)
     bad = run("logs", "web", "-g", pattern, "--regex", "--json", *count, cwd=project)
     assert (bad.status, bad.json["ok"]) == (2, False)
@@ -267,6 +271,6 @@ def test_memory_does_not_grow_with_the_result(project: Path, store: Store) -> No
 
     store.write(1, "web", b"x\n")
     few = kilobytes()
-    store.write(2, "web", b"".join(b"%d %s\n" % (number, b"x" * 500) for number in range(20_000)))  # 10 MB
+    store.write(2, "web", b"".join(b"%d %s\n" % (number, b"x" * 4_000) for number in range(4_000)))  # 16 MB
     assert kilobytes() < few + 8_000
     assert kilobytes("--json") < few + 8_000
