@@ -18,8 +18,8 @@ def git(folder: Path, *args: str) -> str:
 
 def repository(folder: Path) -> None:
     """Make a folder a repository, with one commit of all that is in it."""
-    for args in (
-        ("init", "-q", "-b", "main"), ("config", "user.name", "Ann"), ("config", "user.email", "ann@example.com"),
-        ("add", "-A"), ("commit", "-q", "--allow-empty", "-m", "first"),
-    ):  # fmt: skip
-        git(folder, *args)
+    git(folder, "init", "-q", "-b", "main", "--template=")
+    with (folder / ".git/config").open("a") as config:  # two processes fewer than with `git config`
+        config.write("[user]\n\tname = Ann\n\temail = ann@example.com\n[maintenance]\n\tauto = false\n")
+    git(folder, "add", "-A")
+    git(folder, "commit", "-q", "--allow-empty", "-m", "first")
