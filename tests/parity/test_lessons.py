@@ -32,7 +32,7 @@ LESSONS = {
     # Supervision
     "the supervisor is killed: duplicates beside orphans, or the children go down with it": [
         "chaos/test_supervisor_killed.py::test_a_few_kills",
-        "supervisor/test_takeover.py::test_the_next_supervisor_finds_the_same_processes",
+        "supervisor/test_takeover.py::test_the_next_supervisor_finds_the_same_processes_counters_and_backoff",
     ],
     "a grandchild with a session of its own survives the stop": [
         T01 + "test_T03_stop_is_ctrl_c_then_sigterm_then_sigkill_for_the_whole_tree",

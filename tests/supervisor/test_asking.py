@@ -70,9 +70,14 @@ command = "while read x; do printf 'Sure? '; done"
     assert min(took) < 2.0
 
 
-def test_it_is_found_again_by_the_next_supervisor_and_gone_with_the_run(project: Make) -> None:
+def test_it_is_on_the_screen_of_its_pane_found_again_by_the_next_supervisor_and_gone_with_the_run(
+    project: Make,
+) -> None:
     p = project(ASKING).serve()
     p.wait("ask", needs("ask", "Overwrite? [y/N]"))
+    shown = p.call("screen", task="ask")
+    assert shown["lines"][:2] == ["begun", "Overwrite? [y/N]"] or shown["lines"][1].startswith("Overwrite")
+    assert (shown["column"], shown["row"]) == (17, 1)
     p.kill_supervisor()
     p.serve()
     p.wait("ask", needs("ask", "Overwrite? [y/N]"))
@@ -124,11 +129,3 @@ def test_pasting(project: Make) -> None:
     p.wait("cat", "running")
     p.call("paste", task="cat", text="two\nlines; with $x\n")
     wait_until(lambda: p.lines("cat")[-2:] == ["two", "lines; with $x"])
-
-
-def test_the_screen_of_a_pane(project: Make) -> None:
-    p = project(ASKING).serve()
-    p.wait("ask", lambda task: task["needs_input"])
-    shown = p.call("screen", task="ask")
-    assert shown["lines"][:2] == ["begun", "Overwrite? [y/N]"] or shown["lines"][1].startswith("Overwrite")
-    assert (shown["column"], shown["row"]) == (17, 1)

@@ -126,27 +126,23 @@ def test_a_port_in_use_is_an_event_and_the_tasks_run(project: Make) -> None:
     wait_until(lambda: p.call("websocket")["url"] == f"ws://127.0.0.1:{port}/")
 
 
-def test_a_port_asked_for_by_hand_holds_when_a_supervisor_takes_over(project: Make) -> None:
+def test_a_port_asked_for_by_hand_is_on_the_loopback_alone_and_holds_when_a_supervisor_takes_over(
+    project: Make,
+) -> None:
     port = free_port()
     p = project(TASKS).serve()
     assert p.call("websocket", port=port)["url"] == f"ws://127.0.0.1:{port}/"
+    assert p.process
+    listening = psutil.Process(p.process.pid).net_connections("tcp")
+    assert [tuple(one.laddr) for one in listening if one.status == psutil.CONN_LISTEN] == [
+        ("127.0.0.1", port)
+    ]
     token = paths.token_file(p.state_dir).read_text()
     p.kill_supervisor()
     p.serve()
     wait_until(lambda: can_connect(port))
     assert paths.token_file(p.state_dir).read_text() == token
     p.call("down")
-
-
-def test_it_listens_on_the_loopback_alone(project: Make) -> None:
-    port = free_port()
-    p = project(TASKS).serve()
-    assert p.process
-    p.call("websocket", port=port)
-    listening = psutil.Process(p.process.pid).net_connections("tcp")
-    assert [tuple(one.laddr) for one in listening if one.status == psutil.CONN_LISTEN] == [
-        ("127.0.0.1", port)
-    ]
 
 
 def test_a_supervisor_without_it_does_not_load_the_library() -> None:
