@@ -324,7 +324,7 @@ SCALED = """
 """
 
 
-def test_the_file_s_number_of_replicas_counts_again_once_it_is_changed(project):
+def test_the_file_s_number_of_replicas_counts_again_once_it_is_changed_or_forbids_what_scale_set(project):
     p = project(SCALED.format(2)).serve()
     p.call("scale", task="web", replicas=3)
     p.write(SCALED.format(2) + "    description = 'not about the number'")
@@ -342,16 +342,17 @@ def test_the_file_s_number_of_replicas_counts_again_once_it_is_changed(project):
     p.wait("web.3", "running")
     assert len(p.events("scale_dropped")) == 2
 
-
-def test_what_scale_has_set_never_keeps_the_next_supervisor_from_the_file(project):
-    p = project(SCALED.format(1)).serve()
-    p.call("scale", task="web", replicas=3)
+    # What `scale` has set does not keep a supervisor from the file even if the two do not go together.
+    p.write(SCALED.format(1))
+    p.call("reload")
+    p.call("scale", task="web", replicas=4)
     p.kill_supervisor()
     p.write(SCALED.format(1) + f"    port = {free_port()}")
     p.serve()
     p.wait("web.1", "running")
     assert [task["name"] for task in p.call("status")["tasks"]] == ["web.1"]
-    assert "can't be shared by replicas" in p.events("scale_dropped")[0]["cause"]
+    assert len(p.events("scale_dropped")) == 3
+    assert "can't be shared by replicas" in p.events("scale_dropped")[-1]["cause"]
     with pytest.raises(ControlError, match="with the replicas that `scale` has set: web 2"):
         p.call("scale", task="web", replicas=2)
     p.call("down")
