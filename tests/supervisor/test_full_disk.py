@@ -68,7 +68,7 @@ def test_what_runs_can_be_ended_and_it_is_told_that_this_is_not_recorded(two: Pr
     assert "unrecorded" not in two.call("stop", tasks=["web"])
 
 
-def test_a_start_waits_for_room_and_whoever_asked_does_not(two: Project) -> None:
+def test_a_start_waits_for_room_and_neither_who_asked_nor_the_end_of_the_project_does(two: Project) -> None:
     with no_room(two):
         with pytest.raises(ControlError, match="nothing starts while that cannot be recorded") as error:
             two.call("start", tasks=["later"])
@@ -78,9 +78,8 @@ def test_a_start_waits_for_room_and_whoever_asked_does_not(two: Project) -> None
         assert two.task("later")["pid"] is None
     two.wait("later", "running")
     two.wait("web", "running")
+    two.call("events")  # what has happened so far is on disk
 
-
-def test_the_project_is_taken_down_all_the_same(two: Project) -> None:
     web = two.task("web")["pid"]
     assert two.process
     with no_room(two):

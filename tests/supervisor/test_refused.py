@@ -42,7 +42,7 @@ def test_down_stops_the_others_and_stays_until_nothing_refuses(busy):
     assert not alive(web["pid"])
 
 
-def test_a_restart_that_kept_the_old_run_has_failed(busy):
+def test_a_restart_that_kept_the_old_run_has_failed_and_a_change_held_up_is_made_by_the_next_reload(busy):
     web = busy.wait("web", "running")
     with pytest.raises(ControlError, match=WHY) as error:
         busy.call("restart", tasks=["other", "web"])
@@ -51,6 +51,18 @@ def test_a_restart_that_kept_the_old_run_has_failed(busy):
     (busy.folder / "busy").unlink()
     assert busy.call("restart", tasks=["web"])["results"][0]["ok"]
     assert busy.task("web")["run"] > web["run"]
+
+    web = busy.wait("web", "running")
+    (busy.folder / "busy").touch()
+    changed = BUSY.replace("601", "611") + OTHER
+    busy.write(changed)
+    with pytest.raises(ControlError, match=WHY):
+        busy.call("reload")
+    assert busy.task("web")["pid"] == web["pid"]
+    (busy.folder / "busy").unlink()
+    assert busy.call("reload")["restarted"] == ["web"]
+    assert busy.wait("web", "running")["run"] > web["run"]
+    assert busy.call("reload")["changed"] == []
 
 
 def test_a_task_that_left_the_file_and_refuses_to_stop_holds_up_no_reload(busy):
@@ -71,29 +83,7 @@ def test_a_task_that_left_the_file_and_refuses_to_stop_holds_up_no_reload(busy):
     assert busy.events("task_removed", "web")
 
 
-def test_a_kill_is_over_when_its_run_is_though_somebody_starts_another(project):
-    p = project("""
-        [tasks.t]
-        command = "exec sleep 600"
-        hooks.after_stop = "until [ -e go ]; do sleep 0.1; done"
-        """).serve()
-    first = p.wait("t", "running")
-    pool = ThreadPoolExecutor(2)
-    try:
-        killed = pool.submit(p.call, "kill", tasks=["t"])
-        p.wait("t", lambda t: (t["state"], t["reason"]) == ("stopping", "killed by user:cli (hooks)"))
-        started = pool.submit(p.call, "start", tasks=["t"])
-        p.wait("t", lambda t: not t["manual_stop"])
-        (p.folder / "go").touch()
-        assert started.result(20)["results"][0]["ok"]
-        assert killed.result(5)["results"][0]["ok"]
-        assert p.wait("t", "running")["run"] > first["run"]
-    finally:
-        p.kill_supervisor()  # this also ends requests that would never be answered
-        pool.shutdown()
-
-
-def test_a_task_that_is_started_again_while_it_leaves_the_file_leaves_it(project):
+def test_a_task_that_is_started_again_meanwhile_holds_up_no_kill_and_still_leaves_the_file(project):
     p = project(
         """
         [tasks.t]
@@ -103,8 +93,19 @@ def test_a_task_that_is_started_again_while_it_leaves_the_file_leaves_it(project
         + OTHER
     ).serve()
     first = p.wait("t", "running")
-    pool = ThreadPoolExecutor(2)
+    pool = ThreadPoolExecutor(4)
     try:
+        killed = pool.submit(p.call, "kill", tasks=["t"])
+        p.wait("t", lambda t: (t["state"], t["reason"]) == ("stopping", "killed by user:cli (hooks)"))
+        started = pool.submit(p.call, "start", tasks=["t"])
+        p.wait("t", lambda t: not t["manual_stop"])
+        (p.folder / "go").touch()
+        assert started.result(20)["results"][0]["ok"]
+        assert killed.result(5)["results"][0]["ok"]
+        assert p.wait("t", "running")["run"] > first["run"]
+
+        second = p.task("t")
+        (p.folder / "go").unlink()
         p.write(OTHER)
         reloaded = pool.submit(p.call, "reload")
         p.wait("t", "stopping")
@@ -113,20 +114,7 @@ def test_a_task_that_is_started_again_while_it_leaves_the_file_leaves_it(project
         (p.folder / "go").touch()
         assert reloaded.result(20)["removed"] == ["t"]
         assert [task["name"] for task in p.call("status")["tasks"]] == ["other"]
-        wait_until(lambda: not alive(first["pid"]))
+        wait_until(lambda: not alive(second["pid"]))
     finally:
-        p.kill_supervisor()
+        p.kill_supervisor()  # this also ends requests that would never be answered
         pool.shutdown()
-
-
-def test_a_change_that_a_hook_held_up_is_made_by_the_next_reload(busy):
-    web = busy.wait("web", "running")
-    changed = BUSY.replace("601", "611") + OTHER
-    busy.write(changed)
-    with pytest.raises(ControlError, match=WHY):
-        busy.call("reload")
-    assert busy.task("web")["pid"] == web["pid"]
-    (busy.folder / "busy").unlink()
-    assert busy.call("reload")["restarted"] == ["web"]
-    assert busy.wait("web", "running")["run"] > web["run"]
-    assert busy.call("reload")["changed"] == []
