@@ -99,12 +99,12 @@ LESSONS = {
     ],
     # Files and reload
     "any edit restarts everything; a broken one ends the watcher; an atomic save looks like a removal": [
-        "supervisor/test_configuration.py::test_a_change_of_the_file_is_noticed_and_a_comment_restarts_nothing",
+        "supervisor/test_configuration.py::test_a_change_of_the_file_is_noticed_and_restarts_only_what_it_changes",
         "supervisor/test_configuration.py::test_a_broken_file_changes_nothing_and_is_told",
         T11 + "test_T18_a_changed_file_is_taken_over_and_a_broken_one_is_told",
     ],
     "a task that left the file cannot be stopped; an edited command is shown and not applied": [
-        "supervisor/test_configuration.py::test_reload_restarts_only_what_changed",
+        "supervisor/test_configuration.py::test_a_change_of_the_file_is_noticed_and_restarts_only_what_it_changes",
     ],
     "adding a task erases comments, or the task of that name": [
         T11 + "test_T16_add_and_remove_leave_the_rest_as_it_was",

@@ -43,26 +43,6 @@ CHANGED = """
 """
 
 
-def test_reload_restarts_only_what_changed(project):
-    p = project(THREE).serve()
-    before = {name: p.wait(name, "running") for name in ("same", "edited", "removed")}
-    p.write(CHANGED)
-    reply = p.call("reload")
-    assert (reply["added"], reply["removed"], reply["changed"]) == (
-        ["added", "byhand"],
-        ["removed"],
-        ["edited"],
-    )
-    assert p.task("same")["pid"] == before["same"]["pid"]
-    assert p.task("same")["max_restarts"] == 9
-    assert p.wait("edited", "running")["run"] > before["edited"]["run"]
-    assert p.wait("added", "running")
-    assert p.task("byhand")["state"] == "idle"
-    assert not alive(before["removed"]["pid"])
-    assert [task["name"] for task in p.call("status")["tasks"]] == ["same", "edited", "added", "byhand"]
-    assert p.events("config_reloaded")
-
-
 ENDED = """
     [tasks.broken]
     command = "exit {}"
@@ -96,9 +76,10 @@ async def test_what_has_ended_begins_anew_with_another_command_unless_a_person_i
         assert {name for name, unit in units.items() if unit.state.run != runs[name]} == {"broken", "build"}
 
 
-def test_a_change_of_the_file_is_noticed_and_a_comment_restarts_nothing(project):
+def test_a_change_of_the_file_is_noticed_and_restarts_only_what_it_changes(project):
     p = project(THREE).serve()
-    runs = {name: p.wait(name, "running")["run"] for name in ("same", "edited", "removed")}
+    before = {name: p.wait(name, "running") for name in ("same", "edited", "removed")}
+    runs = {name: task["run"] for name, task in before.items()}
     text = p.file.read_text()
     p.file.write_text(text + "\n# a comment\n[tasks.new]\ncommand = 'exec sleep 605'\n")
     p.wait_for_task("new")
@@ -109,6 +90,22 @@ def test_a_change_of_the_file_is_noticed_and_a_comment_restarts_nothing(project)
     new.rename(p.file)  # as editors save
     wait_until(lambda: "new" not in [task["name"] for task in p.call("status")["tasks"]])
     assert {name: p.task(name)["run"] for name in runs} == runs
+
+    p.write(CHANGED)
+    reply = p.call("reload")
+    assert (reply["added"], reply["removed"], reply["changed"]) == (
+        ["added", "byhand"],
+        ["removed"],
+        ["edited"],
+    )
+    assert p.task("same")["pid"] == before["same"]["pid"]
+    assert p.task("same")["max_restarts"] == 9
+    assert p.wait("edited", "running")["run"] > before["edited"]["run"]
+    assert p.wait("added", "running")
+    assert p.task("byhand")["state"] == "idle"
+    assert not alive(before["removed"]["pid"])
+    assert [task["name"] for task in p.call("status")["tasks"]] == ["same", "edited", "added", "byhand"]
+    assert p.events("config_reloaded")
 
 
 SETTINGS = """
@@ -288,7 +285,7 @@ def test_a_broken_file_changes_nothing_and_is_told(project):
     p.wait_for_task("new")
 
 
-def test_replicas_and_scale(project):
+def test_replicas_and_scale_and_the_name_that_means_them_all(project):
     p = project("""
         [tasks.w]
         command = "echo I am $PANEVIEW_REPLICA; exec sleep 600"
@@ -315,6 +312,22 @@ def test_replicas_and_scale(project):
             p.call("scale", task="after", replicas=number)
     with pytest.raises(ControlError, match="'ghost' not found"):
         p.call("scale", task="ghost", replicas=2)
+
+    def done(do: str, *tasks: str) -> list[str]:
+        return [result["task"] for result in p.call(do, tasks=tasks)["results"]]
+
+    p.call("scale", task="w", replicas=2)
+    assert done("start", "w") == ["w.1", "w.2"]
+    assert done("restart", "w", "w.1") == ["w.1", "w.2"]
+    assert done("stop", "after", "w") == ["after", "w.1", "w.2"]
+    assert done("kill", "w") == ["w.1", "w.2"]
+    assert done("logs_clean", "w") == ["w.1", "w.2"]
+    for do in ("inspect", "log_info"):
+        with pytest.raises(ControlError, match=r"'w' has replicas: name one of them \(w.1, w.2\)"):
+            p.call(do, task="w")
+    p.call("scale", task="w", replicas=4)
+    with pytest.raises(ControlError, match=r"\(w.1, w.2, w.3, …\)"):
+        p.call("inspect", task="w")
 
 
 SCALED = """
@@ -357,32 +370,6 @@ def test_the_file_s_number_of_replicas_counts_again_once_it_is_changed_or_forbid
         p.call("scale", task="web", replicas=2)
     p.call("down")
     assert p.process.wait(20) == 0
-
-
-def test_the_name_of_a_task_with_replicas_means_them_all(project):
-    p = project("""
-        auto_start = false
-        [tasks.w]
-        command = "exec sleep 600"
-        replicas = 2
-        [tasks.x]
-        command = "exec sleep 600"
-        """).serve()
-
-    def done(do: str, *tasks: str) -> list[str]:
-        return [result["task"] for result in p.call(do, tasks=tasks)["results"]]
-
-    assert done("start", "w") == ["w.1", "w.2"]
-    assert done("restart", "w", "w.1") == ["w.1", "w.2"]
-    assert done("stop", "x", "w") == ["x", "w.1", "w.2"]
-    assert done("kill", "w") == ["w.1", "w.2"]
-    assert done("logs_clean", "w") == ["w.1", "w.2"]
-    for do in ("inspect", "log_info"):
-        with pytest.raises(ControlError, match=r"'w' has replicas: name one of them \(w.1, w.2\)"):
-            p.call(do, task="w")
-    p.call("scale", task="w", replicas=4)
-    with pytest.raises(ControlError, match=r"\(w.1, w.2, w.3, …\)"):
-        p.call("inspect", task="w")
 
 
 def test_health_failing_restarts_with_the_reason_and_a_dependent_is_told_when_it_takes_too_long(project):

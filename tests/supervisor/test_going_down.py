@@ -203,25 +203,33 @@ WITHOUT = f"""
 """
 
 
-@pytest.mark.parametrize("do", ["stop", "down"])
-def test_what_leaves_the_file_while_it_is_to_stop_is_stopped(project, beside, do):
+def test_what_leaves_the_file_while_it_is_to_stop_is_stopped(project, beside):
     p = project(FIRST).serve()
-    p.wait("b", "running")
     ask = beside(p)
-    p.write(WITHOUT)
-    reload = ask("reload")
-    p.wait("a", "stopping")
-    stop = ask(do, **({"tasks": ["a", "b"]} if do == "stop" else {}))
-    p.wait("b", "stopping")
-    (p.folder / "a.go").touch()
-    assert reload.result(20)["removed"] == ["a"]
-    go(p)
-    reply = stop.result(20)
-    assert [one["ok"] for one in reply.get("results", [])] == ([True, True] if do == "stop" else [])
-    if do == "down":
-        assert p.process.wait(20) == 0
-    else:
-        assert p.task("b")["state"] == "stopped"
+
+    def leaves_while(do: str, **args: Any) -> Reply:
+        p.wait("b", "running")
+        p.write(WITHOUT)
+        reload = ask("reload")
+        p.wait("a", "stopping")
+        stop = ask(do, **args)
+        p.wait("b", "stopping")
+        (p.folder / "a.go").touch()
+        assert reload.result(20)["removed"] == ["a"]
+        go(p)
+        return stop.result(20)
+
+    reply = leaves_while("stop", tasks=["a", "b"])
+    assert [one["ok"] for one in reply["results"]] == [True, True]
+    assert p.task("b")["state"] == "stopped"
+
+    (p.folder / "a.go").unlink()
+    (p.folder / "go").unlink()
+    p.write(FIRST)
+    p.call("reload")
+    p.call("start")
+    assert not leaves_while("down").get("results")
+    assert p.process.wait(20) == 0
 
 
 STARTS_LATE = """

@@ -482,16 +482,7 @@ def test_a_task_that_left_the_file_meanwhile_is_stopped_in_its_own_time(database
     wait_until(lambda: p.lines("db")[:2] == ["up", "flushing"])
 
 
-def test_down_waits_for_what_left_the_file_meanwhile(database):
-    p = database
-    p.write(KEEP)
-    p.serve()
-    p.call("down")
-    assert (p.folder / "flushed").exists()
-    assert p.process.wait(20) == 0
-
-
-def test_a_task_that_comes_back_to_the_file_has_no_second_instance(database):
+def test_a_task_that_comes_back_to_the_file_has_no_second_instance_and_down_waits_for_one_that_left(database):
     p = database
     pid = int((p.folder / "up").read_text())
     p.write(KEEP)
@@ -501,6 +492,15 @@ def test_a_task_that_comes_back_to_the_file_has_no_second_instance(database):
     p.wait("db", "running")
     assert not alive(pid)
     assert (p.folder / "flushed").exists()
+
+    wait_until(lambda: p.lines("db") == ["up", "flushing", "up"])
+    p.kill_supervisor()
+    (p.folder / "flushed").unlink()
+    p.write(KEEP)
+    p.serve()
+    p.call("down")
+    assert (p.folder / "flushed").exists()
+    assert p.process.wait(20) == 0
 
 
 SHELLS = """

@@ -15,7 +15,7 @@ from websockets.sync.client import ClientConnection, connect
 
 from paneview.config import paths
 from paneview.control.errors import ControlError
-from tests.harness import can_connect, free_port, wait_until
+from tests.harness import can_connect, free_port, free_ports, wait_until
 from tests.supervisor.project import Project
 
 TASKS = """
@@ -95,25 +95,7 @@ def test_a_subscriber_sees_what_happens(project: Make) -> None:
         assert "SIGTERM" in next_of(ws, lambda message: message["type"] == "bye")["reason"]
 
 
-def test_it_follows_the_file(project: Make) -> None:
-    first, second = free_port(), free_port()
-    p = project(TASKS).serve()
-    assert p.call("websocket")["url"] is None
-    for port in (first, second):
-        p.write(f"websocket.port = {port}\n{TASKS}")
-        p.call("reload")
-        wait_until(lambda port=port: can_connect(port))  # type: ignore[misc]
-    wait_until(lambda: not can_connect(first))
-    with client(p, second) as ws:
-        p.write(TASKS)
-        p.call("reload")
-        assert next_of(ws, lambda message: message.get("type") == "bye")
-    wait_until(lambda: not can_connect(second))
-    wait_until(lambda: p.events("websocket_stopped"))
-    assert not p.events("task_stopped")
-
-
-def test_a_port_in_use_is_an_event_and_the_tasks_run(project: Make) -> None:
+def test_a_port_in_use_is_an_event_and_the_tasks_run_and_it_follows_the_file(project: Make) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         p = project(f"websocket.port = {port}\n{TASKS}").serve()
@@ -124,6 +106,24 @@ def test_a_port_in_use_is_an_event_and_the_tasks_run(project: Make) -> None:
             p.call("websocket", port=port)
     p.call("reload")
     wait_until(lambda: p.call("websocket")["url"] == f"ws://127.0.0.1:{port}/")
+
+    p.write(TASKS)
+    p.call("reload")
+    wait_until(lambda: p.call("websocket")["url"] is None)
+    first, second = free_ports(2)
+    for port in (first, second):
+        p.write(f"websocket.port = {port}\n{TASKS}")
+        p.call("reload")
+        wait_until(lambda port=port: can_connect(port))  # type: ignore[misc]
+    wait_until(lambda: not can_connect(first))
+    stopped = len(p.events("websocket_stopped"))
+    with client(p, second) as ws:
+        p.write(TASKS)
+        p.call("reload")
+        assert next_of(ws, lambda message: message.get("type") == "bye")
+    wait_until(lambda: not can_connect(second))
+    wait_until(lambda: len(p.events("websocket_stopped")) > stopped)
+    assert not p.events("task_stopped")
 
 
 def test_a_port_asked_for_by_hand_is_on_the_loopback_alone_and_holds_when_a_supervisor_takes_over(
