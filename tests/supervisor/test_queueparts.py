@@ -22,10 +22,11 @@ from tests.supervisor.project import Project
 from tests.supervisor.test_queue_requests import listening
 
 LOADED = "import sys, paneview.supervisor.serve; print(*sys.modules)"
-LATER = ("paneview.broker", "paneview.worker", "paneview.workflow", "paneview.agents", "psutil", "textual")
+QUEUE = ("paneview.broker", "paneview.worker", "paneview.workflow", "paneview.agents")
+LATER = (*QUEUE, "psutil", "textual", "websockets")
 
 
-def test_a_supervisor_starts_without_what_only_a_queue_needs() -> None:
+def test_a_supervisor_starts_without_what_only_a_queue_or_the_websocket_needs() -> None:
     done = subprocess.run([sys.executable, "-c", LOADED], capture_output=True, text=True, check=True)
     assert [name for name in done.stdout.split() if name.startswith(LATER)] == []
 

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import socket
-import subprocess
-import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -143,8 +141,3 @@ def test_a_port_asked_for_by_hand_is_on_the_loopback_alone_and_holds_when_a_supe
     wait_until(lambda: can_connect(port))
     assert paths.token_file(p.state_dir).read_text() == token
     p.call("down")
-
-
-def test_a_supervisor_without_it_does_not_load_the_library() -> None:
-    code = "import sys, paneview.supervisor.serve; sys.exit('websockets' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
