@@ -4,7 +4,7 @@ Most tests of commands are about what a command does and says. They run it in th
 `main`, with files as its three streams and the real project, supervisor, tmux and queue behind it, but without the
 tenth to third of a second that Python and the imports take each time, which was a third of the whole suite. Tests about
 the program as a process (signals, terminals, pipes, imports, what a shell sees) run it in one of its own (`apart`), and
-so does one test of every command: `tests/cli/test_live.py`, `tests/cli/test_apart.py`.
+so does one test of every command: `tests/cli/test_live.py`, `tests/cli/test_apart.py`, `tests/test_readme.py`.
 """
 
 from __future__ import annotations

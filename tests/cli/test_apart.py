@@ -1,7 +1,7 @@
 """Each command that needs nothing running, once as a process of its own.
 
-Those that need a supervisor are run one after the other in `tests/cli/test_live.py`. So every command is run at least
-once outside a test's process (see `tests/cli/support.py`).
+Those that need a supervisor are run one after the other in `tests/test_readme.py` and `tests/cli/test_live.py`. So
+every command is run at least once outside a test's process (see `tests/cli/support.py`).
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from paneview.cli.shapes import SHAPES
 from paneview.cli.verbs import PARSER
-from tests.cli.support import apart, check_shape, run
+from tests.cli.support import Done, apart, check_shape, run
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -20,10 +20,10 @@ if TYPE_CHECKING:
 LINES = """
 0 submit --host nowhere a word
 0 dispatch any ping --priority 3
-0 job JOB
 0 jobs --state queued
 1 result JOB --wait --timeout 10ms
 0 cancel JOB
+0 job JOB
 0 dlq list
 0 queue
 0 workers
@@ -40,15 +40,14 @@ LINES = """
 3 scale web 2
 """
 # Each is run as a process by the tests of what it does.
-IN_TEST_LIVE = (
-    "start stop restart kill down status health inspect events logs logs-clean export attach check add remove"
-)
-IN_TEST_LIVE += " reload daemon completion watch"
+IN_THE_README = "check start status logs events inspect restart stop kill attach export down"
+IN_TEST_LIVE = "health logs-clean add remove reload daemon completion watch"
 ELSEWHERE = "init schema __complete worker watchdog ask workflow-setup"
 
 
 def test_every_command_of_the_queue_and_of_workflows_as_a_process(project: Path) -> None:
-    typed, job = [], ""
+    typed: dict[str, Done] = {}
+    job = ""
     for line in LINES.split("\n")[1:-1]:
         status, *words = shlex.split(line.replace("JOB", job))
         done = apart(*words, "--json", cwd=project)
@@ -58,7 +57,7 @@ def test_every_command_of_the_queue_and_of_workflows_as_a_process(project: Path)
         else:
             assert done.json["ok"] is False
         job = job or done.json["id"]
-        typed.append(words[0])
-    here = run("job", job, "--json", cwd=project)
-    assert here == apart("job", job, "--json", cwd=project)
-    assert {*typed, *IN_TEST_LIVE.split(), *ELSEWHERE.split()} == {verb.name for verb in PARSER.load_all()}
+        typed[words[0]] = done
+    assert run("job", job, "--json", cwd=project) == typed["job"]
+    elsewhere = {*IN_THE_README.split(), *IN_TEST_LIVE.split(), *ELSEWHERE.split()}
+    assert {*typed, *elsewhere} == {verb.name for verb in PARSER.load_all()}

@@ -97,42 +97,46 @@ def test_one_file_with_two_state_homes_is_two_projects(live: Path, sandbox: Sand
 
 
 def test_every_command_prints_its_shape(live: Path) -> None:
-    """Each is run as a process of its own; `tests/cli/test_apart.py` has those that need nothing running."""
+    """Those that the README does not name are run as processes of their own.
+
+    `tests/test_readme.py` does so with those that it names, and `tests/cli/test_apart.py` with those that need nothing
+    running.
+    """
     typed = partial(ask, live, how=apart)
-    started = typed("start")
+    started = ask(live, "start")
     assert (started["session"], started["action"], started["tasks"]) == ("demo", "started", ["db", "web"])
     again = ask(live, "start", "job", "--no-deps")
     assert (again["tasks"], again["task"], again["action"]) == (["job"], "job", "started")
     wait_until(lambda: task(live, "job")["state"] == "done")
-    status = typed("status")
+    status = ask(live, "status")
     assert (status["running"], status["active_tasks"]) == (True, 2)
     assert [(one["name"], one["running"]) for one in status["tasks"]][:2] == [("db", True), ("web", True)]
-    stopped = typed("stop", "db")
+    stopped = ask(live, "stop", "db")
     assert stopped["results"] == [{"ok": True, "task": "db", "action": "stopped"}]
     assert (task(live, "db")["state"], task(live, "db")["manual_stop"]) == ("stopped", True)
-    assert typed("restart", "db")["results"] == [{"ok": True, "task": "db", "action": "restarted"}]
-    killed = typed("kill", "db")
+    assert ask(live, "restart", "db")["results"] == [{"ok": True, "task": "db", "action": "restarted"}]
+    killed = ask(live, "kill", "db")
     assert (killed["ok"], killed["task"], killed["action"]) == (True, "db", "killed")
     health = typed("health")
     assert (health["healthy_count"], health["total_count"]) == (1, 3)
-    inspected = typed("inspect", "web")
+    inspected = ask(live, "inspect", "web")
     assert (inspected["name"], inspected["health_check"], inspected["runs"][0]["task"]) == (
         "web",
         None,
         "web",
     )
-    events = typed("events", "--task", "db")
+    events = ask(live, "events", "--task", "db")
     kinds = [event["event"] for event in events["events"]]
     assert {"task_started", "task_stopped", "task_killed"} <= set(kinds)
     assert events["count"] == len(kinds)
     assert {one["event"] for one in ask(live, "events", "--kind", "task_killed")["events"]} == {"task_killed"}
-    assert typed("logs", "web")["lines"] == []
+    assert ask(live, "logs", "web")["lines"] == []
     assert typed("logs-clean", "web")["results"][0]["action"] == "cleaned"
-    attached = typed("attach", "web")
+    attached = ask(live, "attach", "web")
     assert attached["window_id"] == task(live, "web")["window_id"]
     assert attached["window_id"] in attached["command"][-1]
     assert typed("daemon")["action"] == "running"
-    assert typed("check")["tasks"] == ["db", "web", "job"]
+    assert ask(live, "check")["tasks"] == ["db", "web", "job"]
     added = typed("add", "late", "sleep 500", "--description", "comes late")
     assert (added["task"], added["action"], added["reloaded"]) == ("late", "added", True)
     wait_until(lambda: task(live, "late")["running"])
@@ -143,14 +147,14 @@ def test_every_command_prints_its_shape(live: Path) -> None:
     assert {one["task"] for one in ask(live, "logs-clean")["results"]} == {"db", "web", "job", "late"}
     ask(live, "logs-clean", "never", status=1)
     assert typed("reload")["changed"] == []
-    exported = typed("export", "--output", "out.jsonl")
+    exported = ask(live, "export", "--output", "out.jsonl")
     assert exported["records"] == len((live / "out.jsonl").read_text().splitlines()) > 5
     assert typed("completion", "bash")["shell"] == "bash"
     assert typed("down")["tasks"] == ["web"]
     assert ask(live, "status")["running"] is False
     assert ask(live, "events")["events"][-1]["event"] == "supervisor_stopped"
     assert ask(live, "logs")["task"] is None
-    typed("stop", status=3)
+    ask(live, "stop", status=3)
 
 
 def test_following_tells_the_times_that_the_supervisor_knows(live: Path) -> None:

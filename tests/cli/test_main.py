@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from paneview import __version__
+from paneview.cli import main
 from paneview.cli.shapes import SHAPES
 from paneview.cli.usage import WIDTH, help_lines
 from paneview.cli.verbs import OPEN, PARSER
@@ -73,10 +74,24 @@ def test_a_failure_has_its_status_and_is_told_where_it_belongs(
         assert words in answer["error"] + answer.get("hint", "")
 
 
-@pytest.mark.parametrize("line", ["status", "logs", "check", "init", "start"])
-def test_a_folder_that_is_gone_is_what_is_told(tmp_path: Path, line: str) -> None:
+@pytest.mark.parametrize("line", ["logs", "check", "init", "start"])
+def test_a_folder_that_is_gone_is_what_is_told(
+    tmp_path: Path, line: str, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
     gone = tmp_path / "gone"
-    words = shlex.join([*COMMAND, line])
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    monkeypatch.setenv("PWD", str(gone))
+    gone.rmdir()
+    status = main([line])
+    out, err = capfd.readouterr()
+    assert (status, out) == (1, "")
+    assert f"the current folder no longer exists: {gone}" in err
+
+
+def test_a_process_can_be_started_in_a_folder_that_is_gone(tmp_path: Path) -> None:
+    gone = tmp_path / "gone"
+    words = shlex.join([*COMMAND, "status"])
     done = subprocess.run(
         ["/bin/sh", "-c", f"mkdir {gone} && cd {gone} && rmdir {gone} && {words}"],
         env=environment(), capture_output=True, text=True, timeout=45, check=False,
