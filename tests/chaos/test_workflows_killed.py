@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 from collections import Counter
+from collections.abc import Iterator
 from contextlib import suppress
 
 import pytest
@@ -14,8 +15,7 @@ from tests.chaos.world import World
 from tests.cli.support import run
 from tests.harness import Sandbox, marked, wait_until, words_of
 
-SHORT, LONG = (4, 5), (200, 30)  # workflows, kills
-WORKERS = 3
+SHORT, LONG = (3, 4, 2), (200, 30, 3)  # workflows, kills, workers
 PHASES = ("one", "two", "three")
 WRITERS = PHASES[1:]  # the first may only read
 FILE = """
@@ -65,27 +65,28 @@ def test_many_kills(sandbox: Sandbox, tmux_socket: str, seed: int) -> None:
 @pytest.mark.timeout(3600)
 def test_many_kills_of_redis_too(sandbox: Sandbox, tmux_socket: str) -> None:
     with redis_server("--appendfsync", "always") as server:
-        _ordeal(World(sandbox, 52), 60, 20, server=server)
+        _ordeal(World(sandbox, 52), 60, 20, 3, server=server)
 
 
-def _ordeal(world: World, count: int, kills: int, server: RedisServer | None) -> None:
+def _ordeal(world: World, count: int, kills: int, workers: int, server: RedisServer | None) -> None:
     broker = f'broker = "redis://127.0.0.1:{server.port}/0"\n' if server else ""
     (world.folder / "paneview.toml").write_text(
-        f'name = "world"\n{FILE.format(broker=broker, workers=WORKERS)}'
+        f'name = "world"\n{FILE.format(broker=broker, workers=workers)}'
     )
     (world.folder / "done").mkdir()
     world.cli("start")
     asked: dict[str, str] = {}
     struck: Counter[str] = Counter()
+    victims = _victims(world, server)
     every = max(1, 2 * count // kills)  # half of the blows fall while it is being asked for more
     for number in range(count):
         name, mark = _ask(world, number)
         asked[name] = mark
         if number % every == 0:
-            struck[_strike(world, server)] += 1
+            struck[_strike(world, server, next(victims))] += 1
     while struck.total() < kills:
         world.pause(count / 40)
-        struck[_strike(world, server)] += 1
+        struck[_strike(world, server, next(victims))] += 1
     print(f"killed: {dict(struck)}")
     world.cli("start")
     _wait_all(world, 60 + 3 * count)
@@ -111,11 +112,16 @@ def _ask(world: World, number: int) -> tuple[str, str]:
     raise AssertionError(f"it could not be asked for: {asked.out}")
 
 
-def _strike(world: World, server: RedisServer | None) -> str:
-    """kill -9 of one of those who may die; which it was."""
+def _victims(world: World, server: RedisServer | None) -> Iterator[str]:
+    """Who may die, in random order, and nobody twice as often as another but the workers."""
+    all_of_them = ["supervisor", "worker", "worker", "tmux"] + (["redis"] if server else [])
+    while True:
+        yield from world.dice.sample(all_of_them, len(all_of_them))
+
+
+def _strike(world: World, server: RedisServer | None, victim: str) -> str:
+    """kill -9 of this one, or of one of these; which it was."""
     world.pause(0.5)
-    victims = ["supervisor", "worker", "worker", "tmux"] + (["redis"] if server else [])
-    victim = world.dice.choice(victims)
     if server and victim == "redis":
         server.kill()
         server.start()
