@@ -126,7 +126,7 @@ def test_a_search_without_an_end_is_given_up_while_others_run(text: str) -> None
 
     ticking = threading.Thread(target=tick)
     ticking.start()
-    pattern = Pattern(text, limit=0.1)
+    pattern = Pattern(text, limit=0.05)
     began = time.thread_time()
     with pytest.raises(TooSlow, match=TOO_SLOW):
         pattern.find(HANGS)
@@ -136,7 +136,7 @@ def test_a_search_without_an_end_is_given_up_while_others_run(text: str) -> None
     over.set()
     ticking.join()
     assert took < 4 * pattern.limit
-    assert ticks > 10
+    assert ticks > 4
 
 
 def test_what_ran_out_of_time_as_often_as_it_may_is_not_tried_again() -> None:

@@ -109,11 +109,11 @@ def settle(lab: DirectoryLab) -> Broker:
     return broker
 
 
-@pytest.fixture(params=[5, pytest.param(1, marks=pytest.mark.chaos)])
+@pytest.fixture(params=[9, pytest.param(1, marks=pytest.mark.chaos)])
 def every_kill(
     request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Callable[[Callable[[DirectoryLab, Any], None]], int]:
-    """Try with a kill at each system call in turn, or at each fifth one."""
+    """Try with a kill at each system call in turn, or at each ninth one."""
     return lambda try_: _every_kill(tmp_path, monkeypatch, request.param, try_)
 
 

@@ -181,7 +181,7 @@ class TestNeeds:
 
     def test_long_chains_fall_together(self, broker: Broker) -> None:
         jobs = [NewJob("test")]
-        for _ in range(100 if broker.url.startswith("dir") else 400):  # each is a few files there
+        for _ in range(40 if broker.url.startswith("dir") else 400):  # each is a few files there
             jobs.append(NewJob("test", after=(jobs[-1].id,)))
         broker.submit_many(jobs)
         broker.cancel(jobs[0].id)
