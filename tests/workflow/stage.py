@@ -12,6 +12,7 @@ from typing import Any
 
 from paneview.agents.model import RunOutcome, RunStatus, Tokens
 from paneview.broker import Broker, open_broker
+from paneview.broker.model import Settings
 from paneview.config.load import load_project
 from paneview.rules.workflow import Phase, Workflow
 from paneview.worker import Command, Handlers, Setup, Worker
@@ -42,6 +43,7 @@ class Stage:
         self.state = folder / "state"
         self.state.mkdir(mode=0o700, exist_ok=True)
         (self.root / "paneview.toml").write_text(dedent(text))
+        self._settings = ("", Settings())
         self.url = url or f"sqlite:///{self.state}/queue.db"
         self.seen: list[dict[str, Any]] = []
         self.agent: Agent = lambda payload: ok(f"did {payload['phase']}")
@@ -50,7 +52,10 @@ class Stage:
         self._workers: list[tuple[Worker, threading.Thread]] = []
 
     def connect(self) -> Broker:
-        return open_broker(self.url, settings=broker_settings(self.home().project.queue))
+        text = (self.root / "paneview.toml").read_text()
+        if self._settings[0] != text:  # many connect, and it takes milliseconds
+            self._settings = (text, broker_settings(self.home().project.queue))
+        return open_broker(self.url, settings=self._settings[1])
 
     def home(self, folder: Path | None = None) -> Home:
         environ = {**os.environ, "API_TOKEN": "very-secret-value"}
