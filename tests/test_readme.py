@@ -22,6 +22,7 @@ from paneview.cli.verbs import PARSER
 from paneview.config.jsonschema import json_schema
 from paneview.config.schema import schema
 from paneview.tui.keys.bindings import key_text
+from tests.cli.support import run
 from tests.harness import Sandbox, free_port, wait_until
 from tests.terminal import Screen
 
@@ -160,5 +161,5 @@ def test_its_commands_do_what_it_says(sandbox: Sandbox, tmux_socket: str, enviro
         else:
             _run(line, folder, environ)
         if command == "paneview start":
-            wait_until(lambda: "worker   ● running" in _run("paneview status", folder, environ))
+            wait_until(lambda: "worker   ● running" in run("status", cwd=folder).out)
     assert not sandbox.tmux_server_pid()
