@@ -37,7 +37,7 @@ def typed(folder: Path, keys: str) -> tuple[int, str]:
     """Run `init` on a terminal of its own where these keys are typed; returns its exit status and what it showed."""
     # A session leader that opens a terminal gets it as its controlling one, and with it Ctrl-C.
     own = "import os, sys; os.open(os.ttyname(0), os.O_RDWR); os.execv(sys.argv[1], sys.argv[1:])"
-    argv = [sys.executable, "-c", own, *COMMAND, "init"]
+    argv = [sys.executable, "-ISc", own, *COMMAND, "init"]
     ours, theirs = pty.openpty()
     process = subprocess.Popen(
         argv, cwd=folder, stdin=theirs, stdout=theirs, stderr=theirs, start_new_session=True

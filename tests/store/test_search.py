@@ -245,9 +245,10 @@ def test_a_pattern_that_takes_too_long_on_a_line_ends_the_search(
 
 
 def test_a_pattern_that_takes_too_long_on_many_lines_but_not_on_one_is_sought_line_by_line(
-    filled: Filled,
+    filled: Filled, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It goes on over a newline, and there is no end to the ways in which it may."""
+    monkeypatch.setattr(match, "Pattern", partial(Pattern, limit=0.05))
     filled.write("web", b"word;\n" + b"some words\n" * 2_000 + b"a last word;\n")
     query = Query(r"(\w+\s*)+;", regex=True)
     assert find_lines(filled.reader, "web", Search(query)) == ([0, 2_001], None)
@@ -256,7 +257,8 @@ def test_a_pattern_that_takes_too_long_on_many_lines_but_not_on_one_is_sought_li
 def test_lines_that_do_not_quite_take_too_long_are_not_gone_through_without_end(
     filled: Filled, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(match, "MOST_LONG", 0.3)
+    monkeypatch.setattr(match, "LONG", 0.02)
+    monkeypatch.setattr(match, "MOST_LONG", 0.1)
     line = b"a" * 17 + b"!\n"
     filled.write("web", line * 20_000)
     query = Query(r"\A(a|a)+$", regex=True)
