@@ -30,7 +30,7 @@ from tests.harness import MARKER, Sandbox, end_all, marked
 STRAY = (Path.home() / ".local/state/paneview", Path(f"/tmp/paneview-{os.getuid()}"))
 # Seconds that processes which the test has asked to end may take before they count as left behind.
 GRACE = 3.0
-LONGEST = {"test_readme.py", "test_sample.py"}
+LONGEST = {"test_readme.py", "test_sample.py", "test_footing.py", "test_outages.py"}
 EXAMPLES = 30  # per property test
 LONGEST_NAME = 200  # characters of a parameter in a test's name
 
