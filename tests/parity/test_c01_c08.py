@@ -137,7 +137,7 @@ def test_C03_results_are_waited_for_with_a_time_limit(crew: Crew) -> None:
     late = crew.ask("result", job, "--wait", "--timeout", "300ms", status=1)
     assert (late["code"], late["state"]) == ("pending", "queued")
     waiting = crew.begin("result", job, "--wait", "--timeout", "30s")
-    crew.worker(*ECHO, "--once")
+    crew.begin("worker", *ECHO, "--once")
     assert waiting.wait(PATIENCE) == 0
     assert crew.said(waiting) == "hello\n"
     crew.worker(*ECHO)
