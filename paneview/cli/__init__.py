@@ -71,7 +71,7 @@ def _run(call: Call) -> int:
         from paneview.cli import usage  # noqa: PLC0415
 
         return usage.show(call)
-    from paneview.cli.loading import load  # noqa: PLC0415
+    from paneview.cli.loading import load  # noqa: PLC0415 - not for help, version and wrong usage
 
     module, function = call.verb.run.split(":")
     status: int = getattr(load(f"paneview.cli.{module}"), function)(call)

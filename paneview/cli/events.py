@@ -43,7 +43,7 @@ def events(call: Call) -> int:
 
         if not is_alone(call):
             raise
-        from paneview.cli.queue.events import queue_events  # noqa: PLC0415
+        from paneview.cli.queue.events import queue_events  # noqa: PLC0415 - as above
 
         return queue_events(call)
     limit = call.count("lines")

@@ -24,7 +24,7 @@ def _queue(file: str) -> dict[str, Any] | None:
     where = find_queue({}, file, make=False)
     if not where.in_use:
         return None
-    from paneview.cli.queue.status import summary  # noqa: PLC0415
+    from paneview.cli.queue.status import summary  # noqa: PLC0415 - only with a queue
 
     return summary(where)
 
@@ -37,7 +37,7 @@ def status(call: Call) -> int:
     try:
         here = place.find(call)
     except CliError as error:
-        from paneview.cli.queue.status import status_alone  # noqa: PLC0415
+        from paneview.cli.queue.status import status_alone  # noqa: PLC0415 - only without a project
 
         return status_alone(call, error)
     try:

@@ -181,7 +181,7 @@ def open_screen(call: Call) -> int:
     if not (sys.stdin.isatty() and sys.stdout.isatty()):
         raise CliError("the screen needs a terminal; 'paneview status' and 'paneview start' do not", USAGE)
     load("paneview.tui.app")
-    from paneview.tui.app import run  # noqa: PLC0415
+    from paneview.tui.app import run  # noqa: PLC0415 - loaded above
 
     try:
         here.hello()
@@ -208,7 +208,7 @@ def _serve(call: Call, here: place.Place) -> int:
     _write_report(told, {"pid": os.getpid()})
     try:
         load("paneview.supervisor.serve")
-        from paneview.supervisor.serve import serve  # noqa: PLC0415
+        from paneview.supervisor.serve import serve  # noqa: PLC0415 - loaded above
 
         # Frozen objects do not count as old ones, so full collections would run again and again: a quarter of all work
         # while a hundred tasks start. There is little garbage that only the collector finds.

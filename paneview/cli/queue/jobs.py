@@ -13,6 +13,7 @@ from paneview.cli.output import Cell, Column, clean, colourful, complain, print_
 from paneview.cli.queue.opening import opened, read_only, seconds
 from paneview.cli.times import stamp
 from paneview.worker import fates
+from paneview.worker.joining import shown_url
 from paneview.worker.views import WORDS, job_json, lane_json, what_of
 
 if TYPE_CHECKING:
@@ -140,8 +141,6 @@ def lanes(call: Call) -> int:
         found = [lane_json(lane) for lane in broker.stats()]
         warnings, url = list(broker.warnings), broker.url
     if call.json:
-        from paneview.worker.joining import shown_url  # noqa: PLC0415
-
         print_json({"ok": True, "broker": shown_url(url), "lanes": found, "warnings": warnings})
         return 0
     _print_lanes(found)

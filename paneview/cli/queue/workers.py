@@ -70,7 +70,7 @@ def unquarantine(call: Call) -> int:
 def _by_supervisor(call: Call) -> list[dict[str, Any]] | None:
     """Have the supervisor release them; None: there is none, or another queue is meant. Raises ControlError."""
     from paneview.cli.place import Place  # noqa: PLC0415 - only where a project is
-    from paneview.control.errors import ControlError, NoSupervisor  # noqa: PLC0415
+    from paneview.control.errors import ControlError, NoSupervisor  # noqa: PLC0415 - as above
 
     file = place_of(call).file
     if file is None or call.text("broker"):
