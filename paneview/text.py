@@ -1,4 +1,4 @@
-"""Text from outside, made safe to print. Every package may import this."""
+"""Text from outside, made safe to print, and people in sentences. Every package may import this."""
 
 from __future__ import annotations
 
@@ -11,3 +11,8 @@ def escaped(text: str) -> str:
         letter if letter.isprintable() else letter.encode("unicode_escape", "surrogatepass").decode("ascii")
         for letter in text
     )
+
+
+def person(actor: str) -> str:
+    """An event's actor in a sentence: a client by its name alone (``user:cli`` is ``cli``), others as they are."""
+    return actor.removeprefix("user:")

@@ -12,6 +12,7 @@ from paneview.cli.output import clean, colourful, paint, print_json
 from paneview.cli.queue.panebus import own_kinds, with_alias
 from paneview.cli.times import optional_when, stamp
 from paneview.control.errors import NoSupervisor
+from paneview.text import person
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable
@@ -215,8 +216,10 @@ def line(event: dict[str, Any], colour: bool) -> str:
         parts.append(clean(event["cause"]))
     if needed := (event.get("detail") or {}).get("needed"):
         parts.append(f"needed {clean(needed)}")
-    if str(event.get("actor") or "").startswith("user:"):
-        parts.append(paint(f"by {clean(event['actor'])[5:]}", "dim", colour))
+    actor = str(event.get("actor") or "")
+    by = f"by {clean(person(actor))}"
+    if actor.startswith("user:") and not (event.get("cause") or "").endswith(by):
+        parts.append(paint(by, "dim", colour))
     if event.get("panebus") not in (None, event["event"]):
         parts.append(paint(f"({event['panebus']})", "dim", colour))
     return "  ".join(parts).rstrip()

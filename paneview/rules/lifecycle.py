@@ -26,6 +26,7 @@ from paneview.rules import stopping
 from paneview.rules.respawns import count_respawn, counted, forget_old_restarts, gives_up, released
 from paneview.rules.restart import HEALTHY_RESETS_AFTER, Exit, delay, describe, wants_restart
 from paneview.rules.states import (
+    SUPERVISOR,
     UNKNOWN_EXIT,
     DependenciesMet,
     Emit,
@@ -54,6 +55,7 @@ from paneview.rules.states import (
     Tick,
     TreeGone,
 )
+from paneview.text import person
 
 
 def deadline(state: TaskState) -> float | None:
@@ -133,15 +135,16 @@ def _start(state: TaskState, now: float, by: str) -> Outcome:
         case TaskPhase.WAITING | TaskPhase.STARTING | TaskPhase.RUNNING:
             return Outcome(replace(state, manual_stop=False))
         case TaskPhase.STOPPING:
-            return Outcome(stopping.start_after(fresh, f"started by {by}"))
+            return Outcome(stopping.start_after(fresh, f"started by {person(by)}", by))
         case _:
-            return _wait(fresh, now, f"started by {by}", by)
+            return _wait(fresh, now, f"started by {person(by)}", by)
 
 
-def _wait(state: TaskState, now: float, cause: str, by: str = "supervisor") -> Outcome:
+def _wait(state: TaskState, now: float, cause: str, by: str = SUPERVISOR) -> Outcome:
     waiting = replace(
-        state, phase=TaskPhase.WAITING, due=None, stage=None, then=Then.STOP, then_cause="", killed=False,
-        reason="", waiting_since=now, ready=False, health=Health.NONE, failures=0, healthy_since=None, cause=cause,
+        state, phase=TaskPhase.WAITING, due=None, stage=None, then=Then.STOP, then_cause="", then_by="",
+        killed=False, reason="", waiting_since=now, ready=False, health=Health.NONE, failures=0, healthy_since=None,
+        cause=cause, caused_by=by,
     )  # fmt: skip
     return Outcome(waiting, (Emit("task_waiting", cause, by=by),))
 
@@ -149,17 +152,17 @@ def _wait(state: TaskState, now: float, cause: str, by: str = "supervisor") -> O
 def _restart(state: TaskState, now: float, by: str) -> Outcome:
     if state.phase is TaskPhase.RUNNING:
         fresh = released(state)
-        return stopping.begin(fresh, f"restarted by {by}", by, Then.START)
+        return stopping.begin(fresh, f"restarted by {person(by)}", by, Then.START)
     if state.phase is TaskPhase.STARTING:
         return Outcome(replace(state, manual_stop=False))
     if state.phase is TaskPhase.STOPPING:
-        return Outcome(stopping.start_after(released(state), f"restarted by {by}"))
+        return Outcome(stopping.start_after(released(state), f"restarted by {person(by)}", by))
     return _start(state, now, by)
 
 
 def _stop(state: TaskState, now: float, by: str, kill: bool) -> Outcome:
     marked = replace(state, manual_stop=True, then=Then.STOP, killed=kill)
-    reason = f"{'killed' if kill else 'stopped'} by {by}"
+    reason = f"{'killed' if kill else 'stopped'} by {person(by)}"
     match state.phase:
         case TaskPhase.IDLE | TaskPhase.DONE | TaskPhase.FAILED | TaskPhase.STOPPED:
             return Outcome(marked)
@@ -179,8 +182,9 @@ def _stop(state: TaskState, now: float, by: str, kill: bool) -> Outcome:
 def _rest(state: TaskState, phase: TaskPhase, now: float, reason: str) -> TaskState:
     """The state of a task that has come to rest: nothing runs, nothing is due."""
     return replace(
-        state, phase=phase, due=None, stage=None, then=Then.STOP, then_cause="", ready=False, health=Health.NONE,
-        failures=0, healthy_since=None, waiting_since=None, reason=reason, ended_at=state.ended_at or now,
+        state, phase=phase, due=None, stage=None, then=Then.STOP, then_cause="", then_by="", ready=False,
+        health=Health.NONE, failures=0, healthy_since=None, waiting_since=None, reason=reason,
+        ended_at=state.ended_at or now,
     )  # fmt: skip
 
 
@@ -200,7 +204,7 @@ def _spawned(state: TaskState, now: float, policy: Policy, run: int) -> Outcome:
         failures=0, health=Health.STARTING if policy.probed else Health.NONE, ready=not policy.probed,
         healthy_since=None if policy.probed else now,
     )  # fmt: skip
-    return Outcome(running, (Emit("task_started", state.cause, {"restart": state.attempt}),))
+    return Outcome(running, (Emit("task_started", state.cause, {"restart": state.attempt}, state.caused_by),))
 
 
 def _spawn_failed(state: TaskState, now: float, policy: Policy, chance: float, why: SpawnFailed) -> Outcome:
@@ -208,10 +212,10 @@ def _spawn_failed(state: TaskState, now: float, policy: Policy, chance: float, w
     if stopping.before_launch(state):
         if why.withdrawn:
             detail = {"phase": TaskPhase.STARTING.value}
-            emit = Emit(stopping.ended_as(state), state.reason, detail, of_run=False)
+            emit = Emit(stopping.ended_as(state), state.reason, detail, state.stopped_by, of_run=False)
         if state.then is Then.START:
-            cause = state.then_cause or state.reason
-            return Outcome(_wait(state, now, cause).state, (emit, Emit("task_restarted", cause)))
+            cause, by = stopping.then(state)
+            return Outcome(_wait(state, now, cause, by).state, (emit, Emit("task_restarted", cause, by=by)))
         return Outcome(_rest(state, TaskPhase.STOPPED, now, state.reason), (emit,))
     if state.phase is not TaskPhase.STARTING:
         return Outcome(state)
@@ -287,13 +291,13 @@ def _stopped(state: TaskState, now: float, policy: Policy, chance: float, exit_:
         detail["needed"] = needed
     match state.then:
         case Then.STOP:
-            told = Emit(stopping.ended_as(state), state.reason, detail)
+            told = Emit(stopping.ended_as(state), state.reason, detail, state.stopped_by)
             reason = state.reason + (f"; it needed {needed}" if needed else "")
             return Outcome(_rest(ended, TaskPhase.STOPPED, now, reason), (told,))
         case Then.START:
-            told = Emit("task_stopped", state.reason, detail)
-            cause = state.then_cause or state.reason
-            return Outcome(_wait(ended, now, cause).state, (told, Emit("task_restarted", cause)))
+            told = Emit("task_stopped", state.reason, detail, state.stopped_by)
+            cause, by = stopping.then(state)
+            return Outcome(_wait(ended, now, cause, by).state, (told, Emit("task_restarted", cause, by=by)))
         case Then.RETRY:
             decided = _retry(ended, now, policy, chance, state.reason)
             return Outcome(decided.state, (Emit("task_stopped", state.reason, detail), *decided.effects))
@@ -336,7 +340,7 @@ def _sick(state: TaskState, policy: Policy, why: str) -> Outcome:
     told = () if state.health is Health.UNHEALTHY else (Emit("task_unhealthy", why),)
     if policy.restart == "no":
         return Outcome(sick, told)
-    ending = stopping.begin(sick, why, "supervisor", Then.RETRY)
+    ending = stopping.begin(sick, why, SUPERVISOR, Then.RETRY)
     return Outcome(ending.state, (*told, *ending.effects))
 
 

@@ -12,6 +12,7 @@ from paneview.config.choices import RestartPolicy
 from paneview.rules.restart import MAX_DELAY, Exit
 
 UNKNOWN_EXIT = Exit()
+SUPERVISOR = "supervisor"  # whose doing it is when nobody asked for it
 SHORTEST_START_GRACE = 5.0  # seconds that a task may take to get ready, however often it is probed
 
 
@@ -117,12 +118,14 @@ class TaskState(Struct, frozen=True):
     stage: Stage | None = None
     then: Then = Then.STOP
     then_cause: str = ""  # why it is started after its stop, if not for the stop's own reason
+    then_by: str = ""  # who asked for that
     killed: bool = False  # the stop under way is a kill
     stopped_by: str = ""  # who asked for the stop, while stopping and afterwards
     root_gone: bool = False  # its first process has ended while the hooks before the stop ran
     tree_gone: bool = False  # its last process has ended, and the hooks after the stop run
     reason: str = ""  # why it is in this phase, for people
     cause: str = ""  # why the current run, or the next one, is started
+    caused_by: str = SUPERVISOR  # who asked for that
     waiting_since: float | None = None
     respawns: tuple[float, ...] = ()  # of a worker: the times of its recent restarts
     quarantined: bool = False  # it stays down until a person releases it
@@ -295,7 +298,7 @@ class Emit(Struct, frozen=True):
     kind: str
     cause: str = ""
     detail: dict[str, Any] = {}
-    by: str = "supervisor"
+    by: str = SUPERVISOR
     of_run: bool = True
     """False: it belongs to no run, in particular not to the previous one."""
 

@@ -40,8 +40,8 @@ LAST_MOMENTS = 0.25
 def begin(state: TaskState, cause: str, by: str, then: Then) -> Outcome:
     """End the run, after its hooks."""
     ending = replace(
-        state, phase=TaskPhase.STOPPING, stage=Stage.HOOKS, due=None, then=then, then_cause="", reason=cause,
-        stopped_by=by, root_gone=False,
+        state, phase=TaskPhase.STOPPING, stage=Stage.HOOKS, due=None, then=then, then_cause="", then_by="",
+        reason=cause, stopped_by=by, root_gone=False,
     )  # fmt: skip
     return Outcome(ending, (Emit("task_stopping", cause, by=by), BeginStop()))
 
@@ -65,7 +65,9 @@ def while_launching(state: TaskState, cause: str, by: str) -> Outcome:
 def once_more(state: TaskState, now: float, cause: str, by: str, kill_it: bool) -> Outcome:
     """Stop or kill a run that is already being ended: the task stays down, whatever was to follow."""
     kill_it = kill_it and not state.tree_gone
-    marked = replace(state, manual_stop=True, then=Then.STOP, then_cause="", killed=state.killed or kill_it)
+    marked = replace(
+        state, manual_stop=True, then=Then.STOP, then_cause="", then_by="", killed=state.killed or kill_it
+    )
     if kill_it and state.stage is not Stage.KILL:
         return kill(marked, now, cause, by)
     if state.then is Then.STOP and marked.killed == state.killed:
@@ -74,11 +76,16 @@ def once_more(state: TaskState, now: float, cause: str, by: str, kill_it: bool) 
     return Outcome(replace(marked, reason=cause, stopped_by=by), (told,))
 
 
-def start_after(state: TaskState, cause: str) -> TaskState:
+def start_after(state: TaskState, cause: str, by: str) -> TaskState:
     """Start the task again after the stop under way; the first to ask gives the cause."""
     if state.then is Then.START:
         return state
-    return replace(state, then=Then.START, then_cause=cause)
+    return replace(state, then=Then.START, then_cause=cause, then_by=by)
+
+
+def then(state: TaskState) -> tuple[str, str]:
+    """Why a task is started again after its stop, and who asked for that."""
+    return (state.then_cause, state.then_by) if state.then_cause else (state.reason, state.stopped_by)
 
 
 def before_launch(state: TaskState) -> bool:
@@ -92,7 +99,9 @@ def launched(state: TaskState, now: float, policy: Policy, run: int) -> Outcome:
     stage = Stage.KILL if state.stage is Stage.KILL else Stage.INTERRUPT
     due = now + (KILL_AGAIN if stage is Stage.KILL else policy.stop_grace)
     ending = replace(state, run=run, started_at=now, ended_at=None, exit=UNKNOWN_EXIT, due=due)
-    return Outcome(ending, (Emit("task_started", state.cause, {"then": "stopped"}), Signal(stage)))
+    return Outcome(
+        ending, (Emit("task_started", state.cause, {"then": "stopped"}, state.caused_by), Signal(stage))
+    )
 
 
 def begun(state: TaskState, now: float, policy: Policy) -> Outcome:
@@ -112,8 +121,8 @@ def refused(state: TaskState, now: float, policy: Policy, reason: str) -> Outcom
         through = begun(state, now, policy)
         return Outcome(through.state, (Emit("hook_failed", reason), *through.effects))
     running = replace(
-        state, phase=TaskPhase.RUNNING, stage=None, then=Then.STOP, then_cause="", manual_stop=False, reason=reason,
-        due=None,
+        state, phase=TaskPhase.RUNNING, stage=None, then=Then.STOP, then_cause="", then_by="",
+        manual_stop=False, reason=reason, due=None,
     )  # fmt: skip
     return Outcome(running, (Emit("hook_failed", reason),))
 

@@ -17,10 +17,11 @@ from typing import Any
 
 from paneview.config.secrets import Masker
 from paneview.control.audience import Audience
-from paneview.rules.states import Emit, TaskState
+from paneview.rules.states import SUPERVISOR, Emit, TaskState
 from paneview.store.rows import Change, EventRow, RunRow
 from paneview.store.state import StateStore
 from paneview.supervisor.clock import Clock
+from paneview.text import person
 
 logger = logging.getLogger(__name__)
 
@@ -120,13 +121,13 @@ class Journal:
         rows = [self._row(task, None, emit) for emit in events]
         return self._commit(Change(tasks={task: None}, runs=[], events=rows))
 
-    def note(self, kind: str, cause: str = "", *, by: str = "supervisor", **detail: Any) -> Durable:
+    def note(self, kind: str, cause: str = "", *, by: str = SUPERVISOR, **detail: Any) -> Durable:
         """Record an event that belongs to no task."""
         return self.put(events=[Emit(kind, cause, detail, by)])
 
     def note_session(self, kind: str, tasks: Iterable[str], by: str) -> Durable:
         """Record that everything was started or stopped at once."""
-        return self.note(kind, f"asked by {by}", by=by, tasks=list(tasks))
+        return self.note(kind, f"asked by {person(by)}", by=by, tasks=list(tasks))
 
     def note_task(self, task: str, run: int | None, kind: str, cause: str = "", **detail: Any) -> Durable:
         """Record an event of a task that does not change its state."""

@@ -31,6 +31,7 @@ from paneview.supervisor.reload import Reloader
 from paneview.supervisor.runs.panes import Panes
 from paneview.supervisor.supervisor import Supervisor
 from paneview.supervisor.terminal import Terminal
+from paneview.text import person
 
 Args = dict[str, Any]
 Reply = dict[str, Any]
@@ -241,7 +242,7 @@ class Requests:
             raise _not_down(refused)
         self._journal.note_session("session_stopped", running, client.actor)
         self._supervisor.end_session()
-        asyncio.get_running_loop().call_soon(self._end, f"taken down by {client.actor}")
+        asyncio.get_running_loop().call_soon(self._end, f"taken down by {person(client.actor)}")
         return {"session": self._supervisor.project.name, "action": "down", "tasks": running}
 
     def _log(self, name: str) -> str:
@@ -285,7 +286,7 @@ class Requests:
                 return state.reason
             case TaskPhase.STOPPED | TaskPhase.IDLE:  # idle: the project has gone down since
                 by = self._supervisor.stopped_by.get(name)
-                return "it was stopped meanwhile" + (f", by {by}" if by else "")
+                return "it was stopped meanwhile" + (f", by {person(by)}" if by else "")
             case _:
                 return ""
 

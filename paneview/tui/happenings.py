@@ -10,6 +10,7 @@ from pathlib import PurePath
 from typing import Any, NamedTuple
 
 from paneview.control.model import EventView
+from paneview.text import person
 from paneview.tui import words
 from paneview.tui.text import clean
 
@@ -158,9 +159,7 @@ def _cause(event: EventView) -> tuple[str, str]:
     if file := event.detail.get("file"):
         cause = cause.replace(f"{PurePath(str(file)).parent}/", "")  # a long folder would fill the line
     if actor.startswith("user:"):
-        return cause if event.kind in _OF_THE_FILE else "", actor.removeprefix("user:")
-    if event.cause and " by user:" in event.cause:
-        return "", event.cause.partition(" by user:")[2]
+        return cause if event.kind in _OF_THE_FILE else "", person(actor)
     return "" if event.kind == "task_exited" else cause, ""  # an exit's cause is the exit itself
 
 

@@ -88,19 +88,13 @@ def state_text(task: TaskView, now: float) -> str:
 
 
 def reason(task: TaskView) -> str:
-    """Why it is as it is, in the supervisor's words; a person only by name."""
-    return _named(task, task.reason)
+    """Why it is as it is, in the supervisor's words."""
+    return clean(task.reason or "")
 
 
 def cause(task: TaskView) -> str:
     """What led to its state, empty if that says it all; from an older supervisor, which sends no cause, the reason."""
-    return _named(task, task.reason if task.cause is None else task.cause)
-
-
-def _named(task: TaskView, text: str | None) -> str:
-    """The text, with the person who stopped the task given by name alone."""
-    text, actor = text or "", task.stopped_by
-    return clean(text.replace(actor, actor.removeprefix("user:"), 1) if actor else text)
+    return clean((task.reason if task.cause is None else task.cause) or "")
 
 
 def rank(task: TaskView) -> int:

@@ -7,6 +7,7 @@ from typing import Any
 
 from paneview.control.errors import ControlError
 from paneview.rules.workflow import Workflow, happenings
+from paneview.text import person
 
 CHANGES = {  # requests, and what is said where nothing came of one
     "workflow_approve": "nothing in it is waiting",
@@ -27,7 +28,7 @@ def event_of(flow: Workflow, do: str, args: Mapping[str, Any], by: str) -> happe
         case "workflow_reject":
             return happenings.Rejected(phase, args["why"], by)
         case "workflow_cancel":
-            return happenings.CancelAsked(args["why"] or f"cancelled by {by}")
+            return happenings.CancelAsked(args["why"] or f"cancelled by {person(by)}")
         case "workflow_retry":
             return happenings.RetryAsked(phase)
         case _:

@@ -154,7 +154,7 @@ def test_T13_status_health_and_inspect_of_the_whole_tree(place: Place) -> None:
     assert {"name": "eats", "running": True, "healthy": True}.items() <= inspected.items()
     assert (inspected["definition"]["description"], inspected["runs"][0]["cause"]) == (
         "much",
-        "started by user:cli",
+        "started by cli",
     )
     assert {row["pid"] for row in inspected["tree"]} >= {inspected["pid"]}
     assert inspected["window_id"].startswith("@")
@@ -198,6 +198,11 @@ def test_T14_every_change_is_an_event_with_its_cause(place: Place) -> None:
         assert event["session"] == "shop"
         if event["event"].startswith("task_"):
             assert event["cause"], f"{event['event']} without a cause"
+            if event["cause"].endswith(" by cli"):
+                assert event["actor"] == "user:cli", event
+    shown = place.run("events", "-n", "1000", "--since", "1h").out
+    assert "user:" not in shown
+    assert "by cli  by cli" not in shown
     assert {event["task"] for event in place.ask("events", "--task", "crash")["events"]} == {"crash"}
     last = events["events"][-1]["ts"]
     assert place.ask("events", "--since", f"{last + 1:.3f}")["events"] == []

@@ -34,6 +34,7 @@ from paneview.rules.states import (
     Tick,
     TreeGone,
 )
+from paneview.text import person
 from tests.rules.world import World
 
 CRASH, SUCCESS = Exit(3), Exit(0)
@@ -317,11 +318,11 @@ class TestStop:
     @pytest.mark.parametrize(
         ("wishes", "ended", "next_cause"),
         [
-            ([Restart("a"), Stop("b")], "stopped by b", None),
+            ([Restart("user:a"), Stop("user:b")], "stopped by b", None),
             ([Restart("a"), Stop("b", kill=True)], "killed by b", None),
             ([Stop("a"), Stop("b")], "stopped by a", None),
             ([Stop("a"), Start("b")], "stopped by a", "started by b"),
-            ([Stop("a"), Restart("b"), Start("c")], "stopped by a", "restarted by b"),
+            ([Stop("a"), Restart("user:b"), Start("c")], "stopped by a", "restarted by b"),
             ([Restart("a"), Start("b")], "restarted by a", "restarted by a"),
             ([Stop("a"), Start("b"), Stop("c")], "stopped by c", None),
         ],
@@ -336,10 +337,11 @@ class TestStop:
             world.settle()
         world.advance(60)
         end = next(emit for emit in world.told if emit.kind in ("task_stopped", "task_killed"))
-        assert end.cause == ended
+        assert (end.cause, person(end.by)) == (ended, ended[-1])
         assert world.state.phase is (TaskPhase.RUNNING if next_cause else TaskPhase.STOPPED)
         if next_cause:
-            assert [emit.cause for emit in world.told if emit.kind == "task_started"][1:] == [next_cause]
+            started = [emit for emit in world.told if emit.kind in ("task_restarted", "task_started")][1:]
+            assert {(emit.cause, person(emit.by)) for emit in started} == {(next_cause, next_cause[-1])}
         else:
             assert world.told[-1].cause == ended
             assert [emit.cause for emit in world.told if emit.kind == "task_stopping"][-1] == ended

@@ -33,6 +33,7 @@ from paneview.rules.states import (
     Tick,
     TreeGone,
 )
+from paneview.text import person
 
 ENDS = ("task_exited", "task_stopped", "task_killed", "task_lost")
 
@@ -187,7 +188,7 @@ class World:
         if state.phase in (TaskPhase.STOPPING, TaskPhase.STOPPED) and " by " in state.reason:
             who = state.reason.partition("; it needed ")[0].partition(" by ")[2]
             who = who.removesuffix(" before it began")
-            assert who == state.stopped_by, "who stopped it is another one than the reason says"
+            assert who == person(state.stopped_by), "who stopped it is another one than the reason says"
         assert TaskState.from_dict(state.to_dict()) == state
 
     def _launch(self) -> None:

@@ -96,7 +96,7 @@ def test_a_task_that_is_started_again_meanwhile_holds_up_no_kill_and_still_leave
     pool = ThreadPoolExecutor(4)
     try:
         killed = pool.submit(p.call, "kill", tasks=["t"])
-        p.wait("t", lambda t: (t["state"], t["reason"]) == ("stopping", "killed by user:cli (hooks)"))
+        p.wait("t", lambda t: (t["state"], t["reason"]) == ("stopping", "killed by cli (hooks)"))
         started = pool.submit(p.call, "start", tasks=["t"])
         p.wait("t", lambda t: not t["manual_stop"])
         (p.folder / "go").touch()

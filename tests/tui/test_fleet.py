@@ -388,7 +388,7 @@ async def test_the_cursor_comes_back_to_its_task_when_nothing_was_shown() -> Non
 async def test_what_a_person_did_is_told_once_and_nothing_is_told_before_it_was_measured() -> None:
     supervisor = Supervisor(
         [
-            task("web", "stopped", manual_stop=True, reason="stopped by user:ann", stopped_by="user:ann"),
+            task("web", "stopped", manual_stop=True, reason="stopped by ann", stopped_by="user:ann"),
             task("api", cpu_percent=0.0, rss_bytes=None),
         ]
     )

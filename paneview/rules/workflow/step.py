@@ -18,6 +18,7 @@ from paneview.rules.workflow import happenings as h
 from paneview.rules.workflow.model import WAITING, PastRun, Phase, PhaseStatus, Spent, Status, Workflow
 from paneview.rules.workflow.results import later
 from paneview.rules.workflow.settling import UNMET, finish, put, settle, stop, working
+from paneview.text import person
 
 PATIENCE = 60.0  # seconds that a cancelled run may take to end
 LIMIT_PAUSE = 60.0  # seconds after a rate limit whose end nobody knows
@@ -248,7 +249,7 @@ def _approved(flow: Workflow, event: h.Approved, now: float) -> Workflow:
 def _rejected(flow: Workflow, event: h.Rejected, now: float) -> Workflow:
     if flow.status.final or flow.status in (Status.CANCELLING, Status.CLOSING):
         return flow
-    reason = f"rejected{f' by {event.by}' if event.by else ''}{f': {event.why}' if event.why else ''}"
+    reason = f"rejected{f' by {person(event.by)}' if event.by else ''}{f': {event.why}' if event.why else ''}"
     for number, phase in enumerate(flow.phases):
         if phase.status in WAITING and event.phase in (None, number):
             failed = replace(phase, status=PhaseStatus.FAILED, reason=reason, ended_at=now)

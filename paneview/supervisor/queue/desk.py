@@ -25,6 +25,7 @@ from paneview.supervisor.background import unasked
 from paneview.supervisor.queue.cache import DEAD, QueueCache
 from paneview.supervisor.queue.link import QueueLink
 from paneview.supervisor.queue.overview import brief, nothing, overview
+from paneview.text import person
 from paneview.worker import fates
 from paneview.worker.views import job_brief, job_json
 
@@ -197,7 +198,7 @@ class QueueDesk:
 
     async def cancel(self, args: Args, client: ClientInfo) -> Reply:
         """Cancel jobs."""
-        reason = args["reason"] or f"cancelled by {client.actor.removeprefix('user:')}"
+        reason = args["reason"] or f"cancelled by {person(client.actor)}"
         return await self._settle(
             "job_cancelled", client, lambda broker: fates.cancel(broker, args["jobs"], reason)
         )

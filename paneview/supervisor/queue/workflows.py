@@ -34,6 +34,7 @@ from typing import TYPE_CHECKING, Any
 from paneview.broker import BrokerError
 from paneview.control.errors import ControlError
 from paneview.rules.workflow import PhaseStatus, Status, Workflow
+from paneview.text import person
 from paneview.worker.joining import connect
 from paneview.workflow import asking, reading, views
 from paneview.workflow.engine import Engine
@@ -266,7 +267,7 @@ def _news(before: Workflow | None, after: Workflow) -> list[tuple[str, str]]:
     """The events of a change, as (kind, cause): that the workflow began, needs a person, or is over."""
     news: list[tuple[str, str]] = []
     if before is None:
-        return [("workflow_started", f"asked by {after.by}")]
+        return [("workflow_started", f"asked by {person(after.by)}")]
     if after.status is not before.status and after.status.final:
         news.append((FINAL_KINDS[after.status], after.reason))
     for plan, old, new in zip(after.plan.phases, before.phases, after.phases, strict=True):

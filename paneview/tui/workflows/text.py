@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from paneview.control.flowmodel import FlowView, PhaseView
+from paneview.text import person
 from paneview.tui.logs.rows import clock
 from paneview.tui.widgets.textpane import Line, lines_of
 from paneview.tui.words import plural
@@ -23,7 +24,9 @@ def facts(flow: FlowView, now: float) -> Iterator[Line]:
     if flow.waits_for_person and not flow.over:
         yield Line(what_to_press(flow), "accent", "")
     yield Line(
-        f"{flow.workflow}, asked by {flow.by or 'somebody'} at {clock(flow.created_at)}", "", "workflow"
+        f"{flow.workflow}, asked by {person(flow.by) or 'somebody'} at {clock(flow.created_at)}",
+        "",
+        "workflow",
     )
     budget = f" of ${flow.budget_usd:g}" if flow.budget_usd is not None else ""
     warned = " · most of the budget is spent" if flow.budget_warned else ""
