@@ -576,11 +576,18 @@ def test_a_job_that_somebody_damaged_holds_up_no_other(lab: RedisLab, broker: Re
         "max_attempts": "3.5",
         "token": "-",
         "seq": "1;",
+        "payload": "1],[\xfc" + 99 * "ü",
+        "meta": "3",
+        "after": '["a",',
+        "errors": "1",
     }
     damaged = [submit(broker) for _ in odd] + [submit(broker) for _ in range(2)]
     waiting = submit(broker, after=[damaged[0]])
     later = submit(broker, delay=0.01)
-    held, whole = submit(broker, kind="held"), submit(broker)
+    deep: Any = {"odd": "\ud800"}
+    for _ in range(150):
+        deep = [deep]
+    held, whole = submit(broker, kind="held"), submit(broker, payload=deep)
     assert broker.take(held, want("w1"))
     with lab.server.client as client:
         keys = [f"{{{lab.prefix}}}:job:{name}" for name in (*damaged, later, held)]
@@ -590,9 +597,9 @@ def test_a_job_that_somebody_damaged_holds_up_no_other(lab: RedisLab, broker: Re
         client.delete(keys[-3])
         client.hset(keys[-2], "seq", "?")
         client.hset(keys[-1], "attempts", "many")
-    assert [one.queued for one in broker.stats()] == [9]
+    assert [one.queued for one in broker.stats()] == [len(damaged) + 1]
     wait_until(lambda: broker.reap() and broker.stats()[0].delayed == 0)
-    assert [lease.id for lease in broker.claim(want("w2", n=2))] == [whole]
+    assert [(lease.id, lease.job.payload) for lease in broker.claim(want("w2", n=2))] == [(whole, deep)]
     assert broker.release_owner("w1", "gone") == [held]
     assert broker.claim(want("w2", n=2)) == []
     told = broker.events.read().events

@@ -24,6 +24,21 @@ end
 local HANDED = { 'lane', 'priority', 'token', 'attempts', 'not_before', 'kind', 'target', 'key', 'group', 'submitted_by',
   'cancel', 'timeout', 'max_attempts', 'submitted_at', 'payload', 'meta', 'after', 'errors', 'seq' }
 local WHOLE = { 'priority', 'token', 'attempts', 'max_attempts', 'submitted_at', 'seq' }
+local MOST_TOLD = 200 -- bytes of a field that was damaged
+local JSON = { 'payload', 'meta', 'after', 'errors' }
+local PLAIN = { ['{}'] = true, ['[]'] = true, [''] = true }
+
+-- Whether clients can read a field of JSON; they put up with more levels and odder escapes than this server does.
+local function readable(field, text)
+  if PLAIN[text] and (field == 'errors') == (text == '') then return true end
+  local read, found = pcall(cjson.decode, '[' .. text .. ']')
+  if not read then return string.find(found, 'nested') or string.find(found, 'unicode escape') end
+  if field == 'payload' then return #found == 1 end
+  for _, one in ipairs(found) do
+    if type(one) ~= 'table' then return false end
+  end
+  return field == 'errors' or #found == 1
+end
 
 -- Why a job cannot be handed to anybody, if something else has changed it.
 local function damage(known)
@@ -36,6 +51,12 @@ local function damage(known)
     if not whole(fields[field]) then return "its field '" .. field .. "' is no number: " .. fields[field] end
   end
   if not tonumber(fields.timeout) then return "its field 'timeout' is no number: " .. fields.timeout end
+  for _, field in ipairs(JSON) do
+    if not readable(field, fields[field]) then
+      local shown = string.gsub(string.sub(fields[field], 1, MOST_TOLD), '[^ -~]', '?')
+      return "its field '" .. field .. "' cannot be read: " .. shown
+    end
+  end
 end
 
 local function handed(id, known, owner, leased_at, lease_until, lease_ms)
