@@ -67,7 +67,7 @@ def test_everything_taskmux_had_and_what_it_had_not(project: Make) -> None:
         assert ask(ws, "stop", tasks=["web"])["success"]
         wait_until(lambda: ask(ws, "health")["healthy_count"] == 1)
         events = ask(ws, "events", task="web", kind="task_killed")
-        assert (events["count"], events["events"][0]["actor"]) == (1, "supervisor")
+        assert (events["count"], events["events"][0]["actor"]) == (1, "user:websocket")
         for command in ("start", "stop", "restart", "kill", "logs"):
             assert ask(ws, command, task="ghost")["success"] is False
         assert ask(ws, "stop")["message"] == "Stopped db, web"
