@@ -111,6 +111,7 @@ _FACTS: dict[str, Callable[[Any], str]] = {
 }
 # Events whose cause is never the person who asked for them.
 _OF_THE_FILE = frozenset({"config_reloaded", "config_rejected"})
+_BY_ITSELF = " by supervisor"
 # Exit codes that are no trouble.
 _QUIET_EXITS = (0, None)
 
@@ -160,7 +161,8 @@ def _cause(event: EventView) -> tuple[str, str]:
         cause = cause.replace(f"{PurePath(str(file)).parent}/", "")  # a long folder would fill the line
     if actor.startswith("user:"):
         return cause if event.kind in _OF_THE_FILE else "", person(actor)
-    return "" if event.kind == "task_exited" else cause, ""  # an exit's cause is the exit itself
+    said = event.kind == "task_exited" or cause.endswith(_BY_ITSELF)  # an exit's cause is the exit itself
+    return "" if said else cause, ""
 
 
 def _exit_look(detail: dict[str, Any]) -> tuple[str, str]:

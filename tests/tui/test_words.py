@@ -160,7 +160,10 @@ def test_an_event_tells_a_person_from_what_happened_by_itself() -> None:
     assert (by_hand.by, by_hand.text) == ("ann", "stopped")
     hard = EventView.from_json(event(1, "task_stopped", "api", detail={"exit_code": 0, "needed": "SIGKILL"}))
     assert happening(hard).text == "stopped with 0 · needed SIGKILL"
-    assert happening(EventView.from_json(event(1, "task_stopped", "api", actor="supervisor"))).by == ""
+    of_itself = EventView.from_json(
+        event(1, "task_started", "api", actor="supervisor", cause="started by supervisor")
+    )
+    assert (happening(of_itself).by, happening(of_itself).text) == ("", "started")
 
 
 @pytest.mark.parametrize("actor", ["supervisor", "user:cli"])
