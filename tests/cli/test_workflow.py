@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 from contextlib import contextmanager
@@ -57,6 +58,8 @@ phases = [
     { name = "one", role = "worker", prompt = "{{task}}" },
     { name = "two", role = "worker", prompt = "{{task}}" },
 ]
+[workflows.held]
+phases = [{ name = "two", role = "worker", prompt = "{{task}}", approve = "always" }]
 [runners.demo]
 stall_timeout = 0
 [workflows.hangs]
@@ -134,6 +137,11 @@ def test_waiting_shows_each_phase_and_prints_the_result(live: Path) -> None:
     assert (done.status, done.out) == (0, "did one\n"), done.err
     assert "no worker" not in done.err  # one is about to start
     assert "✓ one" in done.err
+    stuck = run("ask", "--workflow", "held", "--timeout", "800ms", "go", cwd=live)
+    assert re.search(
+        r"^waits for you: two: .*'paneview workflow approve held-\w+' or reject$", stuck.err, re.M
+    )
+    assert re.search(r"over after 0.8 s: waiting for you: two: .*\n  'paneview workflow approve ", stuck.err)
     late = ask(live, "ask", "--workflow", "quick", "--timeout", "500ms", "slow one", status=1)
     assert (late["code"], late["state"]) == ("pending", "running")
     assert ask(live, "workflow", "cancel", late["id"], "--why", "too slow")["workflow"]["id"] == late["id"]

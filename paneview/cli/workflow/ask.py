@@ -164,19 +164,20 @@ class Watch:
 
 
 class Progress:
-    """Prints each change of a phase to standard error, once."""
+    """Prints to standard error, once each: a phase's changes; and what needs a person, which no script may miss."""
 
     def __init__(self, call: Call) -> None:
-        self._quiet = call.json or not (sys.stderr.isatty() or call.flag("verbose"))
+        self._silent = call.json
+        self._brief = not (sys.stderr.isatty() or call.flag("verbose"))
         self._verbose = call.flag("verbose")
         self._colour = colourful(sys.stderr)
         self._seen: dict[str, tuple[Any, ...]] = {}
 
     def show(self, flow: dict[str, Any]) -> None:
         """Print what has changed since the last call."""
-        if self._quiet:
+        if self._silent:
             return
-        for phase in flow["phases"]:
+        for phase in () if self._brief else flow["phases"]:
             key = (phase["status"], phase["attempt"], phase["reason"])
             seen = self._seen.get(phase["name"], ("pending", 0, ""))
             if seen != key and phase["attempt"] >= seen[1]:  # a push may be older than the reply before it
@@ -234,6 +235,8 @@ def _print_end(call: Call, connection: Connection, flow: dict[str, Any], limit: 
     if flow["active"]:
         hint = f"'paneview workflow status {name}' shows how it goes on"
         message = f"{name} is not over after {limit:g} s: {flow['status']}"
+        if flow["status"] == "waiting":
+            message, hint = f"{message} for you: {flow['reason']}", _way_on(flow)
         raise CliError(message, FAILED, hint, code="pending", id=name, state=flow["status"])
     return print_result(call, connection.call("workflow_result", {"id": name}))
 
