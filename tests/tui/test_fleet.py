@@ -147,6 +147,22 @@ async def test_what_needs_input_comes_first_is_marked_and_n_goes_there() -> None
         await eventually(lambda: "needs input" not in text(pilot, "#header"))
 
 
+async def test_what_is_selected_elsewhere_and_hidden_by_the_filter_here() -> None:
+    """Keys act on the task whose log is shown: else an answer would be typed into another task."""
+    async with running(shop()) as pilot:
+        await pilot.press(*"/^db", "enter", "6", "g")
+        assert pilot.app.selected != "db"
+        await pilot.press("1")
+        await settled(pilot)
+        assert [*fleet(pilot).table.keys, fleet(pilot).target(), pilot.app.selected] == ["db"] * 3
+        assert "── db " in text(pilot, "#log")
+        await pilot.press("5", "n")
+        await settled(pilot)
+        assert (fleet(pilot).target(), pilot.app.selected) == ("web", "web")
+        assert "web: connect [b]refused[/b] 59 日本" in text(pilot, "#log")
+        assert "▌ web" in text(pilot, "#tasks")
+
+
 async def test_n_goes_on_to_what_failed() -> None:
     async with running(shop()) as pilot:
         await pilot.press("n")

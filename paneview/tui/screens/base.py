@@ -286,9 +286,11 @@ class MainScreen(Screen[None]):
             self.go_to(found.name)
 
     def go_to(self, name: str) -> None:
-        """Show this task, here or in the table."""
+        """Show this task, here or in the table, whose filter may not hide it."""
         self.pv.selected = name
         self.pv.action_go("fleet")
+        if isinstance(fleet := self.pv.screen, MainScreen) and fleet is not self:
+            fleet.go_to(name)
 
     def go_to_flow(self, flow: FlowView) -> None:
         """Show this workflow, here or among all of them."""

@@ -77,9 +77,12 @@ class FleetScreen(ReadingScreen):
         return self.query_one(TaskTable)
 
     def on_screen_resume(self, _event: events.ScreenResume) -> None:
-        """Back from another screen: select the task that was selected there."""
+        """Back from another screen: select the task that was selected there, unless the filter hides it."""
         if self.pv.selected is not None:
             self.table.select(self.pv.selected)
+            self.pv.selected = (
+                self.table.cursor
+            )  # the log shown, and what keys act on, are always of one task
             self.log_view.show(self.pv.selected)
 
     def go_to(self, name: str) -> None:
