@@ -193,6 +193,7 @@ COMMANDS: dict[str, Command] = {
     "help": Command("all keys", "", lambda app, _: app.action_help()),
     "quit": Command("leave; asks how", "", lambda app, _: app.action_leave()),
 }
+ALSO = {"q": "quit"}  # what the fingers of those who know other programs type
 
 
 def execute(app: PaneviewApp, text: str) -> None:
@@ -203,7 +204,7 @@ def execute(app: PaneviewApp, text: str) -> None:
         if text.strip():
             app.tell(str(error), failed=True)
         return
-    command = COMMANDS.get(name)
+    command = COMMANDS.get(ALSO.get(name, name))
     if command is None:
         close = difflib.get_close_matches(name, COMMANDS, 1)
         hint = f", did you mean :{close[0]}?" if close else ""

@@ -132,3 +132,15 @@ async def test_a_filter_that_no_machine_can_take_is_taken_literally(screen: str)
         await pilot.press("enter")
         await pilot.pause()
         assert pilot.app.is_running
+
+
+async def test_help_and_leaving_by_command() -> None:
+    async with running(shop()) as pilot:
+        await do(pilot, "help")
+        await eventually(lambda: pilot.app.screen.query("#help"))
+        shown = text(pilot, "#help")
+        assert "Log in the whole screen" in shown
+        assert "Earlier" not in shown  # a key of the command line
+        await pilot.press("escape")
+        await do(pilot, "q")
+        await eventually(lambda: "Leave" in text(pilot, "#box"))

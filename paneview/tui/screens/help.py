@@ -155,7 +155,8 @@ class HelpScreen(ModalScreen[None]):
 
     def __init__(self, screen: Screen[object]) -> None:
         super().__init__()
-        nodes = [node for node in screen.query("*") if node.can_focus]
+        shown = screen.query("*").exclude(".closing *")  # the prompt, if that is where help was asked for
+        nodes = [node for node in shown if node.can_focus]
         self._shown = sections(nodes, [screen, screen.app])
 
     def compose(self) -> ComposeResult:
