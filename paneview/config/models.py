@@ -143,7 +143,8 @@ class TaskFields(Model, frozen=True, kw_only=True):
     health_timeout: Positive = 5.0
     """Seconds a probe may take."""
     health_retries: Annotated[int, Meta(ge=1)] = 3
-    """Consecutive failures before the task counts as unhealthy and is restarted by its policy."""
+    """Consecutive failures before the task counts as unhealthy and is restarted by its policy. To become ready it has
+    `health_interval` times this after its start, 5 s at least."""
     ready_timeout: Positive = 60.0
     """Seconds after which an event says that tasks still wait for this one to become ready (they go on waiting)."""
     stop_grace_period: NotNegative = 5.0
