@@ -54,6 +54,7 @@ class Command:
         """End the worker once its jobs are done; the argument says why."""
         self._reason: Reason | None = None
         self._lock = threading.Lock()
+        self._calling = threading.RLock()  # held while callbacks are called
         # Created on first use: most jobs end without a `wait`.
         self._ended: threading.Event | None = None
         self._callbacks: list[Callable[[], None]] = []
@@ -116,12 +117,17 @@ class Command:
             callbacks = list(self._callbacks)
             if self._ended is not None:
                 self._ended.set()
-        for callback in callbacks:
-            callback()
+        with self._calling:
+            for callback in callbacks:
+                if callback in self._callbacks:
+                    callback()
 
     @contextmanager
     def on_cancel(self, callback: Callable[[], None]) -> Iterator[None]:
-        """Within the block, call ``callback`` as soon as the handler must end, usually from another thread."""
+        """Within the block, call ``callback`` as soon as the handler must end, usually from another thread.
+
+        Never after it: the end of the block waits for a call under way, so what the callback uses may be closed then.
+        """
         with self._lock:
             late = self._reason is not None
             self._callbacks.append(callback)
@@ -130,5 +136,5 @@ class Command:
         try:
             yield
         finally:
-            with self._lock:
+            with self._calling:
                 self._callbacks.remove(callback)

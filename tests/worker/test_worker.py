@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import sqlite3
+import threading
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,7 +12,8 @@ from typing import TYPE_CHECKING
 import psutil
 import pytest
 
-from paneview.broker import Broker, NewJob, Registration, Target, open_broker
+from paneview.broker import Broker, Claim, NewJob, Registration, Target, lanes_of, open_broker
+from paneview.worker import Command
 from paneview.worker.crew import Crew
 from paneview.worker.keeper import Keeper
 from tests.harness import wait_until
@@ -320,6 +322,27 @@ def test_a_defect_does_not_end_who_keeps_the_leases(tmp_path: Path) -> None:
     assert told[0] == (False, "defect: ProgrammingError('a mistake of ours')")
     with open_broker(f"sqlite:///{tmp_path}/queue.db") as broker:
         assert [view.worker.id for view in broker.workers.all()] == ["w1"]
+
+
+def test_nothing_is_called_after_the_block_that_asked_for_it(tmp_path: Path) -> None:
+    with open_broker(f"sqlite:///{tmp_path}/queue.db") as broker:
+        broker.submit(NewJob("x"))
+        (lease,) = broker.claim(Claim("w1", lanes_of("w1", (), "", ())))
+    command = Command(lease, lambda _line: None, lambda _why: None)
+    called, left = threading.Event(), threading.Event()
+    late: list[bool] = []
+
+    def wake() -> None:
+        called.set()
+        late.append(left.wait(0.05))
+
+    keeper = threading.Thread(target=command.cancel, args=("cancel",))
+    with command.on_cancel(wake):
+        keeper.start()
+        called.wait()
+    left.set()
+    keeper.join()
+    assert late == [False]
 
 
 def test_a_stopped_worker_loses_its_job_and_does_no_harm(farm: Farm) -> None:
