@@ -131,9 +131,10 @@ class Worker:
 
     def _join(self) -> Broker | None:
         """Connect and register as soon as the queue answers; None if told to end before."""
+        broker: Broker | None = None
         while not self._crew.ending:
             try:
-                broker = self._connect()
+                broker = broker or self._connect()
                 self._left = None if self.me.supervised else self._note(broker)
                 broker.workers.register(self.me.registration(self.setup, self.handlers.kinds))
             except UnavailableError as error:
@@ -143,6 +144,8 @@ class Worker:
             self._heard(True, "")
             self._greet(broker)
             return broker
+        if broker is not None:
+            broker.close()
         return None
 
     def _work(self, broker: Broker) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import signal
 import sqlite3
 import threading
@@ -13,7 +14,8 @@ import psutil
 import pytest
 
 from paneview.broker import Broker, Claim, NewJob, Registration, Target, lanes_of, open_broker
-from paneview.worker import Command
+from paneview.worker import Command, Setup, Worker
+from paneview.worker.console import Console
 from paneview.worker.crew import Crew
 from paneview.worker.keeper import Keeper
 from tests.harness import wait_until
@@ -322,6 +324,28 @@ def test_a_defect_does_not_end_who_keeps_the_leases(tmp_path: Path) -> None:
     assert told[0] == (False, "defect: ProgrammingError('a mistake of ours')")
     with open_broker(f"sqlite:///{tmp_path}/queue.db") as broker:
         assert [view.worker.id for view in broker.workers.all()] == ["w1"]
+
+
+def test_it_has_one_connection_however_often_it_tries_to_join(tmp_path: Path) -> None:
+    opened: list[Broker] = []
+    out = io.StringIO()
+
+    def connect() -> Broker:
+        opened.append(open_broker(f"sqlite:///{tmp_path}/queue.db"))
+        opened[-1].hurry(0.01)
+        return opened[-1]
+
+    worker = Worker(setup=Setup(state=tmp_path, environ={}), connect=connect, console=Console(stream=out))
+    running = threading.Thread(target=worker.run)
+    try:
+        with open_broker(f"sqlite:///{tmp_path}/queue.db") as other, other._database.write():  # type: ignore[attr-defined]
+            running.start()
+            wait_until(lambda: "trying again" in out.getvalue())
+        wait_until(lambda: len(opened) > 1)  # the second is its keeper's
+    finally:
+        worker.stop()
+        running.join()
+    assert [one._database.close.alive for one in opened] == [False, False]  # type: ignore[attr-defined]
 
 
 def test_nothing_is_called_after_the_block_that_asked_for_it(tmp_path: Path) -> None:
