@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+from typing import Any
+
 import pytest
 from textual.pilot import Pilot
 
@@ -290,6 +293,34 @@ async def test_what_the_queue_refuses_stays_in_the_form() -> None:
         await pilot.press("escape")
         await pilot.pause()
         assert not isinstance(pilot.app.screen, DispatchForm)
+
+
+async def test_what_is_refused_is_told_also_where_the_form_was_closed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    supervisor = office()
+    supervisor.answers["job_dispatch"] = ControlError("role:x is full: 100 jobs wait", "queue")
+    closed, asked = asyncio.Event(), list[str]()
+    answer = supervisor.call
+
+    async def late(do: str, /, **args: Any) -> dict[str, Any]:
+        if do == "job_dispatch":
+            asked.append(do)
+            await closed.wait()
+        return await answer(do, **args)
+
+    monkeypatch.setattr(supervisor, "call", late)
+    async with running(supervisor) as pilot:
+        await pilot.press("colon", *"dispatch role:x ping", "enter")
+        await shows(pilot, "Dispatch a job")
+        await pilot.press("enter")
+        await eventually(lambda: asked)
+        form = pilot.app.screen
+        assert isinstance(form, DispatchForm)
+        form.action_refuse()
+        assert form.is_attached  # it is closed, and not taken down yet
+        closed.set()
+        await eventually(lambda: "role:x is full: 100 jobs wait" in toasts(pilot))
 
 
 async def test_empty_states_name_the_next_key() -> None:

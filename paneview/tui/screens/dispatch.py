@@ -208,7 +208,7 @@ class DispatchForm(ModalScreen[str]):
             reply = await pv.link.call("job_dispatch", key=self._once.key("job_dispatch", args), **args)
         except ControlError as error:
             self._sending = False
-            if self.is_attached:
+            if self in pv.screen_stack:  # else it was closed, and may only not be taken down yet
                 self._say(error.message, None)
             else:
                 pv.tell(error.message, failed=True)
