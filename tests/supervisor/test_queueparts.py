@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -12,10 +14,12 @@ from types import SimpleNamespace
 import pytest
 
 from paneview.config.load import load_project
+from paneview.config.queue import QueueSettings
 from paneview.control import protocol
 from paneview.supervisor import requests
 from paneview.supervisor.queue import desk, workflows
 from paneview.supervisor.queue import parts as queueparts
+from paneview.supervisor.queue.link import QueueLink
 from paneview.supervisor.runs import panes
 from paneview.workflow import asking
 from tests.supervisor.project import Project
@@ -66,3 +70,25 @@ async def test_a_failure_to_load_is_over_when_somebody_asks_again(
     assert (await parts.handle("queue", {}, None))["in_use"] is False  # type: ignore[arg-type]
     await parts.stop()
     await parts.close()
+
+
+async def test_a_call_that_is_given_up_ends_also_while_the_queue_s_settings_change(tmp_path: Path) -> None:
+    """Otherwise whoever watches the queue would go on when the supervisor ends, which waits for it."""
+    called, answers = asyncio.Event(), threading.Event()
+    loop, link = asyncio.get_running_loop(), QueueLink(tmp_path, lambda: None)
+    old, new = (QueueSettings(broker=f"sqlite://{tmp_path}/{name}.db") for name in ("old", "new"))
+
+    def slow(_broker: object) -> None:
+        loop.call_soon_threadsafe(called.set)
+        answers.wait(20)
+
+    asking = asyncio.create_task(link.call(old, slow))
+    try:
+        await called.wait()
+        await link.open(new)
+        asking.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await asking
+    finally:
+        answers.set()
+        await link.close()

@@ -50,7 +50,8 @@ class QueueLink:
         try:
             return await queue(act, queue.broker)
         except (RuntimeError, asyncio.CancelledError):
-            if self._queue is queue:
+            caller = asyncio.current_task()
+            if self._queue is queue or (caller is not None and caller.cancelling()):
                 raise
             raise UnavailableError(MOVED) from None  # its threads were ended during the call
 
