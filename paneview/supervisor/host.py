@@ -56,7 +56,7 @@ from paneview.supervisor.scheduling import Schedules
 from paneview.supervisor.supervisor import Supervisor
 from paneview.supervisor.terminal import SessionSpec, Terminal
 from paneview.supervisor.unit import Services
-from paneview.supervisor.watching import watch_file
+from paneview.supervisor.watching import Mark, watch_file
 from paneview.supervisor.web import Web
 
 logger = logging.getLogger(__name__)
@@ -67,6 +67,9 @@ class Options(Struct, frozen=True):
 
     start_all: bool = True  # start what starts by itself, if this is a fresh session
     lock: int | None = None  # descriptor of the project's lock: we end when its file is gone
+    seen: Mark = (
+        None  # of the project's file, from before it was read; None: as it is when we begin to watch it
+    )
 
 
 class Host:
@@ -330,7 +333,7 @@ class Host:
         return self.journal.put_session(session)
 
     async def _watch_file(self) -> None:
-        await watch_file(lambda: self.project.file, self._file_changed)
+        await watch_file(lambda: self.project.file, self._file_changed, self._options.seen)
 
     async def _file_changed(self) -> None:
         while True:

@@ -31,6 +31,7 @@ from paneview.store.database import StoreError
 from paneview.supervisor import footing, logfile
 from paneview.supervisor.descriptors import make_room
 from paneview.supervisor.host import Host, Options
+from paneview.supervisor.watching import mark
 from paneview.tmux.errors import TmuxError
 
 logger = logging.getLogger(__name__)
@@ -50,6 +51,7 @@ def serve(file: Path, *, env_from: Path | None = None, start_all: bool = True) -
     start what starts by itself in a fresh session.
     """
     environ = _environment(env_from)
+    seen = mark(file)  # it may change before we watch it: a predecessor that is just ending takes seconds
     try:
         project = load_project(file, environ)
     except ConfigError as error:
@@ -66,9 +68,8 @@ def serve(file: Path, *, env_from: Path | None = None, start_all: bool = True) -
     proc.keep_spare()
     debug = bool(os.environ.get("PANEVIEW_DEBUG"))
     try:
-        status = asyncio.run(
-            _serve(project, environ, folder, Options(start_all, lock), debug=debug), debug=debug
-        )
+        options = Options(start_all, lock, seen)
+        status = asyncio.run(_serve(project, environ, folder, options, debug=debug), debug=debug)
     finally:
         logging.shutdown()  # the command that started us reads our last messages there
         os.close(lock)

@@ -37,12 +37,15 @@ def _is_unfinished(found: Mark) -> bool:
     return found is None or found[1] == 0
 
 
-async def watch_file(file: Callable[[], Path], changed: Callable[[], Awaitable[object]]) -> None:
+async def watch_file(
+    file: Callable[[], Path], changed: Callable[[], Awaitable[object]], seen: Mark = None
+) -> None:
     """Call ``changed`` after each change of the file that leaves something in it.
 
-    What ``changed`` raises is logged; a ControlError has been reported already.
+    ``seen``: the file's mark from before it was read; None: as it is now. What ``changed`` raises is logged; a
+    ControlError has been reported already.
     """
-    seen = mark(file())
+    seen = seen or mark(file())
     while True:
         await asyncio.sleep(LOOK_EVERY)
         now = mark(file())

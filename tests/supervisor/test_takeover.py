@@ -338,7 +338,9 @@ def test_one_that_is_being_taken_apart_is_waited_for(project):
         for _ in range(2):
             left.accept()[0].close()
         assert p.process.poll() is None
+        p.write('[tasks.late]\ncommand = "exec sleep 1000"')  # it has read the file already
     wait_until(p._answers)
+    p.wait_for_task("late")
 
 
 def test_random_kills_lose_nothing_short(project):
