@@ -19,7 +19,7 @@ with ``after``, ``group``, ``key`` and ``release``.
 Depth is limited per lane; a full lane refuses new jobs, and nothing is dropped. Only the broker's clock counts for
 leases.
 
-`paneview.broker.facade.AsyncBroker` is the same for event loops; it is not imported here because importing asyncio
+`paneview.broker.facade.AsyncBroker` makes the calls for event loops; it is not imported here because importing asyncio
 would slow down commands.
 
 ``open_broker(url)``: `sqlite` (one host, nothing to install), `redis` (many hosts), `directory` (a shared file system).

@@ -24,9 +24,8 @@ from paneview.broker import (
 from paneview.broker.facade import AsyncBroker
 from paneview.broker.model import valid_id
 from paneview.worker.joining import shown_url
-from tests.broker.helpers import state, submit, take, want
+from tests.broker.helpers import submit, take, want
 from tests.broker.labs import Lab
-from tests.harness import eventually
 
 
 class TestUrls:
@@ -113,9 +112,10 @@ class TestNames:
 
 class TestEventLoop:
     async def test_calls_run_on_threads(self, lab: Lab) -> None:
-        async with AsyncBroker(lab.open()) as queue:
+        queue = AsyncBroker(lab.open(), 2)
+        try:
             told = await queue(queue.broker.submit, NewJob("test"))
-            (lease,) = await queue.claim(want())
+            (lease,) = await queue(queue.broker.claim, want())
             assert lease.id == told.id
             waiting = asyncio.create_task(queue(queue.broker.wait_result, told.id, 20.0))
             await queue(queue.broker.finish, lease, Outcome(output=1))
@@ -124,39 +124,13 @@ class TestEventLoop:
             assert result.output == 1
             with pytest.raises(BrokerError):
                 await queue(queue.broker.result, "1_nobody")
-
-    async def test_what_a_cancelled_claim_gets_is_handed_back(self, lab: Lab) -> None:
-        other = lab.open()
-        async with AsyncBroker(lab.open()) as queue:
-            claiming = asyncio.create_task(queue.claim(want(), wait=20.0))
-            await asyncio.sleep(0)
-            claiming.cancel()
-            with pytest.raises(asyncio.CancelledError):
-                await claiming
-            id_ = submit(other)
-            await eventually(lambda: state(other, id_) == "queued" and other.job(id_).token == 1)  # type: ignore[union-attr]
-
-    async def test_events_are_followed(self, lab: Lab) -> None:
-        other = lab.open()
-        other.events.note("before")
-        async with AsyncBroker(lab.open()) as queue:
-            cursor = other.events.tail(1).cursor
-            seen = []
-
-            async def follow() -> None:
-                async for event in queue.follow(cursor):
-                    seen.append(event.kind)  # noqa: PERF401 - as they come
-
-            following = asyncio.create_task(follow())
-            for number in range(3):
-                other.events.note(f"n{number}")
-            await eventually(lambda: seen == ["n0", "n1", "n2"])
-            following.cancel()
+        finally:
+            await queue.close()
 
     async def test_closing_ends_the_waits(self, lab: Lab) -> None:
-        queue = AsyncBroker(lab.open())
+        queue = AsyncBroker(lab.open(), 2)
         waits = [
-            asyncio.create_task(queue.claim(Claim("w1", ("any",)), wait=60.0)),
+            asyncio.create_task(queue(queue.broker.claim, Claim("w1", ("any",)), 60.0)),
             asyncio.create_task(queue(queue.broker.events.wait, "", 0.0)),
         ]
         await waits[1]

@@ -65,7 +65,7 @@ class QueueLink:
     async def _connect(self, settings: QueueSettings) -> AsyncBroker:
         me = asyncio.current_task()
         try:
-            made = AsyncBroker(await asyncio.to_thread(connect, settings, self._folder), threads=THREADS)
+            made = AsyncBroker(await asyncio.to_thread(connect, settings, self._folder), THREADS)
         finally:
             if self._opening is me:
                 self._opening = None
