@@ -150,9 +150,7 @@ class Host:
         )
         self.supervisor = Supervisor(project, services)
         self._outages = Outages(self.supervisor, self.terminal, self.ender, journal, self._background)
-        self._schedules = Schedules(
-            lambda: list(self.supervisor.units.values()), journal, lambda: self.supervisor.going_down
-        )
+        self._schedules = Schedules(self.supervisor, journal)
         self.picture = Picture(
             self.supervisor, self.store, clock, prober, self.audience, self._masker, self._schedules.next
         )

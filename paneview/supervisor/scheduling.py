@@ -9,34 +9,24 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable
 from contextlib import suppress
 
 from paneview.config.schedule import next_time
 from paneview.rules.schedule import Due, Scheduled, step
 from paneview.rules.states import Start
 from paneview.supervisor.journal import Journal
-from paneview.supervisor.supervisor import GOING_DOWN
+from paneview.supervisor.supervisor import GOING_DOWN, Supervisor
 from paneview.supervisor.unit import Unit
 
 logger = logging.getLogger(__name__)
 
 
 class Schedules:
-    """Starts scheduled tasks at their times. ``units`` returns the present units.
+    """Starts scheduled tasks at their times, but none while the project is being taken down."""
 
-    ``going_down`` returns whether the project is being taken down, so that nothing may start.
-    """
-
-    def __init__(
-        self,
-        units: Callable[[], list[Unit]],
-        journal: Journal,
-        going_down: Callable[[], bool] = lambda: False,
-    ) -> None:
-        self._units = units
+    def __init__(self, supervisor: Supervisor, journal: Journal) -> None:
+        self._supervisor = supervisor
         self._journal = journal
-        self._going_down = going_down
         self._changed = asyncio.Event()
         self._due: dict[str, Due] = {}
         self._unknown: set[str] = set()  # tasks whose next time cannot be worked out, as was reported
@@ -58,7 +48,7 @@ class Schedules:
     def _look(self) -> float:
         """Start what is due; returns the seconds until the next look."""
         now = time.time()
-        units = {unit.name: unit for unit in self._units()}
+        units = self._supervisor.units
         tasks = {
             name: Scheduled(
                 expression, self._following(unit, expression, now), unit.state.phase, unit.state.manual_stop
@@ -66,7 +56,7 @@ class Schedules:
             for name, unit in units.items()
             if (expression := unit.task.schedule)
         }
-        turns = step(self._due, tasks, now, GOING_DOWN if self._going_down() else "")
+        turns = step(self._due, tasks, now, GOING_DOWN if self._supervisor.going_down else "")
         self._due = turns.due
         self.next.clear()
         self.next.update({name: due.at for name, due in turns.due.items()})

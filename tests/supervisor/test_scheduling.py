@@ -85,11 +85,11 @@ async def test_what_the_file_has_gained_is_not_slept_through(
     place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(scheduling, "next_time", lambda _expression, after: after + SOON)
-    units = []
-    schedules = Schedules(lambda: units, place.journal)
+    supervisor: Any = SimpleNamespace(units={}, going_down=False)
+    schedules = Schedules(supervisor, place.journal)
     with running(schedules):
         await asyncio.sleep(0)  # now it sleeps, as long as it ever does
-        units.append(place.supervisor.units["nightly"])
+        supervisor.units["nightly"] = place.supervisor.units["nightly"]
         schedules.changed()
         assert "nightly" in schedules.next, "from this moment on, not from when the loop gets to it"
         await eventually(lambda: place.phase("nightly") is TaskPhase.WAITING)
@@ -108,7 +108,7 @@ async def test_a_time_that_cannot_be_worked_out_is_told_once_and_holds_up_nobody
         return after + SOON
 
     monkeypatch.setattr(scheduling, "next_time", next_time)
-    schedules = Schedules(lambda: list(place.supervisor.units.values()), place.journal)
+    schedules = Schedules(place.supervisor, place.journal)
     with running(schedules):
         await eventually(lambda: len(place.told("schedule_skipped")) >= 2)
         assert (place.phase("nightly"), place.phase("odd")) == (TaskPhase.WAITING, TaskPhase.IDLE)
@@ -122,10 +122,10 @@ async def test_nothing_starts_while_the_project_goes_down(
     place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(scheduling, "next_time", lambda _expression, after: after + SOON)
-    going_down = True
-    schedules = Schedules(lambda: list(place.supervisor.units.values()), place.journal, lambda: going_down)
+    supervisor: Any = SimpleNamespace(units=place.supervisor.units, going_down=True)
+    schedules = Schedules(supervisor, place.journal)
     with running(schedules):
         await eventually(lambda: "nightly" in place.told("schedule_skipped"))
         assert place.phase("nightly") is TaskPhase.IDLE
-        going_down = False
+        supervisor.going_down = False
         await eventually(lambda: place.phase("nightly") is TaskPhase.WAITING)
