@@ -119,7 +119,7 @@ class Host:
         self._places = places = RunPlaces(key, spool, exits)
         hub = ("tail", "-n", "200", "-F", str(paths.supervisor_log(folder)))
         spec = SessionSpec(project.name, project.tmux.socket, key, self._environ, project.root, hub)
-        self.terminal = Terminal(spec, self._tmux_lost, self._tmux_restored)
+        self.terminal = Terminal(spec)
         self.ingest = LogIngest(paths.logs_db(folder), spool, on_trouble=self._store_trouble)
         self.logs = RunLogs(self.ingest, self.terminal, self.journal, places)
         self._build(places, key)
@@ -149,7 +149,8 @@ class Host:
             clock, journal, self.launcher, self.ender, prober, self._hooks, self.logs, self._strays
         )
         self.supervisor = Supervisor(project, services)
-        self._outages = Outages(self.supervisor, self.terminal, self.ender, journal, self._background)
+        outages = Outages(self.supervisor, self.terminal, self.ender, journal, self._background)
+        self.terminal.on_lost, self.terminal.on_restored = outages.begin, outages.end
         self._schedules = Schedules(self.supervisor, journal)
         self.picture = Picture(
             self.supervisor, self.store, clock, prober, self.audience, self._masker, self._schedules.next
@@ -299,12 +300,6 @@ class Host:
         self.picture.heads(heads)
         self._prober.grown(heads)
         self._asker.grown(heads)
-
-    async def _tmux_lost(self, reason: str) -> None:
-        await self._outages.begin(reason)
-
-    async def _tmux_restored(self) -> None:
-        await self._outages.end()
 
     async def _serve_web(self, port: int | None, by: str) -> dict[str, Any]:
         return await self.web.serve(port, by)

@@ -38,7 +38,7 @@ class Outages:
         self._server: ProcessId | None = None  # the server of the connection that has ended
         self._lost: dict[str, Live] = {}
 
-    async def begin(self, reason: str) -> None:
+    def begin(self, reason: str) -> None:
         """The connection has ended."""
         self._journal.note("tmux_lost", reason)
         self._server = self._terminal.session.server_id
@@ -47,7 +47,7 @@ class Outages:
         for live in self._lost.values():
             live.lost = True
 
-    async def end(self) -> None:
+    def end(self) -> None:
         """There is a connection again."""
         lost, self._lost = self._lost, {}
         for name, live in lost.items():

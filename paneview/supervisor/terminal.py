@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from msgspec import Struct
@@ -35,17 +35,12 @@ class SessionSpec(Struct, frozen=True):
 
 
 class Terminal:
-    """Holds the session. When it is gone, ``lost`` is awaited before it is opened again, ``restored`` afterwards."""
+    """Holds the session. When it is gone, `on_lost` is called before it is opened again, `on_restored` afterwards."""
 
-    def __init__(
-        self,
-        spec: SessionSpec,
-        lost: Callable[[str], Awaitable[None]],
-        restored: Callable[[], Awaitable[None]],
-    ) -> None:
+    def __init__(self, spec: SessionSpec) -> None:
+        self.on_lost: Callable[[str], object] = lambda _reason: None
+        self.on_restored: Callable[[], object] = lambda: None
         self._spec = spec
-        self._lost = lost
-        self._restored = restored
         self._session: TmuxSession | None = None
         self._ready = asyncio.Event()
         self._reopening: asyncio.Task[None] | None = None
@@ -141,7 +136,7 @@ class Terminal:
         self._reopening.add_done_callback(_log_defect)
 
     async def _reopen(self, reason: str) -> None:
-        await self._lost(reason)
+        self.on_lost(reason)
         before = self.session.server_id
         wait = FIRST_WAIT
         while True:
@@ -159,7 +154,7 @@ class Terminal:
                 wait = min(wait * 2, LONGEST_WAIT)
         self._take(session)
         if not self._closing:
-            await self._restored()
+            self.on_restored()
 
     async def _still_there(self, session: TmuxSession, before: ProcessId) -> dict[str, str]:
         """Those of our known panes that the server still has; another server has none of them."""

@@ -193,7 +193,7 @@ class Unit:
         if self._timer:
             self._timer.cancel()
         self._stop_probing()
-        deeds = {*self._deeds, *([self._going] if self._going else [])}
+        deeds = list(self._deeds)
         for deed in deeds:
             deed.cancel()
         await asyncio.gather(*deeds, return_exceptions=True)

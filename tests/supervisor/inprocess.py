@@ -40,7 +40,3 @@ def fails_once(real: Callable[..., Any], fault: Exception) -> Callable[..., Any]
         return real(*args, **more)
 
     return stand_in
-
-
-async def nothing(*_args: object) -> None:
-    """A listener that does nothing."""

@@ -18,7 +18,7 @@ from paneview.supervisor.terminal import SessionSpec, Terminal
 from paneview.tmux.errors import TmuxGone
 from paneview.tmux.session import TmuxSession
 from tests.harness import Sandbox, eventually
-from tests.supervisor.inprocess import nothing, supervising
+from tests.supervisor.inprocess import supervising
 
 
 async def test_what_a_run_dies_with_that_lost_its_terminal_is_not_its_own(
@@ -26,7 +26,7 @@ async def test_what_a_run_dies_with_that_lost_its_terminal_is_not_its_own(
 ) -> None:
     """A worker exits with 0 on the hang-up, perhaps when a new tmux is there already: it must be restarted."""
     spec = SessionSpec("proj", tmux_socket, "key", os.environ, sandbox.root, ("sleep", "1000"))
-    terminal = Terminal(spec, nothing, nothing)
+    terminal = Terminal(spec)
     await terminal.open()
     try:
         live = Live(1, "%99", "@99", None, "run", sandbox.root / "exit", sandbox.root / "spool")

@@ -12,7 +12,6 @@ import pytest
 from paneview.supervisor.terminal import SessionSpec, Terminal
 from paneview.tmux.session import TmuxSession
 from tests.harness import Sandbox, alive, eventually, wait_until
-from tests.supervisor.inprocess import nothing
 from tests.supervisor.project import Project
 
 TASKS = """
@@ -67,7 +66,7 @@ async def test_a_connection_that_ends_as_it_is_made_is_made_again(
     sandbox: Sandbox, tmux_socket: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     spec = SessionSpec("proj", tmux_socket, "key", os.environ, sandbox.root, ("sleep", "1000"))
-    terminal = Terminal(spec, nothing, nothing)
+    terminal = Terminal(spec)
     connect, made = terminal._connect, list[TmuxSession]()
 
     async def connect_and_lose_the_first() -> TmuxSession:
