@@ -185,5 +185,6 @@ def number(count: int) -> str:
 
 
 def plural(count: int, word: str) -> str:
-    """1 line, 2 lines."""
-    return f"{count:,} {word}" if count == 1 else f"{count:,} {word}s"
+    """1 line, 2 lines; 2 processes."""
+    ending = "" if count == 1 else "es" if word.endswith("s") else "s"
+    return f"{count:,} {word}{ending}"

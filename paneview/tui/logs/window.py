@@ -31,7 +31,6 @@ FLOOD_LINES = 1500  # in one frame: then half the frames are enough
 FLOOD_FRAME = 1 / 15
 HOLD = 0.15  # s that old rows stay while new ones are fetched
 SIDEWAYS = 8
-WHEEL = 3
 
 
 class LogWindow(Canvas, can_focus=True):

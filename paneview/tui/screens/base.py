@@ -159,12 +159,15 @@ class MainScreen(Screen[None]):
         """Covered by another screen: stop listening, unless it is only a dialog."""
         if isinstance(self.app.screen, ModalScreen):
             return
-        self.hear_nothing()
+        self._hear_nothing()
         if self._ticking is not None:
             self._ticking.pause()
 
-    def hear_nothing(self) -> None:
-        """Stop listening for changes: the screen is not visible."""
+    async def on_unmount(self) -> None:
+        """Closed: stop listening, whatever it was covered by."""
+        self._hear_nothing()
+
+    def _hear_nothing(self) -> None:
         if self._deaf is not None:
             self._deaf()
             self._deaf = None
@@ -233,7 +236,7 @@ class MainScreen(Screen[None]):
             return
         base, count = scaled(name, by, self.pv.picture)
         if by > 0 or count < 1:
-            self.app.run_worker(scale(self.pv, base, count))
+            self._scale(base, count)
             return
         from paneview.tui.screens.dialogs import confirm
 
@@ -242,7 +245,7 @@ class MainScreen(Screen[None]):
         self.app.push_screen(dialog, lambda answer: self._scale(base, count) if answer == "y" else None)
 
     def _scale(self, base: str, count: int) -> None:
-        self.app.run_worker(scale(self.pv, base, count))
+        in_background(self.app, scale, self.pv, base, count)  # as in `_run`
 
     def action_edit(self) -> None:
         """Change what the file says about the task."""

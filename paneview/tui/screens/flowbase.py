@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
 from typing import ClassVar
 
 from textual import events
@@ -10,9 +9,7 @@ from textual.binding import BindingType
 from textual.screen import ModalScreen
 from textual.strip import Strip
 
-from paneview.control.errors import ControlError
 from paneview.control.flowmodel import FlowView, PhaseView
-from paneview.tui.background import in_background
 from paneview.tui.keys.bindings import key
 from paneview.tui.screens.base import MainScreen
 from paneview.tui.text import clean, cut
@@ -52,10 +49,6 @@ class FlowKeys(MainScreen):
     def go_to_flow(self, flow: FlowView) -> None:
         """Select this one."""
         raise NotImplementedError
-
-    async def on_unmount(self) -> None:
-        """The screen is closed."""
-        self.hear_nothing()
 
     def on_screen_suspend(self, _event: events.ScreenSuspend) -> None:
         """Covered by another screen: stop reading the transcript, unless it is only a dialog."""
@@ -107,11 +100,3 @@ class FlowKeys(MainScreen):
         inks, text = self.pv.inks, self.trouble()
         ink = inks.failed if text.startswith("✗") else inks.attention
         return [line(width, inks.base, (cut(f" {text}", width), ink))]
-
-    def hear_of_runners(self) -> None:
-        """Subscribe to the queue, whose pushes include paused runners."""
-        in_background(self, self._hear_of_runners)
-
-    async def _hear_of_runners(self) -> None:
-        with suppress(ControlError):  # a lost connection subscribes again when it is back
-            await self.pv.link.hear("queue", self, on=True)

@@ -102,7 +102,6 @@ class QueueScreen(MainScreen):
 
     async def on_unmount(self) -> None:
         """The screen is closed: unsubscribe."""
-        self.hear_nothing()
         self.jobs.close()
         if not self.app.is_running:
             return

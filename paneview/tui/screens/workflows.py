@@ -14,6 +14,7 @@ from textual.widget import Widget
 
 from paneview.control.errors import ControlError
 from paneview.control.flowmodel import FlowView, PhaseView
+from paneview.tui.background import in_background
 from paneview.tui.keys.bindings import key
 from paneview.tui.picture import Change
 from paneview.tui.question import Question
@@ -89,15 +90,19 @@ class WorkflowsScreen(FlowKeys):
 
     def on_mount(self) -> None:
         """Listen for paused runners as well."""
-        self.hear_of_runners()
+        in_background(self, self._hear_of_runners)
 
     async def on_unmount(self) -> None:
         """The screen is closed: unsubscribe."""
-        self.hear_nothing()
         if not self.app.is_running:
             return
         with suppress(ControlError):  # the connection may be lost
             await self.pv.link.hear("queue", self, on=False)
+
+    async def _hear_of_runners(self) -> None:
+        """Subscribe to the queue, whose pushes include paused runners."""
+        with suppress(ControlError):  # a lost connection subscribes again when it is back
+            await self.pv.link.hear("queue", self, on=True)
 
     def update(self, change: Change) -> None:
         """The picture has changed."""

@@ -83,11 +83,7 @@ def facts(task: TaskView, picture: Picture, inks: Inks, room: int) -> list[tuple
         since = f" since {clock(task.started_at)}" if task.started_at and task.running else ""
         found.append(("run", [(f"{task.run}{since}", plain)]))
     if task.pid is not None:
-        count = (
-            f", {words.plural(task.processes, 'process').replace('processs', 'processes')}"
-            if task.processes
-            else ""
-        )
+        count = f", {words.plural(task.processes, 'process')}" if task.processes else ""
         found.append(("pid", [(f"{task.pid}{count}", plain)]))
     if task.cpu_percent is not None and task.rss_bytes:  # else it has not been measured yet
         curve = sparkline(list(picture.usage_of.get(task.name, ())), 24)
