@@ -58,7 +58,7 @@ class Watchdog:
         self._console = console
         self._id = f"watchdog-{uuid.uuid4().hex[:12]}"
         self._brokers: dict[str, Broker] = {}
-        self._respawns: defaultdict[str, list[float]] = defaultdict(list)
+        self._respawns: defaultdict[str, list[float]] = defaultdict(list)  # monotonic
         self._buried: set[str] = set()
         # Dead workers' ids, and until when (monotonic) a program of theirs may turn up.
         self._sweeping: dict[str, float] = {}
@@ -183,7 +183,7 @@ class Watchdog:
         if record.id not in self._buried:
             self._bury(broker, record)
             self._buried.add(record.id)
-        name, now = record.name, time.time()
+        name, now = record.name, time.monotonic()
         if mark_of(broker.workers.quarantined(), name, record.host) is not None:
             return  # after the quarantine, it is brought back from its note
         if crash_looping(

@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
+import io
+import itertools
 import json
 import os
 import shlex
 import signal
+import time
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 
 import psutil
 import pytest
 
-from paneview.broker import Target
+from paneview.broker import Target, open_broker
+from paneview.config.queue import QueueSettings
 from paneview.proc import boot_id, pid_space
 from paneview.worker import records
+from paneview.worker.console import Console
+from paneview.worker.records import Record
+from paneview.worker.watchdog import Watchdog
 from tests import prepared
 from tests.broker.servers import redis_server
 from tests.cli.support import COMMAND, environment
@@ -171,6 +179,24 @@ def test_a_crash_loop_ends_in_quarantine(farm: Farm, panes: Panes) -> None:
     assert panes.pid(pane) is None
     assert farm.cli("unquarantine", pane).status == 0
     wait_until(lambda: panes.pid(pane))
+
+
+def test_a_crash_loop_is_one_also_when_the_clock_is_set(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = QueueSettings(broker=f"sqlite://{tmp_path}/queue.db", respawn_limit=1)
+    record = Record("w1", "cook", "here", settings.broker, 1, 1, "another boot", "%1", "", (), "/", {})
+    clock = itertools.count(1_700_000_000, 86_400)
+    monkeypatch.setattr(time, "time", lambda: float(next(clock)))
+    with open_broker(settings.broker) as broker:
+        watching = Watchdog(lambda _url: broker, settings, 1.0, Console(stream=io.StringIO()))
+        for _ in range(2):
+            note = tmp_path / "w1.json"
+            note.touch()
+            watching._died(broker, note, record)
+        for end in (watching._alarm, watching._bell):
+            os.close(end)
+        assert list(broker.workers.quarantined()) == ["cook"]
 
 
 def test_one_that_was_ended_stays_down(farm: Farm, panes: Panes) -> None:
