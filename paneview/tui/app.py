@@ -22,7 +22,6 @@ from textual.screen import Screen
 from textual.widget import MountError
 from textual.worker import WorkerFailed
 
-from paneview.control.errors import ControlError
 from paneview.tui import leaving, terminal, timers
 from paneview.tui import theme as themes
 from paneview.tui.ask.history import AskHistory
@@ -275,19 +274,6 @@ class PaneviewApp(MixedOnce, inherit_bindings=False):
         from paneview.tui import commands
 
         await commands.open_palette(self)
-
-    def request(self, do: str, **args: Any) -> None:
-        """Send a request to the supervisor in the background; a toast says whether it was done or refused."""
-        self.run_worker(self._request(do, args))
-
-    async def _request(self, do: str, args: dict[str, Any]) -> None:
-        try:
-            with self.doing.under_way(do):
-                await self.link.call(do, timeout=None, **args)
-        except ControlError as error:
-            self.tell(f"{do}: {error.message}", failed=True)
-        else:
-            self.tell(f"{do}: done")
 
     def action_leave(self) -> None:
         """Ask how to leave."""

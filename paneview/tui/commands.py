@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, NamedTuple, cast
 from textual.command import CommandPalette, DiscoveryHit, Hit, Hits, Provider
 from textual.widgets import Input, LoadingIndicator
 
-from paneview.tui.background import lending_the_terminal
+from paneview.control.errors import ControlError
+from paneview.tui.background import in_background, lending_the_terminal
 from paneview.tui.keys.bindings import ACTIONS, key_text
 from paneview.tui.screens.base import MainScreen
 from paneview.tui.screens.fleet import FleetScreen
@@ -128,7 +129,7 @@ def _scale(app: PaneviewApp, words: list[str]) -> None:
     elif len(words[1]) > DIGITS:
         app.tell(f"scale TASK NUMBER, of at most {DIGITS} digits", failed=True)
     else:
-        app.run_worker(scale(app, words[0], int(words[1])))
+        in_background(app, scale, app, words[0], int(words[1]))
 
 
 def _edit(app: PaneviewApp, words: list[str]) -> None:
@@ -141,7 +142,17 @@ def _edit(app: PaneviewApp, words: list[str]) -> None:
 
 
 def _export(app: PaneviewApp, words: list[str]) -> None:
-    app.run_worker(export(app, words))
+    in_background(app, export, app, words)
+
+
+async def _reload(app: PaneviewApp) -> None:
+    try:
+        with app.doing.under_way("reload"):
+            await app.link.call("reload", timeout=None)
+    except ControlError as error:
+        app.tell(f"reload: {error.message}", failed=True)
+    else:
+        app.tell("reload: done")
 
 
 def actions() -> dict[str, tuple[str, str]]:
@@ -189,7 +200,7 @@ COMMANDS: dict[str, Command] = {
     "filter": Command("show only tasks that match", "text", _filter),
     "sort": Command("order of the tasks", "order", _sort),
     "theme": Command("colours", "theme", _theme),
-    "reload": Command("read the project's file again", "", lambda app, _: app.request("reload")),
+    "reload": Command("read the project's file again", "", lambda app, _: in_background(app, _reload, app)),
     "help": Command("all keys", "", lambda app, _: app.action_help()),
     "quit": Command("leave; asks how", "", lambda app, _: app.action_leave()),
 }

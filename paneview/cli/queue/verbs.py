@@ -137,7 +137,7 @@ QUEUE_VERBS = (
             _ROLE,
             Option("--task", "NAME", "only for this task or pane", complete="task"),
             Option("--kind", "KIND", "only of this kind", complete=_KINDS),
-            Option("-n --limit", "N", "at most N (default 50)"),
+            _LIMIT,
             _BROKER,
         ),
         example="paneview jobs --state dead",
