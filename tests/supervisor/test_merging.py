@@ -7,13 +7,14 @@ import time
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from paneview.store import log_schema
 from paneview.store.database import connect, prepare
 from paneview.store.match import Query
-from paneview.store.reader import LogReader
+from paneview.store.reader import Line, LogReader
 from paneview.store.writer import LogWriter, When
 from paneview.supervisor.logs.merging import Merged
 from tests.store.helpers import Filled
@@ -59,6 +60,23 @@ def test_a_window_anywhere(written: tuple[LogReader, list[str]]) -> None:
         assert [one.number for one in found] == list(range(first, min(first + 40, len(texts))))
         assert [one.line.raw.decode() for one in found] == texts[first : first + 40]
     assert merged.lines(len(texts), 10, 1_000) == []
+
+
+def test_a_window_is_found_as_quickly_where_the_clock_was_set_back(
+    written: tuple[LogReader, list[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reader, texts = written
+    lines, read = reader.lines, list[Line]()
+
+    def noted(*args: Any, **more: Any) -> list[Line]:
+        read.extend(found := lines(*args, **more))
+        return found
+
+    monkeypatch.setattr(reader, "lines", noted)
+    monkeypatch.setattr(time, "time", lambda: 1_000.0)  # before the first of them
+    (found,) = Merged(reader, TASKS).lines(3_000, 1, 100)
+    assert found.line.raw.decode() == texts[3_000]
+    assert len(read) < len(texts) / 3
 
 
 @pytest.mark.parametrize("back", [True, False])

@@ -24,6 +24,7 @@ from paneview.store.snapshot import Span
 NEAR_END = 2_000  # lines from the end that are simply read
 CLOSE = 500  # lines that are read and discarded rather than searching more exactly
 STEPS = 60
+LATEST = 2.0**33  # epoch seconds, after any line's time: the clock may have been set back since a line came
 SETTLES = 2.0  # seconds after which a line and all lines before it are stored
 
 
@@ -121,7 +122,7 @@ class Merged:
 
     def _starts(self, wanted: int) -> dict[str, int]:
         """The line that each log had reached when the merged log was at line ``wanted``, or a little before."""
-        low, high = 0.0, time.time() + 1
+        low, high = 0.0, LATEST
         best = {task: first for task, (first, _) in self._bounds.items()}
         for _ in range(STEPS):
             if wanted - sum(best.values()) <= CLOSE:
