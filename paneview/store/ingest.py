@@ -162,13 +162,17 @@ class LogIngest:
         done: Future[None] = Future()
 
         def clean() -> None:
+            failure: StoreError | None = None
             try:
                 self._engine.clean(task)
             except (sqlite3.Error, OSError) as error:
-                done.set_exception(StoreError(f"cannot write {self._path}: {error}"))
+                failure = StoreError(f"cannot write {self._path}: {error}")
+            if not done.set_running_or_notify_cancel():
+                return
+            if failure is None:
+                done.set_result(None)
             else:
-                if done.set_running_or_notify_cancel():
-                    done.set_result(None)
+                done.set_exception(failure)
 
         self._do(clean, done)
         return done

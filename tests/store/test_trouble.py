@@ -9,11 +9,13 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
 import pytest
 
+from paneview.store.database import StoreError
 from paneview.store.ingest import LogIngest
 from paneview.store.reader import LogReader
 from tests.harness import wait_until
@@ -74,6 +76,22 @@ def test_the_spool_has_a_cap_while_nothing_can_be_stored(
     assert raws[0] == b"first"
     assert raws[1] == b"[paneview] 200000 bytes of output are missing here: they could not be stored"[:60]
     assert raws[2:] == [b"x" * 60] * 3
+
+
+def test_a_cleaning_that_nobody_waits_for_any_more_may_fail(
+    ingest: LogIngest, trouble: list[str | None]
+) -> None:
+    gate, over = threading.Event(), threading.Event()
+    ingest._do(lambda: gate.wait(20) and None)
+    ingest._do(lambda: ingest._engine._db.execute("PRAGMA query_only = ON") and None)
+    assert ingest.logs_clean().cancel()
+    failing = ingest.logs_clean()
+    ingest._do(lambda: ingest._engine._db.execute("PRAGMA query_only = OFF") and over.set())
+    gate.set()
+    with pytest.raises(StoreError, match="readonly"):
+        failing.result(20)
+    assert over.wait(20)
+    assert trouble == []
 
 
 def test_a_database_damaged_at_start_is_replaced(logs_db: Path, spool: Path, reader: LogReader) -> None:
