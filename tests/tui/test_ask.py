@@ -18,6 +18,7 @@ from paneview.tui.ask import syntax as askwords
 from paneview.tui.ask.history import AskHistory
 from paneview.tui.ask.text import AskText
 from paneview.tui.files import files_of
+from paneview.tui.screens import ask as askform
 from paneview.tui.screens.ask import AskForm, read_budget
 from paneview.tui.screens.fleet import FleetScreen
 from tests.harness import Sandbox, eventually
@@ -64,6 +65,29 @@ async def test_a_folder_that_cannot_be_is_none(shop: Path, typed: str) -> None:
         screen._field("folder").value = typed
         await pilot.press("@")
         await eventually(lambda: screen._files == [])
+
+
+async def test_the_files_of_the_folder_typed_last_are_offered(
+    shop: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    released = asyncio.Event()
+
+    async def slow(folder: Path) -> list[str]:
+        if folder.name == "src":
+            await released.wait()
+        return await files_of(folder)
+
+    monkeypatch.setattr(askform, "files_of", slow)
+    async with running(team()) as pilot:
+        screen = await form(pilot, shop)
+        screen._field("folder").value = "src"
+        first = asyncio.create_task(screen._learn_files())
+        await eventually(lambda: screen._folder == shop / "src")
+        screen._field("folder").value = "docs"
+        await screen._learn_files()
+        released.set()
+        await first
+        assert screen._files == ["a note.md"]
 
 
 async def test_before_a_project_is_known_no_file_is_offered(

@@ -243,9 +243,11 @@ class AskForm(ModalScreen[str]):
         if folder == self._folder:
             return
         first, self._folder = self._folder is None, folder
-        self._files = await files_of(folder)
+        found = await files_of(folder)
         if first:
-            self._field("folder").know([name.rstrip("/") for name in self._files if name.endswith("/")])
+            self._field("folder").know([name.rstrip("/") for name in found if name.endswith("/")])
+        if folder == self._folder:  # else another one was typed meanwhile
+            self._files = found
 
     def _place(self) -> str:
         """The folder typed; a relative one is relative to the project's."""
