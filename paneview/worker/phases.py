@@ -132,7 +132,8 @@ class Phases:
         try:
             outcome = self._run(command, runner, request, seat)
         finally:
-            seat.leave()
+            with suppress(BrokerError):  # it is free again in a minute; the outcome must not be lost
+                seat.leave()
         brought = self._bring(command, runner, request, outcome)
         self._prune()
         return brought

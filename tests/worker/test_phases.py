@@ -14,7 +14,7 @@ import pytest
 
 from paneview.agents import folder as place
 from paneview.agents.model import RunOutcome, RunStatus
-from paneview.broker import Claim, JobState, NewJob, Target, lanes_of, open_broker
+from paneview.broker import Claim, JobState, NewJob, Target, UnavailableError, lanes_of, open_broker
 from paneview.rules.workflow import Phase, PhasePlan, PhaseStatus, Plan, Status, begin
 from paneview.worker import Command, Setup, phases
 from paneview.worker.pauses import SCOPE, pause, paused, unlimited
@@ -325,6 +325,25 @@ def test_a_worker_whose_terminal_is_gone_leaves_its_agent_at_work(agents: Agents
     agents.farm.ready(*ROLES)
     assert agents.outcome(job).text == "still the first"
     assert agents.lines("started") == ["x"]
+
+
+def test_an_outcome_is_not_lost_because_its_seat_cannot_be_left(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "paneview.toml").write_text(FILE)
+    setup = Setup(roles=("slow",), file=tmp_path / "paneview.toml", state=tmp_path, environ={})
+
+    def away(_leader: object) -> None:
+        raise UnavailableError("the queue does not answer")
+
+    with open_broker(f"sqlite:///{tmp_path}/queue.db") as broker:
+        monkeypatch.setattr(broker, "resign", away)
+        job = broker.submit(NewJob("phase", {"prompt": "x"})).id
+        mine = place.make(place.run_folder(tmp_path, job))
+        place.write_json(mine / place.OUTCOME, RunOutcome(RunStatus.OK, "done").to_json())
+        (lease,) = broker.claim(Claim("w1", lanes_of("w1", (), "", ())))
+        do = phases.Phases(setup, Identity.of(setup), lambda: broker, str)
+        assert do(Command(lease, lambda _line: None, lambda _why: None))["text"] == "done"
 
 
 def test_a_worker_looks_for_old_runs_again_and_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
