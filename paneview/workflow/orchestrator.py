@@ -72,7 +72,8 @@ class Orchestrator(threading.Thread):
         if not engine.active():
             engine.resign()
             self._tidy(engine)
-            self._nudge.wait(IDLE)
+            if not self._ended.is_set():  # else `end` may have nudged before the nudge was cleared above
+                self._nudge.wait(IDLE)
             return
         cursor = engine.broker.events.tail(1).cursor
         engine.missed()

@@ -16,7 +16,7 @@ import pytest
 from paneview import proc
 from paneview.agents import folder as place
 from paneview.agents.model import RunOutcome, RunStatus, Tokens
-from paneview.broker import JobFilter
+from paneview.broker import Broker, JobFilter
 from paneview.rules.workflow import Status, happenings
 from paneview.workflow import orchestrator
 from paneview.workflow.engine import KEEP, THREADS
@@ -460,3 +460,23 @@ def test_a_stray_agents_end_waits_for_no_verification(tmp_path: Path) -> None:
             finally:
                 let_go.set()
                 shim.kill()
+
+
+def test_its_end_is_not_slept_through_while_it_connects(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(orchestrator, "IDLE", 60.0)
+    with stage(tmp_path, ODD) as play:
+        made: list[orchestrator.Orchestrator] = []
+        connect, connecting = play.connect, threading.Event()
+
+        def slow() -> Broker:
+            connecting.set()
+            wait_until(lambda: made and made[0]._nudge.is_set())  # the last that `end` does before it waits
+            return connect()
+
+        monkeypatch.setattr(play, "connect", slow)
+        made.append(play.orchestrate())
+        assert connecting.wait(20)
+        made[0].end()
+        assert not made[0].is_alive()
