@@ -10,6 +10,7 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -17,11 +18,12 @@ from paneview.config.load import load_project
 from paneview.config.queue import QueueSettings
 from paneview.control import protocol
 from paneview.supervisor import requests
-from paneview.supervisor.queue import desk, workflows
+from paneview.supervisor.queue import desk, watch, workflows
 from paneview.supervisor.queue import parts as queueparts
 from paneview.supervisor.queue.link import QueueLink
 from paneview.supervisor.runs import panes
 from paneview.workflow import asking
+from tests.harness import eventually
 from tests.supervisor.project import Project
 from tests.supervisor.test_queue_requests import listening
 
@@ -92,3 +94,24 @@ async def test_a_call_that_is_given_up_ends_also_while_the_queue_s_settings_chan
     finally:
         answers.set()
         await link.close()
+
+
+async def test_a_defect_does_not_end_the_watching_of_the_queue(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(watch, "PAUSE", 0.01)
+    looks = iter([RuntimeError("can't start new thread"), None])
+    told: list[dict[str, object]] = []
+
+    async def look() -> dict[str, object]:
+        if (defect := next(looks)) is not None:
+            raise defect
+        return {"in_use": False}
+
+    desk: Any = SimpleNamespace(
+        look=look, in_use=False, troubled=lambda problem: {"in_use": True, "problem": problem}
+    )
+    audience: Any = SimpleNamespace(subscribers=lambda _topic: 1, publish_queue=told.append)
+    watching = watch.QueueWatch(desk, audience)
+    watching.heard(frozenset({"queue"}))
+    await eventually(lambda: told[-1:] == [{"in_use": False}])
+    assert "can't start new thread" in str(told[0]["problem"])
+    await watching.close()

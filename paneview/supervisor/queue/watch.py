@@ -42,7 +42,6 @@ class QueueWatch:
             self._told = None
         if TOPIC in topics and (self._watching is None or self._watching.done()):
             self._watching = asyncio.get_running_loop().create_task(self._watch())
-            self._watching.add_done_callback(_log_defect)
 
     async def close(self) -> None:
         """Stop watching."""
@@ -56,6 +55,12 @@ class QueueWatch:
                 await self._turn()
             except BrokerError as error:
                 self._tell(self._desk.troubled(str(error)))
+                await asyncio.sleep(PAUSE)
+            except Exception as error:  # without this task the queue would stand still on every screen
+                problem = f"defect: {error!r}"
+                if (self._told or {}).get("problem") != problem:
+                    logger.exception("queue: a look at it failed")
+                self._tell(self._desk.troubled(problem))
                 await asyncio.sleep(PAUSE)
 
     async def _turn(self) -> None:
@@ -92,8 +97,3 @@ class QueueWatch:
     async def _newest(self) -> str:
         page = await self._desk.call(lambda broker: broker.events.tail(1))
         return page.cursor
-
-
-def _log_defect(watching: asyncio.Task[None]) -> None:
-    if not watching.cancelled() and (error := watching.exception()):
-        logger.error("the queue is watched no longer", exc_info=error)
