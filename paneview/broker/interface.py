@@ -40,6 +40,7 @@ from paneview.rules.jobs import JobState
 
 QUARANTINE = "quarantine"  # the scope of its flags
 LOOK_FOR_CANCEL = 5.0  # seconds at most between two renewals in `Broker.hold`
+HURRY = 2.0  # seconds, see `Broker.hurry`
 
 
 Marks = Mapping[str, Mapping[str, Json]]
@@ -337,7 +338,10 @@ class Broker(ABC):
         self.bells.call_off(for_good=for_good)
 
     def hurry(self, seconds: float) -> None:  # noqa: B027 - most have nothing to do
-        """Make calls give up after so many seconds if other processes block them, where the broker can choose."""
+        """Make calls give up after so many seconds if other processes block them, where the broker can choose.
+
+        `HURRY` for those that look for a stopped process in the way: to find it before anyone else gives up.
+        """
 
     def close(self) -> None:
         """Release all resources. No call may be under way."""

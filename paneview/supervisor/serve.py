@@ -41,7 +41,7 @@ ANSWER = 1.0  # seconds it may take to answer `hello`
 SLOW = 0.05  # seconds; with PANEVIEW_DEBUG=1, whatever blocks the loop for longer is reported
 
 OK, FAILED, BAD_CONFIG = 0, 1, 2
-AGAIN = -1  # no exit status: this process becomes the next supervisor
+BECOME_NEXT = -1  # no exit status: this process becomes the next supervisor
 
 
 def serve(file: Path, *, env_from: Path | None = None, start_all: bool = True) -> int:
@@ -73,7 +73,7 @@ def serve(file: Path, *, env_from: Path | None = None, start_all: bool = True) -
     finally:
         logging.shutdown()  # the command that started us reads our last messages there
         os.close(lock)
-    if status == AGAIN:
+    if status == BECOME_NEXT:
         again = ("-m", "paneview", "--serve", "--idle", "--file", os.fspath(project.file))
         os.execv(sys.executable, (sys.executable, "-P", *again))  # noqa: S606 - no shell takes part
     return status
@@ -101,7 +101,7 @@ async def _serve(
         if reason != footing.LOST:
             raise
         logger.exception("not everything could be closed")  # because its files are gone
-    return AGAIN if reason == footing.LOST else OK
+    return BECOME_NEXT if reason == footing.LOST else OK
 
 
 def _end(host: Host, number: signal.Signals) -> None:

@@ -31,7 +31,7 @@ from paneview.worker.pauses import Seat, pause, paused, put_away, unlimited
 from paneview.worker.prompt import allowed, inherited
 from paneview.worker.setup import Identity, Setup
 
-KEEP = 30.0  # days that a run's folder is kept
+KEEP_DAYS = 30.0  # that a run's folder is kept
 PRUNE_EVERY = 86_400.0  # seconds between two checks for older ones: a worker may live for months
 SEAT_WAIT = 15.0  # seconds a job waits for a seat before it is handed back
 SEAT_LOOK = 0.25  # seconds between two attempts to take one
@@ -267,7 +267,7 @@ class Phases:
         """Remove old folders; after a job, since an earlier attempt of it may have left one that is that old."""
         if time.monotonic() >= self._prune_at:
             self._prune_at = time.monotonic() + PRUNE_EVERY
-            prune(self._setup.state, KEEP, time.time())
+            prune(self._setup.state, KEEP_DAYS, time.time())
 
     def _bring(
         self, command: Command, runner: Runner, request: RunRequest, outcome: RunOutcome

@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING
 
 from paneview import proc
 from paneview.broker import BrokerError, UnavailableError
-from paneview.broker.interface import mark_of
+from paneview.broker.interface import HURRY, mark_of
 from paneview.rules.jobs import crash_looping
 from paneview.tmux.errors import TmuxError
 from paneview.worker import records
@@ -40,8 +40,6 @@ if TYPE_CHECKING:
 
 # A shell stays after the worker has died or ended: otherwise its pane would close.
 IN_PANE = """trap : INT; "$@"; trap - INT; exec "${SHELL:-/bin/sh}" """
-# Seconds to wait for other writers: short, to find a stopped one before other processes give up.
-PATIENCE = 2.0
 LATE = 3.0  # seconds after a worker's death within which a program it was just starting may turn up
 NEW_WORKERS = 1.0  # seconds between two checks for new workers
 
@@ -121,7 +119,7 @@ class Watchdog:
             broker = self._brokers.get(url)
             if broker is None:
                 broker = self._brokers[url] = self._connect(url)
-                broker.hurry(PATIENCE)
+                broker.hurry(HURRY)
             act(broker)
         except BrokerError as error:
             self._console.tell("warning", str(error), level="WARNING")

@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING
 
 from paneview import proc
 from paneview.broker import BrokerError, UnavailableError
-from paneview.broker.interface import mark_of
+from paneview.broker.interface import HURRY, mark_of
 from paneview.config.queue import QueueSettings
 from paneview.rules.states import Start
 from paneview.worker.joining import connect
@@ -41,8 +41,6 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 LOOK = 2.0  # seconds between two rounds
-# Seconds for which other processes may block our writes: short, to find a stopped one before anyone else gives up.
-PATIENCE = 2.0
 PAUSE = 1.0  # seconds after a call that failed
 LEADERSHIP = LOOK * 5
 Action = Callable[["Broker"], object]
@@ -248,7 +246,7 @@ class _Thread(threading.Thread):
         try:
             if self._broker is None:
                 self._broker = connect(self.settings, self._folder)
-                self._broker.hurry(PATIENCE)
+                self._broker.hurry(HURRY)
                 for warning in self._broker.warnings:
                     logger.warning("queue: %s", warning)
             if self._problem and not self._ended.is_set():

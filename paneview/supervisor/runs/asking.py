@@ -45,7 +45,7 @@ from paneview.tmux.errors import TmuxError
 logger = logging.getLogger(__name__)
 
 _ESCAPES = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|[()][0-9A-B]|[=>78])")
-PATIENCE = 0.1  # seconds for each pattern of the configuration, at each look
+PATTERN_LIMIT = 0.1  # seconds for each pattern of the configuration, at each look
 _AGENT_STATES = {"busy": False, "idle": False, "waiting": True}
 
 
@@ -61,7 +61,7 @@ class _Own:
     """A pattern from the configuration. If it takes too long it does not match, which is logged once."""
 
     def __init__(self, text: str) -> None:
-        self._pattern = Pattern(text, ignore_case=True, limit=PATIENCE)
+        self._pattern = Pattern(text, ignore_case=True, limit=PATTERN_LIMIT)
         self._noted = False
 
     def search(self, line: str, /) -> object:
