@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from enum import StrEnum
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
+
+from paneview.config.workflows.roles import Permissions
 
 Json = Any
 """What `json` can write."""
-Permissions = Literal["read", "edit", "full"]
 
 
 class RunStatus(StrEnum):

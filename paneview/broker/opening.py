@@ -18,9 +18,9 @@ from urllib.parse import SplitResult, parse_qsl, quote, unquote, urlsplit
 from paneview.broker.errors import BadUrlError
 from paneview.broker.interface import Broker
 from paneview.broker.model import Settings
+from paneview.config.queue import SCHEMES
 
 DEFAULT = Settings()
-SCHEMES = ("sqlite", "redis", "rediss", "redis+sentinel", "rediss+sentinel", "dir")
 
 
 def open_broker(url: str, *, project_dir: Path | None = None, settings: Settings = DEFAULT) -> Broker:

@@ -10,7 +10,7 @@ import os
 import sys
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from paneview.cli import place
 from paneview.cli.errors import UsageError
@@ -19,7 +19,7 @@ from paneview.cli.times import optional_when
 from paneview.config import paths
 from paneview.config.load import load_project
 from paneview.config.secrets import Masker
-from paneview.store.export import Selection
+from paneview.store.export import Form, Selection
 from paneview.store.export import export as records
 from paneview.store.reader import LogReader
 from paneview.store.snapshot import Span
@@ -29,8 +29,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from paneview.cli.parser import Call
-
-Form = Literal["jsonl", "text"]
 
 
 def export(call: Call) -> int:

@@ -102,6 +102,7 @@ _READ: dict[str, tuple[Callable[[str], Any], str]] = {
     "log_level": (_level, "one of " + ", ".join(LOG_LEVELS)),
 }
 NAMES = QueueSettings._fields
+SCHEMES = ("sqlite", "redis", "rediss", "redis+sentinel", "rediss+sentinel", "dir")  # of the broker's URL
 # Other names for the broker's URL.
 _ALSO = {"broker": ("PANEVIEW_REDIS_URL", "PANEBUS_REDIS_URL")}
 

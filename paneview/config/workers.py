@@ -20,7 +20,7 @@ from msgspec.structs import replace
 from paneview.config.errors import ConfigError
 from paneview.config.fields import given
 from paneview.config.models import ProjectTable, Task, TaskTable, WorkerSpec, WorkerTable
-from paneview.config.queue import QueueSettings, read_dotenv, resolve, teller
+from paneview.config.queue import SCHEMES, QueueSettings, read_dotenv, resolve, teller
 from paneview.config.resolve import (
     MISSING,
     REPLICA_VARIABLE,
@@ -35,7 +35,6 @@ from paneview.config.workflows.roles import Agents
 from paneview.config.workflows.runners import check_runner
 
 BROKER_VARIABLE = "PANEVIEW_BROKER"
-SCHEMES = ("sqlite", "redis", "rediss", "redis+sentinel", "rediss+sentinel", "dir")
 _SAME = (
     "description", "group", "auto_start", "cwd", "depends_on", "env", "env_file", "stop_grace_period", "hooks",
 )  # fmt: skip

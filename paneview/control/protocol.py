@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
 MAX_LINE = 16 * 1024 * 1024
+MERGES = "+"  # between the names of the tasks whose logs are read as one; no name contains it
 TOPICS = frozenset({"state", "events", "heads", "queue", "workflows"})
 
 

@@ -24,7 +24,7 @@ from paneview.rules.states import TaskPhase, TaskState
 from paneview.store.database import StoreError
 from paneview.supervisor.background import unasked
 from paneview.supervisor.journal import LOOK, Journal
-from paneview.supervisor.logs.reading import MERGES, LogReading
+from paneview.supervisor.logs.reading import LogReading
 from paneview.supervisor.picture import Picture
 from paneview.supervisor.queue.parts import QueueParts
 from paneview.supervisor.reload import Reloader
@@ -247,7 +247,9 @@ class Requests:
 
     def _log(self, name: str) -> str:
         """The name of a task's log, or of one merged of several."""
-        return MERGES.join(self._supervisor.unit(task).name for task in dict.fromkeys(name.split(MERGES)))
+        return protocol.MERGES.join(
+            self._supervisor.unit(task).name for task in dict.fromkeys(name.split(protocol.MERGES))
+        )
 
     def _names(self, args: Args) -> list[str]:
         if args["tasks"] is None:

@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 
 from paneview.config import paths
 from paneview.control.errors import ControlError
+from paneview.control.protocol import MERGES
 from paneview.patterns import PatternError
 from paneview.store.clean import clean
 from paneview.store.ingest import LogIngest
@@ -29,7 +30,6 @@ MOST_LINES = 5_000  # in one reply
 LONGEST_LINE = 16 * 1024  # bytes of one line in a reply
 MOST_HITS = 10_000
 MOST_MERGED_HITS = 200  # each costs a look at every other log
-MERGES = "+"  # between the tasks of a merged log
 
 Reply = dict[str, Any]
 T = TypeVar("T")

@@ -16,13 +16,13 @@ from typing import Any, NamedTuple
 
 from paneview.control.errors import ControlError
 from paneview.control.model import LineView
+from paneview.control.protocol import MERGES
 
 KEPT_LINES = 6000
 KEPT_UNSEEN = 200
 MOST_PER_REQUEST = 1000
 MOST_AT_ONCE = 100
 SETTLES = 2.5  # s after which the order of a merged log's newest lines is final
-MERGES = "+"  # between the names of a merged log's tasks; no name contains it
 
 Call = Callable[..., Awaitable[dict[str, Any]]]
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from paneview.tui.logs.feed import MERGES, Call, LogFeed
+from paneview.control.protocol import MERGES
+from paneview.tui.logs.feed import Call, LogFeed
 from paneview.tui.logs.find import Finder
 from paneview.tui.logs.viewport import Pos, Source, Whole
 from paneview.tui.picture import Change, Picture

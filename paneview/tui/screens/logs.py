@@ -11,8 +11,8 @@ from textual.containers import Container
 from textual.geometry import Size
 from textual.widget import Widget
 
+from paneview.control.protocol import MERGES
 from paneview.tui.keys.bindings import key
-from paneview.tui.logs.feed import MERGES
 from paneview.tui.logs.view import LogView
 from paneview.tui.picture import Change
 from paneview.tui.screens.reading import ReadingScreen
