@@ -75,9 +75,7 @@ class Link:
         await self._control.reconnect()
         await self._subscribe()
         self._met(await self._control.call("hello"))
-        # One more than is kept tells whether there are earlier ones.
-        reply = await self._control.call("events", limit=KEPT_EVENTS + 1)
-        self.picture.add_events([EventView.from_json(raw) for raw in reply.get("events", ())])
+        await self._fetch_events()
         await self.fetch_flows()
 
     def _met(self, hello: dict[str, Any]) -> None:
@@ -87,6 +85,18 @@ class Link:
                 "version", f"the supervisor is paneview {version}, this screen is {__version__}"
             )
         self.hello = hello
+
+    async def _fetch_events(self) -> None:
+        """Fetch the latest events; if they cannot be read, that is told, and all else is shown."""
+        try:
+            # One more than is kept tells whether there are earlier ones.
+            reply = await self._control.call("events", limit=KEPT_EVENTS + 1)
+        except ControlError as error:
+            if error.code == "disconnected":
+                raise
+            self.picture.note("refused", f"no events: {error.message}")
+        else:
+            self.picture.add_events([EventView.from_json(raw) for raw in reply.get("events", ())])
 
     async def fetch_flows(self) -> None:
         """Fetch all workflows; later changes are pushed."""

@@ -8,6 +8,7 @@ from typing import cast
 import pytest
 
 from paneview import __version__
+from paneview.control.errors import ControlError
 from paneview.tui.app import PaneviewApp
 from paneview.tui.picture import Change, Picture
 from tests.harness import eventually
@@ -79,3 +80,16 @@ async def test_a_supervisor_of_another_version_is_told_once() -> None:
         await pilot.pause(0.05)
         told = [event.detail["message"] for event in picture.events if event.kind == "version"]
     assert told == [f"the supervisor is paneview 0.0.9, this screen is {__version__}"]
+
+
+async def test_what_else_there_is_is_shown_where_the_events_cannot_be_read() -> None:
+    supervisor = Supervisor([task("web")])
+    supervisor.answers["events"] = ControlError("cannot read state.db: disk I/O error", "internal")
+    async with running(supervisor) as pilot:
+        picture = pilot.app.picture  # type: ignore[attr-defined]
+        await eventually(lambda: picture.flows_known)
+        assert picture.link.phase == "connected"
+        assert [event.detail["message"] for event in picture.events] == [
+            "no events: cannot read state.db: disk I/O error"
+        ]
+    assert len(supervisor.requests("hello")) == 1
