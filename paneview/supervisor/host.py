@@ -67,9 +67,7 @@ class Options(Struct, frozen=True):
 
     start_all: bool = True  # start what starts by itself, if this is a fresh session
     lock: int | None = None  # descriptor of the project's lock: we end when its file is gone
-    seen: Mark = (
-        None  # of the project's file, from before it was read; None: as it is when we begin to watch it
-    )
+    seen: Mark = None  # of the project's file, before it was read; None: as it is when we begin to watch it
 
 
 class Host:

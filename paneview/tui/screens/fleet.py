@@ -80,9 +80,8 @@ class FleetScreen(ReadingScreen):
         """Back from another screen: select the task that was selected there, unless the filter hides it."""
         if self.pv.selected is not None:
             self.table.select(self.pv.selected)
-            self.pv.selected = (
-                self.table.cursor
-            )  # the log shown, and what keys act on, are always of one task
+            # The log shown, and what keys act on, are always of one task.
+            self.pv.selected = self.table.cursor
             self.log_view.show(self.pv.selected)
 
     def go_to(self, name: str) -> None:
