@@ -71,7 +71,10 @@ class Requests:
         handler = self._handlers.get(do)
         if handler is None:
             raise ControlError(f"this supervisor cannot {do!r}", "unknown_request")
-        return await self._answer(do, partial(handler, args, client))
+        try:
+            return await self._answer(do, partial(handler, args, client))
+        except StoreError as error:
+            raise ControlError(str(error), "store") from error
 
     async def _answer(self, do: str, answer: Callable[[], Awaitable[Reply]]) -> Reply:
         effect = protocol.REQUESTS[do].effect
@@ -207,10 +210,7 @@ class Requests:
         else:
             known = self._supervisor.named(name for name in args["tasks"] if name not in left)
             names = [*(name for name in args["tasks"] if name in left), *known]
-        try:
-            await self._reading.clean(names if args["tasks"] is not None else None)
-        except StoreError as error:
-            raise ControlError(str(error), "store") from error
+        await self._reading.clean(names if args["tasks"] is not None else None)
         return _results("cleaned", names, {})
 
     async def websocket(self, args: Args, client: ClientInfo) -> Reply:

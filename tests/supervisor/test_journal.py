@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 import asyncio
+import sqlite3
 import time
 from collections.abc import AsyncIterator
+from contextlib import closing
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import pytest_asyncio
 
 from paneview.config.secrets import Masker
 from paneview.control.audience import Audience
+from paneview.control.errors import ControlError
+from paneview.control.session import ClientInfo
 from paneview.store.state import StateStore
 from paneview.supervisor.clock import Clock
 from paneview.supervisor.journal import Journal
+from paneview.supervisor.requests import Requests
 
 
 @pytest_asyncio.fixture
@@ -58,3 +65,16 @@ async def test_who_stops_waiting_takes_nobody_else_along(journal: Journal) -> No
     with pytest.raises(asyncio.CancelledError):
         await leaves
     await asyncio.wait_for(stays, 20)
+
+
+async def test_a_client_is_told_that_what_it_asks_for_cannot_be_read(
+    journal: Journal, tmp_path: Path
+) -> None:
+    with closing(sqlite3.connect(tmp_path / "state.db")) as database:
+        database.execute("DROP TABLE event")
+    nobody: Any = SimpleNamespace(handle=print)
+    requests = Requests(nobody, nobody, journal, nobody, nobody, nobody, nobody, nobody, nobody)
+    wanted = dict.fromkeys(("task", "kinds", "since", "until", "after"))
+    with pytest.raises(ControlError, match="no such table") as refused:
+        await requests.handle("events", {**wanted, "limit": 1}, ClientInfo(1, None, None))
+    assert refused.value.code == "store"
