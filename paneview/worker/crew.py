@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 SETTLED = 0.2  # seconds after which the keeper looks after a job
 OVERTIME = 5.0  # seconds a handler has to end after it was told to
+LONGEST_SLEEP = 3600.0  # seconds of the main thread at a time: `poll` takes no more than some weeks
 
 
 @dataclass(eq=False, slots=True)
@@ -113,13 +114,15 @@ class Crew:
         self.ring()
 
     def sleep(self, most: float | None) -> None:
-        """Sleep until something is due, `ring` is called or ``most`` seconds have passed."""
+        """Sleep until something is due, `ring` is called or ``most`` seconds have passed, an hour at most."""
         with self._lock:
             due = [r.deadline if r.given_up is None else r.given_up for r in self._running.values()]
             self._next_alarm = min(due, default=float("inf"))
         wait = self._next_alarm - time.monotonic()
-        seconds = min(wait, float("inf") if most is None else most)
-        select.select([self.alarm], [], [], None if seconds == float("inf") else max(0.0, seconds))
+        seconds = min(wait, LONGEST_SLEEP if most is None else most)
+        poll = select.poll()  # not `select`, which takes no descriptor above 1023
+        poll.register(self.alarm, select.POLLIN)
+        poll.poll(max(0.0, seconds) * 1000)
         with suppress(BlockingIOError):
             os.read(self.alarm, 4096)
 

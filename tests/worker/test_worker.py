@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import fcntl
 import io
+import os
+import resource
 import signal
 import sqlite3
 import threading
@@ -367,6 +370,21 @@ def test_nothing_is_called_after_the_block_that_asked_for_it(tmp_path: Path) -> 
     left.set()
     keeper.join()
     assert late == [False]
+
+
+def test_a_program_with_many_open_files_may_have_a_worker() -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    crew = Crew(1.0)
+    low = crew.alarm
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+        crew.alarm = fcntl.fcntl(low, fcntl.F_DUPFD_CLOEXEC, 1024)
+        crew.ring()
+        crew.sleep(None)
+    finally:
+        for descriptor in {low, crew.alarm, crew.bell}:
+            os.close(descriptor)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
 def test_a_stopped_worker_loses_its_job_and_does_no_harm(farm: Farm) -> None:
