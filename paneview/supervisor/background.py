@@ -1,7 +1,8 @@
 """Background work that nothing awaits, so its errors must be reported here or would go unnoticed.
 
 An error is logged and recorded as an event. Work that has to go on is restarted after a pause, which grows as long as
-it keeps failing: a lack of descriptors passes, and a defect that does not is reported once a minute at most.
+it keeps failing: a lack of descriptors passes, and a defect that does not is reported once a minute at most. So is a
+defect in a callback, or in a task that another part of the supervisor began and nobody awaits.
 """
 
 from __future__ import annotations
@@ -27,6 +28,9 @@ class Background:
     def __init__(self, journal: Journal) -> None:
         self._journal = journal
         self._going: set[asyncio.Task[Any]] = set()
+        self._loop = asyncio.get_running_loop()
+        self._loop.set_exception_handler(self._unawaited)
+        self._noted: tuple[str, float] = "", 0.0  # an error, and until when it is not recorded again
 
     def once(self, work: Work, what: str) -> None:
         """Do this once. ``what`` names it in logs and events."""
@@ -42,14 +46,25 @@ class Background:
         for one in going:
             one.cancel()
         await asyncio.gather(*going, return_exceptions=True)
+        self._loop.set_exception_handler(None)
+
+    def _unawaited(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        """Asyncio's handler of errors that nobody else can handle."""
+        loop.default_exception_handler(context)  # logs it
+        if context.keys().isdisjoint(("future", "task", "handle")):
+            return  # a connection broke
+        (last, until), now = self._noted, loop.time()
+        if (cause := f"{context['message']}: {context.get('exception')!r}") != last or now >= until:
+            self._noted = cause, now + LONGEST_PAUSE
+            self._journal.note("internal_error", cause)
 
     def _start(self, work: Coroutine[Any, Any, Any]) -> None:
-        task = asyncio.get_running_loop().create_task(work)
+        task = self._loop.create_task(work)
         self._going.add(task)
         task.add_done_callback(self._going.discard)
 
     async def _keep(self, work: Work, what: str) -> None:
-        clock, pause = asyncio.get_running_loop().time, FIRST_PAUSE
+        clock, pause = self._loop.time, FIRST_PAUSE
         began = clock()
         while not await self._does(work, what):
             if clock() - began > LONGEST_PAUSE:  # it had worked for a while

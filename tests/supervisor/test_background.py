@@ -60,6 +60,37 @@ async def test_it_is_told_and_done_again_after_pauses_that_grow(
     assert "the work: failed" in caplog.text
 
 
+async def test_a_defect_in_what_nobody_awaits_is_told_once_a_minute(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    loop = asyncio.get_running_loop()
+    noted: list[tuple[str, str]] = []
+    journal: Any = SimpleNamespace(note=lambda kind, cause: noted.append((kind, cause)))
+    heard = Background(journal)
+
+    async def fail() -> None:
+        raise RuntimeError("a defect")
+
+    def ten_times() -> None:
+        for _ in range(10):
+            loop.create_task(fail())  # noqa: RUF006 - nobody keeps it
+
+    ten_times()
+    lost = "internal_error", "Task exception was never retrieved: RuntimeError('a defect')"
+    await eventually(lambda: caplog.text.count("never retrieved") == 10)
+    assert noted == [lost]
+    clock = loop.time
+    monkeypatch.setattr(loop, "time", lambda: clock() + background.LONGEST_PAUSE)
+    ten_times()
+    await eventually(lambda: len(noted) == 2)
+    loop.call_exception_handler({"message": "Fatal read error", "exception": OSError(), "transport": None})
+    assert noted == [lost, lost]
+    await heard.close()
+    ten_times()
+    await eventually(lambda: caplog.text.count("never retrieved") == 30)
+    assert len(noted) == 2
+
+
 async def test_pipes_are_looked_after_again_when_there_are_descriptors(
     sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
