@@ -74,12 +74,11 @@ class Bells:
             whole = True
         finally:
             del self._busy[id(bell)]
-            if not whole or bell.called_off or topics in self._spare:
+            # In one step: two threads may return bells for the same topics.
+            if not whole or bell.called_off or self._spare.setdefault(topics, bell) is not bell:
                 bell.close()
-            else:
-                self._spare[topics] = bell
-                if len(self._spare) > SPARE_BELLS:
-                    self._spare.popitem(last=False)[1].close()
+            elif len(self._spare) > SPARE_BELLS:
+                self._spare.popitem(last=False)[1].close()
 
     def wait(
         self,
