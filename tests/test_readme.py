@@ -145,7 +145,9 @@ def test_the_first_line_ends_in_a_screen_that_shows_the_sample(
     with Screen([str(BIN / "paneview"), "sample.toml"], ROOT, environ) as screen:
         screen.wait_for("leave")
         screen.wait_for("chatter")
-    _run("paneview -c sample.toml down", ROOT, environ)
+        screen.press("q\r")
+        screen.wait_for("'paneview -c sample.toml' comes back, 'paneview down -c sample.toml' ends it")
+    _run("paneview down -c sample.toml", ROOT, environ)
 
 
 def test_its_commands_do_what_it_says(sandbox: Sandbox, tmux_socket: str, environ: dict[str, str]) -> None:

@@ -190,7 +190,8 @@ def open_screen(call: Call) -> int:
         _prepare(here)
         start = partial(start_supervisor, here, idle=False)
     assert here.folder is not None
-    return run(Path(locate.control_socket(here.folder)), paths.state_home(), start=start)
+    named = call.text("file") or word
+    return run(Path(locate.control_socket(here.folder)), paths.state_home(), start=start, named=named)
 
 
 def _prepare(here: place.Place) -> None:

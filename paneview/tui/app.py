@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import os
+import shlex
 import sys
 import time
 from collections.abc import Callable
@@ -93,6 +94,7 @@ class PaneviewApp(MixedOnce, inherit_bindings=False):
         start: Callable[[], None] | None = None,
         clock: Callable[[], float] = time.time,
         settings: Settings | None = None,
+        named: str | None = None,
     ) -> None:
         # A web server for terminal programs (textual-serve) sets its own driver.
         super().__init__(
@@ -109,6 +111,9 @@ class PaneviewApp(MixedOnce, inherit_bindings=False):
         self.asked = AskHistory(home)
         self.failure: Exception | None = None
         self.farewell = ""
+        self.option = (
+            f" -c {clean(shlex.quote(named))}" if named else ""
+        )  # of the commands that messages name
         self._typed = InTurn(self, super().on_event)
         timers.never_skip_the_only_turn()
         self._start = start
@@ -279,9 +284,8 @@ class PaneviewApp(MixedOnce, inherit_bindings=False):
         """Ask how to leave."""
         if (link := self.picture.link).phase != "connected":
             if link.phase == "lost":
-                self.farewell = (
-                    f"{clean(self.picture.session)}: {clean(link.reason)}; 'paneview' starts another"
-                )
+                again = f"'paneview{self.option}' starts another"
+                self.farewell = f"{clean(self.picture.session)}: {clean(link.reason)}; {again}"
             self.exit(0)
             return
         from paneview.tui.screens.dialogs import leave
@@ -307,9 +311,8 @@ class PaneviewApp(MixedOnce, inherit_bindings=False):
 
     def _leave(self, answer: str | None) -> None:
         if answer == "l":
-            self.farewell = (
-                f"{clean(self.picture.session)} goes on: 'paneview' comes back, 'paneview down' ends it"
-            )
+            ways = f"'paneview{self.option}' comes back, 'paneview down{self.option}' ends it"
+            self.farewell = f"{clean(self.picture.session)} goes on: {ways}"
             self.exit(0)
         elif answer == "s":
             in_background(self, leaving.stop_all, self)
@@ -345,12 +348,14 @@ class PaneviewApp(MixedOnce, inherit_bindings=False):
                 repaint()
 
 
-def run(socket_path: Path, home: Path, *, start: Callable[[], None] | None = None) -> int:
+def run(
+    socket_path: Path, home: Path, *, start: Callable[[], None] | None = None, named: str | None = None
+) -> int:
     """Show the project whose supervisor listens at ``socket_path``, until the user leaves.
 
-    ``home`` is the folder of paneview's state. ``start`` is called in a thread while the first frame is drawn; it
-    starts a supervisor if none runs and waits until it answers. What it raises is raised here, after the terminal is
-    restored. Returns the exit status.
+    ``home`` is the folder of paneview's state, ``named`` the file as the user has named it. ``start`` is called in a
+    thread while the first frame is drawn; it starts a supervisor if none runs and waits until it answers. What it
+    raises is raised here, after the terminal is restored. Returns the exit status.
     """
     from paneview.control.client import ControlClient
 
@@ -359,7 +364,7 @@ def run(socket_path: Path, home: Path, *, start: Callable[[], None] | None = Non
     ) -> ControlClient:
         return ControlClient(socket_path, name="tui", on_push=on_push, on_disconnect=on_disconnect)
 
-    app = PaneviewApp(make, home, start=start, settings=load_settings(settings_file()))
+    app = PaneviewApp(make, home, start=start, settings=load_settings(settings_file()), named=named)
     restore = terminal.saved_mode()
     status = app.run() or 0
     driver = app._driver

@@ -107,12 +107,15 @@ async def test_a_lost_supervisor_leaves_the_picture_and_comes_back_by_itself() -
 
 async def test_leaving_without_a_supervisor_asks_nothing() -> None:
     supervisor = shop()
-    async with running(supervisor) as pilot:
+    async with app_for(supervisor, named="my shop.toml").run_test() as pilot:
+        await eventually(lambda: pilot.app.picture.link.phase == "connected")
         supervisor.go()
-        await eventually(lambda: "disconnected" in text(pilot, "#header"))
+        await eventually(
+            lambda: "✗ 'paneview daemon -c 'my shop.toml'' starts another" in text(pilot, "#header")
+        )
         await pilot.press("q")
         await eventually(lambda: not pilot.app.is_running)
-        assert pilot.app.farewell == "shop: the supervisor ended; 'paneview' starts another"
+        assert pilot.app.farewell == "shop: the supervisor ended; 'paneview -c 'my shop.toml'' starts another"
 
 
 async def test_a_start_that_fails_ends_the_screen_with_the_reason() -> None:

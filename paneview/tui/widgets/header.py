@@ -87,7 +87,8 @@ class Header(Canvas):
     def _lost(self, room: int) -> str:
         """Why nothing moves, and what to do about it: the screen waits for a supervisor but starts none."""
         why = f"✗ disconnected: {clean(self.pv.picture.link.reason)}, reconnecting…"
-        texts = (f"{why} '{REVIVES}' starts another", f"✗ disconnected: '{REVIVES}' starts another")
+        again = f"'{REVIVES}{self.pv.option}' starts another"
+        texts = (f"{why} {again}", f"✗ disconnected: {again}", f"✗ {again}")
         return next((text for text in texts if cells(text) <= room), cut(why, room))
 
     def _counts(self, *, worded: Collection[str] = _ALL, only: Collection[str] = _ALL) -> list[Piece]:
