@@ -153,15 +153,21 @@ class Connection:
 
         Raises Disconnected if the connection is over.
         """
+        before = self._socket.gettimeout()
+        self._socket.setblocking(
+            False
+        )  # in spite of MSG_DONTWAIT, Python would wait for as long as the timeout
         try:
             while True:
-                data = self._socket.recv(READ_SIZE, _socket.MSG_DONTWAIT)
+                data = self._socket.recv(READ_SIZE)
                 if not data:
                     raise Disconnected("the supervisor has ended the connection")
         except BlockingIOError:
             return
         except OSError as error:
             raise Disconnected(f"the connection to the supervisor ended: {error.strerror or error}") from None
+        finally:
+            self._socket.settimeout(before)
 
     def wait_closed(self) -> None:
         """Wait until the supervisor has closed the connection, which it does when it ends."""

@@ -158,7 +158,8 @@ def test_every_command_prints_its_shape(live: Path) -> None:
 
 
 def test_following_tells_the_times_that_the_supervisor_knows(live: Path) -> None:
-    burst = "echo ready; until [ -e go ]; do sleep 0.1; done; printf 'one\\ntwo\\nthree\\n'; exec sleep 600"
+    burst = "echo ready; until [ -e go ]; do sleep 0.1; done; printf 'one\\ntwo\\nthree\\n'; "
+    burst += "while sleep 0.2; do echo more; done"  # hints that never pause hold up no line
     (live / "paneview.toml").write_text(f"[tasks.burst]\ncommand = {json.dumps(burst)}\n")
     supervise(live)
     ask(live, "start")

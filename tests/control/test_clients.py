@@ -173,6 +173,22 @@ async def test_a_result_can_be_had_as_the_text_it_came_as(path: Path) -> None:
             await asyncio.to_thread(ask, "inspect")
 
 
+def test_draining_does_not_wait_for_more_whatever_the_timeout(path: Path) -> None:
+    """It did, for a whole timeout after each push: who followed a log that never pauses saw none of it."""
+    path.parent.mkdir()
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(str(path))
+        server.listen()
+        for timeout in (None, 0.1):
+            with blocking.Connection(path, timeout=timeout) as connection:
+                with server.accept()[0] as other:
+                    other.sendall(b'{"push": "heads"}\n')
+                    connection.drain()  # the end of the timeout would be a Disconnected
+                    assert connection._socket.gettimeout() == timeout
+                with pytest.raises(Disconnected, match="ended the connection"):
+                    connection.drain()
+
+
 async def test_blocking_pushes_end_with_the_good_bye(path: Path) -> None:
     def follow() -> list[str]:
         with blocking.Connection(path) as connection:
