@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from paneview.cli import place
 from paneview.cli.errors import CliError, unknown_task
-from paneview.cli.output import clean, colourful, paint, print_json
+from paneview.cli.output import clean, colourful, complain, paint, print_json
 from paneview.cli.queue.panebus import own_kinds, with_alias
 from paneview.cli.times import optional_when, stamp
 from paneview.control.errors import NoSupervisor
@@ -167,6 +167,8 @@ def follow(
             if queue:
                 queue.begin()
             show(connection, as_json=as_json, task=task, kinds=shown, after=last)
+        if not as_json:
+            complain("the supervisor has ended, so nothing follows; 'paneview start' starts another")
     except KeyboardInterrupt:
         pass
     return 0

@@ -457,9 +457,13 @@ def test_following_events_until_the_supervisor_ends(live: Path) -> None:
         ask(live, "stop", "db")
         while "task_stopped" not in kinds:
             kinds.append(json.loads(process.stdout.readline())["event"])
+        watching = subprocess.Popen([*COMMAND, "watch"], cwd=live, text=True, stdout=-1, stderr=-1)
+        assert watching.stdout is not None
+        watching.stdout.readline()
         ask(live, "down")
         process.communicate(timeout=20)
         assert process.returncode == 0
+        assert "the supervisor has ended" in watching.communicate(timeout=20)[1]  # else it seems to go on
 
 
 def test_events_of_a_task_with_replicas(live: Path) -> None:
