@@ -139,8 +139,10 @@ class ControlClient:
             while data := await reader.read(READ_SIZE):
                 for line in splitter.feed(data):
                     reason = self._take(line) or reason
-        except ConnectionError as error:
-            reason = str(error)
+        except OSError as error:
+            # Not only ConnectionError: where too many clients wait to be accepted, asyncio takes a socket for connected
+            # that is not, and reading it is invalid.
+            reason = error.strerror or str(error)
         except ControlError as error:
             reason = f"the supervisor sent something that is not a message: {error}"
         self._end(reason)

@@ -110,6 +110,24 @@ async def test_the_reason_of_a_lost_connection_is_told_and_reconnecting_subscrib
     assert reasons == ["the test is over"]
 
 
+async def test_a_supervisor_that_accepts_nobody_is_no_connection(path: Path) -> None:
+    """asyncio takes a Unix socket for connected that the kernel has sent away, as the queue of clients is full."""
+    path.parent.mkdir()
+    reasons: list[str] = []
+    with socket.socket(socket.AF_UNIX) as listener, socket.socket(socket.AF_UNIX) as waiting:
+        listener.bind(os.fspath(path))
+        listener.listen(0)
+        waiting.connect(os.fspath(path))
+        client = ControlClient(path, on_disconnect=reasons.append)
+        for _ in range(2):  # trying again works, too
+            await client.connect()
+            with pytest.raises(ControlError) as caught:
+                await client.call("status", timeout=5)
+            assert caught.value.code != "timeout"
+            assert not client.connected
+        await client.close()
+
+
 async def test_a_call_fails_when_the_supervisor_dies_under_it(path: Path) -> None:
     path.parent.mkdir()
     taken: list[asyncio.StreamWriter] = []
