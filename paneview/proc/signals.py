@@ -13,27 +13,42 @@ from paneview.proc.ids import ProcessId, is_alive
 
 
 def send(number: int, processes: Iterable[ProcessId]) -> set[ProcessId]:
-    """Send a signal to each process that is still the same one; returns those that got it."""
+    """Send a signal to each process that is still the same one; returns those that got it.
+
+    Raises OSError only if it cannot be looked whether it is the same one (see `keep_spare`).
+    """
     return {process for process in processes if _send_one(number, process)}
 
 
 def _send_one(number: int, process: ProcessId) -> bool:
+    fd = _pidfd(process.pid)
     try:
-        if hasattr(os, "pidfd_open"):
-            fd = os.pidfd_open(process.pid)
-            try:
-                if not is_alive(process):
-                    return False
-                signal.pidfd_send_signal(fd, number)
-            finally:
-                os.close(fd)
-        elif is_alive(process):
+        if not is_alive(process):
+            return False
+        if fd is None:
             os.kill(process.pid, number)
         else:
-            return False
+            signal.pidfd_send_signal(fd, number)
     except (ProcessLookupError, PermissionError):
         return False
+    finally:
+        if fd is not None:
+            os.close(fd)
     return True
+
+
+def _pidfd(pid: int) -> int | None:
+    """A descriptor of the process; None if there is none to be had.
+
+    Because the process is gone, no descriptor is left, or the kernel does not have or a sandbox forbids the call: none
+    of which must keep a task from being ended.
+    """
+    if not hasattr(os, "pidfd_open"):
+        return None
+    try:
+        return os.pidfd_open(pid)
+    except OSError:
+        return None
 
 
 def interrupt(pane: ProcessId, number: int = signal.SIGINT) -> bool:

@@ -24,7 +24,7 @@ from paneview.proc import (
     send,
     wait_gone,
 )
-from tests.harness import eventually, wait_until
+from tests.harness import NO_DESCRIPTORS, eventually, wait_until
 from tests.proc.conftest import Run, identity, pid_from
 
 # Leaves tree and session twice over, and ignores what can be ignored.
@@ -104,6 +104,25 @@ def test_a_signal_goes_to_no_one_else(run: Run) -> None:
     assert is_alive(this)
     assert send(signal.SIGKILL, [this]) == {this}
     assert process.wait() == -signal.SIGKILL
+
+
+SEND = """
+import signal, sys
+from paneview import proc
+proc.keep_spare()
+this = proc.ProcessId(int(sys.argv[1]), int(sys.argv[2]))
+exec(sys.argv[3])
+print(proc.send(signal.SIGTERM, [this._replace(start=this.start + 1)]), proc.send(signal.SIGTERM, [this]) == {this})
+"""
+
+
+def test_a_signal_is_sent_without_a_descriptor_left(run: Run) -> None:
+    process = run("exec sleep 60")
+    this = identity(process)
+    asked = [sys.executable, "-c", SEND, str(this.pid), str(this.start), NO_DESCRIPTORS]
+    done = subprocess.run(asked, capture_output=True, text=True, check=False)
+    assert done.stdout == "set() True\n", done.stderr
+    assert process.wait(10) == -signal.SIGTERM
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGUSR1])
