@@ -45,9 +45,12 @@ def _local_zone() -> tzinfo | None:
     """The zone with its rules: a fixed offset would run a job twice, or not at all, when the clock
     changes."""
     try:
-        if name := os.environ.get("TZ"):
-            return ZoneInfo(name.removeprefix(":"))
-        with Path("/etc/localtime").open("rb") as file:
+        name = os.environ.get("TZ", "").removeprefix(":") or "/etc/localtime"
+        if not name.startswith("/"):
+            return ZoneInfo(name)
+        with Path(name).open(
+            "rb"
+        ) as file:  # TZ=:/etc/localtime is common, as it saves programs a look at the file
             return ZoneInfo.from_file(file)
     except (OSError, ValueError, ZoneInfoNotFoundError):
         return datetime.now().astimezone().tzinfo
