@@ -61,6 +61,8 @@ def _assignment(binding: Binding, values: Mapping[str, str]) -> dict[str, str]:
         raise ValueError(f"{binding.key!r} is not a name for an environment variable")
     if binding.value is None:
         raise ValueError(f"{binding.key} has no value: write {binding.key}=")
+    if "\0" in binding.value:  # no process can be started with it
+        raise ValueError(f"{binding.key} holds a NUL character")
     if _SINGLE_QUOTED.match(binding.original.string):
         return {binding.key: binding.value}
     return {binding.key: interpolate(binding.value, values)}

@@ -39,7 +39,10 @@ def interpolate(text: str, values: Mapping[str, str]) -> str:
     """`text` with each ``${VAR}`` and ``${VAR:-default}`` replaced. Raises InterpolationError."""
     if "${" not in text:
         return text
-    result, end = _expand(text, 0, values, nested=False, wanted=True)
+    try:
+        result, end = _expand(text, 0, values, nested=False, wanted=True)
+    except RecursionError:
+        raise InterpolationError("${…} is nested too deeply", "use fewer levels of defaults") from None
     assert end == len(text)
     return result
 

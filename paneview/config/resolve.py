@@ -96,6 +96,8 @@ class Context:
                     self.complain(path, f"env_file {str(file)!r} {reason}")
             except ConfigError as error:
                 self.problems += error.problems
+            except ValueError:  # a NUL in its name, reported already
+                pass
         return self._env_files[file]
 
 

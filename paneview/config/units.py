@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 
 _SIZES = {"": 1, "B": 1, "K": 2**10, "KB": 2**10, "M": 2**20, "MB": 2**20, "G": 2**30, "GB": 2**30}
@@ -28,4 +29,6 @@ def parse_duration(text: str) -> float:
 
 def _split(text: str) -> tuple[float, str]:
     match = _NUMBER_AND_UNIT.fullmatch(text.strip())
-    return (float(match[1]), match[2]) if match else (0.0, "?")
+    if match is None or not math.isfinite(float(match[1])):  # some hundred digits are infinity
+        return 0.0, "?"
+    return float(match[1]), match[2]

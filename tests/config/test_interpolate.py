@@ -36,6 +36,7 @@ def test_interpolate(text: str, result: str) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
+        pytest.param("${NO:-" * 3000 + "}" * 3000, "nested too deeply", id="deep"),
         ("${NO}", r"\$\{NO\} is not set"),
         ("${NO:-${NEITHER}}", r"\$\{NEITHER\} is not set"),
         ("${A", r"'\$\{A' has no closing"),

@@ -10,7 +10,7 @@ from msgspec import to_builtins
 from paneview.config.load import load_project
 from paneview.config.models import Dependency
 from paneview.config.resolve import HOOK_COMMANDS
-from tests.config.support import load, write
+from tests.config.support import lines, load, write
 
 # Field, type in the file and default, as taskmux 0.4 documents them.
 TASKMUX_DEFAULTS = {
@@ -230,6 +230,14 @@ def test_definition_key(tmp_path: Path, body: str, restarts: bool) -> None:
     before = load(tmp_path, other + '[tasks.web]\ncommand = "x"').tasks["web"].definition_key()
     after = load(tmp_path, other + f"[tasks.web]\n{body}").tasks["web"].definition_key()
     assert (before != after) is restarts
+
+
+def test_a_nul_in_the_name_of_a_file_or_folder(tmp_path: Path) -> None:
+    text = '[tasks.web]\ncommand = "x"\nenv_file = "a\\u0000"\nlog_file = "a\\u0000"\n'
+    assert lines(tmp_path, text) == [
+        "3:12: task 'web': env_file holds a NUL character",
+        "4:12: task 'web': log_file holds a NUL character",
+    ]
 
 
 def test_definition_key_sees_the_content_of_env_file(tmp_path: Path) -> None:

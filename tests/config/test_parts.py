@@ -8,7 +8,7 @@ import sys
 from datetime import datetime
 from itertools import pairwise
 from pathlib import Path
-from zoneinfo import ZoneInfo
+from zoneinfo import TZPATH, ZoneInfo
 
 import pytest
 from hypothesis import given
@@ -46,14 +46,15 @@ class TestEnvFile:
 
     def test_every_bad_line_is_told(self, tmp_path: Path) -> None:
         file = tmp_path / ".env"
-        file.write_text("A=1\n\nlonely\n1B=2\nC=${NO}\nD='open\n")
+        file.write_text("A=1\n\nlonely\n1B=2\nC=${NO}\nN=a\0b\nD='open\n")
         with pytest.raises(ConfigError) as caught:
             read_env_file(file, {})
         assert [(problem.line, problem.message) for problem in caught.value.problems] == [
             (3, "lonely has no value: write lonely="),
             (4, "'1B' is not a name for an environment variable"),
             (5, "${NO} is not set in the environment or an env_file"),
-            (6, "this line is not NAME=value; is a quote not closed?"),
+            (6, "N holds a NUL character"),
+            (7, "this line is not NAME=value; is a quote not closed?"),
         ]
 
 
@@ -71,7 +72,9 @@ def test_durations(text: str, seconds: float) -> None:
     assert parse_duration(text) == seconds
 
 
-@pytest.mark.parametrize("text", ["", "MB", "-1", "0", "1 parsec", "5 M B", "1e3"])
+@pytest.mark.parametrize(
+    "text", ["", "MB", "-1", "0", "1 parsec", "5 M B", "1e3", pytest.param("9" * 400, id="infinite")]
+)
 def test_no_unit(text: str) -> None:
     with pytest.raises(ValueError, match="is not a"):
         parse_size(text)
@@ -140,6 +143,17 @@ class TestSchedule:
             due = next_time(f"{minute} {hour} * * *", now)
         assert due is not None
         assert now < due <= now + 2 * 86400
+
+    def test_a_zone_named_by_its_file_has_its_rules(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """A fixed offset of now would be an hour off, for half of the year."""
+        place = next(
+            Path(folder) / self.zone.key for folder in TZPATH if (Path(folder) / self.zone.key).exists()
+        )
+        monkeypatch.setenv("TZ", f":{place}")
+        for month in ("01", "07"):
+            assert next_time("0 12 * * *", self.at(f"2026-{month}-01T00:00")) == self.at(
+                f"2026-{month}-01T12:00"
+            )
 
     def test_never(self) -> None:
         with pytest.raises(ValueError, match="bad day-of-month"):
