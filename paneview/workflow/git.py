@@ -61,7 +61,7 @@ def run_code(folder: str | Path, *args: str, env: Mapping[str, str] | None = Non
             timeout=TIMEOUT,
             check=False,
         )
-    except (OSError, subprocess.TimeoutExpired) as error:
+    except (OSError, ValueError, subprocess.TimeoutExpired) as error:  # ValueError: no text for an argument
         raise GitError(f"git {args[0]}: {error}") from error
     return ended.returncode, ended.stdout.decode("utf-8", "replace"), ended.stderr.decode("utf-8", "replace")
 

@@ -30,6 +30,7 @@ from paneview.workflow.git import GitError
 from paneview.workflow.shell import Shell
 
 SUBJECT = 70  # characters of a commit's first line
+BODY = 8000  # characters of the rest: one argument of a program may have 128 KB
 
 
 class Turns:
@@ -190,7 +191,9 @@ class Places:
         if flow.ending != "done":
             subject = f"Unfinished: {subject}"
         body = f"By the workflow {flow.id} ({flow.plan.name}): {flow.ending}{f', {flow.reason}' if flow.reason else ''}"
-        git.run(path, *git.identity(path), "commit", "--no-verify", "-q", "-m", subject, "-m", body)
+        # A task or an agent's error may hold what no argument can.
+        said = [part.replace("\0", "").encode("utf-8", "replace").decode() for part in (subject, body[:BODY])]
+        git.run(path, *git.identity(path), "commit", "--no-verify", "-q", "-m", said[0], "-m", said[1])
         return git.run(path, "rev-parse", "HEAD").strip()
 
     def _uncopy(self, flow: Workflow, root: Path, path: Path) -> None:

@@ -14,7 +14,7 @@ from paneview.workflow import engine
 from paneview.workflow.reading import NothingToSee, diff
 from tests.harness import wait_until
 from tests.repository import git, repository
-from tests.workflow.stage import Stage, ok, stage
+from tests.workflow.stage import Stage, failed, ok, stage
 
 TREE = """
     [workflows.x]
@@ -107,6 +107,22 @@ def test_what_was_not_finished_is_salvaged_and_can_be_gone_on_with(play: Stage) 
     one.engine().tell(name, happenings.RetryAsked())
     one.nudge()
     assert play.until(one, name, "done").status == "done"
+
+
+@pytest.mark.parametrize(
+    "odd", ["a \0 in it", "half an emoji: \ud83d", "long " * 40_000], ids=["nul", "half", "long"]
+)
+def test_what_no_argument_can_hold_keeps_no_work_from_being_committed(play: Stage, odd: str) -> None:
+    def act(payload: dict[str, Any]) -> Any:
+        write("new.txt", "new\n")(payload)
+        return failed("failed", error=odd)
+
+    play.agent = act
+    one = play.orchestrate()
+    play.work("worker")
+    flow = play.until(one, play.ask(one, odd))
+    assert (flow.status, flow.place["kept"]) == ("failed", "")
+    assert git(play.root, "show", f"{flow.place['commit']}:new.txt") == "new\n"
 
 
 def test_nothing_done_leaves_no_branch(play: Stage) -> None:
