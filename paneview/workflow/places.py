@@ -24,10 +24,11 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from paneview import proc
 from paneview.rules.workflow import Workflow
 from paneview.workflow import git
 from paneview.workflow.git import GitError
-from paneview.workflow.shell import Shell
+from paneview.workflow.shell import Shell, end_left, marker
 
 SUBJECT = 70  # characters of a commit's first line
 BODY = 8000  # characters of the rest: one argument of a program may have 128 KB
@@ -112,11 +113,12 @@ class Places:
     def _check_out(self, flow: Workflow, root: Path, base: str) -> None:
         self._discard(flow, root)  # an interrupted attempt
         path, branch = self._path(flow), _branch(flow)
+        marked = {proc.MARKER: marker(_set_up(flow))}
         with self._turns.of(str(root)):
             if _tip(root, branch):
-                git.run(root, "worktree", "add", str(path), branch)
+                git.run(root, "worktree", "add", str(path), branch, env=marked)
             else:
-                git.run(root, "worktree", "add", "-b", branch, str(path), base)
+                git.run(root, "worktree", "add", "-b", branch, str(path), base, env=marked)
 
     def _discard(self, flow: Workflow, root: Path) -> None:
         """Remove an incomplete place, in which no agent has worked. Raises `GitError`.
@@ -125,6 +127,8 @@ class Places:
         """
         path, branch = self._path(flow), _branch(flow)
         self._ready(flow).unlink(missing_ok=True)
+        # A killed supervisor's git or set-up would go on writing there, and git could not remove the folder.
+        end_left(_set_up(flow))
         with self._turns.of(str(root)):
             if path.exists():
                 git.run_code(root, "worktree", "remove", "--force", "--force", str(path))
@@ -141,7 +145,7 @@ class Places:
         code, tail = shell.run(
             flow.plan.setup,
             place["cwd"],
-            f"setup-{flow.id}",
+            _set_up(flow),
             flow.plan.timeout or 3600.0,
             environment(flow, place),
         )
@@ -250,6 +254,11 @@ def _head(root: Path) -> str:
 
 def _branch(flow: Workflow) -> str:
     return f"paneview/{flow.id}"
+
+
+def _set_up(flow: Workflow) -> str:
+    """The name of what makes its place, by which what is left of it is found."""
+    return f"setup-{flow.id}"
 
 
 def _is_told(flow: Workflow) -> bool:

@@ -69,10 +69,10 @@ class Shell:
         self, command: str, cwd: str, name: str, timeout: float, env: Mapping[str, str]
     ) -> tuple[int | None, str]:
         """Run a command; returns its exit code (None if it was ended or could not be run) and the end of its output."""
-        mark = f"workflow-{name}"
+        mark = marker(name)
         # An event for this run alone: another of the same name that was called off may still be ending.
         stop = self._stops[name] = threading.Event()
-        _end_left(mark)
+        end_left(name)
         if self._ended.is_set():
             stop.set()
         limit = _Limit(timeout, stop)
@@ -90,7 +90,7 @@ class Shell:
         finally:
             if self._stops.get(name) is stop:
                 del self._stops[name]
-            _end_left(mark)
+            end_left(name)
         tail = "\n".join(part for part in (ended.output.rstrip(), ended.errors) if part)[-TAIL:]
         if ended.cut:
             why = f"[ended after {timeout:g} s]" if limit.late else "[ended]"
@@ -114,7 +114,14 @@ class Shell:
             stop.set()
 
 
-def _end_left(mark: str) -> None:
+def marker(name: str) -> str:
+    """The mark of a command and of all that it starts."""
+    return f"workflow-{name}"
+
+
+def end_left(name: str) -> None:
+    """End what is left of a run of this name, such as one whose supervisor was killed."""
+    mark = marker(name)
     until = time.monotonic() + PATIENCE
     while time.monotonic() < until:
         left = {one for one in proc.ProcessTable.read().members(None, mark) if one.pid != os.getpid()}

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
+import subprocess
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from paneview.rules.workflow import happenings
+from paneview import proc
+from paneview.rules.workflow import begin, happenings
 from paneview.workflow import engine
+from paneview.workflow.places import Places, Turns
 from paneview.workflow.reading import NothingToSee, diff
+from paneview.workflow.shell import Shell
 from tests.harness import wait_until
 from tests.repository import git, repository
 from tests.workflow.stage import Stage, failed, ok, stage
@@ -280,6 +285,35 @@ def test_a_set_up_keeps_no_other_workflow_waiting(play: Stage) -> None:
         wait_until((folder / f"began-{name}").exists, 20)
     (folder / "go").touch()
     assert [play.until(one, name).status for name in names] == ["done", "done"]
+
+
+def test_a_set_up_that_a_killed_supervisor_has_left_is_ended_first(play: Stage) -> None:
+    again_with(play, setup='"true"')
+    flow = begin(
+        "x-1", play.home().project.workflows["x"], "t", cwd=str(play.root), home="h", by="me", now=0.0
+    )
+    folder = play.state / "worktrees" / flow.id
+    git(
+        play.root,
+        "-c",
+        "core.hooksPath=/dev/null",
+        "worktree",
+        "add",
+        "-b",
+        f"paneview/{flow.id}",
+        str(folder),
+    )
+    busy = "while :; do mkdir -p d/$((i = i % 100 + 1)) && echo x > d/$i/f; done 2>/dev/null"
+    with subprocess.Popen(
+        ["sh", "-c", busy], cwd=folder, env={**os.environ, proc.MARKER: f"workflow-setup-{flow.id}"}
+    ) as left:
+        try:
+            wait_until((folder / "d/100/f").exists)
+            place = Places(folder.parent, Turns()).make(flow, Shell(os.environ), [], lambda: True)
+            assert left.wait(5) == -signal.SIGKILL
+        finally:
+            left.kill()
+    assert not (Path(place["path"]) / "d").exists()
 
 
 def test_a_set_up_that_was_called_off_before_its_turn_never_begins(
