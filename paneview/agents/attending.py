@@ -78,7 +78,7 @@ class Attendance:
             start_over(self._folder, found, found.session)
         if not self._is_under_way():
             if (self._folder / place.SHIM).exists():
-                return self._lost()
+                return self.outcome() or self._lost()  # it may just have ended
             self._begin(patterns)
         else:
             self._show("the agent is already at work: waiting for it")

@@ -24,7 +24,7 @@ from paneview.agents import strays
 from paneview.agents.attending import Attendance, Ended, start_over
 from paneview.agents.model import RunOutcome, RunRequest, RunStatus, Tokens
 from paneview.config.workflows.roles import Runner
-from tests.harness import Sandbox, alive
+from tests.harness import Sandbox, alive, wait_until
 
 STUBBORN = """
 import os, signal, subprocess, sys, time
@@ -97,6 +97,22 @@ def test_a_worker_with_very_many_open_files_waits_for_its_agents(sandbox: Sandbo
         for one in many:
             os.close(one)
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+def test_a_run_that_ends_while_the_next_worker_looks_for_it_is_not_lost(sandbox: Sandbox) -> None:
+    class Slow(Attendance):
+        def outcome(self) -> RunOutcome | None:
+            found = super().outcome()
+            run.file("go").touch()
+            wait_until(lambda: not place.is_locked(run.request.folder / place.RUNNING))
+            return found
+
+    run = Run(sandbox, "sh", "-c", "echo paid for; until test -e go; do sleep 0.02; done")
+    with pytest.raises(Ended):
+        run.attendance.run(lambda: "leave" if run.shown else "")
+    outcome = Slow(run._runner, run.request, run.shown.append).run(str)
+    assert run.attendance._shim and run.attendance._shim.wait(5) == 0
+    assert (outcome.status, outcome.text) == (RunStatus.OK, "paid for")
 
 
 WORKS_ON = """
