@@ -43,11 +43,16 @@ def secrets_of(env: Mapping[str, str], patterns: Iterable[str] = PATTERNS) -> se
     }
 
 
+def _forms(value: str) -> tuple[str, ...]:
+    """A value, and as a string in JSON: in ASCII, as Python writes it, and otherwise, as JavaScript does."""
+    return value, json.dumps(value)[1:-1], json.dumps(value, ensure_ascii=False)[1:-1]
+
+
 class Redactor(Masker):
     """A masker that also finds values in their JSON form, and text in the format of a token."""
 
     def __init__(self, values: Iterable[str] = ()) -> None:
-        super().__init__((), {form for value in values for form in (value, json.dumps(value)[1:-1])})
+        super().__init__((), {form for value in values for form in _forms(value)})
 
     def text(self, text: str) -> str:
         """The text without secrets."""

@@ -191,6 +191,9 @@ def test_redaction() -> None:
     redactor = Redactor(values)
     assert redactor.text("x s3cr3t-value y") == "x ******** y"
     assert redactor.text(json.dumps({"t": 'a"b\nc12345'})) == '{"t": "********"}'
+    accented = Redactor({'pä"ss-word'})  # JavaScript escapes the quote, but not the letter
+    for ascii_only in (True, False):
+        assert accented.text(json.dumps('pä"ss-word', ensure_ascii=ascii_only)) == '"********"'
     assert redactor.json({"s3cr3t-value": ["s3cr3t-value", 1, None]}) == {"********": ["********", 1, None]}
 
 
