@@ -154,9 +154,8 @@ class Connection:
         Raises Disconnected if the connection is over.
         """
         before = self._socket.gettimeout()
-        self._socket.setblocking(
-            False
-        )  # in spite of MSG_DONTWAIT, Python would wait for as long as the timeout
+        # In spite of MSG_DONTWAIT, Python would wait for as long as the timeout.
+        self._socket.setblocking(False)
         try:
             while True:
                 data = self._socket.recv(READ_SIZE)

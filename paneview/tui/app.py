@@ -111,9 +111,8 @@ class PaneviewApp(MixedOnce, inherit_bindings=False):
         self.asked = AskHistory(home)
         self.failure: Exception | None = None
         self.farewell = ""
-        self.option = (
-            f" -c {clean(shlex.quote(named))}" if named else ""
-        )  # of the commands that messages name
+        # Of the commands that messages name.
+        self.option = f" -c {clean(shlex.quote(named))}" if named else ""
         self._typed = InTurn(self, super().on_event)
         timers.never_skip_the_only_turn()
         self._start = start

@@ -111,7 +111,8 @@ def test_a_run_that_ends_while_the_next_worker_looks_for_it_is_not_lost(sandbox:
     with pytest.raises(Ended):
         run.attendance.run(lambda: "leave" if run.shown else "")
     outcome = Slow(run._runner, run.request, run.shown.append).run(str)
-    assert run.attendance._shim and run.attendance._shim.wait(5) == 0
+    assert run.attendance._shim
+    assert run.attendance._shim.wait(5) == 0
     assert (outcome.status, outcome.text) == (RunStatus.OK, "paid for")
 
 
