@@ -48,9 +48,8 @@ def _local_zone() -> tzinfo | None:
         name = os.environ.get("TZ", "").removeprefix(":") or "/etc/localtime"
         if not name.startswith("/"):
             return ZoneInfo(name)
-        with Path(name).open(
-            "rb"
-        ) as file:  # TZ=:/etc/localtime is common, as it saves programs a look at the file
+        # TZ=:/etc/localtime is common, as it saves programs a look at the file.
+        with Path(name).open("rb") as file:
             return ZoneInfo.from_file(file)
     except (OSError, ValueError, ZoneInfoNotFoundError):
         return datetime.now().astimezone().tzinfo
