@@ -39,7 +39,7 @@ from paneview.tui.screens.fleet import FleetScreen
 from paneview.tui.settings import Settings, check_keys, choose_theme, load_settings, settings_file
 from paneview.tui.stylesheet import MixedOnce, ParsedOnce
 from paneview.tui.text import clean
-from paneview.tui.toasts import Passing
+from paneview.tui.toasts import Few, Passing
 from paneview.tui.widgets.header import Header
 from paneview.tui.workflows import news as flownews
 
@@ -110,6 +110,7 @@ class PaneviewApp(MixedOnce, inherit_bindings=False):
         self.histories: dict[str, list[str]] = {}
         self.asked = AskHistory(home)
         self.failure: Exception | None = None
+        self._notifications = Few(lambda: self.size.height)
         self.farewell = ""
         # Of the commands that messages name.
         self.option = f" -c {clean(shlex.quote(named))}" if named else ""

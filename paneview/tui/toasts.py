@@ -1,4 +1,4 @@
-"""Toasts whose remaining time is never negative.
+"""Toasts that do not pile up, and whose remaining time is never negative.
 
 Textual sets a toast's timer to its remaining time, which is slightly negative if it runs out between the check and the
 next line. In Textual 8.2 a timer with a negative interval never ends, and the event loop hangs.
@@ -7,11 +7,31 @@ next line. In Textual 8.2 a timer with a negative interval never ends, and the e
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 
-from textual.notifications import Notification
+from textual.notifications import Notification, Notifications
 
 LEAST = 0.01  # s
+MOST = 4  # at once
+LINES = 6  # of the terminal for each
+
+
+class Few(Notifications):
+    """So many toasts as there is room for: the oldest give way, and the same text is there once."""
+
+    def __init__(self, height: Callable[[], int]) -> None:
+        super().__init__()
+        self._height = height
+
+    def add(self, notification: Notification) -> Few:
+        """Add one, and drop what it takes the place of."""
+        for same in [old for old in self if old.message == notification.message]:
+            del self[same]
+        super().add(notification)
+        for old in list(self)[: -max(1, min(MOST, self._height() // LINES))]:
+            del self[old]
+        return self
 
 
 @dataclass

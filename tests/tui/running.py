@@ -2,26 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
-from textual.notifications import Notification, Notifications
+from textual.notifications import Notification
 from textual.pilot import Pilot
 
 from paneview.config import paths
 from paneview.tui.app import PaneviewApp
 from paneview.tui.logs.view import LogView
 from paneview.tui.screens.fleet import FleetScreen
+from paneview.tui.toasts import Few
 from tests.harness import eventually
 from tests.tui.scripted import NOW, Supervisor
 
 
-class Told(Notifications):
+class Told(Few):
     """Toasts, and what each has said: they pass in seconds, and a busy machine looks later."""
 
-    def __init__(self) -> None:
-        super().__init__()
+    def __init__(self, height: Callable[[], int]) -> None:
+        super().__init__(height)
         self.all: list[str] = []
 
     def add(self, notification: Notification) -> Told:
@@ -32,7 +33,7 @@ class Told(Notifications):
 
 def app_for(supervisor: Supervisor, **more: Any) -> PaneviewApp:
     app = PaneviewApp(supervisor.make, paths.state_home(), clock=lambda: NOW, **more)
-    app._notifications = Told()
+    app._notifications = Told(lambda: app.size.height)
     return app
 
 

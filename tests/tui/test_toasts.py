@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 
 from textual.notifications import Notify
+from textual.widgets._toast import Toast
 
 from paneview.tui.toasts import LEAST, Passing
 from tests.harness import eventually
@@ -32,3 +33,15 @@ async def test_one_that_is_over_when_it_is_mounted_goes_away() -> None:
         pilot.app.notify("in time", timeout=30.0)
         await eventually(lambda: [note.message for note in pilot.app._notifications] == ["in time"])
         await pilot.press("j")
+
+
+async def test_they_do_not_cover_the_screen() -> None:
+    async with running(shop()) as pilot:
+        for number in range(9):
+            pilot.app.notify(f"toast {number}", timeout=30.0)
+            pilot.app.notify("again", timeout=30.0)
+        left = ["toast 6", "toast 7", "toast 8", "again"]
+        await eventually(lambda: [note.message for note in pilot.app._notifications] == left)
+        await eventually(
+            lambda: [str(toast._notification.message) for toast in pilot.app.screen.query(Toast)] == left
+        )
