@@ -6,6 +6,7 @@ import os
 import sys
 
 from paneview.cli.errors import FAILED, NO_SUPERVISOR, USAGE, CliError
+from paneview.config import locate
 from paneview.config.errors import ConfigError
 from paneview.control.errors import ControlError, NoSupervisor
 
@@ -50,8 +51,17 @@ def _of_the_system(error: Exception) -> CliError | None:
                 f"the current folder no longer exists: {gone}".rstrip(": "), hint=hint, code="system"
             )
         place = f"{error.filename}: " if error.filename else ""
-        return CliError(f"{place}{error.strerror or error}", code="system")
+        elsewhere = "state is kept there: PANEVIEW_HOME names another folder" if _is_home(error) else None
+        return CliError(f"{place}{error.strerror or error}", hint=elsewhere, code="system")
     return None
+
+
+def _is_home(error: OSError) -> bool:
+    """Whether a part of the way to the folder of all state, or something in it, is what the system refused."""
+    refused, home = error.filename, locate.state_home()
+    if not (isinstance(refused, str) and os.path.isabs(refused) and os.path.isabs(home)):
+        return False
+    return os.path.commonpath([refused, home]) in (refused, home)
 
 
 def _is_nowhere() -> bool:

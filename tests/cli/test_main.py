@@ -74,6 +74,16 @@ def test_a_failure_has_its_status_and_is_told_where_it_belongs(
         assert words in answer["error"] + answer.get("hint", "")
 
 
+def test_where_no_state_can_be_kept_a_hint_says_what_to_do(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for home in ("home", "home/of/all"):
+        (project / "home").write_text("a file, where a folder is needed")
+        monkeypatch.setenv("PANEVIEW_HOME", str(project / home))
+        done = run("start", cwd=project)
+        assert (done.status, "PANEVIEW_HOME names another folder" in done.err) == (1, True), done.err
+
+
 @pytest.mark.parametrize("line", ["logs", "check", "init", "start"])
 def test_a_folder_that_is_gone_is_what_is_told(
     tmp_path: Path, line: str, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
