@@ -188,11 +188,15 @@ class Supervisor:
             return {"first": 0, "end": len(merged), "lines": some[max(0, first) : max(0, first) + count]}
         lines = self.logs.get(task, [])
         shown = [
-            {"n": number, "run": 1, "ts": NOW - 700 + number, "approx": False, "text": lines[number]}
-            | {"unsettled": number == len(lines) - 1}
+            {"n": number, "run": self._run_of(task, number), "ts": NOW - 700 + number, "approx": False}
+            | {"text": lines[number], "unsettled": number == len(lines) - 1}
             for number in range(max(first, self.first), min(first + count, len(lines)))
         ]
         return {"first": self.first, "end": len(lines), "lines": shown}
+
+    def _run_of(self, task: str, number: int) -> int:
+        begun = [mark["run"] for mark in self.runs.get(task, ()) if mark["first"] <= number]
+        return begun[-1] if begun else 1
 
     def _log_find(
         self,

@@ -388,6 +388,27 @@ async def test_runs_are_told_apart_and_jumped_between() -> None:
         assert rows(text(pilot, "#log"))[1] == "line 100"
 
 
+async def test_a_run_that_writes_its_first_line_late_has_its_own_rule() -> None:
+    """Its lines stood under the run before, above the words that it has ended."""
+    ended = {"run": 1, "first": 0, "end": 2, "started_at": NOW - 500, "ended_at": NOW - 400, "exit_code": 1}
+    supervisor = logging(["old", "older"], runs={"api": [ended]})
+    async with running(supervisor) as pilot:
+        assert "run 1 ended with 1" in text(pilot, "#log")
+        asked = len(supervisor.requests("log_info"))
+        supervisor.change("api", run=2)
+        await eventually(lambda: len(supervisor.requests("log_info")) > asked)
+        await settled(pilot)
+        supervisor.runs["api"].append(
+            {"run": 2, "first": 2, "end": 3, "started_at": NOW - 3, "ended_at": None}
+        )
+        supervisor.write("api", "new")
+        await eventually(lambda: "new" in text(pilot, "#log"))
+        await eventually(lambda: "── run 2 · " in text(pilot, "#log"))
+        shown = [row for row in rows(text(pilot, "#log")) if row]
+        assert shown[-2].startswith("── run 2 · ")
+        assert shown[-1] == "new"
+
+
 async def test_copy_says_what_it_did() -> None:
     async with running(logging(["\x1b[31mred\x1b[0m", "two", "three"])) as pilot:
         await pilot.press("tab", "v", "k", "y")

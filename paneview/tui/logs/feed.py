@@ -222,6 +222,10 @@ class LogFeed:
         self.first = max(self.first, reply["first"])  # the oldest lines are deleted while others come
         if not lines or lines[0].number > first:
             self.first = max(self.first, lines[0].number if lines else min(first + count, reply["end"]))
+        if lines and not self.merged:
+            mark = self.run_at(lines[-1].number)
+            if mark is None or mark.run != lines[-1].run:
+                self._stale_runs = True  # it had not written anything when the runs were fetched
         self._keep(lines, moved=self._moves > moves)
         self.known = True
         self._trim(first)
