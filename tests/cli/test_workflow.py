@@ -15,6 +15,7 @@ import pytest
 
 from paneview.agents.folder import SHIM, make, write_json
 from paneview.cli.shapes import SHAPES, Failure
+from paneview.cli.workflow.ask import phase_line
 from paneview.proc import boot_id, identify
 from tests.cli.support import apart, check_shape, run, supervise
 from tests.harness import alive, wait_until
@@ -147,6 +148,19 @@ def test_waiting_shows_each_phase_and_prints_the_result(live: Path) -> None:
     assert ask(live, "workflow", "cancel", late["id"], "--why", "too slow")["workflow"]["id"] == late["id"]
     wait_until(lambda: is_now(live, late["id"], "cancelled"))
     assert ask(live, "workflow", "result", late["id"], status=1)["error"] == "too slow"
+
+
+def test_one_line_is_no_lines() -> None:
+    phase = {
+        "status": "done",
+        "name": "work",
+        "runs": 1,
+        "ended_at": None,
+        "tokens": {"total": 0},
+        "reason": "",
+    }
+    assert phase_line({**phase, "lines": 1, "files": 1}, colour=False).endswith("  1 line in 1 file")
+    assert phase_line({**phase, "lines": 2, "files": 2}, colour=False).endswith("  2 lines in 2 files")
 
 
 def test_without_a_supervisor_it_can_be_read_and_changed(working: Path) -> None:

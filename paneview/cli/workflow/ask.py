@@ -214,7 +214,8 @@ def phase_line(phase: dict[str, Any], colour: bool, *, verbose: bool = False) ->
         parts.append(f"{phase['tokens']['total']} tokens")
         parts.append(money(phase))
     if phase["lines"]:
-        parts.append(f"{phase['lines']} lines in {phase['files']} file{'s' * (phase['files'] != 1)}")
+        lines, files = phase["lines"], phase["files"]
+        parts.append(f"{lines} line{'s' * (lines != 1)} in {files} file{'s' * (files != 1)}")
     if verbose and phase["job"]:
         parts.append(f"job {phase['job']}")
     if phase["reason"]:
