@@ -466,6 +466,26 @@ def test_following_events_until_the_supervisor_ends(live: Path) -> None:
         assert "the supervisor has ended" in watching.communicate(timeout=20)[1]  # else it seems to go on
 
 
+def test_following_events_ends_when_nobody_reads_those_of_the_queue(live: Path) -> None:
+    (live / "paneview.toml").write_text('name = "demo"\n[queue]\n')
+    supervise(live)
+    with subprocess.Popen(
+        [*COMMAND, "events", "-f"], cwd=live, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        ask(live, "dispatch", "any", "ping")
+        while "job_submitted" not in process.stdout.readline():
+            pass
+        process.stdout.close()
+        ask(live, "dispatch", "any", "ping")
+        try:
+            assert process.wait(10) == 0
+        finally:
+            process.kill()
+        assert process.stderr is not None
+        assert process.stderr.read() == ""
+
+
 def test_events_of_a_task_with_replicas(live: Path) -> None:
     file = live / "paneview.toml"
     file.write_text(file.read_text().replace("[tasks.job]", "[tasks.job]\nreplicas = 2"))

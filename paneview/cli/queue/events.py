@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import _thread
 import threading
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
@@ -153,7 +154,10 @@ def _is_told(event: Json, told: list[tuple[Any, Any, float]]) -> bool:
 
 
 class Follower:
-    """Passes new events of the queue to ``show`` as they come, from a thread of its own, while the block runs."""
+    """Passes new events of the queue to ``show`` as they come, from a thread of its own, while the block runs.
+
+    If ``show`` cannot write, the block is interrupted as by Ctrl-C, and its end raises that OSError.
+    """
 
     def __init__(self, call: Call, limit: int, show: Callable[[list[Json]], None]) -> None:
         self._limit = limit
@@ -165,6 +169,7 @@ class Follower:
         self._ended = threading.Event()
         self._cursor: str | None = None
         self._broker: Broker | None = None
+        self._unwritten: OSError | None = None
         self._thread = threading.Thread(target=self._run, name="queue-events", daemon=True)
 
     def __enter__(self) -> Follower:
@@ -176,6 +181,8 @@ class Follower:
             if self._broker is not None:
                 self._broker.wake(for_good=True)
             self._thread.join(2.0)
+        if self._unwritten is not None:
+            raise self._unwritten
 
     def past(self, events: list[Json]) -> list[Json]:
         """These events of the project and the queue's so far, by time; `begin` goes on from there."""
@@ -211,5 +218,12 @@ class Follower:
         while not self._ended.is_set():
             page = broker.events.wait(self._cursor, WAIT)
             self._cursor = page.cursor
-            if not self._ended.is_set():
-                self._show(self._wanted.pick(broker, page.events))
+            found = self._wanted.pick(broker, page.events)
+            if self._ended.is_set():
+                return
+            try:
+                self._show(found)
+            except OSError as error:  # above all BrokenPipeError: nobody reads our output any more
+                self._unwritten = error
+                self._ended.set()
+                _thread.interrupt_main()  # it waits for the supervisor, perhaps for ever
