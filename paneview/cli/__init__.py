@@ -26,6 +26,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = sys.argv[1:] if argv is None else list(argv)
     as_json = "--json" in arguments
     _open_streams()
+    status = 0
     try:
         try:
             from paneview.cli.verbs import PARSER  # noqa: PLC0415
@@ -36,13 +37,15 @@ def main(argv: Sequence[str] | None = None) -> int:
         except KeyboardInterrupt:
             status = INTERRUPTED
         except Exception as error:  # noqa: BLE001 - reported, or raised again
-            status = _tell(error, as_json)
+            told = _expected(error)
+            status = told.status
+            _tell(told, as_json)
         sys.stdout.flush()
     except OSError as error:
         # What Python flushes when it exits must not fail again.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        if isinstance(error, BrokenPipeError):  # the reader of our output has gone
-            return 0
+        if isinstance(error, BrokenPipeError):  # the reader has gone, which makes no failure a success
+            return status
         try:  # noqa: SIM105 - contextlib takes longer to load than we do
             print(f"paneview: the output could not be written: {error.strerror or error}", file=sys.stderr)
         except OSError:
@@ -78,13 +81,18 @@ def _run(call: Call) -> int:
     return status
 
 
-def _tell(error: Exception, as_json: bool) -> int:
-    """Print the error and return the exit status; raise an unexpected one again."""
+def _expected(error: Exception) -> CliError:
+    """What to report of an error; an unexpected one is raised again."""
     from paneview.cli.failure import explain  # noqa: PLC0415
 
     told = error if isinstance(error, CliError) else explain(error)
     if told is None:
         raise error
+    return told
+
+
+def _tell(told: CliError, as_json: bool) -> None:
+    """Print the error."""
     if as_json:
         from paneview.cli.output import print_json  # noqa: PLC0415
 
@@ -95,7 +103,6 @@ def _tell(error: Exception, as_json: bool) -> int:
 
         lines = [*told.message.splitlines(), *([told.hint] if told.hint else [])]
         print("paneview: " + "\n  ".join(clean(line) for line in lines), file=sys.stderr)
-    return told.status
 
 
 __all__ = ["CliError", "UsageError", "main"]

@@ -209,6 +209,12 @@ def test_a_reader_that_goes_away_is_no_error(project: Path) -> None:
     assert (done.returncode, done.stderr) == (0, "")
 
 
+def test_a_failure_is_one_whether_anybody_reads_of_it_or_not(project: Path) -> None:
+    line = f"set -o pipefail; {' '.join(COMMAND)} stop --json | true"
+    done = subprocess.run(["bash", "-c", line], cwd=project, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (3, "")
+
+
 @pytest.mark.parametrize(
     ("line", "status", "out", "err"),
     [
