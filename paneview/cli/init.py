@@ -92,8 +92,18 @@ def _create(file: Path, offers: Sequence[Offer]) -> None:
     """Create the file. Raises ConfigError if it would not load; OSError, also if it exists by now."""
     content = draft(file, offers).encode()
     parse_project(content, file, os.environ)
-    with file.open("xb") as new:
-        new.write(content)
+    _write_new(file, content)
+
+
+def _write_new(path: Path, content: bytes) -> None:
+    """Create a file with this content, or none: half a one would be kept the next time. Raises OSError."""
+    with path.open("xb") as new:
+        try:
+            new.write(content)
+            new.flush()
+        except OSError:
+            path.unlink()
+            raise
 
 
 def _tell_agents(path: Path, file_name: str) -> dict[str, Any]:
@@ -103,8 +113,7 @@ def _tell_agents(path: Path, file_name: str) -> dict[str, Any]:
         before = target.read_bytes() if target.exists() else None
         after = agents.with_block(before or b"", file_name)
         if before is None:
-            with target.open("xb") as new:
-                new.write(after)
+            _write_new(target, after)
         elif after != before:
             replace_file(target, after)
     except (OSError, ValueError) as error:

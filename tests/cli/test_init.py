@@ -119,6 +119,17 @@ def test_what_cannot_be_written_is_told(folder: Path) -> None:
     assert [one["action"] for one in done.json["agents"]] == ["skipped", "skipped"]
 
 
+def test_half_a_file_is_not_left(folder: Path) -> None:
+    """As on a full disk: a file can be created, but nothing be written to it."""
+    line = f"ulimit -f 0; exec {' '.join(COMMAND)} init --json"
+    for there in ["Procfile"], ["Procfile", "paneview.toml"]:
+        if "paneview.toml" in there:  # which is kept: only what agents read is missing
+            (folder / "paneview.toml").write_text('name = "mine"\n')
+        done = subprocess.run(["sh", "-c", line], cwd=folder, capture_output=True, text=True, check=False)
+        assert "File too large" in done.stdout, done.stderr
+        assert sorted(os.listdir(folder)) == there
+
+
 def test_an_env_file_with_a_mistake_is_told_and_nothing_is_written(folder: Path) -> None:
     (folder / ".env").write_text("this is = no = variable\n'")
     done = run("init", "--defaults", "--json", cwd=folder)
