@@ -253,6 +253,10 @@ def _probe(
     tcp = None if address is None else context.convert((*path, "health_tcp"), tcp_address, str(address), "")
     statuses: tuple[tuple[int, int], ...] = ()
     listed = table.health_status if isinstance(table.health_status, list) else [table.health_status]
+    if not listed:
+        context.complain(
+            (*path, "health_status"), "health_status is an empty list: no answer would be healthy"
+        )
     for item in listed:
         whole = (
             item if isinstance(item, int) else context.text((*path, "health_status"), item, context.environ)

@@ -79,6 +79,10 @@ WRONG_LINES = [
     ),
     ("health_status = 200", "3:1: task 'web': health_status is for health_url, which is not set"),
     (
+        'health_url = "http://localhost/"\nhealth_status = []',
+        "4:17: task 'web': health_status is an empty list: no answer would be healthy",
+    ),
+    (
         'log_max_size = "10 parsec"',
         "3:16: task 'web': log_max_size: '10 parsec' is not a size: write it as 500KB, 10MB or 1GB",
     ),
