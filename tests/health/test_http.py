@@ -59,6 +59,26 @@ async def test_every_way_to_send_a_body(parts: tuple[bytes, ...]) -> None:
     assert result.ok, result.detail
 
 
+async def test_a_body_in_very_many_pieces_holds_nothing_else_up() -> None:
+    pieces = 4000
+    head = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+    turns = 0
+
+    async def turn() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    async with serve(answer(head + b"1\r\nx\r\n" * pieces + b"0\r\n\r\n")) as port:
+        turning = asyncio.create_task(turn())
+        result = await ask(HttpProbe(5, f"http://127.0.0.1:{port}/"))
+        turning.cancel()
+    assert result.ok, result.detail
+    assert result.output == "x" * pieces
+    assert turns > pieces / 40
+
+
 async def test_the_request() -> None:
     requests: list[bytes] = []
     async with serve(answer(OK, requests=requests)) as port:
