@@ -94,8 +94,9 @@ class Keeper(threading.Thread):
         Reaper(broker, self._worker.id, ttl=self._interval * 3).turn()
 
     def _rehold(self) -> None:
-        if self._broker is not None:
-            self._broker.wake()
+        broker = self._broker  # its own thread may drop it at any moment
+        if broker is not None:
+            broker.wake()
 
     def _reconnect(self) -> None:
         broker, self._broker = self._broker, None

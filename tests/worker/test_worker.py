@@ -329,6 +329,24 @@ def test_a_defect_does_not_end_who_keeps_the_leases(tmp_path: Path) -> None:
         assert [view.worker.id for view in broker.workers.all()] == ["w1"]
 
 
+def test_a_job_may_end_just_while_the_keeper_drops_its_connection(tmp_path: Path) -> None:
+    class Dropping(Keeper):
+        @property
+        def _broker(self) -> Broker | None:
+            return self.__dict__.pop("broker", None)  # gone before the next look
+
+        @_broker.setter
+        def _broker(self, broker: Broker | None) -> None:
+            self.__dict__["broker"] = broker
+
+    crew = Crew(1.0)
+    with open_broker(f"sqlite:///{tmp_path}/queue.db") as broker:
+        keeper = Dropping(crew, lambda: broker, Registration("w1"), 0.05, lambda *_heard: None)
+        keeper._broker = broker
+        crew.close()  # as the end of a job, it has the keeper look again
+        assert keeper._broker is None
+
+
 def test_it_has_one_connection_however_often_it_tries_to_join(tmp_path: Path) -> None:
     opened: list[Broker] = []
     out = io.StringIO()
