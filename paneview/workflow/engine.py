@@ -237,7 +237,7 @@ class Engine:
         if flow.plan.isolation != "worktree":
             self.tell(flow.id, happenings.Begun())
             return
-        others = [other for other in self.shelf.all() if not other.status.final]
+        others = [other for other in self.shelf.all() if not other.status.final and other.id != flow.id]
         taken = [port for other in others for port in (other.place.get("ports") or {}).values()]
         places = Places(self.home.worktrees, self._turns)
         try:

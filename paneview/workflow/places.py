@@ -87,7 +87,7 @@ class Places:
         inner = path / os.path.relpath(os.path.realpath(flow.cwd), os.path.realpath(root))
         place: dict[str, Any] = {
             "root": str(root), "path": str(path), "cwd": str(inner), "branch": branch, "base": base,
-            "ports": flow.place.get("ports") or free_ports(flow.plan.ports, taken), "open": True,
+            "ports": free_ports(flow.plan.ports, taken, flow.place.get("ports") or {}), "open": True,
         }  # fmt: skip
         if fresh:
             try:
@@ -315,16 +315,25 @@ def environment(flow: Workflow, place: Mapping[str, Any]) -> dict[str, str]:
     return {"PANEVIEW_WORKFLOW": flow.id, **ports}
 
 
-def free_ports(names: Iterable[str], taken: Iterable[int]) -> dict[str, int]:
-    """A port for each name that is free now and not among those taken."""
+def free_ports(names: Iterable[str], taken: Iterable[int], before: Mapping[str, int]) -> dict[str, int]:
+    """A port for each name that is free now and not among those taken: the one ``before`` if it still is."""
     avoid, found, held = set(taken), {}, []
     try:
         for name in names:
+            wish = before.get(name, 0)
             while True:
                 one = socket.socket()
                 held.append(one)
-                one.bind(("127.0.0.1", 0))
-                port = int(one.getsockname()[1])
+                if wish:  # connections of before that linger there are no reason for another port
+                    one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                try:
+                    one.bind(("127.0.0.1", wish))
+                except OSError:
+                    if not wish:
+                        raise
+                    wish = 0
+                    continue
+                wish, port = 0, int(one.getsockname()[1])
                 if port not in avoid:
                     break
             found[name] = port

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import signal
+import socket
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ import pytest
 from paneview import proc
 from paneview.rules.workflow import begin, happenings
 from paneview.workflow import engine
-from paneview.workflow.places import Places, Turns
+from paneview.workflow.places import Places, Turns, free_ports
 from paneview.workflow.reading import NothingToSee, diff
 from paneview.workflow.shell import Shell
 from tests.harness import wait_until
@@ -111,7 +112,7 @@ def test_what_was_not_finished_is_salvaged_and_can_be_gone_on_with(play: Stage) 
     assert git(play.root, "log", "-1", "--format=%s", f"paneview/{name}").strip() == "Unfinished: do it"
     one.engine().tell(name, happenings.RetryAsked())
     one.nudge()
-    assert play.until(one, name, "done").status == "done"
+    assert play.until(one, name, "done").place["ports"] == flow.place["ports"]
 
 
 @pytest.mark.parametrize(
@@ -258,6 +259,16 @@ def test_a_setup_that_failed_leaves_nothing_and_begins_anew(play: Stage) -> None
     one.nudge()
     assert play.until(one, name, "done").place["base"] == git(play.root, "rev-parse", "HEAD").strip()
     assert git(play.root, "ls-tree", "--name-only", f"paneview/{name}", "half.txt") == ""
+
+
+def test_a_port_of_before_is_given_again_only_if_it_is_free() -> None:
+    before = free_ports(["PORT"], [], {})
+    assert free_ports(["PORT"], [], before) == before
+    assert free_ports(["PORT"], before.values(), before) != before  # another workflow's by now
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", before["PORT"]))
+        other.listen()
+        assert free_ports(["PORT"], [], before) != before
 
 
 def test_cancelled_while_it_is_set_up_nothing_is_left(play: Stage) -> None:
