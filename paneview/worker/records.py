@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+import time
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass
@@ -19,6 +20,9 @@ from paneview import proc
 from paneview.config import paths
 from paneview.proc import ProcessId
 from paneview.worker.panes import Pane
+
+AGAIN = ".again"  # suffix of a note by which a watchdog is just bringing its worker back
+HIDDEN = 60.0  # seconds after which that has failed
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +108,14 @@ def read(path: Path) -> Record | None:
         return Record(**{**data, "argv": tuple(data["argv"])})
     except (OSError, ValueError, TypeError, KeyError):
         return None
+
+
+def unhide() -> None:
+    """Show notes again whose watchdog was killed while it was bringing their workers back."""
+    with suppress(OSError):  # another process may do the same, or use the note now
+        for note in folder().glob(f"*{AGAIN}"):
+            if abs(time.time() - note.stat().st_ctime) > HIDDEN:
+                note.rename(note.with_suffix(".json"))
 
 
 def read_all() -> dict[Path, Record]:

@@ -61,6 +61,7 @@ class Watchdog:
         # Dead workers' ids, and until when (monotonic) a program of theirs may turn up.
         self._sweeping: dict[str, float] = {}
         self._alarm, self._bell = os.pipe()
+        self._check_at = 0.0  # monotonic
         self._ended = False
         self._lock: int | None = None
 
@@ -73,25 +74,35 @@ class Watchdog:
         self._console.tell(
             "ready", f"watchdog of {shown_url(self._settings.broker)}, every {self._interval:g} s"
         )
-        due = 0.0
         while not self._ended:
-            found = records.read_all()
-            alive = [record for record in found.values() if record.alive]
-            if self._leads_here():
-                for path, record in found.items():
-                    if record not in alive:
-                        self._guarded(record.broker, lambda b, p=path, r=record: self._died(b, p, r))  # type: ignore[misc]
-            if time.monotonic() >= due:
-                due = time.monotonic() + self._interval
-                for url in {self._settings.broker, *(record.broker for record in found.values())}:
-                    self._guarded(url, self._check)
-            self._sweep_again()
-            self._sleep(alive)
+            try:
+                self._sleep(self._round())
+            except (
+                OSError
+            ) as error:  # no descriptor or process left, a full disk: nobody else brings workers back
+                self._console.tell("warning", f"it goes on, after: {error}", level="WARNING")
+                self._sleep([])
         self._sweep_again()
         for broker in self._brokers.values():
             broker.close()
         self._console.tell("ended", "ended")
         return 0
+
+    def _round(self) -> list[Record]:
+        """Do what is due; returns the workers that are alive. Raises OSError."""
+        records.unhide()
+        found = records.read_all()
+        alive = [record for record in found.values() if record.alive]
+        if self._leads_here():
+            for path, record in found.items():
+                if record not in alive:
+                    self._guarded(record.broker, lambda b, p=path, r=record: self._died(b, p, r))  # type: ignore[misc]
+        if time.monotonic() >= self._check_at:
+            self._check_at = time.monotonic() + self._interval
+            for url in {self._settings.broker, *(record.broker for record in found.values())}:
+                self._guarded(url, self._check)
+        self._sweep_again()
+        return alive
 
     def stop(self) -> None:
         """End; may be called from a signal handler."""
@@ -192,8 +203,8 @@ class Watchdog:
             broker.workers.quarantine(name, reason, host=record.host, detail={"pane": record.pane})
             self._console.tell("quarantined", f"{name} is quarantined: {reason}", level="WARNING", name=name)
             return
-        self._respawns[name] = [*self._respawns[name][-self._settings.respawn_limit :], now]
         self._respawn(broker, path, record)
+        self._respawns[name] = [*self._respawns[name][-self._settings.respawn_limit :], now]
         self._buried.discard(record.id)  # its note is gone, so its death is not noticed again
 
     def _bury(self, broker: Broker, record: Record) -> None:
@@ -220,7 +231,7 @@ class Watchdog:
             self._gone(path, record, f"{other.name} (pid {other.pid}) is in its pane")
             return
         # Hide the note first, so that it is not mistaken for another death.
-        note = path.with_suffix(".again")
+        note = path.with_suffix(records.AGAIN)
         path.rename(note)
         argv = [sys.executable, "-P", "-m", "paneview", "worker", "--respawn", str(note)]
         try:
@@ -228,6 +239,9 @@ class Watchdog:
         except TmuxError as error:
             self._gone(note, record, clean(error))
             return
+        except OSError:  # tmux could not be run now
+            note.rename(path)
+            raise
         broker.events.note(
             "pane_respawned", worker=record.id, detail={"name": record.name, "pane": record.pane}
         )

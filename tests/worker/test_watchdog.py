@@ -268,6 +268,29 @@ def test_what_somebody_else_has_started_in_the_pane_stays(farm: Farm, panes: Pan
     assert panes.shows(data["pane"]) == "sh"
 
 
+def test_it_goes_on_when_it_cannot_work_for_a_while(farm: Farm) -> None:
+    records.folder().parent.mkdir(parents=True, exist_ok=True)
+    records.folder().touch()  # instead of a full disk, or no descriptor left
+    dog = watchdog(farm)
+    wait_until(lambda: "it goes on, after" in farm.said(dog))
+    records.folder().unlink()
+    wait_until((records.folder() / "watchdog.lock").exists)
+    assert farm.end(dog)[0] == 0
+
+
+def test_a_note_that_a_killed_watchdog_has_hidden_is_shown_again(
+    sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    records.folder().mkdir(parents=True)
+    note = records.folder() / "w.again"
+    note.touch()
+    records.unhide()
+    assert note.exists()  # its worker is just starting
+    monkeypatch.setattr(records, "HIDDEN", -1.0)
+    records.unhide()
+    assert [found.name for found in records.folder().iterdir()] == ["w.json"]
+
+
 def test_a_note_of_another_container_is_no_death_to_bury(sandbox: Sandbox) -> None:
     """It shares our state folder and our boot, and its pids mean others here."""
     records.folder().mkdir(parents=True)
