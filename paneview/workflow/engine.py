@@ -316,8 +316,8 @@ class Engine:
         self.advance(flow)
         if thorough:
             for effect in due(flow):
-                if isinstance(effect, happenings.Run):
-                    self._collect(flow, effect)
+                if isinstance(effect, happenings.Run | happenings.Withdraw):
+                    self._collect(flow, happenings.Run(effect.phase, effect.attempt))
         return at
 
     def missed(self) -> None:

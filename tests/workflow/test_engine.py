@@ -16,10 +16,10 @@ import pytest
 from paneview import proc
 from paneview.agents import folder as place
 from paneview.agents.model import RunOutcome, RunStatus, Tokens
-from paneview.broker import Broker, JobFilter
+from paneview.broker import Broker, Claim, JobFilter, Outcome, lanes_of
 from paneview.rules.workflow import Status, happenings
 from paneview.workflow import orchestrator
-from paneview.workflow.engine import KEEP, THREADS
+from paneview.workflow.engine import KEEP, THREADS, Engine
 from paneview.workflow.views import result, summary, whole
 from tests.broker.servers import RedisServer, redis_server
 from tests.harness import wait_until
@@ -175,6 +175,21 @@ def test_cancel_ends_the_run_and_retry_does_it_again(play: Stage) -> None:
     one.engine().tell(name, happenings.RetryAsked())
     one.nudge()
     assert play.until(one, name, "done").status == "done"
+
+
+def test_the_end_of_a_cancelled_run_is_found_though_its_event_was_missed(play: Stage) -> None:
+    engine = Engine(play.connect(), play.home(), lambda *_: None)
+    flow = engine.ask("t", engine.home.project.workflows["x"], str(play.root), "me")
+    (lease,) = engine.broker.claim(Claim("w1", lanes_of("w1", ("reviewer",), "", ())))
+    engine.tell(flow.id, happenings.CancelAsked("not needed"))
+    paid = failed("cancelled", cost_usd=0.5)
+    engine.broker.finish(lease, Outcome("cancelled", output=paid.to_json(), error="cancelled"))
+    engine.missed()
+    engine.look_round()
+    flow = engine.shelf.get(flow.id)
+    assert (flow.status, flow.spent.cost_usd) == ("cancelled", 0.5)
+    engine.close()
+    engine.broker.close()
 
 
 def test_a_successor_goes_on_where_it_was_left(play: Stage) -> None:
