@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections.abc import Callable
 
 from paneview.broker import Broker, BrokerError, ConflictError, Leadership
 from paneview.rules.workflow import Workflow, happenings, step
+
+logger = logging.getLogger(__name__)
 
 SCOPE = "workflows"
 CHANGED = "workflow_changed"
@@ -19,6 +22,15 @@ class UnknownWorkflowError(BrokerError):
 
     def __init__(self, name: str) -> None:
         super().__init__(f"there is no workflow {name}")
+
+
+class UnreadableWorkflowError(UnknownWorkflowError):
+    """A workflow is stored in a form that this version does not know."""
+
+    def __init__(self, name: str, why: object) -> None:
+        BrokerError.__init__(
+            self, f"workflow {name} is of another version of paneview, and can't be read: {why}"
+        )
 
 
 Told = Callable[[Workflow | None, Workflow], None]
@@ -36,6 +48,7 @@ class Shelf:
         self._told = told
         self._lock = threading.RLock()
         self._known: dict[str, tuple[int, Workflow]] = {}
+        self._unread: dict[str, int] = {}  # versions that cannot be read, and were reported
 
     def add(self, flow: Workflow) -> None:
         """Store a new workflow. Raises `ConflictError` if its id is taken."""
@@ -77,7 +90,10 @@ class Shelf:
         known = self._known.get(name)
         if known is not None and known[0] >= found.version:
             return known
-        flow = Workflow.from_json(found.value)
+        try:
+            flow = Workflow.from_json(found.value)
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
+            raise UnreadableWorkflowError(name, repr(error)) from error
         self._known[name] = found.version, flow
         if known is not None:
             self._told(known[1], flow)
@@ -117,8 +133,10 @@ class Shelf:
                 known = self._known.get(name)
                 try:
                     flows.append(known[1] if known and known[0] >= version else self._read(name)[1])
-                except UnknownWorkflowError:
-                    continue
+                except UnknownWorkflowError as error:
+                    if isinstance(error, UnreadableWorkflowError) and self._unread.get(name) != version:
+                        self._unread[name] = version
+                        logger.warning("%s", error)
         return sorted(flows, key=lambda flow: (flow.created_at, flow.id), reverse=True)
 
     def forget(self, name: str) -> None:

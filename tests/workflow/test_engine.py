@@ -16,10 +16,11 @@ import pytest
 from paneview import proc
 from paneview.agents import folder as place
 from paneview.agents.model import RunOutcome, RunStatus, Tokens
-from paneview.broker import Broker, Claim, JobFilter, Outcome, lanes_of
-from paneview.rules.workflow import Status, happenings
+from paneview.broker import Broker, BrokerError, Claim, JobFilter, Outcome, lanes_of
+from paneview.rules.workflow import Status, begin, happenings
 from paneview.workflow import orchestrator
 from paneview.workflow.engine import KEEP, THREADS, Engine
+from paneview.workflow.shelf import SCOPE
 from paneview.workflow.views import result, summary, whole
 from tests.broker.servers import RedisServer, redis_server
 from tests.harness import wait_until
@@ -385,6 +386,20 @@ def test_a_result_that_nobody_understands_harms_its_own_workflow_only(tmp_path: 
         play.work("worker", "other")
         assert "can't be read" in play.until(one, ill).reason
         assert play.until(one, well).status == "done"
+
+
+def test_a_workflow_of_a_later_version_keeps_no_other_waiting(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with stage(tmp_path, ODD) as play, play.connect() as broker:
+        flow = begin("z-1", play.home().project.workflows["y"], "t", cwd="/", home="h", by="me", now=0.0)
+        broker.documents.put(SCOPE, "z-1", {**flow.to_json(), "status": "pondering"}, version=0)
+        one = play.orchestrate()
+        play.work("other")
+        assert play.until(one, play.ask(one, plan="y")).status == "done"
+        with pytest.raises(BrokerError, match="z-1 is of another version of paneview"):
+            one.engine().shelf.get("z-1")
+        assert caplog.text.count("z-1 is of another version") == 1
 
 
 def test_files_are_counted_whatever_they_are_called(tmp_path: Path) -> None:
