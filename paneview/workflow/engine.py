@@ -27,7 +27,7 @@ from paneview.broker import (
     UnknownJobError,
 )
 from paneview.rules.workflow import Plan, Workflow, begin, due, happenings, wake_at
-from paneview.workflow import runs
+from paneview.workflow import runs, shell
 from paneview.workflow.git import GitError
 from paneview.workflow.home import Home
 from paneview.workflow.places import Places, Turns, environment
@@ -319,6 +319,17 @@ class Engine:
                 if isinstance(effect, happenings.Run | happenings.Withdraw):
                     self._collect(flow, happenings.Run(effect.phase, effect.attempt))
         return at
+
+    def end_left(self) -> None:
+        """End commands of a killed supervisor: not all of them are begun again, for one if it was cancelled since."""
+        mine = {flow.id for flow in self.shelf.all() if flow.home == self.home.name}
+        for name in shell.left() if mine else ():
+            what, _, rest = name.partition("-")
+            found = (read_job_id(rest) or ("",))[0] if what == "verify" else rest
+            with self._lock:
+                begun = any(flow == found for flow, _ in self._in_hand)
+            if found in mine and not begun:
+                shell.end_left(name)
 
     def missed(self) -> None:
         """Note that events may have been missed, so that the next look round checks every job."""

@@ -36,6 +36,7 @@ class Orchestrator(threading.Thread):
         self._ready = threading.Lock()
         self._engine: Engine | None = None
         self._tidy_at = 0.0  # monotonic
+        self._swept = False
 
     def engine(self) -> Engine:
         """The engine, from any thread; opens the broker on first use. Raises BrokerError."""
@@ -69,6 +70,9 @@ class Orchestrator(threading.Thread):
 
     def _turn(self, engine: Engine) -> None:
         self._nudge.clear()
+        if not self._swept and engine.lead():
+            engine.end_left()
+            self._swept = True
         if not engine.active():
             engine.resign()
             self._tidy(engine)

@@ -119,6 +119,11 @@ def marker(name: str) -> str:
     return f"workflow-{name}"
 
 
+def left() -> list[str]:
+    """The names of all commands of which something is running on this host, whoever began them."""
+    return [mark.removeprefix(marker("")) for mark in proc.ProcessTable.read().marked(marker(""))]
+
+
 def end_left(name: str) -> None:
     """End what is left of a run of this name, such as one whose supervisor was killed."""
     mark = marker(name)

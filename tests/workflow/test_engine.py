@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import threading
@@ -300,6 +301,27 @@ def test_a_verification_that_hangs_is_ended_with_all_it_started(tmp_path: Path, 
         wait_until(
             lambda: not Path(f"/proc/{pid}").exists() or "Z" in Path(f"/proc/{pid}/stat").read_text(), 10
         )
+
+
+def test_a_verification_that_a_killed_supervisor_has_left_is_ended_though_it_was_cancelled(
+    tmp_path: Path,
+) -> None:
+    with stage(tmp_path, ODD) as play, play.connect() as broker:
+        home = play.home()
+        flow = begin("y-1", home.project.workflows["y"], "t", cwd="/", home=home.name, by="me", now=0.0)
+        broker.documents.put(SCOPE, flow.id, replace(flow, status=Status.CANCELLED).to_json(), version=0)
+        marks = [f"workflow-verify-{name}-0-1" for name in ("y-1", "of-others")]
+        left, theirs = (
+            subprocess.Popen(["sleep", "60"], env={**os.environ, proc.MARKER: mark}) for mark in marks
+        )
+        try:
+            play.orchestrate()
+            assert left.wait(10) == -signal.SIGKILL
+            assert theirs.poll() is None
+        finally:
+            for one in (left, theirs):
+                one.kill()
+                one.wait()
 
 
 def test_lines_are_counted_without_touching_the_index(tmp_path: Path) -> None:
