@@ -21,6 +21,7 @@ from paneview.rules.runs import Limits, Watch
 CHUNK = 1 << 16
 LONGEST_LINE = 64 * 1024 * 1024  # bytes; a longer line is split
 LAST_WORDS = 0.25  # seconds to wait for output through a pipe that a background process holds open
+LONGEST_WAIT = 86_400.0  # seconds: no selector takes more than 24 days
 LOOK = 0.1  # seconds between two checks where there are no pidfds
 GRACE = 0.4  # seconds from SIGTERM to SIGKILL for what an agent has left behind
 HOPELESS = 5.0  # seconds after which processes that do not die are given up
@@ -131,7 +132,7 @@ class Process:
         return watch
 
     def _read(self, wait: float) -> None:
-        for key, _ in self._selector.select(None if wait == runs.NEVER else wait):
+        for key, _ in self._selector.select(min(wait, LONGEST_WAIT)):
             if key.fd == self._told.bell:
                 self._selector.unregister(key.fd)
             elif (lines := self._streams.get(key.fd)) is not None:

@@ -68,6 +68,11 @@ def test_ctrl_c_then_term_then_kill_and_then_what_left_its_group(sandbox: Sandbo
     assert not alive(int(run.file("away").read_text()))
 
 
+def test_a_run_may_last_and_be_silent_as_long_as_it_likes(sandbox: Sandbox) -> None:
+    run = Run(sandbox, "sh", "-c", "sleep 0.1; echo done", timeout=1e9, stall_timeout=0.0)
+    assert run.attendance.run(str).status is RunStatus.OK
+
+
 def test_nothing_is_left_open_and_a_late_call_writes_into_no_other_file(sandbox: Sandbox) -> None:
     run = Run(sandbox, "true")
     gc.collect()  # what other tests have left is not closed meanwhile
