@@ -17,6 +17,7 @@ from pathlib import Path
 
 from paneview.agents import strays
 from paneview.broker import (
+    BadJobError,
     Broker,
     BrokerError,
     ConflictError,
@@ -175,7 +176,11 @@ class Engine:
     def _run(self, flow: Workflow, effect: happenings.Run) -> None:
         job = self.broker.job(job_id(flow.id, effect.phase, effect.attempt)) if effect.attempt > 0 else None
         if job is None:
-            runs.submit(self.broker, self.home, flow, effect)
+            try:
+                runs.submit(self.broker, self.home, flow, effect)
+            except BadJobError as error:  # no later attempt would succeed
+                why = f"its job cannot be queued: {error}"
+                self.tell(flow.id, happenings.Ran(effect.phase, effect.attempt, "failed", error=why))
         else:
             self._collect(flow, effect)
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from paneview.agents.folder import worktrees_dir
 from paneview.agents.redact import Redactor
+from paneview.broker.model import MOST_SECONDS
 from paneview.config import paths
 
 if TYPE_CHECKING:
@@ -66,8 +67,8 @@ class Home:
     def timeout(self, plan: PhasePlan) -> float:
         """Seconds a phase's job may take."""
         if plan.timeout is not None:
-            return plan.timeout
+            return min(plan.timeout, MOST_SECONDS)
         try:
-            return self.project.agents.runner(plan.role).timeout + SLACK
+            return min(self.project.agents.runner(plan.role).timeout + SLACK, MOST_SECONDS)
         except KeyError:
             return 3600.0 + SLACK

@@ -85,8 +85,9 @@ class Shell:
                 env={**self.environ, **env, proc.MARKER: mark},
                 show=lambda _line: None,
             )
-        except OSError as error:
-            return None, f"{command!r} could not be run in {cwd}: {error.strerror}"
+        except (OSError, ValueError) as error:  # ValueError: a null character in it
+            why = error.strerror if isinstance(error, OSError) else error
+            return None, f"{command!r} could not be run in {cwd}: {why}"
         finally:
             if self._stops.get(name) is stop:
                 del self._stops[name]

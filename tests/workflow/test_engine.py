@@ -410,6 +410,21 @@ def test_a_result_that_nobody_understands_harms_its_own_workflow_only(tmp_path: 
         assert play.until(one, well).status == "done"
 
 
+def test_what_can_never_begin_has_failed(tmp_path: Path) -> None:
+    text = """
+        [workflows.x]
+        phases = [{ name = "a", role = "wor ker", prompt = "a" }]
+        [workflows.y]
+        phases = [{ name = "a", role = "worker", prompt = "a", timeout = 1e12, verify = "a\\u0000b", retries = 0 }]
+    """
+    with stage(tmp_path, text) as play:
+        one = play.orchestrate()
+        play.work("worker")
+        assert "role 'wor ker' holds a space" in play.until(one, play.ask(one)).reason
+        flow = play.until(one, play.ask(one, plan="y"))
+        assert (flow.status, flow.phases[0].error.partition(": ")[2]) == ("failed", "embedded null byte")
+
+
 def test_a_workflow_of_a_later_version_keeps_no_other_waiting(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
