@@ -61,7 +61,8 @@ class Crew:
         self._lock = threading.Lock()
         self._keeper = threading.Condition(self._lock)
         self._keeper_idle = False
-        self._running: dict[str, Running] = {}
+        # By lease, not by job: one slot may still be at a job that was lost when another slot claims it again.
+        self._running: dict[int, Running] = {}
         self._next_alarm = float("inf")
         self.rehold: Callable[[], None] = lambda: None
         self.closed = False
@@ -73,7 +74,7 @@ class Crew:
         now = time.monotonic()
         running = Running(lease, command, now, now + lease.job.timeout)
         with self._lock:
-            self._running[lease.id] = running
+            self._running[id(lease)] = running
             sooner = running.deadline < self._next_alarm
             if self._keeper_idle:
                 self._keeper_idle = False
@@ -85,9 +86,8 @@ class Crew:
     def end(self, running: Running) -> bool:
         """Note that a handler is done; False if it is too late, because the job was reported as stuck."""
         with self._lock:
-            if self._running.get(running.lease.id) is not running:
+            if self._running.pop(id(running.lease), None) is None:
                 return False
-            del self._running[running.lease.id]
         if running.held:
             self.rehold()
         return True
@@ -134,7 +134,7 @@ class Crew:
             running = list(self._running.values())
             for one in running:
                 if one.given_up is not None and now >= one.given_up:
-                    del self._running[one.lease.id]
+                    del self._running[id(one.lease)]
                     stuck.append(one)
         until = self.stopping.until
         for one in running:
@@ -170,8 +170,8 @@ class Crew:
     def heard(self, leases: Sequence[Lease], holds: Sequence[Hold]) -> None:
         """Handle the queue's answers to the renewals."""
         for lease, hold in zip(leases, holds, strict=True):
-            running = self._running.get(lease.id)
-            if running is None or running.lease is not lease or hold == "held":
+            running = self._running.get(id(lease))
+            if running is None or hold == "held":
                 continue
             self.end_early(running, "cancel" if hold == "cancel" else "lost")
 

@@ -10,6 +10,7 @@ import signal
 import sqlite3
 import threading
 import time
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,7 +18,7 @@ import psutil
 import pytest
 
 from paneview.broker import Broker, Claim, NewJob, Registration, Target, lanes_of, open_broker
-from paneview.worker import Command, Setup, Worker
+from paneview.worker import Command, Handlers, Setup, Worker
 from paneview.worker.console import Console
 from paneview.worker.crew import Crew
 from paneview.worker.keeper import Keeper
@@ -345,6 +346,36 @@ def test_a_job_may_end_just_while_the_keeper_drops_its_connection(tmp_path: Path
         keeper._broker = broker
         crew.close()  # as the end of a job, it has the keeper look again
         assert keeper._broker is None
+
+
+def test_a_job_that_comes_back_to_the_worker_that_lost_it_costs_no_slot(tmp_path: Path) -> None:
+    begun: list[Command] = []
+    go = threading.Event()
+
+    def hold(command: Command) -> None:
+        begun.append(command)
+        while not go.wait(0.01) and not command.cancelled:
+            pass
+
+    handlers = Handlers()
+    handlers.add("hold", hold)
+    with open_broker(f"sqlite:///{tmp_path}/queue.db") as broker:
+        connect = partial(open_broker, f"sqlite:///{tmp_path}/queue.db")
+        worker = Worker(setup=Setup(concurrency=2, environ={}), connect=connect, handlers=handlers)
+        thread = threading.Thread(target=worker.run)
+        thread.start()
+        try:
+            broker.submit(NewJob("hold"))
+            wait_until(lambda: len(begun) == 1)
+            broker.release_owner(worker.me.id, "it was taken for dead")
+            wait_until(lambda: len(begun) == 2)
+            broker.submit(NewJob("hold"))
+            wait_until(lambda: len(begun) == 3)  # in the first slot, which was told that its job is lost
+            assert begun[0].reason == "lost"
+        finally:
+            go.set()
+            worker.stop()
+            thread.join()
 
 
 def test_it_has_one_connection_however_often_it_tries_to_join(tmp_path: Path) -> None:
