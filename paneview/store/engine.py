@@ -159,8 +159,16 @@ class IngestEngine:
             stream.quiet_since = time.monotonic()
 
     def append(self, run: int, task: str, data: bytes, ts: float, place: tuple[Key, int]) -> None:
-        """Append whole lines after what earlier runs have printed, and this one up to `place`."""
-        self._state(task).notes.append(Note(run, data if data.endswith(b"\n") else data + b"\n", ts, place))
+        """Append whole lines after what earlier runs have printed, and this one up to `place`.
+
+        If a later run has begun, they come after what that has printed: its lines have their numbers already.
+        """
+        state = self._state(task)
+        behind = max((stream.run for stream in state.streams), default=run)
+        if behind > run:
+            place = spool.end_of(self._folder, behind)
+        whole = data if data.endswith(b"\n") else data + b"\n"
+        state.notes.append(Note(run, whole, ts, place, max(behind, run)))
 
     def drained(self, run: int, done: Future[None]) -> None:
         """Resolve `done` when everything of the run is stored."""

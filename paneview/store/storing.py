@@ -39,12 +39,12 @@ class Storing:
         note = state.notes[0] if state.notes else None
         steps: list[Step] = []
         for index, stream in enumerate(state.streams):
-            if note and stream.run > note.run:
+            if note and stream.run > note.behind:
                 break
             followed = index + 1 < len(state.streams)
             if not (note or (followed and (stream.dirty or stream.seen)) or stream.store_by <= horizon):
                 continue
-            stop = note.place if note and note.run == stream.run else None
+            stop = note.place if note and note.behind == stream.run else None
             steps.append(self._take(task, stream, wall, everything=followed or note is not None, stop=stop))
             if steps[-1].taken.more:
                 note = None
@@ -58,11 +58,11 @@ class Storing:
 
     def _notes(self, task: TaskLog, state: TaskState, first: Note) -> int:
         """Write the first note and those that follow it at the same place; returns how many."""
-        self._writer.note_run(first.run, task)
         written = 0
         for note in state.notes:
-            if (note.run, note.place) != (first.run, first.place):
+            if (note.behind, note.place) != (first.behind, first.place):
                 break
+            self._writer.note_run(note.run, task)
             self._writer.add(task, note.run, NOTE, note.data, When.at(note.ts))
             written += 1
         return written

@@ -29,12 +29,14 @@ NO_LIMITS = LogLimits(max_bytes=None)
 
 
 class Note(Struct, frozen=True):
-    """Lines that do not come from the pipe, and the place in their run's spool after which they belong."""
+    """Lines that do not come from the pipe, and the place in a run's spool after which they belong."""
 
     run: int
     data: bytes
     ts: float
     place: tuple[Key, int]
+    behind: int
+    """The run of that place: a later one than its own, if that has printed something in the meantime."""
 
 
 class TaskState(Struct):

@@ -29,7 +29,9 @@ WRITES = st.one_of(
     st.tuples(st.just("lines"), st.integers(1, 1200)),
     st.tuples(st.just("long"), st.integers(60_000, 150_000)),
 )
-OTHERS = st.sampled_from(["rotate", "again", "jump", "turn", "turn", "turn", "kill", "note", "next run"])
+OTHERS = st.sampled_from(
+    ["rotate", "again", "jump", "turn", "turn", "turn", "kill", "note", "late note", "next run"]
+)
 STEPS = st.one_of(WRITES, WRITES, st.tuples(OTHERS, st.just(0)))
 Step = tuple[str, bytes | int]
 # With no span: no chunk grows or is merged but at one time.
@@ -85,10 +87,11 @@ class World:
             self.engine.open()
             self.engine.resume()
             self.engine.attach(Attachment(len(self.pipes), "task", self.limits))
-        elif step == "note":
+        elif step in ("note", "late note"):
             self.notes += 1
-            place = end_of(self.spool, len(self.pipes))
-            self.engine.append(len(self.pipes), "task", b"note %d\n" % self.notes, 1.0, place)
+            run = max(len(self.pipes) - (step == "late note"), 1)
+            place = end_of(self.spool, run)
+            self.engine.append(run, "task", b"note %d\n" % self.notes, 1.0, place)
             settle(self.engine)
         else:
             self.next_run()

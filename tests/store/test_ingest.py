@@ -124,6 +124,24 @@ def test_notes_stand_where_they_were_written(ingest: LogIngest, reader: LogReade
     assert raws(reader) == [b"hook: before", b"working", b"how? ", b"hook: now", b"hook: more", b"so"]
 
 
+def test_a_note_of_an_earlier_run_moves_no_line_that_has_been_shown(
+    ingest: LogIngest, reader: LogReader, spool: Path
+) -> None:
+    with Pipe(spool, 1) as pipe:
+        pipe.write(b"first\n")
+    ingest.attach(1, "web", EVERYTHING)
+    over(ingest, 1)
+    ingest.attach(2, "web")
+    with Pipe(spool, 2) as pipe:
+        pipe.write(b"second\nthird\n")
+        wait_until(lambda: reader.end("web") == 3)
+        ingest.append(1, "web", b"hook: slow")
+        wait_until(lambda: reader.end("web") == 4)
+        assert raws(reader) == [b"first", b"second", b"third", b"hook: slow"]
+    over(ingest, 2)
+    assert [line.run for line in read_all(reader, "web")] == [1, 2, 2, 1]
+
+
 def test_hostile_output_is_stored_as_it_is(ingest: LogIngest, reader: LogReader, spool: Path) -> None:
     lines = [
         b"nul \0 byte",
