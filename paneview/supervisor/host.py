@@ -310,6 +310,7 @@ class Host:
         self.queue.follow(project)
         self.logs.keep(project.tasks.values())
         self._schedules.changed()
+        self._asker.redefined()
         self._scaled = scaled
         self._remember()
         self._show_anew()

@@ -53,6 +53,14 @@ def test_a_question_is_found_told_and_cleared_when_it_is_answered(project: Make)
     assert p.lines("ask")[-1] == "got y"
     assert len(p.events("task_input_given", "ask")) == 1
 
+    # The file says otherwise now, and nothing is printed.
+    p.write(
+        ASKING.replace('["more>$"]', "[]").replace("[tasks.own]", 'input_patterns = ["ing"]\n[tasks.own]')
+    )
+    p.call("reload")
+    p.wait("own", needs("own", None))
+    p.wait("calm", needs("calm", "working..."))
+
 
 def test_it_is_found_within_a_quarter_of_a_second(project: Make) -> None:
     """The benchmark measures the figure; this only shows that it does not take seconds of polling."""

@@ -121,6 +121,14 @@ class Asker:
             self._watched[name] = _Watched(live, Asking())
             self.grown([name])
 
+    def redefined(self) -> None:
+        """Note that patterns may have changed: what a screen shows may be a question now, or none any more."""
+        for name, watched in list(self._watched.items()):
+            unit = self._supervisor.units.get(name)
+            if unit is not None and unit.task.input_patterns == []:
+                self._feed(unit, watched.live, Saw(""))
+        self.grown(list(self._watched))
+
     def close(self) -> None:
         """Stop looking."""
         for name in list(self._watched):
