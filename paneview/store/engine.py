@@ -64,7 +64,7 @@ class IngestEngine:
         return moved
 
     def resume(self) -> None:
-        """Continue with every known run that has files in the spool."""
+        """Continue with every known run that has files in the spool, and tell where all logs end."""
         waiting = sorted(spool.files(self._folder))
         with self._writer.transaction():
             self._writer.finish_all_but(waiting)
@@ -73,6 +73,7 @@ class IngestEngine:
                 self.attach(Attachment(run, state.task))
                 if state.finished:
                     self.finish(run)
+        self._grown.update(self._writer.task_names())
 
     def _connect(self) -> None:
         self._db = connect(self._path)

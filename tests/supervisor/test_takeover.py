@@ -98,7 +98,8 @@ def test_the_log_of_a_task_that_has_ended_keeps_its_limits(project):
     p.write(text.format("60KB"))
     p.serve()
     wait_until(lambda: p.call("log_info", task="t")["first"] > 30_000)
-    assert p.task("t")["run"] == 1
+    # Where the log ends is known again, too, although nothing comes any more.
+    assert p.wait("t", lambda task: task["log_end"] == 60_000)["run"] == 1
 
 
 def test_exit_codes_are_kept_as_long_as_somebody_may_ask(project):
