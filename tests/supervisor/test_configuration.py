@@ -16,8 +16,10 @@ import pytest
 from paneview.control.errors import ControlError
 from paneview.control.session import ClientInfo
 from paneview.rules.states import TaskPhase
+from paneview.store.database import StoreError
+from paneview.store.reader import LogReader
 from tests.harness import Sandbox, alive, can_connect, eventually, free_port, free_ports, wait_until
-from tests.supervisor.inprocess import supervising
+from tests.supervisor.inprocess import fails_once, supervising
 
 THREE = """
     [tasks.same]
@@ -430,6 +432,19 @@ def test_tcp_url_and_log_probes(project):
     assert p.task("url")["health"] == "healthy"
     p.wait("tcp", lambda t: t["health"] == "healthy" or t["restarts_total"])
     p.wait("far", lambda t: t["health"] == "healthy")  # a line far into the output is found
+
+
+@pytest.mark.parametrize("fault", [StoreError("they had moved on"), OSError("too many open files")])
+async def test_a_log_that_cannot_be_read_for_once_is_looked_at_again(
+    sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch, fault: Exception
+) -> None:
+    monkeypatch.setattr(LogReader, "runs", fails_once(LogReader.runs, fault))
+    text = '[tasks.t]\ncommand = "echo now ready; exec sleep 617"\nhealth_log = "now ready"'
+    async with supervising(sandbox, text) as host:
+        unit = host.supervisor.unit("t")
+        await eventually(lambda: unit.state.ready)
+        await host.journal.durable()
+        assert not await host.store.events(kinds=["internal_error", "health_check_failed"])
 
 
 def test_a_task_whose_line_has_been_found_stays_healthy_through_reloads_and_takeovers(project):

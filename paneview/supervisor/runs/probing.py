@@ -13,6 +13,7 @@ from msgspec import Struct
 
 from paneview.config.models import Task
 from paneview.health import Listening, LogMatcher, ProbeResult, ProbeSpec, run_probe
+from paneview.store.database import StoreError
 
 FIRST_INTERVAL = 0.05  # seconds between the first probes, and the least between any two
 SHARE = 0.05  # the interval before the task is ready, as a share of the time waited: so none is found much too late
@@ -73,7 +74,7 @@ class Prober:
 
     async def probe(self, task: Task, run: int, ready: Callable[[], bool]) -> AsyncIterator[ProbeResult]:
         """Probe for ever; the caller ends it by cancelling."""
-        results = self._read_log(task, run) if task.health_log else self._ask(task, run, ready)
+        results = self._read_log(task, run, ready) if task.health_log else self._ask(task, run, ready)
         async for result in results:
             self.last[task.name] = result
             yield result
@@ -104,14 +105,22 @@ class Prober:
             elif await self._listening.wait(port, seconds, waited):
                 port = None  # it listens; whether it also answers is probed at the usual pace
 
-    async def _read_log(self, task: Task, run: int) -> AsyncIterator[ProbeResult]:
+    async def _read_log(self, task: Task, run: int, ready: Callable[[], bool]) -> AsyncIterator[ProbeResult]:
         assert task.health_log
         matcher, first = LogMatcher(task.health_log), 0
         grown = self._grown[task.name] = asyncio.Event()
         known: int | None = None
+        began = asyncio.get_running_loop().time()
         while True:
             grown.clear()
-            lines, first, last = await self._log.new_lines(task.name, run, first)
+            try:
+                lines, first, last = await self._log.new_lines(task.name, run, first)
+            except (StoreError, OSError) as error:  # it passes, and says nothing about the task
+                unread = ProbeResult(False, f"its log cannot be read: {error}", asked=False)
+                yield unread
+                waited = asyncio.get_running_loop().time() - began
+                await asyncio.sleep(_pause(task, unread, waited, ready=ready()))
+                continue
             # On a thread, because a pattern may take long.
             if await asyncio.to_thread(matcher.feed, lines):
                 yield ProbeResult(True, f"log: {matcher.matched}")
