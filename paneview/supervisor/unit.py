@@ -262,7 +262,8 @@ class Unit:
                 await self._signal(stage, durable)
 
     async def _launch(self, durable: Durable) -> None:
-        await durable  # even for hours: a process with no record could not be assigned to its task later
+        # Even for hours: a process with no record could not be assigned to its task later.
+        await durable.unless(lambda: "it is to stop" if self.state.phase is TaskPhase.STOPPING else "")
         await self._services.strays.gone(self.name)
         if self.state.phase is TaskPhase.STOPPING:
             self.feed(SpawnFailed("it was to stop", withdrawn=True))

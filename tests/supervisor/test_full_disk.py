@@ -82,7 +82,14 @@ def test_a_start_waits_for_room_and_neither_who_asked_nor_the_end_of_the_project
 
     web = two.task("web")["pid"]
     assert two.process
+    two.call("stop", tasks=["later"])
     with no_room(two):
+        with pytest.raises(ControlError, match="nothing starts while that cannot be recorded"):
+            two.call("start", tasks=["later"])
+        two.call("stop", tasks=["later"])
+        assert two.task("later")["state"] == "stopped"
+        with pytest.raises(ControlError, match="nothing starts while that cannot be recorded"):
+            two.call("start", tasks=["later"])
         two.call("down")
         two.process.wait(20)
     assert not alive(web)
