@@ -181,6 +181,10 @@ class _Child:
                 self._signal(signal.SIGKILL)
                 time.sleep(LOOK)
             self._process.wait()
+        except OSError:  # no descriptor left to look for what it has started
+            if self._process.poll() is None:
+                os.killpg(self._process.pid, signal.SIGKILL)
+            self._process.wait()
         finally:
             self._selector.close()
             for fd in (self._woken, self._waker, self._pidfd):

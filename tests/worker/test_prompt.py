@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import os
+import resource
+from contextlib import AbstractContextManager, nullcontext, suppress
 from typing import TYPE_CHECKING
 
+from paneview.worker import child
 from tests.harness import wait_until
 from tests.worker.support import alive_with
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
     from tests.worker.support import Farm
 
 
@@ -87,6 +94,29 @@ def test_nothing_is_left_running(farm: Farm) -> None:
     wait_until(lambda: len(alive_with("4321.")) >= 4)
     assert farm.over(late).errors[0].error == "not done within 3 s"
     wait_until(lambda: not alive_with("4321."))
+
+
+class Unwanted:
+    """The wish that a program ends as soon as it has begun."""
+
+    cancelled = True
+
+    def on_cancel(self, _wake: Callable[[], None], /) -> AbstractContextManager[None]:
+        return nullcontext()
+
+
+def test_a_program_is_ended_also_by_a_worker_without_a_descriptor_left(tmp_path: Path) -> None:
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    spare = os.open(os.devnull, os.O_RDONLY)
+    os.close(spare)
+    for more in range(12):  # with one of these numbers it can be started, and no more
+        resource.setrlimit(resource.RLIMIT_NOFILE, (spare + more, limits[1]))
+        try:
+            with suppress(OSError):
+                child.run(Unwanted(), ["sleep", "4323"], text="", cwd=tmp_path, env=os.environ, show=print)
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+        assert not alive_with("4323")
 
 
 def test_a_background_process_does_not_hold_the_result_up(farm: Farm) -> None:
