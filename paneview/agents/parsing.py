@@ -21,7 +21,6 @@ from paneview.config.nesting import DEEPEST, is_too_deep
 
 Event = Mapping[str, Any]
 Kind = Literal["text", "tool", "result", "retry", "warning", "raw"]
-LONGEST = 400  # characters of a tool call that are shown
 MOST_TEXT = 1_000_000  # characters kept of a result
 # Lines in which a program says why it ends: the message, and what it prints of an error object.
 LAST_WORDS = 5
@@ -204,8 +203,7 @@ def call_text(tool: str, given: Any) -> str:
         known = next((key for key in _TELLING if isinstance(given.get(key), str)), None)
         given = given[known] if known else json.dumps(given, ensure_ascii=False)
     words = f"{tool} {given}" if given else tool
-    words = " ".join(str(words).split())
-    return words if len(words) <= LONGEST else words[: LONGEST - 1] + "…"
+    return " ".join(str(words).split())
 
 
 _TELLING = ("command", "file_path", "filePath", "path", "pattern", "query", "url", "prompt", "question")

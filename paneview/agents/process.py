@@ -167,7 +167,7 @@ class Process:
             self._note(self._parser.session)
 
     def _error(self, line: str) -> None:
-        self._book.error(line)
+        line = self._book.error(line)
         self.errors = (self.errors + line + "\n")[-KEEP_ERRORS:]
         self.complaint = line.strip() if classify(line) in REFUSED else ""
         self._spoke = self._spoke or not self.complaint

@@ -10,6 +10,7 @@ from paneview.agents.parsing import Shown
 from paneview.agents.redact import Redactor
 from paneview.store.clean import plain
 
+LONGEST = 400  # characters of a tool call that are shown
 LARGEST = 64 * 1024 * 1024  # bytes of a file; the rest is left out
 CUT = "[the rest is left out: too large]"
 LOST = b"\n[what came here is left out: it could not be written]\n"
@@ -57,19 +58,20 @@ class Book:
         """Add a line that the agent printed."""
         self._transcript.add(self._redactor.text(line))
 
-    def error(self, line: str) -> None:
-        """Add a line of the agent's standard error."""
+    def error(self, line: str) -> str:
+        """Add a line of the agent's standard error; returns it without secrets, so that it may be cut."""
         line = self._redactor.text(line)
         self._errors.add(line)
         if line.strip():
             self.show(Shown("warning", line))
+        return line
 
     def show(self, shown: Shown) -> None:
         """Add something to show to people, without control sequences."""
-        sign = _SIGNS[shown.kind]
-        lines = [
-            plain(line.encode("utf-8", "replace")) for line in self._redactor.text(shown.text).split("\n")
-        ]
+        sign, text = _SIGNS[shown.kind], self._redactor.text(shown.text)
+        if shown.kind == "tool" and len(text) > LONGEST:  # only now: half of a secret would not be found
+            text = f"{text[: LONGEST - 1]}…"
+        lines = [plain(line.encode("utf-8", "replace")) for line in text.split("\n")]
         if kept := [line for line in lines if line.strip()]:
             self._shown.add(
                 "\n".join((sign if not at else " " * len(sign)) + line for at, line in enumerate(kept))

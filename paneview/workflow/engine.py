@@ -56,7 +56,7 @@ class Engine:
         self.shelf = Shelf(broker, told)
         self.leader: Leadership | None = None
         self._me = f"{home.name}:{home.folder}"
-        self._shell = Shell(home.environ)
+        self._shell = Shell(home.environ, home.masker.text)
         self._pool = ThreadPoolExecutor(THREADS, thread_name_prefix="workflow")
         # A pool of its own, because an agent goes on working until its turn to be ended comes.
         self._enders = ThreadPoolExecutor(THREADS, thread_name_prefix="stray")
@@ -354,7 +354,7 @@ class Engine:
     def take(self, home: Home) -> None:
         """Use a new `Home` after the project's file has changed."""
         self.home = home
-        self._shell.environ = home.environ
+        self._shell.environ, self._shell.mask = home.environ, home.masker.text
 
     def close(self) -> None:
         """End the commands running here; a successor begins them again."""

@@ -58,10 +58,11 @@ class _Limit:
 
 
 class Shell:
-    """Runs commands, which inherit ``environ``."""
+    """Runs commands, which inherit ``environ``. What they print passes through ``mask`` before it is cut."""
 
-    def __init__(self, environ: Mapping[str, str]) -> None:
+    def __init__(self, environ: Mapping[str, str], mask: Callable[[str], str] = str) -> None:
         self.environ = environ
+        self.mask = mask
         self._ended = threading.Event()
         self._stops: dict[str, threading.Event] = {}
 
@@ -92,7 +93,8 @@ class Shell:
             if self._stops.get(name) is stop:
                 del self._stops[name]
             end_left(name)
-        tail = "\n".join(part for part in (ended.output.rstrip(), ended.errors) if part)[-TAIL:]
+        printed = "\n".join(part for part in (ended.output.rstrip(), ended.errors) if part)
+        tail = self.mask(printed)[-TAIL:]
         if ended.cut:
             why = f"[ended after {timeout:g} s]" if limit.late else "[ended]"
             return None, f"{tail}\n{why}"

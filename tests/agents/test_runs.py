@@ -73,6 +73,12 @@ def test_a_run_may_last_and_be_silent_as_long_as_it_likes(sandbox: Sandbox) -> N
     assert run.attendance.run(str).status is RunStatus.OK
 
 
+def test_a_secret_where_an_error_is_cut_is_masked_whole(sandbox: Sandbox) -> None:
+    run = Run(sandbox, "sh", "-c", 'printf "%0490d %s" 0 "$MY_TOKEN" >&2; exit 1')
+    run.request = run.request._replace(env={**os.environ, "MY_TOKEN": "s3cr3t-value-for-nobody"})
+    assert run.again().run(str).error.endswith("0 ********")
+
+
 def test_nothing_is_left_open_and_a_late_call_writes_into_no_other_file(sandbox: Sandbox) -> None:
     run = Run(sandbox, "true")
     gc.collect()  # what other tests have left is not closed meanwhile

@@ -21,9 +21,11 @@ from paneview.agents.driving import bounded
 from paneview.agents.failures import classify, reset_time
 from paneview.agents.fitting import NoJson, example, find_json, misfits
 from paneview.agents.model import Denial, RunOutcome, RunRequest, RunStatus, Tokens
+from paneview.agents.parsing import Shown, call_text
 from paneview.agents.presets import preset_of
 from paneview.agents.process import Lines
 from paneview.agents.redact import Redactor, secrets_of
+from paneview.agents.showing import LONGEST, Book
 from paneview.config.workflows.roles import Runner, built_in_runners
 from tests.texts import texts
 
@@ -195,6 +197,14 @@ def test_redaction() -> None:
     for ascii_only in (True, False):
         assert accented.text(json.dumps('pä"ss-word', ensure_ascii=ascii_only)) == '"********"'
     assert redactor.json({"s3cr3t-value": ["s3cr3t-value", 1, None]}) == {"********": ["********", 1, None]}
+
+
+def test_a_secret_where_a_tool_call_is_cut_is_masked_whole(tmp_path: Path) -> None:
+    call = call_text("Bash", {"command": f"{'x' * (LONGEST - 15)} s3cr3t-value"})
+    Book(tmp_path, Redactor({"s3cr3t-value"})).show(Shown("tool", call))
+    shown = (tmp_path / place.SHOWN).read_text()
+    assert len(shown) < LONGEST + 5
+    assert "s3" not in shown
 
 
 @pytest.mark.parametrize(

@@ -18,10 +18,12 @@ from paneview import proc
 from paneview.agents import folder as place
 from paneview.agents.model import RunOutcome, RunStatus, Tokens
 from paneview.broker import Broker, BrokerError, Claim, JobFilter, Outcome, lanes_of
+from paneview.agents.redact import Redactor
 from paneview.rules.workflow import Status, begin, happenings
 from paneview.workflow import orchestrator
 from paneview.workflow.engine import KEEP, THREADS, Engine
 from paneview.workflow.shelf import SCOPE
+from paneview.workflow.shell import TAIL, Shell
 from paneview.workflow.views import result, summary, whole
 from tests.broker.servers import RedisServer, redis_server
 from tests.harness import wait_until
@@ -322,6 +324,13 @@ def test_a_verification_that_a_killed_supervisor_has_left_is_ended_though_it_was
             for one in (left, theirs):
                 one.kill()
                 one.wait()
+
+
+def test_a_secret_where_an_output_is_cut_is_masked_whole(tmp_path: Path) -> None:
+    secret = "very-secret-value"
+    shell = Shell(os.environ, Redactor([secret]).text)
+    _, tail = shell.run(f"printf '{secret}%0{TAIL - 5}d' 0", str(tmp_path), "x", 10.0, {})
+    assert set(tail) == {"*", "0"}
 
 
 def test_lines_are_counted_without_touching_the_index(tmp_path: Path) -> None:
