@@ -112,6 +112,14 @@ class Queue:
                 self._renewing.start()
         return True
 
+    def hand_back(self, job: str) -> None:
+        """Let another worker have a claimed job; nothing happens if it is not ours."""
+        with self._lock:
+            lease = self._held.pop(job, None)
+        if lease is not None:
+            with suppress(BrokerError):  # it returns when its lease runs out
+                self.broker.release(lease, reason="nobody waits for it")
+
     def submit_result(
         self, job: str, output: Json, *, status: str = "completed", error: str | None = None
     ) -> bool:
@@ -232,8 +240,19 @@ class AsyncQueue:
         return await self._call(self._queue.pending, host)
 
     async def claim(self, job: str) -> bool:
-        """See `Queue.claim`."""
-        return await self._call(self._queue.claim, job)
+        """See `Queue.claim`. If the waiting is cancelled, the job is handed back in case it was taken all the same."""
+        loop = asyncio.get_running_loop()
+
+        def undo(done: asyncio.Future[bool]) -> None:
+            if not done.cancelled() and done.exception() is None and done.result():
+                loop.run_in_executor(None, self._queue.hand_back, job)
+
+        taking = asyncio.ensure_future(self._call(self._queue.claim, job))
+        try:
+            return await asyncio.shield(taking)
+        except asyncio.CancelledError:
+            taking.add_done_callback(undo)
+            raise
 
     async def submit_result(
         self, job: str, output: Json, *, status: str = "completed", error: str | None = None

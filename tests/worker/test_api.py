@@ -1,8 +1,11 @@
 from __future__ import annotations
 
+import asyncio
+import sqlite3
 import subprocess
 import sys
 import time
+from contextlib import closing
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -97,6 +100,19 @@ async def test_the_same_on_an_event_loop(farm: Farm) -> None:
         assert await queue.result(job, wait=True, timeout=0.1) is None
         assert farm.broker.need(job).errors[0].error == "no salt"
         assert farm.broker.need(job).target == Target(role="cook")
+
+
+async def test_a_claim_that_nobody_waits_for_any_more_is_handed_back(farm: Farm) -> None:
+    async with AsyncQueue(farm.url) as queue:
+        job = await queue.submit("x")
+        with closing(sqlite3.connect(farm.folder / "queue.db", isolation_level=None)) as other:
+            other.execute("BEGIN IMMEDIATE")
+            with pytest.raises(TimeoutError):
+                await asyncio.wait_for(queue.claim(job), 0.05)
+            other.execute("ROLLBACK")
+        await asyncio.to_thread(wait_until, lambda: farm.broker.need(job).token == 1)
+        await asyncio.to_thread(wait_until, lambda: farm.broker.need(job).state == "queued")
+        assert await queue.claim(job)
 
 
 def test_a_queue_that_is_away_for_a_while_loses_no_job_and_no_result(monkeypatch: pytest.MonkeyPatch) -> None:
