@@ -19,6 +19,7 @@ from paneview.config.workflows.resultschema import is_formed
 from paneview.patterns import Pattern, PatternError
 
 Schema = Mapping[str, Any]
+MOST_TRIES = 5000  # brackets with which no JSON begins: each costs a look at all that is before it
 DEEPEST = 60  # levels; no sensible result has more
 _FENCE = re.compile(
     r"^[ \t]*(```+|~~~+)[ \t]*(?:json|JSON)?[ \t]*\n(.*?)^[ \t]*\1[ \t]*$", re.MULTILINE | re.DOTALL
@@ -40,15 +41,15 @@ def find_json(text: str) -> Any:
         except ValueError:
             continue
     found: Any = None
-    at, there = 0, False
-    while (start := _next(text, at)) >= 0:
+    at, there, failed = 0, False, 0
+    while failed < MOST_TRIES and (start := _next(text, at)) >= 0:
         try:
             value, at = _DECODER.raw_decode(text, start)
             if not is_too_deep({"": value}):
                 found, there = value, True
         except (ValueError, RecursionError):
-            at = start + 1
-    if not there:
+            at, failed = start + 1, failed + 1
+    if not there or failed == MOST_TRIES:  # what was found then may not be the last
         raise NoJson("there is no JSON in it")
     return found
 

@@ -177,6 +177,15 @@ def test_text_without_json(text: str) -> None:
         assert "{}" not in text
 
 
+def test_garbage_keeps_nobody_busy() -> None:
+    """Of a megabyte and of 120 KB: without a bound, these took more than a minute and 7 s."""
+    began = time.process_time()
+    with pytest.raises(NoJson):
+        find_json("[" * 1_000_000)
+    assert Redactor().text("-eyJ" * 30_000)
+    assert time.process_time() - began < 4
+
+
 def test_json_that_is_too_large_is_no_result() -> None:
     given = RunOutcome(RunStatus.OK, "x", data=["y" * 999_000], cost_usd=0.5)
     assert bounded(given) is given
