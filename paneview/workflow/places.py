@@ -130,11 +130,9 @@ class Places:
         # A killed supervisor's git or set-up would go on writing there, and git could not remove the folder.
         end_left(_set_up(flow))
         with self._turns.of(str(root)):
-            if path.exists():
-                git.run_code(root, "worktree", "remove", "--force", "--force", str(path))
+            _forget(root, path)
             if path.exists():
                 raise GitError(f"{path} exists already; move it away")
-            git.run(root, "worktree", "prune")
             tip = "" if _is_told(flow) else _tip(root, branch)
             if tip and git.is_ancestor(root, tip, "HEAD"):
                 git.run(root, "branch", "-D", branch)
@@ -175,7 +173,7 @@ class Places:
                 if path.exists():
                     git.remove_worktree(root, path)
                 else:
-                    git.run(root, "worktree", "prune")
+                    _forget(root, path)
                 self._ready(flow).unlink(missing_ok=True)
                 if not place.get("commit") and _tip(root, _branch(flow)) == flow.place.get("base"):
                     git.run(root, "branch", "-D", _branch(flow))
@@ -270,6 +268,14 @@ def _tip(root: Path, branch: str) -> str:
     """The branch's commit; empty if there is no such branch."""
     code, output, _ = git.run_code(root, "rev-parse", "--verify", "-q", f"refs/heads/{branch}")
     return output.strip() if code == 0 else ""
+
+
+def _forget(root: Path, path: Path) -> None:
+    """Have git remove a worktree, if it knows it, and its record. Raises `GitError` if git can't be run.
+
+    Not `git worktree prune`: that removes the records of the user's own ones, too, which may be away for a while.
+    """
+    git.run_code(root, "worktree", "remove", "--force", "--force", str(path))
 
 
 def _hold(flow: Workflow, path: Path) -> None:

@@ -271,6 +271,21 @@ def test_a_port_of_before_is_given_again_only_if_it_is_free() -> None:
         assert free_ports(["PORT"], [], before) != before
 
 
+def test_a_worktree_of_the_user_that_is_away_for_a_while_stays_known(play: Stage, tmp_path: Path) -> None:
+    """On a drive, for one, that is not mounted now."""
+    own, away = tmp_path / "own", tmp_path / "away"
+    git(play.root, "-c", "core.hooksPath=/dev/null", "worktree", "add", "-q", "-b", "mine", str(own))
+    own.rename(away)
+    again_with(play, phases='[{ name = "a", role = "worker", prompt = "{{task}}" }]')
+    play.agent = lambda payload: shutil.rmtree(payload["cwd"]) or ok()  # type: ignore[func-returns-value]
+    one = play.orchestrate()
+    play.work("worker")
+    flow = play.until(one, play.ask(one))
+    assert (flow.status, flow.place["branch"]) == ("done", "")
+    away.rename(own)
+    assert git(own, "branch", "--show-current") == "mine\n"
+
+
 def test_cancelled_while_it_is_set_up_nothing_is_left(play: Stage) -> None:
     again_with(play, setup='"touch began; sleep 300"')
     one = play.orchestrate()
