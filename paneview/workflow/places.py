@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import Any
 
 from paneview import proc
+from paneview.agents import folder
 from paneview.rules.workflow import Workflow
 from paneview.workflow import git
 from paneview.workflow.git import GitError
@@ -84,10 +85,11 @@ class Places:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         if fresh:
             self._check_out(flow, root, base)
+        ports = flow.place.get("ports") or ({} if fresh else self._ports(flow))
         inner = path / os.path.relpath(os.path.realpath(flow.cwd), os.path.realpath(root))
         place: dict[str, Any] = {
             "root": str(root), "path": str(path), "cwd": str(inner), "branch": branch, "base": base,
-            "ports": free_ports(flow.plan.ports, taken, flow.place.get("ports") or {}), "open": True,
+            "ports": free_ports(flow.plan.ports, taken, ports), "open": True,
         }  # fmt: skip
         if fresh:
             try:
@@ -99,7 +101,7 @@ class Places:
             except (GitError, OSError):
                 self._discard(flow, root)
                 raise
-            self._ready(flow).touch(mode=0o600)
+            folder.write_json(self._ready(flow), place["ports"])
         known = None if fresh else flow.place.get("copies")
         return {**place, "copies": known or _stamps(path, flow.plan.copy)}
 
@@ -107,8 +109,11 @@ class Places:
         return Path(str(flow.place.get("path") or self._folder / flow.id))
 
     def _ready(self, flow: Workflow) -> Path:
-        """A file that exists once the place is complete."""
+        """A file that exists once the place is complete. In it are the ports for which it was set up."""
         return self._path(flow).with_name(f"{flow.id}.ready")
+
+    def _ports(self, flow: Workflow) -> Mapping[str, int]:
+        return folder.read_json(self._ready(flow)) or {}
 
     def _check_out(self, flow: Workflow, root: Path, base: str) -> None:
         self._discard(flow, root)  # an interrupted attempt

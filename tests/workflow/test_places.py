@@ -337,6 +337,9 @@ def test_a_set_up_that_a_killed_supervisor_has_left_is_ended_first(play: Stage) 
             wait_until((folder / "d/100/f").exists)
             place = Places(folder.parent, Turns()).make(flow, Shell(os.environ), [], lambda: True)
             assert left.wait(5) == -signal.SIGKILL
+            # As after a kill just before the place was recorded: it was set up for these ports.
+            again = Places(folder.parent, Turns()).make(flow, Shell(os.environ), [], lambda: True)
+            assert again["ports"] == place["ports"]
         finally:
             left.kill()
     assert not (Path(place["path"]) / "d").exists()
