@@ -17,8 +17,8 @@ import pytest
 from paneview import proc
 from paneview.agents import folder as place
 from paneview.agents.model import RunOutcome, RunStatus, Tokens
-from paneview.broker import Broker, BrokerError, Claim, JobFilter, Outcome, lanes_of
 from paneview.agents.redact import Redactor
+from paneview.broker import Broker, BrokerError, Claim, JobFilter, Outcome, lanes_of
 from paneview.rules.workflow import Status, begin, happenings
 from paneview.workflow import orchestrator
 from paneview.workflow.engine import KEEP, THREADS, Engine
