@@ -6,9 +6,11 @@ nothing has then changed, neither in the database nor here, and the call can be 
 
 from __future__ import annotations
 
+import sqlite3
 import time
 from collections.abc import Mapping
 from concurrent.futures import Future
+from contextlib import suppress
 from pathlib import Path
 
 from msgspec import Struct
@@ -51,6 +53,7 @@ class IngestEngine:
         self._grown: set[str] = set()  # tasks with news
         # New end lines by task, also where only the last line grew; the thread collects them.
         self.heads: dict[str, int] = {}
+        self.last_run = 0  # the highest number of a run in the database when it was opened
         self.known: dict[int, KnownTimes | None] = {}  # by run; read by any thread
         self.unfinished: set[str] = set()  # tasks whose last line has no newline yet; read by any thread
 
@@ -61,6 +64,9 @@ class IngestEngine:
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         moved = prepare(self._path, log_schema.MIGRATIONS, pragmas=log_schema.PRAGMAS)
         self._connect()
+        # If it is damaged after all, it will be moved aside with all its runs.
+        with suppress(sqlite3.Error):
+            self.last_run = self._writer.last_run()
         return moved
 
     def resume(self) -> None:

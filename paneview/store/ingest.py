@@ -104,6 +104,11 @@ class LogIngest:
         """
         self._on_progress = callback
 
+    @property
+    def last_run(self) -> int:
+        """The highest number of a run that had a log when this started, even if it never had a process."""
+        return self._engine.last_run
+
     def unfinished(self, task: str) -> bool:
         """Whether the task's output, as last reported, stops inside a line: at a prompt, or just briefly."""
         return task in self._engine.unfinished

@@ -143,6 +143,11 @@ class LogWriter:
         """The names of all tasks in the database."""
         return [name for (name,) in self._db.execute("SELECT name FROM task ORDER BY id")]
 
+    def last_run(self) -> int:
+        """The highest number of all runs in the database; 0 without any."""
+        (found,) = self._db.execute("SELECT max(id) FROM run").fetchone()
+        return int(found or 0)
+
     def run_state(self, run: int) -> RunState | None:
         """How far this run has been stored; None if it was never opened."""
         row = self._db.execute(

@@ -601,3 +601,23 @@ def test_a_run_whose_state_was_lost_goes_on(database):
     assert not p.events("stray_ended")
     p.call("stop", tasks=["db"])
     assert (p.folder / "flushed").exists()
+
+
+def test_the_number_of_a_start_that_failed_is_not_used_again_for_another_task(project):
+    p = project(
+        """
+        [tasks.refused]
+        command = "exec sleep 600"
+        hooks.before_start = "echo no; exit 1"
+        [tasks.next]
+        command = "echo hello; exec sleep 600"
+        auto_start = false
+        """
+    ).serve()
+    p.wait("refused", "failed")
+    wait_until(lambda: p.lines("refused") == ["no"])
+    p.end_supervisor()
+    p.serve()
+    p.call("start", tasks=["next"])
+    wait_until(lambda: p.lines("next") + p.lines("refused")[1:])
+    assert (p.lines("next"), p.lines("refused")) == (["hello"], ["no"])

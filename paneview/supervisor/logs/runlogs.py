@@ -52,6 +52,8 @@ class RunLogs:
         self._ingest.on_progress(tell)
         if moved := self._ingest.start():
             self._journal.note("store_damaged", f"logs.db was damaged and set aside as {moved}")
+        # Only its log knows of a run whose start failed; another task's output would go there.
+        self._journal.skip_runs(self._ingest.last_run)
 
     def keep(self, tasks: Iterable[Task]) -> None:
         """Keep the logs of these tasks within their limits, whether they run again or not."""
