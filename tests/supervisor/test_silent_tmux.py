@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 from typing import Any
@@ -53,3 +54,22 @@ async def test_nobody_waits_for_it_and_it_loses_nothing(
         await eventually(lambda: (a.state.phase, b.state.phase) == (TaskPhase.STOPPED, TaskPhase.RUNNING))
         await host.supervisor.services.journal.durable()  # what is told at once is on disk a moment later
         assert [run.task for run in await host.store.runs()] == ["b", "a"]
+
+
+async def test_a_change_of_the_file_is_applied_although_tmux_dies_before_it_has_closed_a_window(
+    sandbox: Sandbox,
+) -> None:
+    client, text = ClientInfo(1, None, None), '[tasks.a]\ncommand = "exec sleep 614"\n'
+    async with supervising(sandbox, text + '[tasks.b]\ncommand = "true"\n') as host:
+        b = host.supervisor.unit("b")
+        await eventually(lambda: b.state.phase is TaskPhase.DONE)
+        server = host.terminal.session.server_id.pid
+        os.kill(server, signal.SIGSTOP)
+        try:
+            host.project.file.write_text(f'name = "proj"\n{text}[tasks.c]\ncommand = "true"\n')
+            reload = asyncio.ensure_future(host._requests.handle("reload", {}, client))
+            await eventually(lambda: "b" not in host.supervisor.units)
+        finally:
+            os.kill(server, signal.SIGKILL)
+        assert ((await reload)["added"], (await reload)["removed"]) == (["c"], ["b"])
+        assert list(host.supervisor.units) == ["a", "c"]

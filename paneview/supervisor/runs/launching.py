@@ -211,7 +211,8 @@ class Launcher:
         session = await self._terminal.ready()
         if self._terminal.has_pane(pane_id, task):
             self._terminal.forget_pane(pane_id)
-            await session.remove_pane(pane_id)
+            with suppress(TmuxError):  # it is gone with the server, or the next supervisor finds it
+                await session.remove_pane(pane_id)
 
     async def clear_unborn(self, task: str, run: int) -> None:
         """Close the pane of a run that failed to start, in case tmux has made one but could not report it."""
