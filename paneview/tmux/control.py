@@ -107,21 +107,25 @@ class ControlClient:
     def send(self, *commands: str) -> asyncio.Future[list[str]]:
         """Send one group of commands (see `quote.command`); the future gets their answers, one text each.
 
-        It fails with TmuxError if tmux refuses one of them, with TmuxGone if the connection is or gets lost.
+        It fails with TmuxError if tmux refuses one of them, with TmuxGone if the connection is or gets lost. Raises
+        UnicodeEncodeError for what no program can be given; then nothing was sent.
         """
         reply: asyncio.Future[list[str]] = asyncio.get_running_loop().create_future()
         if self._gone is not None or self._closing:
             reply.set_exception(TmuxGone(self._gone or "the connection to tmux is closed"))
             return reply
-        self._count += 1
+        number = self._count + 1
+        tag = command("display-message", "-p", f"{self._tag}{number}")
+        # Surrogates stand for bytes that are not UTF-8, as in Python's arguments and environment. Encoded before the
+        # group is waited for, as others may not be.
+        line = " ; ".join((tag, *commands)).encode("utf-8", "surrogateescape") + b"\n"
+        self._count = number
         if not self._waiting and not self._current:
             self._since = asyncio.get_running_loop().time()
-        self._waiting.append(_Group(self._count, len(commands), reply))
-        tag = command("display-message", "-p", f"{self._tag}{self._count}")
+        self._waiting.append(_Group(number, len(commands), reply))
         if not self._lines:
             asyncio.get_running_loop().call_soon(self._flush)
-        # Surrogates stand for bytes that are not UTF-8, as in Python's arguments and environment.
-        self._lines.append(" ; ".join((tag, *commands)).encode("utf-8", "surrogateescape") + b"\n")
+        self._lines.append(line)
         if len(self._lines) == _AT_ONCE:
             self._flush()
         return reply

@@ -50,6 +50,14 @@ async def test_hundreds_at_once_with_errors_between(client: ControlClient) -> No
     assert await asyncio.gather(*more) == [[f"again {n}"] for n in range(300)]
 
 
+async def test_what_cannot_be_sent_is_not_waited_for(client: ControlClient) -> None:
+    with pytest.raises(UnicodeEncodeError):
+        client.send(say("\ud800"))
+    await asyncio.sleep(0.01)  # time passes
+    assert client.silent_for == 0
+    assert await client.send(say("heard")) == ["heard"]
+
+
 async def test_one_who_gave_up_waiting_disturbs_nobody(client: ControlClient) -> None:
     client.send(say("unheard")).cancel()
     assert await client.send(say("heard")) == ["heard"]
