@@ -205,11 +205,18 @@ class TmuxSession:
 
     async def paste(self, pane_id: str, text: str) -> None:
         """Paste text of any length, bracketed if the program has requested that. Raises ValueError for a NUL."""
+        if not text:
+            return  # tmux keeps no empty buffer, and would complain that it is not there
         buffer = f"paneview-{self._project_key}-{next(self._buffers)}"
-        await self._send(
-            command("set-buffer", "-b", buffer, "--", text),
-            command("paste-buffer", "-p", "-d", "-b", buffer, "-t", pane_id),
-        )
+        try:
+            await self._send(
+                command("set-buffer", "-b", buffer, "--", text),
+                command("paste-buffer", "-p", "-d", "-b", buffer, "-t", pane_id),
+            )
+        except TmuxError:
+            with contextlib.suppress(TmuxError):  # the server may be gone
+                await self._send(command("delete-buffer", "-b", buffer))  # it may hold a password
+            raise
 
     async def define(self, pane_id: str, definition: str) -> None:
         """Store the definition that a pane's run now follows in the pane's options."""

@@ -200,6 +200,7 @@ async def test_paste_and_keys(bench: Bench) -> None:
     pane = await bench.spawn("stty -echo; echo ready; cat > pasted")
     await bench.logged(1, "ready")
     text = "first ' \" \\ #{pid} $HOME\n" + "second 日本\n" * 500 + "-x ;\n"
+    await bench.session.paste(pane.pane_id, "")
     await bench.session.paste(pane.pane_id, text)
     await bench.session.send_keys(pane.pane_id, "typed; #{pid}", "-n", literal=True)
     await bench.session.send_keys(pane.pane_id, "Enter", "C-d")
@@ -211,6 +212,8 @@ async def test_paste_is_bracketed_where_that_is_asked_for(sandbox: Sandbox, benc
     sandbox.tmux("set-buffer", "mine")
     pane = await bench.spawn("stty -echo; printf '\\033[?2004h'; echo ready; cat > pasted")
     await bench.logged(1, "ready")
+    with pytest.raises(TmuxError, match="can't find pane"):
+        await bench.session.paste("%999", "not to be left behind")
     await bench.session.paste(pane.pane_id, "a\n")
     await bench.session.send_keys(pane.pane_id, "Enter", "C-d")
     await bench.ended(pane)
