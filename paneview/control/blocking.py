@@ -11,6 +11,7 @@ from __future__ import annotations
 import _socket
 import errno
 import os
+import time
 
 from paneview.control.errors import ControlError, Disconnected, NoSupervisor
 
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 MAX_LINE = 16 * 1024 * 1024
 READ_SIZE = 64 * 1024
 TURN = 1000  # ms; see `Connection._wait`
+RETRY = 0.01  # seconds until the next try, if too many others wait
 # How a reply without error begins and ends on the wire (`session` builds it so, and a test checks that they
 # agree).
 REPLY_START = b'{"id":%d,"ok":true,"result":'
@@ -48,12 +50,27 @@ class Connection:
         self._socket = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM)
         try:
             self._socket.settimeout(timeout)
-            self._socket.connect(os.fspath(path))
+            self._connect(os.fspath(path), timeout)
         except OSError as error:
             self._socket.close()
             if error.errno in _NOBODY:
                 raise NoSupervisor(f"no supervisor listens at {os.fspath(path)}") from None
             raise ControlError(f"cannot connect to {os.fspath(path)}: {error.strerror or error}") from None
+
+    def _connect(self, path: str, timeout: float | None) -> None:
+        """Connect. While too many others wait to be accepted, the kernel sends away who would not wait without end."""
+        end = None
+        while True:
+            try:
+                self._socket.connect(path)
+            except BlockingIOError:
+                now = time.monotonic()
+                end = now + (timeout or 0.0) if end is None else end
+                if now >= end:
+                    raise
+                time.sleep(RETRY)
+            else:
+                return
 
     def __enter__(self) -> Self:
         return self

@@ -251,6 +251,28 @@ def test_a_signal_that_comes_just_before_a_wait_is_heard(path: Path) -> None:
         signal.signal(signal.SIGUSR1, before)
 
 
+def test_who_comes_when_too_many_wait_already_waits_as_well(path: Path) -> None:
+    path.parent.mkdir()
+    answers: list[dict[str, Any]] = []
+    with socket.socket(socket.AF_UNIX) as listener, socket.socket(socket.AF_UNIX) as first:
+        listener.bind(os.fspath(path))
+        listener.listen(0)
+        listener.settimeout(5)
+        first.connect(os.fspath(path))
+        asking = threading.Thread(target=lambda: answers.append(blocking.call(path, "status", timeout=10)))
+        asking.start()
+        asking.join(0.05)  # it would have failed by now
+        with listener.accept()[0], listener.accept()[0] as other:
+            assert b"status" in other.recv(1024)
+            other.sendall(b'{"id":1,"ok":true,"result":{"late":true}}\n')
+            asking.join()
+        assert answers == [{"late": True}]
+        with socket.socket(socket.AF_UNIX) as third:
+            third.connect(os.fspath(path))
+            with pytest.raises(ControlError, match="cannot connect"):
+                blocking.call(path, "status", timeout=0.02)
+
+
 def test_nobody_there_is_told_from_what_is_wrong(path: Path) -> None:
     with pytest.raises(NoSupervisor):
         blocking.call(path, "status")
