@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from paneview.control.errors import ControlError, Disconnected, NoSupervisor
@@ -125,12 +124,12 @@ class ControlClient:
 
     async def close(self) -> None:
         """End the connection; `on_disconnect` is not called. Requests already sent are still carried out."""
-        if self._reading:
-            self._reading.cancel()
-            with suppress(asyncio.CancelledError):
-                await self._reading
-            self._reading = None
+        reading, self._reading = self._reading, None
         self._end("closed")
+        if reading:
+            reading.cancel()
+            # Not the task itself: our own cancellation must not be taken for its.
+            await asyncio.wait({reading})
 
     async def _read(self, reader: asyncio.StreamReader) -> None:
         splitter = LineSplitter()

@@ -164,6 +164,19 @@ async def test_a_defect_in_a_callback_does_not_end_the_connection(path: Path) ->
         await client.close()
 
 
+async def test_who_is_cancelled_while_closing_is_cancelled(path: Path) -> None:
+    """As a screen that is left while it connects again: it would go on for ever."""
+    async with serving(path):
+        client = ControlClient(path)
+        await client.connect()
+        closing = asyncio.create_task(client.close())
+        await asyncio.sleep(0)
+        closing.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await closing
+        await client.close()
+
+
 async def test_blocking_call(path: Path) -> None:
     async with serving(path) as (_, handler):
         assert await asyncio.to_thread(blocking.call, path, "status") == STATUS
