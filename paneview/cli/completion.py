@@ -24,7 +24,8 @@ _paneview() {
     local found word
     found=$(paneview __complete -- "${COMP_WORDS[@]:1:COMP_CWORD}" 2>/dev/null)
     if [ "$found" = "FILES" ]; then
-        found=$(compgen -f -- "${COMP_WORDS[COMP_CWORD]}")
+        word=${COMP_WORDS[COMP_CWORD]}
+        found=$(compgen -f -- "${word#=}")
     fi
     COMPREPLY=()
     while IFS= read -r word; do
@@ -87,7 +88,7 @@ def complete(words: list[str]) -> list[str]:
     """The candidates for the last of `words`; the words before it are complete."""
     from paneview.cli.verbs import OPEN, PARSER  # noqa: PLC0415
 
-    *before, last = words
+    *before, last = _without_equals(words)
     verb, count, pending = _read(before)
     if pending is not None:
         return _values(pending.complete, last, before)
@@ -102,6 +103,16 @@ def complete(words: list[str]) -> list[str]:
     if verb.most is not None and count >= verb.most:
         return []
     return _values(verb.complete, last, before)
+
+
+def _without_equals(words: list[str]) -> list[str]:
+    """The words with ``--file x`` for ``--file=x``, which bash hands on as three."""
+
+    def joins(at: int) -> bool:
+        return at > 0 and words[at] == "=" and words[at - 1].startswith("--")
+
+    kept = [word for at, word in enumerate(words) if not joins(at)]
+    return [*kept, ""] if joins(len(words) - 1) else kept
 
 
 def _read(before: list[str]) -> tuple[Verb, int, Option | None]:

@@ -38,6 +38,10 @@ def inside(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         ("check ", ["FILES"]),
         ("other.to", ["FILES"]),
         ("--file ", ["FILES"]),
+        ("--file = paneview.toml stop w", ["web"]),  # as bash splits --file=paneview.toml
+        ("--file =", ["FILES"]),
+        ("export --format = js", ["jsonl"]),
+        ("logs --grep = = w", ["web"]),
         ("--serve st", ["start", "status", "stop"]),
         ("dlq re", ["retry"]),
         ("dlq retry --a", ["--all"]),
@@ -99,6 +103,7 @@ def test_bash_completes_task_names(project: Path) -> None:
 def test_bash_completes_files(project: Path) -> None:
     script = run("completion", "bash", cwd=project).out
     assert in_bash(script, "FILES\n", "check", "panev", cwd=project) == ["paneview.toml"]
+    assert "paneview.toml" in in_bash(script, "FILES\n", "--file", "=", cwd=project)
 
 
 def test_bash_runs_nothing_that_it_is_offered(project: Path) -> None:
