@@ -16,6 +16,7 @@ import asyncio
 import errno
 import os
 import socket
+from threading import Thread
 
 from paneview.health.result import ProbeFailed, ProbeResult
 from paneview.health.specs import TcpProbe
@@ -100,11 +101,48 @@ def _loopback(host: str, port: int) -> list[Address]:
 async def _addresses(host: str, port: int) -> list[Address]:
     if addresses := _loopback(host, port):
         return addresses
+    found = _resolved(host, port, socket.AI_NUMERICHOST) or await _looked_up(host, port)
+    if not found:
+        raise ProbeFailed(f"host {host!r} not found")
+    return found
+
+
+def _resolved(host: str, port: int, flags: int = 0) -> list[Address]:
+    """The addresses under this name; empty if there are none."""
     try:
-        found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    except (OSError, UnicodeError) as error:
-        raise ProbeFailed(f"host {host!r} not found") from error
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=flags)
+    except (OSError, UnicodeError):
+        return []
     return [(family, address) for family, _, _, _, address in found]
+
+
+_Lookup = tuple[asyncio.AbstractEventLoop, str, int]
+_lookups: dict[_Lookup, asyncio.Future[list[Address]]] = {}
+
+
+async def _looked_up(host: str, port: int) -> list[Address]:
+    """The addresses that the system finds, on a thread of its own; all who ask meanwhile share it.
+
+    Where a name server does not answer, that takes half a minute and cannot be ended. asyncio's few threads, which the
+    supervisor needs for much else, would soon all wait for it, and the supervisor's end as well.
+    """
+    lookup = asyncio.get_running_loop(), host, port
+    if lookup not in _lookups:
+        _lookups[lookup] = lookup[0].create_future()
+        try:
+            Thread(target=_look_up, args=lookup, name=f"lookup of {host}", daemon=True).start()
+        except RuntimeError as error:  # no thread can be started
+            del _lookups[lookup]
+            raise OSError(errno.EAGAIN, os.strerror(errno.EAGAIN)) from error
+    return await asyncio.shield(_lookups[lookup])
+
+
+def _look_up(loop: asyncio.AbstractEventLoop, host: str, port: int) -> None:
+    found = _resolved(host, port)
+    try:
+        loop.call_soon_threadsafe(lambda: _lookups.pop((loop, host, port)).set_result(found))
+    except RuntimeError:  # the loop is closed, and nobody waits any more
+        del _lookups[loop, host, port]
 
 
 class _Attempt:

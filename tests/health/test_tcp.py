@@ -2,7 +2,9 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -41,6 +43,21 @@ async def test_nobody_there(host: str, shown: str) -> None:
 async def test_unknown_host() -> None:
     result = await ask(TcpProbe(5, "no-such-host.invalid", 80))
     assert (result.ok, result.detail) == (False, "host 'no-such-host.invalid' not found")
+
+
+async def test_a_lookup_needs_no_thread_that_others_need() -> None:
+    """It may take half a minute, so it must not keep them busy; here it is the others who do."""
+    over = threading.Event()
+    loop = asyncio.get_running_loop()
+    loop.set_default_executor(ThreadPoolExecutor(1))
+    other = loop.run_in_executor(None, over.wait)
+    probe = TcpProbe(2, "no-such-host.invalid", 80)
+    try:
+        details = {result.detail for result in await asyncio.gather(ask(probe), ask(probe))}
+    finally:
+        over.set()
+        await other
+    assert details == {"host 'no-such-host.invalid' not found"}
 
 
 async def test_no_answer_in_time() -> None:
