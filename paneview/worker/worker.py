@@ -97,7 +97,12 @@ class Worker:
     def run(self) -> int:
         """Work until a signal or a ``shutdown`` job or, with ``once``, until waiting jobs are done; the exit status."""
         with self._signals():
-            broker = self._join()
+            broker = None
+            try:
+                broker = self._join()
+            finally:
+                if broker is None:  # it could not join or was told to end before, but has not died
+                    self._remove_note()
             if broker is None:
                 return 0
             self._broker = broker
@@ -115,8 +120,7 @@ class Worker:
             finally:
                 self._crew.close()
                 # Before signing off: a watchdog considers a worker that has left but still has a note hung.
-                if self._left is not None:
-                    self._left.unlink(missing_ok=True)
+                self._remove_note()
                 self._leave(broker)
                 keeper.join(LAST_CALLS)
         return 1 if self._broken or self._stuck >= MOST_STUCK else 0
@@ -199,6 +203,10 @@ class Worker:
         except OSError as error:
             self.console.tell("warning", f"no watchdog can bring it back: {error}", level="WARNING")
             return None
+
+    def _remove_note(self) -> None:
+        if self._left is not None:
+            self._left.unlink(missing_ok=True)
 
     def _greet(self, broker: Broker) -> None:
         me = self.me

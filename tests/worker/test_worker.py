@@ -18,7 +18,7 @@ import psutil
 import pytest
 
 from paneview.broker import Broker, Claim, NewJob, Registration, Target, lanes_of, open_broker
-from paneview.worker import Command, Handlers, Setup, Worker
+from paneview.worker import Command, Handlers, Setup, Worker, records
 from paneview.worker.console import Console
 from paneview.worker.crew import Crew
 from paneview.worker.keeper import Keeper
@@ -398,6 +398,25 @@ def test_it_has_one_connection_however_often_it_tries_to_join(tmp_path: Path) ->
         worker.stop()
         running.join()
     assert [one._database.close.alive for one in opened] == [False, False]  # type: ignore[attr-defined]
+
+
+def test_one_that_is_told_to_end_before_it_could_join_leaves_no_note(tmp_path: Path) -> None:
+    """By which a watchdog would bring it back."""
+
+    def connect() -> Broker:
+        broker = open_broker(f"sqlite:///{tmp_path}/queue.db")
+        broker.hurry(0.01)
+        return broker
+
+    pane = {"TMUX": f"{tmp_path}/no.sock,1,0", "TMUX_PANE": "%1"}
+    worker = Worker(setup=Setup(state=tmp_path, environ=pane), connect=connect)
+    running = threading.Thread(target=worker.run)
+    with open_broker(f"sqlite:///{tmp_path}/queue.db") as other, other._database.write():  # type: ignore[attr-defined]
+        running.start()
+        wait_until(lambda: list(records.folder().glob("*.json")))
+        worker.stop()
+        running.join()
+    assert not list(records.folder().iterdir())
 
 
 def test_nothing_is_called_after_the_block_that_asked_for_it(tmp_path: Path) -> None:
