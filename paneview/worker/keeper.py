@@ -89,7 +89,7 @@ class Keeper(threading.Thread):
             self._crew.keeper_sleeps(PAUSE / 10)
 
     def _beat(self, broker: Broker) -> None:
-        if not broker.workers.beat(self._worker.id):
+        if not broker.workers.beat(self._worker.id) and not self._crew.closed:  # else it has just signed off
             broker.workers.register(self._worker)
         Reaper(broker, self._worker.id, ttl=self._interval * 3).turn()
 

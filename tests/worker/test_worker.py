@@ -346,6 +346,8 @@ def test_a_job_may_end_just_while_the_keeper_drops_its_connection(tmp_path: Path
         keeper._broker = broker
         crew.close()  # as the end of a job, it has the keeper look again
         assert keeper._broker is None
+        keeper._beat(broker)  # a last one, when the worker has signed off
+        assert broker.workers.all() == []
 
 
 def test_a_job_that_comes_back_to_the_worker_that_lost_it_costs_no_slot(tmp_path: Path) -> None:
