@@ -347,3 +347,17 @@ def test_a_task_inside_an_inline_table_is_for_the_whole_file(tmp_path: Path) -> 
     file.write_text('tasks = { a = { command = "x" } }\n')
     with pytest.raises(ConfigError, match="inside another table"):
         task_text(file, "a")
+
+
+def test_a_folder_that_cannot_be_locked_is_one_on_nfs(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def flock(_descriptor: int, _operation: int) -> None:
+        raise OSError(refused, os.strerror(refused))
+
+    monkeypatch.setattr("fcntl.flock", flock)
+    refused = errno.EBADF
+    remove_task(file, "web", {})
+    assert '"serve"' not in file.read_text()
+    refused = errno.EIO
+    with pytest.raises(OSError, match=os.strerror(refused)):
+        remove_task(file, "db", {})
+    assert "postgres" in file.read_text()

@@ -15,6 +15,7 @@ folder; a symbolic link stays one, and its target is replaced.
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import re
@@ -37,6 +38,7 @@ _BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
 _EMPTY_LINE_BEFORE = re.compile(r"(?:(?<=\n)|^)\r?\n\Z")
 _BLANK_LINES = re.compile(r"(?:[ \t]*\r?\n)*")
 _LINE_END = re.compile(r"\r?\n\Z")
+_NO_LOCKS = (errno.EBADF, errno.ENOLCK, errno.EOPNOTSUPP)  # the file system has no locks for folders
 
 
 def add_task(path: Path, name: str, fields: Mapping[str, Any], environ: Mapping[str, str]) -> None:
@@ -166,7 +168,13 @@ def _lock(folder: Path) -> Iterator[None]:
     """One edit at a time: each starts from what the last one wrote."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        except OSError as error:
+            # NFS locks only what is open for writing, as no folder can be. Without a lock, one of two edits in the
+            # same instant may be lost, but the file is whole.
+            if error.errno not in _NO_LOCKS:
+                raise
         yield
         with suppress(OSError):  # some mounts refuse it; the new file is in place by then
             os.fsync(descriptor)
