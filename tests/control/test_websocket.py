@@ -367,6 +367,12 @@ def test_the_token_is_kept_and_replaced_when_others_may_have_read_it(tmp_path: P
     token = access.load_token(file)
     assert len(token) > 40
     assert access.load_token(file) == token
+    for damaged in b"\0" * len(token), b"\xff" * len(token):
+        file.write_bytes(damaged)
+        token = access.load_token(file)
+        assert token.isascii()
+        assert token.isprintable()
+        assert file.read_text().strip() == token
     file.chmod(0o644)
     other = access.load_token(file)
     assert other != token

@@ -24,11 +24,15 @@ TOKEN_BYTES = 32
 
 
 def load_token(path: Path) -> str:
-    """The token in `path`; a new one if there is none, or if others may have read it. Raises OSError."""
+    """The token in `path`; a new one if there is none that can be sent, or if others may have read it. Raises OSError.
+
+    After a power cut a file may hold zero bytes or those of another.
+    """
     with suppress(FileNotFoundError):
         found = path.lstat()
         private = stat.S_ISREG(found.st_mode) and stat.S_IMODE(found.st_mode) == 0o600
-        if private and found.st_uid == os.geteuid() and (token := path.read_text("ascii").strip()):
+        token = path.read_text("ascii", "replace").strip() if private and found.st_uid == os.geteuid() else ""
+        if token.isascii() and token.isprintable() and token:
             return token
         path.unlink()
     token = secrets.token_urlsafe(TOKEN_BYTES)
