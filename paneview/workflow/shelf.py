@@ -88,7 +88,8 @@ class Shelf:
         if found is None:
             raise UnknownWorkflowError(name)
         known = self._known.get(name)
-        if known is not None and known[0] >= found.version:
+        # An older version than ours counts, too: a Redis that was killed may have lost the last changes.
+        if known is not None and known[0] == found.version:
             return known
         try:
             flow = Workflow.from_json(found.value)
@@ -132,7 +133,7 @@ class Shelf:
             for name, version in versions.items():
                 known = self._known.get(name)
                 try:
-                    flows.append(known[1] if known and known[0] >= version else self._read(name)[1])
+                    flows.append(known[1] if known and known[0] == version else self._read(name)[1])
                 except UnknownWorkflowError as error:
                     if isinstance(error, UnreadableWorkflowError) and self._unread.get(name) != version:
                         self._unread[name] = version

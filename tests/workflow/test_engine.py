@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
+import sqlite3
 import subprocess
 import threading
 import time
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from textwrap import dedent
@@ -22,7 +25,7 @@ from paneview.broker import Broker, BrokerError, Claim, JobFilter, Outcome, lane
 from paneview.rules.workflow import Status, begin, happenings
 from paneview.workflow import orchestrator
 from paneview.workflow.engine import KEEP, THREADS, Engine
-from paneview.workflow.shelf import SCOPE
+from paneview.workflow.shelf import SCOPE, Shelf
 from paneview.workflow.shell import TAIL, Shell
 from paneview.workflow.views import result, summary, whole
 from tests.broker.servers import RedisServer, redis_server
@@ -432,6 +435,22 @@ def test_what_can_never_begin_has_failed(tmp_path: Path) -> None:
         assert "role 'wor ker' holds a space" in play.until(one, play.ask(one)).reason
         flow = play.until(one, play.ask(one, plan="y"))
         assert (flow.status, flow.phases[0].error.partition(": ")[2]) == ("failed", "embedded null byte")
+
+
+def test_what_a_killed_queue_has_lost_is_done_again(tmp_path: Path) -> None:
+    """As a Redis that writes to disk once a second loses what came since."""
+    with stage(tmp_path, ODD) as play, play.connect() as broker:
+        shelf = Shelf(broker)
+        flow = begin("y-1", play.home().project.workflows["y"], "t", cwd="/", home="h", by="me", now=0.0)
+        shelf.add(flow)
+        shelf.change(flow.id, happenings.Begun())
+        assert shelf.all()[0].status == "running"
+        with closing(sqlite3.connect(play.state / "queue.db")) as database, database:
+            lost = (json.dumps(flow.to_json()), flow.id)
+            database.execute("UPDATE documents SET version = 1, value = ? WHERE name = ?", lost)
+        assert shelf.all()[0].status == "preparing"
+        shelf.change(flow.id, happenings.Begun())
+        assert [one.status for one in Shelf(broker).all()] == ["running"]
 
 
 def test_a_workflow_of_a_later_version_keeps_no_other_waiting(
