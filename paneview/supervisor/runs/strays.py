@@ -84,7 +84,7 @@ class Strays:
         names = await self._ender.sweep(live) if pane.dead else await self._stop(live, pane)
         try:
             if not pane.dead:
-                exit_ = await self._ender.exit_of(live)
+                exit_ = await self._ender.any_exit_of(live)
                 self._logs.finish(pane.run)
                 if row is not None:
                     now = self._clock.wall()
