@@ -42,7 +42,7 @@ async def test_the_end_of_one_is_recorded_and_its_log_is_closed_if_tmux_dies_bef
     async with supervising(sandbox, WEB) as host:
         live, row = await host.launcher.launch(host.project.tasks["web"], host.journal.new_run(), None)
         (pane,) = await host.terminal.session.panes()
-        await eventually(lambda: live.hears())
+        await eventually(live.hears)
         server = host.terminal.session.server_id.pid
         os.kill(server, signal.SIGSTOP)
         try:
