@@ -9,7 +9,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ from paneview.broker import (
     BadUrlError,
     Broker,
     BrokerError,
+    Claim,
     JobFilter,
     JobState,
     NewJob,
@@ -54,6 +55,15 @@ def broker(lab: RedisLab) -> RedisBroker:
     one = lab.open()
     assert isinstance(one, RedisBroker)
     return one
+
+
+def told_of(call: Callable[[], object]) -> str:
+    """Why the server does not answer; nothing if it does."""
+    try:
+        call()
+    except UnavailableError as error:
+        return str(error).partition("does not answer: ")[2]
+    return ""
 
 
 def impatient(broker: Broker, patience: float = 0.2) -> RedisBroker:
@@ -271,6 +281,37 @@ class TestAway:
                 client.replicaof("NO", "ONE")
             told = broker.finish(lease, Outcome(), claim=want())
             assert (told.verdict, [each.id for each in told.leases]) == (Verdict.ACCEPTED, [ids[1]])
+
+    def test_a_script_of_somebody_else_that_takes_long_is_waited_for(self) -> None:
+        """A worker that met an error for good would end."""
+        with redis_server("--lua-time-limit", "50") as server, opened(RedisLab(server)) as lab:
+            broker = impatient(lab.open())
+            job = submit(broker)
+            with server.client as client, server.client as killer:
+                endless = Later(lambda: client.eval("while true do end", 0))
+                wait_until(lambda: told_of(lambda: broker.claim(Claim("w2", ("r:none",)))).startswith("BUSY"))
+                patient = Later(lambda: lab.open().claim(want()))
+                killer.script_kill()
+                assert [lease.id for lease in patient.result()] == [job]
+                with pytest.raises(exceptions.ResponseError, match="killed"):
+                    endless.result()
+
+    @pytest.mark.parametrize(
+        ("code", "told"),
+        [
+            ("OOM command not allowed when used memory > 'maxmemory'.", "takes nothing: OOM command"),
+            ("MISCONF Redis is configured to save RDB snapshots", "takes nothing: MISCONF"),
+            ("READONLY You can't write against a read only replica.", "does not answer: READONLY"),
+        ],
+    )
+    def test_what_servers_before_7_say_within_the_error_of_a_script(self, code: str, told: str) -> None:
+        def act(_again: bool) -> None:
+            raise exceptions.ResponseError(
+                f"Error running script (call to f_bd25): @user_script:272: @user_script: 272: -{code}"
+            )
+
+        with pytest.raises(UnavailableError, match=told):
+            Link(None, "p", "host", 0.0).patiently(act)  # type: ignore[arg-type]
 
 
 class TestSetUp:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -27,7 +28,11 @@ _AWAY = (
 )
 _REFUSED = (exceptions.AuthenticationError, exceptions.AuthorizationError, exceptions.NoPermissionError)
 # Errors that someone must fix on the server, after which the same call works.
-_MEND = ("MISCONF ", "NOREPLICAS ")
+_MEND = ("MISCONF ", "NOREPLICAS ", "OOM ")
+# Temporary ones of which the client has no class: another client's script takes long; a blocking call ended by a
+# failover; and what servers before 7.0 say within the error of a script.
+_BRIEF = ("BUSY ", "UNBLOCKED ", "READONLY ")
+_IN_SCRIPT = re.compile(r"Error running script .*@user_script: ?\d+: -?(?=[A-Z]+ )", re.DOTALL)
 
 
 def packed(command: Sequence[str | float]) -> bytes:
@@ -114,18 +119,19 @@ class Link:
                 return action(again)
             except _REFUSED as error:
                 raise BrokerError(f"Redis at {self.where} refuses: {error}") from error
-            except _AWAY as error:
+            except exceptions.RedisError as error:
+                said = _IN_SCRIPT.sub("", str(error))
+                if isinstance(error, exceptions.OutOfMemoryError) or said.startswith(_MEND):
+                    raise UnavailableError(f"Redis at {self.where} takes nothing: {said}") from error
+                if not isinstance(error, _AWAY) and not said.startswith(_BRIEF):
+                    raise BrokerError(f"Redis at {self.where}: {error}") from error
                 if "certificate verify failed" in str(error):
                     raise BrokerError(
                         f"Redis at {self.where} does not prove who it is: {error}; ?ca=FILE names who vouches for it"
                     ) from error
                 if time.monotonic() + pause > end:
-                    words = str(error).partition(" : <")[0]  # a sentinel's client appends its repr
+                    words = said.partition(" : <")[0]  # a sentinel's client appends its repr
                     raise UnavailableError(f"Redis at {self.where} does not answer: {words}") from error
-            except exceptions.RedisError as error:
-                if isinstance(error, exceptions.OutOfMemoryError) or str(error).startswith(_MEND):
-                    raise UnavailableError(f"Redis at {self.where} takes nothing: {error}") from error
-                raise BrokerError(f"Redis at {self.where}: {error}") from error
             time.sleep(pause)
             pause = min(2 * pause, LONGEST_PAUSE)
             again = True
