@@ -312,13 +312,25 @@ class TestNetwork:
         lease = take(broker) if submit(broker) else None
         assert lease
         lab.path.rename(lab.path.with_name("elsewhere"))
+        lab.path.mkdir()  # where it was mounted; a queue must not begin there
         for call in (
             lambda: submit(broker),
             lambda: broker.events.note("x"),
+            lambda: broker.claim(want()),
+            lambda: broker.job(lease.id),
+            lambda: broker.result(lease.id),
+            lambda: broker.jobs(JobFilter()),
+            broker.workers.all,
+            lambda: broker.wait_result(lease.id, 0.1),
+            lambda: broker.documents.versions("x"),
+            lambda: broker.renew([lease]),
+            broker.reap,
             lambda: broker.finish(lease, Outcome()),
         ):
             with pytest.raises(UnavailableError, match=r"shared is not there: is it mounted\?"):
                 call()
+        assert not (lab.path / "paneview").exists()
+        lab.path.rename(lab.path.with_name("mountpoint"))
         lab.path.with_name("elsewhere").rename(lab.path)
         assert broker.finish(lease, Outcome()).verdict is Verdict.ACCEPTED
 

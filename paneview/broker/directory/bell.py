@@ -8,6 +8,7 @@ import threading
 from contextlib import suppress
 from pathlib import Path
 
+from paneview.broker.directory.disk import make_folder
 from paneview.broker.directory.layout import Layout
 from paneview.broker.waiting import EVENTS, Topics
 from paneview.rules.jobs import JobState
@@ -21,7 +22,7 @@ class FolderBell:
         self.called_off = False
         folders = {folder for topic in topics for folder in _folders(layout, topic)}
         for folder in folders:
-            os.makedirs(folder, exist_ok=True)
+            make_folder(folder)
         self._wake_up, self._wake = os.pipe()
         os.set_blocking(self._wake, False)
         # A closed pipe's descriptors may be reused for another file, hence the lock. It is reentrant because a signal

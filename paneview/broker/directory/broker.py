@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from paneview.broker.directory import ending, entry, keeping, leases, reading
@@ -16,7 +17,7 @@ from paneview.broker.directory.feed import DirectoryFeed
 from paneview.broker.directory.foreign import Importer
 from paneview.broker.directory.layout import FOLDERS, Layout
 from paneview.broker.directory.registry import DirectoryFlags, DirectoryRegistry
-from paneview.broker.errors import BrokerError, UnknownJobError
+from paneview.broker.errors import BrokerError, UnavailableError, UnknownJobError
 from paneview.broker.interface import Broker
 from paneview.broker.model import (
     Cancelled,
@@ -230,5 +231,5 @@ class DirectoryBroker(Broker):
     def close(self) -> None:
         """Close the bells and remove the clock's probe file."""
         super().close()
-        with explained(self._root):
+        with suppress(UnavailableError), explained(self._root):  # another process removes it some day
             self._desk.scratch.close()

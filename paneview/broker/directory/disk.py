@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
-from paneview.broker.errors import BrokerError, UnavailableError
+from paneview.broker.errors import BrokerError, UnavailableError, UnknownJobError
 from paneview.broker.jsontext import to_json
 from paneview.broker.model import Json
 
@@ -26,12 +26,19 @@ AHEAD = 1_000_000_000  # ns a file's time may be ahead of the clock before the c
 
 @contextmanager
 def explained(root: str) -> Iterator[None]:
-    """Turn errors of the file system into `BrokerError` with readable messages."""
+    """Turn errors of the file system into `BrokerError` with readable messages.
+
+    A share that is not mounted looks like an empty one, so what was found is no answer then.
+    """
     try:
         yield
-    except OSError as error:
+        if not os.path.isdir(f"{root}/paneview"):
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), root)
+    except (OSError, UnknownJobError) as error:
         if not os.path.isdir(f"{root}/paneview"):
             raise UnavailableError(f"the shared folder {root} is not there: is it mounted?") from error
+        if isinstance(error, UnknownJobError):
+            raise
         reason = error.strerror or str(error)
         if error.errno in (errno.EACCES, errno.EPERM):
             raise BrokerError(f"the shared folder {root} refuses: {reason} ({error.filename})") from error
@@ -46,6 +53,23 @@ def may_be_gone() -> Iterator[None]:
     except OSError as error:
         if error.errno not in GONE:
             raise
+
+
+def make_folder(folder: str) -> None:
+    """Create a folder, and the one around it; never the queue itself, in the place where its share was mounted."""
+    try:
+        os.mkdir(folder)
+    except FileExistsError:
+        if not os.path.isdir(folder):
+            raise
+    except FileNotFoundError:
+        around = os.path.dirname(folder)
+        if os.path.basename(around) == "paneview":
+            raise
+        with suppress(FileExistsError):
+            os.mkdir(around)
+        with suppress(FileExistsError):
+            os.mkdir(folder)
 
 
 def move(source: str, target: str, *, ours: bool = False) -> bool:
@@ -63,7 +87,7 @@ def move(source: str, target: str, *, ours: bool = False) -> bool:
             folder = os.path.dirname(target)
             if os.path.isdir(folder):
                 return ours and os.path.exists(target)
-            os.makedirs(folder, exist_ok=True)
+            make_folder(folder)
         else:
             return True
     return False
@@ -82,7 +106,7 @@ def link(source: str, target: str) -> bool:
             folder = os.path.dirname(target)
             if os.path.isdir(folder):
                 return False
-            os.makedirs(folder, exist_ok=True)
+            make_folder(folder)
         else:
             return True
     return False
@@ -233,7 +257,7 @@ class Scratch:
         except OSError as error:
             if error.errno not in GONE:
                 raise
-            os.makedirs(os.path.dirname(self._probe), exist_ok=True)
+            make_folder(os.path.dirname(self._probe))
             os.close(os.open(self._probe, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o666))
         moment = os.stat(self._probe).st_mtime_ns
         self._offset = moment - time.monotonic_ns()

@@ -8,7 +8,17 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 
 from paneview.broker.directory.desk import Desk, Spec
-from paneview.broker.directory.disk import HOST, link, may_be_gone, move, names, remove, sync, write
+from paneview.broker.directory.disk import (
+    HOST,
+    link,
+    make_folder,
+    may_be_gone,
+    move,
+    names,
+    remove,
+    sync,
+    write,
+)
 from paneview.broker.directory.foreign import mirror, read_result, result_file
 from paneview.broker.directory.layout import Spot
 from paneview.broker.model import Attempt, Result
@@ -115,7 +125,7 @@ def wait_for(desk: Desk, need: str, job: str) -> None:
     """Note that a job waits for another one."""
     folder = desk.layout.needs(need)
     for _ in range(100):
-        os.makedirs(folder, exist_ok=True)
+        make_folder(folder)
         with may_be_gone():  # removed just now by a process that found it empty
             write(f"{folder}/{job}", {}, durable=False)
             return

@@ -13,7 +13,17 @@ from contextlib import suppress
 
 from paneview.broker.directory import ending
 from paneview.broker.directory.desk import WAITING, Desk, Spec, new_spec
-from paneview.broker.directory.disk import age_by, link, move, names, read_json, remove, sync, write
+from paneview.broker.directory.disk import (
+    age_by,
+    link,
+    make_folder,
+    move,
+    names,
+    read_json,
+    remove,
+    sync,
+    write,
+)
 from paneview.broker.directory.layout import Spot
 from paneview.broker.errors import QueueFullError
 from paneview.broker.model import NewJob, Submitted
@@ -75,7 +85,7 @@ def _holder(desk: Desk, key: str) -> str | None:
 def stage(desk: Desk, batch: str, jobs: Sequence[NewJob]) -> None:
     """Write jobs that belong together; nothing else happens before `send`."""
     folder = f"{desk.layout.own}/stage/{batch}"
-    os.makedirs(folder, exist_ok=True)
+    make_folder(folder)
     for number, job in enumerate(jobs):
         write(f"{folder}/{number:06d}.{job.id}.json", _spec(desk, job).as_json())
     sync(folder)
