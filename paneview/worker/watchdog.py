@@ -32,6 +32,7 @@ from paneview.worker import records
 from paneview.worker.console import Console, clean
 from paneview.worker.joining import shown_url
 from paneview.worker.reaping import Reaper
+from paneview.worker.silence import Silence
 
 if TYPE_CHECKING:
     from paneview.broker import Broker
@@ -56,6 +57,7 @@ class Watchdog:
         self._console = console
         self._id = f"watchdog-{uuid.uuid4().hex[:12]}"
         self._brokers: dict[str, Broker] = {}
+        self._silences = defaultdict[str, Silence](lambda: Silence(interval))
         self._respawns: defaultdict[str, list[float]] = defaultdict(list)  # monotonic
         self._buried: set[str] = set()
         # Dead workers' ids, and until when (monotonic) a program of theirs may turn up.
@@ -77,9 +79,8 @@ class Watchdog:
         while not self._ended:
             try:
                 self._sleep(self._round())
-            except (
-                OSError
-            ) as error:  # no descriptor or process left, a full disk: nobody else brings workers back
+            except OSError as error:
+                # No descriptor or process is left, or the disk is full: nobody else brings workers back.
                 self._console.tell("warning", f"it goes on, after: {error}", level="WARNING")
                 self._sleep([])
         self._sweep_again()
@@ -100,7 +101,7 @@ class Watchdog:
         if time.monotonic() >= self._check_at:
             self._check_at = time.monotonic() + self._interval
             for url in {self._settings.broker, *(record.broker for record in found.values())}:
-                self._guarded(url, self._check)
+                self._guarded(url, lambda b, u=url: self._check(b, self._silences[u]))  # type: ignore[misc]
         self._sweep_again()
         return alive
 
@@ -136,6 +137,8 @@ class Watchdog:
             self._console.tell("warning", str(error), level="WARNING")
             if isinstance(error, UnavailableError) and error.stopped is not None:
                 self._end_stopped(error.stopped)
+            else:
+                self._silences[url].doubt()
 
     def _end_stopped(self, pid: int) -> None:
         """Kill a stopped process that blocks a queue for all others, if it is a worker of this host."""
@@ -169,9 +172,9 @@ class Watchdog:
             for pidfd in pidfds:
                 os.close(pidfd)
 
-    def _check(self, broker: Broker) -> None:
+    def _check(self, broker: Broker, silence: Silence) -> None:
         # First the hung workers, which only takes reading: one of them may be what keeps us from writing.
-        silent = {view.worker.id for view in broker.workers.all() if not view.alive}
+        silent = {view.worker.id for view in silence.hung(broker.workers.all())}
         for path, record in records.read_all().items() if self._leads_here() else ():
             if record.alive and record.id in silent and self._brokers.get(record.broker) is broker:
                 self._end_hung(record, "runs, but sends no heartbeat")

@@ -25,6 +25,8 @@ from paneview.supervisor.queue import upkeep as queue
 from paneview.supervisor.queue.upkeep import QueueKeeper, release_dead
 from paneview.worker import Setup
 from paneview.worker.setup import Identity
+from paneview.worker.silence import Silence
+from tests.broker.labs import DirectoryLab
 from tests.harness import eventually
 
 
@@ -139,3 +141,46 @@ async def test_a_worker_that_hangs_again_is_told_again(
             broker.workers.register(Registration("w1", "cook", "pi", ttl=60.0))
             await eventually(lambda: not keeper._thread._hung)
     await keeper.close()
+
+
+async def test_a_worker_that_could_not_be_heard_for_long_is_not_killed_as_hung(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The queue was away for longer than a worker may be silent; who looks for the hung finds it first."""
+    monkeypatch.setattr(queue, "LOOK", 0.05)
+    monkeypatch.setattr(queue, "PAUSE", 0.05)
+    here, away = DirectoryLab(tmp_path / "here"), DirectoryLab(tmp_path / "away")
+    for lab in (here, away):
+        lab.path.parent.mkdir()
+    (tmp_path / "paneview.toml").write_text(f'[queue]\nhost = "pi"\nbroker = "{here.url}"\n')
+    heard: list[str] = []
+    told: list[str] = []
+    journal = SimpleNamespace(note=lambda kind, *_: told.append(kind))
+    with open_broker(here.url) as broker:
+        broker.workers.register(Registration("w1", "cook", "pi", ttl=60.0))
+        keeper = QueueKeeper(SimpleNamespace(units={}, going_down=False), journal, tmp_path)  # type: ignore[arg-type]
+        monkeypatch.setattr(keeper, "hung", lambda views: heard.extend(view.worker.id for view in views))
+        keeper.follow(load_project(tmp_path / "paneview.toml", {}))
+        await eventually(lambda: broker.events.tail().events[-1].kind == "leader_changed")
+        here.path.rename(away.path)
+        await eventually(lambda: told == ["queue_lost"])
+        away.age(100.0)
+        away.path.rename(here.path)
+        await eventually(lambda: told == ["queue_lost", "queue_restored"])
+        assert not heard
+        broker.workers.register(Registration("w1", "cook", "pi", ttl=60.0))
+        await keeper.close()
+
+
+def test_a_worker_is_hung_only_if_it_had_time_to_be_heard_since_the_machine_slept(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    now = 1000.0
+    monkeypatch.setattr("paneview.worker.silence.since_boot", lambda: now)
+    silent = [WorkerView(registered(1, ttl=60.0), 0.0, 99.0, alive=False, jobs=(), quarantined=False)]
+    silence, moments = Silence(2.0), []
+    for seconds in (*[2.0] * 11, 3600.0, *[2.0] * 11):
+        now += seconds
+        if silence.hung(silent):
+            moments.append(now)
+    assert moments == [1022.0, 4642.0, 4644.0]

@@ -29,6 +29,7 @@ from paneview.config.queue import QueueSettings
 from paneview.rules.states import Start
 from paneview.worker.joining import connect
 from paneview.worker.reaping import Reaper
+from paneview.worker.silence import Silence
 
 if TYPE_CHECKING:
     from paneview.broker import Broker, Registration, WorkerView
@@ -197,6 +198,7 @@ class _Thread(threading.Thread):
         self._problem: str | None = None
         self._broker: Broker | None = None
         self._me = f"supervisor-{uuid.uuid4().hex[:12]}"
+        self._silence = Silence(LOOK)
         self._hung: set[str] = set()  # silent workers that were reported
         self._next_round = 0.0  # monotonic
 
@@ -266,9 +268,12 @@ class _Thread(threading.Thread):
             self._say(str(error))
             if isinstance(error, UnavailableError) and error.stopped is not None:
                 self._call(self._keeper.stopped, error.stopped)
+            else:
+                self._silence.doubt()
             return False
         except Exception as error:  # without this thread, dead workers' jobs would silently never go back
             self._next_round = 0.0
+            self._silence.doubt()
             problem = f"defect: {error!r}"
             if problem != self._problem:
                 logger.exception("queue: a turn failed")
@@ -291,8 +296,8 @@ class _Thread(threading.Thread):
     def _look_for_silent(self, broker: Broker) -> None:
         silent = {
             view.worker.id: view
-            for view in _workers_here(broker, self.settings.here)
-            if not view.alive and view.beat_age >= view.worker.ttl
+            for view in self._silence.hung(_workers_here(broker, self.settings.here))
+            if view.beat_age >= view.worker.ttl
         }
         if new := [view for worker, view in silent.items() if worker not in self._hung]:
             self._call(self._keeper.hung, new)
