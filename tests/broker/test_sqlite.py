@@ -357,6 +357,29 @@ def test_opening_drops_nobodys_locks(path: Path) -> None:
         assert len(again.claim(want(n=5))) == 2
 
 
+@pytest.mark.skipif(
+    not hasattr(time, "CLOCK_BOOTTIME"), reason="the clock that counts sleep has another name"
+)
+def test_no_lease_is_lost_because_the_machine_slept(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its holder slept as well; others that wake first must not take its job."""
+    steady, asleep = time.clock_gettime, {time.CLOCK_BOOTTIME: 0.0}
+    monkeypatch.setattr(time, "clock_gettime", lambda which: steady(which) + asleep.get(which, 0.0))
+    with SqliteBroker(path, SETTINGS) as broker:
+        held, left = submit(broker), submit(broker)
+        lease, _ = take(broker, seconds=60.0), take(broker, "dead", seconds=60.0)
+        asleep[time.CLOCK_BOOTTIME] = 3600.0
+        assert broker.claim(want("w2", n=5)) == []
+        assert broker.reap().expired == ()
+        assert broker.renew([lease]) == ["held"]
+        asleep[time.CLOCK_BOOTTIME] = 7200.0
+        assert broker.reap().expired == ()
+        assert broker.renew([lease]) == ["held"]
+        with broker._database.write() as step:
+            step.sql("UPDATE jobs SET lease_until = lease_until - 61 WHERE id = ?", (left,))
+        assert [each.id for each in broker.claim(want("w2", n=5))] == [left]
+        assert state(broker, held) == "leased"
+
+
 def test_a_reboot_ends_every_lease_and_keeps_every_delay(path: Path) -> None:
     with SqliteBroker(path, SETTINGS) as broker:
         held, later = submit(broker), submit(broker, delay=500.0)

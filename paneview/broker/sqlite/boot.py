@@ -13,3 +13,8 @@ _CLOCK = getattr(time, "CLOCK_BOOTTIME", None)  # Linux
 def since_boot() -> float:
     """Seconds since boot."""
     return time.monotonic() if _CLOCK is None else time.clock_gettime(_CLOCK)
+
+
+def slept() -> float:
+    """Seconds that the machine has slept since it booted."""
+    return since_boot() - time.monotonic()

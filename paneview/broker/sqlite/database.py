@@ -18,7 +18,7 @@ from typing import Any
 
 from paneview.broker.errors import BrokerError, UnavailableError
 from paneview.broker.sqlite.bellpush import push
-from paneview.broker.sqlite.boot import since_boot
+from paneview.broker.sqlite.boot import since_boot, slept
 from paneview.broker.sqlite.gate import Gate
 from paneview.broker.sqlite.schema import MIGRATIONS
 from paneview.proc import boot_id
@@ -389,6 +389,7 @@ def _greet_boot(connection: sqlite3.Connection) -> None:
         ("DELETE FROM flags WHERE until IS NOT NULL", ()),
         ("DELETE FROM bells", ()),
         ("REPLACE INTO facts VALUES ('boot', ?)", (boot,)),
+        ("REPLACE INTO facts VALUES ('slept', ?)", (str(slept()),)),
     ):
         connection.execute(statement, values)
     connection.execute("COMMIT")

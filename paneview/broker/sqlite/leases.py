@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 from paneview.broker.errors import UnknownJobError
 from paneview.broker.jsontext import to_json
 from paneview.broker.model import Attempt, Claim, Hold, Lease, Result
+from paneview.broker.sqlite.boot import slept
 from paneview.broker.sqlite.database import Database, Step
 from paneview.broker.sqlite.feed import note
 from paneview.broker.sqlite.rows import SELECTED, with_error
@@ -18,6 +19,7 @@ from paneview.rules.jobs import JobState, after_loss
 
 Row = tuple[Any, ...]
 _ATTEMPT, _TOKEN = COLUMNS.index("attempts"), COLUMNS.index("token")
+NAP = 0.1  # seconds of sleep that matter to no lease
 AT_ONCE = 100  # jobs that are promoted or taken back per transaction
 # The claim's statements avoid subqueries that SQLite would put into a temporary table: each costs 30 µs and more.
 _LEASE = f"""
@@ -151,6 +153,7 @@ def promote(step: Step) -> int:
 
 def expire(step: Step) -> list[str]:
     """Take back the jobs of silent holders; returns their ids."""
+    _after_sleep(step)
     rows = step.rows(
         "SELECT id, lease_seconds FROM jobs WHERE state = 'leased' AND lease_until <= ? ORDER BY lease_until LIMIT ?",
         step.now,
@@ -159,6 +162,19 @@ def expire(step: Step) -> list[str]:
     for job, seconds in rows:
         lose(step, job, f"its worker gave no sign for {seconds:g} s", "job_expired")
     return [job for job, _ in rows]
+
+
+def _after_sleep(step: Step) -> None:
+    """Let holders renew their leases if these ran out while the machine slept, and all its processes with it."""
+    known = step.one("SELECT value FROM facts WHERE name = 'slept'")
+    asleep = slept()
+    since = asleep - (float(known[0]) if known else 0.0)
+    if since > NAP:
+        step.sql("REPLACE INTO facts VALUES ('slept', ?)", (str(asleep),))
+        step.sql(
+            "UPDATE jobs SET lease_until = ?1 + min(lease_seconds, ?2) WHERE state = 'leased' AND lease_until <= ?1",
+            (step.now, since),
+        )
 
 
 def lose(step: Step, job: str, reason: str, kind: str) -> None:
