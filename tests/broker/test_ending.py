@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from paneview.broker import ALL, Broker, JobFilter, JobState, NewJob, Outcome, Target, Verdict
+from paneview.broker.model import Json
 from tests.broker.helpers import fail, job, kinds, state, submit, take, want
 from tests.broker.labs import SETTINGS, Lab
 
@@ -41,6 +42,15 @@ class TestCancel:
         assert result
         assert (result.status, result.output, result.worker) == ("cancelled", "half", "w1")
         assert broker.finish(lease, Outcome()).verdict is Verdict.STALE
+
+    @pytest.mark.parametrize("output", ["", None, 0, False, [], {}, "\0"])
+    def test_what_a_result_holds_comes_back_as_it_was(self, broker: Broker, output: Json) -> None:
+        submit(broker)
+        lease = take(broker)
+        broker.finish(lease, Outcome(output=output))
+        result = broker.result(lease.id)
+        assert result
+        assert (repr(result.output), result.error) == (repr(output), None)
 
     def test_it_comes_too_late_for_a_result(self, broker: Broker) -> None:
         id_ = submit(broker)

@@ -63,8 +63,8 @@ def to_lease(row: Sequence[Any]) -> Lease:
 
 def held_result(outcome: Outcome) -> str:
     """The result of a job done by its holder: only what is not in the row, because rows that grow split pages."""
-    told = {"output": outcome.output, "error": outcome.error, "host": outcome.host}
-    return to_json("the result", {name: value for name, value in told.items() if value not in (None, "")})
+    told = {"output": outcome.output, "error": outcome.error, "host": outcome.host or None}
+    return to_json("the result", {name: value for name, value in told.items() if value is not None})
 
 
 RESULT = "result, id, owner, token, attempts, leased_at, ended_at"
