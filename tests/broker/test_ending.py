@@ -257,6 +257,19 @@ class TestForgetting:
         assert broker.clean(500.0) == 0
         assert broker.clean(-1.0) == 1
 
+    def test_clean_does_no_harm_to_a_job_that_needed_it_and_waits_for_another(self, broker: Broker) -> None:
+        first, second = submit(broker), submit(broker)
+        waiting = submit(broker, after=(first, second))
+        done(broker, first)
+        broker.clean(-1.0)
+        broker.reap()
+        assert state(broker, waiting) == "blocked"
+        done(broker, second)
+        assert state(broker, waiting) == "queued"
+        done(broker, waiting)
+        broker.clean(-1.0)
+        assert broker.jobs(JobFilter()) == []
+
     def test_many(self, lab: Lab) -> None:
         broker = lab.open()
         many = 30 if broker.url.startswith("dir") else 410  # more than one step; files take their time

@@ -235,8 +235,14 @@ def clean(desk: Desk, older_than: float) -> int:
     """See `Broker.clean`; logs of that age are removed, too."""
     number = 0
     now = desk.scratch.now()
+    blocked = (desk.spec(spot.id) for spot in desk.waiting(JobState.BLOCKED))
+    needed = {
+        need for spec in blocked if spec for need in spec.after
+    }  # that it is done shows only its own file
     for state in (JobState.DONE, JobState.CANCELLED):
         for spot in desk.over(state):
+            if spot.id in needed:
+                continue
             # The job's file was last touched when it was leased or renewed; its result is as old as its end.
             age = age_by(desk.layout.result(spot.id), now)
             if age is None:
