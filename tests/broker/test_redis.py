@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import select
 import shutil
 import socket
+import socketserver
 import subprocess
 import sys
 import threading
@@ -145,6 +147,42 @@ class TestLostReplies:
         assert state(broker, id_) == "cancelled"
 
 
+class Name(socketserver.ThreadingTCPServer):
+    """A name that leads to one server, and to another one later."""
+
+    daemon_threads = True
+    leads_to: int
+
+
+class Way(socketserver.BaseRequestHandler):
+    """A connection through it."""
+
+    server: Name
+
+    def handle(self) -> None:
+        with socket.create_connection(("127.0.0.1", self.server.leads_to)) as far:
+            ends = {self.request: far, far: self.request}
+            while True:
+                for one in select.select(list(ends), [], [])[0]:
+                    if not (data := one.recv(65536)):
+                        return
+                    ends[one].sendall(data)
+
+
+@contextmanager
+def leading_to(port: int) -> Iterator[Name]:
+    """A name for the time of a block."""
+    with Name(("127.0.0.1", 0), Way) as name:
+        name.leads_to = port
+        thread = threading.Thread(target=name.serve_forever, args=(0.02,))
+        thread.start()
+        try:
+            yield name
+        finally:
+            name.shutdown()
+            thread.join()
+
+
 def looked_at(lab: RedisLab, ids: list[str]) -> None:
     """Whoever opens a queue on a server that takes no writes sees all the same what is in it."""
     other = lab.open()
@@ -281,6 +319,27 @@ class TestAway:
                 client.replicaof("NO", "ONE")
             told = broker.finish(lease, Outcome(), claim=want())
             assert (told.verdict, [each.id for each in told.leases]) == (Verdict.ACCEPTED, [ids[1]])
+
+    def test_a_name_that_leads_to_another_master_is_followed(self, lab: RedisLab) -> None:
+        """The old one goes on as a replica, and keeps its connections."""
+        with (
+            redis_server() as other,
+            leading_to(lab.server.port) as name,
+            open_broker(
+                f"redis://127.0.0.1:{name.server_address[1]}/0?prefix=lab", settings=SETTINGS
+            ) as broker,
+            lab.server.client as client,
+        ):
+            submit(broker)
+            assert len(broker.jobs(JobFilter())) == 1
+            name.leads_to = other.port
+            client.replicaof("127.0.0.1", "1")
+            try:
+                id_ = submit(broker)
+                assert [job.id for job in broker.jobs(JobFilter())] == [id_]
+                assert {event.job for event in broker.events.tail().events} == {id_}
+            finally:
+                client.replicaof("NO", "ONE")
 
     def test_a_script_of_somebody_else_that_takes_long_is_waited_for(self) -> None:
         """A worker that met an error for good would end."""

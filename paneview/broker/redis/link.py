@@ -35,6 +35,10 @@ _BRIEF = ("BUSY ", "UNBLOCKED ", "READONLY ")
 _IN_SCRIPT = re.compile(r"Error running script .*@user_script: ?\d+: -?(?=[A-Z]+ )", re.DOTALL)
 
 
+def _said(error: exceptions.RedisError) -> str:
+    return _IN_SCRIPT.sub("", str(error))
+
+
 def packed(command: Sequence[str | float]) -> bytes:
     """Encode a command for the server; redis-py's own encoder takes three times as long."""
     parts = [b"*%d\r\n" % len(command)]
@@ -88,8 +92,11 @@ class Link:
             connection.send_packed_command([packed(command)])
             answer = connection.read_response()
             whole = True
-        except exceptions.ResponseError:
-            whole = True
+        except exceptions.ResponseError as error:
+            # If this is no master any more, its name may lead to another server by now.
+            whole = not (isinstance(error, exceptions.ReadOnlyError) or _said(error).startswith("READONLY "))
+            if not whole:
+                self._pool.disconnect(inuse_connections=False)
             raise
         finally:
             if whole:
@@ -120,7 +127,7 @@ class Link:
             except _REFUSED as error:
                 raise BrokerError(f"Redis at {self.where} refuses: {error}") from error
             except exceptions.RedisError as error:
-                said = _IN_SCRIPT.sub("", str(error))
+                said = _said(error)
                 if isinstance(error, exceptions.OutOfMemoryError) or said.startswith(_MEND):
                     raise UnavailableError(f"Redis at {self.where} takes nothing: {said}") from error
                 if not isinstance(error, _AWAY) and not said.startswith(_BRIEF):
