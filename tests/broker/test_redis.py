@@ -320,6 +320,25 @@ class TestAway:
             told = broker.finish(lease, Outcome(), claim=want())
             assert (told.verdict, [each.id for each in told.leases]) == (Verdict.ACCEPTED, [ids[1]])
 
+    def test_leases_that_ran_out_while_it_was_restarted_can_be_renewed(self) -> None:
+        """Others that find it first must not take the jobs under way."""
+        with redis_server() as server, opened(RedisLab(server)) as lab:
+            holder, other = lab.open(), lab.open()
+            lost, held = submit(holder), submit(holder)
+            take(holder, "dead")
+            lease = take(holder)
+            server.kill()
+            server.start()
+            lab.age(100.0)
+            assert other.claim(want("w2", n=5)) == []
+            assert other.reap().expired == ()
+            assert holder.renew([lease]) == ["held"]
+            lab.age(59.0)
+            assert holder.renew([lease]) == ["held"]
+            lab.age(1.0)
+            assert [each.id for each in other.claim(want("w2", n=5))] == [lost]
+            assert state(holder, held) == "leased"
+
     def test_a_name_that_leads_to_another_master_is_followed(self, lab: RedisLab) -> None:
         """The old one goes on as a replica, and keeps its connections."""
         with (

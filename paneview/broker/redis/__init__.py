@@ -11,6 +11,9 @@ its token, a claim by a request name under which the script finds what it leased
 a claim that leaves work puts a token back, and one that finds the lane empty discards the rest. A token lost with the
 process it woke costs a second: the time until the next look (`Settings.look`).
 
+**When a server comes back** after it was restarted, or a replica has taken over, leases may have run out because nobody
+could renew them. They are all given their full length once more, so that jobs under way are not begun again.
+
 **Streams** are not suitable for jobs: they have neither priority nor delay, and the idle time of a pending entry is no
 lease. One stream carries the events.
 

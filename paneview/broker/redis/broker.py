@@ -54,7 +54,9 @@ _KEPT = Next(JobState.DONE)
 class RedisBroker(Broker):
     """See `Broker` and this package's docstring."""
 
-    def __init__(self, url: str, link: Link, settings: Settings, warnings: tuple[str, ...]) -> None:
+    def __init__(
+        self, url: str, link: Link, settings: Settings, warnings: tuple[str, ...], run: str = ""
+    ) -> None:
         super().__init__(url, settings)
         self.warnings = self._set_up = warnings
         self._link = link
@@ -67,7 +69,7 @@ class RedisBroker(Broker):
         # A server that is full, cannot save or is a replica can still be read.
         client: Any = link.client
         with suppress(UnavailableError):
-            link.patiently(lambda _again: _keep(client, f"{link.base}events:keep", settings.keep_events))
+            link.patiently(lambda _again: _keep(client, link.base, settings.keep_events, run))
 
     def submit_many(self, jobs: Sequence[NewJob]) -> tuple[Submitted, ...]:
         """Submit all of them or none."""
@@ -224,9 +226,10 @@ class RedisBroker(Broker):
         self._link.close()
 
 
-def _keep(client: Any, key: str, number: int) -> None:
+def _keep(client: Any, base: str, number: int, run: str) -> None:
     with suppress(exceptions.ReadOnlyError):  # waiting would not help
-        client.set(key, number)
+        client.set(f"{base}events:keep", number)
+        client.set(f"{base}run", run, nx=True)  # see claiming.lua
 
 
 def _submitted(told: Iterable[Any]) -> tuple[Submitted, ...]:

@@ -108,7 +108,7 @@ def _greet(client: Any, prefix: str, where: str, parts: SplitResult, settings: S
         client = _as_cluster(client)
     link = Link(client, prefix, where, PATIENCE)
     url = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
-    return RedisBroker(url, link, settings, _warnings(info, where))
+    return RedisBroker(url, link, settings, _warnings(info, where), str(info["run_id"]))
 
 
 def _as_cluster(client: Any) -> Any:

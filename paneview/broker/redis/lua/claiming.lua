@@ -10,8 +10,26 @@ local function promote()
   return #due
 end
 
+-- Whether the server is another than when leases last ran out: restarted, or a replica that took over.
+local function returned()
+  local info = redis.pcall('INFO', 'server')
+  local run = type(info) == 'string' and string.match(info, 'run_id:(%w+)')
+  local known = run and redis.call('GET', B .. 'run')
+  if not run or known == run then return false end
+  redis.call('SET', B .. 'run', run)
+  return known
+end
+
 local function expire()
   local late = redis.call('ZRANGEBYSCORE', B .. 'leases', '-inf', int(now), 'LIMIT', 0, AT_ONCE)
+  if #late > 0 and returned() then -- nobody could renew them while it was away: now their holders can
+    for _, id in ipairs(redis.call('ZRANGE', B .. 'leases', 0, -1)) do
+      local till = int(now + (whole(get(id, 'lease_ms')[1]) or 0))
+      redis.call('ZADD', B .. 'leases', till, id)
+      if redis.call('EXISTS', job_key(id)) == 1 then redis.call('HSET', job_key(id), 'lease_until', till) end
+    end
+    return {}
+  end
   for _, id in ipairs(late) do
     local seconds = string.format('%g', (whole(get(id, 'lease_ms')[1]) or 0) / 1000)
     more.lose(id, 'its worker gave no sign for ' .. seconds .. ' s', 'job_expired')
