@@ -76,6 +76,39 @@ async def test_every_key_goes_to_the_task_until_the_one_that_ends_it() -> None:
         assert fleet(pilot).is_current
 
 
+async def test_in_a_terminal_that_was_too_small_keys_go_on_to_the_task() -> None:
+    """Its pane is hidden meanwhile, and loses the focus: else an x that is typed would stop the task."""
+    supervisor = shop()
+    supervisor.answers["screen"] = {"lines": ["Sure? [y/N] "], "column": 12, "row": 0}
+    async with running(supervisor) as pilot:
+        await pilot.press("j", "j", "j", "j", "i")
+        await eventually(lambda: "Sure? [y/N]" in text(pilot))
+        await pilot.resize_terminal(30, 8)
+        await eventually(lambda: "ctrl+] ends typing" in text(pilot, "#tiny"))
+        await eventually(lambda: pilot.app.screen.focused is None)
+        await pilot.press("x")
+        pilot.app.post_message(events.Paste("K"))
+        await pilot.resize_terminal(80, 24)
+        await eventually(lambda: isinstance(pilot.app.screen.focused, PaneView))
+        await pilot.press("q")
+        await eventually(lambda: len(supervisor.requests("send_keys")) == 2)
+        assert [one["keys"] for one in supervisor.requests("send_keys")] == [["x"], ["q"]]
+        assert [one["text"] for one in supervisor.requests("paste")] == ["K"]
+        assert not supervisor.requests("stop")
+
+
+async def test_in_a_terminal_that_is_too_small_nothing_unseen_is_acted_on() -> None:
+    supervisor = shop()
+    async with running(supervisor) as pilot:
+        await pilot.press("5", "g")
+        await pilot.resize_terminal(30, 8)
+        await eventually(lambda: pilot.app.screen.focused is None)
+        await pilot.press("r")
+        await pilot.resize_terminal(80, 24)
+        await eventually(lambda: getattr(pilot.app.screen.focused, "id", "") == "events")
+        assert not supervisor.requests("restart")
+
+
 async def test_what_is_typed_while_the_last_key_is_under_way_goes_too() -> None:
     supervisor = shop()
     supervisor.answers["screen"] = {"lines": ["Sure? "], "column": 6, "row": 0}

@@ -56,6 +56,8 @@ class MainScreen(Screen[None]):
 
     CRUMB: ClassVar[str] = ""
     HINTS: ClassVar[dict[str, tuple[str, ...]]] = {"": ("help", "leave")}
+    WAY_OUT: ClassVar[str] = "q leaves"
+    """What to press in a terminal that is too small."""
     BINDINGS: ClassVar[list[BindingType]] = [
         key("task.start", "s", "act('start')", "Start"),
         key("task.stop", "x", "act('stop')", "Stop"),
@@ -78,6 +80,7 @@ class MainScreen(Screen[None]):
         self._deaf: Callable[[], None] | None = None
         self._ticking: Timer | None = None
         self._was_on_top = False
+        self._had_focus: Widget | None = None
 
     @property
     def pv(self) -> PaneviewApp:
@@ -97,7 +100,9 @@ class MainScreen(Screen[None]):
         return True
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """Whether this action is available now."""
+        """Whether this action is available now: nothing that cannot be seen is acted on."""
+        if self.has_class("tiny") and action != "back":
+            return False
         if action in FOR_TASKS and not self.has_targets():
             return False
         return super().check_action(action, parameters)
@@ -174,8 +179,19 @@ class MainScreen(Screen[None]):
 
     def on_resize(self, event: events.Resize) -> None:
         """The layout for this size."""
+        self._had_focus = self.focused or self._had_focus
         self._lay_out(event.size)
         self.laid_out()
+        if self.focused is None and not self.has_class("tiny"):
+            self.call_after_refresh(self._focus_again)
+
+    def _focus_again(self) -> None:
+        """A terminal that was too small had hidden what had the focus."""
+        if self.focused is None and self._was_on_top and not self.has_class("tiny"):
+            had = self._had_focus
+            self.set_focus(
+                had if had is not None and had.is_attached else self.query_one(str(self.AUTO_FOCUS))
+            )
 
     def on_descendant_focus(self, _event: events.DescendantFocus) -> None:
         """Other hints apply now."""
@@ -336,6 +352,6 @@ class MainScreen(Screen[None]):
 
     def _paint_tiny(self, width: int, height: int) -> list[Strip]:
         inks = self.pv.inks
-        texts = ["paneview", f"{width}x{height} is too small:", "40x10 is the least", "q leaves"]
+        texts = ["paneview", f"{width}x{height} is too small:", "40x10 is the least", self.WAY_OUT]
         blank = [Strip.blank(width, inks.base)] * max(0, (height - len(texts)) // 2)
         return [*blank, *[line(width, inks.base, (text.center(width), inks.title)) for text in texts]]

@@ -169,6 +169,7 @@ class TypingScreen(MainScreen):
 
     CRUMB = "typing"
     AUTO_FOCUS = "#pane"
+    WAY_OUT = "ctrl+] ends typing"
     HINTS: ClassVar[dict[str, tuple[str, ...]]] = {"": ("typing.end",)}
     BINDINGS: ClassVar[list[BindingType]] = [
         key("typing.end", LEAVES, "app.pop_screen", "Ends typing", "Stop typing into the task")
@@ -181,6 +182,14 @@ class TypingScreen(MainScreen):
     def body(self) -> Iterator[Widget]:
         """Only the pane."""
         yield PaneView(self._task_name)
+
+    def on_key(self, event: events.Key) -> None:
+        """The pane lacks the focus while the terminal is too small to show it: keys are the task's nevertheless."""
+        self.query_one(PaneView).on_key(event)
+
+    def on_paste(self, event: events.Paste) -> None:
+        """A paste as well."""
+        self.query_one(PaneView).on_paste(event)
 
     def targets(self) -> list[str]:
         """The task that is typed into."""
