@@ -13,7 +13,8 @@ from paneview.tui.ask.text import AskText
 from paneview.tui.keys import inturn
 from tests.harness import eventually
 from tests.tui.flow_scenes import team
-from tests.tui.running import running
+from tests.tui.running import fleet, running
+from tests.tui.scenes import shop
 
 TYPED = ("x", "backspace", "x", "y", "left", "backspace", "z")
 OPENS = ("a", "d", "slash", "colon", "ctrl+p")
@@ -43,6 +44,21 @@ async def test_nothing_overtakes_what_was_typed_before(opening: str) -> None:
             await eventually(lambda: written(app) == "zy")
             await pilot.press("end", "backspace", "backspace", "escape")  # no draft is left
             await eventually(lambda: app.screen is screen and written(app) is None)
+
+
+async def test_what_follows_enter_in_the_prompt_is_for_the_screen_and_may_open_the_next_prompt() -> None:
+    """A key that was lost there made commands of the text behind it: with "/wo⏎/xx⏎", xx stopped a task twice."""
+    for turns in (0, 2, 8, 34):
+        supervisor = shop()
+        async with running(supervisor) as pilot:
+            table = fleet(pilot).table
+            for name in ("slash", "w", "o", "enter", "slash", "x", "x", "enter", *"/db", "enter", "r"):
+                pilot.app.simulate_key({"/": "slash"}.get(name, name))
+                for _ in range(turns):
+                    await asyncio.sleep(0)
+            await eventually(lambda: supervisor.requests("restart") == [{"tasks": ["db"]}])  # noqa: B023
+            assert not supervisor.requests("stop")
+            assert (table.filter.text, pilot.app.histories["/"]) == ("db", ["wo", "xx", "db"])
 
 
 async def test_a_paste_keeps_its_place() -> None:

@@ -201,10 +201,13 @@ class MainScreen(Screen[None]):
         """Open the prompt. The key's action awaits it, so that what is typed next goes into the prompt."""
         from paneview.tui.widgets.prompt import Prompt
 
-        if not self.query(Prompt):
-            history = self.pv.histories.setdefault(question.sign, [])
-            self._make_room(asking=True)
-            await self.mount(Prompt(question, history), before="#hints")
+        for prompt in self.query(Prompt):
+            if prompt.gone is None:
+                return
+            await prompt.gone  # there is room for one only
+        history = self.pv.histories.setdefault(question.sign, [])
+        self._make_room(asking=True)
+        await self.mount(Prompt(question, history), before="#hints")
 
     def asked(self) -> None:
         """The prompt has been closed."""

@@ -6,6 +6,7 @@ from typing import ClassVar
 
 from textual import events
 from textual.app import ComposeResult
+from textual.await_remove import AwaitRemove
 from textual.binding import BindingType
 from textual.containers import Horizontal
 from textual.suggester import SuggestFromList
@@ -31,6 +32,10 @@ class Line(Input):
         key("prompt.complete", "tab", "cursor_right", "Complete"),
     ]
 
+    async def action_submit(self) -> None:
+        """Enter takes effect at once: by a message, the next key would still come here, and be lost."""
+        self.query_ancestor(Prompt).submit(self.value)
+
     def action_give_up(self) -> None:
         """Close the prompt as if nothing had been asked."""
         prompt = self.query_ancestor(Prompt)
@@ -51,6 +56,8 @@ class Prompt(Horizontal):
         self._at = len(history)
         self._before: Widget | None = None
         self._timer: Timer | None = None
+        self.gone: AwaitRemove | None = None
+        """Its removal, once it is closed."""
 
     def compose(self) -> ComposeResult:
         """The sign and the line."""
@@ -75,15 +82,14 @@ class Prompt(Horizontal):
         if preview is not None:
             self._timer = self.set_timer(DEBOUNCE, lambda: preview(event.value))
 
-    def on_input_submitted(self, event: Input.Submitted) -> None:
+    def submit(self, text: str) -> None:
         """The line was sent with Enter."""
-        event.stop()
         screen = self.screen
         self.close()
-        if event.value and (not self._history or self._history[-1] != event.value):
-            self._history.append(event.value)
+        if text and (not self._history or self._history[-1] != text):
+            self._history.append(text)
         # Called by the screen: what the answer opens would otherwise report to this prompt, which is gone by then.
-        screen.call_next(self._question.submit, event.value)
+        screen.call_next(self._question.submit, text)
 
     def on_descendant_blur(self, _event: events.DescendantBlur) -> None:
         """A click elsewhere closes it."""
@@ -99,7 +105,7 @@ class Prompt(Horizontal):
 
     def close(self, *, cancelled: bool = False) -> None:
         """Remove the prompt and give the focus back."""
-        if not self.is_attached or self.has_class("closing"):
+        if not self.is_attached or self.gone is not None:
             return
         self.add_class("closing", update=False)
         if self._timer is not None:
@@ -107,7 +113,7 @@ class Prompt(Horizontal):
         if self._before is not None and self._before.is_attached:
             # At once: `focus()` is deferred, and would lose to what the removal chooses.
             self.screen.set_focus(self._before)
-        self.remove()
+        self.gone = self.remove()
         if isinstance(self.screen, MainScreen):
             self.screen.asked()
         if cancelled and self._question.cancel is not None:
