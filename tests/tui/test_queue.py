@@ -197,6 +197,24 @@ async def test_workers_are_released_and_act_as_tasks() -> None:
         await eventually(lambda: "nobody is quarantined" in toasts(pilot))
 
 
+async def test_keys_for_tasks_never_act_on_another_worker_than_the_selected_one() -> None:
+    supervisor = office()
+    supervisor.workers[2] |= {"name": "web", "host": "pi-1"}  # there is a task of that name here
+    async with running(supervisor, (100, 30)) as pilot:
+        await opened(pilot)
+        await pilot.press("tab", "tab", "j", "r", "x")
+        assert "▌ web" in text(pilot, "#workers")
+        assert not supervisor.requests("restart")
+        assert not supervisor.requests("stop")
+        await pilot.press("k")
+        supervisor.workers[1] |= {"id": "w9", "alive": True, "quarantined": False, "heartbeat_age_s": 0.1}
+        supervisor.about["quarantined"] = {}
+        supervisor.changed()
+        await eventually(lambda: "✗ quarantined" not in text(pilot, "#workers"))
+        await pilot.press("r")
+        await eventually(lambda: supervisor.requests("restart") == [{"tasks": ["reviewer.2"]}])
+
+
 async def test_one_that_never_registered_is_shown_and_released() -> None:
     supervisor = QueueSupervisor([], [], quarantined={"broken": {"reason": "1 respawn in 300 s"}})
     async with running(supervisor) as pilot:

@@ -31,7 +31,10 @@ _ORDER = ("quarantined", "silent", "busy", "idle", "gone")
 
 
 class WorkerTable(Listing):
-    """Every worker of every host, those that need a person first. Keys are ids, or names of those without one."""
+    """Every worker of every host, those that need a person first.
+
+    Keys are names with the host: one that is started again has another id, and the cursor stays on it.
+    """
 
     BINDINGS: ClassVar[list[BindingType]] = [
         key("worker.release", "U", "screen.release", "Release", "Release from quarantine"),
@@ -52,7 +55,10 @@ class WorkerTable(Listing):
         """Show the queue's workers as they are now."""
         found = [*queue.workers, *unseen(queue)]
         found.sort(key=lambda worker: (_ORDER.index(self._condition(worker)), worker.name, worker.host))
-        self._workers = {worker.id or worker.name: worker for worker in found}
+        self._workers = {}
+        for worker in found:
+            key = f"{worker.name}@{worker.host}"
+            self._workers[key if key not in self._workers else f"{key}/{worker.id}"] = worker
         self.set_keys(list(self._workers))
         self.redraw()
 

@@ -140,8 +140,11 @@ class QueueScreen(MainScreen):
 
     def targets(self) -> list[str]:
         """The selected worker's task, if this project has it: actions on tasks apply to it."""
-        worker = self.crew.selected if self.has_targets() else None
-        return [worker.name] if worker is not None and worker.name in self.pv.picture.tasks else []
+        worker, queue = self.crew.selected if self.has_targets() else None, self.pv.picture.queue
+        if worker is None or worker.name not in self.pv.picture.tasks:
+            return []
+        # One of that name on another host is another worker.
+        return [worker.name] if queue is None or worker.host in ("", queue.host) else []
 
     def has_targets(self) -> bool:
         """Only while the workers have the focus."""
