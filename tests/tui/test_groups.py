@@ -115,6 +115,41 @@ async def test_side_by_side_on_a_wide_screen() -> None:
         await eventually(lambda: "+ web" not in text(pilot))
 
 
+async def test_side_by_side_a_search_is_tried_in_the_log_with_the_focus() -> None:
+    async with running(three(), (200, 60)) as pilot:
+        await pilot.press("asterisk", "equals_sign", "equals_sign")
+        await eventually(lambda: "web says 39" in text(pilot, "#log-2"))
+        await pilot.press("tab", "slash", *"says 3")
+        await eventually(lambda: "/says 3 1 of 11" in text(pilot, "#log-2"))
+        assert "/says" not in text(pilot, "#log")
+        await pilot.press("escape")
+        await eventually(lambda: "/says" not in text(pilot))
+        assert pilot.app.screen.query_one("#log-2", LogView).state.follow  # type: ignore[union-attr]
+
+
+async def test_a_hit_that_comes_when_another_log_is_shown_moves_only_its_own() -> None:
+    supervisor = three()
+    async with running(supervisor) as pilot:
+        await pilot.press("g", "2")
+        await eventually(lambda: "api says 39" in text(pilot, "#log"))
+        await settled(pilot)
+        supervisor.delay = 0.15
+        await pilot.press("slash", *"says 7", "enter")
+        await eventually(lambda: bool(supervisor.requests("log_find")))
+        await pilot.press("right_curly_bracket")
+        supervisor.delay = 0.0
+        searched = pilot.app.logs.of("api")
+        await eventually(lambda: searched.search is not None and searched.search.at == 7)
+        await settled(pilot)
+        view = pilot.app.screen.query_one(LogView)
+        assert view.state is not searched
+        assert view.state is not None
+        assert view.state.follow
+        assert "web says 39" in text(pilot, "#log")
+        await pilot.press("left_curly_bracket")
+        await eventually(lambda: "api says 7" in text(pilot, "#log"))
+
+
 async def test_without_marks_or_room_the_next_key_is_named() -> None:
     async with running(three()) as pilot:
         await pilot.press("equals_sign")

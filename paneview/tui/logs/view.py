@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import ClassVar
 
 from textual import events
@@ -57,7 +58,7 @@ class LogView(LogWindow):
         state.search = None
         if query is not None:
             state.search = Finder(state.feed, query, self._found)
-            state.search.begin(self.last_number if start is None else start, self.reveal)
+            state.search.begin(self.last_number if start is None else start, partial(self._reveal_in, state))
         self.sync()
 
     def filter(self, text: str) -> None:
@@ -83,7 +84,7 @@ class LogView(LogWindow):
             return
         at = state.search.at
         here = self.last_number if at is None else at + (-1 if direction == "back" else 1)
-        state.search.step(direction, max(0, here), self.reveal)
+        state.search.step(direction, max(0, here), partial(self._reveal_in, state))
 
     # Copying
 
@@ -212,6 +213,14 @@ class LogView(LogWindow):
 
     def _number_at(self, y: int) -> int | None:
         return self._numbers[y - 1] if 0 < y <= len(self._numbers) else None
+
+    def _reveal_in(self, state: LogState, number: int) -> None:
+        """Bring the hit into view; if another log is shown by now, it is shown when that one comes back."""
+        if state is self.state:
+            self.reveal(number)
+        else:
+            state.pause()
+            state.top = Pos(number)
 
     def _found(self) -> None:
         """The search or the filter has found more."""

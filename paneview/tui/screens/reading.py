@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from collections.abc import Callable
+from functools import partial
+from typing import TYPE_CHECKING, ClassVar
 
 from textual import on
 from textual.binding import BindingType
@@ -14,6 +16,9 @@ from paneview.tui.picture import Change
 from paneview.tui.question import Question
 from paneview.tui.screens.base import MainScreen
 from paneview.tui.text import clean
+
+if TYPE_CHECKING:
+    from paneview.tui.app import PaneviewApp
 
 
 class ReadingScreen(MainScreen):
@@ -50,29 +55,41 @@ class ReadingScreen(MainScreen):
             return
         stood = (state.follow, state.top, view.last_number)
 
+        # Of the log that was asked about: side by side, the prompt has the focus that says which one keys act on.
         def restore() -> None:
-            view.search("")
-            state.follow, state.top, _ = stood
-            view.sync()
+            if view.state is state:
+                view.search("")
+                state.follow, state.top, _ = stood
+                view.sync()
 
         def preview(text: str) -> None:
-            self.try_search(text, stood[2], final=False)
+            if view.state is state:
+                _try(self.pv, partial(view.search, text, start=stood[2]), final=False)
 
         def submit(text: str) -> None:
-            if state.search is None or state.search.query.text != text:
-                self.try_search(text, stood[2])
+            if view.state is not state:
+                self.pv.tell("search: another log is shown by now", failed=True)
+            elif state.search is None or state.search.query.text != text:
+                _try(self.pv, partial(view.search, text, start=stood[2]))
 
         hint = "text or regular expression, in all that is stored · n older, N newer"
         await self.ask(Question("/", hint, submit, preview, restore))
 
     async def action_filter_log(self) -> None:
         """Ask which lines to show."""
-        state = self.log_view.state
-        if state is not None:
-            value = state.filter.query.text if state.filter else ""
-            await self.ask(
-                Question("&", "show only matching lines · empty shows all", self._filter_log, value=value)
-            )
+        view = self.log_view
+        state = view.state
+        if state is None:
+            return
+
+        def submit(text: str) -> None:
+            if view.state is state:
+                _try(self.pv, partial(view.filter, text))
+            else:
+                self.pv.tell("filter: another log is shown by now", failed=True)
+
+        value = state.filter.query.text if state.filter else ""
+        await self.ask(Question("&", "show only matching lines · empty shows all", submit, value=value))
 
     def action_back(self) -> None:
         """Esc: leave the log's selection, search or filter, else go back."""
@@ -87,16 +104,15 @@ class ReadingScreen(MainScreen):
         # Owned by the app: a file is written to its end even if this screen is left meanwhile.
         in_background(self.app, copy_lines, self.pv, message.state.feed, message.numbers, save=message.save)
 
-    def try_search(self, text: str, start: int | None = None, *, final: bool = True) -> None:
-        """Search the log; a toast reports a wrong pattern, unless it is still being typed."""
-        try:
-            self.log_view.search(text, start=start)
-        except ValueError as error:
-            if final:
-                self.pv.tell(clean(str(error)), failed=True)
+    def try_search(self, text: str) -> None:
+        """Search the log."""
+        _try(self.pv, partial(self.log_view.search, text))
 
-    def _filter_log(self, text: str) -> None:
-        try:
-            self.log_view.filter(text)
-        except ValueError as error:
-            self.pv.tell(clean(str(error)), failed=True)
+
+def _try(app: PaneviewApp, look: Callable[[], None], *, final: bool = True) -> None:
+    """Search or filter; a toast reports a wrong pattern, unless it is still being typed."""
+    try:
+        look()
+    except ValueError as error:
+        if final:
+            app.tell(clean(str(error)), failed=True)
