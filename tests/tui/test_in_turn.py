@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import weakref
 
 import pytest
 from textual import events
@@ -77,3 +79,31 @@ async def test_a_key_that_goes_down_with_its_widget_holds_nothing_up(monkeypatch
         for name in ("slash", "b", "c"):
             app.simulate_key(name)
         await eventually(lambda: written(app) == "bc")
+
+
+async def test_a_terminal_that_loses_the_focus_keeps_its_prompt() -> None:
+    """Else the rest of what is typed into it would be commands."""
+    supervisor = shop()
+    async with running(supervisor) as pilot:
+        await pilot.press("slash", "w", "o")
+        pilot.app.post_message(events.AppBlur())
+        await eventually(lambda: pilot.app.screen.focused is None)
+        await pilot.pause()
+        pilot.app.post_message(events.AppFocus())
+        await pilot.press("x")
+        await eventually(lambda: written(pilot.app) == "wox")
+        assert not supervisor.requests("stop")
+
+
+async def test_what_was_opened_and_closed_is_let_go() -> None:
+    async with running(team()) as pilot:
+        opened = []
+        for _ in range(4):
+            await pilot.press("slash", "w", "backspace")
+            opened.append(weakref.ref(pilot.app.screen.focused))  # type: ignore[arg-type]
+            await pilot.press("escape", "a", "w", "backspace", "escape")
+        await pilot.pause(0.1)
+        gc.collect()
+        assert sum(one() is not None for one in opened) <= 1  # timers may still know of the last one
+        # A form is known to timers for some seconds, but to nothing that stays.
+        assert not [one for one, _ in getattr(pilot.app, "__watchers")["theme"] if isinstance(one, AskText)]

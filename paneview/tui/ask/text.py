@@ -39,6 +39,11 @@ class AskText(InOrder, TextArea):
         self._begun = ""
         """What was typed before walking through the history."""
 
+    def on_unmount(self) -> None:
+        """Let go of the app: Textual would keep the text, and with it the form, until the theme changes."""
+        watchers = getattr(self.app, "__watchers", {}).get("theme", [])
+        watchers[:] = [one for one in watchers if one[0] is not self]
+
     def remember(self, history: Sequence[str]) -> None:
         """Set the history, the oldest first."""
         self._history = list(history)

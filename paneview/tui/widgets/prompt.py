@@ -92,8 +92,9 @@ class Prompt(Horizontal):
         screen.call_next(self._question.submit, text)
 
     def on_descendant_blur(self, _event: events.DescendantBlur) -> None:
-        """A click elsewhere closes it."""
-        if self.is_attached and self.screen.is_current:
+        """A click elsewhere closes it; not a terminal that has lost the focus, which gives it back."""
+        here = self.is_attached and self.screen.is_current and self.app.app_focus
+        if here and self.screen.focused is not self.query_one(Line):
             self.close(cancelled=True)
 
     def recall(self, by: int) -> None:
@@ -113,6 +114,8 @@ class Prompt(Horizontal):
         if self._before is not None and self._before.is_attached:
             # At once: `focus()` is deferred, and would lose to what the removal chooses.
             self.screen.set_focus(self._before)
+        # Else Textual would keep the line, and with it what was asked, for as long as the screen is there.
+        self.screen.text_selection_started_signal.unsubscribe(self.query_one(Line))
         self.gone = self.remove()
         if isinstance(self.screen, MainScreen):
             self.screen.asked()
