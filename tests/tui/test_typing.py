@@ -230,6 +230,19 @@ async def test_more_and_fewer_replicas() -> None:
         await eventually(lambda: {"task": "web", "replicas": 1} in supervisor.requests("scale"))
 
 
+async def test_the_replica_that_was_named_in_the_question_is_removed_or_none() -> None:
+    supervisor = Supervisor([task("web.1"), task("web.2")])
+    async with running(supervisor) as pilot:
+        await pilot.press("minus")
+        await eventually(lambda: "Stops web.2 and removes it." in text(pilot))
+        supervisor.tasks |= {name: task(name) for name in ("web.3", "web.4")}
+        supervisor.tell_all()
+        await eventually(lambda: "web.4" in pilot.app.picture.tasks)
+        await pilot.press("y")
+        await eventually(lambda: any("has changed meanwhile" in one for one in toasts(pilot)))
+        assert not supervisor.requests("scale")
+
+
 async def test_scaling_what_cannot_be_scaled_is_told() -> None:
     supervisor = shop()
     supervisor.answers["scale"] = ControlError("'db' has no replicas in the file", "bad_request")

@@ -25,7 +25,7 @@ from paneview.control.model import StatusView
 from paneview.tui.background import in_background, lending_the_terminal
 from paneview.tui.keys.bindings import key
 from paneview.tui.picture import Change
-from paneview.tui.tasks.actions import VERBS, perform, question, scale, scaled, visit
+from paneview.tui.tasks.actions import VERBS, perform, question, rescale, visit
 from paneview.tui.tasks.arrange import next_asking
 from paneview.tui.tasks.why import why
 from paneview.tui.text import clean
@@ -253,18 +253,7 @@ class MainScreen(Screen[None]):
         if not (name := self.target()):
             self.app.bell()
             return
-        base, count = scaled(name, by, self.pv.picture)
-        if by > 0 or count < 1:
-            self._scale(base, count)
-            return
-        from paneview.tui.screens.dialogs import confirm
-
-        title = f"Scale {clean(base)} to {count}?"
-        dialog = confirm(title, [f"Stops {clean(base)}.{count + 1} and removes it."], "scale")
-        self.app.push_screen(dialog, lambda answer: self._scale(base, count) if answer == "y" else None)
-
-    def _scale(self, base: str, count: int) -> None:
-        in_background(self.app, scale, self.pv, base, count)  # as in `_run`
+        rescale(self.pv, name, by)
 
     def action_edit(self) -> None:
         """Change what the file says about the task."""

@@ -13,6 +13,7 @@ from textual.app import SuspendNotSupported
 
 from paneview.control.errors import ControlError
 from paneview.tui import commandline, terminal, words
+from paneview.tui.background import in_background
 from paneview.tui.files import here
 from paneview.tui.picture import Picture
 from paneview.tui.text import clean
@@ -142,6 +143,26 @@ def scaled(name: str, by: int, picture: Picture) -> tuple[str, int]:
     base = name.rpartition(".")[0] or name
     count = sum(other.rpartition(".")[0] == base for other in picture.tasks)
     return base, max(1, count) + by
+
+
+def rescale(app: PaneviewApp, name: str, by: int) -> None:
+    """Run more or fewer replicas of this task; for fewer, ask first."""
+    base, count = scaled(name, by, app.picture)
+    if by > 0 or count < 1:
+        in_background(app, scale, app, base, count)
+        return
+    from paneview.tui.screens.dialogs import confirm
+
+    def answered(answer: str | None) -> None:
+        if answer != "y":
+            return
+        if scaled(name, by, app.picture) == (base, count):
+            in_background(app, scale, app, base, count)
+        else:  # others than the one that was named would be stopped
+            app.tell(f"scale {clean(base)}: the number of replicas has changed meanwhile", failed=True)
+
+    effect = f"Stops {clean(base)}.{count + 1} and removes it."
+    app.push_screen(confirm(f"Scale {clean(base)} to {count}?", [effect], "scale"), answered)
 
 
 async def scale(app: PaneviewApp, base: str, count: int) -> None:
