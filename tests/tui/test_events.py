@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from paneview.tui.picture import KEPT_EVENTS
+from paneview.tui.screens.aim import MOMENT
 from tests.harness import eventually
-from tests.tui.running import running, settled, text
+from tests.tui.running import fleet, running, settled, text, toasts
 from tests.tui.scenes import shop
 from tests.tui.scripted import Supervisor, event, task
 
@@ -28,6 +29,33 @@ async def test_what_happened_while_another_screen_was_shown_is_told_on_the_first
         await settled(pilot)
         await pilot.press("1")
         await eventually(lambda: "api killed  " in text(pilot, "#newest"))
+
+
+async def test_a_key_is_not_for_the_task_of_an_event_that_has_just_come() -> None:
+    """The cursor goes with the newest event, until it is moved."""
+    supervisor = shop()
+    async with running(supervisor) as pilot:
+        await pilot.press("5")
+        supervisor.happen("task_started", "web")
+        await eventually(lambda: pilot.app.screen.targets() == ["web"])  # type: ignore[attr-defined]
+        await pilot.press("r", "i")
+        await eventually(lambda: sum("web has just been selected" in one for one in toasts(pilot)) == 2)
+        assert not supervisor.requests("restart")
+        await pilot.pause(MOMENT)
+        await pilot.press("r")
+        await eventually(lambda: supervisor.requests("restart") == [{"tasks": ["web"]}])
+
+
+async def test_a_key_is_not_for_the_task_that_has_just_taken_the_place_of_another() -> None:
+    supervisor = shop()
+    async with running(supervisor) as pilot:
+        await pilot.press("f")
+        assert fleet(pilot).targets() == ["importer"]
+        supervisor.change("importer", state="running", running=True, ready=True, exit_code=0, signal=None)
+        await eventually(lambda: fleet(pilot).targets() == ["web"])
+        await pilot.press("r")
+        await eventually(lambda: any("web has just been selected" in one for one in toasts(pilot)))
+        assert not supervisor.requests("restart")
 
 
 async def test_a_filter_is_seen_and_what_it_hides_is_not_called_nothing() -> None:

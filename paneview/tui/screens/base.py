@@ -25,6 +25,7 @@ from paneview.control.model import StatusView
 from paneview.tui.background import in_background, lending_the_terminal
 from paneview.tui.keys.bindings import key
 from paneview.tui.picture import Change
+from paneview.tui.screens.aim import Aim
 from paneview.tui.tasks.actions import VERBS, perform, question, rescale, visit
 from paneview.tui.tasks.arrange import next_asking
 from paneview.tui.tasks.why import why
@@ -81,6 +82,7 @@ class MainScreen(Screen[None]):
         self._ticking: Timer | None = None
         self._was_on_top = False
         self._had_focus: Widget | None = None
+        self._aim = Aim(self)
 
     @property
     def pv(self) -> PaneviewApp:
@@ -187,11 +189,10 @@ class MainScreen(Screen[None]):
 
     def _focus_again(self) -> None:
         """A terminal that was too small had hidden what had the focus."""
+        had = self._had_focus
         if self.focused is None and self._was_on_top and not self.has_class("tiny"):
-            had = self._had_focus
-            self.set_focus(
-                had if had is not None and had.is_attached else self.query_one(str(self.AUTO_FOCUS))
-            )
+            there = had is not None and had.is_attached
+            self.set_focus(had if there else self.query_one(str(self.AUTO_FOCUS)))
 
     def on_descendant_focus(self, _event: events.DescendantFocus) -> None:
         """Other hints apply now."""
@@ -221,7 +222,8 @@ class MainScreen(Screen[None]):
 
     def action_act(self, name: str) -> None:
         """Start, stop, restart or kill; asks first if that destroys something or affects several tasks."""
-        self.act_on(name, self.targets())
+        if not self._aim.lost():
+            self.act_on(name, self.targets())
 
     def act_on(self, name: str, names: list[str]) -> None:
         """Like `action_act`, on these tasks."""
@@ -252,8 +254,8 @@ class MainScreen(Screen[None]):
         """One replica more or fewer of the task."""
         if not (name := self.target()):
             self.app.bell()
-            return
-        rescale(self.pv, name, by)
+        elif not self._aim.lost():
+            rescale(self.pv, name, by)
 
     def action_edit(self) -> None:
         """Change what the file says about the task."""
@@ -269,7 +271,7 @@ class MainScreen(Screen[None]):
         task = self.pv.picture.tasks.get(self.target())
         if task is None or not task.running:
             self.pv.tell(f"{clean(task.name)} does not run: s starts it" if task else "no task", failed=True)
-        else:
+        elif not self._aim.lost():
             self.app.push_screen(TypingScreen(task.name))
 
     async def action_why(self) -> None:
@@ -335,7 +337,8 @@ class MainScreen(Screen[None]):
     def _changed(self, change: Change) -> None:
         if change.tasks or change.link or change.order or change.flows:
             self.query_one(Header).redraw()
-        self.update(change)
+        with self._aim.watched():
+            self.update(change)
 
     def redraw_all(self) -> None:
         """Draw everything again, in other colours."""
