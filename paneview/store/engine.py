@@ -22,8 +22,8 @@ from paneview.store.known import KnownTimes
 from paneview.store.limits import LogLimits
 from paneview.store.spool import Key
 from paneview.store.storing import Step, Storing
-from paneview.store.stream import BLOCK, NEVER, Stream
-from paneview.store.upkeep import Note, TaskState, Upkeep
+from paneview.store.stream import BLOCK, NEVER, Stream, keep_within
+from paneview.store.upkeep import TaskState, Upkeep
 from paneview.store.writer import LogWriter, RunState
 
 TURN = 2 * 1024 * 1024  # bytes in one transaction, of all tasks
@@ -170,12 +170,7 @@ class IngestEngine:
 
         If a later run has begun, they come after what that has printed: its lines have their numbers already.
         """
-        state = self._state(task)
-        behind = max((stream.run for stream in state.streams), default=run)
-        if behind > run:
-            place = spool.end_of(self._folder, behind)
-        whole = data if data.endswith(b"\n") else data + b"\n"
-        state.notes.append(Note(run, whole, ts, place, max(behind, run)))
+        self._state(task).append(run, data, ts, place)
 
     def drained(self, run: int, done: Future[None]) -> None:
         """Resolve `done` when everything of the run is stored."""
@@ -310,10 +305,7 @@ class IngestEngine:
 
     def relieve(self, cap: int) -> None:
         """While nothing can be stored, keep the spool within `cap` bytes: drop the oldest file of the largest run."""
-        while sum((sizes := {run: stream.unread() for run, stream in self._streams.items()}).values()) > cap:
-            largest_first = sorted(sizes, key=lambda run: sizes[run], reverse=True)
-            if not any(self._streams[run].drop_file() for run in largest_first):
-                return
+        keep_within(cap, self._streams.values())
 
     # Inside
 

@@ -15,7 +15,7 @@ backlog: their times are between the last look and the file's last change.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from msgspec import Struct
@@ -260,3 +260,10 @@ class Stream(Struct):
 
 def _pause(size: int) -> float:
     return next((wait for least, wait in PACE if size >= least), 0.0)
+
+
+def keep_within(cap: int, streams: Collection[Stream]) -> None:
+    """Give up the oldest file of the largest stream until all together have `cap` unread bytes, if that can be."""
+    while sum((sizes := {stream.run: stream.unread() for stream in streams}).values()) > cap:
+        if not any(stream.drop_file() for stream in sorted(streams, key=lambda one: -sizes[one.run])):
+            return

@@ -14,7 +14,7 @@ from collections.abc import Iterable
 from msgspec import Struct, field
 
 from paneview.store.limits import LogLimits
-from paneview.store.spool import Key
+from paneview.store.spool import Key, end_of
 from paneview.store.stream import NEVER, Stream
 from paneview.store.textlog import TextLog
 from paneview.store.writer import LogWriter, TaskLog
@@ -58,6 +58,15 @@ class TaskState(Struct):
             self.close_text()
             self.text_behind, self.text_retry = True, 0.0
         self.limits, self.trimming = limits, True
+
+    def append(self, run: int, data: bytes, ts: float, place: tuple[Key, int]) -> None:
+        """Append whole lines behind the run's output up to `place`, or behind a later run's up to now."""
+        last = max(self.streams, key=lambda stream: stream.run, default=None)
+        behind = run
+        if last is not None and last.run > run:
+            behind, place = last.run, end_of(last.files.folder, last.run)
+        whole = data if data.endswith(b"\n") else data + b"\n"
+        self.notes.append(Note(run, whole, ts, place, behind))
 
     def is_due(self, now: float) -> bool:
         """Whether something must be stored by `now` (monotonic); with `NEVER`, whether there is anything to store."""

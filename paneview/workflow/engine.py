@@ -42,8 +42,6 @@ logger = logging.getLogger(__name__)
 THREADS = 8  # for slow work (verifications, worktrees), and as many for ending agents
 LEAD = 10.0  # seconds for which the lead is taken
 LOOK_AT_JOBS = 10.0  # seconds between two checks of jobs whose end may have been missed
-KEEP = 30 * 86_400.0  # seconds that a workflow is kept after its end
-MOST_KEPT = 500
 _NAME = re.compile(r"[^A-Za-z0-9_]+")
 
 
@@ -81,7 +79,7 @@ class Engine:
         task = self.home.masker.text(task)
         flow = begin(name, plan, task, cwd=folder, home=self.home.name, by=by, now=time.time())
         if plan.isolation == "none":
-            flow = replace(flow, place=self._start_tree(folder, plan))
+            flow = replace(flow, place=_start_tree(folder, plan))
         self.lead()
         try:
             self.shelf.add(flow)
@@ -89,18 +87,6 @@ class Engine:
             if not key:
                 raise
         return self.tell(flow.id, happenings.Begun(), anew=True)
-
-    def _start_tree(self, folder: str, plan: Plan) -> dict[str, str]:
-        """The tree against which changes are counted, if a prompt shows them and there is no branch to compare with."""
-        if not any(map(needs_diff, plan.phases)):
-            return {}
-        from paneview.workflow import git  # noqa: PLC0415 - only where it is needed
-
-        try:
-            root = git.top(folder)
-            return {"tree": git.snapshot(root)} if root else {}
-        except GitError:
-            return {}
 
     def tell(self, name: str, event: happenings.Happening, *, anew: bool = False) -> Workflow:
         """Apply an event to a workflow and begin what follows; returns the new state. Raises BrokerError."""
@@ -344,13 +330,6 @@ class Engine:
         """This home's workflows that are not over."""
         return [flow for flow in self.shelf.all() if not flow.status.final and flow.home == self.home.name]
 
-    def tidy(self) -> None:
-        """Remove workflows that ended long ago."""
-        over = [flow for flow in self.shelf.all() if flow.status.final and flow.home == self.home.name]
-        for number, flow in enumerate(over):
-            if number >= MOST_KEPT or (flow.ended_at or 0.0) < time.time() - KEEP:
-                self.shelf.forget(flow.id)
-
     def take(self, home: Home) -> None:
         """Use a new `Home` after the project's file has changed."""
         self.home = home
@@ -361,6 +340,19 @@ class Engine:
         self._shell.close()
         for pool in (self._enders, self._pool):
             pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _start_tree(folder: str, plan: Plan) -> dict[str, str]:
+    """The tree against which changes are counted, if a prompt shows them and there is no branch to compare with."""
+    if not any(map(needs_diff, plan.phases)):
+        return {}
+    from paneview.workflow import git  # noqa: PLC0415 - only where it is needed
+
+    try:
+        root = git.top(folder)
+        return {"tree": git.snapshot(root)} if root else {}
+    except GitError:
+        return {}
 
 
 @contextmanager

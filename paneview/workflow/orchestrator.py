@@ -97,7 +97,7 @@ class Orchestrator(threading.Thread):
     def _tidy(self, engine: Engine) -> None:
         if time.monotonic() >= self._tidy_at:
             self._tidy_at = time.monotonic() + TIDY
-            engine.tidy()
+            engine.shelf.tidy(engine.home.name)
 
     def end(self) -> None:
         """End, along with commands running here (verifications), which the next supervisor begins again."""

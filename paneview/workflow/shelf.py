@@ -15,6 +15,8 @@ logger = logging.getLogger(__name__)
 SCOPE = "workflows"
 CHANGED = "workflow_changed"
 """The kind of the event for a change, in the broker's feed."""
+KEEP = 30 * 86_400.0  # seconds that a workflow is kept after its end
+MOST_KEPT = 500
 
 
 class UnknownWorkflowError(BrokerError):
@@ -145,3 +147,10 @@ class Shelf:
         with self._lock:
             self._broker.documents.remove(SCOPE, name)
             self._known.pop(name, None)
+
+    def tidy(self, home: str) -> None:
+        """Remove the home's workflows that ended long ago."""
+        over = [flow for flow in self.all() if flow.status.final and flow.home == home]
+        for number, flow in enumerate(over):
+            if number >= MOST_KEPT or (flow.ended_at or 0.0) < time.time() - KEEP:
+                self.forget(flow.id)

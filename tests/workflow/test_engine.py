@@ -24,8 +24,8 @@ from paneview.agents.redact import Redactor
 from paneview.broker import Broker, BrokerError, Claim, JobFilter, Outcome, lanes_of
 from paneview.rules.workflow import Status, begin, happenings
 from paneview.workflow import orchestrator
-from paneview.workflow.engine import KEEP, THREADS, Engine
-from paneview.workflow.shelf import SCOPE, Shelf
+from paneview.workflow.engine import THREADS, Engine
+from paneview.workflow.shelf import KEEP, SCOPE, Shelf
 from paneview.workflow.shell import TAIL, Shell
 from paneview.workflow.views import result, summary, whole
 from tests.broker.servers import RedisServer, redis_server
