@@ -25,7 +25,7 @@ from paneview.control.audience import Audience
 from paneview.control.errors import ControlError
 from paneview.control.server import ControlServer
 from paneview.rules import graph
-from paneview.rules.states import Restart, Start, TaskPhase, TaskState
+from paneview.rules.states import Restart, Stage, Start, TaskPhase, TaskState
 from paneview.store.database import StoreError
 from paneview.store.ingest import LogIngest
 from paneview.store.rows import Loaded
@@ -43,7 +43,7 @@ from paneview.supervisor.policy import policy_of
 from paneview.supervisor.queue.parts import QueueParts
 from paneview.supervisor.reload import Reloader
 from paneview.supervisor.requests import Requests
-from paneview.supervisor.runs.adopting import Adopter
+from paneview.supervisor.runs.adopting import Adopter, being_launched
 from paneview.supervisor.runs.asking import Asker
 from paneview.supervisor.runs.ending import Ender
 from paneview.supervisor.runs.hooks import Hooks, inherited
@@ -184,6 +184,7 @@ class Host:
         self.journal.note("supervisor_started", "took over" if took_over else "fresh", version=__version__)
         written = set(self._places.written())
         self.journal.skip_runs(max(written, default=0))  # else an old exit code would count for a new run
+        await self._end_hooks(states)
         alive = await self._adopter.adopt(self.supervisor, loaded.runs, states)
         if took_over or alive:
             self.journal.note("supervisor_adopted", f"{len(alive)} tasks were running", tasks=alive)
@@ -214,6 +215,14 @@ class Host:
         self._background.keep(self._schedules.run, "keeping the schedules")
         self._background.keep(self._keep_footing, "looking after the state folder")
         self._background.once(partial(self.web.follow, self.project.websocket), "the WebSocket API")
+
+    async def _end_hooks(self, states: Mapping[str, TaskState]) -> None:
+        """End hooks that the earlier supervisor was killed at, since they run once more."""
+        stopping = {state.run or 0 for state in states.values() if state.stage is Stage.HOOKS}
+        if stopping or any(being_launched(state) for state in states.values()):
+            ran = {run.id for run in await self.store.runs(limit=1_000_000)}
+            ran |= {pane.run for pane in await self.terminal.session.panes()}
+            await self._hooks.end_left(ran, stopping)
 
     def _start_first(self, states: Mapping[str, TaskState], *, fresh: bool) -> None:
         """Start what starts by itself in a fresh session; in one taken over, only what the file has gained since."""

@@ -13,6 +13,7 @@ import subprocess
 import sys
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 
 import psutil
@@ -195,6 +196,46 @@ def test_a_task_that_waited_for_one_that_was_just_spawned_is_started_once(projec
     assert p.wait("b", "running")["run"] == before + 1
     wait_until(lambda: "up" in p.lines("b"))
     assert p.lines("b") == ["hook", "up"]
+
+
+def test_a_hook_that_a_killed_supervisor_has_left_at_work_is_ended_before_it_runs_again(project):
+    hook = "echo $$ >> {0}; until [ -e {0}-go ]; do sleep 0.02; done"
+    daemon = "setsid sh -c 'echo $$ > daemon; exec sleep 619' & until [ -e daemon ]; do sleep 0.02; done"
+    p = project(
+        f"""
+        [tasks.calm]
+        command = "exec sleep 600"
+        hooks.before_start = "{daemon}"
+        [tasks.start]
+        command = "exec sleep 600"
+        hooks.before_start = "{hook.format("start")}"
+        [tasks.stop]
+        command = "exec sleep 600"
+        hooks.before_stop = "{hook.format("stop")}"
+        """
+    ).serve()
+
+    def pids(name):
+        file = p.folder / name
+        return [int(line) for line in file.read_text().split()] if file.exists() else []
+
+    p.wait("calm", "running")
+    p.wait("stop", "running")
+    with ThreadPoolExecutor(1) as pool:
+        asked = pool.submit(p.call, "stop", tasks=["stop"])
+        wait_until(lambda: pids("start") and pids("stop") and pids("daemon"))
+        p.events()  # from here on it is on disk
+        p.kill_supervisor()
+        assert isinstance(asked.exception(20), ControlError)
+    p.serve()
+    wait_until(lambda: len(pids("start")) == len(pids("stop")) == 2)
+    assert not alive(pids("start")[0])
+    assert not alive(pids("stop")[0])
+    assert alive(pids("daemon")[0]), "that hook had run"
+    for name in ("start", "stop"):
+        (p.folder / f"{name}-go").touch()
+    p.wait("start", "running")
+    p.wait("stop", "stopped")
 
 
 def test_a_stop_in_the_middle_of_a_start_is_finished(project):

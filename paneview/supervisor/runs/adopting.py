@@ -77,7 +77,7 @@ class Adopter:
             row = rows.get(pane.run) if pane else None
             if pane:
                 self._terminal.remember_pane(pane.pane_id, name)
-            if _being_launched(unit.state) and (pane is None or pane.run <= (unit.state.run or 0)):
+            if being_launched(unit.state) and (pane is None or pane.run <= (unit.state.run or 0)):
                 settling.append(self._never_spawned(unit, rows))
                 continue
             if pane and name not in recorded and self._is_ours(pane, row):
@@ -123,7 +123,7 @@ class Adopter:
         if row.pid is None and live.root:
             row = replace(row, pid=live.root.pid, start_ticks=live.root.start)
         unit.adopt(live, row)
-        if _being_launched(unit.state):
+        if being_launched(unit.state):
             unit.feed(Spawned(pane.run), row)
         else:
             self._journal.note_task(
@@ -140,7 +140,7 @@ class Adopter:
 
     async def _settle(self, unit: Unit, pane: PaneInfo | None, rows: dict[int, RunRow]) -> None:
         """Settle a run that ended, or was lost, while no supervisor watched."""
-        launching = _being_launched(unit.state)
+        launching = being_launched(unit.state)
         run = pane.run if pane and launching else unit.state.run or 0
         row = unit.row = rows.get(run)
         ended = pane is not None and pane.run == run
@@ -177,6 +177,6 @@ class Adopter:
         return "its tmux window was closed"
 
 
-def _being_launched(state: TaskState) -> bool:
+def being_launched(state: TaskState) -> bool:
     """Whether a launch was under way with no answer recorded, even if a stop was requested meanwhile."""
     return state.phase is TaskPhase.STARTING or stopping.before_launch(state)

@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Mapping
+import re
+from collections.abc import Collection, Mapping
 from typing import Literal, Protocol
 
+from paneview import proc
 from paneview.config.models import Hooks as Commands
 from paneview.config.models import Task
 from paneview.health.shell import describe_end, run_command
@@ -19,6 +21,7 @@ from paneview.health.shell import describe_end, run_command
 logger = logging.getLogger(__name__)
 
 MAX_OUTPUT = 256 * 1024  # bytes of a hook's output that are kept
+END_WITHIN = 2.0  # seconds that a takeover waits for the end of what a killed supervisor has left
 
 Moment = Literal["before_start", "after_start", "before_stop", "after_stop"]
 
@@ -57,6 +60,27 @@ class Hooks:
             for whose, commands in (("task", task.hooks), ("project", self.project))
         ]
         return "; ".join(failure for failure in failures if failure)
+
+    async def end_left(self, ran: Collection[int], stopping: Collection[int]) -> None:
+        """End the hooks that a killed supervisor has left at work before a start or a stop: they run once more.
+
+        ``ran``: all runs that had a process, so the hooks before their start are over; what those have left behind on
+        purpose stays. ``stopping``: runs whose hooks before the stop are not over.
+        """
+        hook = re.compile(rf"{re.escape(self._key)}-(\d+)-(before_start|before_stop)-")
+
+        def at_work(marker: str) -> bool:
+            if (found := hook.match(marker)) is None:
+                return False
+            run = int(found[1])
+            return run not in ran if found[2] == "before_start" else run in stopping
+
+        def find(table: proc.ProcessTable) -> set[proc.ProcessId]:
+            marked = table.marked(self._key).items()
+            return {process for marker, processes in marked if at_work(marker) for process in processes}
+
+        if not await proc.kill_until_gone(find, END_WITHIN):
+            logger.error("hooks of an earlier supervisor go on: SIGKILL does not end them")
 
     async def _run(self, whose: str, moment: Moment, commands: Commands, task: Task, run: int) -> str:
         """Run one hook, if there is one; returns what went wrong, or the empty string."""
