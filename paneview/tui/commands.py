@@ -56,6 +56,11 @@ def _act(verb: str, app: PaneviewApp, words: list[str]) -> None:
             screen.act_on(verb, words or screen.targets())
 
 
+def _target(app: PaneviewApp) -> str:
+    """The task that a key for one task would act on here."""
+    return app.screen.target() if isinstance(app.screen, MainScreen) else ""
+
+
 def _logs(app: PaneviewApp, words: list[str]) -> None:
     task, text = (words[0], " ".join(words[1:])) if words else (app.selected, "")
     if task not in app.picture.tasks:
@@ -77,10 +82,10 @@ def _merge(app: PaneviewApp, words: list[str]) -> None:
 
 
 def _attach(app: PaneviewApp, words: list[str]) -> None:
-    if (task := words[0] if words else app.selected) in app.picture.tasks:
+    if (task := words[0] if words else _target(app)) in app.picture.tasks:
         lending_the_terminal(app, visit, app, task)
     else:
-        app.tell(f"no task {clean(task or '')}", failed=True)
+        app.tell(f"no task {clean(task)}", failed=True)
 
 
 def _dispatch(app: PaneviewApp, words: list[str]) -> None:
@@ -135,10 +140,10 @@ def _scale(app: PaneviewApp, words: list[str]) -> None:
 def _edit(app: PaneviewApp, words: list[str]) -> None:
     from paneview.tui.tasks.editing import edit_task
 
-    if (task := words[0] if words else app.selected) in app.picture.tasks:
+    if (task := words[0] if words else _target(app)) in app.picture.tasks:
         lending_the_terminal(app, edit_task, app, task)
     else:
-        app.tell(f"no task {clean(task or '')}", failed=True)
+        app.tell(f"no task {clean(task)}", failed=True)
 
 
 def _export(app: PaneviewApp, words: list[str]) -> None:

@@ -9,11 +9,12 @@ import pytest
 from textual import events
 from textual.pilot import Pilot
 
+from paneview.control.errors import ControlError
 from paneview.tui.widgets.rowfilter import RowFilter
 from tests.harness import eventually
 from tests.tui.running import running, text, toasts
 from tests.tui.scenes import shop
-from tests.tui.scripted import Supervisor, task
+from tests.tui.scripted import Supervisor, event, task
 
 
 @pytest.fixture
@@ -144,3 +145,12 @@ async def test_help_and_leaving_by_command() -> None:
         await pilot.press("escape")
         await do(pilot, "q")
         await eventually(lambda: "Leave" in text(pilot, "#box"))
+
+
+async def test_a_command_for_one_task_is_for_the_one_that_is_selected_on_this_screen() -> None:
+    supervisor = Supervisor([task("api"), task("web")], events=[event(1, "task_started", "web")])
+    supervisor.answers["definition"] = ControlError("no definition", "bad_request")
+    async with running(supervisor) as pilot:
+        assert pilot.app.selected == "api"
+        await pilot.press("5", "colon", *"edit", "enter")
+        await eventually(lambda: supervisor.requests("definition") == [{"task": "web"}])
