@@ -12,6 +12,7 @@ from paneview.tui.commands import execute
 from paneview.tui.screens.workflow import WorkflowScreen
 from paneview.tui.screens.workflows import WorkflowsScreen
 from paneview.tui.workflows import words
+from paneview.tui.workflows.tables import FlowTable
 from tests.harness import eventually
 from tests.tui.flow_scenes import FlowSupervisor, flow, four, paused, phase, spent, team
 from tests.tui.running import fleet, running, text, toasts
@@ -434,3 +435,41 @@ def test_what_a_workflow_is_at() -> None:
     assert view.waiting == (("b", 0),)
     limited = FlowView.from_json(flow(1, "running", [phase("a", not_before=NOW + 65)]))
     assert words.phase_look(limited.phases[0], NOW).word == "limited 1m05s"
+
+
+async def test_a_key_pressed_twice_does_not_approve_what_was_not_seen() -> None:
+    supervisor = team()
+    both = four("done", "waiting_approval", "waiting_approval", "pending")
+    raw = flow(9, "running", both)
+    async with running(supervisor) as pilot:
+        await pilot.press("4")
+        supervisor.put_flow(raw)
+        await eventually(lambda: raw["id"] in pilot.app.picture.flows)
+        pilot.app.show_flow(raw["id"])
+        await eventually(lambda: bool(pilot.app.screen.query(FlowTable)))
+        await eventually(lambda: pilot.app.screen.query_one(FlowTable).cursor == raw["id"])
+        names = [one["name"] for one in both]
+        left = [both[0], {**both[1], "status": "queued", "waits_for_person": False}, *both[2:]]
+        supervisor.answers["workflow_approve"] = {"workflow": {**raw, "phases": left}}
+        await pilot.press("A")
+        await eventually(lambda: pilot.app.picture.flows[raw["id"]].phases[1].status == "queued")
+        await pilot.press("A")
+        await eventually(lambda: any(f"now {names[2]} waits" in one for one in toasts(pilot)))
+        assert [one["phase"] for one in supervisor.requests("workflow_approve")] == [names[1]]
+
+
+async def test_a_key_is_not_for_the_workflow_that_has_just_taken_the_place_of_another() -> None:
+    supervisor = team()
+    async with running(supervisor) as pilot:
+        await pilot.press("4", "slash", *"needs|failed", "enter", "g")
+        first, second = pilot.app.screen.query_one(FlowTable).keys[:2]
+        supervisor.put_flow(
+            supervisor.flows[first],
+            status="running",
+            phases=four("done", "done", "done", "running"),
+            waits_for_person=False,
+        )
+        await eventually(lambda: pilot.app.screen.query_one(FlowTable).cursor == second)
+        await pilot.press("r")
+        await eventually(lambda: any("just been selected" in one for one in toasts(pilot)))
+        assert not supervisor.requests("workflow_retry")

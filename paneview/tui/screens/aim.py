@@ -7,7 +7,7 @@ with it. A key pressed at that moment was meant for what was there before.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -20,29 +20,30 @@ MOMENT = 0.7  # s that a person needs to see it
 
 
 class Aim:
-    """The tasks that a screen's keys act on."""
+    """What a screen's keys act on: its tasks and, if ``more`` is given, what that returns."""
 
-    def __init__(self, screen: MainScreen) -> None:
+    def __init__(self, screen: MainScreen, more: Callable[[], str] = str) -> None:
         self._screen = screen
+        self._more = more
         self._moved_at = float("-inf")
 
     @contextmanager
     def watched(self) -> Iterator[None]:
-        """Notice if what is done in the block, which no key has asked for, leads to other tasks."""
-        before = self._tasks()
+        """Notice if what is done in the block, which no key has asked for, leads to something else."""
+        before = self._aimed_at()
         yield
-        if before[1] and before != self._tasks():
+        if any(was and now and was != now for was, now in zip(before, self._aimed_at(), strict=True)):
             self._moved_at = time.monotonic()
 
     def lost(self) -> bool:
-        """Whether other tasks have just been selected: a toast says so, and nothing should be done."""
+        """Whether something else has just been selected: a toast says so, and nothing should be done."""
         if time.monotonic() - self._moved_at > MOMENT:
             return False
-        names = listed(self._screen.targets()) or "nothing"
+        names = listed(self._screen.targets()) or "another one"
         self._screen.pv.tell(
             f"{names} has just been selected instead: nothing was done, press again if it is meant"
         )
         return True
 
-    def _tasks(self) -> tuple[list[str], str]:
-        return self._screen.targets(), self._screen.target()
+    def _aimed_at(self) -> tuple[object, ...]:
+        return self._screen.targets(), self._screen.target(), self._more()

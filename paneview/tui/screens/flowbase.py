@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import ClassVar
 
 from textual import events
@@ -11,6 +12,7 @@ from textual.strip import Strip
 
 from paneview.control.flowmodel import FlowView, PhaseView
 from paneview.tui.keys.bindings import key
+from paneview.tui.screens.aim import MOMENT, Aim
 from paneview.tui.screens.base import MainScreen
 from paneview.tui.text import clean, cut
 from paneview.tui.widgets.canvas import line
@@ -28,6 +30,12 @@ class FlowKeys(MainScreen):
         key("flow.retry", "r", "retry", "Retry", "Retry what failed"),
         key("flow.cancel", "c", "cancel", "Cancel", "Cancel it (asks first)"),
     ]
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._aim = Aim(self, lambda: flow.id if (flow := self.flow()) is not None else "")
+        self._approved = ("", "", 0.0)
+        """The workflow and phase that were approved last, and when."""
 
     @property
     def pane(self) -> FlowPane:
@@ -67,8 +75,17 @@ class FlowKeys(MainScreen):
 
     async def action_approve(self) -> None:
         """Approve the phase that waits for a person."""
-        if flow := self._chosen():
-            await flowactions.approve(self, flow, self.phase())
+        if not (flow := self._chosen()) or self._aim.lost():
+            return
+        phase = flowactions.waiting_phase(flow, self.phase())
+        now, name = time.monotonic(), phase.name if phase is not None else ""
+        last, approved, at = self._approved
+        if name and last == flow.id and approved != name and now - at < MOMENT:
+            told = f"{clean(approved)} is approved; now {clean(name)} waits: press again if it is meant, too"
+            self.pv.tell(told)  # a key pressed twice or held
+            return
+        self._approved = (flow.id, name, now)
+        await flowactions.approve(self, flow, phase)
 
     async def action_reject(self) -> None:
         """Reject the phase that waits; asks why."""
@@ -77,7 +94,7 @@ class FlowKeys(MainScreen):
 
     def action_retry(self) -> None:
         """Retry what failed."""
-        if flow := self._chosen():
+        if (flow := self._chosen()) and not self._aim.lost():
             flowactions.retry(self.pv, flow)
 
     def action_cancel(self) -> None:

@@ -33,7 +33,7 @@ async def tell(app: PaneviewApp, do: str, flow: FlowView, **args: Any) -> None:
         app.picture.take_flow(reply["workflow"])
 
 
-def _waiting_phase(flow: FlowView, selected: PhaseView | None) -> PhaseView | None:
+def waiting_phase(flow: FlowView, selected: PhaseView | None) -> PhaseView | None:
     """The selected phase if it waits, else the first one that does."""
     waiting = [phase for phase in flow.phases if phase.waits_for_person]
     chosen = [phase for phase in waiting if selected is not None and phase.name == selected.name]
@@ -45,7 +45,7 @@ async def approve(screen: MainScreen, flow: FlowView, selected: PhaseView | None
     app = screen.pv
     if flow.over or not flow.waits_for_person:
         app.tell("approve: nothing in it waits for a person", failed=True)
-    elif phase := _waiting_phase(flow, selected):
+    elif phase := waiting_phase(flow, selected):
         in_background(app, tell, app, "workflow_approve", flow, phase=phase.name)
     else:
         await _more_budget(screen, flow)
@@ -85,7 +85,7 @@ async def _more_tokens(screen: MainScreen, flow: FlowView) -> None:
 async def reject(screen: MainScreen, flow: FlowView, selected: PhaseView | None) -> None:
     """Reject the waiting phase; asks for the reason, which becomes part of the workflow."""
     app = screen.pv
-    phase = _waiting_phase(flow, selected)
+    phase = waiting_phase(flow, selected)
     if flow.over or phase is None:
         app.tell("reject: no phase of it waits for a person", failed=True)
         return
