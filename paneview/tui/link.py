@@ -72,10 +72,11 @@ class Link:
         return await self._control.call(do, timeout=timeout, **args)
 
     async def _connect(self) -> None:
+        known = self.picture.newest_event
         await self._control.reconnect()
         await self._subscribe()
         self._met(await self._control.call("hello"))
-        await self._fetch_events()
+        await self._fetch_events(known)
         await self.fetch_flows()
 
     def _met(self, hello: dict[str, Any]) -> None:
@@ -86,8 +87,11 @@ class Link:
             )
         self.hello = hello
 
-    async def _fetch_events(self) -> None:
-        """Fetch the latest events; if they cannot be read, that is told, and all else is shown."""
+    async def _fetch_events(self, known: int) -> None:
+        """Fetch the latest events, ``known`` being the newest one of the connection before.
+
+        If they cannot be read, that is told, and all else is shown.
+        """
         try:
             # One more than is kept tells whether there are earlier ones.
             reply = await self._control.call("events", limit=KEPT_EVENTS + 1)
@@ -96,7 +100,7 @@ class Link:
                 raise
             self.picture.note("refused", f"no events: {error.message}")
         else:
-            self.picture.add_events([EventView.from_json(raw) for raw in reply.get("events", ())])
+            self.picture.take_events([EventView.from_json(raw) for raw in reply.get("events", ())], known)
 
     async def fetch_flows(self) -> None:
         """Fetch all workflows; later changes are pushed."""

@@ -156,9 +156,27 @@ class Picture:
         self._change.link = True
         self._schedule()
 
+    @property
+    def newest_event(self) -> int:
+        """The number of the newest event, 0 if there is none."""
+        return max((event.id for event in self.events), default=0)
+
+    def take_events(self, latest: list[EventView], known: int) -> None:
+        """The latest events of a supervisor that has just been met; of one before, those up to ``known`` are here.
+
+        If the store was replaced meanwhile, the numbers have begun anew, and what is here is of no use: it would hide
+        the new events.
+        """
+        times = {event.id: event.ts for event in self.events}
+        newest = max((event.id for event in latest), default=0)
+        if newest < known or any(times.get(event.id, event.ts) != event.ts for event in latest):
+            self.events = deque((event for event in self.events if event.id < 0), maxlen=KEPT_EVENTS)
+            self.earlier_events = False
+        self.add_events(latest)
+
     def add_events(self, new: list[EventView]) -> None:
         """Add events, in any order; those known already are skipped."""
-        newest = max((event.id for event in self.events), default=0)
+        newest = self.newest_event
         fresh = [event for event in new if event.id > newest]
         if len(fresh) < len(new):
             known = {event.id for event in self.events}

@@ -14,7 +14,7 @@ from paneview.tui.picture import Change, Picture
 from tests.harness import eventually
 from tests.tui.queue_scenes import office
 from tests.tui.running import running
-from tests.tui.scripted import NOW, Supervisor, task
+from tests.tui.scripted import NOW, Supervisor, event, task
 
 
 async def test_what_one_screen_begins_to_hear_while_another_ends_is_heard() -> None:
@@ -80,6 +80,24 @@ async def test_a_supervisor_of_another_version_is_told_once() -> None:
         await pilot.pause(0.05)
         told = [event.detail["message"] for event in picture.events if event.kind == "version"]
     assert told == [f"the supervisor is paneview 0.0.9, this screen is {__version__}"]
+
+
+async def test_after_the_store_was_replaced_its_events_are_shown_and_not_those_before() -> None:
+    """Numbers begin anew, and an event whose number is known is not shown twice."""
+    supervisor = Supervisor([task("web")], events=[event(n, "task_started", "web") for n in range(1, 9)])
+    async with running(supervisor) as pilot:
+        picture = cast("PaneviewApp", pilot.app).picture
+        for later in (
+            [event(1, "supervisor_started", ts=NOW)],
+            [event(n, "task_ready") for n in range(1, 12)],
+        ):
+            supervisor.go()
+            await eventually(lambda: picture.link.phase == "lost")
+            supervisor.events = later
+            supervisor.come_back()
+            await eventually(lambda: [one.kind for one in picture.events] == [raw["event"] for raw in later])  # noqa: B023
+            supervisor.happen("task_killed", "web")
+            await eventually(lambda: picture.events[-1].kind == "task_killed")
 
 
 async def test_what_else_there_is_is_shown_where_the_events_cannot_be_read() -> None:
