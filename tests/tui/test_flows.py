@@ -12,6 +12,7 @@ from paneview.tui.commands import execute
 from paneview.tui.screens.workflow import WorkflowScreen
 from paneview.tui.screens.workflows import WorkflowsScreen
 from paneview.tui.workflows import words
+from paneview.tui.workflows.pane import FlowPane
 from paneview.tui.workflows.tables import FlowTable
 from tests.harness import eventually
 from tests.tui.flow_scenes import FlowSupervisor, flow, four, paused, phase, spent, team
@@ -473,3 +474,21 @@ async def test_a_key_is_not_for_the_workflow_that_has_just_taken_the_place_of_an
         await pilot.press("r")
         await eventually(lambda: any("just been selected" in one for one in toasts(pilot)))
         assert not supervisor.requests("workflow_retry")
+
+
+async def test_a_diff_that_comes_when_the_transcript_is_shown_does_not_give_it_its_title() -> None:
+    supervisor = team()
+    async with running(supervisor) as pilot:
+        await pilot.press("4")
+        await eventually(lambda: bool(pilot.app.screen.query(FlowTable)))
+        await pilot.press("enter")
+        await eventually(lambda: isinstance(pilot.app.screen, WorkflowScreen))
+        await eventually(lambda: "── about " in text(pilot, "#flow-text"))
+        supervisor.delay = 0.1
+        await pilot.press("D")
+        await eventually(lambda: bool(supervisor.requests("workflow_diff")))
+        await pilot.press("tab", "enter")
+        assert "── transcript " in text(pilot, "#flow-text")
+        await pilot.pause(0.25)
+        pilot.app.screen.query_one(FlowPane).redraw()  # as when the run shows something
+        assert "── transcript " in text(pilot, "#flow-text")

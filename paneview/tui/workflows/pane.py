@@ -156,7 +156,7 @@ class FlowPane(TextPane):
             self._fetching = False
 
     async def _fetch_once(self) -> None:
-        flow, key = self._flow, self._key()
+        flow, key, title = self._flow, self._key(), self.title
         if flow is None or self.view == "run":
             return
         try:
@@ -166,12 +166,12 @@ class FlowPane(TextPane):
                 lines = list(flowtext.about(FlowView.from_json(whole), whole, now))
             else:
                 reply = await self.pv.link.call("workflow_diff", id=flow.id)
-                self.title = [("diff", "title"), (_changed(reply), "accent")]
+                title = [("diff", "title"), (_changed(reply), "accent")]
                 lines = list(flowtext.diff(reply))
         except ControlError as error:
             lines = [Line(clean(error.message), "failed")]
         if key == self._key():
-            self.busy = False
+            self.busy, self.title = False, title
             self.show(key, lines)
         else:
             self._again = True
