@@ -257,6 +257,10 @@ class TestForgetting:
         assert broker.clean(500.0) == 0
         assert broker.clean(-1.0) == 1
 
+    def test_a_job_that_needs_itself_is_cancelled(self, broker: Broker) -> None:
+        submit(broker, id="me", after=("me",))
+        assert state(broker, "me") == "cancelled"
+
     def test_clean_does_no_harm_to_a_job_that_needed_it_and_waits_for_another(self, broker: Broker) -> None:
         first, second = submit(broker), submit(broker)
         waiting = submit(broker, after=(first, second))

@@ -149,7 +149,8 @@ def settle_one(desk: Desk, job: str) -> JobState | None:
     spec, spot = desk.spec(job), desk.find(job)
     if spec is None or spot is None or spot.state is not JobState.BLOCKED:
         return None
-    spots = {need: desk.find(need) for need in spec.after}
+    # A job that needs itself has nothing to wait for, as in the other brokers, where it is not there yet.
+    spots = {need: desk.find(need) if need != job else None for need in spec.after}
     states = {need: found.state if found else None for need, found in spots.items()}
     state = after_needs(states.values(), delayed=spot.due > desk.scratch.tick())
     if state is JobState.CANCELLED:
