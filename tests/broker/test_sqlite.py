@@ -13,7 +13,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
@@ -378,6 +378,26 @@ def test_no_lease_is_lost_because_the_machine_slept(path: Path, monkeypatch: pyt
             step.sql("UPDATE jobs SET lease_until = lease_until - 61 WHERE id = ?", (left,))
         assert [each.id for each in broker.claim(want("w2", n=5))] == [left]
         assert state(broker, held) == "leased"
+
+
+def test_no_lease_is_lost_because_the_queue_could_not_be_written(path: Path) -> None:
+    """As with a full disk: others whose writes come through first must not take the job."""
+    with SqliteBroker(path, SETTINGS) as holder, SqliteBroker(path, SETTINGS) as other:
+        submit(holder)
+        lease = take(holder, seconds=60.0)
+        late = "UPDATE jobs SET lease_until = lease_until - 61"
+        other.hurry(0.05)
+        with open(f"{path}.gate") as gate, closing(sqlite3.connect(path)) as connection:
+            fcntl.flock(gate, fcntl.LOCK_EX)
+            with connection:
+                connection.execute(late)
+            with pytest.raises(UnavailableError):
+                other.claim(want("w2"))
+        assert other.claim(want("w2")) == []
+        assert holder.renew([lease]) == ["held"]
+        with holder._database.write() as step:
+            step.sql(late)
+        assert [each.id for each in other.claim(want("w2"))] == [lease.id]
 
 
 def test_a_reboot_ends_every_lease_and_keeps_every_delay(path: Path) -> None:

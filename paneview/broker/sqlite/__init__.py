@@ -16,7 +16,7 @@ or watchdog therefore sees which worker is silent and kills it, and work goes on
 
 **The clock** of leases and delays is the time since boot, which cannot be set; the times people read are the wall
 clock's. After a reboot every lease has run out (all holders died) and delays are computed again. Leases that ran out
-while the machine slept, and the holders with it, are not lost at once: their holders get the time to renew them.
+while the machine slept, or while nothing could be written, are not lost at once: their holders can renew them first.
 
 **Waking**: each waiter binds a Unix datagram socket and stores its path in the database under its topics; a process
 that commits something rings the sockets of its topics. Watching the WAL file instead is unsound: it is written before

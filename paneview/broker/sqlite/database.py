@@ -42,7 +42,7 @@ _creating = threading.Lock()
 class Step:
     """One writing transaction: its clocks, and the topics to ring when it commits."""
 
-    def __init__(self, connection: sqlite3.Connection) -> None:
+    def __init__(self, connection: sqlite3.Connection, *, refused: bool = False) -> None:
         self.sql = connection.execute
         self.now = since_boot()
         self.wall = time.time()
@@ -51,6 +51,8 @@ class Step:
         """Written at the end, all at once."""
         self.heard = True
         """False if it is known that no bell is hung up."""
+        self.refused = refused
+        """Whether the last attempt to write failed, so that others may have failed to renew their leases."""
 
     def rows(self, statement: str, *values: Any) -> list[Any]:
         """All rows of a query."""
@@ -73,11 +75,10 @@ class Database:
         """Seconds a call waits for its turn to write."""
         self._writing = threading.Lock()
         self._lock = threading.RLock()
-        self._commits = 0
-        self._told_rows = 0
+        self._commits = self._told_rows = 0
         self._next_checkpoint = CHECKPOINT_BYTES
         self._wal = f"{path}-wal"
-        self._durable = durable
+        self._durable, self._refused = durable, False
         self._file: tuple[int, int] | None = None
         self._next_look = 0.0  # monotonic
         self.opened = 0
@@ -162,6 +163,7 @@ class Database:
         self._writing.release()
 
     def _blocked(self) -> UnavailableError:
+        self._refused = True
         holder = self._gate.holder()
         who = f": {holder}" if holder else ""
         return UnavailableError(
@@ -191,6 +193,7 @@ class Database:
                         with suppress(sqlite3.Error):  # SQLite may have rolled back on its own
                             self._connection.execute("ROLLBACK")
                         raise
+                    self._refused = False
                     self._commits += 1
                     if self._commits % CHECK_EVERY == 0:
                         with suppress(sqlite3.Error, OSError):  # the commit stands: checkpoint later
@@ -213,7 +216,7 @@ class Database:
                 if not is_busy(error) or time.monotonic() > until:
                     raise
             else:
-                return Step(self._connection)
+                return Step(self._connection, refused=self._refused)
 
     def _checkpoint(self) -> None:
         """If the log is long, copy it into the database, and restart it unless a reader is in the way."""
@@ -282,6 +285,7 @@ class Database:
         if is_busy(error):
             return self._blocked()
         if code(error) in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR):
+            self._refused = True
             return UnavailableError(f"the queue {self.path} cannot be written now: {error}")
         return BrokerError(f"the queue {self.path} cannot be used: {error}")
 

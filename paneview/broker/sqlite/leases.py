@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from paneview.broker.errors import UnknownJobError
 from paneview.broker.jsontext import to_json
-from paneview.broker.model import Attempt, Claim, Hold, Lease, Result
+from paneview.broker.model import MOST_SECONDS, Attempt, Claim, Hold, Lease, Result
 from paneview.broker.sqlite.boot import slept
 from paneview.broker.sqlite.database import Database, Step
 from paneview.broker.sqlite.feed import note
@@ -153,7 +153,7 @@ def promote(step: Step) -> int:
 
 def expire(step: Step) -> list[str]:
     """Take back the jobs of silent holders; returns their ids."""
-    _after_sleep(step)
+    _after_pause(step)
     rows = step.rows(
         "SELECT id, lease_seconds FROM jobs WHERE state = 'leased' AND lease_until <= ? ORDER BY lease_until LIMIT ?",
         step.now,
@@ -164,16 +164,17 @@ def expire(step: Step) -> list[str]:
     return [job for job, _ in rows]
 
 
-def _after_sleep(step: Step) -> None:
-    """Let holders renew their leases if these ran out while the machine slept, and all its processes with it."""
+def _after_pause(step: Step) -> None:
+    """Let holders renew leases that ran out while nobody could: the machine slept, or nothing could be written."""
     known = step.one("SELECT value FROM facts WHERE name = 'slept'")
     asleep = slept()
     since = asleep - (float(known[0]) if known else 0.0)
     if since > NAP:
         step.sql("REPLACE INTO facts VALUES ('slept', ?)", (str(asleep),))
+    if since > NAP or step.refused:
         step.sql(
             "UPDATE jobs SET lease_until = ?1 + min(lease_seconds, ?2) WHERE state = 'leased' AND lease_until <= ?1",
-            (step.now, since),
+            (step.now, MOST_SECONDS if step.refused else since),
         )
 
 
