@@ -119,6 +119,23 @@ class TestLostReplies:
         assert broker.renew([held, *leases, lease]) == ["held"] * 4
         assert broker.stats()[0].queued == 1
 
+    def test_of_a_claim_that_was_given_up(self, broker: RedisBroker, lossy: Lossy) -> None:
+        """The server was away for longer than a call is repeated; the next call gets what that one was to get."""
+        ids = [submit(broker) for _ in range(3)]
+        broker._link.patience = 0.0
+        lossy.lose = 1
+        with pytest.raises(UnavailableError):
+            broker.claim(want())
+        lease = take(broker)
+        assert (lease.id, lease.token) == (ids[0], 1)
+        lossy.lose = 1
+        with pytest.raises(UnavailableError):
+            broker.finish(lease, Outcome(), claim=want())
+        told = broker.finish(lease, Outcome(), claim=want())
+        assert told.verdict is Verdict.ALREADY
+        assert [(each.id, each.token) for each in told.leases] == [(ids[1], 1)]
+        assert take(broker).id == ids[2]
+
     def test_of_a_claim_that_found_nothing(self, broker: RedisBroker, lossy: Lossy) -> None:
         lossy.lose = 1
         assert broker.claim(want()) == []

@@ -5,9 +5,10 @@ from __future__ import annotations
 import itertools
 import json
 import random
+import threading
 import uuid
-from collections.abc import Iterable, Sequence
-from contextlib import suppress
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from redis import exceptions
@@ -62,6 +63,7 @@ class RedisBroker(Broker):
         self._link = link
         self._lane = ""  # where the last job was found, and where to look first
         self._name, self._requests = f"{uuid.uuid4().hex}.", itertools.count(1)
+        self._unanswered: dict[tuple[int, Claim | None], str] = {}
         self.events = RedisFeed(link, self.bells, settings.look)
         self.flags = flags = RedisFlags(link)
         self.documents = RedisDocuments(link)
@@ -88,9 +90,11 @@ class RedisBroker(Broker):
         return told
 
     def _claim(self, want: Claim) -> tuple[list[Lease], float | None]:
-        request = self._request()
         wish = codec.wanted(want, self.settings.lease)
-        told = self._link.call_once("claim", lambda again: (wish, request, "1" if again else "0", self._lane))
+        with self._named(want) as (request, before):
+            told = self._link.call_once(
+                "claim", lambda again: (wish, request, "1" if again or before else "0", self._lane)
+            )
         due, found = json.loads(told)
         leases = [codec.to_lease(one) for one in found]
         if leases:
@@ -100,6 +104,22 @@ class RedisBroker(Broker):
     def _request(self) -> str:
         """A globally unique name for a request."""
         return f"{self._name}{next(self._requests)}"
+
+    @contextmanager
+    def _named(self, want: Claim | None) -> Iterator[tuple[str, bool]]:
+        """A request's name, and whether it was used before: by a claim of this thread that was given up unanswered.
+
+        What the server leased then, nobody else knows of, and it would wait for its lease to run out.
+        """
+        key = (threading.get_ident(), want)
+        before = self._unanswered.pop(key, None) if want else None
+        request = before or self._request()
+        try:
+            yield request, before is not None
+        except UnavailableError:
+            if want:
+                self._unanswered[key] = request
+            raise
 
     def take(self, job: str, want: Claim) -> Lease | None:
         """Claim this job."""
@@ -126,9 +146,12 @@ class RedisBroker(Broker):
         fixed = (
             lease.id, lease.token, outcome.status, to_json("the output", outcome.output),
             "" if outcome.error is None else f"e{as_text(outcome.error)}", outcome.host, after.state,
-            round(after.delay * 1000), codec.new_jobs(follow_ups, self.settings), wish, self._request(),
+            round(after.delay * 1000), codec.new_jobs(follow_ups, self.settings), wish,
         )  # fmt: skip
-        told = self._link.call_once("finish", lambda again: (*fixed, "1" if again else "0"))
+        with self._named(claim) as (request, before):
+            told = self._link.call_once(
+                "finish", lambda again: (*fixed, request, "1" if again or before else "0")
+            )
         verdict, state, submitted, found = json.loads(told)
         return Finished(
             Verdict(verdict),
