@@ -58,12 +58,16 @@ class Schedules:
         }
         turns = step(self._due, tasks, now, GOING_DOWN if self._supervisor.going_down else "")
         self._due = turns.due
+        shown = dict(self.next)
         self.next.clear()
         self.next.update({name: due.at for name, due in turns.due.items()})
         for name, why in turns.skipped.items():
             self._journal.note_task(name, units[name].state.run, "schedule_skipped", why)
         for name in turns.starts:
             units[name].feed(Start("schedule"))
+        for name in tasks:  # a task that waits, or a clock that was set, has no other change to be shown with
+            if self.next.get(name) != shown.get(name):
+                self._supervisor.changed(name)
         return turns.wait
 
     def _following(self, unit: Unit, expression: str, now: float) -> float | None:

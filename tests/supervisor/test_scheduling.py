@@ -85,7 +85,7 @@ async def test_what_the_file_has_gained_is_not_slept_through(
     place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(scheduling, "next_time", lambda _expression, after: after + SOON)
-    supervisor: Any = SimpleNamespace(units={}, going_down=False)
+    supervisor: Any = SimpleNamespace(units={}, going_down=False, changed=place.supervisor.changed)
     schedules = Schedules(supervisor, place.journal)
     with running(schedules):
         await asyncio.sleep(0)  # now it sleeps, as long as it ever does
@@ -122,10 +122,27 @@ async def test_nothing_starts_while_the_project_goes_down(
     place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(scheduling, "next_time", lambda _expression, after: after + SOON)
-    supervisor: Any = SimpleNamespace(units=place.supervisor.units, going_down=True)
+    here = place.supervisor
+    supervisor: Any = SimpleNamespace(units=here.units, going_down=True, changed=here.changed)
     schedules = Schedules(supervisor, place.journal)
     with running(schedules):
         await eventually(lambda: "nightly" in place.told("schedule_skipped"))
         assert place.phase("nightly") is TaskPhase.IDLE
         supervisor.going_down = False
         await eventually(lambda: place.phase("nightly") is TaskPhase.WAITING)
+
+
+async def test_a_next_time_that_has_moved_is_shown_though_nothing_else_has_changed(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(scheduling, "next_time", lambda _expression, after: after + SOON)
+    schedules, shown = Schedules(place.supervisor, place.journal), set[float]()
+
+    def show(name: str) -> None:
+        shown.add(schedules.next[name])
+
+    with running(schedules):
+        await eventually(lambda: place.told("schedule_skipped"))
+        place.supervisor.listeners.append(show)
+        await eventually(lambda: len(shown) > 2)
+    assert place.phase("nightly") is TaskPhase.WAITING
