@@ -81,7 +81,7 @@ async def test_a_key_that_goes_down_with_its_widget_holds_nothing_up(monkeypatch
         await eventually(lambda: written(app) == "bc")
 
 
-async def test_a_terminal_that_loses_the_focus_keeps_its_prompt() -> None:
+async def test_a_terminal_that_loses_the_focus_or_is_too_small_for_a_while_keeps_its_prompt() -> None:
     """Else the rest of what is typed into it would be commands."""
     supervisor = shop()
     async with running(supervisor) as pilot:
@@ -92,6 +92,13 @@ async def test_a_terminal_that_loses_the_focus_keeps_its_prompt() -> None:
         pilot.app.post_message(events.AppFocus())
         await pilot.press("x")
         await eventually(lambda: written(pilot.app) == "wox")
+        await pilot.resize_terminal(30, 8)
+        await eventually(lambda: pilot.app.screen.focused is None)
+        await pilot.pause()
+        await pilot.resize_terminal(80, 24)
+        await eventually(lambda: pilot.app.screen.focused is not None)
+        await pilot.press("x")
+        await eventually(lambda: written(pilot.app) == "woxx")
         assert not supervisor.requests("stop")
 
 

@@ -192,7 +192,8 @@ class MainScreen(Screen[None]):
         had = self._had_focus
         if self.focused is None and self._was_on_top and not self.has_class("tiny"):
             there = had is not None and had.is_attached
-            self.set_focus(had if there else self.query_one(str(self.AUTO_FOCUS)))
+            # As back from elsewhere: a line would otherwise be selected, and replaced by what is typed next.
+            self.set_focus(had if there else self.query_one(str(self.AUTO_FOCUS)), from_app_focus=True)
 
     def on_descendant_focus(self, _event: events.DescendantFocus) -> None:
         """Other hints apply now."""

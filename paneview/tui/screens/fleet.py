@@ -142,7 +142,7 @@ class FleetScreen(ReadingScreen):
         if self.has_class("wide") and not self._hears_queue:
             self._hears_queue = True
             in_background(self, self._hear_queue)
-        if self.focused is None and not self.has_class("tiny"):
+        if self.focused is None and not self.has_class("tiny") and not self.query("#prompt"):
             self.call_after_refresh(
                 self.set_focus, self.log_view if self.has_class("reading") else self.table
             )

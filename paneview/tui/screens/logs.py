@@ -128,5 +128,5 @@ class LogsScreen(ReadingScreen):
         for at, view in enumerate(self.query(LogView)):
             view.display = at < len(shown)
             view.show(shown[at] if at < len(shown) else None)
-        if self.focused is None or not self.focused.display:
+        if (self.focused is None or not self.focused.display) and not self.query("#prompt"):
             self.set_focus(self.query_one("#log"))

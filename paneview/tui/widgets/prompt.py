@@ -92,9 +92,9 @@ class Prompt(Horizontal):
         screen.call_next(self._question.submit, text)
 
     def on_descendant_blur(self, _event: events.DescendantBlur) -> None:
-        """A click elsewhere closes it; not a terminal that has lost the focus, which gives it back."""
-        here = self.is_attached and self.screen.is_current and self.app.app_focus
-        if here and self.screen.focused is not self.query_one(Line):
+        """A click elsewhere closes it; not a terminal without focus or too small, which gives it back later."""
+        here = self.is_attached and self.screen.is_current
+        if here and self.screen.focused not in (None, self.query_one(Line)):
             self.close(cancelled=True)
 
     def recall(self, by: int) -> None:
