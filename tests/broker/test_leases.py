@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from paneview.broker import Backoff, Broker, NewJob, Outcome, Verdict
+from paneview.broker import Backoff, Broker, NewJob, Outcome, Registration, Target, Verdict, lanes_of
 from tests.broker.helpers import fail, job, kinds, state, submit, take, want
 from tests.broker.labs import SETTINGS, Lab
 
@@ -251,3 +251,22 @@ def test_a_job_that_was_purged_meanwhile(broker: Broker) -> None:
     told = broker.finish(lease, Outcome())
     assert (told.verdict, told.state) == (Verdict.STALE, None)
     assert broker.renew([lease]) == ["lost"]
+
+
+def test_a_job_of_a_worker_that_is_gone_stays_with_its_heir(broker: Broker) -> None:
+    """However often it is tried again: nobody takes from the lane of a worker that is gone."""
+    heir = want("w2", lanes=lanes_of("w2", tasks=["web"]))
+    broker.workers.register(Registration("w1", "web"))
+    id_ = submit(broker, target=Target(worker="w1"), max_attempts=5)
+    broker.workers.leave("w1")
+    broker.reap()
+    for end in (
+        broker.release,
+        lambda lease: fail(broker, lease, retry_in=0.0),
+        lambda lease: broker.release_owner(lease.owner, "it died"),
+        lambda lease: (fail(broker, lease, retry=False), broker.retry()),
+    ):
+        (lease,) = broker.claim(heir)
+        assert lease.id == id_
+        end(lease)
+        assert [(lane.lane, lane.queued) for lane in broker.stats()] == [("t:web", 1)]

@@ -13,6 +13,7 @@ from paneview.broker.directory.disk import Scratch, is_file, move, names, read_j
 from paneview.broker.directory.feed import DirectoryFeed
 from paneview.broker.directory.layout import FOLDER, Layout, Spot, order_of, quoted, read_name
 from paneview.broker.model import MAX_PRIORITY, Attempt, Job, NewJob, Result, Settings
+from paneview.broker.staff import Registration
 from paneview.broker.targets import Target
 from paneview.rules.jobs import FINAL, JobState
 
@@ -92,6 +93,15 @@ class Desk:
     def spec(self, job: str) -> Spec | None:
         """The content of a job's file by its id; None if it is gone or was never whole."""
         return self.spec_at(self.layout.by_id(job))
+
+    def lane_of(self, spec: Spec) -> str:
+        """Where a job waits now: if it is for a worker that is gone, as long as that is known, with its heir."""
+        kind, _, worker = spec.lane.partition(":")
+        known = read_json(f"{self.layout.own}/gone/{quoted(worker)}.json") if kind == "w" else None
+        try:
+            return Registration.from_json(known["worker"]).heirs()[0] if known else spec.lane
+        except (KeyError, TypeError, ValueError):  # not one of ours
+            return spec.lane
 
     def spots(self, state: JobState, folder: str, lane: str = "") -> list[Spot]:
         """The jobs in a folder of that state. Unknown files are set aside."""

@@ -189,7 +189,7 @@ def give_back(desk: Desk, spot: Spot, spec: Spec, *, delay: float = 0.0, attempt
     """Move a leased job back to its queue; False if it was no longer held."""
     due = desk.scratch.tick() + round(delay * 1e6) if delay > 0 else 0
     state = JobState.DELAYED if due else JobState.QUEUED
-    target = spot.moved(state, lane=spec.lane, due=due, attempts=attempts)
+    target = spot.moved(state, lane=desk.lane_of(spec), due=due, attempts=attempts)
     if not to_wait(desk, spec, desk.layout.path(spot), target):
         return False
     if (wish := desk.wish(spot.id)) is not None:  # requested while it moved

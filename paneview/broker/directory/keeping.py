@@ -213,7 +213,7 @@ def retry(desk: Desk, jobs: Iterable[str] | None) -> list[str]:
             continue
         remove(desk.layout.wish(spot.id))
         remove(desk.layout.result(spot.id))
-        waiting = spot.moved(JobState.QUEUED, lane=spec.lane, attempts=0)
+        waiting = spot.moved(JobState.QUEUED, lane=desk.lane_of(spec), attempts=0)
         if ending.to_wait(desk, spec, desk.layout.path(spot), waiting):
             desk.feed.tell("dead_retried", spot.id)
             done.append(spot.id)
