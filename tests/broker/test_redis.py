@@ -134,7 +134,12 @@ class TestLostReplies:
         told = broker.finish(lease, Outcome(), claim=want())
         assert told.verdict is Verdict.ALREADY
         assert [(each.id, each.token) for each in told.leases] == [(ids[1], 1)]
-        assert take(broker).id == ids[2]
+        lossy.lose = 1
+        with pytest.raises(UnavailableError):
+            broker.take(ids[2], want())
+        last = broker.take(ids[2], want())
+        assert last
+        assert last.token == 1
 
     def test_of_a_claim_that_found_nothing(self, broker: RedisBroker, lossy: Lossy) -> None:
         lossy.lose = 1

@@ -123,11 +123,12 @@ class RedisBroker(Broker):
 
     def take(self, job: str, want: Claim) -> Lease | None:
         """Claim this job."""
-        request = self._request()
         milliseconds = round(1000 * (self.settings.lease if want.seconds is None else want.seconds))
-        told = self._link.call_once(
-            "take", lambda again: (job, want.owner, milliseconds, request, "1" if again else "0")
-        )
+        with self._named(want) as (request, before):
+            told = self._link.call_once(
+                "take",
+                lambda again: (job, want.owner, milliseconds, request, "1" if again or before else "0"),
+            )
         if told == -1:
             raise UnknownJobError(job)
         return codec.to_lease(json.loads(told)) if told else None
