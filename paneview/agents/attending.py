@@ -23,7 +23,7 @@ from paneview.agents import folder as place
 from paneview.agents.model import RunOutcome, RunRequest, RunStatus
 from paneview.agents.presets import preset_of
 from paneview.agents.redact import PATTERNS
-from paneview.agents.shim import TAKEN
+from paneview.agents.shim import FROM_TERMINAL, TAKEN
 from paneview.config.workflows.roles import Runner
 
 LOOK = 0.1  # seconds between two checks for output to show
@@ -141,6 +141,8 @@ class Attendance:
         place.write_json(self._folder / place.REQUEST, asked)
         self._shown = _size(self._folder / place.SHOWN)
         log = place.append(self._folder / place.LOG)
+        # A terminal that is closed before the shim has its own session would end it before it has begun.
+        mask = signal.pthread_sigmask(signal.SIG_BLOCK, FROM_TERMINAL)
         try:
             self._shim = subprocess.Popen(
                 [sys.executable, "-P", "-m", "paneview.agents.shim", os.fspath(self._folder)],
@@ -152,6 +154,7 @@ class Attendance:
                 start_new_session=True,
             )
         finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
             os.close(log)
 
     # Waiting for it

@@ -32,6 +32,8 @@ else:
     Started = namedtuple("Started", "pid out err at")  # importing typing would take longer than all the rest
 
 TAKEN = 75  # exit status if another shim has this run
+# What a terminal sends to all its processes. A shim ignores it, and is started with it blocked: it may come just then.
+FROM_TERMINAL = (signal.SIGINT, signal.SIGHUP)
 
 
 def start(argv: list[str], prompt: str, cwd: str) -> Started:
@@ -66,8 +68,9 @@ class Told:
         # Written when the signal arrives: one just before a wait would reach Python's handler only after it.
         signal.set_wakeup_fd(self._ring, warn_on_full_buffer=False)
         signal.signal(signal.SIGTERM, self._tell)
-        for number in (signal.SIGINT, signal.SIGHUP):
+        for number in FROM_TERMINAL:
             signal.signal(number, signal.SIG_IGN)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, FROM_TERMINAL)
 
     def _tell(self, _number: int, _frame: FrameType | None) -> None:
         self.to_end = True

@@ -9,8 +9,10 @@ import resource
 import select
 import shutil
 import signal
+import subprocess
 import sys
 import time
+from functools import partial
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -108,6 +110,23 @@ def test_a_worker_with_very_many_open_files_waits_for_its_agents(sandbox: Sandbo
         for one in many:
             os.close(one)
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+def test_a_terminal_that_is_closed_just_as_a_run_begins_does_not_lose_it(
+    sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The death of the tmux server, between the fork of the run's first process and its new session."""
+
+    def struck() -> None:
+        os.kill(os.getpid(), signal.SIGHUP)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    monkeypatch.setattr(subprocess, "Popen", partial(subprocess.Popen, preexec_fn=struck))
+    told = (
+        "import signal; print(signal.pthread_sigmask(signal.SIG_BLOCK, ()), signal.getsignal(signal.SIGHUP))"
+    )
+    outcome = Run(sandbox, sys.executable, "-c", told).again().run(str)
+    assert (outcome.status, outcome.text) == (RunStatus.OK, f"set() {signal.SIG_DFL!s}")
 
 
 def test_a_run_that_ends_while_the_next_worker_looks_for_it_is_not_lost(sandbox: Sandbox) -> None:
