@@ -28,6 +28,7 @@ from paneview.store.writer import LogWriter, RunState
 
 TURN = 2 * 1024 * 1024  # bytes in one transaction, of all tasks
 WAL_PAGES = 2048  # checkpoint at 16 MB
+STALLED = 2.5  # seconds without a turn: the process was stopped, and cannot know when bytes came
 GATHER = 0.25  # seconds; what falls due within this time is stored along with what is due now
 
 
@@ -51,6 +52,7 @@ class IngestEngine:
         self._streams: dict[int, Stream] = {}
         self._drained: dict[int, list[Future[None]]] = {}
         self._grown: set[str] = set()  # tasks with news
+        self._turned_at: float | None = None  # epoch
         # New end lines by task, also where only the last line grew; the thread collects them.
         self.heads: dict[str, int] = {}
         self.last_run = 0  # the highest number of a run in the database when it was opened
@@ -166,10 +168,7 @@ class IngestEngine:
             stream.quiet_since = time.monotonic()
 
     def append(self, run: int, task: str, data: bytes, ts: float, place: tuple[Key, int]) -> None:
-        """Append whole lines after what earlier runs have printed, and this one up to `place`.
-
-        If a later run has begun, they come after what that has printed: its lines have their numbers already.
-        """
+        """Append whole lines after what earlier runs have printed, and this one up to `place`."""
         self._state(task).append(run, data, ts, place)
 
     def drained(self, run: int, done: Future[None]) -> None:
@@ -251,24 +250,24 @@ class IngestEngine:
 
     def turn(self, now: float, *, rush: bool = False) -> None:
         """Read what is new and store a bounded step of what is due; with `rush` everything is due."""
-        wall = time.time()
+        last, self._turned_at = self._turned_at, (wall := time.time())
+        if last is not None and wall - last > STALLED:
+            self.fell_behind(last)
         for stream in self._streams.values():
             if stream.dirty and (rush or stream.next_look <= now) and stream.look(now, wall):
                 self._grown.add(stream.task)
                 self.known[stream.run] = stream.known()
         if rush or any(state.is_due(now) for state in self._tasks.values()):
-            horizon = NEVER if rush else now + GATHER
-            self._store([state for state in self._tasks.values() if state.is_due(horizon)], now, horizon)
+            self._store(now, NEVER if rush else now + GATHER, wall)
         while self._grown:
             self._tell(self._state(self._grown.pop()))
 
-    def _store(self, due: list[TaskState], now: float, horizon: float) -> None:
+    def _store(self, now: float, horizon: float, wall: float) -> None:
         staged: list[Step] = []
         served: list[tuple[TaskState, int]] = []
         size = 0
-        wall = time.time()
         with self._writer.transaction():
-            for state in due:
+            for state in [state for state in self._tasks.values() if state.is_due(horizon)]:
                 steps, notes = self._storing.task(state, horizon, wall)
                 size += sum(len(step.taken.data) for step in steps)
                 staged += steps

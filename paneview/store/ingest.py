@@ -35,7 +35,6 @@ from paneview.store.watch import Watch, watch_folder
 LOG = logging.getLogger(__name__)
 
 HEARTBEAT = 1.0  # seconds between two rounds of housekeeping
-STALLED = 2.5  # seconds without a loop: the process was stopped, and cannot know when bytes came
 RETRY = 1.0  # seconds between two attempts while nothing can be written
 PROGRESS = 1 / 60  # seconds between two progress calls
 PAUSE = 0.05  # seconds that changes of other files may go unnoticed while a flooding task is paused
@@ -199,12 +198,7 @@ class LogIngest:
             return  # the pipe is full, so the thread wakes anyway
 
     def _run(self) -> None:
-        last = time.time()
         while not self._stopping:
-            now = time.time()
-            if now - last > STALLED:
-                self._engine.fell_behind(last)
-            last = now
             self._guarded(self._step)
             self._wait()
         self._guarded(self._last_rounds)

@@ -60,7 +60,10 @@ class TaskState(Struct):
         self.limits, self.trimming = limits, True
 
     def append(self, run: int, data: bytes, ts: float, place: tuple[Key, int]) -> None:
-        """Append whole lines behind the run's output up to `place`, or behind a later run's up to now."""
+        """Append whole lines behind the run's output up to `place`, or behind a later run's up to now.
+
+        What a later run has printed has its numbers already.
+        """
         last = max(self.streams, key=lambda stream: stream.run, default=None)
         behind = run
         if last is not None and last.run > run:
