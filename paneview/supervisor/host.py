@@ -25,7 +25,7 @@ from paneview.control.audience import Audience
 from paneview.control.errors import ControlError
 from paneview.control.server import ControlServer
 from paneview.rules import graph
-from paneview.rules.states import Restart, Stage, Start, TaskPhase, TaskState
+from paneview.rules.states import SUPERVISOR, Restart, Stage, Start, TaskPhase, TaskState
 from paneview.store.database import StoreError
 from paneview.store.ingest import LogIngest
 from paneview.store.rows import Loaded
@@ -230,12 +230,12 @@ class Host:
             return
         names = self.supervisor.start_names(None, deps=True)
         if fresh:
-            self.journal.note_session("session_started", names, "supervisor")
+            self.journal.note_session("session_started", names, SUPERVISOR)
         else:
             names = [name for name in names if name not in states]
             names += graph.brought_along(names, self.supervisor.graph, self.supervisor.states)
         for name in names:
-            self.supervisor.unit(name).feed(Start("supervisor"))
+            self.supervisor.unit(name).feed(Start(SUPERVISOR))
 
     def _replace_outdated(self) -> None:
         """Apply changes made to the file while no supervisor was running, as at any other time."""

@@ -110,6 +110,7 @@ class PaneviewApp(MixedOnce, inherit_bindings=False):
         self.histories: dict[str, list[str]] = {}
         self.asked = AskHistory(home)
         self.failure: Exception | None = None
+        # Textual's own attribute: it has no other way to limit them.
         self._notifications = Few(lambda: self.size.height)
         self.farewell = ""
         # Of the commands that messages name.

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from paneview.broker.sqlite.boot import since_boot
+from paneview.broker.boot import since_boot
 
 if TYPE_CHECKING:
     from paneview.broker import WorkerView

@@ -221,7 +221,6 @@ class Engine:
             plan.verify, runs.folder_of(flow), name, plan.verify_timeout, environment(flow, flow.place)
         )
         if not self._shell.closed:
-            tail = self.home.masker.text(tail)
             self.tell(flow.id, happenings.Verified(effect.phase, effect.attempt, code, tail))
 
     def _prepare(self, flow: Workflow, effect: happenings.Prepare) -> None:

@@ -236,9 +236,8 @@ def clean(desk: Desk, older_than: float) -> int:
     number = 0
     now = desk.scratch.now()
     blocked = (desk.spec(spot.id) for spot in desk.waiting(JobState.BLOCKED))
-    needed = {
-        need for spec in blocked if spec for need in spec.after
-    }  # that it is done shows only its own file
+    # That one of these is done shows only its own file.
+    needed = {need for spec in blocked if spec for need in spec.after}
     for state in (JobState.DONE, JobState.CANCELLED):
         for spot in desk.over(state):
             if spot.id in needed:

@@ -12,8 +12,8 @@ from contextlib import suppress
 from pathlib import Path
 from urllib.parse import quote
 
+from paneview.broker.boot import since_boot
 from paneview.broker.errors import UnavailableError
-from paneview.broker.sqlite.boot import since_boot
 from paneview.proc import boot_id
 from paneview.store.database import PRIVATE
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from paneview.broker.boot import since_boot
 from paneview.broker.errors import UnknownJobError
 from paneview.broker.interface import Broker
 from paneview.broker.model import (
@@ -28,7 +29,6 @@ from paneview.broker.model import (
 from paneview.broker.sqlite import keeping, leases, reading
 from paneview.broker.sqlite.beats import Beats
 from paneview.broker.sqlite.bell import SocketBell
-from paneview.broker.sqlite.boot import since_boot
 from paneview.broker.sqlite.database import Database
 from paneview.broker.sqlite.documents import SqliteDocuments
 from paneview.broker.sqlite.feed import SqliteFeed, note

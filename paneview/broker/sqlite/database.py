@@ -16,9 +16,9 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from paneview.broker.boot import since_boot, slept
 from paneview.broker.errors import BrokerError, UnavailableError
 from paneview.broker.sqlite.bellpush import push
-from paneview.broker.sqlite.boot import since_boot, slept
 from paneview.broker.sqlite.gate import Gate
 from paneview.broker.sqlite.schema import MIGRATIONS
 from paneview.proc import boot_id

@@ -5,10 +5,10 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import Any, NamedTuple
 
+from paneview.broker.boot import slept
 from paneview.broker.errors import UnknownJobError
 from paneview.broker.jsontext import to_json
 from paneview.broker.model import MOST_SECONDS, Attempt, Claim, Hold, Lease, Result
-from paneview.broker.sqlite.boot import slept
 from paneview.broker.sqlite.database import Database, Step
 from paneview.broker.sqlite.feed import note
 from paneview.broker.sqlite.rows import SELECTED, with_error

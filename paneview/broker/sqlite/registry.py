@@ -6,11 +6,11 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict
 
+from paneview.broker.boot import since_boot
 from paneview.broker.interface import QUARANTINE, Flags, Registry, mark_of
 from paneview.broker.jsontext import to_json
 from paneview.broker.model import Json
 from paneview.broker.sqlite.beats import Beats
-from paneview.broker.sqlite.boot import since_boot
 from paneview.broker.sqlite.database import Database
 from paneview.broker.sqlite.feed import SqliteFeed, note
 from paneview.broker.staff import Registration, WorkerView

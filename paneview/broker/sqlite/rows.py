@@ -7,9 +7,9 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
+from paneview.broker.boot import since_boot
 from paneview.broker.jsontext import to_attempts, to_json
 from paneview.broker.model import Attempt, Job, Lease, Outcome, Result
-from paneview.broker.sqlite.boot import since_boot
 from paneview.broker.sqlite.schema import COLUMNS
 from paneview.broker.targets import Target
 from paneview.rules.jobs import JobState
