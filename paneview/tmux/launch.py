@@ -19,7 +19,9 @@ from paneview.tmux.server import socket_source, tmux_argv, tmux_env
 
 MINIMUM = "3.2a"
 HUB_WINDOW = "paneview"
-WIDTH, HEIGHT = 200, 50
+# Wide, so that what programs fit to their terminal reaches the log whole; no higher than tmux itself makes a session
+# that nobody looks at, since each row costs: two million lines in 50 rows take tmux an eighth longer.
+WIDTH, HEIGHT = 200, 24
 PROJECT_OPTION = "@paneview_project"
 _INSTALL = "apt-get install tmux / brew install tmux"
 _TIMEOUT = 30  # seconds; a tmux process takes 3 ms

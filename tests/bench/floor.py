@@ -7,7 +7,10 @@ import sys
 import time
 from pathlib import Path
 
+from paneview.tmux.launch import HEIGHT, WIDTH
 from tests.bench.place import Place
+
+SESSION = f"new-session -d -s floor -x {WIDTH} -y {HEIGHT} 'sleep 100000'"  # panes as large as ours
 
 
 def bare_python() -> float:
@@ -33,7 +36,7 @@ def tmux_windows(number: int, *, piped: bool) -> float:
     """
     place = Place()
     try:
-        lines = ["new-session -d -s floor -x 200 -y 50 'sleep 100000'"]
+        lines = [SESSION]
         _tmux(place, lines[0] + "\n")
         _wait_for_server(place)
         made = [_window(place, index, piped=piped) for index in range(number)]
@@ -69,7 +72,7 @@ def seq(lines: int, *, piped: bool) -> float:
     """Seconds that ``seq 1 lines`` takes in a pane of a bare tmux, with or without a pipe to a file."""
     place = Place()
     try:
-        _tmux(place, "new-session -d -s floor -x 200 -y 50 'sleep 100000'\n")
+        _tmux(place, SESSION + "\n")
         _wait_for_server(place)
         log = Path(place.root) / "seq.log"
         command = f"{place.ring('began')}; seq 1 {lines}; {place.ring('ended')}"

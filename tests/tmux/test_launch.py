@@ -92,7 +92,7 @@ def test_first_window_runs_the_hub(sandbox: Sandbox, tmux_socket: str, folder: P
     out = folder / "out"
     wait_until(lambda: out.exists() and out.read_text().endswith("\n"))
     assert out.read_text() == "a b #{c} %d x\ny 'z'\n"
-    assert sandbox.tmux("list-windows", "-F", "#W #{window_width}x#{window_height}") == "paneview 200x50"
+    assert sandbox.tmux("list-windows", "-F", "#W #{window_width}x#{window_height}") == "paneview 200x24"
 
 
 def test_hub_in_a_session_that_is_there(

@@ -9,6 +9,7 @@ import pytest
 
 from paneview.proc import ProcessTable, identify, marker, send
 from paneview.tmux.errors import SessionTaken, TmuxError, TmuxGone
+from paneview.tmux.launch import HEIGHT, WIDTH
 from paneview.tmux.session import TmuxSession
 from paneview.tmux.spawn import PaneInfo
 from tests.harness import Sandbox, eventually
@@ -68,7 +69,8 @@ async def test_environment_folder_and_odd_names(bench: Bench, folder: Path, key:
     command = 'printf "%s|" "$PWD" "$ODD" "$PANEVIEW_RUN" "$(stty size)"'
     pane = await bench.spawn(command, cwd=odd, env={"ODD": value}, window_name="x #{pid} #(date)")
     await bench.ended(pane)
-    assert await bench.logged(1, "50 200|") == f"{odd}|{value}|{bench.key}-1|50 200|"
+    size = f"{HEIGHT} {WIDTH}|"
+    assert await bench.logged(1, size) == f"{odd}|{value}|{bench.key}-1|{size}"
 
 
 async def test_large_environments_and_commands(bench: Bench) -> None:
@@ -192,7 +194,7 @@ async def test_capture(bench: Bench) -> None:
     assert text.startswith("line 1\nline 2\n")
     assert "red " + "0" * 299 + "7" in text  # joined, though the window has 200 columns
     assert "\x1b[31mred" in await bench.session.capture(pane.pane_id)
-    assert (await bench.session.capture(pane.pane_id, 2)).count("line") == 50
+    assert (await bench.session.capture(pane.pane_id, 2)).count("line") == HEIGHT
     assert "line 1\n" not in await bench.session.capture(pane.pane_id, 0)
 
 
