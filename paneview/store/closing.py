@@ -36,7 +36,7 @@ def look_for_writers(streams: Iterable[Stream], folder: Path, now: float) -> lis
             lines = spool.command_lines()
         if writer is None and lines is not None:
             writer = spool.is_named(spool.prefix(folder, stream.run), lines)
-        if _judge(stream, writer, silent=silent):
+        if _is_writerless(stream, writer, silent=silent):
             stream.writerless = stream.dirty = True
             stream.next_look = 0.0
             continue
@@ -54,7 +54,7 @@ def _together(after: float) -> float:
     return (after // TOGETHER + 1) * TOGETHER
 
 
-def _judge(stream: Stream, writer: bool | None, *, silent: bool) -> bool:
+def _is_writerless(stream: Stream, writer: bool | None, *, silent: bool) -> bool:
     """Whether the stream can be taken to have no writer left."""
     if writer is None:
         return silent

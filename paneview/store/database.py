@@ -116,7 +116,7 @@ def _make(path: Path, migrations: Sequence[str], pragmas: str) -> None:
     connection = connect(draft)
     try:
         connection.executescript(f"PRAGMA synchronous = OFF; PRAGMA journal_mode = OFF; {pragmas}")
-        _run(connection, migrations, 0)
+        _apply(connection, migrations, 0)
         connection.execute("PRAGMA journal_mode = WAL")
     finally:
         connection.close()
@@ -145,13 +145,13 @@ def _migrate(path: Path, migrations: Sequence[str], pragmas: str) -> None:
                 f"(schema {version}, this one knows {len(migrations)}): update paneview"
             )
         connection.execute("PRAGMA journal_mode = WAL")
-        _run(connection, migrations, version)
+        _apply(connection, migrations, version)
         connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()
     finally:
         connection.close()
 
 
-def _run(connection: sqlite3.Connection, migrations: Sequence[str], version: int) -> None:
+def _apply(connection: sqlite3.Connection, migrations: Sequence[str], version: int) -> None:
     for number, script in enumerate(migrations[version:], version + 1):
         connection.executescript(f"BEGIN IMMEDIATE; {script}; PRAGMA user_version = {number}; COMMIT;")
 

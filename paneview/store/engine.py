@@ -18,12 +18,13 @@ from msgspec import Struct
 from paneview.store import log_schema, spool
 from paneview.store.closing import look_for_writers
 from paneview.store.database import connect, move_aside, prepare
+from paneview.store.intake import Intake
 from paneview.store.known import KnownTimes
 from paneview.store.limits import LogLimits
 from paneview.store.spool import Key
-from paneview.store.storing import Step, Storing
+from paneview.store.storing import Portion, Storing
 from paneview.store.stream import BLOCK, NEVER, Stream, keep_within
-from paneview.store.upkeep import TaskState, Upkeep
+from paneview.store.upkeep import Upkeep
 from paneview.store.writer import LogWriter, RunState
 
 TURN = 2 * 1024 * 1024  # bytes in one transaction, of all tasks
@@ -48,7 +49,7 @@ class IngestEngine:
         self._path = path
         self._folder = folder
         self._torn = False  # a damaged database was moved aside, and there is no new one yet
-        self._tasks: dict[str, TaskState] = {}  # in the order in which they are served
+        self._intakes: dict[str, Intake] = {}  # in the order in which they are served
         self._streams: dict[int, Stream] = {}
         self._drained: dict[int, list[Future[None]]] = {}
         self._grown: set[str] = set()  # tasks with news
@@ -92,8 +93,8 @@ class IngestEngine:
 
     def begin_anew(self) -> Path:
         """Move a damaged database aside and continue in a new one with the same numbers and positions."""
-        for state in self._tasks.values():
-            state.close_text()
+        for intake in self._intakes.values():
+            intake.close_text()
         self._db.close()
         moved, self._torn = move_aside(self._path), True
         self.mend()
@@ -110,8 +111,8 @@ class IngestEngine:
         prepare(self._path, log_schema.MIGRATIONS, pragmas=log_schema.PRAGMAS)
         self._connect()
         with self._writer.transaction():
-            for state in self._tasks.values():
-                self._writer.begin_at(state.name, state.stored_end)
+            for intake in self._intakes.values():
+                self._writer.begin_at(intake.name, intake.stored_end)
             for stream in self._streams.values():
                 self._writer.open_run(stream.run, stream.task)
                 self._writer.set_position(stream.run, stream.key, stream.offset, stream.segment)
@@ -121,8 +122,8 @@ class IngestEngine:
         """Close the connection; the next ingest finds the streams again."""
         for stream in self._streams.values():
             stream.files.close()
-        for state in self._tasks.values():
-            state.close_text()
+        for intake in self._intakes.values():
+            intake.close_text()
         for done in [done for waiting in self._drained.values() for done in waiting]:
             done.cancel()
         self._db.close()
@@ -133,14 +134,14 @@ class IngestEngine:
         """Store each run's output for its task from now on, including what is already in the spool."""
         fresh: dict[int, Attachment] = {}
         for one in attachments:
-            state = self._state(one.task)
+            intake = self._intake(one.task)
             if one.limits is not None:
                 self.set_limits(one.task, one.limits)
             if (present := self._streams.get(one.run)) is not None:
                 present.closing = present.writerless = False
             else:
                 fresh[one.run] = one
-                state.trimming = True
+                intake.trimming = True
         if not fresh:
             return
         with self._writer.transaction():
@@ -150,7 +151,7 @@ class IngestEngine:
             keys = present_files.get(run.id, [])
             stream = Stream.resume(self._folder, run, keys, last_look, None if known else one.announced)
             self._streams[run.id] = stream
-            owner = self._state(run.task)
+            owner = self._intake(run.task)
             owner.streams.append(stream)
             owner.streams.sort(key=lambda other: other.run)
 
@@ -169,7 +170,7 @@ class IngestEngine:
 
     def append(self, run: int, task: str, data: bytes, ts: float, place: tuple[Key, int]) -> None:
         """Append whole lines after what earlier runs have printed, and this one up to `place`."""
-        self._state(task).append(run, data, ts, place)
+        self._intake(task).append(run, data, ts, place)
 
     def drained(self, run: int, done: Future[None]) -> None:
         """Resolve `done` when everything of the run is stored."""
@@ -187,7 +188,7 @@ class IngestEngine:
 
     def set_limits(self, task: str, limits: LogLimits) -> None:
         """Keep this much of the task from now on."""
-        self._state(task).limit(limits)
+        self._intake(task).limit(limits)
 
     def clean(self, task: str | None) -> None:
         """Forget the existing lines of a task, or of all (None). Readers no longer see them from now on."""
@@ -201,8 +202,8 @@ class IngestEngine:
             for name in names:
                 self._writer.clean(self._writer.task(name))
         for name in names:
-            self._state(name).trimming = True
-            self._tell(self._state(name))
+            self._intake(name).trimming = True
+            self._tell(self._intake(name))
 
     # The loop's steps
 
@@ -227,7 +228,7 @@ class IngestEngine:
 
     def next_due(self) -> float:
         """When (monotonic) there is something to do next; infinity if nothing is pending."""
-        if any(state.notes for state in self._tasks.values()):
+        if any(intake.notes for intake in self._intakes.values()):
             return 0.0
         due = NEVER
         for stream in self._streams.values():
@@ -245,7 +246,7 @@ class IngestEngine:
     def has_work(self) -> bool:
         """Whether there are whole lines or notes to store, due or not."""
         return any(stream.dirty or stream.store_by < NEVER for stream in self._streams.values()) or any(
-            state.notes for state in self._tasks.values()
+            intake.notes for intake in self._intakes.values()
         )
 
     def turn(self, now: float, *, rush: bool = False) -> None:
@@ -257,32 +258,32 @@ class IngestEngine:
             if stream.dirty and (rush or stream.next_look <= now) and stream.look(now, wall):
                 self._grown.add(stream.task)
                 self.known[stream.run] = stream.known()
-        if rush or any(state.is_due(now) for state in self._tasks.values()):
+        if rush or any(intake.is_due(now) for intake in self._intakes.values()):
             self._store(now, NEVER if rush else now + GATHER, wall)
         while self._grown:
-            self._tell(self._state(self._grown.pop()))
+            self._tell(self._intake(self._grown.pop()))
 
     def _store(self, now: float, horizon: float, wall: float) -> None:
-        staged: list[Step] = []
-        served: list[tuple[TaskState, int]] = []
+        staged: list[Portion] = []
+        served: list[tuple[Intake, int]] = []
         size = 0
         with self._writer.transaction():
-            for state in [state for state in self._tasks.values() if state.is_due(horizon)]:
-                steps, notes = self._storing.task(state, horizon, wall)
-                size += sum(len(step.taken.data) for step in steps)
-                staged += steps
-                served.append((state, notes))
+            for intake in [intake for intake in self._intakes.values() if intake.is_due(horizon)]:
+                portions, notes = self._storing.store(intake, horizon, wall)
+                size += sum(len(portion.taken.data) for portion in portions)
+                staged += portions
+                served.append((intake, notes))
                 if size >= TURN:
                     break
-        for step in staged:
-            self._stored(step, now, wall)
-        for state, notes in served:
+        for portion in staged:
+            self._stored(portion, now, wall)
+        for intake, notes in served:
             for _ in range(notes):
-                state.notes.popleft()
+                intake.notes.popleft()
             if notes:
-                self._grown.add(state.name)
-            state.stored_end, state.text_behind = self._writer.task(state.name).end, True
-            self._tasks[state.name] = self._tasks.pop(state.name)  # to the end of the queue
+                self._grown.add(intake.name)
+            intake.stored_end, intake.text_behind = self._writer.task(intake.name).end, True
+            self._intakes[intake.name] = self._intakes.pop(intake.name)  # to the end of the queue
 
     def check_writers(self, now: float) -> None:
         """Check whether finished runs still have a writer; those without one are stored to their end."""
@@ -291,11 +292,11 @@ class IngestEngine:
 
     def housekeeping(self, now: float) -> bool:
         """Delete a step of what exceeds the limits and give back unused space; return whether there is more."""
-        return self._upkeep.round(list(self._tasks.values()), now)
+        return self._upkeep.round(list(self._intakes.values()), now)
 
     def write_texts(self, now: float) -> bool:
         """Write a step of every text file that lags behind; return whether there is more."""
-        return self._upkeep.write_texts(self._tasks.values(), now)
+        return self._upkeep.write_texts(self._intakes.values(), now)
 
     def take_complaints(self) -> list[str]:
         """Messages for the user since the last call."""
@@ -308,21 +309,21 @@ class IngestEngine:
 
     # Inside
 
-    def _state(self, task: str) -> TaskState:
-        return self._tasks.setdefault(task, TaskState(task))
+    def _intake(self, task: str) -> Intake:
+        return self._intakes.setdefault(task, Intake(task))
 
-    def _stored(self, step: Step, now: float, wall: float) -> None:
-        stream, taken = step.stream, step.taken
+    def _stored(self, portion: Portion, now: float, wall: float) -> None:
+        stream, taken = portion.stream, portion.taken
         if len(taken.data) + taken.rest > stream.seen:
             self._grown.add(stream.task)
         stream.stored(taken, now, wall)
         self.known[stream.run] = stream.known()
-        if step.finished:
+        if portion.finished:
             self.known.pop(stream.run, None)
             stream.files.remove_before(stream.key, inclusive=True)
             stream.files.close()
             del self._streams[stream.run]
-            self._tasks[stream.task].streams.remove(stream)
+            self._intakes[stream.task].streams.remove(stream)
             self._resolve(stream.run)
 
     def _resolve(self, run: int) -> None:
@@ -330,11 +331,11 @@ class IngestEngine:
             if done.set_running_or_notify_cancel():
                 done.set_result(None)
 
-    def _tell(self, state: TaskState) -> None:
+    def _tell(self, intake: Intake) -> None:
         """Publish where the task's log ends, including lines that were seen but not stored yet."""
-        line, inside = state.seen_end(self._writer.task(state.name))
-        self.heads[state.name] = line + inside
+        line, inside = intake.seen_end(self._writer.task(intake.name))
+        self.heads[intake.name] = line + inside
         if inside:
-            self.unfinished.add(state.name)
+            self.unfinished.add(intake.name)
         else:
-            self.unfinished.discard(state.name)
+            self.unfinished.discard(intake.name)

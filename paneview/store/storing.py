@@ -1,7 +1,7 @@
 """What is stored of one task in a transaction, and in which order.
 
 Runs are stored one after another, and each note exactly after what had been printed when it was written.
-Nothing here changes the ingest's own state: the steps are applied to the streams only once the transaction
+Nothing here changes the ingest's own state: the portions are applied to the streams only once the transaction
 is durable.
 """
 
@@ -9,15 +9,16 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from paneview.store.intake import Intake, Note
 from paneview.store.spool import Key
 from paneview.store.stream import Stream, Taken
-from paneview.store.upkeep import Note, TaskState, Upkeep
+from paneview.store.upkeep import Upkeep
 from paneview.store.writer import NOTE, LogWriter, TaskLog, When
 
 SPAN = 0.25  # share of the maximum age by which a line may exceed it, since whole chunks are deleted
 
 
-class Step(NamedTuple):
+class Portion(NamedTuple):
     """What a transaction took from a stream."""
 
     stream: Stream
@@ -32,34 +33,36 @@ class Storing:
         self._writer = writer
         self._upkeep = upkeep
 
-    def task(self, state: TaskState, horizon: float, wall: float) -> tuple[list[Step], int]:
+    def store(self, intake: Intake, horizon: float, wall: float) -> tuple[list[Portion], int]:
         """Write what is due by `horizon` (monotonic); returns what was taken and how many notes were written."""
-        task = self._writer.task(state.name)
-        task.span = None if state.limits.max_age is None else state.limits.max_age * SPAN
-        note = state.notes[0] if state.notes else None
-        steps: list[Step] = []
-        for index, stream in enumerate(state.streams):
+        task = self._writer.task(intake.name)
+        task.span = None if intake.limits.max_age is None else intake.limits.max_age * SPAN
+        note = intake.notes[0] if intake.notes else None
+        portions: list[Portion] = []
+        for index, stream in enumerate(intake.streams):
             if note and stream.run > note.behind:
                 break
-            followed = index + 1 < len(state.streams)
+            followed = index + 1 < len(intake.streams)
             if not (note or (followed and (stream.dirty or stream.seen)) or stream.store_by <= horizon):
                 continue
             stop = note.place if note and note.behind == stream.run else None
-            steps.append(self._take(task, stream, wall, everything=followed or note is not None, stop=stop))
-            if steps[-1].taken.more:
+            portions.append(
+                self._take(task, stream, wall, everything=followed or note is not None, stop=stop)
+            )
+            if portions[-1].taken.more:
                 note = None
                 break
         written = 0
         if note:
-            written = self._notes(task, state, note)
-        if state.limits.max_bytes is not None and task.bytes > state.limits.max_bytes:
-            self._upkeep.trim(state, task)
-        return steps, written
+            written = self._notes(task, intake, note)
+        if intake.limits.max_bytes is not None and task.bytes > intake.limits.max_bytes:
+            self._upkeep.trim(intake, task)
+        return portions, written
 
-    def _notes(self, task: TaskLog, state: TaskState, first: Note) -> int:
+    def _notes(self, task: TaskLog, intake: Intake, first: Note) -> int:
         """Write the first note and those that follow it at the same place; returns how many."""
         written = 0
-        for note in state.notes:
+        for note in intake.notes:
             if (note.behind, note.place) != (first.behind, first.place):
                 break
             self._writer.note_run(note.run, task)
@@ -75,7 +78,7 @@ class Storing:
         *,
         everything: bool,
         stop: tuple[Key, int] | None,
-    ) -> Step:
+    ) -> Portion:
         over = stream.closing and stream.writerless and stop is None
         if stream.dropped:
             told = f"[paneview] {stream.dropped} bytes of output are missing here: they could not be stored\n"
@@ -86,4 +89,4 @@ class Storing:
             self._writer.add(task, stream.run, stream.segment, data, when)
         if finished or (taken.key, taken.offset) != (stream.key, stream.offset):
             self._writer.set_position(stream.run, taken.key, taken.offset, taken.segment, finished=finished)
-        return Step(stream, taken, finished)
+        return Portion(stream, taken, finished)
