@@ -38,7 +38,7 @@ class SyncStateReader:
 
     def current_runs(self) -> list[RunRow]:
         """The latest run of each task, and every run that has not ended."""
-        return schema.read_runs(self._rows((schema.select_current_runs(), ())))
+        return schema.read_runs(self._rows(schema.select_current_runs()))
 
     def events(self, wanted: EventFilter) -> list[EventRow]:
         """The events that match, oldest first."""

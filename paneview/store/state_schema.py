@@ -132,10 +132,10 @@ def select_runs(task: str | None, limit: int) -> Statement:
     return text, [*values, limit]
 
 
-def select_current_runs() -> str:
+def select_current_runs() -> Statement:
     """The statement for the latest run of each task and every run that has not ended."""
     latest = "SELECT max(id) FROM run GROUP BY task"
-    return f"SELECT {RUN_COLUMNS} FROM run WHERE id IN ({latest}) OR ended_at IS NULL"  # noqa: S608 - constants
+    return f"SELECT {RUN_COLUMNS} FROM run WHERE id IN ({latest}) OR ended_at IS NULL", ()  # noqa: S608 - constants
 
 
 def read_runs(rows: Iterable[Sequence[Any]]) -> list[RunRow]:

@@ -7,7 +7,6 @@ time, cost three times as much as SQLite itself.
 from __future__ import annotations
 
 import asyncio
-import json
 import sqlite3
 import time
 from collections.abc import Iterator, Mapping
@@ -96,13 +95,12 @@ class StateWriter:
 
     def load(self, moved: Path | None) -> Loaded:
         """Load everything a new supervisor starts from. `moved`: where a damaged database was moved, if any."""
-        tasks = self.connection.execute("SELECT name, data FROM task").fetchall()
-        runs = schema.read_runs(self.connection.execute(schema.select_current_runs()).fetchall())
+        runs = schema.read_runs(self.connection.execute(*schema.select_current_runs()).fetchall())
         (last_event,) = self.connection.execute("SELECT max(id) FROM event").fetchone()
         # Panes, spool and logs may still carry run ids of a lost database: the clock is above them all.
         floor = int(time.time()) if moved else 0
         return Loaded(
-            tasks={name: json.loads(data) for name, data in tasks},
+            tasks=schema.read_tasks(self.connection),
             runs={run.id: run for run in runs},
             next_run=max((run.id for run in runs), default=floor) + 1,
             next_event=(last_event or floor) + 1,
