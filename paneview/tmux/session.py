@@ -10,13 +10,11 @@ import asyncio
 import contextlib
 import itertools
 import os
-import shutil
 import signal
-import subprocess
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from paneview.proc import ProcessId, ProcessTable, command_line, identify, marker, send
+from paneview.proc import ProcessId, identify, marker
 from paneview.tmux import exits, launch, spawn
 from paneview.tmux.control import ControlClient
 from paneview.tmux.errors import TmuxError, TmuxGone
@@ -24,8 +22,8 @@ from paneview.tmux.guard import ExitStatus
 from paneview.tmux.quote import command
 from paneview.tmux.server import tmux_argv, tmux_env
 from paneview.tmux.spawn import PANE_FORMAT, PaneInfo, SpawnSpec, parse_pane
+from paneview.tmux.writers import Writers, find_split
 
-_WRITERS = ("split", "cat", "sh")
 # How long the output of a pane that is about to be reused may still be on its way.
 _DRAIN = 2.0  # seconds
 _CLIENT_FLAGS = "no-output,ignore-size"
@@ -44,10 +42,10 @@ class TmuxSession:
         """Called once with the reason when the server, the session or our connection has ended."""
         self.gone: str | None = None
         self._project_key = project_key
-        self._split = split
+        self.writers = Writers(self.server_id.pid, split)
+        """What writes the panes' output into the spool."""
         self._client: ControlClient | None = None
         self._buffers = itertools.count(1)
-        self._writers: dict[ProcessId, str] = {}
         self._ended: set[str] = set()  # panes that were seen dead, so all their output has been passed on
 
     @classmethod
@@ -66,7 +64,7 @@ class TmuxSession:
         session has the name, TmuxMissing, TmuxError.
         """
         ref = await asyncio.to_thread(launch.ensure_session, name, socket, project_key, environ, cwd, hub)
-        session = cls(ref, project_key, await asyncio.to_thread(_find_split))
+        session = cls(ref, project_key, await asyncio.to_thread(find_split))
         attach = ["-C", "attach-session", "-E", "-t", ref.session_id, "-f", _CLIENT_FLAGS]
         session._client = await ControlClient.open(
             tmux_argv(socket, *attach), tmux_env(os.environ), session._lost
@@ -87,7 +85,9 @@ class TmuxSession:
     async def spawn(self, spec: SpawnSpec) -> PaneInfo:
         """Start a run in a new window at the end. Raises TmuxError with the reason if that is impossible."""
         spawn.check_spec(spec)
-        group = spawn.spawn_group(self.session_id, spec, marker(self._project_key, spec.run), self._split)
+        group = spawn.spawn_group(
+            self.session_id, spec, marker(self._project_key, spec.run), self.writers.split
+        )
         try:
             answers = await self._send(*group)
         except TmuxError as error:
@@ -103,7 +103,7 @@ class TmuxSession:
             self._ended.remove(pane_id)
         else:
             await self._drained(pane_id, spec.task)
-        group = spawn.respawn_group(pane_id, spec, marker(self._project_key, spec.run), self._split)
+        group = spawn.respawn_group(pane_id, spec, marker(self._project_key, spec.run), self.writers.split)
         answers = await self._send(*group)
         return spawn.parse_pane(answers[-1]) or _not_ours(pane_id)
 
@@ -150,38 +150,8 @@ class TmuxSession:
         What tmux read in between is missing from the log.
         """
         pane = await self.pane(pane_id) or _not_ours(pane_id)
-        await self._send(*spawn.pipe_group(pane_id, spool_prefix, pane.pipes + 1, self._split))
+        await self._send(*spawn.pipe_group(pane_id, spool_prefix, pane.pipes + 1, self.writers.split))
         return pane.pipes * spawn.PIPE_NUMBERS
-
-    def end_writers(self, spool_prefixes: Collection[Path]) -> None:
-        """End the writers of ended runs, which tmux would keep as long as the dead pane exists.
-
-        What a writer has not read yet is lost, so call this only once all the run's output has arrived.
-        """
-        send(signal.SIGTERM, [writer for writer, _ in self._writers_to(spool_prefixes)])
-
-    def writing_nowhere(self, spool_prefixes: Collection[Path]) -> set[Path]:
-        """Those of the prefixes whose writer has a removed file open, so that its further output would be lost."""
-        return {
-            prefix for writer, prefix in self._writers_to(spool_prefixes) if _has_removed_file(writer.pid)
-        }
-
-    def without_writer(self, spool_prefixes: Collection[Path]) -> set[Path]:
-        """Those of the prefixes without a writer, whatever tmux says: the user may have piped the pane elsewhere."""
-        if self._split is None:
-            return set()  # cat's arguments do not show what it writes to
-        return set(spool_prefixes) - {prefix for _, prefix in self._writers_to(spool_prefixes)}
-
-    def _writers_to(self, spool_prefixes: Collection[Path]) -> list[tuple[ProcessId, Path]]:
-        server, rows = self.server_id.pid, ProcessTable.recent().rows.values()
-        writers = [
-            ProcessId(row.pid, row.start) for row in rows if row.ppid == server and row.name in _WRITERS
-        ]
-        # Cache what each writes to, because this looks at the writers of all tasks.
-        self._writers = {one: self._writers.get(one) or _written_by(one.pid) for one in writers}
-        names = {prefix.name: prefix for prefix in spool_prefixes}
-        found = [(one, file, names.get(_name_in(file))) for one, file in self._writers.items()]
-        return [(one, prefix) for one, file, prefix in found if prefix and str(prefix) in file]
 
     async def capture(self, pane_id: str, lines: int | None = None, *, escapes: bool = True) -> str:
         """The pane's text, wrapped lines joined, with the last ``lines`` of its history (None: all) above it."""
@@ -299,31 +269,3 @@ class TmuxSession:
 
 def _not_ours(pane_id: str) -> PaneInfo:
     raise TmuxError(f"the pane {pane_id} is gone or not the task's")
-
-
-def _written_by(pid: int) -> str:
-    """The file or prefix a writer writes to: its last argument; empty if it is gone."""
-    return "".join(command_line(pid)[-1:])
-
-
-def _name_in(file: str) -> str:
-    """The common prefix of a run's spool file names, over all its attachments: "12."."""
-    return file.rpartition("/")[2].partition(".")[0] + "."
-
-
-def _has_removed_file(pid: int) -> bool:
-    """Whether a process has a removed file open; works only on Linux."""
-    folder = f"/proc/{pid}/fd"
-    try:
-        return any(os.readlink(f"{folder}/{number}").endswith(" (deleted)") for number in os.listdir(folder))
-    except OSError:
-        return False
-
-
-def _find_split() -> str | None:
-    """The path of GNU split, the only one with numeric suffixes; None on other systems."""
-    path = shutil.which("split")
-    if path is None:
-        return None
-    done = subprocess.run([path, "--version"], capture_output=True, text=True, check=False, timeout=10)
-    return path if "GNU" in done.stdout else None

@@ -8,7 +8,6 @@ its pane.
 from __future__ import annotations
 
 import os
-import shlex
 import stat
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -18,13 +17,13 @@ from paneview.proc import MARKER
 from paneview.tmux.errors import CannotSpawn
 from paneview.tmux.guard import guard_argv
 from paneview.tmux.quote import command, literal_format, literal_job
+from paneview.tmux.writers import writer
 
 # A run's files are numbered from 0; a pipe that is attached again begins at the next multiple of this.
 PIPE_NUMBERS = 1000
-_PART = "16m"
 # Linux's limit on a single argument or variable, its NUL included (MAX_ARG_STRLEN in execve(2)).
 _LONGEST = 32 * os.sysconf("SC_PAGE_SIZE")
-_SIZES = ("automatic-rename", "allow-rename")
+_RENAMING = ("automatic-rename", "allow-rename")
 # A user's hooks for dying panes and renamed windows would act on ours (`set-hook -g pane-died kill-pane`).
 _HOOKS = ("pane-died", "pane-exited", "window-renamed", "window-layout-changed")
 # The last field may contain anything.
@@ -134,9 +133,9 @@ def spawn_group(session_id: str, spec: SpawnSpec, marker: str, split: str | None
     name = literal_format(spec.window_name or spec.task)
     make = ["new-window", "-d", "-a", "-t", end, "-P", "-F", PANE_FORMAT, "-n", name]
     return [
-        command(*make, *_what(spec, marker)),
+        command(*make, *_process(spec, marker)),
         command("set-option", "-w", "-t", end, "remain-on-exit", "on"),
-        *(command("set-option", "-w", "-t", end, option, "off") for option in _SIZES),
+        *(command("set-option", "-w", "-t", end, option, "off") for option in _RENAMING),
         *(command("set-option", "-q", "-w", "-t", end, hook, "") for hook in _HOOKS),
         command("set-option", "-p", "-t", end, "@paneview_task", spec.task),
         *_run_group(end, spec, marker, split),
@@ -146,7 +145,7 @@ def spawn_group(session_id: str, spec: SpawnSpec, marker: str, split: str | None
 def respawn_group(pane_id: str, spec: SpawnSpec, marker: str, split: str | None) -> list[str]:
     """The commands that start ``spec`` in one of our existing panes."""
     return [
-        command("respawn-pane", "-k", "-t", pane_id, *_what(spec, marker)),
+        command("respawn-pane", "-k", "-t", pane_id, *_process(spec, marker)),
         *_run_group(pane_id, spec, marker, split),
         command("display-message", "-p", "-t", pane_id, PANE_FORMAT),
     ]
@@ -156,7 +155,7 @@ def pipe_group(target: str, prefix: Path, count: int, split: str | None) -> list
     """The commands that send a pane's output to the spool, as its ``count``-th pipe in this run (from 1)."""
     first = (count - 1) * PIPE_NUMBERS
     return [
-        command("pipe-pane", "-t", target, literal_job(_writer(prefix, first, split))),
+        command("pipe-pane", "-t", target, literal_job(writer(prefix, first, split))),
         command("set-option", "-p", "-t", target, "@paneview_pipes", str(count)),
     ]
 
@@ -212,19 +211,8 @@ def _run_group(target: str, spec: SpawnSpec, marker: str, split: str | None) -> 
     ]
 
 
-def _what(spec: SpawnSpec, marker: str) -> list[str]:
+def _process(spec: SpawnSpec, marker: str) -> list[str]:
+    """The arguments about the pane's process: its folder, its environment, and its command line."""
     env = {**spec.env, MARKER: marker}
     variables = [part for key, value in env.items() for part in ("-e", f"{key}={value}")]
     return ["-c", literal_format(str(spec.cwd)), *variables, "--", *guard_argv(spec.command, spec.exit_file)]
-
-
-def _writer(prefix: Path, first: int, split: str | None) -> str:
-    """The shell command that tmux pipes output into; ``split`` is the path of GNU split, None if there is none.
-
-    split writes what it reads immediately, at 42 MB/s with 0.2 MB of memory, and begins new files so that
-    ingested ones can be removed. The path is ours, but quoted anyway.
-    """
-    path = shlex.quote(str(prefix))
-    if split is None:
-        return f"umask 077; exec cat > {path}{first:06d}"
-    return f"umask 077; exec {shlex.quote(split)} -b {_PART} -a 6 --numeric-suffixes={first} - {path}"

@@ -8,7 +8,7 @@ import pytest
 
 from paneview.proc import ProcessTable, command_line
 from paneview.proc.row import Row
-from paneview.tmux import spawn
+from paneview.tmux import writers
 from paneview.tmux.errors import TmuxError
 from tests.harness import eventually
 from tests.tmux.conftest import Bench
@@ -37,7 +37,7 @@ async def test_a_last_line_without_an_end_and_odd_bytes(bench: Bench) -> None:
 
 
 async def test_long_output_goes_to_several_files(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(spawn, "_PART", "64k")
+    monkeypatch.setattr(writers, "PART", "64k")
     pane = await bench.spawn("seq 1 100000")
     await bench.ended(pane)
     assert await bench.logged(1, "\n100000\n") == "".join(f"{n}\n" for n in range(1, 100_001))
@@ -83,7 +83,7 @@ async def test_a_path_with_everything_in_it(bench: Bench) -> None:
 
 
 async def test_without_gnu_split(bench: Bench) -> None:
-    bench.session._split = None
+    bench.session.writers.split = None
     pane = await bench.spawn("seq 1 2000")
     await bench.ended(pane)
     assert await bench.logged(1, "\n2000\n") == LINES

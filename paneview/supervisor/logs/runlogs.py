@@ -122,12 +122,12 @@ class RunLogs:
         """The runs whose output goes to a file that was removed."""
         known = spool.files(self._places.spool)
         runs = {self._places.spool_prefix(pane.run): pane.run for pane in panes if pane.run not in known}
-        return {runs[prefix] for prefix in session.writing_nowhere(runs)} if runs else set()
+        return {runs[prefix] for prefix in session.writers.writing_nowhere(runs)} if runs else set()
 
     def _unwritten(self, session: TmuxSession, panes: Iterable[PaneInfo]) -> set[int]:
         """The runs whose output no process writes to the spool."""
         runs = {self._places.spool_prefix(pane.run): pane.run for pane in panes}
-        return {runs[prefix] for prefix in session.without_writer(runs)} if runs else set()
+        return {runs[prefix] for prefix in session.writers.missing(runs)} if runs else set()
 
     def _know(self, run: int, task: Task) -> None:
         self._attached[run] = task.name
@@ -150,7 +150,7 @@ class RunLogs:
         await asyncio.sleep(UNHURRIED)
         session = await self._terminal.ready()
         drained, self._drained = self._drained, []
-        session.end_writers([self._places.spool_prefix(one) for one in drained])
+        session.writers.end([self._places.spool_prefix(one) for one in drained])
 
     async def _mend(self, session: TmuxSession, pane: PaneInfo) -> None:
         attach = spool.next_attach(self._places.spool, pane.run)
