@@ -47,7 +47,8 @@ from paneview.supervisor.runs.adopting import Adopter, being_launched
 from paneview.supervisor.runs.asking import Asker
 from paneview.supervisor.runs.ending import Ender
 from paneview.supervisor.runs.hooks import Hooks, inherited
-from paneview.supervisor.runs.launching import Launcher, RunPlaces
+from paneview.supervisor.runs.launching import Launcher
+from paneview.supervisor.runs.places import RunPlaces
 from paneview.supervisor.runs.ports import Ports
 from paneview.supervisor.runs.probing import Prober
 from paneview.supervisor.runs.strays import Strays

@@ -117,7 +117,7 @@ class Adopter:
         return not known or (row is not None and row.start_ticks == root.start)
 
     async def _take(self, unit: Unit, pane: PaneInfo, row: RunRow | None) -> None:
-        live = self._launcher.live(pane.run, pane)
+        live = self._launcher.live_in(pane.run, pane)
         began = proc.started_at(live.root) if live.root else None
         row = row or self._launcher.row(unit.name, live, began)
         if row.pid is None and live.root:
@@ -144,7 +144,7 @@ class Adopter:
         run = pane.run if pane and launching else unit.state.run or 0
         row = unit.row = rows.get(run)
         ended = pane is not None and pane.run == run
-        live = self._launcher.live(run, pane) if pane is not None and ended else self._gone(run, row)
+        live = self._launcher.live_in(run, pane) if pane is not None and ended else self._gone(run, row)
         if launching:
             unit.adopt(live, row or self._launcher.row(unit.name, live))
             unit.feed(Spawned(run), unit.row)  # that its first process is gone is noticed next
@@ -166,7 +166,7 @@ class Adopter:
         if row is not None and same_boot and row.pid and row.start_ticks is not None:
             root = ProcessId(row.pid, row.start_ticks)
         pane_id, window_id = (row.pane_id or "", row.window_id or "") if row else ("", "")
-        return self._launcher.grip(run, pane_id, window_id, root if root and proc.is_alive(root) else None)
+        return self._launcher.live_of(run, pane_id, window_id, root if root and proc.is_alive(root) else None)
 
     def _how_lost(self, row: RunRow | None) -> str:
         if row is not None and row.boot_id and row.boot_id != proc.boot_id():

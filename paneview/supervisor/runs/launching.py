@@ -8,12 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
-from pathlib import Path
-
-from msgspec import Struct
 
 from paneview import proc
 from paneview.config.models import Task
@@ -22,6 +18,7 @@ from paneview.supervisor.clock import Clock
 from paneview.supervisor.runs.hooks import HookFailed, Hooks
 from paneview.supervisor.runs.live import Live
 from paneview.supervisor.runs.origin import Origin
+from paneview.supervisor.runs.places import RunPlaces
 from paneview.supervisor.runs.ports import PortRefused, Ports
 from paneview.supervisor.terminal import Terminal
 from paneview.tmux.errors import CannotSpawn, TmuxError, TmuxGone
@@ -46,39 +43,6 @@ class LaunchError(Exception):
         self.retry = retry
         self.withdrawn = withdrawn
         self.unborn = unborn
-
-
-class RunPlaces(Struct, frozen=True):
-    """Where a project's runs write their files, and the key in its processes' markers."""
-
-    key: str
-    spool: Path
-    exits: Path
-
-    def marker(self, run: int) -> str:
-        """The environment marker of a run's processes."""
-        return proc.marker(self.key, run)
-
-    def spool_prefix(self, run: int) -> Path:
-        """What the names of a run's spool files begin with."""
-        return self.spool / f"{run}."
-
-    def exit_file(self, run: int) -> Path:
-        """Where a run's guard writes the exit code; kept until the run's end is recorded and the task runs anew."""
-        return self.exits / str(run)
-
-    def written(self) -> list[int]:
-        """The runs that have an exit file, including those with no record any more."""
-        try:
-            return [int(name) for name in os.listdir(self.exits) if name.isdecimal()]
-        except OSError:
-            return []
-
-    def clear_exits(self, runs: Iterable[int]) -> None:
-        """Remove the exit files of these runs. Blocking."""
-        for run in runs:
-            with suppress(OSError):  # there is none, or it stays
-                os.unlink(self.exit_file(run))
 
 
 class Launcher:
@@ -107,7 +71,7 @@ class Launcher:
             if before is not None and before.ended_at is not None:
                 self._clear_later(before.id)
             pane = await self._spawn(task, run, before.pane_id if before else None)
-            live = self.live(run, pane)
+            live = self.live_in(run, pane)
             row = self.row(task.name, live)
         except LaunchError:
             raise
@@ -137,7 +101,7 @@ class Launcher:
             preparing.cancel()
 
     def _failed(self, run: int, reason: str) -> LaunchError:
-        return LaunchError(reason, retry=True, unborn=self.grip(run))
+        return LaunchError(reason, retry=True, unborn=self.live_of(run))
 
     async def _prepare(self, task: Task, run: int) -> None:
         """Run the hooks, clear the port and await tmux, as a task that can be withdrawn. Raises LaunchError."""
@@ -163,14 +127,14 @@ class Launcher:
             await self._ports.clear(task.name, run, task.port)
         await self._terminal.ready()
 
-    def live(self, run: int, pane: PaneInfo) -> Live:
+    def live_in(self, run: int, pane: PaneInfo) -> Live:
         """The `Live` of a run in this pane."""
         root = proc.identify(pane.pid) if pane.pid and not pane.dead else None
-        live = self.grip(run, pane.pane_id, pane.window_id, root)
+        live = self.live_of(run, pane.pane_id, pane.window_id, root)
         live.definition = pane.definition
         return live
 
-    def grip(
+    def live_of(
         self, run: int, pane_id: str = "", window_id: str = "", root: proc.ProcessId | None = None
     ) -> Live:
         """The `Live` of a run of which only this much is known."""

@@ -80,7 +80,7 @@ class Strays:
             self._journal.note_task(name, None, "internal_error", repr(error))
 
     async def _end(self, pane: PaneInfo, row: RunRow | None) -> None:
-        live = self._launcher.live(pane.run, pane)
+        live = self._launcher.live_in(pane.run, pane)
         names = await self._ender.sweep(live) if pane.dead else await self._stop(live, pane)
         try:
             if not pane.dead:
