@@ -10,9 +10,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-from collections.abc import Sequence
 from pathlib import Path
 
+from paneview.config import paths
 from paneview.control.server import ControlServer
 from paneview.control.socketfile import UnsafeSocket
 
@@ -22,12 +22,13 @@ LOOK_EVERY = 1.0  # seconds
 logger = logging.getLogger(__name__)
 
 
-async def lost(lock: Path, descriptor: int, others: Sequence[Path], server: ControlServer) -> None:
-    """Return when the lock's file is no longer the one that we hold, or one of the ``others`` is gone for good.
+async def lost(folder: Path, descriptor: int, server: ControlServer) -> None:
+    """Return when the folder's lock is no longer the one that we hold, or what is recorded there is gone for good.
 
     Until then, keep the socket in place.
     """
-    held = os.fstat(descriptor)
+    lock, held = paths.lock_file(folder), os.fstat(descriptor)
+    others = [of(folder) for of in (paths.state_db, paths.logs_db, paths.spool_dir, paths.exits_dir)]
     missing: set[Path] = set()
     while is_there(lock, held):
         # Not at the first look: a damaged database is set aside and created anew.

@@ -94,19 +94,20 @@ class Host:
         self.store = await StateStore.open(paths.state_db(self.folder), on_trouble=self._store_trouble)
         try:
             loaded = await self.store.load()
-            self._make(loaded, spool, exits)
+            self._build_ground(loaded, spool, exits)
         except BaseException:
             await self.store.close()
             raise
         try:
-            await self._begin(loaded)
+            await self._take_charge(loaded)
         except BaseException as error:
             with suppress(StoreError):  # the first error is the one that counts
                 await self._let_go()
                 await self._close_parts(f"cannot supervise: {error}")
             raise
 
-    def _make(self, loaded: Loaded, spool: Path, exits: Path) -> None:
+    def _build_ground(self, loaded: Loaded, spool: Path, exits: Path) -> None:
+        """Make what all else stands on: the journal, the terminal, the logs; then the rest."""
         folder, dropped = self.folder, self._scale(loaded)
         project = self.project
         key = paths.project_key(project.file)
@@ -115,13 +116,13 @@ class Host:
         numbers = loaded.next_run, loaded.next_event
         self.journal = Journal(self.store, self._clock, project.name, numbers, self.audience, masker)
         self._background = Background(self.journal)
-        self._places = places = RunPlaces(key, spool, exits)
+        self._places = RunPlaces(key, spool, exits)
         hub = ("tail", "-n", "200", "-F", str(paths.supervisor_log(folder)))
         spec = SessionSpec(project.name, project.tmux.socket, key, self._environ, project.root, hub)
         self.terminal = Terminal(spec)
         self.ingest = LogIngest(paths.logs_db(folder), spool, on_trouble=self._store_trouble)
-        self.logs = RunLogs(self.ingest, self.terminal, self.journal, places)
-        self._build(places, key)
+        self.logs = RunLogs(self.ingest, self.terminal, self.journal, self._places)
+        self._build_parts(key)
         if dropped:
             self.journal.note("scale_dropped", dropped)
 
@@ -136,11 +137,12 @@ class Host:
         dropped = wanted.keys() - self._scaled.keys()
         return outvoted(dropped) if dropped else ""
 
-    def _build(self, places: RunPlaces, key: str) -> None:
+    def _build_parts(self, key: str) -> None:
+        """Make the parts that act on runs, and those that answer clients."""
         project, journal, clock = self.project, self.journal, self._clock
         self._hooks = Hooks(project.hooks, {**self._environ, **project.env}, self.ingest, key)
         self.ender = Ender(self.terminal, partial(journal.note, "internal_error"))
-        self.launcher = Launcher(self.terminal, places, self._hooks, Ports(journal, key), clock)
+        self.launcher = Launcher(self.terminal, self._places, self._hooks, Ports(journal, key), clock)
         self.reading = LogReading(self.folder, self.ingest, self.store)
         self._prober = prober = Prober(self._environ, key, self.reading)
         self._strays = Strays(clock, self.terminal, self.launcher, self.ender, journal, self.logs)
@@ -172,7 +174,8 @@ class Host:
         self.supervisor.listeners += self._asker.changed, self.picture.changed, self.queue.changed
         self.audience.listeners += self.queue.heard, self.picture.heard
 
-    async def _begin(self, loaded: Loaded) -> None:
+    async def _take_charge(self, loaded: Loaded) -> None:
+        """Adopt what runs, let clients in, then start what is to start; and keep looking after all of it."""
         await self.terminal.open()
         self.logs.start(self._logs_grew)
         states = {name: TaskState.from_dict(data) for name, data in loaded.tasks.items() if name != SESSION}
@@ -350,10 +353,7 @@ class Host:
 
     async def _keep_footing(self) -> None:
         if self._options.lock is not None:
-            state = paths.state_db(self.folder), paths.logs_db(self.folder)
-            folders = paths.spool_dir(self.folder), paths.exits_dir(self.folder)
-            lock = paths.lock_file(self.folder)
-            await footing.lost(lock, self._options.lock, (*state, *folders), self.server)
+            await footing.lost(self.folder, self._options.lock, self.server)
             self.end(footing.LOST, took_down=False)
 
     def _store_trouble(self, message: str | None) -> None:
