@@ -24,6 +24,17 @@ status = main(["status", "--json"])
 print(*sys.modules, file=sys.stderr)
 sys.exit(status)
 """
+AT_ONCE = """
+import os, runpy, signal, sys
+
+class Interrupts:
+    def find_spec(self, name, path=None, target=None):
+        if name == "paneview.cli.errors":
+            os.kill(os.getpid(), signal.SIGINT)
+
+sys.meta_path.insert(0, Interrupts())
+runpy.run_module("paneview", run_name="__main__")
+"""
 HEAVY = {
     "argparse",
     "asyncio",
@@ -74,6 +85,11 @@ async def test_status_as_json_loads_nothing_heavy(project: Path) -> None:
     loaded = set(err.decode().split())
     assert not loaded & HEAVY
     assert {name for name in loaded if name.startswith("paneview")} == OURS
+
+
+def test_ctrl_c_while_the_first_modules_are_loaded_leaves_no_trace(project: Path) -> None:
+    done = subprocess.run([sys.executable, "-c", AT_ONCE], check=False, cwd=project, capture_output=True)
+    assert (done.returncode, done.stdout, done.stderr) == (130, b"", b"")
 
 
 async def test_a_command_for_the_queue_loads_nothing_of_workers_or_event_loops(project: Path) -> None:
