@@ -223,16 +223,27 @@ class Parser:
                 raise UsageError(f"--{key} does not go with '{verb.name}'", _see(verb))
         call.verb = verb
 
-    def _find(self, call: Call, name: str) -> Option:
+    def _find(self, call: Call, name: str, rest: Sequence[str]) -> Option:
         for option in self.options(call.verb):
             if name in option.names:
                 return option
         known = [other for option in self.options(call.verb) for other in option.names if not option.hidden]
-        raise UsageError(f"'{call.verb.name}' has no option {name}{_nearest(name, known)}", _see(call.verb))
+        hint = self._of_a_later_verb(call.verb, name, rest) or _see(call.verb)
+        raise UsageError(f"'{call.verb.name}' has no option {name}{_nearest(name, known)}", hint)
+
+    def _of_a_later_verb(self, verb: Verb, name: str, rest: Sequence[str]) -> str:
+        """A hint if the option is one of a command that comes after it."""
+        for word in rest if verb is self.default or verb.subs else ():
+            meant = verb.subs.get(word) or self.find(word)
+            if meant is not None and any(name in option.names for option in meant.options):
+                return (
+                    f"it is an option of '{meant.name}' and stands after that: paneview {meant.name} {name}"
+                )
+        return ""
 
     def _long(self, call: Call, word: str, rest: list[str]) -> None:
         name, equals, value = word.partition("=")
-        option = self._find(call, name)
+        option = self._find(call, name, rest)
         if option.metavar is None:
             if equals:
                 raise UsageError(f"{name} takes no value")
@@ -244,7 +255,7 @@ class Parser:
 
     def _short(self, call: Call, word: str, rest: list[str]) -> None:
         for position, letter in enumerate(word[1:], 2):
-            option = self._find(call, f"-{letter}")
+            option = self._find(call, f"-{letter}", rest)
             if option.metavar is None:
                 _give(call, option, "")
                 continue

@@ -114,6 +114,21 @@ def test_a_count_is_a_whole_number(value: str) -> None:
         PARSER.parse(["logs", "-n", value]).count("lines")
 
 
+@pytest.mark.parametrize(
+    ("line", "meant"),
+    [
+        ("--limit 3 dlq", "paneview dlq --limit"),
+        ("queue -n 3 dlq", "paneview dlq -n"),
+        ("queue --older-than 3d clean", "paneview queue clean --older-than"),
+        ("start --limit 3 jobs", "see 'paneview start --help'"),
+    ],
+)
+def test_an_option_before_its_command_is_told_its_place(line: str, meant: str) -> None:
+    with pytest.raises(UsageError) as wrong:
+        PARSER.parse(line.split())
+    assert meant in (wrong.value.hint or "")
+
+
 @given(st.lists(texts()))
 def test_no_command_line_is_more_than_a_usage_error(line: list[str]) -> None:
     with suppress(UsageError):
