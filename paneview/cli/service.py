@@ -16,6 +16,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
+from paneview.broker.targets import check_name
 from paneview.cli.errors import USAGE, CliError, UsageError
 from paneview.cli.output import complain, print_json
 from paneview.cli.queue.opening import place_of, seconds
@@ -70,7 +71,7 @@ def service(call: Call) -> int:
 def _worker(call: Call, where: QueuePlace) -> str:
     argv = [*_program(), "worker"]
     for role in call.texts("role"):
-        argv += ["--role", role]
+        argv += ["--role", check_name("a role", role)]
     if count := call.count("concurrency"):
         argv += ["--concurrency", str(count)]
     if seconds(call, "interval"):
@@ -117,7 +118,7 @@ def _unit(
         lines += f"EnvironmentFile={file}\n"
     return _UNIT.format(
         description=_plain(description),
-        user=call.text("user") or pwd.getpwuid(os.getuid()).pw_name,
+        user=_plain(call.text("user") or pwd.getpwuid(os.getuid()).pw_name),
         folder=_plain(str(folder)),
         environment=lines,
         # systemd expands variables here, but not in Environment=.
@@ -150,7 +151,7 @@ def _program() -> list[str]:
 def _plain(text: str) -> str:
     """A value for a unit file, where ``%`` has a meaning. Raises CliError for one that cannot stand on a line."""
     if not text.isprintable():
-        raise CliError(f"{text!r} cannot stand in a unit file", code="usage")
+        raise CliError(f"{text!r} cannot stand in a unit file", USAGE, code="usage")
     return text.replace("%", "%%")
 
 

@@ -246,6 +246,13 @@ def test_a_service_looks_as_often_as_claude_queue_s(farm: Farm) -> None:
     assert farm.cli("service", "worker", "--interval", "0").status == 2
 
 
+@pytest.mark.parametrize("wrong", [["--role", "a\x01b"], ["--role", "a cook"], ["--user", "a\x01b"]])
+def test_a_service_with_a_role_or_user_that_nobody_can_have_is_wrong_usage(
+    farm: Farm, wrong: list[str]
+) -> None:
+    assert farm.cli("service", "worker", *wrong).status == 2
+
+
 @pytest.mark.parametrize("what", ["worker", "supervisor"])
 def test_a_service_means_the_same_places_and_the_same_queue(farm: Farm, what: str) -> None:
     (farm.folder / "paneview.toml").write_text('name = "x"\n')
