@@ -19,6 +19,8 @@ WORDS = {
     "dead": "failed", "cancelled": "failed",
 }  # fmt: skip
 """claude-queue's names of the states."""
+RUNNING = "running"
+"""What people call the state `leased`: programs get its own name."""
 MOST_WORDS = 400  # characters of a job's subject or error in a list
 
 
@@ -54,6 +56,11 @@ def job_json(job: Job) -> dict[str, Any]:
         "errors": [attempt.as_json() for attempt in job.errors],
         "result": job.result.as_json() if job.result else None,
     }
+
+
+def state_word(state: str) -> str:
+    """A job's state as it is told to people."""
+    return RUNNING if state == "leased" else state
 
 
 def is_task(job: Job) -> bool:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from paneview.broker import Target
+from paneview.broker import Claim, Target
 from paneview.cli.queue.shapes import QUEUE_SHAPES, Fates, Jobs, ResultShape, WorkerEvent
 from paneview.cli.shapes import SHAPES
 from tests.cli.support import check_shape, run
@@ -169,6 +169,17 @@ def test_the_queue_itself(farm: Farm) -> None:
         "error": f"there is no job {job}",
         "code": "queue",
     }
+
+
+def test_people_are_told_that_a_job_runs_and_programs_that_it_is_leased(farm: Farm) -> None:
+    job = farm.submit(target=Target(role="a"))
+    assert farm.broker.take(job, Claim("w1", ()))
+    assert "RUNNING" in farm.cli("queue").out
+    assert f"{job}  ping  running" in farm.cli("jobs", "--state", "running").out
+    assert "state:          running\n" in farm.cli("job", job).out
+    assert "is not over: running" in farm.cli("result", job).err
+    assert [one["state"] for one in ask(farm, "jobs", "--state", "leased")["jobs"]] == ["leased"]
+    assert ask(farm, "queue")["lanes"][0]["leased"] == 1
 
 
 def test_a_full_queue_refuses(farm: Farm) -> None:

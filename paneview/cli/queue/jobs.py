@@ -14,7 +14,7 @@ from paneview.cli.queue.opening import opened, read_only, seconds
 from paneview.cli.times import stamp
 from paneview.worker import fates
 from paneview.worker.joining import shown_url
-from paneview.worker.views import WORDS, job_json, lane_json, what_of
+from paneview.worker.views import WORDS, job_json, lane_json, state_word, what_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -62,7 +62,7 @@ def result(call: Call) -> int:
         found = wait_for(broker, name, limit) if call.flag("wait") else broker.result(name)
         if found is None:
             state = broker.need(name).state.value
-            raise CliError(f"{name} is not over: {state}", code="pending", state=state)
+            raise CliError(f"{name} is not over: {state_word(state)}", code="pending", state=state)
     return print_result(call, name, found)
 
 
@@ -162,15 +162,18 @@ def cleaned(call: Call) -> int:
 
 
 def _states(names: Sequence[str]) -> frozenset[JobState]:
-    """The states of these names, ours or claude-queue's. Raises UsageError."""
+    """The states of these names, ours, people's or claude-queue's. Raises UsageError."""
     found: set[JobState] = set()
     for name in names:
-        known = {state for state in JobState if name in (state.value, WORDS[state.value])}
+        known = {
+            state for state in JobState if name in (state.value, state_word(state.value), WORDS[state.value])
+        }
         if name == "failed":
             known = {JobState.DEAD}
         if not known:
             raise UsageError(
-                f"there is no state {name!r}", f"there are {', '.join(state.value for state in JobState)}"
+                f"there is no state {name!r}",
+                f"there are {', '.join(state_word(state.value) for state in JobState)}",
             )
         found |= known
     return frozenset(found)
@@ -206,7 +209,7 @@ def _row(one: Job) -> list[Cell]:
     return [
         Cell(one.id),
         Cell(one.kind),
-        Cell(one.state.value, _COLOURS.get(one.state.value)),
+        Cell(state_word(one.state.value), _COLOURS.get(one.state.value)),
         Cell(str(one.target)),
         Cell(f"{one.attempts}/{one.max_attempts}"),
         Cell(stamp(one.submitted_at)[:19]),
@@ -219,6 +222,7 @@ def _print_whole(found: Job) -> None:
         if key in ("errors", "result") or value in (None, "", [], {}):
             continue
         shown = stamp(value) if key.endswith(("_at", "_before", "_until")) else value
+        shown = state_word(shown) if key == "state" else shown
         print(f"{key + ':':15} {clean(shown if isinstance(shown, str) else json.dumps(shown))}")
     for attempt in found.errors:
         print(
@@ -264,7 +268,7 @@ def _print_lanes(lanes: list[dict[str, Any]]) -> None:
         return
     columns = [
         Column("FOR"), Column("QUEUED", right=True), Column("DELAYED", right=True, drop=2),
-        Column("BLOCKED", right=True, drop=3), Column("IN FLIGHT", right=True), Column("OLDEST", right=True, drop=1),
+        Column("BLOCKED", right=True, drop=3), Column("RUNNING", right=True), Column("OLDEST", right=True, drop=1),
     ]  # fmt: skip
     rows = [
         [

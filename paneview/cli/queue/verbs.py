@@ -25,7 +25,7 @@ _LIMIT = Option("-n --limit", "N", "at most N (default 50)")
 _ALL = Option("--all", None, "all of them")
 _JOB = "1764870164_8434f43fab12"
 _KINDS = "ping prompt shutdown"
-_STATES = "queued delayed blocked leased done dead cancelled pending in_progress completed failed"
+_STATES = "queued delayed blocked running done dead cancelled pending in_progress completed failed"
 _SEND = (_PAYLOAD, _TIMEOUT_MS, _PRIORITY, _DELAY, _KEY, _ATTEMPTS, _META, _BROKER)
 
 QUEUE_VERBS = (
