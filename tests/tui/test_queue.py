@@ -258,9 +258,9 @@ async def test_a_lost_supervisor_costs_nothing() -> None:
 async def test_where_one_pane_fits_tab_shows_the_next() -> None:
     async with running(office(), (50, 15)) as pilot:
         await opened(pilot, "9m41s Review")
-        assert "WAITING" not in text(pilot)
+        assert "QUEUED" not in text(pilot)
         await pilot.press("tab")
-        await shows(pilot, "WAITING")
+        await shows(pilot, "QUEUED")
         assert "9m41s Review" not in text(pilot)
         await pilot.press("tab")
         await shows(pilot, "✗ quarantined")
@@ -297,7 +297,7 @@ async def test_a_prompt_is_typed_as_it_is_and_enter_leads_through() -> None:
         await pilot.press("enter", "enter", *"ping ", "enter")
         wanted = {"target": "role:reviewer", "kind": "prompt", "payload": {"text": "ping"}}
         await eventually(lambda: supervisor.requests("job_dispatch") == [wanted])
-        await shows(pilot, "WAITING")
+        await shows(pilot, "QUEUED")
 
 
 async def test_what_the_queue_refuses_stays_in_the_form() -> None:

@@ -90,7 +90,7 @@ STATES = {
     "ask": State(team, ("a", Pasted("Fix it\nand tell")), "enter begins default"),
     "command": State(shop, ("colon", "r", "e", "s"), ":"),
     "palette": State(shop, ("ctrl+p", Pasted("restart wor")), "restart worker"),
-    "queue": State(office, ("3",), "WAITING"),
+    "queue": State(office, ("3",), "QUEUED"),
     "queue-empty": State(no_queue, ("3",), "No jobs yet"),
     "queue-away": State(away, ("3",), "does not answer"),
     "cancel": State(office, ("3", "j", "c"), "Cancel"),

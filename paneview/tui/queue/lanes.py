@@ -20,7 +20,7 @@ ALL = ""
 LEAST_NAME = 12
 COLUMNS = (
     Column("target", "FOR", 0),
-    Column("waiting", "WAITING", 7, right=True),
+    Column("queued", "QUEUED", 7, right=True),
     Column("delayed", "DELAYED", 7, keep=2, right=True),
     Column("blocked", "BLOCKED", 7, keep=1, right=True),
     Column("running", "RUNNING", 7, right=True),
@@ -96,7 +96,7 @@ class LaneTable(Listing):
                 return ""
             return duration(lane.oldest_age_s + max(0.0, self.pv.picture.clock() - self.pv.picture.queue_at))
         numbers = {
-            "waiting": lane.queued,
+            "queued": lane.queued,
             "delayed": lane.delayed,
             "blocked": lane.blocked,
             "running": lane.leased,
