@@ -110,7 +110,7 @@ class Worker:
             keeper = Keeper(
                 self._crew,
                 self._connect,
-                self.me.registration(self.setup, self.handlers.kinds),
+                self.me.registration(self.setup, self._kinds()),
                 self.setup.heartbeat_interval,
                 self._heard,
             )
@@ -129,6 +129,11 @@ class Worker:
         """Begin no new jobs and end; a second call hands back the jobs under way."""
         self._crew.stop(reason)
 
+    def _kinds(self) -> tuple[str, ...]:
+        """The kinds to register; none if a subclass decides for every kind itself."""
+        decides = type(self).handle_command is not Worker.handle_command
+        return () if decides else self.handlers.kinds
+
     def _need_broker(self) -> Broker:
         assert self._broker is not None  # a job has come from it
         return self._broker
@@ -140,7 +145,7 @@ class Worker:
             try:
                 broker = broker or self._connect()
                 self._left = None if self.me.supervised else self._note(broker)
-                broker.workers.register(self.me.registration(self.setup, self.handlers.kinds))
+                broker.workers.register(self.me.registration(self.setup, self._kinds()))
             except UnavailableError as error:
                 self._heard(False, str(error))
                 self._crew.sleep(1.0)

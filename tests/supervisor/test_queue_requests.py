@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from paneview.broker import Broker, Claim, NewJob, Outcome, Target, open_broker
+from paneview.broker import Broker, Claim, NewJob, Outcome, Registration, Target, open_broker
 from paneview.config import paths
 from paneview.config.load import load_project
 from paneview.control.blocking import Connection
@@ -89,6 +89,12 @@ def test_a_job_from_dispatch_to_purge(served: Project) -> None:
     with pytest.raises(ControlError, match="was over") as refused:
         served.call("job_cancel", jobs=[sent["id"]])
     assert refused.value.extra["results"][0]["ok"] is False
+    with queue_of(served) as broker:
+        broker.workers.register(Registration("w", "cook", "here", roles=("cook",), meta={"kinds": ["ping"]}))
+    with pytest.raises(
+        ControlError, match="nobody alive that takes jobs for role:cook has a handler for 'knit'"
+    ):
+        served.call("job_dispatch", target="role:cook", kind="knit")
     assert served.call("job_purge")["results"] == []
     with pytest.raises(ControlError, match="not a dead letter"):
         served.call("job_purge", jobs=[sent["id"]])

@@ -102,7 +102,7 @@ def _dispatch_and_look(pane: Pane) -> None:
 
 def _retry_and_purge(pane: Pane, folder: Path) -> None:
     """One that fails at once, seen live; retried, then purged after a question."""
-    run("dispatch", "any", "knit", cwd=folder)
+    run("dispatch", "any", "knit", "--delay", "1ms", cwd=folder)  # else it is refused: nobody has a handler
     pane.wait_for("✗ dead", "1 dead", "this worker has")
     pane.type("g")  # the cursor has stayed with its job
     pane.wait_for("▌ ✗ dead")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from paneview.broker import Claim, Target
+from paneview.broker import Claim, Registration, Target
 from paneview.cli.queue.shapes import QUEUE_SHAPES, Fates, Jobs, ResultShape, WorkerEvent
 from paneview.cli.shapes import SHAPES
 from tests.cli.support import check_shape, run
@@ -100,6 +100,22 @@ def test_a_job_that_nobody_takes_now_is_told_as_one(farm: Farm) -> None:
     id_ = ask(farm, "dispatch", "role:baker", "ping")["id"]
     assert farm.cli("cancel", id_).status == 0
     assert farm.cli("cancel", id_).err == f"paneview: {id_} was over\n"
+
+
+def test_a_job_goes_to_a_worker_that_has_a_handler_for_it(farm: Farm) -> None:
+    for name, role, kinds in (("plain", "cook", ["ping"]), ("knitter", "tailor", ["ping", "knit"])):
+        farm.broker.workers.register(Registration(name, name, "here", roles=(role,), meta={"kinds": kinds}))
+    assert ask(farm, "dispatch", "any", "ping")["target"] == "any", "either can do it"
+    assert ask(farm, "dispatch", "any", "knit")["target"] == "worker:knitter"
+    assert ask(farm, "dispatch", "any", "knit", "--delay", "1h")["target"] == "any"
+    assert ask(farm, "dispatch", "role:knitwear", "knit")["target"] == "role:knitwear"
+    assert [one["name"] for one in ask(farm, "broadcast", "knit")["jobs"]] == ["knitter"]
+    for words in (("dispatch", "plain"), ("dispatch", "role:cook"), ("dispatch-role", "cook")):
+        refused = farm.cli(*words, "knit", "--json")
+        assert (refused.status, "a handler for 'knit'" in refused.json["error"]) == (1, True), words
+    # One that names no kinds decides for itself.
+    farm.broker.workers.register(Registration("own", "own", "here", roles=("cook",)))
+    assert ask(farm, "dispatch", "role:cook", "knit")["target"] == "worker:own"
 
 
 def test_to_every_worker(farm: Farm) -> None:

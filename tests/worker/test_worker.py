@@ -181,6 +181,7 @@ def test_a_subclass_decides_for_itself(farm: Farm) -> None:
         "        return super().handle_command(cmd)\n"
     )
     process = farm.ready("--handlers", "mine")
+    assert farm.of(process.pid).worker.meta["kinds"] == [], "nobody can know which"
     assert farm.over(farm.submit("custom_action", {"text": "x"})).result.output == "mine"  # type: ignore[union-attr]
     assert farm.over(farm.submit("ping")).state == "done"
     _, lines = farm.end(process)

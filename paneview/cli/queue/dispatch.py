@@ -8,12 +8,13 @@ import sys
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from paneview.broker import BrokerError, NewJob, Target, lanes_of
+from paneview.broker import BrokerError, NewJob, Target
 from paneview.broker.targets import check_name
 from paneview.cli.errors import CliError, UsageError
 from paneview.cli.output import clean, print_json
 from paneview.cli.queue.opening import me, opened, seconds, span
 from paneview.cli.stdin import text_of
+from paneview.worker.choosing import can, suited, takes
 
 if TYPE_CHECKING:
     from paneview.broker import Broker, WorkerView
@@ -25,11 +26,11 @@ def dispatch(call: Call) -> int:
     target, kind = call.words
     job = _job(call, kind, _payload(call), Target.read(target))
     with opened(call) as broker:
-        return _print_one(call, broker, job)
+        return _print_one(call, broker, suited(broker, job))
 
 
 def dispatch_role(call: Call) -> int:
-    """Send a job to each live worker of a role."""
+    """Send a job to each live worker of a role that can do it."""
     role, kind = call.words
     with opened(call) as broker:
         found = broker.workers.all(role=role, alive_only=True)
@@ -40,7 +41,7 @@ def dispatch_role(call: Call) -> int:
 
 
 def broadcast(call: Call) -> int:
-    """Send a job to each live worker."""
+    """Send a job to each live worker that can do it."""
     with opened(call) as broker:
         found = broker.workers.all(alive_only=True)
         if not found:
@@ -132,25 +133,24 @@ def _print_one(call: Call, broker: Broker, job: NewJob) -> int:
 
 
 def _tell_if_nobody(broker: Broker, target: Target) -> None:
-    if not _somebody(broker, target.lane):
+    try:
+        alive = broker.workers.all(alive_only=True)
+    except BrokerError:  # that is unknown, and the job is submitted
+        return
+    if not any(takes(view.worker, target) for view in alive):
         words = f"nobody alive takes jobs for {clean(str(target))}: it waits for the first that does"
         print(words, file=sys.stderr)
 
 
-def _somebody(broker: Broker, lane: str) -> bool:
-    """Whether a live worker takes jobs from this lane; True if that is unknown, since the job is submitted."""
-    try:
-        alive = [view.worker for view in broker.workers.all(alive_only=True)]
-    except BrokerError:
-        return True
-    return any(
-        lane in lanes_of(one.id, one.roles, one.host, [name for name in (one.name, one.pane) if name])
-        for one in alive
-    )
-
-
 def _print_all(call: Call, broker: Broker, kind: str, workers: list[WorkerView]) -> int:
-    """Submit a job to each worker, all or none, and print them."""
+    """Submit a job to each worker that can do it, all or none, and print them."""
+    able = [view for view in workers if can(view.worker, kind)]
+    if not able:
+        raise CliError(f"none of these workers has a handler for {kind!r}", code="not_found")
+    if left := len(workers) - len(able):
+        has = "worker has" if left == 1 else "workers have"
+        print(f"{left} {has} no handler for {clean(repr(kind))}", file=sys.stderr)
+    workers = able
     first = _job(call, kind, _payload(call), Target())
     jobs = []
     for view in workers:

@@ -27,10 +27,11 @@ from paneview.supervisor.queue.link import QueueLink
 from paneview.supervisor.queue.overview import brief, nothing, overview
 from paneview.text import person
 from paneview.worker import fates
+from paneview.worker.choosing import suited
 from paneview.worker.views import job_brief, job_json
 
 if TYPE_CHECKING:
-    from paneview.broker import Broker
+    from paneview.broker import Broker, Submitted
     from paneview.control.session import ClientInfo
     from paneview.supervisor.journal import Journal
     from paneview.supervisor.supervisor import Supervisor
@@ -169,11 +170,10 @@ class QueueDesk:
 
     async def dispatch(self, args: Args, client: ClientInfo) -> Reply:
         """Submit a job."""
-        target = Target.read(args["target"])
         job = NewJob(
             kind=args["kind"],
             payload=args["payload"],
-            target=target,
+            target=Target.read(args["target"]),
             priority=args["priority"],
             delay=args["delay"],
             timeout=args["timeout"],
@@ -182,10 +182,15 @@ class QueueDesk:
             submitted_by=fates.submitter(self._supervisor.project.queue.here),
         )
         first = not self.in_use
-        submitted = await self.call(lambda broker: broker.submit(job))
+
+        def send(broker: Broker) -> tuple[Submitted, Target]:
+            sent = suited(broker, job)
+            return broker.submit(sent), sent.target
+
+        submitted, chosen = await self.call(send)
         if first:
             self._begun()
-        whom = str(target)
+        whom = str(chosen)
         if submitted.created:
             words = f"{job.kind} for {whom}"
             self._journal.note("job_dispatched", words, by=client.actor, job=submitted.id, message=words)
