@@ -754,3 +754,22 @@ def test_a_job_that_somebody_damaged_holds_up_no_other(lab: RedisLab, broker: Re
     assert mended <= set(broker.retry())
     assert {lease.id for lease in broker.claim(want("w2", n=20))} == mended
     assert broker.purge() == len({*damaged, later} - mended) - 1
+
+
+def test_dead_letters_are_handled_a_few_at_a_time(
+    lab: RedisLab, broker: RedisBroker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All of them in one script, a hundred thousand, would keep every other client waiting for seconds."""
+    monkeypatch.setattr("paneview.broker.redis.broker.FEW", 2)
+    jobs = [submit(broker, max_attempts=1) for _ in range(5)]
+    for act in (broker.retry, broker.purge):
+        for _ in jobs:
+            fail(broker, take(broker))
+        with lab.server.client as client:
+            client.config_resetstat()
+            assert act() in (jobs, len(jobs))
+            stats = client.info("commandstats")
+        assert sum(stats.get(f"cmdstat_{word}", {"calls": 0})["calls"] for word in ("eval", "evalsha")) in (
+            3,
+            4,
+        )

@@ -32,7 +32,7 @@ from paneview.broker import (
 )
 from paneview.broker.sqlite import database, keeping, leases
 from paneview.broker.sqlite.broker import SqliteBroker
-from tests.broker.helpers import Later, job, state, submit, take, want
+from tests.broker.helpers import Later, fail, job, state, submit, take, want
 from tests.broker.labs import SETTINGS, SqliteLab, opened
 from tests.harness import Sandbox, wait_until
 
@@ -635,7 +635,7 @@ def test_what_is_asked_of_jobs_that_failed_finds_them_among_any_number_of_others
 def test_cleaning_reads_and_removes_in_small_steps(
     broker: SqliteBroker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(keeping, "CLEAN_STEP", 3)
+    monkeypatch.setattr(keeping, "FEW", 3)
     jobs = [submit(broker) for _ in range(10)]
     for each in jobs[4:6]:
         broker.cancel(each)
@@ -649,9 +649,22 @@ def test_cleaning_reads_and_removes_in_small_steps(
     assert [each.id for each in broker.jobs(JobFilter())][::-1] == jobs[:4] + jobs[6:]
 
 
+def test_dead_letters_are_handled_a_few_at_a_time(
+    broker: SqliteBroker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(keeping, "FEW", 2)
+    jobs = [submit(broker, max_attempts=1) for _ in range(5)]
+    for act in (broker.retry, broker.purge):
+        for _ in jobs:
+            fail(broker, take(broker))
+        with listening(broker) as said:
+            assert act() in (jobs, len(jobs))
+        assert said.count("COMMIT") == 3
+
+
 def test_events_are_forgotten_as_fast_as_they_come(path: Path) -> None:
     with SqliteBroker(path, Settings(max_depth=None, keep_events=10)) as broker:
-        broker.submit_many([NewJob("test") for _ in range(keeping.CLEAN_STEP + 20)])
+        broker.submit_many([NewJob("test") for _ in range(keeping.FEW + 20)])
         assert broker.reap().more
         assert not broker.reap().more
         assert len(broker.events.read().events) == 10

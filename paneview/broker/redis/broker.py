@@ -47,7 +47,7 @@ from paneview.rules.jobs import JobState, Next, Verdict, after_error
 HOLDS: tuple[Hold, Hold, Hold] = ("lost", "held", "cancel")
 FORGET_WORKERS_MS = 86_400_000
 AT_ONCE = 100  # as in common.lua
-CLEAN_STEP = 200
+FEW = 200  # jobs that one script handles
 MOST_DAMAGED = 3  # jobs that a warning names at most
 _KEPT = Next(JobState.DONE)
 
@@ -203,23 +203,24 @@ class RedisBroker(Broker):
 
     def retry(self, jobs: Iterable[str] | None = None) -> list[str]:
         """Queue dead letters again."""
-        ids = None if jobs is None else list(jobs)
-        return [] if ids == [] else list(self._link.call("retry", *(ids or [])))
+        return [job for some in self._few(jobs) for job in self._link.call("retry", *some)]
 
     def purge(self, jobs: Iterable[str] | None = None) -> int:
         """Delete dead letters."""
-        ids = None if jobs is None else list(jobs)
-        return 0 if ids == [] else int(self._link.call("purge", *(ids or [])))
+        return sum(self._link.call("purge", *some) for some in self._few(jobs))
+
+    def _few(self, jobs: Iterable[str] | None) -> Iterator[list[str]]:
+        """These dead letters (None: all), a few at a time because a script blocks all other clients."""
+        ids = list(reading.dead(self._link) if jobs is None else jobs)
+        return (ids[start : start + FEW] for start in range(0, len(ids), FEW))
 
     def clean(self, older_than: float) -> int:
-        """Delete old finished jobs, in small steps because a script blocks all other clients."""
+        """Delete old finished jobs, a few at a time."""
         total = 0
         for state in ("done", "cancelled"):
-            last, looked_at = "-1", CLEAN_STEP
-            while looked_at == CLEAN_STEP:
-                looked_at, last, gone = self._link.call(
-                    "clean", state, last, round(older_than * 1000), CLEAN_STEP
-                )
+            last, looked_at = "-1", FEW
+            while looked_at == FEW:
+                looked_at, last, gone = self._link.call("clean", state, last, round(older_than * 1000), FEW)
                 total += gone
         return total
 

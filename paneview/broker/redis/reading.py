@@ -74,6 +74,13 @@ def _candidates(link: Link, wanted: JobFilter) -> Iterator[list[dict[str, str]]]
         yield from _pages(link, ["jobs"])
 
 
+def dead(link: Link) -> list[str]:
+    """The ids of all dead letters, oldest first."""
+    client: Any = link.client
+    ids: list[str] = link.patiently(lambda _again: client.zrange(f"{link.base}over:dead", 0, -1))
+    return ids
+
+
 def _seq(hash_: dict[str, str]) -> int:
     seq = hash_.get("seq", "")
     return int(seq) if seq.isdecimal() else 0

@@ -144,13 +144,11 @@ class SqliteBroker(Broker):
 
     def retry(self, jobs: Iterable[str] | None = None) -> list[str]:
         """Queue dead letters again."""
-        with self._database.write() as step:
-            return keeping.retry(step, jobs)
+        return keeping.retry(self._database, jobs)
 
     def purge(self, jobs: Iterable[str] | None = None) -> int:
         """Delete dead letters."""
-        with self._database.write() as step:
-            return keeping.purge(step, jobs)
+        return keeping.purge(self._database, jobs)
 
     def clean(self, older_than: float) -> int:
         """Delete old finished jobs."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 from paneview.broker.errors import StaleLeaderError
 from paneview.broker.model import Leadership, Reaped, Settings
@@ -16,7 +16,7 @@ from paneview.broker.staff import Registration
 from paneview.broker.targets import Target
 
 FORGET_WORKERS = 86_400.0  # seconds after they left
-CLEAN_STEP = 200  # jobs or events in one transaction
+FEW = 200  # jobs or events in one transaction
 
 
 def reap(database: Database, beats: Beats, settings: Settings, leader: Leadership | None) -> Reaped:
@@ -36,9 +36,9 @@ def reap(database: Database, beats: Beats, settings: Settings, leader: Leadershi
         forgotten = step.sql(
             "DELETE FROM events WHERE id IN (SELECT id FROM events WHERE id <= "
             "(SELECT max(id) FROM events) - ? ORDER BY id LIMIT ?)",
-            (settings.keep_events, CLEAN_STEP),
+            (settings.keep_events, FEW),
         ).rowcount
-    more = AT_ONCE in (promoted, len(expired)) or forgotten == CLEAN_STEP
+    more = AT_ONCE in (promoted, len(expired)) or forgotten == FEW
     return Reaped(tuple(expired), readdressed, tuple(lost), more)
 
 
@@ -116,34 +116,42 @@ def check_leader(step: Step, leader: Leadership) -> None:
         raise StaleLeaderError(leader)
 
 
-def retry(step: Step, jobs: Iterable[str] | None) -> list[str]:
+def retry(database: Database, jobs: Iterable[str] | None) -> list[str]:
     """See `Broker.retry`."""
-    if jobs is None:
-        jobs = [job for (job,) in step.rows("SELECT id FROM jobs WHERE state = 'dead' ORDER BY seq")]
     done = []
-    for job in jobs:
-        row = step.one(
-            "UPDATE jobs SET state = 'queued', attempts = 0, result = NULL, ended_at = NULL, cancel = NULL "
-            "WHERE id = ? AND state = 'dead' RETURNING lane",
-            job,
-        )
-        if row:
-            note(step, "dead_retried", job)
-            step.topics.add(row[0])
-            done.append(job)
+    for some in _few(database, jobs):
+        with database.write() as step:
+            for job in some:
+                row = step.one(
+                    "UPDATE jobs SET state = 'queued', attempts = 0, result = NULL, ended_at = NULL, cancel = NULL "
+                    "WHERE id = ? AND state = 'dead' RETURNING lane",
+                    job,
+                )
+                if row:
+                    note(step, "dead_retried", job)
+                    step.topics.add(row[0])
+                    done.append(job)
     return done
 
 
-def purge(step: Step, jobs: Iterable[str] | None) -> int:
+def purge(database: Database, jobs: Iterable[str] | None) -> int:
     """See `Broker.purge`."""
-    statement = "DELETE FROM jobs WHERE state = 'dead'"
+    number = 0
+    for some in _few(database, jobs):
+        with database.write() as step:
+            for job in some:
+                if step.sql("DELETE FROM jobs WHERE state = 'dead' AND id = ?", (job,)).rowcount:
+                    note(step, "dead_purged", job)
+                    number += 1
+    return number
+
+
+def _few(database: Database, jobs: Iterable[str] | None) -> Iterator[list[str]]:
+    """These dead letters (None: all), a few at a time, to hold the gate only briefly."""
     if jobs is None:
-        gone = step.rows(f"{statement} RETURNING id")
-    else:
-        gone = [row for job in jobs for row in step.rows(f"{statement} AND id = ? RETURNING id", job)]
-    for (job,) in gone:
-        note(step, "dead_purged", job)
-    return len(gone)
+        jobs = [job for (job,) in database.rows("SELECT id FROM jobs WHERE state = 'dead' ORDER BY seq")]
+    ids = list(jobs)
+    return (ids[start : start + FEW] for start in range(0, len(ids), FEW))
 
 
 _OLD = "state IN ('done', 'cancelled') AND ended_at <= ?"
@@ -157,7 +165,7 @@ def clean(database: Database, older_than: float) -> int:
         f"SELECT seq, {_OLD} FROM jobs WHERE seq > ? ORDER BY seq LIMIT ?",  # noqa: S608 - our own words
         before,
         last,
-        CLEAN_STEP,
+        FEW,
     ):
         if any(is_old for _, is_old in page):
             with database.write() as step:

@@ -1,7 +1,6 @@
--- ARGV: ids, or none for all dead letters. The ids of those that were queued.
-local ids = #ARGV > 0 and ARGV or redis.call('ZRANGE', B .. 'over:dead', 0, -1)
+-- ARGV: ids. The ids of those that were queued.
 local done = {}
-for _, id in ipairs(ids) do
+for _, id in ipairs(ARGV) do
   if get(id, 'state')[1] == 'dead' then
     more.withdraw(id)
     redis.call('HSET', job_key(id), 'attempts', 0, 'ended_at', '', 'cancel', '')
