@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import getpass
 import os
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from paneview.broker import ALL, UnknownJobError
+from paneview.broker import ALL, JobState, UnknownJobError
+from paneview.broker.errors import DamagedJobError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
-    from paneview.broker import Broker
+    from paneview.broker import Broker, Job
 
 Fate = dict[str, Any]
 """``ok``, ``id``, ``action``, and ``error`` if not ok."""
+NOT_DEAD = "is not a dead letter"
 
 
 def cancel(broker: Broker, jobs: Iterable[str], reason: str = "") -> list[Fate]:
@@ -32,10 +35,17 @@ def cancel(broker: Broker, jobs: Iterable[str], reason: str = "") -> list[Fate]:
 
 
 def retry(broker: Broker, jobs: Sequence[str] | None = None) -> list[Fate]:
-    """Queue dead letters again; None: all of them. Raises BrokerError."""
-    chosen = _dead(broker) if jobs is None else list(jobs)
-    done = set(broker.retry(chosen))
-    return [_fate(job, "retried", job in done) for job in chosen]
+    """Queue dead letters again; None: all of them. Raises BrokerError.
+
+    One for a worker that is forgotten stays: nobody would take it, and who has replaced that worker is not known.
+    """
+    known = {view.worker.id for view in broker.workers.all()}
+    found = broker.dead(ALL) if jobs is None else list(_found(broker, jobs))
+    lost = {job.id: job.lane[2:] for job in found if job.lane[:2] == "w:" and job.lane[2:] not in known}
+    chosen = [job.id for job in found] if jobs is None else jobs
+    done = set(broker.retry(job for job in chosen if job not in lost))
+    errors = {job: f"was for the worker {worker} alone, which is long gone" for job, worker in lost.items()}
+    return [_fate(job, "retried", job in done, errors.get(job, NOT_DEAD)) for job in chosen]
 
 
 def purge(broker: Broker, jobs: Sequence[str] | None = None) -> list[Fate]:
@@ -53,11 +63,19 @@ def submitter(host: str) -> str:
     return f"{user}@{host}"
 
 
+def _found(broker: Broker, jobs: Iterable[str]) -> Iterator[Job]:
+    """The dead letters among these that can be read; a retry may mend the others."""
+    for name in jobs:
+        with suppress(DamagedJobError):
+            if (job := broker.job(name)) and job.state is JobState.DEAD:
+                yield job
+
+
 def _dead(broker: Broker) -> list[str]:
     return [job.id for job in broker.dead(ALL)]
 
 
-def _fate(job: str, action: str, done: bool) -> Fate:
+def _fate(job: str, action: str, done: bool, error: str = NOT_DEAD) -> Fate:
     if done:
         return {"ok": True, "id": job, "action": action}
-    return {"ok": False, "id": job, "action": "none", "error": f"{job} is not a dead letter"}
+    return {"ok": False, "id": job, "action": "none", "error": f"{job} {error}"}

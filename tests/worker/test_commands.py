@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from paneview.broker import Claim, Registration, Target
+from paneview.broker import Claim, Outcome, Registration, Target
 from paneview.cli.queue.shapes import QUEUE_SHAPES, Fates, Jobs, ResultShape, WorkerEvent
 from paneview.cli.shapes import SHAPES
 from tests.cli.support import check_shape, run
@@ -160,6 +160,21 @@ def test_cancel_and_dead_letters(farm: Farm) -> None:
         "",
         f"paneview: {jobs[0]} was cancelled: cancelled\n",
     )
+
+
+def test_a_dead_letter_for_a_worker_that_is_long_gone_stays(farm: Farm) -> None:
+    """Nobody is known who takes its jobs over; queued again, it would wait for ever."""
+    jobs = [farm.submit(target=Target(worker=name), max_attempts=1) for name in ("here", "gone")]
+    farm.broker.workers.register(Registration("here", "cook", "pi"))
+    for lease in farm.broker.claim(Claim("x", ("w:here", "w:gone"), n=2)):
+        farm.broker.finish(lease, Outcome("error", error="x"))
+    for which in (("--all",), jobs):
+        tried = farm.cli("dlq", "retry", *which, "--json")
+        results = {one["id"]: (one["action"], one.get("error")) for one in tried.json["results"]}
+        why = f"{jobs[1]} was for the worker gone alone, which is long gone"
+        assert (tried.status, results[jobs[1]]) == (1, ("none", why))
+        assert results[jobs[0]][0] == ("retried" if which == ("--all",) else "none")
+    assert [farm.broker.need(job).state.value for job in jobs] == ["queued", "dead"]
 
 
 def test_what_fails_is_told_on_standard_error(farm: Farm) -> None:
