@@ -77,7 +77,10 @@ def _shown(url: str) -> str:
 def _path(url: str, parts: SplitResult) -> Path | None:
     if parts.netloc:
         raise BadUrlError(f"{url}: a path needs three slashes, {parts.scheme}:///{parts.netloc}{parts.path}")
-    return Path(unquote(parts.path)) if parts.path else None
+    path = unquote(parts.path)
+    if "\0" in path:
+        raise BadUrlError(f"{parts.scheme}://{parts.path}: the path holds a NUL character")
+    return Path(path) if path else None
 
 
 def _sqlite(url: str, parts: SplitResult, project_dir: Path | None, settings: Settings) -> Broker:

@@ -56,13 +56,10 @@ class Context:
     def text(self, path: Path, text: str, values: Mapping[str, str]) -> str:
         """`text` with ``${VAR}`` replaced."""
         try:
-            result = interpolate(text, values)
+            return interpolate(text, values)
         except InterpolationError as error:
             self.complain(path, str(error), error.hint)
             return text
-        if "\0" in result:
-            self.complain(path, f"{path[-1]} holds a NUL character")
-        return result
 
     def unfinished(self, text: str) -> bool:
         """Whether `text` still holds a ``${VAR}`` that was complained about, so that checking it makes no sense."""
@@ -96,8 +93,6 @@ class Context:
                     self.complain(path, f"env_file {str(file)!r} {reason}")
             except ConfigError as error:
                 self.problems += error.problems
-            except ValueError:  # a NUL in its name, reported already
-                pass
         return self._env_files[file]
 
 
@@ -132,20 +127,18 @@ def look_up(path: FilePath) -> tuple[int, str]:
     """The mode of what is at `path`, and ""; if it cannot be looked at, 0 and why."""
     try:
         return path.stat().st_mode, ""
-    except (FileNotFoundError, NotADirectoryError, ValueError):  # a ValueError is a NUL, reported already
+    except (FileNotFoundError, NotADirectoryError):
         return 0, MISSING
     except OSError as error:
         return 0, f"can't be looked at: {error.strerror}"
 
 
 def check_commands(context: Context, path: Path, table: TaskTable | Hooks, values: Mapping[str, str]) -> None:
-    """Complain about NUL characters, and about variables in shell commands that nothing sets."""
+    """Complain about variables in shell commands that nothing sets."""
     for name in TASK_COMMANDS if isinstance(table, TaskTable) else HOOK_COMMANDS:
         command = getattr(table, name)
         if command is None:
             continue
-        if "\0" in command:
-            context.complain((*path, name), f"{name} holds a NUL character")
         for variable in undefined_in_command(command, values):
             error = unset(variable)
             context.complain((*path, name), str(error), error.hint)

@@ -46,6 +46,7 @@ _KINDS: dict[type[inspect.Type], tuple[str, type | tuple[type, ...]]] = {
     inspect.StructType: ("a table", dict),
 }
 MOST_KEYS_IN_A_HINT = 12
+NUL = repr("\0").strip("'")
 
 
 class Complaint(Struct, frozen=True):
@@ -61,10 +62,12 @@ class Complaint(Struct, frozen=True):
 
 def validate(data: Mapping[str, Any]) -> tuple[ProjectTable, list[Complaint]]:
     """The model of everything valid in `data`, and what is wrong with the rest."""
-    try:
-        return convert(data, ProjectTable), []
-    except ValidationError:
-        rest = copy.deepcopy(dict(data))
+    if NUL not in repr(data):  # else one of its texts may hold it
+        try:
+            return convert(data, ProjectTable), []
+        except ValidationError:
+            pass
+    rest = copy.deepcopy(dict(data))
     allowed = inspect.type_info(ProjectTable)
     complaints: list[Complaint] = []
     while found := list(_mistakes((), rest, allowed)):
@@ -113,8 +116,7 @@ def _mistakes(path: Path, value: Any, allowed: inspect.Type) -> Iterator[Complai
         case inspect.LiteralType(values=choices) if value not in choices:
             yield _not_a_choice(path, value, choices)
         case inspect.StrType() as kind if not _fits(value, kind):
-            blank = Complaint(path, f"{_shown_key(path)} is empty")
-            yield _not_a_name(path, _shown_key(path), value) if value.strip() else blank
+            yield _unfit(path, value)
         case (inspect.IntType() | inspect.FloatType()) as kind if wrong := _out_of_bounds(value, kind):
             yield Complaint(path, f"{_shown_key(path)} {wrong}")
 
@@ -166,8 +168,16 @@ def _not_a_choice(path: Path, value: object, choices: Iterable[Any]) -> Complain
     return Complaint(path, message, nearest(str(value), choices))
 
 
+def _unfit(path: Path, text: str) -> Complaint:
+    if "\0" in text:  # no file is called so, and no process can be given it
+        return Complaint(path, f"{_shown_key(path)} holds a NUL character")
+    if not text.strip():
+        return Complaint(path, f"{_shown_key(path)} is empty")
+    return _not_a_name(path, _shown_key(path), text)
+
+
 def _fits(text: str, kind: inspect.StrType) -> bool:
-    if len(text) < (kind.min_length or 0) or len(text) > (kind.max_length or len(text)):
+    if "\0" in text or len(text) < (kind.min_length or 0) or len(text) > (kind.max_length or len(text)):
         return False
     return kind.pattern is None or re.search(kind.pattern, text) is not None
 

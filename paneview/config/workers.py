@@ -58,11 +58,13 @@ def resolve_queue(
         message = f"{named} {scheme!r} is not one of {', '.join(SCHEMES)}"
         context.complain(place, message, nearest(scheme, SCHEMES))
     try:
-        urlsplit(settings.broker)
+        parts = urlsplit(settings.broker)
     except ValueError:  # whose text may hold the password
         message = f"{named} is not a URL: {scheme}://…"
         context.complain(place, message, "percent-encode the password: [ as %5B, ] as %5D")
         return QueueSettings()
+    if "\0" in unquote(parts.path):
+        context.complain(place, f"{named}: the path holds a NUL character")
     return settings
 
 

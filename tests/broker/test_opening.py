@@ -61,6 +61,7 @@ class TestUrls:
             ("sqllite:///q.db", "did you mean sqlite"),
             ("http://localhost", "no broker is called 'http'"),
             ("dir:", "must be named"),
+            ("sqlite:///a%00b", "holds a NUL character"),
             ("dir:///x?interval=0", "interval"),
             ("", "no broker is called ''"),
         ],

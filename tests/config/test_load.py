@@ -232,12 +232,31 @@ def test_definition_key(tmp_path: Path, body: str, restarts: bool) -> None:
     assert (before != after) is restarts
 
 
-def test_a_nul_in_the_name_of_a_file_or_folder(tmp_path: Path) -> None:
-    text = '[tasks.web]\ncommand = "x"\nenv_file = "a\\u0000"\nlog_file = "a\\u0000"\n'
-    assert lines(tmp_path, text) == [
-        "3:12: task 'web': env_file holds a NUL character",
-        "4:12: task 'web': log_file holds a NUL character",
+def test_a_nul_in_a_text_anywhere(tmp_path: Path) -> None:
+    """No file can be called so, and no process can be given it."""
+    text = """\
+[tasks.web]
+command = "x\\u0000"
+env_file = "a\\u0000"
+env.A = "b\\u0000"
+[queue]
+broker = "sqlite:///a\\u0000b"
+[runners.x]
+argv = ["y", "a\\u0000"]
+[[workflows.w.phases]]
+name = "p"
+role = "implementer"
+prompt = "x"
+verify = "true\\u0000"
+"""
+    found = [
+        line.split(": ", 1)[0] for line in lines(tmp_path, text) if line.endswith("holds a NUL character")
     ]
+    assert found == ["2:11", "3:12", "4:9", "6:10", "8:14", "13:10"]
+    assert lines(tmp_path, '[queue]\nbroker = "dir:///a%00b"\n') == [
+        "2:10: broker: the path holds a NUL character"
+    ]
+    assert load(tmp_path, '[tasks.web]\ncommand = "x \\\\x00"').tasks["web"].command == "x \\x00"
 
 
 def test_definition_key_sees_the_content_of_env_file(tmp_path: Path) -> None:

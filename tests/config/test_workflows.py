@@ -121,7 +121,7 @@ JSON = "[[workflows.x.phases]]\nname = 'a'\nrole = 'r'\nprompt = 'x'\noutput = '
         (f"{JSON}output_schema = 'deep.json'", "deep.json: is not JSON: it is nested too deeply"),
         (f"{JSON}output_schema = 'deeper.json'", "deeper.json: it is nested more than 100 deep"),
         (f"{JSON}output_schema = 'broken.json'", "broken.json: items.type must be one of string"),
-        (f'{JSON}output_schema = "a\\u0000b"', "output_schema 'a\\x00b': embedded null byte"),
+        (f'{JSON}output_schema = "a\\u0000b"', "output_schema holds a NUL character"),
         ("isolation = 'worktree'\ncopy_files = ['../x']", "is not below"),
         ("isolation = 'worktree'\nports = ['no port']", "can't be the name of an environment variable"),
     ],

@@ -288,8 +288,8 @@ class _Resolver:
             return read_text(self._root / name)
         except UnicodeDecodeError:
             reason = "is not UTF-8 text"
-        except (OSError, ValueError) as error:  # a name with a null byte
-            reason = getattr(error, "strerror", None) or str(error)
+        except OSError as error:
+            reason = error.strerror or str(error)
         self._complain(path, f"{path[-1]} {name!r}: {reason}")
         return ""
 
