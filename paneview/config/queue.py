@@ -103,6 +103,9 @@ _READ: dict[str, tuple[Callable[[str], Any], str]] = {
 }
 NAMES = QueueSettings._fields
 SCHEMES = ("sqlite", "redis", "rediss", "redis+sentinel", "rediss+sentinel", "dir")  # of the broker's URL
+# In a shared folder, names of roles and hosts become files' names, of 255 bytes at most, beginnings and ends included.
+LONGEST = 240
+TOO_LONG = f"as a file's name it has more than {LONGEST} bytes, and a letter beyond ASCII takes 6 to 12"
 # Other names for the broker's URL.
 _ALSO = {"broker": ("PANEVIEW_REDIS_URL", "PANEBUS_REDIS_URL")}
 

@@ -13,14 +13,14 @@ import stat
 import sys
 from collections.abc import Mapping
 from pathlib import Path as FilePath
-from urllib.parse import unquote, urlsplit
+from urllib.parse import quote, unquote, urlsplit
 
 from msgspec.structs import replace
 
 from paneview.config.errors import ConfigError
 from paneview.config.fields import given
 from paneview.config.models import ProjectTable, Task, TaskTable, WorkerSpec, WorkerTable
-from paneview.config.queue import SCHEMES, QueueSettings, read_dotenv, resolve, teller
+from paneview.config.queue import LONGEST, SCHEMES, TOO_LONG, QueueSettings, read_dotenv, resolve, teller
 from paneview.config.resolve import (
     MISSING,
     REPLICA_VARIABLE,
@@ -89,6 +89,7 @@ def resolve_workers(
         count = replicas.get(name, worker.replicas)
         for number in [None] if count is None else range(1, count + 1):
             made, roles = _as_task_table(context, name, worker, number, project_env, file)
+            _check_lanes(context, ("workers", name, "role"), roles, queue)
             task = resolve_task(context, name, made, number, {BROKER_VARIABLE: queue.broker, **project_env})
             spec = WorkerSpec(
                 roles=roles, respawn_limit=queue.respawn_limit, respawn_window=queue.respawn_window
@@ -145,6 +146,16 @@ def _role(context: Context, path: Path, role: str) -> str:
     if not context.unfinished(role) and (role.split() != [role] or set(role) & set("@/\\") or len(role) > 64):
         context.complain(path, f"role {role!r} holds a space, @ or a slash, or is longer than 64 characters")
     return role
+
+
+def _check_lanes(context: Context, path: Path, roles: tuple[str, ...], queue: QueueSettings) -> None:
+    """Complain about roles that a shared folder cannot have a folder for."""
+    for role in roles if queue.broker.startswith("dir:") else ():
+        lane = quote(f"r:{role}@{queue.here}", safe="").replace(".", "%2E")
+        if len(lane) > LONGEST and not context.unfinished(role):
+            context.complain(
+                path, f"role {role!r} on {queue.here!r} is too long for a shared folder: {TOO_LONG}"
+            )
 
 
 def _allowed(context: Context, path: Path, text: str) -> FilePath:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import gc
+import json
 import os
 import resource
 import socket
@@ -17,6 +18,7 @@ from typing import Any
 import pytest
 
 from paneview.broker import (
+    BadJobError,
     BadUrlError,
     Broker,
     BrokerError,
@@ -25,6 +27,7 @@ from paneview.broker import (
     NewJob,
     Outcome,
     Registration,
+    Settings,
     Target,
     UnavailableError,
     Verdict,
@@ -32,7 +35,7 @@ from paneview.broker import (
 )
 from paneview.broker.directory import bell, leases
 from paneview.broker.directory.disk import HOST
-from tests.broker.helpers import Later, fail, job, state, submit, take, want
+from tests.broker.helpers import Later, fail, job, kinds, state, submit, take, want
 from tests.broker.labs import DirectoryLab, opened
 from tests.harness import wait_until
 
@@ -576,6 +579,23 @@ def test_a_full_disk_is_told_and_nothing_is_half_done(lab: DirectoryLab) -> None
     assert broker.renew([lease]) == ["held"]
     assert broker.finish(lease, Outcome(output="x" * 5000)).verdict is Verdict.ACCEPTED
     assert [each.id for each in settle(lab).jobs(JobFilter())] == [id_]
+
+
+def test_a_name_too_long_for_a_file_is_refused_and_is_in_nobodys_way(lab: DirectoryLab) -> None:
+    broker = lab.open(Settings(max_depth=None))
+    role = "検査" * 20
+    for call in (
+        lambda: submit(broker, target=Target(role=role)),
+        lambda: broker.submit_many([NewJob(), NewJob(target=Target(role=role))]),
+        lambda: broker.workers.register(Registration("w", "w", roles=(role,))),
+    ):
+        with pytest.raises(BadJobError, match="too long for a shared folder"):
+            call()
+    task = {"id": "t1", "command": "x", "target_host": role, "status": "pending"}
+    (lab.path / "tasks" / "task_t1.json").write_text(json.dumps(task))
+    id_ = submit(broker)
+    assert [lease.id for lease in broker.claim(want())] == [id_]
+    assert [kind for kind in kinds(broker, "") if kind == "file_set_aside"]
 
 
 def test_a_bell_that_cannot_be_hung_up_leaves_nothing_open(lab: DirectoryLab) -> None:

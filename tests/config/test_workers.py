@@ -96,6 +96,14 @@ def test_mistakes_are_told_where_they_stand(tmp_path: Path) -> None:
         assert words in line, line
 
 
+def test_a_role_that_is_too_long_for_a_shared_folder(tmp_path: Path) -> None:
+    text = 'broker = "{}"\nhost = "pi"\n[workers.w]\nrole = ["ok", "' + "検査" * 20 + '"]\n'
+    (told,) = lines(tmp_path, "[queue]\n" + text.format("dir:///x"))
+    assert told.startswith("5:8: worker 'w': role '検査検査"), told
+    assert "on 'pi' is too long for a shared folder" in told
+    assert load(tmp_path, "[queue]\n" + text.format("redis://x")).tasks["w"].worker
+
+
 def test_a_broker_from_the_environment_is_told_as_that(tmp_path: Path) -> None:
     (tmp_path / ".env").write_text("PANEBUS_BROKER=rabbit://h\n")
     (told,) = lines(tmp_path, '[queue]\nlease = 5\nbroker = "sqlite:"\n')

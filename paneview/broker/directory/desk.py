@@ -11,7 +11,7 @@ from urllib.parse import unquote
 
 from paneview.broker.directory.disk import Scratch, is_file, move, names, read_json, touched
 from paneview.broker.directory.feed import DirectoryFeed
-from paneview.broker.directory.layout import FOLDER, Layout, Spot, order_of, quoted, read_name
+from paneview.broker.directory.layout import FOLDER, Layout, Spot, check_lane, order_of, quoted, read_name
 from paneview.broker.model import MAX_PRIORITY, Attempt, Job, NewJob, Result, Settings
 from paneview.broker.staff import Registration
 from paneview.broker.targets import Target
@@ -54,7 +54,8 @@ class Spec:
 
 
 def new_spec(job: NewJob, settings: Settings, submitted: int) -> Spec:
-    """The content of a new job's file."""
+    """The content of a new job's file. Raises `BadJobError` if its lane would be too long a name."""
+    check_lane(job.target.lane)
     return Spec(
         id=job.id,
         kind=job.kind,

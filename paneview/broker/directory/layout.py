@@ -8,7 +8,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from urllib.parse import quote, unquote
 
+from paneview.broker.errors import BadJobError
 from paneview.broker.model import MAX_PRIORITY
+from paneview.config.queue import LONGEST, TOO_LONG
 from paneview.rules.jobs import FINAL, JobState
 
 FOLDER = {
@@ -50,6 +52,12 @@ def short(name: str) -> str:
 def quoted(name: str) -> str:
     """A readable file name for a lane or an owner, without dots."""
     return quote(name, safe="", errors="surrogatepass").replace(".", "%2E")
+
+
+def check_lane(lane: str) -> None:
+    """Raise `BadJobError` if a folder cannot have the lane's name."""
+    if len(quoted(lane)) > LONGEST:
+        raise BadJobError(f"{lane!r} is too long for a shared folder: {TOO_LONG}")
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,10 +9,11 @@ from dataclasses import asdict
 from paneview.broker.directory.desk import Desk
 from paneview.broker.directory.disk import GONE, age_by, explained, move, names, read_json, remove
 from paneview.broker.directory.keeping import readdress
-from paneview.broker.directory.layout import quoted, short
+from paneview.broker.directory.layout import check_lane, quoted, short
 from paneview.broker.interface import QUARANTINE, Flags, Registry, mark_of
 from paneview.broker.model import Json
 from paneview.broker.staff import Registration, WorkerView
+from paneview.broker.targets import lanes_of
 
 FORGET = 86_400.0  # seconds after they left
 
@@ -68,7 +69,9 @@ class DirectoryRegistry(Registry):
         return f"{self._desk.layout.own}/{folder}/{quoted(worker)}.json"
 
     def register(self, worker: Registration) -> None:
-        """Register a new incarnation of a worker."""
+        """Register a new incarnation of a worker. Raises `BadJobError` if a lane of its would be too long a name."""
+        for lane in lanes_of(worker.id, worker.roles, worker.host, [worker.name] if worker.name else []):
+            check_lane(lane)
         with explained(self._root):
             info = {"worker": asdict(worker), "started_at": self._desk.scratch.now()}
             self._desk.scratch.replace(self._path(worker.id), info)
