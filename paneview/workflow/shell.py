@@ -86,7 +86,7 @@ class Shell:
                 env={**self.environ, **env, proc.MARKER: mark},
                 show=lambda _line: None,
             )
-        except (OSError, ValueError) as error:  # ValueError: a null character in it
+        except (OSError, ValueError) as error:  # ValueError: a NUL, in a workflow of an earlier version
             why = error.strerror if isinstance(error, OSError) else error
             return None, f"{command!r} could not be run in {cwd}: {why}"
         finally:
