@@ -1,4 +1,4 @@
-"""Text from outside, made safe to print, and people in sentences. Every package may import this."""
+"""Text from outside, made safe to print, and people and commands in sentences. Every package may import this."""
 
 from __future__ import annotations
 
@@ -11,6 +11,14 @@ def escaped(text: str) -> str:
         letter if letter.isprintable() else letter.encode("unicode_escape", "surrogatepass").decode("ascii")
         for letter in text
     )
+
+
+def with_option(text: str, option: str) -> str:
+    """The text, with `option` (such as `` -c FILE``) in each command of ours that it quotes."""
+    for quote in "'`":
+        if f"{quote}paneview -c " not in text:
+            text = text.replace(f"{quote}paneview ", f"{quote}paneview{option} ")
+    return text
 
 
 def person(actor: str) -> str:

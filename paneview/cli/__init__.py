@@ -26,7 +26,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = sys.argv[1:] if argv is None else list(argv)
     as_json = "--json" in arguments
     _open_streams()
-    status = 0
+    status, call = 0, None
     try:
         try:
             from paneview.cli.verbs import PARSER  # noqa: PLC0415
@@ -39,7 +39,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         except Exception as error:  # noqa: BLE001 - reported, or raised again
             told = _expected(error)
             status = told.status
-            _tell(told, as_json)
+            _tell(told, call, as_json)
         sys.stdout.flush()
     except OSError as error:
         # What Python flushes when it exits must not fail again.
@@ -91,16 +91,16 @@ def _expected(error: Exception) -> CliError:
     return told
 
 
-def _tell(told: CliError, as_json: bool) -> None:
+def _tell(told: CliError, call: Call | None, as_json: bool) -> None:
     """Print the error."""
-    if as_json:
-        from paneview.cli.output import print_json  # noqa: PLC0415
+    from paneview.cli.output import again, clean, print_json  # noqa: PLC0415
 
+    if call is not None:
+        told.message, told.hint = again(call, told.message), again(call, told.hint or "")
+    if as_json:
         print_json(told.to_json())
     else:
         sys.stdout.flush()
-        from paneview.cli.output import clean  # noqa: PLC0415
-
         lines = [*told.message.splitlines(), *([told.hint] if told.hint else [])]
         print("paneview: " + "\n  ".join(clean(line) for line in lines), file=sys.stderr)
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from paneview.cli import place
 from paneview.cli.errors import CliError, unknown_task
-from paneview.cli.output import clean, colourful, complain, paint, print_json
+from paneview.cli.output import again, clean, colourful, complain, paint, print_json
 from paneview.cli.queue.panebus import own_kinds, with_alias
 from paneview.cli.times import optional_when, stamp
 from paneview.control.errors import NoSupervisor
@@ -65,7 +65,7 @@ def events(call: Call) -> int:
         _check_task(call, here, wanted)
     if call.flag("follow"):
         with Follower(call, most, lambda found: print_each(found, as_json=call.json)) as queue:
-            return follow(here, wanted, as_json=call.json, queue=queue)
+            return follow(call, here, wanted, queue=queue)
     found, warnings = among(call, [with_alias(event) for event in _past(here, wanted)], most)
     if not found and most and (kinds or wanted["task"]):
         warnings.append(_what_there_is(_past(here, {**wanted, "task": None, "kinds": None, "limit": PAGE})))
@@ -138,14 +138,14 @@ def watch(call: Call) -> int:
     except NoSupervisor:
         start_supervisor(here, idle=True)
     greeting = None if call.json else f"watching {clean(here.file)}; Ctrl-C ends this, not the supervisor"
-    return follow(here, as_json=call.json, kinds=CONFIG_KINDS, greeting=greeting)
+    return follow(call, here, kinds=CONFIG_KINDS, greeting=greeting)
 
 
 def follow(
+    call: Call,
     here: place.Place,
     wanted: dict[str, Any] | None = None,
     *,
-    as_json: bool,
     kinds: Collection[str] | None = None,
     greeting: str | None = None,
     queue: Follower | None = None,
@@ -163,12 +163,13 @@ def follow(
             if wanted:
                 past = [with_alias(event) for event in _recorded(connection.call, wanted)]
                 last = past[-1]["id"] if past else 0
-                print_each(queue.past(past) if queue else past, as_json=as_json)
+                print_each(queue.past(past) if queue else past, as_json=call.json)
             if queue:
                 queue.begin()
-            show(connection, as_json=as_json, task=task, kinds=shown, after=last)
-        if not as_json:
-            complain("the supervisor has ended, so nothing follows; 'paneview start' starts another")
+            show(connection, as_json=call.json, task=task, kinds=shown, after=last)
+        if not call.json:
+            words = "the supervisor has ended, so nothing follows; 'paneview start' starts another"
+            complain(again(call, words))
     except KeyboardInterrupt:
         pass
     return 0

@@ -55,7 +55,7 @@ def status(call: Call) -> int:
     else:
         from paneview.cli.people import print_status  # noqa: PLC0415
 
-        print_status(found)
+        print_status(call, found)
     return 0
 
 

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from typing import Any, TextIO
 
+    from paneview.cli.parser import Call
+
 RESET = "\x1b[0m"
 LEAST = 8  # cells that a column keeps when it is cut
 NARROW = 24  # cells to which a column is cut before others are dropped for it
@@ -47,6 +49,18 @@ def print_result(text: bytes) -> None:
 def complain(words: str) -> None:
     """Print what did not work to standard error, for people."""
     print(f"paneview: {clean(words)}", file=sys.stderr)
+
+
+def again(call: Call, text: str) -> str:
+    """The text, in which commands to type have the ``-c FILE`` that this one was given."""
+    file = call.text("file")
+    if not file:
+        return text
+    from shlex import quote  # noqa: PLC0415 - seldom needed, and slow to load
+
+    from paneview.text import with_option  # noqa: PLC0415
+
+    return with_option(text, f" -c {quote(file)}")
 
 
 def clean(text: object) -> str:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from paneview.cli.output import INKS, Cell, Column, clean, colourful, cut, paint, table, terminal_width
+from paneview.cli.output import INKS, Cell, Column, again, clean, colourful, cut, paint, table, terminal_width
 from paneview.cli.times import stamp
 from paneview.control.model import StatusView, TaskView
 from paneview.tui import words
+
+if TYPE_CHECKING:
+    from paneview.cli.parser import Call
 
 _AT_REST = {"idle", "done", "stopped"}
 _EXPLAINED = {"failed", "waiting", "backoff"}
@@ -36,7 +39,7 @@ _TIMES = {
 _SIZES = {"rss_bytes", "log_max_size"}
 
 
-def print_status(raw: dict[str, Any]) -> None:
+def print_status(call: Call, raw: dict[str, Any]) -> None:
     """The table of tasks, with a line of explanation under those that need one."""
     status = StatusView.from_json(raw)
     colour, limit = colourful(), terminal_width()
@@ -45,11 +48,13 @@ def print_status(raw: dict[str, Any]) -> None:
     if status.file_problem:
         first = status.file_problem.splitlines()[0].removeprefix((status.file or "").rpartition("/")[0] + "/")
         print(paint(cut(f"✗ the file is not applied: {clean(first)}", limit), "red", colour))
-        print(paint("  └ what it said before goes on; 'paneview check' tells every mistake", "dim", colour))
+        hint = again(call, "what it said before goes on; 'paneview check' tells every mistake")
+        print(paint(f"  └ {clean(hint)}", "dim", colour))
     if queue := raw.get("queue"):
-        print_queue(queue)
+        print_queue(call, queue)
     if not status.tasks:
-        print(f"{clean(status.session)} has no tasks yet: 'paneview add NAME COMMAND' adds one")
+        hint = again(call, "'paneview add NAME COMMAND' adds one")
+        print(clean(f"{status.session} has no tasks yet: {hint}"))
         return
     now = datetime.now(UTC).timestamp()
     titles, *lines = table(_STATUS, [_cells(task, now) for task in status.tasks], limit, colour)
@@ -60,7 +65,7 @@ def print_status(raw: dict[str, Any]) -> None:
             print(paint(cut(f"  └ {clean(task.reason)}", limit), "dim", colour))
 
 
-def print_queue(queue: dict[str, Any]) -> None:
+def print_queue(call: Call, queue: dict[str, Any]) -> None:
     """A line about the queue of jobs, and one for each worker that a person has to release."""
     colour, limit = colourful(), terminal_width()
     if queue["problem"]:
@@ -74,7 +79,8 @@ def print_queue(queue: dict[str, Any]) -> None:
     print(f"queue {clean(queue['broker'])}: {', '.join(numbers)}{waits}; {queue['workers']} worker{plural}")
     for name, flag in queue["quarantined"].items():
         print(paint(cut(f"✗ {clean(words.quarantine_text(name, flag))}", limit), "red", colour))
-        print(paint(f"  └ 'paneview unquarantine {clean(name)}' lets it start again", "dim", colour))
+        hint = again(call, f"'paneview unquarantine {name}' lets it start again")
+        print(paint(f"  └ {clean(hint)}", "dim", colour))
 
 
 def _cells(task: TaskView, now: float) -> list[Cell]:

@@ -23,6 +23,7 @@ from textual.screen import Screen
 from textual.widget import MountError
 from textual.worker import WorkerFailed
 
+from paneview.text import with_option
 from paneview.tui import leaving, terminal, timers
 from paneview.tui import theme as themes
 from paneview.tui.ask.history import AskHistory
@@ -202,6 +203,7 @@ class PaneviewApp(MixedOnce, inherit_bindings=False):
 
     def tell(self, message: str, *, failed: bool = False) -> None:
         """Show a toast, and record a failure among the events. The message is never markup; a long one is cut."""
+        message = with_option(message, self.option)
         if len(message) > MOST_TOLD:
             message = f"{message[:MOST_TOLD]}…"
         self.notify(

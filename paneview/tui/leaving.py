@@ -40,7 +40,7 @@ async def _finish(app: PaneviewApp) -> bool:
     if done.status == commandline.NO_SUPERVISOR:
         return True
     if done.status:
-        app.tell(f"stop all: {ENDED}: {done.said}; 'paneview down{app.option}' tries again", failed=True)
+        app.tell(f"stop all: {ENDED}: {done.said}; 'paneview down' tries again", failed=True)
         return False
     app.farewell = f"{ENDED}; another one was started, which has stopped the rest"
     return True

@@ -145,6 +145,18 @@ def test_the_file_may_be_named_by_the_environment(project: Path, tmp_path: Path)
     assert by_file.json["session"] == by_folder.json["session"] == "demo"
 
 
+def test_the_commands_that_a_hint_names_are_for_the_same_file(project: Path, tmp_path: Path) -> None:
+    file = tmp_path / "my shop.toml"
+    file.write_text('name = "empty"\n')
+    stopped = run("stop", "-c", file.name, cwd=tmp_path)
+    assert stopped.err.endswith("\n  'paneview -c 'my shop.toml' start' starts one\n")
+    assert (
+        run("stop", "--json", "-c", str(project), cwd=tmp_path).json["hint"]
+        == f"'paneview -c {project} start' starts one"
+    )
+    assert "'paneview -c 'my shop.toml' add NAME COMMAND'" in run("ls", "-c", file.name, cwd=tmp_path).out
+
+
 def test_without_a_supervisor_status_tells_what_the_file_says(project: Path) -> None:
     done = run("status", "--json", cwd=project)
     assert (done.status, done.json["running"], done.json["active_tasks"]) == (0, False, 0)

@@ -6,6 +6,7 @@ import pytest
 
 from paneview.cli.output import INKS
 from paneview.cli.people import print_health, print_inspect, print_status
+from paneview.cli.verbs import PARSER
 from paneview.control import looks
 from paneview.rules.workflow.model import PhaseStatus, Status
 from paneview.tui.workflows.words import FLOW_LOOKS, PHASE_LOOKS
@@ -48,7 +49,7 @@ def test_inspect_tells_numbers_as_people_read_them(capsys: pytest.CaptureFixture
 def test_status_tells_that_the_file_is_not_applied(capsys: pytest.CaptureFixture[str]) -> None:
     why = "/srv/shop/paneview.toml:3:1: unknown key 'comand'\n/srv/shop/paneview.toml:9:1: another"
     status = {"session": "shop", "running": True, "file": "/srv/shop/paneview.toml", "file_problem": why}
-    print_status(status)
+    print_status(PARSER.parse(["status"]), status)
     first, hint, *_ = capsys.readouterr().out.splitlines()
     assert first == "✗ the file is not applied: paneview.toml:3:1: unknown key 'comand'"
     assert "paneview check" in hint

@@ -105,6 +105,14 @@ async def test_a_lost_supervisor_leaves_the_picture_and_comes_back_by_itself() -
         await eventually(lambda: "✗ file refused" in text(pilot, "#header"))
 
 
+async def test_the_commands_that_the_screen_names_are_for_its_file() -> None:
+    async with app_for(Supervisor([]), named="my shop.toml").run_test(notifications=True) as pilot:
+        await eventually(lambda: "'paneview -c 'my shop.toml' add NAME COMMAND'" in text(pilot, "#tasks"))
+        pilot.app.tell("`paneview kill web` ends it, or 'paneview -c other.toml down'")
+        told = "`paneview -c 'my shop.toml' kill web` ends it, or 'paneview -c other.toml down'"
+        await eventually(lambda: told in toasts(pilot))
+
+
 async def test_leaving_without_a_supervisor_asks_nothing() -> None:
     supervisor = shop()
     async with app_for(supervisor, named="my shop.toml").run_test() as pilot:

@@ -41,5 +41,5 @@ def status_alone(call: Call, error: CliError) -> int:
     else:
         more = "'paneview workers' and 'paneview jobs' tell more of this:"
         print(f"no project in {clean(os.getcwd())}; {more}")
-        print_queue(queue)
+        print_queue(call, queue)
     return 0

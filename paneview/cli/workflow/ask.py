@@ -8,7 +8,7 @@ import time
 
 from paneview.cli import place
 from paneview.cli.errors import FAILED, CliError, UsageError
-from paneview.cli.output import INKS, clean, colourful, complain, paint, print_json
+from paneview.cli.output import INKS, again, clean, colourful, complain, paint, print_json
 from paneview.cli.stdin import text_of
 from paneview.control.errors import Disconnected, NoSupervisor
 from paneview.control.looks import PHASES
@@ -97,7 +97,8 @@ def _me() -> str:
 
 def _warn(call: Call, missing: list[str]) -> None:
     if missing and not call.json:
-        complain(f"no worker is alive for {', '.join(missing)}: 'paneview workflow-setup' starts some")
+        words = f"no worker is alive for {', '.join(missing)}: 'paneview workflow-setup' starts some"
+        complain(again(call, words))
 
 
 def _print_begun(call: Call, reply: dict[str, Any]) -> int:
@@ -167,6 +168,7 @@ class Progress:
     """Prints to standard error, once each: a phase's changes; and what needs a person, which no script may miss."""
 
     def __init__(self, call: Call) -> None:
+        self._call = call
         self._silent = call.json
         self._brief = not (sys.stderr.isatty() or call.flag("verbose"))
         self._verbose = call.flag("verbose")
@@ -189,7 +191,7 @@ class Progress:
             print(paint(words, "yellow", self._colour), file=sys.stderr, flush=True)
         if flow["status"] == "waiting" and self._seen.get("") != (flow["reason"],):
             self._seen[""] = (flow["reason"],)
-            words = f"waits for you: {flow['reason']}; {_way_on(flow)}"
+            words = f"waits for you: {flow['reason']}; {again(self._call, _way_on(flow))}"
             print(paint(clean(words), "yellow", self._colour), file=sys.stderr, flush=True)
 
 

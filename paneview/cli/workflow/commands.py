@@ -12,7 +12,18 @@ from typing import TYPE_CHECKING, Any
 
 from paneview.cli import place
 from paneview.cli.errors import CliError, UsageError
-from paneview.cli.output import INKS, Cell, Column, clean, colourful, paint, print_json, table, terminal_width
+from paneview.cli.output import (
+    INKS,
+    Cell,
+    Column,
+    again,
+    clean,
+    colourful,
+    paint,
+    print_json,
+    table,
+    terminal_width,
+)
 from paneview.cli.times import stamp
 from paneview.cli.workflow.ask import Watch, budget_usd, money, phase_line, print_result
 from paneview.control.errors import NoSupervisor
@@ -33,9 +44,9 @@ def listed(call: Call) -> int:
     if call.json:
         print_json({"ok": True, **found})
     elif not found["workflows"]:
-        print(
-            "no workflow is active" if call.flag("active") else "no workflows yet: 'paneview ask' begins one"
-        )
+        none = "no workflow is active"
+        none = none if call.flag("active") else again(call, "no workflows yet: 'paneview ask' begins one")
+        print(clean(none))
     else:
         _print_list(found["workflows"])
         _print_roles(found["roles"])

@@ -9,6 +9,7 @@ from textual.binding import BindingType
 from textual.strip import Strip
 
 from paneview.control.queuemodel import JobView, QueueView, WorkerView
+from paneview.text import with_option
 from paneview.tui.keys.bindings import key
 from paneview.tui.queue.words import WORKER_LOOKS, unseen, worker_condition
 from paneview.tui.text import clean
@@ -117,4 +118,5 @@ class WorkerTable(Listing):
     def _why_empty(self) -> str:
         if self.pv.picture.queue is None:
             return "…"
-        return "No workers. Add [workers.NAME] to the project's file, or run paneview worker"
+        words = "No workers. Add [workers.NAME] to the file, or run 'paneview worker'"
+        return with_option(words, self.pv.option)

@@ -11,6 +11,7 @@ from textual.screen import ModalScreen
 from textual.strip import Strip
 
 from paneview.control.flowmodel import FlowView, PhaseView
+from paneview.text import with_option
 from paneview.tui.keys.bindings import key
 from paneview.tui.screens.aim import MOMENT, Aim
 from paneview.tui.screens.base import MainScreen
@@ -110,7 +111,7 @@ class FlowKeys(MainScreen):
         if picture.flows_problem:
             return f"✗ {clean(picture.flows_problem)}"
         paused = words.pauses(picture.queue.paused, picture.clock()) if picture.queue is not None else ""
-        return f"! {paused}" if paused else ""
+        return f"! {with_option(paused, self.pv.option)}" if paused else ""
 
     def paint_trouble(self, width: int, _height: int) -> list[Strip]:
         """The line that says what is wrong, if anything is."""

@@ -11,6 +11,7 @@ from textual.binding import BindingType
 from textual.strip import Strip
 from textual.widget import Widget
 
+from paneview.text import with_option
 from paneview.tui import words
 from paneview.tui.keys.bindings import key
 from paneview.tui.picture import Change
@@ -48,7 +49,7 @@ class Tree(Listing):
         if self.pv.picture.link.phase == "starting":
             return "starting…"
         if not self.pv.picture.tasks:
-            return NO_TASKS
+            return with_option(NO_TASKS, self.pv.option)
         return f"No task matches {self.filter.told}. Esc clears the filter"
 
     @property

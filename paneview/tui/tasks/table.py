@@ -18,6 +18,7 @@ from textual.binding import BindingType
 from textual.strip import Strip
 
 from paneview.control.model import TaskView
+from paneview.text import with_option
 from paneview.tui import words
 from paneview.tui.keys.bindings import key, key_for
 from paneview.tui.picture import Change
@@ -280,7 +281,7 @@ class TaskTable(Listing):
         if picture.link.phase == "starting":
             return "starting…"
         if not picture.tasks:
-            return words.NO_TASKS
+            return with_option(words.NO_TASKS, self.pv.option)
         if self.only_failing:
             return "Nothing fails. f shows all tasks"
         return f"No task matches {self.filter.told}. Esc clears the filter"
