@@ -23,6 +23,11 @@ def in_background(
     node.run_worker(partial(function, *args, **kwargs))  # type: ignore[arg-type]
 
 
+def is_lent(node: DOMNode) -> bool:
+    """Whether a function that lends the terminal is under way."""
+    return not all(worker.is_finished for worker in node.app.workers if worker.group == _LENDING)
+
+
 def lending_the_terminal(
     node: DOMNode, function: Callable[P, Coroutine[Any, Any, None]], *args: P.args, **kwargs: P.kwargs
 ) -> bool:
@@ -30,7 +35,7 @@ def lending_the_terminal(
 
     Returns False if one is under way, so that a key pressed twice opens one editor.
     """
-    if not all(worker.is_finished for worker in node.app.workers if worker.group == _LENDING):
+    if is_lent(node):
         return False
     node.run_worker(partial(function, *args, **kwargs), group=_LENDING)  # type: ignore[arg-type]
     return True

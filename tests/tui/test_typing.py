@@ -11,9 +11,11 @@ from textual.pilot import Pilot
 
 from paneview.control.errors import ControlError
 from paneview.tui.app import PaneviewApp
+from paneview.tui.background import in_background
 from paneview.tui.keys.tmuxnames import Stroke, requests, stroke
+from paneview.tui.screens.aim import MOMENT
 from paneview.tui.screens.typing import PaneView
-from paneview.tui.tasks.editing import agreement, difference, editor, in_editor
+from paneview.tui.tasks.editing import agreement, apply, difference, editor, in_editor
 from tests.harness import eventually
 from tests.tui.running import fleet, running, text, toasts
 from tests.tui.scenes import shop
@@ -261,6 +263,29 @@ async def test_the_question_before_a_change_tells_the_whole_file_and_that_it_res
         assert f"Writes{file}" in "".join(lines).replace(" ", "")
         assert any("Yes, apply  restarts what" in line for line in lines)
         assert "+port = 2" in lines
+
+
+@pytest.mark.parametrize("opens", [["colon"], ["q"], ["i"]])
+async def test_a_refused_change_takes_no_keys_that_are_meant_for_something_else(opens: list[str]) -> None:
+    supervisor = shop()
+    supervisor.answers["define"] = ControlError("unknown key 'porrt'", "config")
+    found = {"task": "web", "file": "/home/ann/paneview.toml", "text": "port = 1\n"}
+    async with running(supervisor) as pilot:
+        fleet(pilot).table.select("web")
+        await pilot.press(*opens)
+        open_before = [*pilot.app.screen_stack]
+        in_background(pilot.app, apply, pilot.app, "web", found, "porrt = 2\n")
+        await eventually(lambda: any("web: not applied" in toast for toast in toasts(pilot)))
+        assert pilot.app.screen_stack == open_before
+        await pilot.press("ctrl+right_square_bracket" if opens == ["i"] else "escape")
+        await eventually(
+            lambda: bool(pilot.app.screen.query("#box")) and "Not applied" in text(pilot, "#box")
+        )
+        await pilot.press("n", "escape")
+        assert "Not applied" in text(pilot, "#box")
+        await pilot.pause(MOMENT)
+        await pilot.press("n")
+        await eventually(lambda: not pilot.app.screen.query("#box"))
 
 
 def test_the_difference_before_a_change() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 from typing import ClassVar, NamedTuple
 
@@ -13,6 +14,7 @@ from textual.screen import ModalScreen
 from textual.strip import Strip
 
 from paneview.tui.keys.bindings import key
+from paneview.tui.screens.aim import MOMENT
 from paneview.tui.tasks.actions import listed
 from paneview.tui.text import cells, cut, fit, wrap
 from paneview.tui.widgets.canvas import PLAIN, Canvas, Piece, line
@@ -112,7 +114,10 @@ class Box(Canvas, can_focus=True):
 
 
 class Dialog(ModalScreen[str]):
-    """Asks; dismissed with the key of the answer, at Esc with ``refusal`` (the first answer's by default)."""
+    """Asks; dismissed with the key of the answer, at Esc with ``refusal`` (the first answer's by default).
+
+    One that comes up ``unasked`` does not heed a key at first: it was meant for what was there before.
+    """
 
     BINDINGS: ClassVar[list[BindingType]] = [
         key("", "down,j,tab", "choose(1)", "Next"),
@@ -131,8 +136,10 @@ class Dialog(ModalScreen[str]):
         *,
         refusal: str | None = None,
         role: Callable[[str], str] | None = None,
+        unasked: bool = False,
     ) -> None:
         super().__init__()
+        self._deaf_until = time.monotonic() + MOMENT if unasked else 0.0
         self._box = Box(title, lines, options, role)
         self._refusal = options[0].key if refusal is None else refusal
 
@@ -150,6 +157,9 @@ class Dialog(ModalScreen[str]):
 
     def on_key(self, event: events.Key) -> None:
         """An answer's own key chooses it."""
+        if time.monotonic() < self._deaf_until:
+            event.stop()
+            return
         for option in self._box.options:
             if event.character == option.key:
                 event.stop()

@@ -6,6 +6,7 @@ it meanwhile). This module takes the text to the editor and back; nothing is app
 
 from __future__ import annotations
 
+import asyncio
 import difflib
 import os
 import shlex
@@ -16,13 +17,15 @@ from typing import TYPE_CHECKING, Any
 
 from paneview.control.errors import ControlError
 from paneview.tui import terminal
-from paneview.tui.background import in_background, lending_the_terminal
+from paneview.tui.background import in_background, is_lent, lending_the_terminal
+from paneview.tui.screens.base import MainScreen
 from paneview.tui.screens.dialogs import Dialog, Option
 from paneview.tui.text import clean
 
 if TYPE_CHECKING:
     from paneview.tui.app import PaneviewApp
 
+LOOK_AGAIN = 0.1  # s
 _ROLES = {"+": "ok", "-": "failed"}
 
 
@@ -57,15 +60,15 @@ async def _edit(app: PaneviewApp, name: str, found: Mapping[str, Any], text: str
         app.tell(f"{name}: nothing was changed")
         return
     # Not in this worker: the terminal is back, and may be lent again while a task is restarted.
-    in_background(app, _apply, app, name, found, written)
+    in_background(app, apply, app, name, found, written)
 
 
-async def _apply(app: PaneviewApp, name: str, found: Mapping[str, Any], text: str) -> None:
+async def apply(app: PaneviewApp, name: str, found: Mapping[str, Any], text: str) -> None:
     """Apply the change; this takes as long as restarting the task."""
     try:
         reply = await app.link.call("define", task=name, was=found["text"], text=text, timeout=None)
     except ControlError as error:
-        while await app.push_screen_wait(_refused(error.message)) == "e":
+        while await _asked_again(app, name, error.message) == "e":
             if lending_the_terminal(app, _edit, app, name, found, text):
                 return
     else:
@@ -84,9 +87,22 @@ def agreement(name: str, file: str, was: str, text: str) -> Dialog:
     return Dialog(f"Change {clean(name)}?", lines, options, role=_role)
 
 
+async def _asked_again(app: PaneviewApp, name: str, message: str) -> str:
+    """Ask what to do about a refused change, as soon as that takes no keys from another question or text."""
+    if not _is_free(app):
+        app.tell(f"{name}: not applied, more when this is closed: {message}", failed=True)
+    while not _is_free(app):  # noqa: ASYNC110 - nobody is told when dialogs, prompts and editors have ended
+        await asyncio.sleep(LOOK_AGAIN)  # as above
+    return await app.push_screen_wait(_refused(message))
+
+
+def _is_free(app: PaneviewApp) -> bool:
+    return isinstance(app.screen, MainScreen) and app.screen.is_free() and not is_lent(app)
+
+
 def _refused(message: str) -> Dialog:
     options = (Option("e", "Edit again"), Option("n", "Give up", "the file stays as it is"))
-    return Dialog("Not applied", message.splitlines(), options, refusal="n")
+    return Dialog("Not applied", message.splitlines(), options, refusal="n", unasked=True)
 
 
 def _role(line: str) -> str:
