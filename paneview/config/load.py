@@ -33,6 +33,7 @@ from paneview.config.workflows.tables import resolve_workflows
 from paneview.config.written import mark
 
 _SESSION_NAME = re.compile(rf"[A-Za-z0-9_][A-Za-z0-9_ -]{{0,{NAME_LENGTH - 1}}}")
+TASKMUX = "taskmux.toml"
 _FOR_AGENTS = ("runners", "roles", "secrets", "env", "env_file")
 _LONG_NUMBER = re.compile(r"[0-9][0-9_]{4000,}")
 _PLACE = re.compile(r" \((?:at line (\d+), column (\d+)|at end of document)\)$")
@@ -58,6 +59,8 @@ def parse_project(
     """Like `load_project`, for a `content` that need not be in the file yet."""
     file = Path(os.path.abspath(path))
     text, data = parse_toml(content, path)
+    if file.name == TASKMUX:
+        data = _with_whole_tasks(data)
     table, complaints = validate(data)
     context = Context(file.parent, environ)
     context.complaints += complaints
@@ -119,6 +122,15 @@ def parse_toml(content: bytes, path: Path) -> tuple[str, dict[str, Any]]:
     return text, data
 
 
+def _with_whole_tasks(data: dict[str, Any]) -> dict[str, Any]:
+    """``web = "npm start"`` as a table with a command: taskmux takes both."""
+    tasks = data.get("tasks")
+    if not isinstance(tasks, dict):
+        return data
+    whole = {name: {"command": task} if isinstance(task, str) else task for name, task in tasks.items()}
+    return {**data, "tasks": whole}
+
+
 def _position(text: str, offset: int) -> tuple[int, int]:
     """Line and column, both from 1."""
     return text.count("\n", 0, offset) + 1, offset - text.rfind("\n", 0, offset)
@@ -146,7 +158,7 @@ def _resolve(
         count = replicas.get(name, task_table.replicas)
         for number in [None] if count is None else range(1, count + 1):
             task = resolve_task(context, name, task_table, number, env)
-            tasks[task.name] = task
+            tasks[task.name] = replace(task, checks_cwd=file.parent) if file.name == TASKMUX else task
     queue = resolve_queue(context, file, table, outer)
     agents = resolve_agents(context, table.runners, table.roles, env)
     workers = resolve_workers(context, table, env, replicas, queue, agents, file)

@@ -289,6 +289,8 @@ class Task(TaskFields, frozen=True, kw_only=True):
     """This replica's number, from 1."""
     cwd: Path
     """Absolute; it existed when the file was read."""
+    checks_cwd: Path | None = None
+    """Where `health_check` and hooks run if not in `cwd`: with a taskmux.toml beside it, as taskmux runs them."""
     depends_on: tuple[Dependency, ...] = ()
     """Tasks by their full names: a dependency on a task with replicas is here once for each."""
     env: dict[str, str] = {}

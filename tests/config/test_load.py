@@ -49,6 +49,8 @@ def test_full_taskmux_file_is_read_as_it_is(tmp_path: Path) -> None:
         auto_start = false
         [hooks]
         before_start = "echo starting"
+        [tasks]
+        web = "npm run dev"
         [tasks.db]
         command = "docker compose up postgres redis"
         health_check = "pg_isready -h localhost -p 5432"
@@ -80,8 +82,13 @@ def test_full_taskmux_file_is_read_as_it_is(tmp_path: Path) -> None:
         False,
         "echo starting",
     )
-    assert list(project.tasks) == ["db", "api"]
-    assert (api.cwd, api.log_file) == (tmp_path / "apps/api", tmp_path / "logs/api.log")
+    assert list(project.tasks) == ["web", "db", "api"]
+    assert project.tasks["web"].command == "npm run dev"
+    assert (api.cwd, api.checks_cwd, api.log_file) == (
+        tmp_path / "apps/api",
+        tmp_path,
+        tmp_path / "logs/api.log",
+    )
     assert api.depends_on == (Dependency(task="db", condition="healthy"),)
     assert (api.log_max_size, api.restart_policy, api.hooks.after_stop) == (
         2**20,

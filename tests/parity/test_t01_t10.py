@@ -29,6 +29,9 @@ after_start = "true"
 before_stop = "true"
 after_stop = "true"
 
+[tasks]
+bare = "exec sleep 600"
+
 [tasks.db]
 command = "exec sleep 600"
 health_check = "true"
@@ -41,6 +44,7 @@ command = "exec sleep 600"
 cwd = "apps/api"
 port = {port}
 depends_on = ["db"]
+health_check = "test -d apps/api"
 stop_grace_period = 10
 restart_policy = "always"
 max_restarts = 10
@@ -50,7 +54,7 @@ log_max_size = "10MB"
 log_max_files = 3
 
 [tasks.api.hooks]
-before_start = "true"
+before_start = "test -f taskmux.toml"
 
 [tasks.storybook]
 command = "exec sleep 600"
@@ -72,10 +76,10 @@ def test_T01_the_file_of_taskmux_is_read_and_mistakes_are_told(place: Place) -> 
     (place.folder / "apps/api").mkdir(parents=True)
     place.write(TASKMUX.format(port=free_port()), "taskmux.toml")
     place.supervise()
-    assert place.ask("start")["tasks"] == ["db", "api"]
-    place.wait("api", "running")
+    assert place.ask("start")["tasks"] == ["bare", "db", "api"]
+    place.wait("api", lambda task: task["health"] == "healthy")
     status = place.ask("status")
-    assert (status["session"], status["active_tasks"]) == ("fullstack-app", 2)
+    assert (status["session"], status["active_tasks"]) == ("fullstack-app", 3)
     assert place.task("storybook")["state"] == "idle"
     place.ask("down")
     place.write('[tasks.only]\ncommand = "exec sleep 600"\n')

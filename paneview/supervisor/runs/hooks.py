@@ -92,7 +92,12 @@ class Hooks:
         name = f"{whose} {moment} hook"
         try:
             done = await run_command(
-                command, env=environ, cwd=task.cwd, marker=marker, limit=commands.timeout, keep=MAX_OUTPUT
+                command,
+                env=environ,
+                cwd=task.checks_cwd or task.cwd,
+                marker=marker,
+                limit=commands.timeout,
+                keep=MAX_OUTPUT,
             )
         except OSError as error:
             return f"{name} could not be run: {error}"

@@ -94,8 +94,9 @@ class Prober:
                 return seconds
             return max(seconds, min(max(UNASKED, waited), task.health_interval))
 
+        cwd = task.checks_cwd or task.cwd
         while True:
-            result = await run_probe(spec, env=environ, cwd=task.cwd, marker=f"{self._key}-{run}-probe")
+            result = await run_probe(spec, env=environ, cwd=cwd, marker=f"{self._key}-{run}-probe")
             waited = loop.time() - began
             self.pause[task.name] = pause(result, waited)
             yield result
