@@ -66,10 +66,11 @@ def run_code(folder: str | Path, *args: str, env: Mapping[str, str] | None = Non
     return ended.returncode, ended.stdout.decode("utf-8", "replace"), ended.stderr.decode("utf-8", "replace")
 
 
-def top(folder: str | Path) -> Path | None:
-    """The work tree that contains the folder; None if there is none, or no git."""
+def top(folder: str | Path, below: str | Path = "") -> Path | None:
+    """The work tree that contains the folder and is inside ``below``; None if there is none, or no git."""
     try:
-        code, output, _ = run_code(folder, "rev-parse", "--show-toplevel")
+        ceiling = {"GIT_CEILING_DIRECTORIES": os.fspath(below)} if below else {}
+        code, output, _ = run_code(folder, "rev-parse", "--show-toplevel", env=ceiling)
     except GitError:
         return None
     return Path(output.strip()) if code == 0 and output.strip() else None

@@ -170,6 +170,7 @@ class Places:
                     self._discard(flow, root)
                 return place
             if path.exists():
+                _check_git(path)
                 place["commit"] = self._commit(flow, path)
                 _hold(flow, path)
                 self._uncopy(flow, root, path)
@@ -255,6 +256,12 @@ def _head(root: Path) -> str:
     return output.strip()
 
 
+def _check_git(path: Path) -> None:
+    """Raises `GitError` if an agent has removed its `.git`: git would go on in any repository around the folder."""
+    if git.top(path, path.parent) is None:
+        raise GitError("its .git is gone (`git worktree repair` in the repository brings it back)")
+
+
 def _branch(flow: Workflow) -> str:
     return f"paneview/{flow.id}"
 
@@ -310,7 +317,8 @@ def _stamp(file: Path) -> str:
 
 def _now(flow: Workflow) -> str:
     """A commit of the current content of its worktree."""
-    path = str(flow.place["path"])
+    path = Path(str(flow.place["path"]))
+    _check_git(path)
     head = git.run(path, "rev-parse", "HEAD").strip()
     return git.commit_of(path, git.snapshot(path, flow.plan.copy), head)
 

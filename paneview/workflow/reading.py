@@ -9,7 +9,7 @@ from paneview.agents import folder
 from paneview.rules.workflow import Workflow
 from paneview.workflow import git
 from paneview.workflow.git import GitError
-from paneview.workflow.runs import folder_of
+from paneview.workflow.runs import folder_of, root_of
 from paneview.workflow.views import job_id
 
 MOST_DIFF = 2_000_000  # characters
@@ -58,7 +58,7 @@ def diff(flow: Workflow) -> dict[str, Any]:
         raise NothingToSee(f"{flow.id} works in a folder whose state at its beginning is not known")
     branch = str(flow.place.get("branch") or "")
     try:
-        root = git.top(folder_of(flow)) if Path(folder_of(flow)).is_dir() else None
+        root = root_of(flow) if Path(folder_of(flow)).is_dir() else None
         if root is not None:
             now = git.snapshot(root, flow.plan.copy)
         else:  # its worktree is gone, but not its branch

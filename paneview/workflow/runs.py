@@ -28,6 +28,15 @@ def folder_of(flow: Workflow) -> str:
     return str(flow.place.get("cwd") or flow.cwd)
 
 
+def root_of(flow: Workflow) -> Path | None:
+    """The work tree it works in; None if there is none.
+
+    If an agent has removed the `.git` of its worktree, git would go on in any repository around the state folder.
+    """
+    place = flow.place.get("path")
+    return git.top(folder_of(flow), Path(str(place)).parent if place else "")
+
+
 def submit(broker: Broker, home: Home, flow: Workflow, run: happenings.Run) -> bool:
     """Submit a phase's job, unless it was submitted before; returns whether it is new. Raises BrokerError."""
     plan, phase = flow.plan.phases[run.phase], flow.phases[run.phase]
@@ -93,7 +102,7 @@ def _look(flow: Workflow, number: int) -> _Seen:
     if not wanted and not counted:
         return _Seen()
     try:
-        root = git.top(folder)
+        root = root_of(flow)
         if root is None:  # changes are never counted there
             return _Seen(diff=_unknown(f"{folder} is in no git repository"))
         tree = git.snapshot(root, flow.plan.copy)
@@ -199,7 +208,7 @@ def _changed(flow: Workflow, before: str) -> git.Changes | str | None:
         return None
     folder = folder_of(flow)
     try:
-        root = git.top(folder)
+        root = root_of(flow)
         if root is None:
             return f"{folder} is in no git repository any more"
         return git.changes(root, before, git.snapshot(root, flow.plan.copy))

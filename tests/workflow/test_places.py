@@ -154,6 +154,24 @@ def test_a_worktree_that_its_agent_has_removed_leaves_no_branch(play: Stage) -> 
     assert len(git(play.root, "worktree", "list").splitlines()) == 1
 
 
+def test_a_repository_around_the_state_folder_is_never_meant(play: Stage, tmp_path: Path) -> None:
+    def act(payload: dict[str, Any]) -> Any:
+        (Path(payload["cwd"]) / ".git").unlink()
+        return write("new.txt", "new\n")(payload)
+
+    play.agent = act
+    (tmp_path / "staged").write_text("by the user\n")
+    git(tmp_path, "init", "-q")
+    git(tmp_path, "add", "staged")
+    before = git(tmp_path, "status", "--porcelain", "-uno")
+    one = play.orchestrate()
+    play.work("worker")
+    flow = play.until(one, play.ask(one))
+    assert "its .git is gone" in flow.place["kept"]
+    assert (Path(flow.place["path"]) / "new.txt").exists()
+    assert git(tmp_path, "status", "--porcelain", "-uno") == before
+
+
 def commits(place: Path, name: str) -> None:
     """Have git, without the user's hooks, commit a new file."""
     (place / name).write_text("hours of work\n")
