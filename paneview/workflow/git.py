@@ -17,7 +17,7 @@ from pathlib import Path
 
 TIMEOUT = 120.0  # seconds for one command of git
 NO_HOOKS = ("-c", "core.hooksPath=/dev/null", "-c", "commit.gpgSign=false", "-c", "core.fsmonitor=false",
-            "-c", "core.splitIndex=false")  # fmt: skip
+            "-c", "core.splitIndex=false", "-c", "status.showUntrackedFiles=normal")  # fmt: skip
 MOST_DIFF = 200_000  # characters of a diff in a prompt
 
 

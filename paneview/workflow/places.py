@@ -213,8 +213,8 @@ class Places:
         known = flow.place.get("copies") or {}
         for name in flow.plan.copy:
             source, copy = root / name, path / name
-            if git.knows(path, name):
-                continue
+            if git.knows(path, name) or not copy.parent.resolve().is_relative_to(path.resolve()):
+                continue  # the latter: an agent has replaced a folder by a link, perhaps to the user's own
             if copy.is_file():
                 same = source.is_file() and filecmp.cmp(source, copy, shallow=False)
                 if not same and _stamp(copy) != known.get(name):

@@ -240,6 +240,29 @@ def test_a_copy_that_the_agent_has_changed_is_kept(play: Stage) -> None:
     assert (play.root / ".env").read_text() == "A=1\n"
 
 
+@pytest.mark.parametrize("linked", [False, True])
+def test_what_an_agent_did_to_a_folder_of_copies_costs_no_file(play: Stage, *, linked: bool) -> None:
+    def act(payload: dict[str, Any]) -> Any:
+        conf = Path(payload["cwd"], "conf")
+        if linked:
+            shutil.rmtree(conf)
+            conf.symlink_to(play.root / "conf")
+        else:
+            (conf / "new").write_text("of the agent\n")
+        return ok()
+
+    play.agent = act
+    (play.root / "conf").mkdir()
+    (play.root / "conf/.env").write_text("A=1\n")
+    git(play.root, "config", "status.showUntrackedFiles", "no")
+    again_with(play, copy_files='[".env", "conf/.env"]' if linked else '[".env", "conf"]')
+    one = play.orchestrate()
+    play.work("worker")
+    flow = play.until(one, play.ask(one))
+    assert (play.root / "conf/.env").read_text() == "A=1\n"
+    assert linked or (Path(flow.place["path"]) / "conf/new").exists()
+
+
 def again_with(play: Stage, **settings: str) -> None:
     """Another value for settings of the workflow."""
     lines = [line.strip() for line in TREE.splitlines()]
