@@ -21,10 +21,14 @@ from paneview.worker.command import Command, Failure
 from paneview.worker.console import Console
 
 # Marks of a session this worker may have been started in: a program that sees them considers itself part of it.
-_NOT_INHERITED = (
+# So does git within a hook or an alias, and would change that repository's index, whatever the folder it is run in.
+_NOT_INHERITED = frozenset({
     "CLAUDECODE", "CLAUDE_CODE_ENTRYPOINT", "CLAUDE_CODE_SESSION_ID", "CLAUDE_CODE_SSE_PORT",
     "CLAUDE_CODE_PARENT_SESSION_ID", "CLAUDE_CODE_REMOTE_SESSION_ID",
-)  # fmt: skip
+    "GIT_DIR", "GIT_WORK_TREE", "GIT_IMPLICIT_WORK_TREE", "GIT_COMMON_DIR", "GIT_INDEX_FILE", "GIT_PREFIX",
+    "GIT_OBJECT_DIRECTORY", "GIT_ALTERNATE_OBJECT_DIRECTORIES", "GIT_QUARANTINE_PATH", "GIT_SHALLOW_FILE",
+    "GIT_GRAFT_FILE", "GIT_NAMESPACE", "GIT_AUTHOR_DATE", "GIT_COMMITTER_DATE",
+})  # fmt: skip
 
 
 class Prompter:

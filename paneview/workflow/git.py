@@ -15,6 +15,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from paneview.worker.prompt import inherited
+
 TIMEOUT = 120.0  # seconds for one command of git
 NO_HOOKS = ("-c", "core.hooksPath=/dev/null", "-c", "commit.gpgSign=false", "-c", "core.fsmonitor=false",
             "-c", "core.splitIndex=false", "-c", "status.showUntrackedFiles=normal")  # fmt: skip
@@ -49,13 +51,12 @@ def _complaint(errors: str) -> str:
 
 def run_code(folder: str | Path, *args: str, env: Mapping[str, str] | None = None) -> tuple[int, str, str]:
     """Exit code, output and errors of a git command. Raises `GitError` if it can't be run."""
-    inherited = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
     told = {"GIT_TERMINAL_PROMPT": "0", "GIT_OPTIONAL_LOCKS": "0", "LC_ALL": "C.UTF-8"}
     try:
         ended = subprocess.run(
             ["git", *NO_HOOKS, *args],
             cwd=folder,
-            env={**inherited, **told, **(env or {})},
+            env={**inherited(os.environ), **told, **(env or {})},
             stdin=subprocess.DEVNULL,
             capture_output=True,
             timeout=TIMEOUT,

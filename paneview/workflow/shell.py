@@ -16,6 +16,7 @@ from pathlib import Path
 
 from paneview import proc
 from paneview.worker import child
+from paneview.worker.prompt import inherited
 
 TAIL = 16_000  # characters kept of its output
 PATIENCE = 5.0  # seconds for processes of an earlier run to end
@@ -83,7 +84,7 @@ class Shell:
                 ["/bin/sh", "-c", command],
                 text="",
                 cwd=Path(cwd),
-                env={**self.environ, **env, proc.MARKER: mark},
+                env={**inherited(self.environ), **env, proc.MARKER: mark},
                 show=lambda _line: None,
             )
         except (OSError, ValueError) as error:  # ValueError: a NUL, in a workflow of an earlier version

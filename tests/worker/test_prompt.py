@@ -76,13 +76,13 @@ def test_the_folder_is_the_worker_s_to_grant(farm: Farm) -> None:
 
 
 def test_environment_is_the_worker_s(farm: Farm) -> None:
-    farm.ready("--command", "env", CLAUDECODE="1", ANTHROPIC_API_KEY="kept")
+    farm.ready("--command", "env", CLAUDECODE="1", GIT_INDEX_FILE="/x", ANTHROPIC_API_KEY="kept")
     job = farm.submit("prompt", {"text": "x", "env": {"EVIL": "1"}})
     lines = farm.over(job).result.output.splitlines()  # type: ignore[union-attr]
     names = {line.partition("=")[0] for line in lines}
     assert "ANTHROPIC_API_KEY" in names
     assert f"PANEVIEW_JOB={job}" in lines
-    assert not names & {"CLAUDECODE", "EVIL"}
+    assert not names & {"CLAUDECODE", "GIT_INDEX_FILE", "EVIL"}
 
 
 def test_nothing_is_left_running(farm: Farm) -> None:

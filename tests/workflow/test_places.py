@@ -89,6 +89,25 @@ def test_work_ends_on_a_branch_and_leaves_nothing_else(play: Stage, tmp_path: Pa
         diff(flow)
 
 
+def test_a_git_hook_it_was_started_from_is_not_meant(play: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    own = play.root / ".git"
+    for name, value in (
+        ("DIR", own),
+        ("INDEX_FILE", own / "index"),
+        ("WORK_TREE", play.root),
+        ("AUTHOR_NAME", "Eve"),
+    ):
+        monkeypatch.setenv(f"GIT_{name}", str(value))
+    again_with(play, setup='"echo made > made.txt; git add made.txt"')
+    play.agent = write("new.txt", "new\n")
+    one = play.orchestrate()
+    play.work("worker")
+    flow = play.until(one, play.ask(one))
+    assert flow.status == "done", flow.reason
+    assert git(play.root, "log", "-1", "--format=%an", f"paneview/{flow.id}").strip() == "Eve"
+    assert git(play.root, "diff", "--cached", "--name-only") == ""
+
+
 def test_what_was_not_finished_is_salvaged_and_can_be_gone_on_with(play: Stage) -> None:
     def act(payload: dict[str, Any]) -> Any:
         place = Path(payload["cwd"])
