@@ -87,34 +87,37 @@ def need_top(folder: str | Path) -> Path:
     raise GitError(_complaint(errors) or f"git finds no work tree for {folder}")
 
 
-def submodules(folder: str | Path) -> list[Path]:
-    """The work trees of submodules below a work tree, and of theirs. Raises `GitError`."""
-    if not os.path.exists(os.path.join(folder, ".gitmodules")):
-        return []
+def inner(folder: str | Path) -> list[Path]:
+    """The repositories within a work tree, whether submodules or cloned there, in ignored folders, too."""
     found = []
-    for line in run(folder, "submodule", "status", "--recursive").splitlines():
-        name = line[1:].partition(" ")[2]
-        if name.endswith(")"):  # the description of its commit
-            name = name.rpartition(" (")[0]
-        if not line.startswith("-"):  # "-": not initialised
-            found.append(Path(folder, name))
-    return found
+    for place, folders, files in os.walk(folder):
+        if ".git" in (*folders, *files) and place != os.fspath(folder):
+            found.append(Path(place))
+        if ".git" in folders:
+            folders.remove(".git")
+    return [one for one in found if run_code(one, "rev-parse", "--resolve-git-dir", ".git")[0] == 0]
 
 
 def remove_worktree(root: str | Path, path: Path) -> None:
-    """Remove a worktree. Raises `GitError` if something would be lost, also in its submodules, which are its own.
+    """Remove a worktree. Raises `GitError` if something would be lost, also in the repositories within it.
 
-    Git removes a worktree with submodules only by force, so its usual checks are made here.
+    Git ignores those that are in ignored folders, and removes a worktree with submodules only by force, so its usual
+    checks are made here.
     """
-    if not (inner := submodules(path)):
+    if not (repositories := inner(path)):
         run(root, "worktree", "remove", str(path))
         return
-    for folder in (path, *inner):
+    for folder in (path, *repositories):
         if run(folder, "status", "--porcelain"):
             raise GitError(f"{folder} has changes that are in no commit")
-    for folder in inner:
-        if run(folder, "rev-list", "-n", "1", "--all", "HEAD", "--not", "--remotes"):
-            raise GitError(f"the submodule {folder.relative_to(path)} has commits that were not pushed")
+    for folder in repositories:
+        # What is tagged was released: a clone of one tag has no branch of its remote.
+        linked = os.path.exists(
+            os.path.join(run(folder, "rev-parse", "--absolute-git-dir").rstrip("\n"), "commondir")
+        )
+        what = ("HEAD", "--not", "--branches") if linked else ("--all", "HEAD", "--not")
+        if run(folder, "rev-list", "--ignore-missing", "-n", "1", *what, "--remotes", "--tags"):
+            raise GitError(f"the repository {folder.relative_to(path)} has commits that were not pushed")
     run(root, "worktree", "remove", "--force", str(path))
 
 
@@ -145,10 +148,10 @@ def add_all(root: str | Path, leave_out: tuple[str, ...], env: Mapping[str, str]
 
     Not done by an excluding pathspec, because git rejects one that names an ignored file. Raises `GitError`.
     """
-    run(root, "add", "-A", env=env)
+    run(root, "add", "-A", "--sparse", env=env)  # also what is outside a sparse checkout
     for name in leave_out:
         if not knows(root, name):
-            run(root, "rm", "-r", "-q", "--cached", "--ignore-unmatch", "--", name, env=env)
+            run(root, "rm", "-r", "-q", "--cached", "--sparse", "--ignore-unmatch", "--", name, env=env)
 
 
 def knows(root: str | Path, name: str) -> bool:

@@ -84,9 +84,43 @@ def test_a_worktree_with_submodules_goes_if_nothing_in_it_is_lost(with_submodule
     git(tree / "in it", "add", "new")
     git(tree / "in it", "-c", "user.name=a", "-c", "user.email=a@b", "commit", "-q", "-m", "new")
     git(tree, "commit", "-q", "-a", "-m", "the submodule's new commit")
-    with pytest.raises(GitError, match="the submodule in it has commits that were not pushed"):
+    with pytest.raises(GitError, match="the repository in it has commits that were not pushed"):
         remove_worktree(root, tree)
     git(tree / "in it", "reset", "-q", "--hard", "HEAD~1")
     git(tree, "reset", "-q", "--hard", "HEAD~1")
     remove_worktree(root, tree)
     assert not tree.exists()
+
+
+def test_a_repository_that_git_ignores_keeps_its_worktree_unless_its_commits_are_elsewhere(
+    tmp_path: Path,
+) -> None:
+    root, tree = tmp_path / "project", tmp_path / "tree"
+    root.mkdir()
+    (root / ".gitignore").write_text("build/\n")
+    repository(root)
+    git(root, "worktree", "add", "-q", "-b", "work", str(tree))
+    own = tree / "build/own"
+    own.mkdir(parents=True)
+    repository(own)
+    with pytest.raises(GitError, match="the repository build/own has commits that were not pushed"):
+        remove_worktree(root, tree)
+    own.rename(tmp_path / "elsewhere")
+    git(tree, "clone", "-q", "--", str(tmp_path / "elsewhere"), "build/clone")
+    git(tree, "worktree", "add", "-q", "-b", "agents", "build/linked")
+    git(tree / "build/linked", "commit", "-q", "--allow-empty", "-m", "on a branch of the repository")
+    git(tree, "init", "-q", "build/empty")
+    remove_worktree(root, tree)
+    assert not tree.exists()
+
+
+def test_a_snapshot_has_what_is_outside_a_sparse_checkout(root: Path) -> None:
+    for name in ("in/file", "out/file", "out/new"):
+        if name == "out/new":
+            git(root, "add", "-A")
+            git(root, "commit", "-qm", "both")
+            git(root, "sparse-checkout", "set", "in")
+        (root / name).parent.mkdir(exist_ok=True)
+        (root / name).write_text(f"{name}\n")
+    tree = snapshot(root)
+    assert [of(root, tree, name) for name in ("out/file", "out/new")] == ["out/file\n", "out/new\n"]
