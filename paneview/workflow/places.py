@@ -257,9 +257,9 @@ def _head(root: Path) -> str:
 
 
 def _check_git(path: Path) -> None:
-    """Raises `GitError` if an agent has removed its `.git`: git would go on in any repository around the folder."""
+    """Raises `GitError` if its `.git` was removed: git would go on in any repository around the folder."""
     if git.top(path, path.parent) is None:
-        raise GitError("its .git is gone (`git worktree repair` in the repository brings it back)")
+        raise GitError("git finds no repository there any more; `git worktree repair` may bring it back")
 
 
 def _branch(flow: Workflow) -> str:

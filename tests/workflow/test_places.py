@@ -186,7 +186,7 @@ def test_a_repository_around_the_state_folder_is_never_meant(play: Stage, tmp_pa
     one = play.orchestrate()
     play.work("worker")
     flow = play.until(one, play.ask(one))
-    assert "its .git is gone" in flow.place["kept"]
+    assert "git finds no repository there any more" in flow.place["kept"]
     assert (Path(flow.place["path"]) / "new.txt").exists()
     assert git(tmp_path, "status", "--porcelain", "-uno") == before
 
