@@ -17,7 +17,7 @@ from typing import Any
 from msgspec.structs import replace
 
 from paneview.config.errors import ConfigError, Problem
-from paneview.config.models import Project, ProjectTable, Task
+from paneview.config.models import Project, ProjectTable, Task, TmuxSettings
 from paneview.config.names import NAME_LENGTH
 from paneview.config.nesting import DEEPEST, is_too_deep, too_deep_at
 from paneview.config.paths import default_name
@@ -46,11 +46,14 @@ def load_project(
 
     Raises ConfigError with every mistake found.
     """
+    return parse_project(_content(path), path, environ, replicas=replicas)
+
+
+def _content(path: Path) -> bytes:
     try:
-        content = read_file(path)
+        return read_file(path)
     except OSError as error:
         raise ConfigError(Problem(str(path), None, None, f"can't be read: {error.strerror}")) from error
-    return parse_project(content, path, environ, replicas=replicas)
 
 
 def parse_project(
@@ -78,11 +81,7 @@ def load_agents(path: Path, environ: Mapping[str, str]) -> tuple[Agents, tuple[s
 
     Raises ConfigError.
     """
-    try:
-        content = read_file(path)
-    except OSError as error:
-        raise ConfigError(Problem(str(path), None, None, f"can't be read: {error.strerror}")) from error
-    text, data = parse_toml(content, path)
+    text, data = parse_toml(_content(path), path)
     table, complaints = validate({key: data[key] for key in _FOR_AGENTS if key in data})
     context = Context(path.parent, environ)
     context.complaints += complaints
@@ -200,7 +199,7 @@ def _session_name(context: Context, file: Path, given: str | None, values: Mappi
     return name
 
 
-def _tmux(context: Context, table: ProjectTable, values: Mapping[str, str]) -> Any:
+def _tmux(context: Context, table: ProjectTable, values: Mapping[str, str]) -> TmuxSettings:
     socket = table.tmux.socket
     if socket is None:
         return table.tmux

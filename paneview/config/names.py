@@ -1,4 +1,4 @@
-"""Which names a task may have. Separate from `fields`, so that completion need not load msgspec for it."""
+"""Which names a task may have, and how long any may be. Not in `fields`: completion must not load msgspec for it."""
 
 from __future__ import annotations
 

@@ -13,8 +13,8 @@ import re
 from pathlib import Path
 
 from paneview.config import locate
+from paneview.config.names import NAME_LENGTH
 
-MAX_NAME = 64  # characters of a session's name
 LOCK_NAME = "supervisor.lock"
 
 
@@ -43,7 +43,7 @@ def default_name(file: Path) -> str:
     if file.name == "taskmux.toml":
         return "taskmux"
     safe = re.sub(r"[^A-Za-z0-9_-]+", "-", file.parent.name).strip("-")
-    return safe[:MAX_NAME] or "paneview"
+    return safe[:NAME_LENGTH] or "paneview"
 
 
 def project_dir(file: Path, name: str) -> Path:

@@ -53,6 +53,10 @@ class Context:
         if complaint not in self.complaints:  # replicas share the lines of the file
             self.complaints.append(complaint)
 
+    def has_complaints(self, path: Path) -> bool:
+        """Whether there is a mistake at `path` or below it, so that what is wrong there was left out."""
+        return any(complaint.path[: len(path)] == path for complaint in self.complaints)
+
     def text(self, path: Path, text: str, values: Mapping[str, str]) -> str:
         """`text` with ``${VAR}`` replaced."""
         try:
@@ -84,11 +88,8 @@ class Context:
             try:
                 self._env_files[file] = read_env_file(file, self.environ)
             except OSError as error:
-                reason = (
-                    "does not exist"
-                    if isinstance(error, FileNotFoundError)
-                    else f"can't be read: {error.strerror}"
-                )
+                gone = isinstance(error, FileNotFoundError)
+                reason = MISSING if gone else f"can't be read: {error.strerror}"
                 if not self.unfinished(str(file)):
                     self.complain(path, f"env_file {str(file)!r} {reason}")
             except ConfigError as error:
@@ -220,7 +221,7 @@ def _unit(context: Context, path: Path, value: Any, parse: Callable[[str], Any])
 
 def _check_schedule(context: Context, path: Path, expression: str | None) -> None:
     if expression is not None:
-        from paneview.config.schedule import next_time  # noqa: PLC0415 - as above
+        from paneview.config.schedule import next_time  # noqa: PLC0415 - few tasks have a schedule
 
         context.convert(path, lambda text: next_time(text, 0.0), expression, None)
 

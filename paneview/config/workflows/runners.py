@@ -106,8 +106,7 @@ def _runner(context: Context, name: str, table: RunnerTable, values: Mapping[str
 
     path: Path = ("runners", name)
     preset = table.preset or (name if name in PRESETS and not table.argv else None)
-    told = any(complaint.path[:2] == path for complaint in context.complaints)  # and removed
-    if preset is None and not table.argv and not told:
+    if preset is None and not table.argv and not context.has_complaints(path):
         hint = f"preset is one of {', '.join(PRESETS)}"
         context.complain(path, f"runner {name!r} has neither preset nor argv", hint, at_key=True)
     if table.parser is not None and preset is not None:

@@ -130,7 +130,7 @@ class _Resolver:
         """The plan; each phase comes after those it needs."""
         self._check_place(table)
         self._names = [phase.name for phase in table.phases]
-        if not table.phases and not self._told():
+        if not table.phases and not self._context.has_complaints(self._path):
             hint = f"[[workflows.{name}.phases]] adds one; 'paneview workflow eject' writes an example"
             self._complain((), f"workflow {name!r} has no phases", hint, at_key=True)
         order = self._order(table.phases)
@@ -147,9 +147,6 @@ class _Resolver:
             ports=tuple(table.ports),
             description=table.description,
         )
-
-    def _told(self) -> bool:
-        return any(complaint.path[:2] == self._path for complaint in self._context.complaints)
 
     def _complain(self, path: Path, message: str, hint: str | None = None, *, at_key: bool = False) -> None:
         self._context.complain((*self._path, *path), message, hint, at_key=at_key)
@@ -170,7 +167,9 @@ class _Resolver:
     def _order(self, phases: list[PhaseTable]) -> _Order:
         names: dict[str, int] = {}
         for place, phase in enumerate(phases):
-            if phase.name in names and not (phase.name == STAND_IN and self._told()):
+            if phase.name in names and not (
+                phase.name == STAND_IN and self._context.has_complaints(self._path)
+            ):
                 self._complain(("phases", place, "name"), f"there are two phases called {phase.name!r}")
             names.setdefault(phase.name, place)
         needs: dict[int, list[int]] = {}
@@ -244,7 +243,7 @@ class _Resolver:
     def _prompt(self, path: Path, table: PhaseTable) -> str:
         if (table.prompt is None) == (table.prompt_file is None):
             which = "neither prompt nor" if table.prompt is None else "both prompt and"
-            if not self._told() or table.prompt is not None:
+            if not self._context.has_complaints(self._path) or table.prompt is not None:
                 self._complain(path, f"phase {table.name!r} has {which} prompt_file", at_key=True)
             return table.prompt or ""
         return table.prompt or self._file((*path, "prompt_file"), table.prompt_file or "")
