@@ -75,17 +75,17 @@ class Audience:
             return
         self._seq += 1
         encoded = {str(task["name"]): encode_fragment(task) for task in tasks}
-        for session in self._hearing("state"):
-            session.outbox.put_tasks(self._seq, encoded)
-            session.wake()
+        for subscriber in self._hearing("state"):
+            subscriber.outbox.put_tasks(self._seq, encoded)
+            subscriber.wake()
 
     def publish_snapshot(self, status: Mapping[str, Any]) -> None:
         """Publish the whole state anew, as after a reload that changed the order or set of the tasks."""
         if self.subscribers("state"):
             seq, encoded = self.numbered(status)
-            for session in self._hearing("state"):
-                session.outbox.put_snapshot(seq, encoded)
-                session.wake()
+            for subscriber in self._hearing("state"):
+                subscriber.outbox.put_snapshot(seq, encoded)
+                subscriber.wake()
 
     def publish_event(self, event: Mapping[str, Any]) -> None:
         """Publish an event. A client with too many unread events is cut off."""
@@ -93,33 +93,33 @@ class Audience:
         if not hearing:
             return
         line = encode({"push": "event", "event": event})
-        for session in hearing:
-            if session.outbox.put_event(line):
-                session.wake()
+        for subscriber in hearing:
+            if subscriber.outbox.put_event(line):
+                subscriber.wake()
             else:
-                session.cut("too slow")
+                subscriber.cut("too slow")
 
     def publish_heads(self, heads: Mapping[str, int]) -> None:
         """Publish where logs end now (task → number of the line after the last)."""
-        for session in self._hearing("heads"):
-            session.outbox.put_heads(heads)
-            session.wake()
+        for subscriber in self._hearing("heads"):
+            subscriber.outbox.put_heads(heads)
+            subscriber.wake()
 
     def publish_queue(self, queue: Mapping[str, Any]) -> None:
         """Publish the queue of jobs as it is now; of several unread ones a client gets only the newest."""
         line = encode({"push": "queue", "queue": queue})
-        for session in self._hearing("queue"):
-            session.outbox.put_queue(line)
-            session.wake()
+        for subscriber in self._hearing("queue"):
+            subscriber.outbox.put_queue(line)
+            subscriber.wake()
 
     def publish_workflow(self, name: str, workflow: Mapping[str, Any]) -> None:
         """Publish a workflow as it is now; of several unread ones a client gets only the newest."""
         hearing = list(self._hearing("workflows"))
         if hearing:
             line = encode({"push": "workflow", "workflow": workflow})
-            for session in hearing:
-                session.outbox.put_workflow(name, line)
-                session.wake()
+            for subscriber in hearing:
+                subscriber.outbox.put_workflow(name, line)
+                subscriber.wake()
 
     def _hearing(self, topic: str) -> Iterator[Subscriber]:
         return (one for one in self._all if topic in one.topics)

@@ -216,10 +216,8 @@ def decode(line: bytes) -> dict[str, Any]:
     """The object on one line. Raises ControlError if there is none."""
     try:
         value = json.loads(line, parse_constant=_refuse_constant)
-    except (
-        ValueError,
-        RecursionError,
-    ) as error:  # bad UTF-8, a number of a million digits, a tower of brackets
+    except (ValueError, RecursionError) as error:
+        # Bad UTF-8, a number of a million digits, a tower of brackets.
         raise ControlError(f"not JSON: {error}", "bad_request") from None
     if not isinstance(value, dict):
         raise ControlError(f"a request is a JSON object, not {type(value).__name__}", "bad_request")

@@ -13,7 +13,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from paneview.control.errors import ControlError
-from paneview.control.protocol import Arg, Request, check_args, decode, parse_request, request_id
+from paneview.control.protocol import TASKS, Arg, Request, check_args, decode, parse_request, request_id
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable
@@ -151,15 +151,7 @@ def _logs(_params: Json, result: Json) -> Json:
 
 
 _TASKS = {"task": Arg("text"), "tasks": Arg("names")}
-_EVENTS = {
-    "task": Arg("text"),
-    "kind": Arg("text"),
-    "kinds": Arg("names"),
-    "since": Arg("number"),
-    "until": Arg("number"),
-    "after": Arg("integer"),
-    "limit": Arg("count", 100),
-}
+_EVENTS = {**TASKS["events"].args, "kind": Arg("text")}
 
 COMMANDS: dict[str, Command] = {
     "status": Command("status", {}, _same, _result),
