@@ -94,7 +94,8 @@ def whole_end(piece: Piece) -> int:
 
 
 def _without(line: Line, shown: int) -> Line:
-    return Line(line.task, line.run, line.number, line.ts, line.approx, line.raw[shown:], line.cut)
+    """The line without its first bytes, which were shown."""
+    return line._replace(raw=line.raw[shown:])
 
 
 class Hints:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from paneview.cli.errors import CliError
-from paneview.cli.output import Cell, Column, clean, colourful, print_json, table, terminal_width
+from paneview.cli.output import Cell, Column, clean, print_json, print_table
 from paneview.config import locate
 from paneview.config.editing import agents
 from paneview.config.editing.draft import draft
@@ -58,7 +58,7 @@ def _ask(offers: Sequence[Offer]) -> list[Offer]:
     chosen: list[Offer] = []
     if offers:
         print("This project has:\n")
-        print("\n".join(table(_COLUMNS, [_row(offer) for offer in offers], terminal_width(), colourful())))
+        print_table(_COLUMNS, [_row(offer) for offer in offers])
         print("\nWhich are tasks? y yes, n no, d as suggested from here on, q write nothing\n")
     as_suggested = False
     for offer in offers:

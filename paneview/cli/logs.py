@@ -198,10 +198,6 @@ class _Filter:
                 yield line
             elif self._left.get(line.task, 0) > 0:
                 self._left[line.task] -= 1
-                yield _as_context(line)
+                yield line._replace(match=False)
             else:
-                waiting.append(_as_context(line))
-
-
-def _as_context(line: Line) -> Line:
-    return Line(line.task, line.run, line.number, line.ts, line.approx, line.raw, line.cut, match=False)
+                waiting.append(line._replace(match=False))

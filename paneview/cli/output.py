@@ -153,6 +153,11 @@ def table(columns: Sequence[Column], rows: Sequence[Sequence[Cell]], limit: int,
     return [_row(columns, widths, shown, row, colour) for row in [titles, *rows]]
 
 
+def print_table(columns: Sequence[Column], rows: Sequence[Sequence[Cell]]) -> None:
+    """Print a table that fits the terminal."""
+    print("\n".join(table(columns, rows, terminal_width(), colourful())))
+
+
 def _total(widths: Sequence[int], shown: Sequence[int]) -> int:
     return sum(widths[index] for index in shown) + 2 * (len(shown) - 1)
 

@@ -5,7 +5,19 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from paneview.cli.output import INKS, Cell, Column, again, clean, colourful, cut, paint, table, terminal_width
+from paneview.cli.output import (
+    INKS,
+    Cell,
+    Column,
+    again,
+    clean,
+    colourful,
+    cut,
+    paint,
+    print_table,
+    table,
+    terminal_width,
+)
 from paneview.cli.times import stamp
 from paneview.control.model import StatusView, TaskView
 from paneview.tui import words
@@ -101,7 +113,6 @@ def _cells(task: TaskView, now: float) -> list[Cell]:
 
 def print_health(raw: dict[str, Any]) -> None:
     """A line per task, and the count."""
-    colour = colourful()
     rows = []
     for task in raw["tasks"]:
         if task["healthy"]:
@@ -117,7 +128,7 @@ def print_health(raw: dict[str, Any]) -> None:
         Column("STATE", drop=1),
         Column("REASON", flex=True),
     )
-    print("\n".join(table(columns, rows, terminal_width(), colour)))
+    print_table(columns, rows)
     print(f"{raw['healthy_count']} of {raw['total_count']} healthy")
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from paneview.broker import JobFilter, JobState
 from paneview.cli.errors import FAILED, CliError, UsageError
-from paneview.cli.output import Cell, Column, clean, colourful, complain, print_json, table, terminal_width
+from paneview.cli.output import Cell, Column, clean, complain, print_json, print_table
 from paneview.cli.queue.opening import opened, read_only, seconds
 from paneview.cli.times import stamp
 from paneview.worker import fates
@@ -199,7 +199,7 @@ def _print_jobs(call: Call, found: list[Job], warnings: Sequence[str], nothing: 
         Column("SUBMITTED", drop=4), Column("WHAT", flex=True, drop=1),
     ]  # fmt: skip
     rows = [_row(one) for one in found]
-    print("\n".join(table(columns, rows, terminal_width(), colourful())))
+    print_table(columns, rows)
     return 0
 
 
@@ -277,4 +277,4 @@ def _print_lanes(lanes: list[dict[str, Any]]) -> None:
         ]
         for lane in lanes
     ]  # fmt: skip
-    print("\n".join(table(columns, rows, terminal_width(), colourful())))
+    print_table(columns, rows)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any
 
-from paneview.cli.output import Cell, Column, clean, colourful, print_json, table, terminal_width
+from paneview.cli.output import Cell, Column, clean, print_json, print_table
 from paneview.cli.queue.jobs import print_done
 from paneview.cli.queue.opening import opened, place_of, read_only
 from paneview.cli.times import stamp
@@ -42,7 +42,7 @@ def listed(call: Call) -> int:
         ]
         for one in shown
     ]  # fmt: skip
-    print("\n".join(table(columns, rows, terminal_width(), colourful())))
+    print_table(columns, rows)
     return 0
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any
 
-from paneview.cli.output import Cell, Column, clean, colourful, print_json, table, terminal_width
+from paneview.cli.output import Cell, Column, clean, print_json, print_table
 from paneview.cli.queue.jobs import print_done
 from paneview.cli.queue.opening import opened, place_of, read_only
 from paneview.config.queue import teller
@@ -57,7 +57,7 @@ def hosts(call: Call) -> int:
             [Cell(one["host"]), Cell(one["alive"]), Cell(one["jobs"]), Cell(", ".join(one["roles"]))]
             for one in found
         ]
-        print("\n".join(table(columns, rows, terminal_width(), colourful())))
+        print_table(columns, rows)
     return 0
 
 
@@ -128,4 +128,4 @@ def _print_workers(shown: list[dict[str, Any]]) -> None:
                 Cell(f"{one['heartbeat_age_s']:.0f} s"), Cell(", ".join(one["jobs"])),
             ]
         )  # fmt: skip
-    print("\n".join(table(columns, rows, terminal_width(), colourful())))
+    print_table(columns, rows)

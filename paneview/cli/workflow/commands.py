@@ -21,8 +21,7 @@ from paneview.cli.output import (
     colourful,
     paint,
     print_json,
-    table,
-    terminal_width,
+    print_table,
 )
 from paneview.cli.times import stamp
 from paneview.cli.workflow.ask import Watch, budget_usd, money, phase_line, print_result
@@ -178,7 +177,7 @@ def _print_list(found: list[dict[str, Any]]) -> None:
         ]
         for flow in found
     ]
-    print("\n".join(table(columns, rows, terminal_width(), colourful())))
+    print_table(columns, rows)
 
 
 def _state(flow: dict[str, Any]) -> str:

@@ -128,36 +128,23 @@ def _create(project: Project, name: str, key: str) -> None:
         commands[role] = [*me, "worker", "--role", role, "--name", f"{name}-{role}"[:60], *file]
     env = [word for pair in launch.passed_on(os.environ).items() for word in ("-e", "=".join(pair))]
     folder, window = literal_format(str(project.root)), f"={name}:"
-    lines: list[str] = []
-    for title, argv in commands.items():
-        if not lines:
-            size = ("-x", str(launch.WIDTH), "-y", str(launch.HEIGHT))
-            lines.append(
-                " ; ".join(
-                    (
-                        command(
-                            "new-session",
-                            "-d",
-                            "-s",
-                            name,
-                            "-n",
-                            "workflow",
-                            *size,
-                            "-c",
-                            folder,
-                            *env,
-                            "--",
-                            *argv,
-                        ),
-                        command("set-option", "-t", window, MARK, key),
-                        command("set-option", "-w", "-t", window, "remain-on-exit", "on"),
-                    )
-                )
-            )
-        else:
-            lines.append(command("split-window", "-t", window, "-c", folder, *env, "--", *argv))
-            lines.append(command("select-layout", "-t", window, "tiled"))
-        lines.append(command("set-option", "-p", "-t", window, ROLE, title))
+    size = ("-x", str(launch.WIDTH), "-y", str(launch.HEIGHT))
+    new = ["new-session", "-d", "-s", name, "-n", "workflow", *size, "-c", folder, *env, "--"]
+    split = ["split-window", "-t", window, "-c", folder, *env, "--"]
+    (title, argv), *others = commands.items()
+    # On the same line as the creation, so that the session is never visible without its mark.
+    first = (
+        command(*new, *argv),
+        command("set-option", "-t", window, MARK, key),
+        command("set-option", "-w", "-t", window, "remain-on-exit", "on"),
+    )
+    lines = [" ; ".join(first), command("set-option", "-p", "-t", window, ROLE, title)]
+    for title, argv in others:
+        lines += [
+            command(*split, *argv),
+            command("select-layout", "-t", window, "tiled"),
+            command("set-option", "-p", "-t", window, ROLE, title),
+        ]
     launch.run_tmux(
         project.tmux.socket, "start-server", ";", "source-file", "-", script="\n".join(lines) + "\n"
     )
