@@ -8,5 +8,5 @@ picture and are notified of changes at most once a frame. Keys become requests. 
 supervisor has reported it, so two screens cannot disagree.
 
 `screens` are put together from what each subject shows (`tasks`, `logs`, `queue`, `workflows`, `ask`); these
-build on `widgets`, which know nothing of a subject, and on `keys`.
+build on `keys` and on `widgets`, which know nothing of a subject, except the header and the news of every screen.
 """

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import signal
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from paneview.control.model import TaskView
@@ -58,7 +58,6 @@ _RANKS |= {"running": 4, "healthy": 4, "idle": 5, "stopped": 5, "done": 5}
 # What a person should look at, and what is changing: the header counts these.
 NEEDS_PERSON = frozenset({"asking", "failed", "quarantined", "unhealthy"})
 CHANGING = frozenset({"waiting", "starting", "stopping", "backoff", "unready"})
-RUNNING = frozenset({"running", "healthy"})
 NO_TASKS = "No tasks yet. 'paneview add NAME COMMAND' adds one; or edit the file, then :reload"
 
 
@@ -130,6 +129,12 @@ def moment(at: float, now: float) -> str:
     return time.strftime("%H:%M" if there[:3] == here[:3] else "%Y-%m-%d %H:%M", there)
 
 
+def clock(at: float, *, parts: bool = False) -> str:
+    """A moment's local time of day, with milliseconds if asked."""
+    text = time.strftime("%H:%M:%S", time.localtime(at))
+    return f"{text}.{int(at % 1 * 1000):03}" if parts else text
+
+
 def size(count: float) -> str:
     """Bytes in at most five characters: 812K 14M 1.2G."""
     for unit in ("K", "M", "G", "T"):
@@ -179,12 +184,14 @@ def uptime_text(task: TaskView, now: float) -> str:
     return "" if up is None else age(up)
 
 
-def number(count: int) -> str:
-    """1,234,567."""
-    return f"{count:,}"
-
-
 def plural(count: int, word: str) -> str:
     """1 line, 2 lines; 2 processes."""
     ending = "" if count == 1 else "es" if word.endswith("s") else "s"
     return f"{count:,} {word}{ending}"
+
+
+def listed(names: Sequence[str]) -> str:
+    """Some names, and how many more there are."""
+    shown = [clean(name) for name in names[:4]]
+    more = len(names) - len(shown)
+    return ", ".join(shown) + (f" and {more} more" if more > 0 else "")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from typing import NamedTuple
 
 from rich.cells import chop_cells
@@ -95,7 +94,7 @@ def run_rule(mark: RunMark, before: RunMark | None, shape: Shape) -> Strip:
     inks = shape.inks
     pieces: list[Piece] = [("── ", inks.rule), (f"run {mark.run}", inks.dim)]
     if mark.started_at:
-        pieces.append((f" · {clock(mark.started_at)}", inks.dim))
+        pieces.append((f" · {words.clock(mark.started_at)}", inks.dim))
     if before is not None and before.exit_code is not None:
         pieces.append((f" · run {before.run} ended with {before.exit_code}", inks.dim))
     return spread(shape.width, inks.base, [*pieces, (" ", inks.rule)], [], ("─", inks.rule))
@@ -104,7 +103,7 @@ def run_rule(mark: RunMark, before: RunMark | None, shape: Shape) -> Strip:
 def end_rule(mark: RunMark, shape: Shape) -> Strip:
     """The line below the last line of a run that has ended."""
     inks = shape.inks
-    ended = f" at {clock(mark.ended_at)}" if mark.ended_at else ""
+    ended = f" at {words.clock(mark.ended_at)}" if mark.ended_at else ""
     took = (
         f" after {words.duration(mark.ended_at - mark.started_at)}"
         if mark.ended_at and mark.started_at
@@ -114,12 +113,6 @@ def end_rule(mark: RunMark, shape: Shape) -> Strip:
     ink = inks.dim if mark.exit_code in (0, None) else inks.failed
     pieces: list[Piece] = [("── ", inks.rule), (f"run {mark.run} {how}", ink), (f"{ended}{took} ", inks.dim)]
     return spread(shape.width, inks.base, pieces, [], ("─", inks.rule))
-
-
-def clock(moment: float, *, parts: bool = False) -> str:
-    """The local time of day, with milliseconds if asked."""
-    text = time.strftime("%H:%M:%S", time.localtime(moment))
-    return f"{text}.{int(moment % 1 * 1000):03}" if parts else text
 
 
 def _stamp(log_line: LineView, shape: Shape, run: RunMark | None) -> Strip | None:
@@ -135,7 +128,7 @@ def _stamp(log_line: LineView, shape: Shape, run: RunMark | None) -> Strip | Non
     if not width:
         return line(shape.label_width, shape.inks.base, *label)
     if shape.stamps == "clock":
-        text = clock(log_line.ts, parts=True)
+        text = words.clock(log_line.ts, parts=True)
     elif run is not None and run.started_at is not None:
         text = _since(max(0.0, log_line.ts - run.started_at))
     else:

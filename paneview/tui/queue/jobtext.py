@@ -9,12 +9,12 @@ from typing import Any
 from textual.strip import Strip
 
 from paneview.control.queuemodel import JobView
-from paneview.tui.logs.rows import clock
 from paneview.tui.queue.words import job_look
 from paneview.tui.text import clean, wrap
 from paneview.tui.theme import Inks
 from paneview.tui.widgets.canvas import PLAIN, Piece, line, spread
 from paneview.tui.widgets.scrolling import Scrolling
+from paneview.tui.words import clock
 
 LABEL = 13
 _TIMES = {"submitted_at": "submitted", "not_before": "not before", "leased_at": "taken", "ended_at": "ended"}

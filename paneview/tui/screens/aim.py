@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from paneview.tui.tasks.actions import listed
+from paneview.tui.words import listed
 
 if TYPE_CHECKING:
     from paneview.tui.screens.base import MainScreen

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING, ClassVar, cast
 
 from textual import events
@@ -213,11 +214,7 @@ class MainScreen(Screen[None]):
             await prompt.gone  # there is room for one only
         history = self.pv.histories.setdefault(question.sign, [])
         self._make_room(asking=True)
-        await self.mount(Prompt(question, history), before="#hints")
-
-    def asked(self) -> None:
-        """The prompt has been closed."""
-        self._make_room(asking=False)
+        await self.mount(Prompt(question, history, partial(self._make_room, asking=False)), before="#hints")
 
     def _make_room(self, *, asking: bool) -> None:
         """The prompt has the line of the newest event, where there is one: only its style depends on that."""

@@ -18,6 +18,7 @@ from paneview.tui.screens.aim import MOMENT
 from paneview.tui.tasks.actions import listed
 from paneview.tui.text import cells, cut, fit, wrap
 from paneview.tui.widgets.canvas import PLAIN, Canvas, Piece, line
+from paneview.tui.words import listed
 
 WIDEST = 72
 

@@ -70,9 +70,6 @@ class LogsScreen(ReadingScreen):
         """Show the selected task, or the group."""
         self._arrange()
 
-    def on_screen_suspend(self, _event: events.ScreenSuspend) -> None:
-        """Nothing to do beyond the base class, whose handler runs as well."""
-
     def laid_out(self) -> None:
         """The new size may have room for fewer tiles."""
         if self.is_current:

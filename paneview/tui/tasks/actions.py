@@ -43,7 +43,7 @@ VERBS = {
 async def perform(app: PaneviewApp, verb: Verb, names: Sequence[str]) -> None:
     """Request it, wait until it is done, and report what failed."""
     try:
-        with app.doing.under_way(f"{verb.do} {listed(names)}"):
+        with app.doing.under_way(f"{verb.do} {words.listed(names)}"):
             reply = await app.link.call(verb.do, tasks=list(names), timeout=None)
     except ControlError as error:
         failed = [
@@ -59,8 +59,9 @@ async def perform(app: PaneviewApp, verb: Verb, names: Sequence[str]) -> None:
     else:
         already = [name for name in reply.get("already", ()) if name in names]
         done = [name for name in names if name not in already]
-        told = [f"{listed(done)} {verb.past}"] if done else []
-        told += [f"{listed(already)} {'runs' if len(already) == 1 else 'run'} already"] if already else []
+        told = [f"{words.listed(done)} {verb.past}"] if done else []
+        if already:
+            told.append(f"{words.listed(already)} {'runs' if len(already) == 1 else 'run'} already")
         app.tell("; ".join(told))
 
 
@@ -111,15 +112,15 @@ def effects(verb: Verb, names: Sequence[str], picture: Picture) -> list[str]:
         pid = f", pid {task.pid}{count}" if task.pid is not None else ""
         lines.append(f"{clean(task.name)}: {state}{pid}")
     if len(met) > MOST_NAMED + 1:
-        lines.append(f"… and {listed([task.name for task in met[MOST_NAMED:]])}")
+        lines.append(f"… and {words.listed([task.name for task in met[MOST_NAMED:]])}")
     if quiet := [task.name for task in tasks if task not in met]:
-        lines.append(f"No process: {listed(quiet)}.")
+        lines.append(f"No process: {words.listed(quiet)}.")
     if verb.do == "kill":
         lines.append("SIGKILL at once to the whole process tree: nothing is saved or closed.")
     if verb.do in ("kill", "stop"):
         lines.append("Stays down until somebody starts it.")
     if needing := needed_by(names, picture):
-        lines.append(f"Needed by {listed(needing)}, still running.")
+        lines.append(f"Needed by {words.listed(needing)}, still running.")
     return lines
 
 
@@ -174,10 +175,3 @@ async def scale(app: PaneviewApp, base: str, count: int) -> None:
         app.tell(f"scale {base}: {error.message}", failed=True)
     else:
         app.tell(f"{base}: {words.plural(count, 'replica')}")
-
-
-def listed(names: Sequence[str]) -> str:
-    """Some names, and how many more there are."""
-    shown = [clean(name) for name in names[:4]]
-    more = len(names) - len(shown)
-    return ", ".join(shown) + (f" and {more} more" if more > 0 else "")

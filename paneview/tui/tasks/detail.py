@@ -6,7 +6,6 @@ from textual.strip import Strip
 
 from paneview.control.model import TaskView
 from paneview.tui import words
-from paneview.tui.logs.rows import clock
 from paneview.tui.picture import Picture
 from paneview.tui.tasks.why import why
 from paneview.tui.text import clean, cut, wrap
@@ -80,7 +79,7 @@ def facts(task: TaskView, picture: Picture, inks: Inks, room: int) -> list[tuple
     policy = task.restart_policy + (f", at most {task.max_restarts}" if limited else "")
     found.append(("restarts", [(f"{task.restarts} (policy: {policy})", plain)]))
     if task.run is not None:
-        since = f" since {clock(task.started_at)}" if task.started_at and task.running else ""
+        since = f" since {words.clock(task.started_at)}" if task.started_at and task.running else ""
         found.append(("run", [(f"{task.run}{since}", plain)]))
     if task.pid is not None:
         count = f", {words.plural(task.processes, 'process')}" if task.processes else ""

@@ -9,10 +9,10 @@ from textual.strip import Strip
 from paneview.control.model import EventView
 from paneview.tui.happenings import happening
 from paneview.tui.happenings import subject as subject_of
-from paneview.tui.logs.rows import clock
 from paneview.tui.text import cells, fit
 from paneview.tui.theme import Inks
 from paneview.tui.widgets.canvas import PLAIN, Canvas, Piece, line, spread
+from paneview.tui.words import clock
 
 SUBJECT = 14
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import ClassVar
 
 from textual import events
@@ -16,7 +17,6 @@ from textual.widgets import Input, Static
 
 from paneview.tui.keys.bindings import key
 from paneview.tui.question import Question
-from paneview.tui.screens.base import MainScreen
 
 DEBOUNCE = 0.12  # s from the last key until what was typed is previewed
 
@@ -47,10 +47,11 @@ class Line(Input):
 
 
 class Prompt(Horizontal):
-    """A sign and a line; takes the focus while it is open and gives it back."""
+    """A sign and a line; takes the focus while it is open and gives it back. ``closed`` is called when it goes."""
 
-    def __init__(self, question: Question, history: list[str]) -> None:
+    def __init__(self, question: Question, history: list[str], closed: Callable[[], object]) -> None:
         super().__init__(id="prompt")
+        self._then = closed
         self._question = question
         self._history = history
         self._at = len(history)
@@ -117,7 +118,6 @@ class Prompt(Horizontal):
         # Else Textual would keep the line, and with it what was asked, for as long as the screen is there.
         self.screen.text_selection_started_signal.unsubscribe(self.query_one(Line))
         self.gone = self.remove()
-        if isinstance(self.screen, MainScreen):
-            self.screen.asked()
+        self._then()
         if cancelled and self._question.cancel is not None:
             self._question.cancel()

@@ -8,9 +8,8 @@ from typing import Any
 
 from paneview.control.flowmodel import FlowView, PhaseView
 from paneview.text import person
-from paneview.tui.logs.rows import clock
 from paneview.tui.widgets.textpane import Line, lines_of
-from paneview.tui.words import plural
+from paneview.tui.words import clock, plural
 from paneview.tui.workflows import words
 
 MOST_OF_A_RESULT = 2000  # lines of a phase's text
