@@ -306,6 +306,28 @@ def test_both_killed_at_once(project, sandbox):
     assert last(p, "task_lost", "b") < last(p, "task_ready", "b") < last(p, "task_started", "a")
 
 
+def test_nothing_is_left_of_a_task_that_leaves_the_file_while_both_are_killed(project, sandbox):
+    left = '[tasks.left]\ncommand = "setsid sleep 600 & echo $! > pid; wait"\n'
+    p = project(KEEP + left).serve()
+    p.wait("left", "running")
+    pid = int(wait_until(lambda: (p.folder / "pid").exists() and (p.folder / "pid").read_text()))
+    p.events()  # from here on it is on disk
+    os.kill(sandbox.tmux_server_pid(), signal.SIGKILL)
+    p.kill_supervisor()
+    p.write(KEEP)
+    p.serve()
+    (told,) = wait_until(lambda: p.events("stray_ended", "left"))
+    assert told["detail"]["processes"] == [f"{pid} sleep"]
+    assert not alive(pid)
+    p.wait("keep", "running")
+    p.kill_supervisor()
+    p.serve()
+    assert len(p.events("stray_ended", "left")) == 1
+    with closing(sqlite3.connect(p.state_dir / "state.db")) as state:
+        row = state.execute("SELECT end_reason FROM run WHERE task = 'left' AND ended_at > 0").fetchone()
+    assert row == ("the tmux server had ended",)
+
+
 def test_a_tmux_server_that_dies_before_it_tells_an_end_has_no_say_in_the_next(project, sandbox):
     p = project('[tasks.a]\ncommand = "exec sleep 600"\nstop_grace_period = 600').serve()
     first, server = p.wait("a", "running"), sandbox.tmux_server_pid()

@@ -13,6 +13,7 @@ running, stopping    no pane                         lost with the server or the
 at rest, waiting     anything                        nothing to adopt; a live pane is a stray, and is ended
 nothing              its pane is alive               only the record was lost: the task runs
 no such task         a pane                          a stray, too: its task was removed from the file
+no such task         no pane                         whatever is left of its last run is ended
 ===================  ==============================  ========================================================
 """
 
@@ -70,6 +71,7 @@ class Adopter:
         """
         panes = await self._terminal.session.panes()
         latest = self._latest(panes)
+        self._end_forgotten(supervisor, panes, rows)
         alive: list[str] = []
         settling = []
         for name, unit in supervisor.units.items():
@@ -105,6 +107,13 @@ class Adopter:
             if pane.task not in found or found[pane.task].run < pane.run:
                 found[pane.task] = pane
         return found
+
+    def _end_forgotten(self, supervisor: Supervisor, panes: list[PaneInfo], rows: dict[int, RunRow]) -> None:
+        """Begin to end runs whose task is not in the file any more and whose pane is gone, too."""
+        known = {pane.run for pane in panes} | {unit.state.run for unit in supervisor.units.values()}
+        for row in rows.values():
+            if row.ended_at is None and row.id not in known:
+                self._strays.end_lost(self._gone(row.id, row), row, self._how_lost(row))
 
     def _is_ours(self, pane: PaneInfo, row: RunRow | None) -> bool:
         """Whether the pane's process is alive and the one that was started."""

@@ -9,9 +9,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Coroutine
+from typing import Any
 
 from msgspec.structs import replace
 
+from paneview.rules.restart import Exit
 from paneview.rules.states import Policy, Stage
 from paneview.rules.stopping import KILL_AGAIN, MAX_TERM_GRACE
 from paneview.store.rows import RunRow
@@ -55,11 +58,13 @@ class Strays:
 
     def end(self, pane: PaneInfo, row: RunRow | None) -> None:
         """Begin to end the run in this pane; of a dead pane, whatever is left."""
-        ending = asyncio.get_running_loop().create_task(self._end(pane, row))
-        self._ending[ending] = pane.task
-        ending.add_done_callback(self._ended)
+        self._begin(pane.task, self._end(pane, row))
         if not pane.dead:
             self._logs.attach_stray(pane.run, pane.task)
+
+    def end_lost(self, live: Live, row: RunRow, how: str) -> None:
+        """Begin to end whatever is left of a run that has lost its pane; ``how`` that came about."""
+        self._begin(row.task, self._end_lost(live, row, how))
 
     async def gone(self, task: str | None = None) -> None:
         """Wait until nothing is left of the strays of this task, or of any."""
@@ -72,6 +77,11 @@ class Strays:
         for one in ending:
             one.cancel()
         await asyncio.gather(*ending, return_exceptions=True)
+
+    def _begin(self, task: str, end: Coroutine[Any, Any, None]) -> None:
+        ending = asyncio.get_running_loop().create_task(end)
+        self._ending[ending] = task
+        ending.add_done_callback(self._ended)
 
     def _ended(self, ending: asyncio.Task[None]) -> None:
         name = self._ending.pop(ending)
@@ -87,12 +97,7 @@ class Strays:
                 exit_ = await self._ender.any_exit_of(live)
                 self._logs.finish(pane.run)
                 if row is not None:
-                    now = self._clock.wall()
-                    self._journal.put(
-                        run=replace(
-                            row, ended_at=now, exit_code=exit_.code, signal=exit_.signal, end_reason=CAUSE
-                        )
-                    )
+                    self._record(row, exit_, CAUSE)
             session = await self._terminal.ready()
             await session.remove_pane(pane.pane_id)
         except TmuxError as error:
@@ -102,6 +107,20 @@ class Strays:
             self._journal.note_task(
                 pane.task, pane.run, "stray_ended", CAUSE, processes=names, known=row is not None
             )
+
+    async def _end_lost(self, live: Live, row: RunRow, how: str) -> None:
+        exit_ = await self._ender.noted_exit(
+            live
+        )  # first: nobody else asks for it, and it is soon cleared away
+        if names := await self._ender.sweep(live):
+            self._journal.note_task(row.task, row.id, "stray_ended", how, processes=names, known=True)
+        self._record(row, exit_, how)
+
+    def _record(self, row: RunRow, exit_: Exit, why: str) -> None:
+        now = self._clock.wall()
+        self._journal.put(
+            run=replace(row, ended_at=now, exit_code=exit_.code, signal=exit_.signal, end_reason=why)
+        )
 
     async def _stop(self, live: Live, pane: PaneInfo) -> list[str]:
         """Stop the run as the life cycle would; returns its processes as ``pid name``."""
