@@ -15,7 +15,6 @@ from textual.strip import Strip
 
 from paneview.tui.keys.bindings import key
 from paneview.tui.screens.aim import MOMENT
-from paneview.tui.tasks.actions import listed
 from paneview.tui.text import cells, cut, fit, wrap
 from paneview.tui.widgets.canvas import PLAIN, Canvas, Piece, line
 from paneview.tui.words import listed
