@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import AnyStr
+
 
 def escaped(text: str) -> str:
     """The text on one line; characters that could affect the terminal (controls, direction marks) are escaped."""
@@ -24,3 +28,15 @@ def with_option(text: str, option: str) -> str:
 def person(actor: str) -> str:
     """An event's actor in a sentence: a client by its name alone (``user:cli`` is ``cli``), others as they are."""
     return actor.removeprefix("user:")
+
+
+def last_of(text: AnyStr, most: int) -> AnyStr:
+    """The end of a text, at most so many characters or bytes, without the rest of what was cut.
+
+    Half a secret would not be recognised as one. So it begins with a line; if none begins soon, more is cut off.
+    """
+    if len(text) <= most:
+        return text
+    cut = len(text) - most
+    end = text.find("\n" if isinstance(text, str) else b"\n", cut - 1, cut + most // 2)
+    return text[end + 1 :] if end >= 0 else text[cut + most // 2 :]

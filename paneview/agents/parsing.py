@@ -18,6 +18,7 @@ from typing import Any, Literal, NamedTuple
 from paneview.agents.failures import classify, reset_time
 from paneview.agents.model import Denial, RunOutcome, RunStatus, Tokens
 from paneview.config.nesting import DEEPEST, is_too_deep
+from paneview.text import last_of
 
 Event = Mapping[str, Any]
 Kind = Literal["text", "tool", "result", "retry", "warning", "raw"]
@@ -83,8 +84,9 @@ class Parser:
             status = RunStatus.NEEDS_PERMISSION
             error = "it was not allowed to use " + ", ".join(dict.fromkeys(one.tool for one in self.denials))
         return RunOutcome(
-            status, text=self.text[-MOST_TEXT:], data=self.data, error=error, session=self.session, tokens=self.tokens,
-            cost_usd=self.cost, turns=self.turns, reset_at=self.reset_at, denials=self.denials, exit_code=code,
+            status, text=last_of(self.text, MOST_TEXT), data=self.data, error=error, session=self.session,
+            tokens=self.tokens, cost_usd=self.cost, turns=self.turns, reset_at=self.reset_at,
+            denials=self.denials, exit_code=code,
             session_tokens=self.tokens if self.CUMULATIVE and self.tokens != Tokens() else None,
         )  # fmt: skip
 

@@ -28,6 +28,7 @@ _SHAPES = re.compile(
       | eyJ[A-Za-z0-9_-]{10,2000}\.eyJ[A-Za-z0-9_-]{10,}\.[A-Za-z0-9_-]{10,}
       )
     | -----BEGIN[ ][A-Z ]*PRIVATE[ ]KEY-----.*?(?:-----END[ ][A-Z ]*PRIVATE[ ]KEY-----|\Z)
+    | \A[A-Za-z0-9+/=\s]{40,}-----END[ ][A-Z ]*PRIVATE[ ]KEY-----  # cut off from its beginning
     | (?<=://)[^\s/:@"']{0,100}:[^\s/@"']{3,200}(?=@)
     | (?<=[Bb]earer[ ])[A-Za-z0-9._~+/=-]{16,}
     """,

@@ -20,6 +20,7 @@ from typing import IO, NamedTuple, Protocol
 
 from paneview import proc
 from paneview.store.clean import plain
+from paneview.text import last_of
 
 KEEP = 256 * 1024  # bytes kept of the output: the last ones
 KEEP_ERRORS = 4 * 1024
@@ -66,8 +67,8 @@ class _Stream:
 
     def feed(self, data: bytes) -> None:
         self._kept += data
-        if (over := len(self._kept) - self._keep) > self._keep:  # occasionally, not for each piece
-            self._drop(over)
+        if len(self._kept) > 3 * self._keep:  # occasionally, not for each piece; `end` cuts once more
+            self._drop(len(self._kept) - 2 * self._keep)
         *lines, rest = (bytes(self._line) + data).split(b"\n")
         for line in lines:
             self._show(plain(line))
@@ -82,9 +83,9 @@ class _Stream:
         if self._line:
             self._show(plain(bytes(self._line)))
             self._line.clear()
-        if (over := len(self._kept) - self._keep) > 0:
-            self._drop(over)
-        text = "\n".join(plain(line) for line in bytes(self._kept).split(b"\n"))
+        kept = last_of(bytes(self._kept), self._keep)
+        self._drop(len(self._kept) - len(kept))
+        text = "\n".join(plain(line) for line in kept.split(b"\n"))
         return f"[{self._dropped} bytes left out]\n{text}" if self._dropped else text
 
 

@@ -175,9 +175,12 @@ def changes(root: str | Path, before: str, after: str) -> Changes:
 
 
 def diff(root: str | Path, before: str, after: str, limit: int = MOST_DIFF) -> str:
-    """The diff between two trees, cut to ``limit`` characters. Raises `GitError`."""
+    """The diff between two trees, cut to whole lines of ``limit`` characters at most. Raises `GitError`."""
     text = run(root, "diff-tree", "-r", "-p", "--stat", "--no-ext-diff", "--no-textconv", before, after)
-    return text if len(text) <= limit else f"{text[:limit]}\n[{len(text) - limit} characters left out]\n"
+    if len(text) <= limit:
+        return text
+    kept = text[: text.rfind("\n", 0, limit) + 1]  # half a secret would not be recognised as one
+    return f"{kept}[{len(text) - len(kept)} characters left out]\n"
 
 
 def commit_of(root: str | Path, tree: str, parent: str) -> str:

@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from paneview.agents.model import RunOutcome, RunStatus, Tokens
+from paneview.agents.parsing import MOST_TEXT
 from paneview.agents.presets import aider, claude, codex, gemini, opencode, plain
 from tests.texts import texts
 
@@ -342,6 +343,9 @@ class TestPlain:
         assert read(plain, "one", "two")[0].text == "one\ntwo"
         assert read(plain, "one")[0].status is RunStatus.OK
         assert read(plain)[0].status is RunStatus.NO_RESULT
+        for most in (MOST_TEXT, 2 * MOST_TEXT):  # cut at the end, and before
+            cut = read(plain, f"secret{'x' * (most - 3)}", "last")[0].text
+            assert (cut.startswith("x"), cut.endswith("x\nlast")) == (True, True)
         assert read(plain, "half", code=2, errors="bad")[0].error == "it ended with exit code 2: bad"
 
     @pytest.mark.parametrize(

@@ -236,6 +236,10 @@ def test_tokens_are_known_by_their_shape(token: str) -> None:
     assert Redactor().text(f"it is {token}, yes") == "it is ********, yes"
 
 
+def test_the_end_of_a_key_whose_beginning_was_cut_off_is_known() -> None:
+    assert Redactor().text(f"{'Zm9v' * 12}\n-----END PRIVATE KEY-----\nrest") == "********\nrest"
+
+
 def test_innocent_text_stays() -> None:
     text = "task-force risk-taking desk-based https://example.org:8080/a@b sk-short ghp_x 2024-01-01 skeleton_key"
     assert Redactor().text(text) == text

@@ -23,6 +23,7 @@ from paneview.agents.model import RunOutcome, RunStatus, Tokens
 from paneview.agents.redact import Redactor
 from paneview.broker import Broker, BrokerError, Claim, JobFilter, Outcome, lanes_of
 from paneview.rules.workflow import Status, begin, happenings
+from paneview.worker.child import KEEP_ERRORS
 from paneview.workflow import orchestrator
 from paneview.workflow.engine import THREADS, Engine
 from paneview.workflow.shelf import KEEP, SCOPE, Shelf
@@ -332,6 +333,9 @@ def test_a_verification_that_a_killed_supervisor_has_left_is_ended_though_it_was
 def test_a_secret_where_an_output_is_cut_is_masked_whole(tmp_path: Path) -> None:
     secret = "very-secret-value"
     shell = Shell(os.environ, Redactor([secret]).text)
+    _, errors = shell.run(f"printf '{secret}%0{KEEP_ERRORS - 5}d' 0 >&2", str(tmp_path), "x", 10.0, {})
+    assert "value" not in errors
+    assert errors.endswith("000")
     _, tail = shell.run(f"printf '{secret}%0{TAIL - 5}d' 0", str(tmp_path), "x", 10.0, {})
     assert set(tail) == {"*", "0"}
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 from paneview.agents.model import RunRequest, RunStatus
 from paneview.agents.parsing import MOST_TEXT, Parser, Shown
 from paneview.config.workflows.roles import Runner
+from paneview.text import last_of
 
 ENV: dict[str, str] = {}
 RESUMES = False
@@ -32,8 +33,8 @@ class Reader(Parser):
         self._lines.append(line)
         self._size += len(line) + 1
         if self._size > 2 * MOST_TEXT:
-            self._lines = "\n".join(self._lines)[-MOST_TEXT:].split("\n")
-            self._size = MOST_TEXT
+            text = last_of("\n".join(self._lines), MOST_TEXT)
+            self._lines, self._size = text.split("\n"), len(text)
         return [Shown("text", line)] if line.strip() else []
 
     def judge(self, code: int | None, errors: str) -> tuple[RunStatus, str]:
