@@ -14,7 +14,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 from typing import IO, NamedTuple, Protocol
 
@@ -111,7 +111,12 @@ def run(
             env=dict(env),
             start_new_session=True,
         )
-    child = _Child(process, show)
+    try:
+        child = _Child(process, show)
+    except OSError:  # no descriptor left, so nothing would watch over it
+        with process:  # closes its pipes and waits
+            os.killpg(process.pid, signal.SIGKILL)
+        raise
     try:
         with command.on_cancel(child.wake):
             child.read(lambda: command.cancelled)
@@ -130,7 +135,9 @@ class _Child:
         self._known: set[proc.ProcessId] = set()
         self._selector = selectors.DefaultSelector()
         self._woken, self._waker = os.pipe()
-        self._pidfd = os.pidfd_open(process.pid) if hasattr(os, "pidfd_open") else None
+        self._pidfd: int | None = None
+        with suppress(AttributeError, OSError):  # there are none here, or no descriptor is left: `LOOK`
+            self._pidfd = os.pidfd_open(process.pid)
         for file, stream in ((process.stdout, self.output), (process.stderr, self.errors)):
             assert file
             self._selector.register(file, selectors.EVENT_READ, (file, stream))

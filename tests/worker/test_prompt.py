@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import resource
 from contextlib import AbstractContextManager, nullcontext, suppress
 from typing import TYPE_CHECKING
+
+import pytest
 
 from paneview.worker import child
 from tests.harness import wait_until
@@ -117,6 +120,20 @@ def test_a_program_is_ended_also_by_a_worker_without_a_descriptor_left(tmp_path:
         finally:
             resource.setrlimit(resource.RLIMIT_NOFILE, limits)
         assert not alive_with("4323")
+
+
+def test_a_program_that_cannot_be_watched_over_is_ended(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Other threads may have taken the last descriptor between its start and the first look at it."""
+
+    def lacking(_pid: int) -> None:
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+    monkeypatch.setattr(child.proc, "identify", lacking)
+    with pytest.raises(OSError, match="Too many open files"):
+        child.run(Unwanted(), ["sleep", "4324"], text="", cwd=tmp_path, env=os.environ, show=print)
+    assert not alive_with("4324")
 
 
 def test_a_background_process_does_not_hold_the_result_up(farm: Farm) -> None:
