@@ -30,6 +30,29 @@ from tests.broker.labs import DirectoryLab
 from tests.harness import eventually
 
 
+async def test_who_is_quarantined_stays_so_in_another_queue(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(queue, "LOOK", 0.05)
+    fed: list[object] = []
+    task = SimpleNamespace(worker=WorkerSpec(roles=(), respawn_limit=3, respawn_window=300.0))
+    state = SimpleNamespace(run=None, phase=TaskPhase.FAILED, quarantined=True, reason="why", restarts=0)
+    unit = SimpleNamespace(name="cook", task=task, live=None, state=state, feed=fed.append)
+    supervisor = SimpleNamespace(units={"cook": unit}, going_down=False)
+    keeper = QueueKeeper(supervisor, SimpleNamespace(), tmp_path)  # type: ignore[arg-type]
+    with open_broker(f"sqlite://{tmp_path}/a.db") as one, open_broker(f"sqlite://{tmp_path}/b.db") as other:
+        one.workers.quarantine("cook", "why", host="pi")
+        for broker in (one, other):
+            (tmp_path / "paneview.toml").write_text(f'[queue]\nhost = "pi"\nbroker = "{broker.address}"\n')
+            keeper.follow(load_project(tmp_path / "paneview.toml", {}))
+            await eventually(lambda b=broker: mark_of(b.workers.quarantined(), "cook", "pi"))  # type: ignore[misc]
+        assert fed == []
+        await eventually(lambda: keeper._seen)  # from here on, it is released if the mark is removed
+        other.workers.unquarantine("cook")
+        await eventually(lambda: fed)
+    await keeper.close()
+
+
 async def test_a_defect_is_told_and_what_else_is_to_be_done_is_done(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

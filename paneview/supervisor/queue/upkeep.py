@@ -60,6 +60,7 @@ class QueueKeeper:
         self._seen: set[str] = set()  # workers whose mark is known to have been set
         self._respawns: dict[str, int] = {}  # by worker: the number of restarts, as last reported
         self._thread: _Thread | None = None
+        self._place: tuple[str, str] | None = None  # the queue's URL, and this host's name in it
         self.problem: str | None = None
         """Why the queue does not answer; None if it does."""
 
@@ -70,16 +71,22 @@ class QueueKeeper:
             self._thread.leave()
             self._thread, self.problem = None, None
         if wanted is not None and self._thread is None:
-            self._take_over()
+            self._take_over(wanted)
             self._thread = _Thread(self, wanted, self._folder, self._loop)
             self._thread.start()
             self._release_lost(self._thread)
         for name in self._supervisor.units:
             self.changed(name)
 
-    def _take_over(self) -> None:
-        """Assume that every quarantined worker had its mark set: if there is none now, it was removed meanwhile."""
-        quarantined = {name for name, unit in self._supervisor.units.items() if unit.state.quarantined}
+    def _take_over(self, settings: QueueSettings) -> None:
+        """Assume that every quarantined worker had its mark set: if there is none now, it was removed meanwhile.
+
+        In another queue than so far, nobody has removed any, and all are to be set.
+        """
+        place, before = (settings.broker, settings.here), self._place
+        self._place = place
+        units = self._supervisor.units if before in (None, place) else {}
+        quarantined = {name for name, unit in units.items() if unit.state.quarantined}
         self._marked = dict.fromkeys(quarantined, True)
         self._seen = quarantined
 
