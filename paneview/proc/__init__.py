@@ -14,7 +14,16 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from paneview.proc.backend import keep_spare
-from paneview.proc.ids import ProcessId, boot_id, command_line, identify, is_alive, pid_space, started_at
+from paneview.proc.ids import (
+    ProcessId,
+    boot_id,
+    command_line,
+    identify,
+    is_alive,
+    is_anyone_in,
+    pid_space,
+    started_at,
+)
 from paneview.proc.sample import Sampler, Usage
 from paneview.proc.scarce import SCARCE
 from paneview.proc.signals import interrupt, send
@@ -38,6 +47,7 @@ __all__ = [
     "identify",
     "interrupt",
     "is_alive",
+    "is_anyone_in",
     "keep_spare",
     "kill_until_gone",
     "marker",

@@ -33,6 +33,18 @@ def command_line(pid: int) -> list[str]:
     return backend.command_line(pid)
 
 
+def is_anyone_in(folder: str) -> bool:
+    """Whether anybody but this process and its children is in a folder or below, as far as we may see that."""
+    place, me = os.path.realpath(folder), os.getpid()
+    for pid in backend.pids():
+        where = backend.folder(pid) if pid != me else None
+        if where is not None and (where == place or where.startswith(f"{place}/")):
+            row = backend.read(pid)
+            if row is not None and row.ppid != me and not row.dead:
+                return True
+    return False
+
+
 def boot_id() -> str:
     """A name for this boot of the machine; start times are valid only within one boot."""
     return backend.boot_id()

@@ -117,6 +117,13 @@ class LinuxBackend:
         data = _read_file(f"/proc/{pid}/cmdline") or b""
         return [os.fsdecode(part) for part in data.removesuffix(b"\0").split(b"\0")] if data else []
 
+    def folder(self, pid: int) -> str | None:
+        """The process's current folder; None if it is gone or not accessible."""
+        try:
+            return os.readlink(f"/proc/{pid}/cwd")
+        except OSError:
+            return None
+
     def terminal(self, pid: int) -> str | None:
         """The path of its session's terminal if that is a pseudo-terminal; None otherwise."""
         _, _, tail = (_read_file(f"/proc/{pid}/stat", once=True) or b"").rpartition(b") ")

@@ -66,6 +66,13 @@ class PortableBackend:
         except (psutil.Error, OSError):
             return []
 
+    def folder(self, pid: int) -> str | None:
+        """The process's current folder; None if it is gone or not accessible."""
+        try:
+            return psutil.Process(pid).cwd()
+        except (psutil.Error, OSError):
+            return None
+
     def terminal(self, pid: int) -> str | None:
         """The path of its session's terminal; None without one."""
         try:

@@ -55,6 +55,10 @@ class Backend(Protocol):
         """The arguments of the process, its program first; empty if it is gone or not accessible."""
         ...
 
+    def folder(self, pid: int) -> str | None:
+        """The process's current folder; None if it is gone or not accessible."""
+        ...
+
     def terminal(self, pid: int) -> str | None:
         """The path of its session's terminal; None without one."""
         ...

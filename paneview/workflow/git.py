@@ -130,6 +130,11 @@ def snapshot(root: str | Path, leave_out: tuple[str, ...] = ()) -> str:
         return run(root, "write-tree", env=env).strip()
 
 
+def index_lock(root: str | Path) -> Path:
+    """The file that git makes while it changes the index of a work tree. Raises `GitError`."""
+    return Path(root, run(root, "rev-parse", "--git-path", "index.lock").rstrip("\n"))
+
+
 def _copy_index(root: str | Path, file: str) -> None:
     """Copy the user's index with its timestamp, by which git knows which files it can assume unchanged."""
     own = os.path.join(root, run(root, "rev-parse", "--git-path", "index").rstrip("\n"))

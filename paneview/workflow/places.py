@@ -171,6 +171,7 @@ class Places:
                 return place
             if path.exists():
                 _check_git(path)
+                _unlock(path)
                 place["commit"] = self._commit(flow, path)
                 _hold(flow, path)
                 self._uncopy(flow, root, path)
@@ -288,6 +289,16 @@ def _forget(root: Path, path: Path) -> None:
     Not `git worktree prune`: that removes the records of the user's own ones, too, which may be away for a while.
     """
     git.run_code(root, "worktree", "remove", "--force", "--force", str(path))
+
+
+def _unlock(path: Path) -> None:
+    """Remove the lock of a git that was killed with its agent: with it, nothing could be committed. Raises `GitError`.
+
+    Only if no process is in the worktree any more, such as a person's git with an editor.
+    """
+    lock = git.index_lock(path)
+    if lock.exists() and not proc.is_anyone_in(str(path)):
+        lock.unlink(missing_ok=True)
 
 
 def _hold(flow: Workflow, path: Path) -> None:

@@ -249,6 +249,35 @@ def test_what_git_would_lose_is_kept(play: Stage) -> None:
     assert (Path(flow.place["path"]) / "nested/file").exists()
 
 
+@pytest.mark.parametrize("left", [False, True])
+def test_a_lock_of_a_git_that_was_killed_is_in_nobodys_way(play: Stage, left: bool) -> None:
+    """Unless somebody is still there, whose it may be."""
+    process: list[int] = []
+
+    def act(payload: dict[str, Any]) -> Any:
+        place = Path(payload["cwd"])
+        (place / "new.txt").write_text("new\n")
+        Path(place, git(place, "rev-parse", "--git-path", "index.lock").strip()).touch()
+        if left:
+            process.append(int(subprocess.check_output(["sh", "-c", "sleep 60 >&- & echo $!"], cwd=place)))
+        return ok()
+
+    play.agent = act
+    one = play.orchestrate()
+    play.work("worker")
+    try:
+        flow = play.until(one, play.ask(one))
+        assert ("index.lock': File exists" in flow.place["kept"], Path(flow.place["path"]).exists()) == (
+            left,
+            left,
+        )
+        if not left:
+            assert git(play.root, "show", f"paneview/{flow.id}:new.txt") == "new\n"
+    finally:
+        for pid in process:
+            os.kill(pid, signal.SIGKILL)
+
+
 def test_a_copy_that_the_agent_has_changed_is_kept(play: Stage) -> None:
     play.agent = write(".env", "A=1\nB=of the agent\n")
     one = play.orchestrate()
