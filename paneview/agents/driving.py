@@ -25,7 +25,7 @@ from paneview.agents.fitting import NoJson, find_json, misfits
 from paneview.agents.model import RunOutcome, RunRequest, RunStatus
 from paneview.agents.parsing import MOST_TEXT, Parser, last_words
 from paneview.agents.presets import preset_of, reader_of
-from paneview.agents.process import Process, end_left
+from paneview.agents.process import Process, adopt_orphans, end_left
 from paneview.agents.redact import Redactor, secrets_of
 from paneview.agents.shim import Started, Told, start
 from paneview.agents.showing import Book
@@ -55,6 +55,7 @@ def drive(folder: str, asked: Mapping[str, Any], started: Started | OSError, tol
     """Do a run; ``started`` is its first process, or the error if it could not be started."""
     began = time.time() if isinstance(started, OSError) else started.at
     run = None
+    adopt_orphans()
     try:
         run = _Run(Path(folder), asked, told, began)
         outcome = run.attempts(started)

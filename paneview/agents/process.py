@@ -26,7 +26,19 @@ LOOK = 0.1  # seconds between two checks where there are no pidfds
 GRACE = 0.4  # seconds from SIGTERM to SIGKILL for what an agent has left behind
 HOPELESS = 5.0  # seconds after which processes that do not die are given up
 KEEP_ERRORS = 16 * 1024  # characters
+PR_SET_CHILD_SUBREAPER = 36
 REFUSED = frozenset({RunStatus.RATE_LIMITED, RunStatus.AUTH})
+
+
+def adopt_orphans() -> None:
+    """Become the parent of what is left by a child that ends, however well that hides: by sessions, environments.
+
+    Linux only; elsewhere what has left both is not found.
+    """
+    import ctypes  # noqa: PLC0415 - the agent is at work already
+
+    with suppress(OSError, AttributeError):
+        ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 
 
 class Lines:
@@ -148,13 +160,14 @@ class Process:
                     os.close(key.fd)
 
     def _reap(self) -> bool:
-        pid, status = os.waitpid(self._pid, os.WNOHANG)
-        if pid == 0:
-            return False
-        self.code = os.waitstatus_to_exitcode(status)
-        if self._pidfd is not None:
+        """Take note of children that have ended, orphans included; returns whether the agent has."""
+        with suppress(ChildProcessError):  # until there are no others
+            while (ended := os.waitpid(-1, os.WNOHANG))[0]:
+                if ended[0] == self._pid:
+                    self.code = os.waitstatus_to_exitcode(ended[1])
+        if self.code is not None and self._pidfd is not None:
             self._selector.unregister(self._pidfd)
-        return True
+        return self.code is not None
 
     def _line(self, line: str) -> None:
         self._spoke = True
@@ -181,8 +194,10 @@ class Process:
             proc.send(number, self._members())
 
     def _members(self) -> set[proc.ProcessId]:
-        """All its processes: by tree, session and marker, and those seen before."""
-        found = proc.ProcessTable.read().members(self.identity, self._marker, self._pid, self._known)
+        """All its processes: by tree, session and marker, the orphans that we have adopted, and those seen before."""
+        table = proc.ProcessTable.read()
+        ours = {proc.ProcessId(row.pid, row.start) for row in table.rows.values() if row.ppid == os.getpid()}
+        found = table.members(self.identity, self._marker, self._pid, self._known | ours)
         self._known |= found
         return found
 

@@ -70,6 +70,18 @@ def test_ctrl_c_then_term_then_kill_and_then_what_left_its_group(sandbox: Sandbo
     assert not alive(int(run.file("away").read_text()))
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux lets a process adopt orphans")
+def test_what_hides_in_another_session_without_its_environment_is_ended(sandbox: Sandbox) -> None:
+    hidden = "setsid -f sh -c 'echo $$ > away; exec sleep 60'"
+    run = Run(
+        sandbox, "sh", "-c", f'until test -e "$0"; do sleep 0.02; done; env -i {hidden}; sleep 0.1; echo done'
+    )
+    argv = (*run._runner.argv, str(run.request.folder / place.SHIM))
+    run._runner = run._runner._replace(argv=argv)
+    assert run.again().run(str).text == "done"
+    assert not alive(int(run.file("away").read_text()))
+
+
 def test_a_run_may_last_and_be_silent_as_long_as_it_likes(sandbox: Sandbox) -> None:
     run = Run(sandbox, "sh", "-c", "sleep 0.1; echo done", timeout=1e9, stall_timeout=0.0)
     assert run.attendance.run(str).status is RunStatus.OK
