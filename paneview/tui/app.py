@@ -223,7 +223,7 @@ class PaneviewApp(MixedOnce, inherit_bindings=False):
     def marked_tasks(self) -> list[str]:
         """The tasks that are marked in the table, in its order."""
         fleet = self.screen_stack[0]
-        return fleet.table.targets() if isinstance(fleet, FleetScreen) and fleet.table.marked else []
+        return fleet.table.marks() if isinstance(fleet, FleetScreen) else []
 
     def action_go(self, name: str) -> None:
         """Show a screen; the fleet is always the one below it."""

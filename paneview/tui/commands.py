@@ -52,8 +52,10 @@ def _act(verb: str, app: PaneviewApp, words: list[str]) -> None:
         unknown = [word for word in words if word not in app.picture.tasks]
         if unknown:
             app.tell(f"no task {', '.join(map(clean, unknown))}", failed=True)
+        elif words:
+            screen.act_on(verb, words)
         else:
-            screen.act_on(verb, words or screen.targets())
+            screen.action_act(verb)
 
 
 def _target(app: PaneviewApp) -> str:

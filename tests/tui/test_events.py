@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from paneview.tui.picture import KEPT_EVENTS
 from paneview.tui.screens.aim import MOMENT
 from tests.harness import eventually
@@ -46,14 +48,18 @@ async def test_a_key_is_not_for_the_task_of_an_event_that_has_just_come() -> Non
         await eventually(lambda: supervisor.requests("restart") == [{"tasks": ["web"]}])
 
 
-async def test_a_key_is_not_for_the_task_that_has_just_taken_the_place_of_another() -> None:
+@pytest.mark.parametrize(("typed", "key"), [([], "r"), (["colon", *"restart"], "enter")])
+async def test_a_key_is_not_for_the_task_that_has_just_taken_the_place_of_another(
+    typed: list[str], key: str
+) -> None:
     supervisor = shop()
     async with running(supervisor) as pilot:
         await pilot.press("f")
         assert fleet(pilot).targets() == ["importer"]
+        await pilot.press(*typed)
         supervisor.change("importer", state="running", running=True, ready=True, exit_code=0, signal=None)
         await eventually(lambda: fleet(pilot).targets() == ["web"])
-        await pilot.press("r")
+        await pilot.press(key)
         await eventually(lambda: any("web has just been selected" in one for one in toasts(pilot)))
         assert not supervisor.requests("restart")
 

@@ -206,6 +206,19 @@ async def test_marked_tasks_are_acted_on_together_after_one_question() -> None:
         assert not fleet(pilot).table.marked
 
 
+async def test_marked_tasks_that_the_filter_hides_are_left_alone_and_told() -> None:
+    supervisor = shop()
+    async with running(supervisor) as pilot:
+        fleet(pilot).table.select("web")
+        await pilot.press("space", "slash", *"worker", "enter")
+        await eventually(lambda: "1 marked, 1 hidden" in text(pilot, "#header"))
+        await pilot.press("r")
+        await eventually(lambda: supervisor.requests("restart") == [{"tasks": ["worker"]}])
+        assert fleet(pilot).table.marked == {"web"}
+        await pilot.press("equals_sign")
+        await eventually(lambda: any(toast.startswith("Mark two tasks") for toast in toasts(pilot)))
+
+
 async def test_mark_all_that_match() -> None:
     async with running(shop()) as pilot:
         await pilot.press("slash", *"er$", "enter", "asterisk")

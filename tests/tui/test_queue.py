@@ -10,6 +10,7 @@ from textual.pilot import Pilot
 
 from paneview.control.errors import ControlError
 from paneview.control.queuemodel import QueueView
+from paneview.tui.screens.aim import MOMENT
 from paneview.tui.screens.dispatch import DispatchForm, kinds, read_payload, targets
 from paneview.tui.screens.job import JobScreen
 from paneview.tui.screens.queue import QueueScreen
@@ -173,6 +174,42 @@ async def test_one_question_for_all_that_are_marked() -> None:
             lambda: supervisor.requests("job_purge") == [{"jobs": [job(20)["id"], job(2)["id"]]}]
         )
         await shows(pilot, "No job is dead. f shows others")
+
+
+async def test_marked_jobs_that_the_filter_hides_are_left_alone_and_told() -> None:
+    supervisor = office()
+    first, second = job(20)["id"], job(2)["id"]
+    async with running(supervisor, (100, 30)) as pilot:
+        screen = await opened(pilot)
+        await pilot.press("f", "f", "f")
+        await eventually(lambda: len(_shown(pilot)) == 2)
+        screen.table.select(first)
+        await pilot.press("space")
+        await shows(pilot, "1 marked", where=RULE)
+        await pilot.press("slash", *"0002_", "enter")
+        await shows(pilot, "1 marked, 1 hidden", where=RULE)
+        await pilot.press("r")
+        await eventually(lambda: supervisor.requests("job_retry") == [{"jobs": [second]}])
+        await pilot.press("slash", "ctrl+u", "enter")
+        await eventually(lambda: [one["id"] for one in _shown(pilot)] == [first])
+        assert screen.table.marked == {first}
+
+
+async def test_a_key_is_not_for_the_job_that_has_just_taken_the_place_of_another() -> None:
+    supervisor = office()
+    async with running(supervisor, (100, 30)) as pilot:
+        await opened(pilot)
+        await pilot.press("f", "f", "f")
+        await eventually(lambda: len(_shown(pilot)) == 2)
+        supervisor.put({**supervisor.jobs[job(20)["id"]], "state": "queued"})
+        await eventually(lambda: [one["id"] for one in _shown(pilot)] == [job(2)["id"]])
+        await pilot.press("r", "p")
+        await eventually(lambda: sum("has just been selected" in one for one in toasts(pilot)) == 2)
+        assert not supervisor.requests("job_retry")
+        assert pilot.app.screen.query("#jobs")
+        await pilot.pause(MOMENT)
+        await pilot.press("r")
+        await eventually(lambda: supervisor.requests("job_retry") == [{"jobs": [job(2)["id"]]}])
 
 
 async def test_refusals_are_told() -> None:

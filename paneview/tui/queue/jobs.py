@@ -50,6 +50,7 @@ class JobTable(Listing):
         self.jobs: dict[str, JobView] = {}
         self.filter = ""
         self.marked: set[str] = set()
+        self.noted: Callable[[], object] = lambda: None
         self._rows = RowFilter()
         self._columns: list[Column] = []
 
@@ -64,7 +65,7 @@ class JobTable(Listing):
         return self.jobs.get(self.cursor or "")
 
     def chosen(self) -> list[JobView]:
-        """The marked jobs, else the one under the cursor."""
+        """The marked jobs, else the one under the cursor. What the filter hides is left alone."""
         names = [name for name in self.keys if name in self.marked] or [self.cursor or ""]
         return [self.jobs[name] for name in names if name in self.jobs]
 
@@ -121,12 +122,14 @@ class JobTable(Listing):
             self.marked ^= {self.cursor}
             self.action_move(1)
             self.redraw()
+            self.noted()
 
     def action_mark_all(self) -> None:
         """Mark all that are shown; once more: none."""
         shown = set(self.keys)
         self.marked = set() if shown <= self.marked else self.marked | shown
         self.redraw()
+        self.noted()
 
 
 def _texts(job: JobView) -> tuple[str, ...]:

@@ -5,10 +5,12 @@ from __future__ import annotations
 from textual.strip import Strip
 
 from paneview.control.queuemodel import QueueView
+from paneview.tui.queue.jobs import JobTable
 from paneview.tui.queue.state import JobQuery, Jobs
 from paneview.tui.text import clean, cut
 from paneview.tui.theme import Inks
 from paneview.tui.widgets.canvas import Piece, line, spread
+from paneview.tui.widgets.listing import marks_told
 
 MANY_DEAD = 100  # dead letters; more are not counted
 
@@ -33,15 +35,17 @@ def workers(width: int, inks: Inks, queue: QueueView | None) -> list[Strip]:
     return [spread(width, inks.base, left, [(" U release ──", inks.dim)], ("─", inks.rule))]
 
 
-def jobs(width: int, inks: Inks, queue: QueueView | None, asked: JobQuery, kept: str) -> list[Strip]:
-    """The rule above the jobs: which of them are shown."""
+def jobs(width: int, inks: Inks, queue: QueueView | None, asked: JobQuery, table: JobTable) -> list[Strip]:
+    """The rule above the jobs: which of them are shown, and how many are marked."""
     left: list[Piece] = [("── ", inks.rule), ("jobs ", inks.title)]
     if asked.target:
         left.append((f"for {clean(asked.target)} ", inks.accent))
     if asked.shown != "all":
         left.append((f"{asked.shown} ", inks.accent))
-    if kept:
-        left.append((f"/{clean(kept)} ", inks.attention))
+    if table.told:
+        left.append((f"/{table.told} ", inks.attention))
+    if marks := marks_told(table.marked, table.keys):
+        left.append((f"{marks} ", inks.attention))
     if queue is not None and queue.dead:
         left.append((f"✗ {queue.dead}{'+' if queue.dead >= MANY_DEAD else ''} dead ", inks.failed))
     return [spread(width, inks.base, left, [(" f states  / filter ──", inks.dim)], ("─", inks.rule))]

@@ -83,7 +83,7 @@ class MainScreen(Screen[None]):
         self._ticking: Timer | None = None
         self._was_on_top = False
         self._had_focus: Widget | None = None
-        self._aim = Aim(self)
+        self.aim = Aim(self)
 
     @property
     def pv(self) -> PaneviewApp:
@@ -224,7 +224,7 @@ class MainScreen(Screen[None]):
 
     def action_act(self, name: str) -> None:
         """Start, stop, restart or kill; asks first if that destroys something or affects several tasks."""
-        if not self._aim.lost():
+        if not self.aim.lost():
             self.act_on(name, self.targets())
 
     def act_on(self, name: str, names: list[str]) -> None:
@@ -256,7 +256,7 @@ class MainScreen(Screen[None]):
         """One replica more or fewer of the task."""
         if not (name := self.target()):
             self.app.bell()
-        elif not self._aim.lost():
+        elif not self.aim.lost():
             rescale(self.pv, name, by)
 
     def action_edit(self) -> None:
@@ -273,7 +273,7 @@ class MainScreen(Screen[None]):
         task = self.pv.picture.tasks.get(self.target())
         if task is None or not task.running:
             self.pv.tell(f"{clean(task.name)} does not run: s starts it" if task else "no task", failed=True)
-        elif not self._aim.lost():
+        elif not self.aim.lost():
             self.app.push_screen(TypingScreen(task.name))
 
     async def action_why(self) -> None:
@@ -326,10 +326,10 @@ class MainScreen(Screen[None]):
     def _run(self, name: str, names: list[str]) -> None:
         # Owned by the app, so that the outcome is shown even if this screen is left meanwhile.
         in_background(self.app, perform, self.pv, VERBS[name], names)
-        self.acted()
+        self.acted(names)
 
-    def acted(self) -> None:
-        """An action has been requested."""
+    def acted(self, names: list[str]) -> None:
+        """An action on these tasks has been requested."""
 
     def _lay_out(self, size: Size) -> None:
         form = form_of(size.width, size.height)
@@ -339,7 +339,7 @@ class MainScreen(Screen[None]):
     def _changed(self, change: Change) -> None:
         if change.tasks or change.link or change.order or change.flows:
             self.query_one(Header).redraw()
-        with self._aim.watched():
+        with self.aim.watched():
             self.update(change)
 
     def redraw_all(self) -> None:

@@ -161,9 +161,9 @@ class FleetScreen(ReadingScreen):
         """Enter, or a click on the selected task."""
         self.pv.action_go("logs")
 
-    def acted(self) -> None:
-        """The marked tasks have been acted on: drop the marks."""
-        self.table.marked.clear()
+    def acted(self, names: list[str]) -> None:
+        """Drop the marks of these tasks, but not of those that the filter hides."""
+        self.table.marked.difference_update(names)
         self.table.redraw()
 
     async def action_find(self) -> None:

@@ -34,7 +34,7 @@ class FlowKeys(MainScreen):
 
     def __init__(self) -> None:
         super().__init__()
-        self._aim = Aim(self, lambda: flow.id if (flow := self.flow()) is not None else "")
+        self.aim = Aim(self, lambda: flow.id if (flow := self.flow()) is not None else "")
         self._approved = ("", "", 0.0)
         """The workflow and phase that were approved last, and when."""
 
@@ -76,7 +76,7 @@ class FlowKeys(MainScreen):
 
     async def action_approve(self) -> None:
         """Approve the phase that waits for a person."""
-        if not (flow := self._chosen()) or self._aim.lost():
+        if not (flow := self._chosen()) or self.aim.lost():
             return
         phase = flowactions.waiting_phase(flow, self.phase())
         now, name = time.monotonic(), phase.name if phase is not None else ""
@@ -95,7 +95,7 @@ class FlowKeys(MainScreen):
 
     def action_retry(self) -> None:
         """Retry what failed."""
-        if (flow := self._chosen()) and not self._aim.lost():
+        if (flow := self._chosen()) and not self.aim.lost():
             flowactions.retry(self.pv, flow)
 
     def action_cancel(self) -> None:

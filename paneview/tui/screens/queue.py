@@ -26,9 +26,10 @@ from paneview.tui.queue.fates import FATES, settle, warn
 from paneview.tui.queue.jobs import JobTable
 from paneview.tui.queue.jobtext import JobText
 from paneview.tui.queue.lanes import LaneTable
-from paneview.tui.queue.state import Jobs
+from paneview.tui.queue.state import JobQuery, Jobs
 from paneview.tui.queue.words import SHOWN
 from paneview.tui.queue.workers import WorkerTable
+from paneview.tui.screens.aim import Aim
 from paneview.tui.screens.base import MainScreen
 from paneview.tui.text import clean
 from paneview.tui.widgets.canvas import Canvas, Painted
@@ -60,6 +61,8 @@ class QueueScreen(MainScreen):
     def __init__(self) -> None:
         super().__init__()
         self.jobs = Jobs(self._ask_for, self._fetched)
+        self.aim = Aim(self, self._aimed_at)
+        self._shown: JobQuery | None = None
         self._resting = ""
         self._heights: tuple[int | str, int | str] | None = None
 
@@ -98,6 +101,7 @@ class QueueScreen(MainScreen):
     def on_mount(self) -> None:
         """Subscribe to the queue."""
         self.set_class(True, "pane-jobs")
+        self.table.noted = self.query_one("#jobs-rule", Canvas).redraw
         in_background(self, self._begin)
 
     async def on_unmount(self) -> None:
@@ -137,6 +141,12 @@ class QueueScreen(MainScreen):
         """The panes may have as many rows as this size allows."""
         self._fit()
         self._look_at(self.table.cursor)
+
+    def _aimed_at(self) -> str:
+        """The jobs, or the worker, that a key acts on."""
+        if self.focused is self.crew:
+            return self.crew.cursor or ""
+        return " ".join(job.id for job in self.table.chosen())
 
     def targets(self) -> list[str]:
         """The selected worker's task, if this project has it: actions on tasks apply to it."""
@@ -185,7 +195,12 @@ class QueueScreen(MainScreen):
         if not self.is_attached:
             return
         table = self.table
-        table.update(self.jobs.found)
+        if self._shown == self.jobs.answered:
+            with self.aim.watched():
+                table.update(self.jobs.found)
+        else:  # a key has asked for others
+            table.update(self.jobs.found)
+            self._shown = self.jobs.answered
         self.crew.know(self.jobs.found)
         self._redraw_around()
         self._look_at(table.cursor)
@@ -232,14 +247,17 @@ class QueueScreen(MainScreen):
         """Retry, cancel or purge the marked jobs, else the selected one."""
         jobs, fate = self.table.chosen(), FATES[name]
         fitting = [job for job in jobs if job.state in fate.states]
+        if self.aim.lost():
+            return
         if not fitting:
             self.pv.tell(f"{name}: {fate.only}" if jobs else "no job is selected", failed=True)
             return
         warn(self.pv, fate, fitting, lambda: self._settle(name, [job.id for job in fitting]))
 
     def _settle(self, name: str, ids: list[str]) -> None:
-        self.table.marked.clear()
+        self.table.marked.difference_update(self.table.keys)  # what the filter hides was left alone
         self.table.redraw()
+        self.table.noted()
         in_background(self.app, settle, self.pv, FATES[name], ids)  # reported even if this screen is left
 
     def action_release(self) -> None:
@@ -247,6 +265,8 @@ class QueueScreen(MainScreen):
         queue, worker = self.pv.picture.queue, self.crew.selected
         names = list(queue.quarantined) if queue is not None else []
         if self.focused is self.crew and worker is not None and worker.quarantined:
+            if self.aim.lost():
+                return
             names = [exact if (exact := f"{worker.name}@{worker.host}") in names else worker.name]
         if len(names) != 1:
             words = "select the one to release: tab goes to the workers" if names else "nobody is quarantined"
@@ -285,6 +305,7 @@ class QueueScreen(MainScreen):
         if table.marked:
             table.marked.clear()
             table.redraw()
+            table.noted()
         elif table.filter:
             table.set_filter("")
             self._redraw_around()
@@ -327,7 +348,7 @@ class QueueScreen(MainScreen):
         return rules.workers(width, self.pv.inks, self.pv.picture.queue)
 
     def _paint_jobs_rule(self, width: int, height: int) -> list[Strip]:
-        return rules.jobs(width, self.pv.inks, self.pv.picture.queue, self.jobs.question, self.table.told)
+        return rules.jobs(width, self.pv.inks, self.pv.picture.queue, self.jobs.question, self.table)
 
     def _why_no_jobs(self) -> str:
         return rules.why_no_jobs(self.pv.picture.queue, self.jobs, self.table.told)

@@ -25,7 +25,7 @@ from paneview.tui.picture import Change
 from paneview.tui.tasks.arrange import ORDERS, arrange
 from paneview.tui.text import cells, clean, cut, fit
 from paneview.tui.widgets.canvas import PLAIN, Piece, line, spread
-from paneview.tui.widgets.listing import CURSOR, Listing
+from paneview.tui.widgets.listing import CURSOR, Listing, marks_told
 from paneview.tui.widgets.rowfilter import RowFilter
 
 LEAST_DETAIL = 16
@@ -115,7 +115,7 @@ class TaskTable(Listing):
             f"/{self.filter.told}" if self.filter.text else "",
             "only failing" if self.only_failing else "",
             f"by {self.order}" if self.order != "urgency" else "",
-            f"{len(self.marked)} marked" if self.marked else "",
+            marks_told(self.marked, self.keys),
         ]
         return " · ".join(part for part in parts if part)
 
@@ -130,10 +130,12 @@ class TaskTable(Listing):
             super().redraw()
 
     def targets(self) -> list[str]:
-        """What an action applies to: the marked tasks, else the one under the cursor."""
-        if self.marked:
-            return [name for name in self.keys if name in self.marked]
-        return [self.cursor] if self.cursor else []
+        """What an action applies to: the marked tasks, else the one under the cursor. What is hidden is left alone."""
+        return self.marks() or ([self.cursor] if self.cursor else [])
+
+    def marks(self) -> list[str]:
+        """The marked tasks that are shown."""
+        return [name for name in self.keys if name in self.marked]
 
     def update(self, change: Change | None = None) -> None:
         """Show the picture as it is now."""

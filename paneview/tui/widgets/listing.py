@@ -6,7 +6,7 @@ item, at the same height of the window if possible. The item under the cursor is
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import ClassVar
 
 from rich.style import Style
@@ -20,6 +20,12 @@ from paneview.tui.text import wrap
 from paneview.tui.widgets.canvas import Canvas, line
 
 CURSOR = "▌"
+
+
+def marks_told(marked: Collection[str], shown: Sequence[str]) -> str:
+    """How many items are marked and, if a filter hides some of them, how many; empty for none."""
+    hidden = len(marked) - sum(key in marked for key in shown)
+    return f"{len(marked)} marked{f', {hidden} hidden' if hidden else ''}" if marked else ""
 
 
 class Listing(Canvas, can_focus=True):

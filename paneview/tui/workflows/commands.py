@@ -82,7 +82,7 @@ def _chosen(app: PaneviewApp, words: list[str]) -> tuple[FlowView, PhaseView | N
     if not words:
         flow = screen.flow() if isinstance(screen, FlowKeys) else None
         if flow is not None and isinstance(screen, FlowKeys):
-            return flow, screen.phase()
+            return None if screen.aim.lost() else (flow, screen.phase())
         app.tell("which workflow? Its id follows the command", failed=True)
         return None
     flow = app.picture.flows.get(words[0])
