@@ -104,6 +104,11 @@ class LogIngest:
         self._on_progress = callback
 
     @property
+    def troubled(self) -> bool:
+        """Whether storing has failed, and has not worked since."""
+        return self._troubled_since is not None
+
+    @property
     def last_run(self) -> int:
         """The highest number of a run that had a log when this started, even if it never had a process."""
         return self._engine.last_run

@@ -84,7 +84,7 @@ class Host:
         self._clock = Clock()
         self._loop = asyncio.get_running_loop()
         self._ended: asyncio.Future[str] = self._loop.create_future()
-        self._took_down = self._closing = False
+        self._took_down = self._closing = self._store_failed = False
 
     async def open(self) -> None:
         """Take charge. Raises TmuxError, StoreError, UnsafeSocket, OSError; then nothing is open."""
@@ -365,11 +365,17 @@ class Host:
     def _tell_store_trouble(self, message: str | None) -> None:
         if self._closing:
             return
-        self.journal.note("store_failed" if message else "store_restored", message or "what waited is stored")
-        if message is None:  # the database may be new: it must know every task, including those at rest
-            self._remember()
-            for unit in self.supervisor.units.values():
-                self.journal.put(task=unit.name, state=unit.state, run=unit.row)
+        if message is not None:
+            self._store_failed = True
+            self.journal.note("store_failed", message)
+            return
+        if self._store_failed and not (self.store.trouble or self.ingest.troubled):  # neither database fails
+            self._store_failed = False
+            self.journal.note("store_restored", "what waited is stored")
+        # The database may be new: it must know every task, including those at rest.
+        self._remember()
+        for unit in self.supervisor.units.values():
+            self.journal.put(task=unit.name, state=unit.state, run=unit.row)
 
 
 def _end_agents(folder: Path) -> None:

@@ -5,6 +5,8 @@ Instead of filling the disk, the tests forbid the supervisor to extend any file:
 
 from __future__ import annotations
 
+import asyncio
+import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -12,7 +14,8 @@ import psutil
 import pytest
 
 from paneview.control.errors import ControlError
-from tests.harness import alive, wait_until
+from tests.harness import Sandbox, alive, eventually, wait_until
+from tests.supervisor.inprocess import supervising
 from tests.supervisor.project import Project
 
 TWO = """
@@ -93,3 +96,25 @@ def test_a_start_waits_for_room_and_neither_who_asked_nor_the_end_of_the_project
         two.call("down")
         two.process.wait(20)
     assert not alive(web)
+
+
+async def test_that_storing_works_again_is_told_when_both_databases_do(
+    sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(*_: object) -> None:
+        raise sqlite3.OperationalError("database or disk is full")
+
+    async with supervising(sandbox, "") as host:
+        told: list[str] = []
+        monkeypatch.setattr(host.journal, "_tell", lambda row: told.append(row.kind))
+        with monkeypatch.context() as state, monkeypatch.context() as logs:
+            state.setattr(host.store._writer, "write", fails)
+            logs.setattr(host.ingest._engine, "mend", fails)
+            host.ingest._wake()
+            await eventually(lambda: told.count("store_failed") == 2)
+            state.undo()
+            await eventually(lambda: not host.store.trouble)
+            await asyncio.sleep(0)  # what it has to tell is told in the loop's next turn
+            assert "store_restored" not in told
+        await eventually(lambda: "store_restored" in told)
+        assert told.count("store_restored") == 1
