@@ -106,7 +106,7 @@ async def test_a_list_of_no_task_means_none_and_not_all(verb: str) -> None:
         ("no JSON", "not JSON"),
         ("[1]", "is a JSON object"),
         ("{}", 'no "command"'),
-        ('{"command": "kill"}', "needs the parameter 'task'"),
+        ('{"command": "kill"}', "Task name required"),
         ('{"command": "logs"}', "needs the argument 'task'"),
         ('{"command": "logs", "params": {"task": "web", "lines": -1}}', "0 or more"),
         ('{"command": "restart", "params": {"tsk": "web"}}', "did you mean 'task'"),

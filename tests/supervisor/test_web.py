@@ -70,6 +70,8 @@ def test_everything_taskmux_had_and_what_it_had_not(project: Make) -> None:
         assert (events["count"], events["events"][0]["actor"]) == (1, "user:websocket")
         for command in ("start", "stop", "restart", "kill", "logs"):
             assert ask(ws, command, task="ghost")["success"] is False
+        for command in ("restart", "kill"):
+            assert ask(ws, command)["error"] == "Task name required"
         assert ask(ws, "stop")["message"] == "Stopped db, web"
 
 

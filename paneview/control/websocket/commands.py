@@ -108,9 +108,10 @@ def _tasks(params: Json) -> Json:
 
 
 def _named_tasks(params: Json) -> Json:
+    """As `_tasks`; without either nothing is done, as in taskmux: JSON drops a name that a script never set."""
     args = _tasks(params)
     if args["tasks"] is None:
-        raise ControlError("kill needs the parameter 'task'", "bad_request")
+        raise ControlError("Task name required", "bad_request")
     return args
 
 
@@ -162,6 +163,6 @@ COMMANDS: dict[str, Command] = {
     ),
     "start": Command("start", {**_TASKS, "deps": Arg("flag", True)}, _start, _acted("Started")),
     "stop": Command("stop", _TASKS, _tasks, _acted("Stopped")),
-    "restart": Command("restart", _TASKS, _tasks, _acted("Restarted")),
+    "restart": Command("restart", _TASKS, _named_tasks, _acted("Restarted")),
     "kill": Command("kill", _TASKS, _named_tasks, _acted("Killed")),
 }
