@@ -90,7 +90,9 @@ def _edited(call: Call, here: place.Place, name: str, action: str) -> int:
     except NoSupervisor:
         reloaded = False
     if call.json:
-        print_json({"ok": True, "task": name, "action": action, "file": here.file, "reloaded": reloaded})
+        command = {"command": call.words[1]} if action == "added" else {}
+        told = {"task": name, **command, "action": action, "file": here.file, "reloaded": reloaded}
+        print_json({"ok": True, **told})
     else:
         print(f"{action}: {clean(name)}" + ("" if reloaded else f" (in {clean(here.file)})"))
     return 0

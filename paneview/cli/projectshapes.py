@@ -51,10 +51,12 @@ class Init(Success):
     agents: list[Agents]
 
 
-class Edited(Success):
+class Edited(Success, kw_only=True):
     """`add` and `remove`."""
 
     task: str
+    command: str | None = None
+    """What `add` has added."""
     action: Literal["added", "removed"]
     file: str
     reloaded: bool

@@ -40,6 +40,8 @@ class Failure(Struct):
     """What to do about it."""
     code: str | None = None
     """The kind of failure for programs: not_found, no_supervisor, config, usage, tmux, …"""
+    error_code: str | None = None
+    """taskmux's code of an unknown name: E200."""
     problems: list[Problem] | None = None
     """With code config: each mistake in the file."""
     results: list[dict[str, Any]] | None = None

@@ -1,9 +1,9 @@
 """Every object that ``--json`` prints, in one place: the documentation, the JSON Schema and the test of it.
 
 ``paneview schema --output COMMAND`` prints one as JSON Schema, and the tests check real output of real commands
-against these models, in which every key must be declared. The keys of taskmux 0.4 are all here under their old names;
-new keys may be added in later versions, none will be taken away. Times are epoch seconds, durations seconds, sizes
-bytes, CPU per cent of one core.
+against these models, in which every key must be declared. The keys that taskmux 0.4 documents are all here under
+their old names; new keys may be added in later versions, none will be taken away. Times are epoch seconds, durations
+seconds, sizes bytes, CPU per cent of one core.
 """
 
 from __future__ import annotations
@@ -216,6 +216,8 @@ class Acted(Success):
     results: list[Result]
     task: str | None = None
     action: str | None = None
+    session: str | None = None
+    """Of a `stop` of all tasks."""
     unrecorded: str | None = None
     """Why it is forgotten if the supervisor is killed now: the store cannot be written."""
 

@@ -56,7 +56,7 @@ class UnknownTask(ControlError):  # noqa: N818 - what it is
             message, close = f"Task {name!r} has replicas: name one of them ({some})", []
         hint = {"hint": f"did you mean {close[0]!r}?"} if close else {}
         result = {"ok": False, "error_code": "E200", "error": message, "task": name}
-        super().__init__(message, "not_found", results=[result], **hint)
+        super().__init__(message, "not_found", error_code="E200", results=[result], **hint)
 
 
 class NoSupervisor(Exception):  # noqa: N818 - a state of the world, not a fault

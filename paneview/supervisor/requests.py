@@ -171,6 +171,8 @@ class Requests:
         refused = await self._supervisor.stop(names, client.actor)
         if args["tasks"] is None:
             self._journal.note_session("session_stopped", names, client.actor)
+            session = {"session": self._supervisor.project.name, "action": "stopped"}
+            return {**session, **_results("stopped", names, refused)}
         return _results("stopped", names, refused)
 
     async def kill(self, args: Args, client: ClientInfo) -> Reply:

@@ -228,7 +228,7 @@ SHAPES = {
     "restart db": {"ok", "results"},
     "kill db": {"ok", "task", "action"},
     "start": {"ok", "session", "action", "tasks"},
-    "add late true": {"ok", "task", "action"},
+    "add late true": {"ok", "task", "command", "action"},
     "remove late": {"ok", "task", "action"},
     "logs-clean": {"ok"},
     "attach db": {"ok"},
@@ -239,6 +239,7 @@ SHAPES = {
     "export": set[str](),
     "completion bash": {"ok"},
     "init": {"ok"},
+    "stop": {"ok", "session", "action"},
     "down": {"ok"},
 }  # fmt: skip
 TASK_KEYS = {
@@ -270,7 +271,7 @@ def test_T15_json_everywhere_with_documented_shapes(place: Place) -> None:
             assert set(objects[0]["tasks"][0]) >= TASK_KEYS
     assert place.ask("stop", "db", status=3)["error"]
     ghost = place.ask("start", "ghost", status=1)
-    assert ghost["error"] == "Task 'ghost' not found in config"
+    assert (ghost["error"], ghost["error_code"]) == ("Task 'ghost' not found in config", "E200")
     assert ghost["results"][0] | {"task": 0} == {
         "ok": False, "error_code": "E200", "error": "Task 'ghost' not found in config", "task": 0
     }  # fmt: skip
