@@ -100,6 +100,7 @@ def test_a_job_that_nobody_takes_now_is_told_as_one(farm: Farm) -> None:
     id_ = ask(farm, "dispatch", "role:baker", "ping")["id"]
     assert farm.cli("cancel", id_).status == 0
     assert farm.cli("cancel", id_).err == f"paneview: {id_} was over\n"
+    assert farm.cli("dispatch", "chef", "shutdown").err == "", "it was there to take it"
 
 
 def test_a_job_goes_to_a_worker_that_has_a_handler_for_it(farm: Farm) -> None:

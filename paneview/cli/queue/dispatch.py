@@ -66,10 +66,12 @@ def submit(call: Call) -> int:
             return _print_one(call, broker, job)
         from paneview.cli.queue.jobs import print_result, wait_for  # noqa: PLC0415 - only with --wait
 
+        alone = not call.json and not _somebody(broker, target)
         submitted = broker.submit(job)
         if not call.json:
             print(f"submitted {submitted.id}; waiting", file=sys.stderr)
-            _tell_if_nobody(broker, target)
+            if alone:
+                _tell_of_nobody(target)
         return print_result(call, submitted.id, wait_for(broker, submitted.id, None))
 
 
@@ -120,26 +122,33 @@ def _payload(call: Call) -> Any:
 
 
 def _print_one(call: Call, broker: Broker, job: NewJob) -> int:
+    # Looked for before: who gets a `shutdown`, or a job with --once, is gone at once.
+    alone = not call.json and not _somebody(broker, job.target)
     submitted = broker.submit(job)
     target = str(job.target)
     if call.json:
         print_json({"ok": True, "id": submitted.id, "created": submitted.created, "target": target})
     elif submitted.created:
         print(f"{submitted.id}  {clean(job.kind)} for {clean(target)}")
-        _tell_if_nobody(broker, job.target)
+        if alone:
+            _tell_of_nobody(job.target)
     else:
         print(f"{submitted.id}  exists already")
     return 0
 
 
-def _tell_if_nobody(broker: Broker, target: Target) -> None:
+def _tell_of_nobody(target: Target) -> None:
+    words = f"nobody alive takes jobs for {clean(str(target))}: it waits for the first that does"
+    print(words, file=sys.stderr)
+
+
+def _somebody(broker: Broker, target: Target) -> bool:
+    """Whether a live worker takes jobs for this target; True if that is unknown: submitting says what is wrong."""
     try:
         alive = broker.workers.all(alive_only=True)
-    except BrokerError:  # that is unknown, and the job is submitted
-        return
-    if not any(takes(view.worker, target) for view in alive):
-        words = f"nobody alive takes jobs for {clean(str(target))}: it waits for the first that does"
-        print(words, file=sys.stderr)
+    except BrokerError:
+        return True
+    return any(takes(view.worker, target) for view in alive)
 
 
 def _print_all(call: Call, broker: Broker, kind: str, workers: list[WorkerView]) -> int:
