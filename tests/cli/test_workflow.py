@@ -168,11 +168,15 @@ def test_without_a_supervisor_it_can_be_read_and_changed(working: Path) -> None:
     wait_until(lambda: is_now(working, name, "waiting"))
     run("down", cwd=working)
     assert ask(working, "workflows")["workflows"][0]["status"] == "waiting"
+    for words in (("workflows",), ("workflow-status", name)):
+        assert "no supervisor is running" in run(*words, cwd=working).err
     rejected = ask(working, "workflow", "reject", name, "--why", "no")["workflow"]
     assert rejected["status"] == "failed"
     assert rejected["phases"][1]["reason"].endswith(": no")
     again = ask(working, "workflow", "reject", name, status=1)
     assert (again["code"], again["error"].endswith(": nothing in it is waiting")) == ("state", True)
+    assert run("workflows", cwd=working).err == ""  # it is over
+    assert run("workflow", "result", name, cwd=working).status == 1
 
 
 def test_a_spent_budget_of_tokens_is_raised(working: Path) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sys
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from paneview.cli import place
@@ -25,6 +26,7 @@ from paneview.cli.output import (
 )
 from paneview.cli.times import stamp
 from paneview.cli.workflow.ask import Watch, budget_usd, money, phase_line, print_result
+from paneview.config import paths
 from paneview.control.errors import NoSupervisor
 from paneview.control.looks import FLOWS, PHASES
 
@@ -134,8 +136,10 @@ def _id_and_phase(call: Call) -> dict[str, Any]:
 
 
 def _ask(call: Call, do: str, args: dict[str, Any]) -> dict[str, Any]:
+    here = None
     try:
-        return place.find(call, hint=place.FOR_WORKFLOWS).ask(do, args, timeout=60.0)
+        here = place.find(call, hint=place.FOR_WORKFLOWS)
+        return here.ask(do, args, timeout=60.0)
     except NoSupervisor:
         pass
     except CliError:
@@ -145,7 +149,19 @@ def _ask(call: Call, do: str, args: dict[str, Any]) -> dict[str, Any]:
             raise
     from paneview.cli.workflow.offline import answer  # noqa: PLC0415 - opens the queue
 
-    return answer(call, do, args)
+    found = answer(call, do, args)
+    if here is not None and not call.json:
+        _tell_of_standstill(here, found)
+    return found
+
+
+def _tell_of_standstill(here: place.Place, found: dict[str, Any]) -> None:
+    """Tell if workflows of this project are under way: nothing carries them on now, not even to their end."""
+    flows = found.get("workflows") or [found.get("workflow")]  # of a result it is only a name
+    ours = f":{paths.project_key(Path(here.file))}"
+    if any(isinstance(flow, dict) and flow["active"] and flow["home"].endswith(ours) for flow in flows):
+        words = "no supervisor is running: what is under way goes on with the next ('paneview start')"
+        print(words, file=sys.stderr)
 
 
 def _act(call: Call, do: str, args: dict[str, Any]) -> int:
