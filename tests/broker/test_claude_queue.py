@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from paneview.broker import Broker, JobFilter, NewJob, Outcome, Target, lanes_of
+from paneview.broker import Broker, Claim, JobFilter, JobState, NewJob, Outcome, Target, lanes_of
 from paneview.broker.directory import ending
 from paneview.broker.directory.broker import DirectoryBroker
 from paneview.broker.directory.foreign import mirror
@@ -164,7 +164,6 @@ def test_a_slow_submitter_does_not_hide_that_a_worker_was_quick(
 
 def test_cancelled(broker: Broker, scripts: Scripts) -> None:
     task = scripts.submit("never mind")
-    broker.reap()
     broker.cancel(task, "not wanted")
     assert scripts.status(task) == "failed"
     found = scripts.result(task)
@@ -258,7 +257,33 @@ def test_what_others_of_theirs_have_begun_is_left_alone(
     before = path.read_bytes()
     assert broker.claim(want()) == []
     assert path.read_bytes() == before
-    assert broker.job(task) is None
+    assert (broker.need(task).state, broker.need(task).owner) == ("leased", "pi")
+
+
+def test_one_is_seen_by_who_only_looks_and_left_to_their_workers(
+    lab: DirectoryLab, broker: Broker, scripts: Scripts
+) -> None:
+    task, other = scripts.submit("Check the disk", "pi-1"), scripts.submit("another")
+    assert {one.id: one.state for one in broker.jobs(JobFilter())} == {task: "queued", other: "queued"}
+    assert [one.id for one in broker.jobs(JobFilter(host="pi-1"))] == [task]
+    assert broker.jobs(JobFilter(states=frozenset({JobState.LEASED}))) == []
+    assert [(lane.lane, lane.queued) for lane in broker.stats()] == [("any", 1), ("h:pi-1", 1)]
+    assert abs(broker.need(task).submitted_at - time.time()) < 10
+    assert broker.result(task) is None
+    assert sorted(scripts.pending("pi-1")) == sorted([task, other]), "nothing was taken from them"
+    # Theirs do one, and the last word of it is theirs; ours take the other by its id.
+    done = {"task_id": task, "result": "80 %", "status": "completed", "error": None, "completed_by": "pi-1"}
+    (lab.path / f"results/result_{task}.json").write_text(json.dumps(done))
+    (lab.path / f"tasks/task_{task}.json").write_text(
+        json.dumps({**scripts.task(task), "status": "completed"})
+    )
+    found = broker.wait_result(task, 5)
+    assert found
+    assert (found.status, found.output, found.host) == ("ok", "80 %", "pi-1")
+    assert broker.need(task).state == "done"
+    assert broker.take(other, Claim("mine", ()))
+    assert scripts.status(other) == "in_progress"
+    assert [one.id for one in broker.jobs(JobFilter())] == [other]
 
 
 def test_a_file_that_is_being_written_is_waited_for(

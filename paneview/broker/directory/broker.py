@@ -15,7 +15,8 @@ from paneview.broker.directory.disk import Scratch, explained
 from paneview.broker.directory.documents import DirectoryDocuments
 from paneview.broker.directory.feed import DirectoryFeed
 from paneview.broker.directory.foreign import Importer
-from paneview.broker.directory.layout import FOLDERS, Layout
+from paneview.broker.directory.guests import Guests, guest
+from paneview.broker.directory.layout import FOLDERS, Layout, Spot
 from paneview.broker.directory.registry import DirectoryFlags, DirectoryRegistry
 from paneview.broker.errors import BrokerError, UnavailableError, UnknownJobError
 from paneview.broker.interface import Broker
@@ -64,6 +65,7 @@ class DirectoryBroker(Broker):
         self._desk = Desk(self._layout, Scratch(self._layout.own), feed, self.settings)
         self._backlog = leases.Backlog(self._desk)
         self._importer = Importer()
+        self._guests = Guests()
         self._next_tending = self._next_repair = self._next_sweep = 0.0
         self.events = feed
         self.flags = flags = DirectoryFlags(self._desk)
@@ -80,7 +82,7 @@ class DirectoryBroker(Broker):
         reason = as_text(reason) or "cancelled"
         with explained(self._root):
             while True:
-                spot = self._desk.find(job)
+                spot = self._found(job)
                 if spot is None:
                     raise UnknownJobError(job)
                 if spot.state in FINAL:
@@ -137,7 +139,16 @@ class DirectoryBroker(Broker):
     def take(self, job: str, want: Claim) -> Lease | None:
         """Claim this job."""
         with explained(self._root):
+            self._found(job)
             return leases.take_by_id(self._desk, job, want)
+
+    def _found(self, job: str) -> Spot | None:
+        """Where a job is; a task of claude-queue's scripts becomes one."""
+        spot = self._desk.find(job)
+        if spot is None and guest(self._desk, job):
+            self._take_over()
+            spot = self._desk.find(job)
+        return spot
 
     def renew(self, leases_: Sequence[Lease]) -> list[Hold]:
         """Extend the leases."""
@@ -171,7 +182,7 @@ class DirectoryBroker(Broker):
     def jobs(self, wanted: JobFilter) -> list[Job]:
         """The jobs that match, newest first."""
         with explained(self._root):
-            return reading.jobs(self._desk, wanted)
+            return reading.jobs(self._desk, wanted, self._guests)
 
     def result(self, job: str) -> Result | None:
         """The result of a job."""
@@ -181,7 +192,7 @@ class DirectoryBroker(Broker):
     def stats(self) -> list[LaneStats]:
         """Statistics of every lane that holds anything."""
         with explained(self._root):
-            return reading.stats(self._desk)
+            return reading.stats(self._desk, self._guests)
 
     def retry(self, jobs: Iterable[str] | None = None) -> list[str]:
         """Queue dead letters again."""

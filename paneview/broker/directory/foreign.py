@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 MARK = "paneview"
 UNFINISHED = 5.0  # seconds that a file may take to be written
-_PREFIX, _SUFFIX = "task_", ".json"
+PREFIX, SUFFIX = "task_", ".json"
 
 
 def local_time(seconds: float) -> str:
@@ -52,7 +52,7 @@ def mirror(desk: Desk, spec: Spec, status: str) -> None:
     if status not in ("pending", "in_progress"):
         task["completed_at"] = local_time(desk.scratch.tick() / 1e6)
     with suppress(OSError):
-        desk.scratch.replace(f"{desk.layout.tasks}/{_PREFIX}{spec.id}{_SUFFIX}", task, durable=False)
+        desk.scratch.replace(f"{desk.layout.tasks}/{PREFIX}{spec.id}{SUFFIX}", task, durable=False)
 
 
 def task_result(result: Result) -> dict[str, Any]:
@@ -101,7 +101,7 @@ class Importer:
         ):
             return []
         self._folder_time = folder_time
-        listed = [name for name in names(folder) if name.startswith(_PREFIX) and name.endswith(_SUFFIX)]
+        listed = [name for name in names(folder) if name.startswith(PREFIX) and name.endswith(SUFFIX)]
         known = self._seen
         self._seen = {name: known[name] for name in listed if name in known}
         jobs = []
@@ -131,13 +131,13 @@ class Importer:
             self._seen[name] = None if MARK in task else version
             return None
         try:
-            return _as_job(task, name[len(_PREFIX) : -len(_SUFFIX)])
+            return as_job(task, name[len(PREFIX) : -len(SUFFIX)])
         except BrokerError as error:
             desk.set_aside(path, str(error))
             return None
 
 
-def _as_job(task: dict[str, Any], job: str) -> NewJob:
+def as_job(task: dict[str, Any], job: str) -> NewJob:
     """A task of claude-queue as a job. Raises `BrokerError` if it is invalid."""
     command, host = task.get("command"), task.get("target_host")
     if task.get("id") != job or not valid_id(job) or not isinstance(command, str):

@@ -6,6 +6,7 @@ from paneview.broker.directory import ending
 from paneview.broker.directory.desk import WAITING, Desk
 from paneview.broker.directory.disk import names
 from paneview.broker.directory.foreign import read_result
+from paneview.broker.directory.guests import Guests, guest
 from paneview.broker.directory.layout import Spot, short
 from paneview.broker.errors import UnknownJobError
 from paneview.broker.model import Job, JobFilter, LaneStats, Result
@@ -15,7 +16,7 @@ from paneview.rules.jobs import FINAL, JobState
 def job(desk: Desk, job_id: str) -> Job | None:
     """A job by id; None if there is none."""
     spot = desk.find(job_id)
-    return _at(desk, spot) if spot else None
+    return _at(desk, spot) if spot else guest(desk, job_id)
 
 
 def _at(desk: Desk, spot: Spot) -> Job | None:
@@ -45,21 +46,33 @@ def result(desk: Desk, job_id: str) -> Result | None:
     if found := read_result(desk.layout.result(job_id)):
         return found
     spot = desk.find(job_id)
-    if spot is None:
-        raise UnknownJobError(job_id)
-    return _result_of(desk, spot) if spot.state in FINAL else None
+    if spot is not None:
+        return _result_of(desk, spot) if spot.state in FINAL else None
+    if theirs := guest(desk, job_id):
+        return theirs.result
+    raise UnknownJobError(job_id)
 
 
-def jobs(desk: Desk, wanted: JobFilter) -> list[Job]:
+def jobs(desk: Desk, wanted: JobFilter, guests: Guests) -> list[Job]:
     """The jobs that match, newest first."""
     found: list[Job] = []
-    for spot in _candidates(desk, wanted):
-        each = _at(desk, spot)
+    spots = _candidates(desk, wanted)
+    ours = {spot.id for spot in spots}
+    theirs = [] if wanted.group else guests.waiting(desk)
+    more = [one for one in theirs if wanted.accepts(one) and one.id not in ours]
+    listed: list[Spot | Job] = [*spots, *more]
+    for one in sorted(listed, key=lambda one: -_submitted(one)):
+        each = one if isinstance(one, Job) else _at(desk, one)
         if each is not None and wanted.accepts(each):
             found.append(each)
             if len(found) >= wanted.limit:
                 break
     return found
+
+
+def _submitted(one: Spot | Job) -> float:
+    """Seconds."""
+    return one.submitted_at if isinstance(one, Job) else one.submitted / 1e6
 
 
 def _candidates(desk: Desk, wanted: JobFilter) -> list[Spot]:
@@ -78,10 +91,10 @@ def _candidates(desk: Desk, wanted: JobFilter) -> list[Spot]:
             else:
                 found += desk.leased() if state is JobState.LEASED else desk.waiting(state)
     latest = {spot.id: spot for spot in found}
-    return sorted(latest.values(), key=lambda spot: -spot.submitted)
+    return list(latest.values())
 
 
-def stats(desk: Desk) -> list[LaneStats]:
+def stats(desk: Desk, guests: Guests) -> list[LaneStats]:
     """Statistics of every lane that holds anything."""
     counts: dict[str, dict[str, int]] = {}
     oldest: dict[str, int] = {}
@@ -91,6 +104,11 @@ def stats(desk: Desk) -> list[LaneStats]:
             lane[state.value] = lane.get(state.value, 0) + 1
             if state is JobState.QUEUED:
                 oldest[spot.lane] = min(spot.submitted, oldest.get(spot.lane, spot.submitted))
+    for one in guests.waiting(desk):
+        lane = counts.setdefault(one.lane, {})
+        lane["queued"] = lane.get("queued", 0) + 1
+        submitted = round(one.submitted_at * 1e6)
+        oldest[one.lane] = min(submitted, oldest.get(one.lane, submitted))
     for spot in desk.leased():
         if spec := desk.spec(spot.id):
             lane = counts.setdefault(spec.lane, {})

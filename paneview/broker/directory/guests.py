@@ -1,0 +1,118 @@
+"""Tasks of claude-queue's scripts as jobs, as long as they are not ours: they are shown, and left where they are.
+
+One that waits becomes a job of ours when a worker of ours looks for work (`foreign.Importer`), not when somebody only
+looks at the queue: from then on claude-queue's workers leave it alone. One that its workers do stays theirs.
+"""
+
+from __future__ import annotations
+
+import os
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from paneview.broker.directory.disk import names, read_json
+from paneview.broker.directory.foreign import MARK, PREFIX, SUFFIX, as_job
+from paneview.broker.errors import BrokerError
+from paneview.broker.model import Job, Result, valid_id
+from paneview.rules.jobs import FINAL, JobState
+
+if TYPE_CHECKING:
+    from paneview.broker.directory.desk import Desk
+
+_STATES = {
+    "pending": JobState.QUEUED,
+    "in_progress": JobState.LEASED,
+    "completed": JobState.DONE,
+    "failed": JobState.DEAD,
+}
+
+
+class Guests:
+    """Lists those that wait. Reads each version of a file only once."""
+
+    def __init__(self) -> None:
+        self._seen: dict[str, tuple[tuple[int, int], Job | None]] = {}
+
+    def waiting(self, desk: Desk) -> list[Job]:
+        """Those that nobody has taken or imported."""
+        now: dict[str, tuple[tuple[int, int], Job | None]] = {}
+        for name in names(desk.layout.tasks):
+            if not (name.startswith(PREFIX) and name.endswith(SUFFIX)):
+                continue
+            try:
+                status = os.stat(f"{desk.layout.tasks}/{name}")
+            except OSError:  # it is gone, or not for us to see: whoever imports tasks reports that
+                continue
+            version = status.st_mtime_ns, status.st_size
+            known = self._seen.get(name)
+            if known is None or known[0] != version:
+                known = version, guest(desk, name[len(PREFIX) : -len(SUFFIX)])
+            now[name] = known
+        self._seen = now
+        return [job for _, job in now.values() if job is not None and job.state is JobState.QUEUED]
+
+
+def guest(desk: Desk, job: str) -> Job | None:
+    """The task of this id as a job; None if there is none, or it is one of ours."""
+    task = read_json(f"{desk.layout.tasks}/{PREFIX}{job}{SUFFIX}") if valid_id(job) else None
+    state = _STATES.get(str(task.get("status"))) if task else None
+    if task is None or state is None or MARK in task:
+        return None
+    try:
+        new = as_job(task, job)
+    except BrokerError:
+        return None
+    result = _result(desk, task, state) if state in FINAL else None
+    return Job(
+        id=job,
+        kind=new.kind,
+        payload=new.payload,
+        target=new.target,
+        lane=new.target.lane,
+        priority=new.priority,
+        state=state,
+        timeout=desk.settings.timeout,
+        attempts=int(state is not JobState.QUEUED),
+        max_attempts=desk.settings.max_attempts,
+        token=0,
+        submitted_at=_moment(task.get("timestamp")),
+        submitted_by=new.submitted_by,
+        key="",
+        meta=new.meta,
+        after=(),
+        group="",
+        not_before=None,
+        owner=str(task.get("claimed_by") or ""),
+        leased_at=_moment(task["claimed_at"]) if task.get("claimed_at") else None,
+        lease_until=None,
+        cancel=None,
+        ended_at=result.finished_at if result else None,
+        errors=(),
+        result=result,
+    )
+
+
+def _result(desk: Desk, task: dict[str, Any], state: JobState) -> Result:
+    """What its worker said; if that is gone, what the task itself tells of its end."""
+    said = read_json(desk.layout.result(task["id"])) or task
+    error = str(said.get("error") or "failed") if state is JobState.DEAD else None
+    return Result(
+        job=task["id"],
+        status="ok" if error is None else "error",
+        output=said.get("result"),
+        error=error,
+        worker="",
+        host=str(said.get("completed_by") or task.get("claimed_by") or ""),
+        token=0,
+        attempt=1,
+        started_at=None,
+        finished_at=_moment(said.get("completed_at")),
+    )
+
+
+def _moment(text: object) -> float:
+    """A time as claude-queue writes it, local without a zone; 0 if it is none."""
+    try:
+        return datetime.fromisoformat(str(text)).timestamp()
+    except (ValueError, OverflowError, OSError):
+        return 0.0
