@@ -121,7 +121,7 @@ class Queue:
                 self.broker.release(lease, reason="nobody waits for it")
 
     def submit_result(
-        self, job: str, output: Json, *, status: str = "completed", error: str | None = None
+        self, job: str, output: Json, status: str = "completed", error: str | None = None
     ) -> bool:
         """Deliver the result of a claimed job; False if it is no longer ours, and nothing changed.
 
@@ -171,7 +171,12 @@ class Queue:
         """`pending` in claude-queue's format: the prompts for a host or for any worker."""
         return [task_json(job) for job in self._pending(for_host) if is_task(job)]
 
-    claim_task = claim
+    def claim_task(self, task_id: str) -> bool:
+        """`claim`; False also for a job that does not exist."""
+        try:
+            return self.claim(task_id)
+        except UnknownJobError:
+            return False
 
     def get_result(self, task_id: str, wait: bool = False, timeout: float = 60.0) -> dict[str, Any] | None:
         """`result` in claude-queue's format; None also for a job that does not exist."""

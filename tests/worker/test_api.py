@@ -78,7 +78,8 @@ def test_claude_queue_s_shapes(farm: Farm) -> None:
         assert (task["id"], task["target_host"]) == (other, None)
         assert queue.claim_task(job)
         assert queue.claim_task(other)
-        assert queue.submit_result(job, "res", status="failed", error="no disk")
+        assert not queue.claim_task("nothing")
+        assert queue.submit_result(job, "res", "failed", "no disk")
         assert queue.submit_result(other, "fine")
         assert queue.get_task_status(job) == "failed"  # and stays it: claude-queue tries nothing again
         found = queue.get_result(job, wait=True, timeout=5)
