@@ -166,6 +166,15 @@ def test_silence_is_resumed_once_without_spending_a_retry() -> None:
     assert play.flow.status is Status.FAILED
 
 
+def test_a_run_that_a_restart_of_the_machine_has_ended_is_resumed_without_spending_a_retry() -> None:
+    play = Play(Plan("x", (PhasePlan("a", "r"),)))
+    assert play.ran("a", "lost", session="s") == {h.Run(0, 2)}
+    assert play.phase("a").feedback
+    play = Play(Plan("x", (PhasePlan("a", "r"),)))
+    play.ran("a", "lost")  # its job has failed
+    assert play.flow.status is Status.FAILED
+
+
 def test_a_rate_limit_spends_no_retry_and_waits_for_its_end() -> None:
     play = Play(Plan("x", (PhasePlan("a", "r"),)))
     assert play.ran("a", "rate_limited", reset_at=5000.0) == {h.Run(0, 2)}

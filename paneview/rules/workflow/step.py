@@ -4,8 +4,9 @@ An event that does not fit (a run of an attempt that is past, a yes where nobody
 may be told more than once. What is to be done follows from the state alone (`due`): a supervisor that takes over asks
 for it and goes on, and no effect can be forgotten between the state and its doing.
 
-It always ends or waits for a person: attempts are bounded by the phase's retries, a run that falls silent is resumed
-once, rate limits are bounded by the workflow's time-out, and a run that is cancelled but does not end is given up.
+It always ends or waits for a person: attempts are bounded by the phase's retries, a run that falls silent or is lost is
+resumed once, rate limits are bounded by the workflow's time-out, and a run that is cancelled but does not end is given
+up.
 """
 
 from __future__ import annotations
@@ -164,7 +165,8 @@ def _after_run(flow: Workflow, phase: Phase, event: h.Ran, now: float) -> Phase:
             return verifying if plan.verify else _done(phase, now)
         case "cancelled":
             return _failed(0, phase, f"its job was cancelled: {reason}", "", now)
-        case "stalled" | "no_result" if not phase.resumed:
+        # Lost without a session, it is the job that failed: there is nothing to go on with.
+        case "stalled" | "no_result" | "lost" if not phase.resumed and (event.session or status != "lost"):
             return replace(phase, status=PhaseStatus.PENDING, reason=status, resumed=True, feedback=GO_ON)
         case "rate_limited" if phase.limited < MOST_LIMITS:
             return _after_limit(phase, event.reset_at, now)
