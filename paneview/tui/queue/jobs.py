@@ -48,16 +48,10 @@ class JobTable(Listing):
     def __init__(self, *, id: str | None = None, empty: Callable[[], str]) -> None:  # noqa: A002
         super().__init__(id=id, empty=empty)
         self.jobs: dict[str, JobView] = {}
-        self.filter = ""
+        self.filter = RowFilter()
         self.marked: set[str] = set()
         self.noted: Callable[[], object] = lambda: None
-        self._rows = RowFilter()
         self._columns: list[Column] = []
-
-    @property
-    def told(self) -> str:
-        """The filter as it is shown."""
-        return self._rows.told
 
     @property
     def selected(self) -> JobView | None:
@@ -73,12 +67,12 @@ class JobTable(Listing):
         """Show these jobs."""
         self.jobs = jobs
         self.marked &= jobs.keys()
-        self.set_keys([name for name, _ in self._rows.choose(jobs.items(), lambda pair: _texts(pair[1]))])
+        self.set_keys([name for name, _ in self.filter.choose(jobs.items(), lambda pair: _texts(pair[1]))])
         self.redraw()
 
     def set_filter(self, text: str) -> None:
-        """Show only what matches; an empty text shows all. An invalid regular expression is taken literally."""
-        self.filter, self._rows = text, RowFilter(text)
+        """Show only what matches; an empty text shows all."""
+        self.filter = RowFilter(text)
         self.update(self.jobs)
 
     def paint(self, width: int, height: int) -> list[Strip]:

@@ -42,8 +42,8 @@ def jobs(width: int, inks: Inks, queue: QueueView | None, asked: JobQuery, table
         left.append((f"for {clean(asked.target)} ", inks.accent))
     if asked.shown != "all":
         left.append((f"{asked.shown} ", inks.accent))
-    if table.told:
-        left.append((f"/{table.told} ", inks.attention))
+    if table.filter.told:
+        left.append((f"/{table.filter.told} ", inks.attention))
     if marks := marks_told(table.marked, table.keys):
         left.append((f"{marks} ", inks.attention))
     if queue is not None and queue.dead:

@@ -30,15 +30,9 @@ class EventList(Listing):
 
     def __init__(self, *, id: str | None = None) -> None:  # noqa: A002
         super().__init__(id=id, empty=self._why_empty)
-        self.filter = ""
-        self._rows = RowFilter()
+        self.filter = RowFilter(inverts=False)
         self.events: dict[str, EventView] = {}
         self._before: dict[str, EventView | None] = {}
-
-    @property
-    def told(self) -> str:
-        """The filter as it is shown."""
-        return self._rows.told
 
     @property
     def event(self) -> EventView | None:
@@ -46,14 +40,14 @@ class EventList(Listing):
         return self.events.get(self.cursor or "")
 
     def set_filter(self, text: str) -> None:
-        """Show only events that match; an invalid regular expression is taken literally."""
-        self.filter, self._rows = text, RowFilter(text, inverts=False)
+        """Show only events that match; an empty text shows all."""
+        self.filter = RowFilter(text, inverts=False)
         self.update()
 
     def update(self) -> None:
         """Show the picture's events."""
         at_end = not self.keys or self.cursor == self.keys[-1]
-        shown = self._rows.choose(self.pv.picture.events, _texts)
+        shown = self.filter.choose(self.pv.picture.events, _texts)
         self.events = {str(event.id): event for event in shown}
         self._before = {str(event.id): before for event, before in with_previous(shown)}
         keys = list(self.events)
@@ -72,9 +66,9 @@ class EventList(Listing):
         return line(width, style, mark, *event_pieces(self.events[key], self.inks, before=self._before[key]))
 
     def _why_empty(self) -> str:
-        if not self.filter:
+        if not self.filter.text:
             return "Nothing has happened yet"
-        return f"No event matches {self.told}. Esc clears the filter"
+        return f"No event matches {self.filter.told}. Esc clears the filter"
 
 
 def _texts(event: EventView) -> tuple[str]:
@@ -135,7 +129,7 @@ class EventsScreen(MainScreen):
     def on_mount(self) -> None:
         """The header shows the filter."""
         header, listed = self.query_one(Header), self.listed
-        header.note = lambda: f"/{listed.told}" if listed.filter else ""
+        header.note = lambda: f"/{listed.filter.told}" if listed.filter.text else ""
 
     @property
     def listed(self) -> EventList:
@@ -158,14 +152,14 @@ class EventsScreen(MainScreen):
 
     async def action_find(self) -> None:
         """Show only what matches."""
-        hint, before = "regular expression on task, kind and text", self.listed.filter
+        hint, before = "regular expression on task, kind and text", self.listed.filter.text
         await self.ask(
             Question("/", hint, self._filter, self._filter, lambda: self._filter(before), value=before)
         )
 
     def action_back(self) -> None:
         """Esc: all events again, else back."""
-        if self.listed.filter:
+        if self.listed.filter.text:
             self._filter("")
         else:
             super().action_back()

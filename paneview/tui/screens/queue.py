@@ -284,7 +284,7 @@ class QueueScreen(MainScreen):
 
     async def action_find(self) -> None:
         """Filter the fetched jobs."""
-        table, before = self.table, self.table.filter
+        table, before = self.table, self.table.filter.text
 
         def show(text: str) -> None:
             table.set_filter(text)
@@ -306,7 +306,7 @@ class QueueScreen(MainScreen):
             table.marked.clear()
             table.redraw()
             table.noted()
-        elif table.filter:
+        elif table.filter.text:
             table.set_filter("")
             self._redraw_around()
         elif self.focused is table and self.jobs.question.shown != "all":
@@ -351,7 +351,7 @@ class QueueScreen(MainScreen):
         return rules.jobs(width, self.pv.inks, self.pv.picture.queue, self.jobs.question, self.table)
 
     def _why_no_jobs(self) -> str:
-        return rules.why_no_jobs(self.pv.picture.queue, self.jobs, self.table.told)
+        return rules.why_no_jobs(self.pv.picture.queue, self.jobs, self.table.filter.told)
 
 
 async def _release(app: PaneviewApp, name: str) -> None:

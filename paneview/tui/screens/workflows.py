@@ -209,7 +209,7 @@ class WorkflowsScreen(FlowKeys):
 
     async def action_find(self) -> None:
         """Filter the workflows by a regular expression."""
-        table, before = self.table, self.table.filter
+        table, before = self.table, self.table.filter.text
 
         def show(text: str) -> None:
             table.set_filter(text)
@@ -223,7 +223,7 @@ class WorkflowsScreen(FlowKeys):
         table = self.table
         if self.focused is not table:
             self.set_focus(table)
-        elif table.filter or table.only_active:
+        elif table.filter.text or table.only_active:
             table.only_active = False
             table.set_filter("")
             self._redraw_around()
@@ -243,8 +243,8 @@ class WorkflowsScreen(FlowKeys):
         left: list[Piece] = [("── ", inks.rule), ("phases ", inks.title)]
         if table.only_active:
             left.append(("only active ", inks.accent))
-        if table.filter:
-            left.append((f"/{table.told} ", inks.attention))
+        if table.filter.text:
+            left.append((f"/{table.filter.told} ", inks.attention))
         right: list[Piece] = [(" f active  / filter ──", inks.dim)]
         room = max(0, width - sum(cells(text) for text, _ in [*left, *right]) - 5)
         if flow is not None and (matter := words.matter(flow)):
@@ -260,8 +260,8 @@ class WorkflowsScreen(FlowKeys):
             return clean(picture.flows_problem)
         if not picture.flows_known:
             return "loading…"
-        if self.table.filter:
-            return f"No workflow matches {self.table.told}. Esc clears the filter"
+        if self.table.filter.text:
+            return f"No workflow matches {self.table.filter.told}. Esc clears the filter"
         if self.table.only_active and picture.flows:
             return "No workflow is under way. f shows all, a asks for one"
         return "No workflows yet. a asks: a sentence becomes a workflow done by agents"

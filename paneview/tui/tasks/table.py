@@ -25,34 +25,22 @@ from paneview.tui.picture import Change
 from paneview.tui.tasks.arrange import ORDERS, arrange
 from paneview.tui.text import cells, clean, cut, fit
 from paneview.tui.widgets.canvas import PLAIN, Piece, line, spread
+from paneview.tui.widgets.columns import ALWAYS, PREFIX, Column
 from paneview.tui.widgets.listing import CURSOR, Listing, marks_told
 from paneview.tui.widgets.rowfilter import RowFilter
 
 LEAST_DETAIL = 16
 LEAST_NAME, MOST_NAME = 8, 26
 MOST_GROUP = 12
-PREFIX = 2
-
-
-class Column(NamedTuple):
-    """A column of fixed width. Those with the smallest ``keep`` are dropped first, those with 9 never."""
-
-    key: str
-    title: str
-    width: int
-    keep: int
-    right: bool = True
-
-
 COLUMNS = (
-    Column("state", "STATE", 13, 9, right=False),
-    Column("exit", "EXIT", 5, 9),
-    Column("up", "UP", 6, 8),
-    Column("restarts", "RST", 4, 7),
-    Column("cpu", "CPU", 6, 2),
-    Column("memory", "MEM", 5, 1),
-    Column("pid", "PID", 7, 3),
-    Column("group", "GROUP", 10, 4, right=False),
+    Column("state", "STATE", 13),
+    Column("exit", "EXIT", 5, right=True),
+    Column("up", "UP", 6, keep=8, right=True),
+    Column("restarts", "RST", 4, keep=7, right=True),
+    Column("cpu", "CPU", 6, keep=2, right=True),
+    Column("memory", "MEM", 5, keep=1, right=True),
+    Column("pid", "PID", 7, keep=3, right=True),
+    Column("group", "GROUP", 10, keep=4),
 )
 
 
@@ -74,7 +62,7 @@ def plan(width: int, longest_name: int, longest_group: int) -> Plan:
     def left() -> int:
         return width - PREFIX - name - sum(column.width + 1 for column in columns)
 
-    while left() < 0 and any(column.keep < 9 for column in columns):
+    while left() < 0 and any(column.keep < ALWAYS for column in columns):
         columns.remove(min(columns, key=lambda column: column.keep))
     if left() < 0:
         name = max(LEAST_NAME, name + left())

@@ -57,15 +57,9 @@ class FlowTable(Listing):
     def __init__(self, *, id: str | None = None, empty: Callable[[], str]) -> None:  # noqa: A002
         super().__init__(id=id, empty=empty)
         self.flows: dict[str, FlowView] = {}
-        self.filter = ""
+        self.filter = RowFilter()
         self.only_active = False
-        self._rows = RowFilter()
         self._columns: list[Column] = []
-
-    @property
-    def told(self) -> str:
-        """The filter as it is shown."""
-        return self._rows.told
 
     @property
     def selected(self) -> FlowView | None:
@@ -77,12 +71,12 @@ class FlowTable(Listing):
         ordered = sorted(flows, key=words.rank)
         self.flows = {flow.id: flow for flow in ordered}
         wanted = [flow for flow in ordered if not (self.only_active and flow.over)]
-        self.set_keys([flow.id for flow in self._rows.choose(wanted, _texts)])
+        self.set_keys([flow.id for flow in self.filter.choose(wanted, _texts)])
         self.redraw()
 
     def set_filter(self, text: str) -> None:
-        """Show only what matches; an empty text shows all. An invalid regular expression is taken literally."""
-        self.filter, self._rows = text, RowFilter(text)
+        """Show only what matches; an empty text shows all."""
+        self.filter = RowFilter(text)
         self.update(self.flows.values())
 
     def paint(self, width: int, height: int) -> list[Strip]:
