@@ -62,7 +62,7 @@ def sent(
 async def test_a_folder_that_cannot_be_is_none(shop: Path, typed: str) -> None:
     async with running(team()) as pilot:
         screen = await form(pilot, shop)
-        screen._field("folder").value = typed
+        screen.field("folder").value = typed
         await pilot.press("@")
         await eventually(lambda: screen._files == [])
 
@@ -80,10 +80,10 @@ async def test_the_files_of_the_folder_typed_last_are_offered(
     monkeypatch.setattr(askform, "files_of", slow)
     async with running(team()) as pilot:
         screen = await form(pilot, shop)
-        screen._field("folder").value = "src"
+        screen.field("folder").value = "src"
         first = asyncio.create_task(screen._learn_files())
         await eventually(lambda: screen._folder == shop / "src")
-        screen._field("folder").value = "docs"
+        screen.field("folder").value = "docs"
         await screen._learn_files()
         released.set()
         await first

@@ -6,14 +6,12 @@ import asyncio
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, cast
+from typing import Any
 
 from textual import events, on
 from textual.app import ComposeResult
-from textual.binding import BindingType
 from textual.containers import Container, Horizontal
-from textual.screen import ModalScreen
-from textual.widgets import Input, Static, TextArea
+from textual.widgets import Static, TextArea
 
 from paneview.control.errors import ControlError
 from paneview.control.flowmodel import dollars
@@ -21,13 +19,9 @@ from paneview.tui.ask import syntax as askwords
 from paneview.tui.ask.text import AskText
 from paneview.tui.background import in_background, lending_the_terminal
 from paneview.tui.files import files_of
-from paneview.tui.keys.bindings import key, key_text
-from paneview.tui.once import Once
-from paneview.tui.screens.dispatch import Field
-from paneview.tui.text import clean, cut
-
-if TYPE_CHECKING:
-    from paneview.tui.app import PaneviewApp
+from paneview.tui.keys.bindings import key_text
+from paneview.tui.screens.form import Field, Form
+from paneview.tui.text import clean
 
 HINT = "What is to be done? @ names a file, or at the beginning a worker"
 KEYS = {"ask.send": "sends", "ask.newline": "breaks", "ask.complete": "completes", "ask.editor": "$EDITOR"}
@@ -36,11 +30,10 @@ LOW = 16  # lines: in a terminal with fewer the form omits its explanations
 AROUND = 10  # lines of the form that are not the text
 
 
-class AskForm(ModalScreen[str]):
+class AskForm(Form):
     """Asks for the text and sends it; dismissed with the workflow's or job's id, at Esc with an empty text."""
 
     AUTO_FOCUS = "#ask-text"
-    BINDINGS: ClassVar[list[BindingType]] = [key("", "escape", "refuse", "Cancel")]
 
     def __init__(self, text: str = "", plan: str = "") -> None:
         super().__init__()
@@ -52,13 +45,6 @@ class AskForm(ModalScreen[str]):
         self._targets: list[str] = []
         self._files: list[str] = []
         self._folder: Path | None = None
-        self._sending = False
-        self._once = Once()
-
-    @property
-    def pv(self) -> PaneviewApp:
-        """The app, with its own type."""
-        return cast("PaneviewApp", self.app)
 
     @property
     def text(self) -> AskText:
@@ -88,7 +74,7 @@ class AskForm(ModalScreen[str]):
         self.text.move_cursor(self.text.document.end)
         self.query_one("#form-keys", Static).update(self._keys())
         in_background(self, self._learn)
-        self._note()
+        self.note()
 
     def _keys(self) -> str:
         """What the keys do, with the user's key map applied."""
@@ -109,22 +95,13 @@ class AskForm(ModalScreen[str]):
     @on(TextArea.Changed)
     def drafted(self) -> None:
         """Keep unsent text for the next time."""
-        if not self._sending:
+        if not self.sending:
             self.pv.asked.draft = self.text.text
 
     @on(AskText.Looked)
-    @on(Input.Changed)
-    def typed(self) -> None:
-        """Show the completions, or what Enter will do."""
-        self._note()
-
-    def on_descendant_focus(self) -> None:
-        """Another line has the focus; it has a note of its own."""
-        self._note()
-
-    def action_refuse(self) -> None:
-        """Esc: close the form; what was typed is kept for the next time."""
-        self.dismiss("")
+    def looked(self) -> None:
+        """Another word is under the cursor."""
+        self.note()
 
     def action_edit(self) -> None:
         """Write the text in the user's editor."""
@@ -141,19 +118,18 @@ class AskForm(ModalScreen[str]):
 
     def action_submit(self) -> None:
         """Send what was typed."""
-        if self._sending:
+        if self.sending:
             return
         asked = askwords.read(self.text.text, self._targets)
         if not asked.text:
-            self._say("What is to be done? Nothing is typed yet", self.text)
+            self.complain("What is to be done? Nothing is typed yet", self.text)
             return
         try:
-            budget = read_budget(self._field("budget").value)
+            budget = read_budget(self.field("budget").value)
         except ValueError as error:
-            self._say(str(error), self._field("budget"))
+            self.complain(str(error), self.field("budget"))
             return
-        self._sending = True
-        # Owned by the app: it is sent, and reported, even if the form is closed meanwhile.
+        self.sending = True
         in_background(self.app, self._send, *self._request(asked, budget), self.text.text)
 
     def _request(self, asked: askwords.Asked, budget: float | None) -> tuple[str, dict[str, Any]]:
@@ -164,7 +140,7 @@ class AskForm(ModalScreen[str]):
             return "job_dispatch", {"target": asked.target, "kind": "prompt", "payload": payload}
         return "ask", {
             "text": asked.text,
-            "workflow": self._field("workflow").value.strip() or "default",
+            "workflow": self.field("workflow").value.strip() or "default",
             "cwd": self._place() or None,
             "budget_usd": budget,
             "by": os.environ.get("USER") or os.environ.get("LOGNAME") or "user",
@@ -172,21 +148,12 @@ class AskForm(ModalScreen[str]):
 
     async def _send(self, do: str, args: dict[str, Any], text: str) -> None:
         pv = self.pv
-        try:
-            reply = await pv.link.call(do, key=self._once.key(do, args), **args)
-        except ControlError as error:
-            self._sending = False
-            if self in pv.screen_stack:  # else it was closed, and may only not be taken down yet
-                self._say(error.message, None)
-            else:
-                pv.tell(error.message, failed=True)
+        if (reply := await self.send(do, args)) is None:
             return
         made = self._sent_to_worker(reply) if do == "job_dispatch" else self._has_begun(reply)
         if pv.asked.draft == text:
             pv.asked.draft = ""
-        self._sending = False
-        if pv.screen is self:
-            self.dismiss(made)
+        self.close_with(made)
         try:
             await asyncio.to_thread(pv.asked.add, pv.picture.file, text.strip())
         except OSError as error:
@@ -212,7 +179,7 @@ class AskForm(ModalScreen[str]):
         await asyncio.gather(
             self._learn_history(), self._learn_plans(), self._learn_workers(), self._learn_files()
         )
-        self._note()
+        self.note()
 
     async def _learn_history(self) -> None:
         self.text.remember(await asyncio.to_thread(self.pv.asked.of, self.pv.picture.file))
@@ -224,7 +191,7 @@ class AskForm(ModalScreen[str]):
             self._no_plans = error.message
             return
         self._plans = {plan["name"]: plan for plan in reply.get("plans", ())}
-        self._field("workflow").know(list(self._plans))
+        self.field("workflow").know(list(self._plans))
 
     async def _learn_workers(self) -> None:
         picture = self.pv.picture
@@ -245,44 +212,41 @@ class AskForm(ModalScreen[str]):
         first, self._folder = self._folder is None, folder
         found = await files_of(folder)
         if first:
-            self._field("folder").know([name.rstrip("/") for name in found if name.endswith("/")])
+            self.field("folder").know([name.rstrip("/") for name in found if name.endswith("/")])
         if folder == self._folder:  # else another one was typed meanwhile
             self._files = found
 
     def _place(self) -> str:
         """The folder typed; a relative one is relative to the project's."""
-        return os.path.expanduser(self._field("folder").value.strip().replace("\0", ""))
+        return os.path.expanduser(self.field("folder").value.strip().replace("\0", ""))
 
     def _offer(self, at: askwords.Token) -> list[str]:
         return askwords.offered(at, self._targets, self._files)
 
     # The note below
 
-    def _field(self, name: str) -> Field:
-        return self.query_one(f"#form-{name}", Field)
-
-    def _note(self) -> None:
+    def note(self) -> None:
         """Show the completions of the line being typed, else what Enter will do."""
         if not self.is_attached or not self.query("#form-note"):
             return
         field = self.focused
         if isinstance(field, AskText):
             if field.token() is not None:
-                self._show(self._offered(field.offers(), "no such file or worker"))
+                self.show(self._offered(field.offers(), "no such file or worker"))
                 in_background(self, self._learn_files)
                 return
         elif isinstance(field, Field) and field.known:
             found = field.matches()
             if found and found != [field.value.strip()]:
-                self._show(self._offered(found, ""))
+                self.show(self._offered(found, ""))
                 return
-        self._show(self._about())
+        self.show(self._about())
 
     def _about(self) -> str:
         asked = askwords.read(self.text.text, self._targets)
         if asked.target:
             return f"enter gives it to {asked.target}"
-        name = self._field("workflow").value.strip() or "default"
+        name = self.field("workflow").value.strip() or "default"
         plan = self._plans.get(name)
         if plan is None and self._no_plans:
             return f"✗ {self._no_plans}"
@@ -296,7 +260,7 @@ class AskForm(ModalScreen[str]):
             one["name"] + (" ◆" if one["approve"] == "always" else "") for one in plan["phases"]
         )
         own = plan.get("budget_usd")
-        budget = f" · at most ${own:g}" if own is not None and not self._field("budget").value.strip() else ""
+        budget = f" · at most ${own:g}" if own is not None and not self.field("budget").value.strip() else ""
         where = " · in a worktree of its own" if plan["isolation"] == "worktree" else ""
         about = f": {plan['description']}" if plan.get("description") else ""
         return f"enter begins {name}, {phases}{where}{budget}{about}"
@@ -311,15 +275,6 @@ class AskForm(ModalScreen[str]):
                 return f"{shown}  … {len(found) - at} more"
             shown += f"  {name}"
         return shown
-
-    def _show(self, text: str) -> None:
-        self.query_one("#form-note", Static).update(clean(cut(text, 1000)))
-
-    def _say(self, text: str, widget: Field | AskText | None) -> None:
-        if widget is not None:
-            self.set_focus(widget)
-        # After the note that the change of focus shows.
-        self.call_after_refresh(self._show, f"✗ {text}")
 
 
 def read_budget(text: str) -> float | None:
