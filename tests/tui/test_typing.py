@@ -13,7 +13,7 @@ from paneview.control.errors import ControlError
 from paneview.tui.app import PaneviewApp
 from paneview.tui.background import in_background
 from paneview.tui.keys.tmuxnames import Stroke, requests, stroke
-from paneview.tui.screens.aim import MOMENT
+from paneview.tui.screens import dialogs
 from paneview.tui.screens.typing import PaneView
 from paneview.tui.tasks.editing import agreement, apply, difference, editor, in_editor
 from tests.harness import eventually
@@ -266,7 +266,10 @@ async def test_the_question_before_a_change_tells_the_whole_file_and_that_it_res
 
 
 @pytest.mark.parametrize("opens", [["colon"], ["q"], ["i"]])
-async def test_a_refused_change_takes_no_keys_that_are_meant_for_something_else(opens: list[str]) -> None:
+async def test_a_refused_change_takes_no_keys_that_are_meant_for_something_else(
+    opens: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dialogs, "MOMENT", 60.0)
     supervisor = shop()
     supervisor.answers["define"] = ControlError("unknown key 'porrt'", "config")
     found = {"task": "web", "file": "/home/ann/paneview.toml", "text": "port = 1\n"}
@@ -283,7 +286,7 @@ async def test_a_refused_change_takes_no_keys_that_are_meant_for_something_else(
         )
         await pilot.press("n", "escape")
         assert "Not applied" in text(pilot, "#box")
-        await pilot.pause(MOMENT)
+        monkeypatch.setattr(pilot.app.screen, "_deaf_until", 0.0)  # the moment is over
         await pilot.press("n")
         await eventually(lambda: not pilot.app.screen.query("#box"))
 
