@@ -73,6 +73,23 @@ def test_top_level_holds_nothing_else() -> None:
     assert {name for name in found if not any(fnmatch(name, pattern) for pattern in ignored)} <= TOP_LEVEL
 
 
+# The names that `threading.Thread` keeps for itself, from Python 3.11 to 3.15.
+OF_THREADS = set(
+    "_after_fork _args _bootstrap _bootstrap_inner _context _daemonic _delete _handle _ident _initialized"
+    " _invoke_excepthook _is_stopped _kwargs _name _native_id _os_thread_handle _reset_internal_locks _set_ident"
+    " _set_native_id _set_os_name _set_tstate_lock _started _stderr _stop _target _tstate_lock _wait_for_tstate_lock"
+    .split()
+)  # fmt: skip
+
+
+def test_threads_leave_the_names_of_pythons_own_alone() -> None:
+    # Whatever version runs this: with a `_handle` of its own, no thread starts on 3.13, and only there.
+    texts = {path.name: text for path in SOURCES if "(threading.Thread)" in (text := path.read_text())}
+    assert len(texts) >= 4
+    names = {name: set(re.findall(r"\bself\.(_\w+)|\bdef (_\w+)", text)) for name, text in texts.items()}
+    assert not {name: hit for name, found in names.items() if (hit := OF_THREADS & {*sum(found, ())})}
+
+
 # The position of the event's kind among the arguments, by the name of the function.
 TOLD_IN = {
     "Emit": (0,), "note": (0, 1), "note_task": (2,), "note_session": (0,), "_note": (0,), "_settle": (0,),

@@ -50,7 +50,7 @@ class Slot(threading.Thread):
         self._claim = claim
         self._host = host
         self._console = console
-        self._handle = handle
+        self._perform = handle
         self._tell = tell
         self._once = once
         self._report = report
@@ -113,7 +113,7 @@ class Slot(threading.Thread):
 
     def _do(self, command: Command) -> Outcome | HandBack:
         try:
-            result = self._handle(command)
+            result = self._perform(command)
         except HandBack as wish:
             return wish
         except Failure as error:
