@@ -42,16 +42,28 @@ def main(argv: Sequence[str] | None = None) -> int:
             _tell(told, call, as_json)
         sys.stdout.flush()
     except OSError as error:
-        # What Python flushes when it exits must not fail again.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        if isinstance(error, BrokenPipeError):  # the reader has gone, which makes no failure a success
-            return status
-        try:  # noqa: SIM105 - contextlib takes longer to load than we do
-            print(f"paneview: the output could not be written: {error.strerror or error}", file=sys.stderr)
-        except OSError:
-            pass
-        return FAILED
+        if not isinstance(error, BrokenPipeError):  # a reader that has gone makes no failure a success
+            status = FAILED
+            try:  # noqa: SIM105 - contextlib takes longer to load than we do
+                print(
+                    f"paneview: the output could not be written: {error.strerror or error}", file=sys.stderr
+                )
+            except OSError:
+                pass
+        _drop_unwritten()
     return status
+
+
+def _drop_unwritten() -> None:
+    """Leave nothing to Python that it cannot write when it exits: its own exit status for that is 120.
+
+    For standard error, too, where Python 3.13 has begun to care.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except OSError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def _open_streams() -> None:

@@ -225,6 +225,9 @@ def test_a_failure_is_one_whether_anybody_reads_of_it_or_not(project: Path) -> N
     line = f"set -o pipefail; {' '.join(COMMAND)} stop --json | true"
     done = subprocess.run(["bash", "-c", line], cwd=project, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (3, "")
+    # A FIFO that nobody reads any more, as the errors' stream, too.
+    line = f"mkfifo gone; exec 3<>gone 2>gone 3>&-; {' '.join(COMMAND)} statsu"
+    assert subprocess.run(["bash", "-c", line], cwd=project, check=False).returncode == 2
 
 
 @pytest.mark.parametrize(
