@@ -31,10 +31,11 @@ from paneview.rules.workflow import Plan, Workflow, begin, due, happenings, wake
 from paneview.workflow import runs, shell
 from paneview.workflow.git import GitError
 from paneview.workflow.home import Home
-from paneview.workflow.places import Places, Turns, environment
+from paneview.workflow.places import Places, environment
 from paneview.workflow.prompts import needs_diff
 from paneview.workflow.shelf import Shelf, Told, UnknownWorkflowError
 from paneview.workflow.shell import Shell
+from paneview.workflow.turns import Turns, Unwanted
 from paneview.workflow.views import job_id, read_job_id
 
 logger = logging.getLogger(__name__)
@@ -142,6 +143,11 @@ class Engine:
         with self._lock:
             return (flow.id, effect) in self._in_hand
 
+    def _still_due(self, flow: Workflow, effect: happenings.Effect) -> bool:
+        """`_wanted`, and not done by another supervisor while this process was stopped. Raises BrokerError."""
+        wanted = self._wanted(flow, effect) and not self._shell.closed
+        return wanted and effect in due(self.shelf.get(flow.id))
+
     def _do(self, flow: Workflow, effect: happenings.Effect) -> None:
         """Carry out an effect; if it fails, the next look round begins it again."""
         if not self._wanted(flow, effect):
@@ -231,7 +237,10 @@ class Engine:
         taken = [port for other in others for port in (other.place.get("ports") or {}).values()]
         places = Places(self.home.worktrees, self._turns)
         try:
-            place = places.make(flow, self._shell, taken, lambda: self._wanted(flow, effect))
+            place = places.make(flow, self._shell, taken, lambda: self._still_due(flow, effect))
+        except Unwanted:
+            self._drop(flow, effect)
+            return
         except (GitError, OSError) as error:
             event = happenings.Prepared(self.home.masker.text(str(error)))
         else:
@@ -239,9 +248,14 @@ class Engine:
         if not self._shell.closed:
             self.tell(flow.id, event)
 
-    def _close(self, flow: Workflow, _effect: happenings.Close) -> None:
-        place = Places(self.home.worktrees, self._turns).close(flow)
-        self.tell(flow.id, happenings.Closed(place))
+    def _close(self, flow: Workflow, effect: happenings.Close) -> None:
+        places = Places(self.home.worktrees, self._turns)
+        try:
+            place = places.close(flow, lambda: self._still_due(flow, effect))
+        except Unwanted:
+            self._drop(flow, effect)
+        else:
+            self.tell(flow.id, happenings.Closed(place))
 
     def _find_conflicts(self, name: str) -> None:
         try:

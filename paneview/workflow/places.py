@@ -9,7 +9,8 @@ A place is recorded in the workflow once it is complete, and only then do agents
 recorded holds no work: what its set-up has left is removed by force, and the next attempt begins at the then HEAD.
 
 A set-up may take minutes: those of several workflows run concurrently, and only git's operations on a repository's
-worktrees and branches are done one at a time. Making and clearing one workflow's place never overlap.
+worktrees and branches are done one at a time. Making and clearing one workflow's place never overlap, not even with
+another supervisor of this home.
 """
 
 from __future__ import annotations
@@ -18,9 +19,8 @@ import filecmp
 import os
 import shutil
 import socket
-import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -30,30 +30,10 @@ from paneview.rules.workflow import Workflow
 from paneview.workflow import git
 from paneview.workflow.git import GitError
 from paneview.workflow.shell import Shell, end_left, marker
+from paneview.workflow.turns import Turns, Unwanted, alone, check
 
 SUBJECT = 70  # characters of a commit's first line
 BODY = 8000  # characters of the rest: one argument of a program may have 128 KB
-
-
-class Turns:
-    """Locks by name, across threads."""
-
-    def __init__(self) -> None:
-        self._changed = threading.Condition()
-        self._taken: set[str] = set()
-
-    @contextmanager
-    def of(self, name: str) -> Iterator[None]:
-        """Hold the lock of this name within the block."""
-        with self._changed:
-            self._changed.wait_for(lambda: name not in self._taken)
-            self._taken.add(name)
-        try:
-            yield
-        finally:
-            with self._changed:
-                self._taken.remove(name)
-                self._changed.notify_all()
 
 
 class Places:
@@ -68,15 +48,14 @@ class Places:
     ) -> dict[str, Any]:
         """Make a workflow's place, or reuse it if it exists, as long as it is ``wanted``.
 
-        Raises `GitError` and OSError, with messages for the user.
+        Raises `Unwanted`, and `GitError` and OSError with messages for the user.
         """
-        with self._turns.of(flow.id):
+        with self._turns.of(flow.id), alone(_lock(git.need_top(flow.cwd), flow), wanted):
             return self._make(flow, shell, taken, wanted)
 
     def _make(
         self, flow: Workflow, shell: Shell, taken: Iterable[int], wanted: Callable[[], bool]
     ) -> dict[str, Any]:
-        _check(wanted)
         root = git.need_top(flow.cwd)
         path, branch = self._path(flow), _branch(flow)
         fresh = not self._ready(flow).exists() or not path.exists()
@@ -96,7 +75,7 @@ class Places:
                 _copy(root, path, flow.plan.copy)
                 if not inner.is_dir():
                     raise GitError(f"{flow.cwd} is not in the last commit, which its worktree begins at")
-                _check(wanted)
+                check(wanted)
                 self._set_up(flow, shell, place)
             except (GitError, OSError):
                 self._discard(flow, root)
@@ -155,40 +134,47 @@ class Places:
         if code != 0:
             raise GitError(f"{flow.plan.setup!r} ended with {code}: {tail[-1000:]}")
 
-    def close(self, flow: Workflow) -> dict[str, Any]:
-        """Commit the changes and remove the place, if that loses nothing; returns its final state. Never raises."""
-        with self._turns.of(flow.id):
-            return self._close(flow)
+    def close(self, flow: Workflow, wanted: Callable[[], bool]) -> dict[str, Any]:
+        """Commit the changes and remove the place, if that loses nothing; returns its final state.
 
-    def _close(self, flow: Workflow) -> dict[str, Any]:
+        Raises only `Unwanted`, and what ``wanted`` raises.
+        """
         place: dict[str, Any] = {"open": False, "kept": ""}
         path = self._path(flow)
         root = Path(str(flow.place.get("root") or flow.cwd))
+        if not _is_told(flow) and not path.exists():
+            return place
         try:
-            if not _is_told(flow):
-                if path.exists():
-                    self._discard(flow, root)
-                return place
-            if path.exists():
-                _check_git(path)
-                _unlock(path)
-                place["commit"] = self._commit(flow, path)
-                _hold(flow, path)
-                self._uncopy(flow, root, path)
-            with self._turns.of(str(root)):
-                # If an agent or a person removed the folder, git's record of it is left.
-                if path.exists():
-                    git.remove_worktree(root, path)
-                else:
-                    _forget(root, path)
-                self._ready(flow).unlink(missing_ok=True)
-                if not place.get("commit") and _tip(root, _branch(flow)) == flow.place.get("base"):
-                    git.run(root, "branch", "-D", _branch(flow))
-                    place["branch"] = ""
+            with self._turns.of(flow.id), alone(_lock(root, flow), wanted):
+                self._close(flow, root, path, place)
+        except Unwanted:
+            raise
         except (GitError, OSError) as error:
             if path.exists():
                 place["kept"] = f"{path} is kept: {error}"
         return place
+
+    def _close(self, flow: Workflow, root: Path, path: Path, place: dict[str, Any]) -> None:
+        """Note in ``place`` what comes of it. Raises `GitError`, OSError."""
+        if not _is_told(flow):
+            self._discard(flow, root)
+            return
+        if path.exists():
+            _check_git(path)
+            _unlock(path)
+            place["commit"] = self._commit(flow, path)
+            _hold(flow, path)
+            self._uncopy(flow, root, path)
+        with self._turns.of(str(root)):
+            # If an agent or a person removed the folder, git's record of it is left.
+            if path.exists():
+                git.remove_worktree(root, path)
+            else:
+                _forget(root, path)
+            self._ready(flow).unlink(missing_ok=True)
+            if not place.get("commit") and _tip(root, _branch(flow)) == flow.place.get("base"):
+                git.run(root, "branch", "-D", _branch(flow))
+                place["branch"] = ""
 
     def _commit(self, flow: Workflow, path: Path) -> str:
         """Commit all changes; returns the new commit, empty if there was nothing to commit."""
@@ -244,11 +230,6 @@ class Places:
         return found
 
 
-def _check(wanted: Callable[[], bool]) -> None:
-    if not wanted():
-        raise GitError("it is not wanted any more")
-
-
 def _head(root: Path) -> str:
     """The user's current commit. Raises `GitError`."""
     code, output, _ = git.run_code(root, "rev-parse", "--verify", "-q", "HEAD^{commit}")
@@ -270,6 +251,15 @@ def _branch(flow: Workflow) -> str:
 def _set_up(flow: Workflow) -> str:
     """The name of what makes its place, by which what is left of it is found."""
     return f"setup-{flow.id}"
+
+
+def _lock(root: Path, flow: Workflow) -> Path:
+    """A file in the repository, by which only one supervisor at a time makes or clears the workflow's place.
+
+    One that was stopped meanwhile may not have noticed that another one advances the workflow now. Raises `GitError`.
+    """
+    common = git.run(root, "rev-parse", "--git-common-dir").rstrip("\n")
+    return Path(root, common, f"paneview-{flow.id}.lock")
 
 
 def _is_told(flow: Workflow) -> bool:

@@ -7,6 +7,8 @@ import shutil
 import signal
 import socket
 import subprocess
+import threading
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +17,11 @@ import pytest
 from paneview import proc
 from paneview.rules.workflow import begin, happenings
 from paneview.workflow import engine
-from paneview.workflow.places import Places, Turns, free_ports
+from paneview.workflow.places import Places, free_ports
 from paneview.workflow.reading import NothingToSee, diff
 from paneview.workflow.shell import Shell
+from paneview.workflow.turns import Turns, Unwanted
+from tests.broker.helpers import Later
 from tests.harness import wait_until
 from tests.repository import git, repository
 from tests.workflow.stage import Stage, failed, ok, stage
@@ -432,6 +436,32 @@ def test_a_set_up_that_a_killed_supervisor_has_left_is_ended_first(play: Stage) 
         finally:
             left.kill()
     assert not (Path(place["path"]) / "d").exists()
+
+
+def test_a_supervisor_that_was_stopped_meanwhile_makes_and_clears_no_place_of_another(play: Stage) -> None:
+    again_with(play, setup=f'"echo >> ../count; {SLOW[1:-1]}"')
+    plan = play.home().project.workflows["x"]
+    flow = begin("x-1", plan, "t", cwd=str(play.root), home="h", by="me", now=0.0)
+    folder = play.state / "worktrees"
+    one, other = (Places(folder, Turns()) for _ in range(2))
+    due, asked = True, threading.Event()
+
+    def wanted() -> bool:
+        asked.set()
+        return due
+
+    first = Later(lambda: one.make(flow, Shell(os.environ), [], lambda: True))
+    wait_until((folder / f"began-{flow.id}").exists)
+    second = Later(lambda: other.make(flow, Shell(os.environ), [], wanted))
+    assert asked.wait(20)
+    (folder / "go").touch()
+    assert first.result()["ports"] == second.result()["ports"]
+    assert (folder / "count").read_text() == "\n"
+    due = False  # another one has done it, and agents are at work there again
+    with pytest.raises(Unwanted):
+        other.close(replace(flow, place=first.result()), wanted)
+    assert (folder / flow.id).is_dir()
+    assert not list((play.root / ".git").glob("*.lock"))
 
 
 def test_a_set_up_that_was_called_off_before_its_turn_never_begins(
