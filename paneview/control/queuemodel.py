@@ -8,6 +8,8 @@ from typing import Any, Self
 from paneview.control.flowmodel import PauseView
 from paneview.control.model import given_fields
 
+MOST_DEAD = 100  # dead letters that are counted
+
 
 @dataclass(frozen=True, slots=True)
 class LaneView:

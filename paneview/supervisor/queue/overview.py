@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from paneview.control.queuemodel import MOST_DEAD
 from paneview.worker import pauses
 from paneview.worker.joining import shown_url
 from paneview.worker.views import lane_json, worker_json
@@ -12,7 +13,6 @@ if TYPE_CHECKING:
     from paneview.broker import Broker
     from paneview.config.queue import QueueSettings
 
-MOST_DEAD = 100  # dead letters that are counted
 MOST_GONE = 50  # workers that have left and are still listed
 
 

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from textual.strip import Strip
 
-from paneview.control.queuemodel import QueueView
+from paneview.control.queuemodel import MOST_DEAD, QueueView
 from paneview.tui.queue.jobs import JobTable
 from paneview.tui.queue.state import JobQuery, Jobs
 from paneview.tui.text import clean, cut
 from paneview.tui.theme import Inks
 from paneview.tui.widgets.canvas import Piece, line, spread
 from paneview.tui.widgets.listing import marks_told
-
-MANY_DEAD = 100  # dead letters; more are not counted
 
 
 def note(width: int, inks: Inks, queue: QueueView | None) -> list[Strip]:
@@ -47,7 +45,7 @@ def jobs(width: int, inks: Inks, queue: QueueView | None, asked: JobQuery, table
     if marks := marks_told(table.marked, table.keys):
         left.append((f"{marks} ", inks.attention))
     if queue is not None and queue.dead:
-        left.append((f"✗ {queue.dead}{'+' if queue.dead >= MANY_DEAD else ''} dead ", inks.failed))
+        left.append((f"✗ {queue.dead}{'+' if queue.dead >= MOST_DEAD else ''} dead ", inks.failed))
     return [spread(width, inks.base, left, [(" f states  / filter ──", inks.dim)], ("─", inks.rule))]
 
 
