@@ -11,8 +11,10 @@ import pytest
 from paneview.broker import Claim, Outcome, Registration, Target
 from paneview.cli.queue.shapes import QUEUE_SHAPES, Fates, Jobs, ResultShape, WorkerEvent
 from paneview.cli.shapes import SHAPES
-from tests.cli.support import check_shape, run
-from tests.worker.support import told
+from tests import prepared
+from tests.cli.support import check_shape, environment, run
+from tests.harness import Sandbox, wait_until
+from tests.worker.support import farm_in, told
 
 if TYPE_CHECKING:
     from tests.worker.support import Farm
@@ -254,6 +256,30 @@ def test_events_of_the_queue(farm: Farm) -> None:
     only = farm.cli("events", "--queue", "--kind", "worker_started", "--json", "--count", "1").json
     assert only["count"] == 1
     assert farm.cli("events", "--queue").out.count("\n") == len(found)
+
+
+def test_who_follows_the_events_waits_for_a_queue_that_is_away(sandbox: Sandbox) -> None:
+    folder = sandbox.root / "share"
+    with (
+        farm_in(sandbox.root / "farm", url=f"dir://{folder}") as farm,
+        (farm.folder / "out").open("w+") as out,
+    ):
+        farm.processes.append(
+            prepared.start("events", "--queue", "-f", cwd=farm.folder, env=environment(farm.env), out=out)
+        )
+
+        def said(text: str) -> bool:
+            return text in (farm.folder / "out").read_text()
+
+        first = farm.submit()
+        wait_until(lambda: said(first))
+        folder.rename(sandbox.root / "away")
+        wait_until(lambda: said("is not there: is it mounted?; waiting for it\n"))
+        (sandbox.root / "away").rename(folder)
+        second = farm.submit()
+        wait_until(lambda: said("! the queue answers again\n"))
+        wait_until(lambda: said(second))
+        assert (farm.folder / "out").read_text().count(first) == 1
 
 
 def test_what_a_worker_prints_has_a_shape(farm: Farm) -> None:

@@ -6,13 +6,15 @@
 from __future__ import annotations
 
 import _thread
+import sys
 import threading
+import time
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from paneview.broker import ALL, BrokerError
+from paneview.broker import ALL, BrokerError, UnavailableError
 from paneview.cli.errors import CliError, UsageError
-from paneview.cli.output import print_json
+from paneview.cli.output import clean, print_json
 from paneview.cli.queue.opening import look_at, opened, place_of, read_only
 from paneview.cli.queue.panebus import own_kinds, with_alias
 from paneview.cli.times import optional_when
@@ -21,7 +23,7 @@ from paneview.worker.joining import connect_to
 from paneview.worker.views import event_json
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Iterator
 
     from paneview.broker import Broker, Event
     from paneview.cli.parser import Call
@@ -32,6 +34,7 @@ if TYPE_CHECKING:
 DEFAULT_LINES = 100
 MOST = 10_000  # events of the queue that are read to be shown among the project's
 WAIT = 30.0  # seconds of one wait
+AGAIN = 1.0  # seconds until a queue that does not answer is asked again
 TOLD_TWICE = 5.0  # seconds within which project and queue both record the same thing
 _TOLD_BY_BOTH = ("worker_quarantined", "worker_unquarantined")
 
@@ -102,13 +105,30 @@ def queue_events(call: Call) -> int:
                 print_each(found)
             return 0
         print_each(found, as_json=call.json)
-        cursor = page.cursor
         with suppress(KeyboardInterrupt):
-            while True:
-                page = broker.events.wait(cursor, WAIT)
-                cursor = page.cursor
-                print_each(wanted.pick(broker, page.events), as_json=call.json)
+            for new in _new(broker, wanted, page.cursor):
+                print_each(new, as_json=call.json)
     return 0
+
+
+def _new(broker: Broker, wanted: Wanted, cursor: str) -> Iterator[list[Json]]:
+    """The wanted events after a cursor as they come, for ever. An outage of the queue is told, and waited out."""
+    away = False
+    while True:
+        try:
+            page = broker.events.wait(cursor, WAIT)
+            found = wanted.pick(broker, page.events)
+        except UnavailableError as error:
+            if not away:
+                print(f"! {clean(str(error))}; waiting for it", file=sys.stderr)
+            away = True
+            time.sleep(AGAIN)  # what has an own patience, as Redis, has waited already
+            continue
+        if away:
+            away = False
+            print("! the queue answers again", file=sys.stderr)
+        cursor = page.cursor
+        yield found
 
 
 def among(call: Call, events: list[Json], limit: int) -> tuple[list[Json], list[str]]:
@@ -210,7 +230,7 @@ class Follower:
                     self._broker = broker
                     self._follow(broker)
             except BrokerError:
-                self._ended.wait(1.0)
+                self._ended.wait(AGAIN)
 
     def _follow(self, broker: Broker) -> None:
         if self._cursor is None:
