@@ -64,10 +64,11 @@ class Slot(threading.Thread):
     def run(self) -> None:
         """Work until the crew stops or, with ``once``, after one job or when there is none."""
         try:
+            lease = None
             if self._report is not None:
                 self.taken += 1
-                self._bring(self._report, stuck(self._report.command))
-            lease = self._next()
+                lease = self._bring(self._report, stuck(self._report.command))
+            lease = lease or self._next()
             while lease is not None:
                 lease = self._work(lease) or self._next()
         except _Abandoned:

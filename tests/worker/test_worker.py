@@ -192,9 +192,10 @@ def test_a_subclass_decides_for_itself(farm: Farm) -> None:
 def test_a_job_has_its_time(farm: Farm, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
     farm.handlers("import paneview.worker.crew\npaneview.worker.crew.OVERTIME = 0.3\n" + HANDLERS)
     process = farm.ready("--handlers", "mine")
-    late = farm.over(farm.submit(kind, timeout=0.4, max_attempts=1))
-    assert (late.state, late.errors[0].error) == ("dead", "not done within 0.4 s")
-    assert farm.over(farm.submit("ping")).state == "done"  # the worker goes on, whatever its handler does
+    late, following = farm.submit(kind, timeout=0.4, max_attempts=1), farm.submit("ping")
+    assert (farm.over(late).state, farm.over(late).errors[0].error) == ("dead", "not done within 0.4 s")
+    ended = farm.over(following)  # the worker goes on, whatever its handler does
+    assert (ended.state, ended.attempts) == ("done", 1)
     assert farm.end(process)[0] == 0
 
 
