@@ -128,7 +128,7 @@ def test_C02_to_a_host_or_any_with_metadata_listed_by_host_with_their_states(
     assert crew.result(everybody["id"])["result"]["host"] == HOST
     assert crew.job(one["id"])["status"] == "completed"
     assert [job["id"] for job in crew.ask("jobs", "--state", "pending")["jobs"]] == [other["id"]]
-    failed = crew.submit(f"host:{HOST}", "no-such-kind")
+    failed = crew.submit(f"host:{HOST}", "no-such-kind", "--delay", "1ms")  # else it is refused
     assert crew.until(failed, "dead")["status"] == "failed"
 
 

@@ -162,7 +162,7 @@ def test_P05_a_crash_loop_is_quarantined_shown_and_released_by_hand(place: Place
 def test_P06_dead_letters_are_looked_at_retried_and_purged(crew: Crew) -> None:
     crew.worker("--handlers", "mine")
     job = crew.submit("any", "fails", "--payload", '{"n": 1}', "--attempts", "2")
-    unknown = crew.submit("any", "no-such-kind")
+    unknown = crew.submit("any", "no-such-kind", "--delay", "1ms")  # else it is refused
     assert crew.result(job)["error"] == "RuntimeError: it burnt"
     crew.until(unknown, "dead")
     listed = {one["id"]: one for one in crew.ask("dlq", "list")["jobs"]}
