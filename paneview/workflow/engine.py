@@ -9,7 +9,7 @@ import re
 import secrets
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import replace
@@ -141,12 +141,11 @@ class Engine:
     def _wanted(self, flow: Workflow, effect: happenings.Effect) -> bool:
         """Whether an effect is still wanted: it may have been called off while it waited for its turn."""
         with self._lock:
-            return (flow.id, effect) in self._in_hand
+            return (flow.id, effect) in self._in_hand and not self._shell.closed
 
-    def _still_due(self, flow: Workflow, effect: happenings.Effect) -> bool:
+    def _due(self, flow: Workflow, effect: happenings.Effect) -> bool:
         """`_wanted`, and not done by another supervisor while this process was stopped. Raises BrokerError."""
-        wanted = self._wanted(flow, effect) and not self._shell.closed
-        return wanted and effect in due(self.shelf.get(flow.id))
+        return self._wanted(flow, effect) and effect in due(self.shelf.get(flow.id))
 
     def _do(self, flow: Workflow, effect: happenings.Effect) -> None:
         """Carry out an effect; if it fails, the next look round begins it again."""
@@ -154,6 +153,8 @@ class Engine:
             return
         try:
             _DOERS[type(effect)](self, flow, effect)
+        except Unwanted:
+            self._drop(flow, effect)
         except BrokerError as error:
             logger.warning("workflow %s: %s: %s", flow.id, type(effect).__name__.lower(), error)
             self._drop(flow, effect)
@@ -233,14 +234,10 @@ class Engine:
         if flow.plan.isolation != "worktree":
             self.tell(flow.id, happenings.Begun())
             return
-        others = [other for other in self.shelf.all() if not other.status.final and other.id != flow.id]
-        taken = [port for other in others for port in (other.place.get("ports") or {}).values()]
+        taken = _ports(other for other in self.shelf.all() if other.id != flow.id)
         places = Places(self.home.worktrees, self._turns)
         try:
-            place = places.make(flow, self._shell, taken, lambda: self._still_due(flow, effect))
-        except Unwanted:
-            self._drop(flow, effect)
-            return
+            place = places.make(flow, self._shell, taken, lambda: self._due(flow, effect))
         except (GitError, OSError) as error:
             event = happenings.Prepared(self.home.masker.text(str(error)))
         else:
@@ -249,13 +246,8 @@ class Engine:
             self.tell(flow.id, event)
 
     def _close(self, flow: Workflow, effect: happenings.Close) -> None:
-        places = Places(self.home.worktrees, self._turns)
-        try:
-            place = places.close(flow, lambda: self._still_due(flow, effect))
-        except Unwanted:
-            self._drop(flow, effect)
-        else:
-            self.tell(flow.id, happenings.Closed(place))
+        place = Places(self.home.worktrees, self._turns).close(flow, lambda: self._due(flow, effect))
+        self.tell(flow.id, happenings.Closed(place))
 
     def _find_conflicts(self, name: str) -> None:
         try:
@@ -366,6 +358,13 @@ def _start_tree(folder: str, plan: Plan) -> dict[str, str]:
         return {"tree": git.snapshot(root)} if root else {}
     except GitError:
         return {}
+
+
+def _ports(flows: Iterable[Workflow]) -> list[int]:
+    """The ports of those that are not over."""
+    return [
+        port for flow in flows if not flow.status.final for port in (flow.place.get("ports") or {}).values()
+    ]
 
 
 @contextmanager

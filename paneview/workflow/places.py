@@ -77,7 +77,7 @@ class Places:
                     raise GitError(f"{flow.cwd} is not in the last commit, which its worktree begins at")
                 check(wanted)
                 self._set_up(flow, shell, place)
-            except (GitError, OSError):
+            except (GitError, OSError, Unwanted):
                 self._discard(flow, root)
                 raise
             folder.write_json(self._ready(flow), place["ports"])
@@ -147,8 +147,6 @@ class Places:
         try:
             with self._turns.of(flow.id), alone(_lock(root, flow), wanted):
                 self._close(flow, root, path, place)
-        except Unwanted:
-            raise
         except (GitError, OSError) as error:
             if path.exists():
                 place["kept"] = f"{path} is kept: {error}"

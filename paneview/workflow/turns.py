@@ -10,12 +10,11 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from paneview.agents import folder
-from paneview.workflow.git import GitError
 
 LOOK = 0.5  # seconds between two attempts
 
 
-class Unwanted(GitError):  # noqa: N818 - a state, not an error
+class Unwanted(Exception):  # noqa: N818 - a state, not an error
     """What was to be done is not wanted any more."""
 
 
