@@ -165,7 +165,7 @@ class TaskFields(Model, frozen=True, kw_only=True):
     (`password:`, `[y/N]`, …). []: none, so it never counts as waiting."""
     schedule: NotBlank | None = None
     """Cron expression (minute hour day month weekday, local time, or @hourly, @daily, …): one run at each
-    such time, none while the last is still running."""
+    such time, with what it depends on; none while the last is still running."""
     hooks: Hooks = Hooks()
     """Commands around this task's start and stop."""
 

@@ -1,7 +1,8 @@
 """Tasks with a ``schedule``: checks the wall clock when `rules.schedule` says, and starts tasks whose time has come.
 
-A time that passes while no supervisor is running is not made up for. Cron times are wall-clock times, so when the clock
-is set, the next time is worked out anew within a minute. A changed schedule counts from the moment it is applied.
+What they depend on starts with them. A time that passes while no supervisor is running is not made up for. Cron times
+are wall-clock times, so when the clock is set, the next time is worked out anew within a minute. A changed schedule
+counts from the moment it is applied.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import time
 from contextlib import suppress
 
 from paneview.config.schedule import next_time
+from paneview.rules import graph
 from paneview.rules.schedule import Due, Scheduled, step
 from paneview.rules.states import Start
 from paneview.supervisor.journal import Journal
@@ -63,12 +65,18 @@ class Schedules:
         self.next.update({name: due.at for name, due in turns.due.items()})
         for name, why in turns.skipped.items():
             self._journal.note_task(name, units[name].state.run, "schedule_skipped", why)
-        for name in turns.starts:
+        for name in self._with_what_they_need(turns.starts):
             units[name].feed(Start("schedule"))
         for name in tasks:  # a task that waits, or a clock that was set, has no other change to be shown with
             if self.next.get(name) != shown.get(name):
                 self._supervisor.changed(name)
         return turns.wait
+
+    def _with_what_they_need(self, names: list[str]) -> list[str]:
+        """As at any other start, except for what a person keeps stopped."""
+        if not names:
+            return names
+        return [*graph.brought_along(names, self._supervisor.graph, self._supervisor.states), *names]
 
     def _following(self, unit: Unit, expression: str, now: float) -> float | None:
         """The first time after now; None after a defect, which is reported once and affects no other task."""

@@ -14,7 +14,7 @@ import pytest_asyncio
 
 from paneview.config.load import load_project
 from paneview.config.secrets import Masker
-from paneview.rules.states import TaskPhase
+from paneview.rules.states import TaskPhase, TaskState
 from paneview.store.state import StateStore
 from paneview.supervisor import scheduling
 from paneview.supervisor.clock import Clock
@@ -24,15 +24,19 @@ from paneview.supervisor.supervisor import Supervisor
 from paneview.supervisor.unit import Services
 from tests.harness import eventually
 
-# Tasks that are started wait for db, which is never started: so the tests need no process.
+# Tasks that are started wait for db, which a person keeps stopped: so the tests need no process.
 PROJECT = """
 [tasks.db]
 command = "true"
 
+[tasks.cache]
+command = "true"
+depends_on = ["db"]
+
 [tasks.nightly]
 command = "true"
 schedule = "* * * * *"
-depends_on = ["db"]
+depends_on = ["cache"]
 
 [tasks.odd]
 command = "true"
@@ -54,7 +58,7 @@ class Place:
         self.journal = Journal(store, clock, "shop", (1, 1), audience, Masker((), ()))
         services = Services(clock, self.journal, *[nobody] * 6)
         self.supervisor = Supervisor(load_project(file, {}), services)
-        self.supervisor.load({})
+        self.supervisor.load({"db": TaskState(TaskPhase.STOPPED, manual_stop=True)})
 
     def phase(self, task: str) -> TaskPhase:
         return self.supervisor.units[task].state.phase
@@ -85,16 +89,28 @@ async def test_what_the_file_has_gained_is_not_slept_through(
     place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(scheduling, "next_time", lambda _expression, after: after + SOON)
-    supervisor: Any = SimpleNamespace(units={}, going_down=False, changed=place.supervisor.changed)
+    here = place.supervisor
+    supervisor: Any = SimpleNamespace(
+        units={}, going_down=False, changed=here.changed, graph=here.graph, states=here.states
+    )
     schedules = Schedules(supervisor, place.journal)
     with running(schedules):
         await asyncio.sleep(0)  # now it sleeps, as long as it ever does
-        supervisor.units["nightly"] = place.supervisor.units["nightly"]
+        supervisor.units |= {name: here.units[name] for name in ("nightly", "cache")}
         schedules.changed()
         assert "nightly" in schedules.next, "from this moment on, not from when the loop gets to it"
         await eventually(lambda: place.phase("nightly") is TaskPhase.WAITING)
         await eventually(lambda: place.told("schedule_skipped"))
     assert place.phase("odd") is TaskPhase.IDLE
+
+
+async def test_what_a_task_depends_on_is_started_along_unless_a_person_keeps_it_stopped(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(scheduling, "next_time", lambda _expression, after: after + SOON)
+    with running(Schedules(place.supervisor, place.journal)):
+        await eventually(lambda: place.phase("nightly") is TaskPhase.WAITING)
+    assert (place.phase("cache"), place.phase("db")) == (TaskPhase.WAITING, TaskPhase.STOPPED)
 
 
 async def test_a_time_that_cannot_be_worked_out_is_told_once_and_holds_up_nobody(
@@ -123,7 +139,9 @@ async def test_nothing_starts_while_the_project_goes_down(
 ) -> None:
     monkeypatch.setattr(scheduling, "next_time", lambda _expression, after: after + SOON)
     here = place.supervisor
-    supervisor: Any = SimpleNamespace(units=here.units, going_down=True, changed=here.changed)
+    supervisor: Any = SimpleNamespace(
+        units=here.units, going_down=True, changed=here.changed, graph=here.graph, states=here.states
+    )
     schedules = Schedules(supervisor, place.journal)
     with running(schedules):
         await eventually(lambda: "nightly" in place.told("schedule_skipped"))
