@@ -84,7 +84,7 @@ class Host:
         self._clock = Clock()
         self._loop = asyncio.get_running_loop()
         self._ended: asyncio.Future[str] = self._loop.create_future()
-        self._took_down = self._closing = self._store_failed = False
+        self._took_down = self._closing = False
 
     async def open(self) -> None:
         """Take charge. Raises TmuxError, StoreError, UnsafeSocket, OSError; then nothing is open."""
@@ -366,14 +366,11 @@ class Host:
         if self._closing:
             return
         if message is not None:
-            self._store_failed = True
             self.journal.note("store_failed", message)
             return
-        if self._store_failed and not (self.store.trouble or self.ingest.troubled):  # neither database fails
-            self._store_failed = False
+        if not (self.store.trouble or self.ingest.troubled):  # the other database may still fail
             self.journal.note("store_restored", "what waited is stored")
-        # The database may be new: it must know every task, including those at rest.
-        self._remember()
+        self._remember()  # the database may be new: it must know every task, including those at rest
         for unit in self.supervisor.units.values():
             self.journal.put(task=unit.name, state=unit.state, run=unit.row)
 

@@ -52,6 +52,13 @@ class WorkerTable(Listing):
         """The worker under the cursor."""
         return self._workers.get(self.cursor or "")
 
+    def to_release(self, queue: QueueView | None) -> list[str]:
+        """Who is quarantined; only the selected one, if it is and this has the focus."""
+        names, worker = list(queue.quarantined) if queue is not None else [], self.selected
+        if self.has_focus and worker is not None and worker.quarantined:
+            return [exact if (exact := f"{worker.name}@{worker.host}") in names else worker.name]
+        return names
+
     def update(self, queue: QueueView) -> None:
         """Show the queue's workers as they are now."""
         found = [*queue.workers, *unseen(queue)]

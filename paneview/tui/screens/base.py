@@ -200,10 +200,6 @@ class MainScreen(Screen[None]):
         """Other hints apply now."""
         self.query_one(Hints).redraw()
 
-    def is_free(self) -> bool:
-        """Whether nothing is being typed or asked here, so that a question may come up by itself."""
-        return not self.query("#prompt")
-
     async def ask(self, question: Question) -> None:
         """Open the prompt. The key's action awaits it, so that what is typed next goes into the prompt."""
         from paneview.tui.widgets.prompt import Prompt

@@ -7,7 +7,7 @@ the queue does not answer, a line says so, and what was last known stays.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from textual import on
@@ -144,9 +144,8 @@ class QueueScreen(MainScreen):
 
     def _aimed_at(self) -> str:
         """The jobs, or the worker, that a key acts on."""
-        if self.focused is self.crew:
-            return self.crew.cursor or ""
-        return " ".join(job.id for job in self.table.chosen())
+        jobs = " ".join(job.id for job in self.table.chosen())
+        return self.crew.cursor or "" if self.focused is self.crew else jobs
 
     def targets(self) -> list[str]:
         """The selected worker's task, if this project has it: actions on tasks apply to it."""
@@ -195,12 +194,9 @@ class QueueScreen(MainScreen):
         if not self.is_attached:
             return
         table = self.table
-        if self._shown == self.jobs.answered:
-            with self.aim.watched():
-                table.update(self.jobs.found)
-        else:  # a key has asked for others
+        asked, self._shown = self._shown != self.jobs.answered, self.jobs.answered
+        with nullcontext() if asked else self.aim.watched():  # if asked for others, by a key
             table.update(self.jobs.found)
-            self._shown = self.jobs.answered
         self.crew.know(self.jobs.found)
         self._redraw_around()
         self._look_at(table.cursor)
@@ -247,12 +243,10 @@ class QueueScreen(MainScreen):
         """Retry, cancel or purge the marked jobs, else the selected one."""
         jobs, fate = self.table.chosen(), FATES[name]
         fitting = [job for job in jobs if job.state in fate.states]
-        if self.aim.lost():
-            return
         if not fitting:
             self.pv.tell(f"{name}: {fate.only}" if jobs else "no job is selected", failed=True)
-            return
-        warn(self.pv, fate, fitting, lambda: self._settle(name, [job.id for job in fitting]))
+        elif not self.aim.lost():
+            warn(self.pv, fate, fitting, lambda: self._settle(name, [job.id for job in fitting]))
 
     def _settle(self, name: str, ids: list[str]) -> None:
         self.table.marked.difference_update(self.table.keys)  # what the filter hides was left alone
@@ -262,17 +256,12 @@ class QueueScreen(MainScreen):
 
     def action_release(self) -> None:
         """Release the selected worker from quarantine; if only one is quarantined, that one."""
-        queue, worker = self.pv.picture.queue, self.crew.selected
-        names = list(queue.quarantined) if queue is not None else []
-        if self.focused is self.crew and worker is not None and worker.quarantined:
-            if self.aim.lost():
-                return
-            names = [exact if (exact := f"{worker.name}@{worker.host}") in names else worker.name]
+        names = self.crew.to_release(self.pv.picture.queue)
         if len(names) != 1:
             words = "select the one to release: tab goes to the workers" if names else "nobody is quarantined"
             self.pv.tell(words, failed=bool(names))
-            return
-        in_background(self.app, _release, self.pv, names[0])
+        elif not self.aim.lost():
+            in_background(self.app, _release, self.pv, names[0])
 
     def action_next_states(self) -> None:
         """Show jobs in other states."""

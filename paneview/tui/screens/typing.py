@@ -195,10 +195,6 @@ class TypingScreen(MainScreen):
         """The task that is typed into."""
         return [self._task_name]
 
-    def is_free(self) -> bool:
-        """Never: the keys are the task's."""
-        return False
-
     def update(self, change: Change) -> None:
         """The task has written, or changed."""
         if self._task_name in change.heads or self._task_name in change.tasks or change.link:

@@ -20,6 +20,7 @@ from paneview.tui import terminal
 from paneview.tui.background import in_background, is_lent, lending_the_terminal
 from paneview.tui.screens.base import MainScreen
 from paneview.tui.screens.dialogs import Dialog, Option
+from paneview.tui.screens.typing import TypingScreen
 from paneview.tui.text import clean
 
 if TYPE_CHECKING:
@@ -97,7 +98,9 @@ async def _asked_again(app: PaneviewApp, name: str, message: str) -> str:
 
 
 def _is_free(app: PaneviewApp) -> bool:
-    return isinstance(app.screen, MainScreen) and app.screen.is_free() and not is_lent(app)
+    screen = app.screen
+    typing = isinstance(screen, TypingScreen) or screen.query("#prompt")
+    return isinstance(screen, MainScreen) and not typing and not is_lent(app)
 
 
 def _refused(message: str) -> Dialog:
