@@ -117,7 +117,8 @@ class Phases:
         self._reading = threading.Lock()
         self._read_at: float | None = None
         self._agents = Agents(built_in_runners(), built_in_roles())
-        self._patterns: tuple[str, ...] = PATTERNS
+        self.patterns: tuple[str, ...] = PATTERNS
+        """Of the names of variables whose values are secret."""
         self._prune_at = 0.0  # monotonic
 
     def __call__(self, command: Command) -> Json | Outcome:
@@ -153,7 +154,7 @@ class Phases:
         with self._reading:
             if changed != self._read_at:
                 try:
-                    self._agents, self._patterns = read_agents(file, self._setup.environ)
+                    self._agents, self.patterns = read_agents(file, self._setup.environ)
                 except ConfigError as error:
                     if self._read_at is None:
                         raise
@@ -230,7 +231,7 @@ class Phases:
         attendance = Attendance(runner, request, command.say)
         try:
             with command.on_cancel(attendance.wake):
-                return attendance.run(lambda: self._wish(command, seat), self._patterns)
+                return attendance.run(lambda: self._wish(command, seat), self.patterns)
         except Ended:
             raise Failure("the agent is left at work") from None
         except OSError as error:

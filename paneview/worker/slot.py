@@ -29,7 +29,10 @@ class _Abandoned(Exception):  # noqa: N818 - a state, not an error
 
 
 class Slot(threading.Thread):
-    """``handle`` does a job. ``report``: a job whose handler is stuck, to report before anything else."""
+    """``handle`` does a job. ``mask`` hides secrets in its error, which lists and events show.
+
+    ``report``: a job whose handler is stuck, to report before anything else.
+    """
 
     def __init__(  # noqa: PLR0913 - by keywords
         self,
@@ -41,6 +44,7 @@ class Slot(threading.Thread):
         handle: Callable[[Command], Json],
         *,
         tell: Callable[[bool, str], None],
+        mask: Callable[[str], str],
         once: bool = False,
         report: Running | None = None,
     ) -> None:
@@ -52,6 +56,7 @@ class Slot(threading.Thread):
         self._console = console
         self._perform = handle
         self._tell = tell
+        self._mask = mask
         self._once = once
         self._report = report
         self.taken = 0
@@ -139,8 +144,8 @@ class Slot(threading.Thread):
             self._console.tell("returned", f"{lease.id} belongs to another worker now", job=lease.id)
             return None
         claim = None if self._crew.ending or self._once else self._claim
-        if outcome.host != self._host:
-            outcome = outcome._replace(host=self._host)
+        error = self._mask(outcome.error) if outcome.error else outcome.error
+        outcome = outcome._replace(host=self._host, error=error)
         finished = self._finish(lease, outcome, claim)
         if finished is None:
             return None

@@ -15,6 +15,7 @@ from types import FrameType
 from typing import Any
 
 from paneview import __version__
+from paneview.agents.redact import Redactor, secrets_of
 from paneview.broker import Broker, BrokerError, UnavailableError
 from paneview.broker.model import Json
 from paneview.config.queue import find_queue
@@ -186,6 +187,9 @@ class Worker:
         if self._stuck >= MOST_STUCK:
             self.stop(f"{self._stuck} handlers did not end")
 
+    def _mask(self, text: str) -> str:
+        return Redactor(secrets_of(self.setup.environ, self._phases.patterns)).text(text)
+
     def _slot(self, broker: Broker, **more: Any) -> Slot:
         slot = Slot(
             self._crew,
@@ -195,6 +199,7 @@ class Worker:
             self.console,
             self.handle_command,
             tell=self._heard,
+            mask=self._mask,
             once=self.setup.once,
             **more,
         )

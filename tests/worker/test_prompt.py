@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from paneview.config.secrets import MASK
 from paneview.worker import child
 from tests.harness import wait_until
 from tests.worker.support import alive_with
@@ -39,13 +40,17 @@ def test_a_long_output_keeps_its_end(farm: Farm) -> None:
     assert len(output) < 300_000
 
 
-def test_a_failing_program_says_why(farm: Farm) -> None:
-    process = farm.ready("--command", "sh -c 'echo partly; echo no credit >&2; exit 3'")
+def test_a_failing_program_says_why_without_secrets(farm: Farm) -> None:
+    command = "sh -c 'echo partly; echo no credit $SHOP_API_KEY >&2; exit 3'"
+    process = farm.ready("--command", command, SHOP_API_KEY="hunter2-hunter2")
     found = farm.over(farm.submit("prompt", {"text": "x"}, max_attempts=1))
-    assert found.errors[0].error == "sh ended with exit code 3: no credit"
+    assert found.errors[0].error == f"sh ended with exit code 3: no credit {MASK}"
+    told = [event["cause"] for event in farm.cli("events", "--queue", "--json").json["events"]]
+    assert any(MASK in cause for cause in told)
+    assert not any("hunter2" in cause for cause in told)
     _, lines = farm.end(process)
     shown = [line["text"] for line in lines if line["event"] == "output"]
-    assert sorted(shown) == ["no credit", "partly"]
+    assert sorted(shown) == ["no credit hunter2-hunter2", "partly"], "a log is as the task wrote it"
     farm.ready("--command", "/no/such/program")
     assert (
         "cannot be started" in farm.over(farm.submit("prompt", {"text": "x"}, max_attempts=1)).errors[0].error
