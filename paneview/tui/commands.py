@@ -63,10 +63,14 @@ def _target(app: PaneviewApp) -> str:
     return app.screen.target() if isinstance(app.screen, MainScreen) else ""
 
 
+def _no_task(app: PaneviewApp, name: str | None) -> None:
+    app.tell(f"no task {clean(name)}" if name else "no task is selected", failed=True)
+
+
 def _logs(app: PaneviewApp, words: list[str]) -> None:
     task, text = (words[0], " ".join(words[1:])) if words else (app.selected, "")
     if task not in app.picture.tasks:
-        app.tell(f"no task {clean(task or '')}", failed=True)
+        _no_task(app, task)
         return
     app.selected = task
     app.action_go("logs")
@@ -87,7 +91,7 @@ def _attach(app: PaneviewApp, words: list[str]) -> None:
     if (task := words[0] if words else _target(app)) in app.picture.tasks:
         lending_the_terminal(app, visit, app, task)
     else:
-        app.tell(f"no task {clean(task)}", failed=True)
+        _no_task(app, task)
 
 
 def _dispatch(app: PaneviewApp, words: list[str]) -> None:
@@ -145,7 +149,7 @@ def _edit(app: PaneviewApp, words: list[str]) -> None:
     if (task := words[0] if words else _target(app)) in app.picture.tasks:
         lending_the_terminal(app, edit_task, app, task)
     else:
-        app.tell(f"no task {clean(task)}", failed=True)
+        _no_task(app, task)
 
 
 def _export(app: PaneviewApp, words: list[str]) -> None:

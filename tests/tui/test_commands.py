@@ -67,7 +67,7 @@ async def test_a_file_that_is_named_with_an_equals_sign_is_the_one(
     async with running(supervisor) as pilot:
         pilot.app.picture.file = str(tmp_path / "paneview.toml")
         await do(pilot, "export --output=out.jsonl")
-        await told(pilot, "exported to the file named")
+        await told(pilot, "exported to the file that was named")
     assert set(os.listdir(tmp_path)) == {"paneview.toml", "out.jsonl"}
 
 

@@ -270,7 +270,7 @@ async def test_toasts_only_where_a_person_is_needed_or_it_is_over() -> None:
         asks = four("done", "done", "waiting_person", "pending")
         asks[2]["reason"] = "it was denied Bash"
         supervisor.put_flow(flow(1, "running", asks))
-        told = f"default “{running_one['task']}” needs you (4): work: it was denied Bash"
+        told = f"default “{running_one['task']}” needs you on 4: work: it was denied Bash"
         await eventually(lambda: toasts(pilot) == [told])
         supervisor.put_flow(flow(1, "running", asks, budget_warned=True))
         await pilot.pause(0.1)

@@ -79,7 +79,7 @@ def test_asked_watched_approved_and_read(sandbox: Sandbox, project: Path) -> Non
     pane.type("g", "Enter")
     pane.wait_for("transcript plan", "thinking it over")
     pane.type("1")
-    pane.wait_for("fleet", "◆ 1 needs input", "needs you (4): work")
+    pane.wait_for("fleet", "◆ 1 needs input", "needs you on 4: work")
     pane.type("n")
     pane.wait_for("workflows", "◆ needs you", "unpriced")
     pane.type("Enter")

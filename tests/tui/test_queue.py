@@ -212,6 +212,31 @@ async def test_a_key_is_not_for_the_job_that_has_just_taken_the_place_of_another
         await eventually(lambda: supervisor.requests("job_retry") == [{"jobs": [job(2)["id"]]}])
 
 
+@pytest.mark.parametrize(
+    ("answer", "told"),
+    [
+        (
+            {"results": [{"ok": True, "action": "requested"}, {"ok": True, "action": "cancelled"}]},
+            "2 jobs cancelled; 1 of them once its worker has ended it",
+        ),
+        (
+            ControlError("j1 was over", "failed", results=[{"ok": False}, {"ok": True}]),
+            "cancel: j1 was over; 1 other job cancelled",
+        ),
+    ],
+)
+async def test_what_came_of_several_jobs_is_told_as_it_is(
+    answer: dict[str, Any] | ControlError, told: str
+) -> None:
+    supervisor = office()
+    supervisor.answers["job_cancel"] = answer
+    async with running(supervisor, (100, 30)) as pilot:
+        screen = await opened(pilot)
+        screen.table.marked = {job(3)["id"], job(19)["id"]}
+        await pilot.press("c", "y")
+        await eventually(lambda: told in toasts(pilot))
+
+
 async def test_refusals_are_told() -> None:
     supervisor = office()
     supervisor.answers["job_retry"] = ControlError("Redis at h does not answer", "queue")

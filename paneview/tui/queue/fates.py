@@ -9,6 +9,7 @@ from paneview.control.errors import ControlError
 from paneview.control.queuemodel import JobView
 from paneview.tui.queue.words import job_age, job_look
 from paneview.tui.text import clean, cut
+from paneview.tui.words import plural
 
 if TYPE_CHECKING:
     from paneview.tui.app import PaneviewApp
@@ -82,11 +83,12 @@ async def settle(app: PaneviewApp, fate: Fate, ids: Sequence[str]) -> None:
     try:
         reply = await app.link.call(fate.do, jobs=list(ids))
     except ControlError as error:
-        app.tell(f"{fate.name}: {clean(error.message)}", failed=True)
+        done = sum(bool(result.get("ok")) for result in error.extra.get("results", ()))
+        others = f"; {plural(done, 'other job')} {fate.past}" if done else ""
+        app.tell(f"{fate.name}: {clean(error.message)}{others}", failed=True)
         return
-    results = reply.get("results", ())
-    told = sum(result.get("action") == "requested" for result in results)
+    running = sum(result.get("action") == "requested" for result in reply.get("results", ()))
     words = f"{len(ids)} jobs" if len(ids) != 1 else ids[0]
-    app.tell(
-        f"{words}: the worker is told to end it" if told and told == len(ids) else f"{words} {fate.past}"
-    )
+    whose = "its worker has ended it" if running == 1 else "their workers have ended them"
+    some = f"; {running} of them" if running < len(ids) else ""
+    app.tell(f"{words} {fate.past}" + (f"{some} once {whose}" if running else ""))

@@ -18,6 +18,10 @@ from paneview.tui.text import clean
 
 KINDS = ("prompt", "ping", "shutdown")
 SHOWN = 6  # completions that are listed
+UNKNOWN = {
+    "form-target": "none of that name is known now; the job waits until one comes",
+    "form-kind": "no worker here is known to do that kind",
+}
 
 
 def targets(queue: QueueView | None, tasks: Iterable[str] = ()) -> list[str]:
@@ -160,7 +164,7 @@ class DispatchForm(Form):
             return
         found = field.matches()
         more = f"  … {len(found) - SHOWN} more" if len(found) > SHOWN else ""
-        self.show("  ".join(found[:SHOWN]) + more or "no such one is known; it may come")
+        self.show("  ".join(found[:SHOWN]) + more or UNKNOWN[str(field.id)])
 
     def _about_payload(self, text: str) -> str:
         try:
@@ -168,5 +172,5 @@ class DispatchForm(Form):
         except ValueError as error:
             return str(error)
         if not text.strip():
-            return "enter sends it without"
+            return "enter sends it without a payload"
         return f"enter sends {json.dumps(value, ensure_ascii=False)}"

@@ -97,7 +97,7 @@ async def export(app: PaneviewApp, options: Sequence[str]) -> None:
     if done.status:
         app.tell(done.said or "export failed", failed=True)
     else:
-        app.tell(f"exported to {given[-1] if given else 'the file named'}")
+        app.tell(f"exported to {given[-1] if given else 'the file that was named'}")
 
 
 def effects(verb: Verb, names: Sequence[str], picture: Picture) -> list[str]:

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 
 from paneview.control.flowmodel import FlowView
 from paneview.tui.picture import Change
+from paneview.tui.words import plural
 from paneview.tui.workflows import words as flowwords
 
 MOST = 3  # toasts at once; of further news only the number is shown
@@ -20,4 +21,5 @@ def of(change: Change, flows: Mapping[str, FlowView]) -> Iterator[tuple[str, boo
     ]
     yield from news[:MOST]
     if len(news) > MOST:
-        yield f"and {len(news) - MOST} more workflows: 4 shows them", any(bad for _, bad in news[MOST:])
+        more = plural(len(news) - MOST, "more workflow")
+        yield f"and {more}: 4 shows all", any(bad for _, bad in news[MOST:])

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from paneview.control import looks
 from paneview.control.flowmodel import FlowView, PauseView, PhaseView, Usage
 from paneview.tui.text import clean
-from paneview.tui.words import Look, duration
+from paneview.tui.words import Look, duration, plural
 
 # Of what waits for a person the word says what for.
 _WORDS = {"waiting": "needs you", "waiting_approval": "approve?", "waiting_person": "needs you"}
@@ -70,7 +70,7 @@ def cost(usage: Usage) -> str:
 def cost_in_full(usage: Usage) -> str:
     """The cost as a phrase."""
     if usage.unpriced and usage.cost_usd:
-        return f"${usage.cost_usd:.4g}, and {usage.unpriced} runs without a known price"
+        return f"${usage.cost_usd:.4g}, and {plural(usage.unpriced, 'run')} without a known price"
     return cost(usage) or "nothing yet"
 
 
@@ -127,7 +127,7 @@ def news(before: FlowView | None, flow: FlowView) -> tuple[str, bool] | None:
     known = before.waiting if before is not None else ()
     if any(one not in known for one in flow.waiting):
         waiting = [f"{phase.name}: {phase.reason}" for phase in flow.phases if phase.waits_for_person]
-        return clean(f"{name} needs you (4): {'; '.join(waiting) or flow.reason}"), False
+        return clean(f"{name} needs you on 4: {'; '.join(waiting) or flow.reason}"), False
     return None
 
 
