@@ -51,6 +51,7 @@ def cut(text: str, width: int) -> str:
 
 def wrap(text: str, width: int) -> list[str]:
     """The text in lines of at most ``width`` cells, broken at spaces if possible."""
+    width = max(1, width)  # a terminal may have a single column
     lines: list[str] = []
     line = ""
     for word in text.split(" "):
@@ -62,9 +63,11 @@ def wrap(text: str, width: int) -> list[str]:
             lines.append(line)
         line = word
         while cells(line) > width:
-            head = _head(line, width).rstrip()
-            lines.append(head)
-            line = line[len(head) :]
+            head = _head(line, width)
+            # At least one character, whatever it is: a wide one in a single column, spaces that never break.
+            end = len(head.rstrip()) or max(1, len(head) - 1)
+            lines.append(line[:end])
+            line = line[end:]
     return [*lines, line]
 
 

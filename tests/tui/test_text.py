@@ -5,7 +5,7 @@ from __future__ import annotations
 import unicodedata
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from rich.cells import cell_len
 
@@ -53,8 +53,12 @@ def test_fit_to_the_right() -> None:
     assert fit("7", 4, right=True) == "   7"
 
 
-@given(anything.map(clean), st.integers(4, 30))
+@given(anything.map(clean), st.integers(-3, 30))
+@example("\u00a0" * 20 + "x", 8)  # spaces that never break
+@example("\u00a0\u00a0日本", 3)
+@example("日本", 1)
+@example("No", -2)
 def test_wrapped_lines_fit_and_lose_no_word(text: str, width: int) -> None:
     lines = wrap(text, width)
-    assert all(cells(line) <= width for line in lines)
+    assert all(cells(line) <= max(width, 2) for line in lines)
     assert "".join("".join(lines).split()) == "".join(text.split())
