@@ -100,7 +100,9 @@ def _wanted(call: Call) -> Wanted:
     query = None
     if pattern is not None:
         try:
-            query = Query(pattern, regex=call.flag("regex"), ignore_case=call.flag("ignore-case"))
+            # As on the screen. taskmux, whose `-g error` finds "ERROR", never tells them apart.
+            either_case = call.flag("ignore-case") or pattern == pattern.lower()
+            query = Query(pattern, regex=call.flag("regex"), ignore_case=either_case)
         except PatternError as error:
             raise UsageError(str(error)) from error
     since = optional_when(call.text("since"), "--since")

@@ -151,9 +151,13 @@ VERBS = (
         options=(
             _FOLLOW,
             Option("-n --lines", "N", "the last N lines or matches (default 100; all with --since or -g)"),
-            Option("-g --grep", "PATTERN", "only lines that contain PATTERN"),
+            Option(
+                "-g --grep",
+                "PATTERN",
+                "only lines that contain PATTERN; in either case if it has no capitals",
+            ),
             Option("--regex", None, "PATTERN is a regular expression"),
-            Option("-i --ignore-case", None, "upper and lower case are the same"),
+            Option("-i --ignore-case", None, "in either case, whatever PATTERN has"),
             Option("-C --context", "N", "also N lines before and after each match"),
             Option("-B --before", "N", "also N lines before each match"),
             Option("-A --after", "N", "also N lines after each match"),

@@ -94,8 +94,9 @@ def test_the_last_lines_and_nothing_else(project: Path, store: Store) -> None:
 def test_searching(project: Path, store: Store) -> None:
     store.write(1, "web", b"".join(b"line %d\n" % number for number in range(20)) + b"An ERROR\nend\n")
     web = ("web", "-g")
-    assert shown(project, *web, "error") == []
-    assert shown(project, *web, "error", "-i") == ["An ERROR"]
+    assert shown(project, *web, "error") == ["An ERROR"]
+    assert shown(project, *web, "Error") == []
+    assert shown(project, *web, "Error", "-i") == ["An ERROR"]
     assert shown(project, *web, "line 1", "-n", "2") == ["line 18", "line 19"]
     assert shown(project, *web, r"^line \d$", "--regex") == [f"line {n}" for n in range(10)]
     assert shown(project, *web, "line 4", "-C", "1") == ["line 3", "line 4", "line 5"]

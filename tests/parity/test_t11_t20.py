@@ -110,8 +110,9 @@ def test_T12_logs_interleaved_followed_and_searched(place: Place) -> None:
 
     assert texts("a", "-n", "2") == ["four", "five"]
     assert texts("a", "-g", "Error") == ["Error three"]
-    assert texts("a", "-g", "error") == []
-    assert texts("a", "-g", "error", "-i", "-C", "1") == ["two", "Error three", "four"]
+    assert texts("a", "-g", "error") == ["Error three"]
+    assert texts("a", "-g", "ERROR") == []
+    assert texts("a", "-g", "ERROR", "-i", "-C", "1") == ["two", "Error three", "four"]
     assert texts("a", "--regex", "-g", "^(two|four)$") == ["two", "four"]
     assert texts("-g", "from b") == ["from b"]
     assert texts("big", "-g", "299999") == ["299999"]
