@@ -40,10 +40,15 @@ def init(call: Call) -> int:
         chosen = _ask(found.offers) if ask else [offer for offer in found.offers if offer.suggested]
         _create(file, chosen)
     told = [_tell_agents(file.parent / name, (kept or file).name) for name in agents.FILES]
+    taskmux = [name for name in agents.TASKMUX_FILES if _tells_of_taskmux(file.parent / name)]
     if call.json:
-        print_json(_as_json(kept or file, kept is not None, found, chosen, told))
+        print_json({**_as_json(kept or file, kept is not None, found, chosen, told), "taskmux": taskmux})
     else:
         _print(kept or file, kept is not None, found, chosen, told)
+        for name in taskmux:
+            print(
+                f"take it out: {name} still tells agents to use taskmux, which would start everything twice"
+            )
     return 0
 
 
@@ -121,6 +126,13 @@ def _tell_agents(path: Path, file_name: str) -> dict[str, Any]:
         return {"file": path.name, "action": "skipped", "reason": reason or str(error)}
     action = "created" if before is None else "unchanged" if after == before else "updated"
     return {"file": path.name, "action": action, "reason": None}
+
+
+def _tells_of_taskmux(path: Path) -> bool:
+    try:
+        return agents.TASKMUX_BEGIN in path.read_bytes()
+    except OSError:  # there is none, or it has been reported as skipped
+        return False
 
 
 def _as_json(

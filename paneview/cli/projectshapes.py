@@ -49,6 +49,8 @@ class Init(Success):
     notes: list[str]
     """What could not be read."""
     agents: list[Agents]
+    taskmux: list[str]
+    """Files that still tell agents to use taskmux."""
 
 
 class Edited(Success, kw_only=True):

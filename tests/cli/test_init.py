@@ -96,7 +96,10 @@ def test_twice_is_once_and_the_users_text_stays(folder: Path) -> None:
 
 def test_a_taskmux_toml_is_kept_in_force(folder: Path) -> None:
     (folder / "taskmux.toml").write_text('[tasks.old]\ncommand = "true"\n')
+    (folder / "AGENTS.md").write_text("<!-- taskmux:start -->\nAlways use taskmux\n<!-- taskmux:end -->\n")
     done = run("init", "--json", cwd=folder)
+    assert done.json["taskmux"] == ["AGENTS.md"]
+    assert "take it out: AGENTS.md" in run("init", cwd=folder).out
     assert (done.json["action"], done.json["file"]) == ("kept", str(folder / "taskmux.toml"))
     assert not (folder / "paneview.toml").exists()
     assert "`taskmux.toml`" in (folder / "AGENTS.md").read_text()

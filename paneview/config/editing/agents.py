@@ -10,6 +10,9 @@ from __future__ import annotations
 import re
 
 FILES = ("AGENTS.md", "CLAUDE.md")
+TASKMUX_FILES = (*FILES, ".claude/rules/taskmux.md")
+TASKMUX_BEGIN = b"<!-- taskmux:start -->"
+"""What begins the block that `taskmux init` writes into these."""
 BEGIN, END = "<!-- paneview:begin -->", "<!-- paneview:end -->"
 _BLOCK = re.compile(  # a begin without its end is text like any other
     rb"%b(?:(?!%b).)*?%b" % (re.escape(BEGIN.encode()), re.escape(BEGIN.encode()), re.escape(END.encode())),
