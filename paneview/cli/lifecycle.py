@@ -41,8 +41,20 @@ def start(call: Call) -> int:
 
 def _start(call: Call, here: place.Place) -> int:
     args = {"tasks": call.words or None, "deps": not call.flag("no-deps")}
-    if not call.flag("monitor"):
+    monitor, wait = call.flag("monitor"), call.flag("wait")
+    if monitor and wait:
+        raise UsageError("--wait returns, --monitor stays; give one of them")
+    if not (monitor or wait):
         return print_reply(call, _ask(here, "start", args), NOTHING)
+    if wait:
+        from paneview.cli import ready  # noqa: PLC0415
+
+        with here.connect() as connection:
+            reply = _also_of_some(lambda: connection.call("start", args))
+            failed = any(not result["ok"] for result in reply["results"])
+            if failed or not call.json:
+                status = print_reply(call, reply, NOTHING)
+            return status if failed else ready.wait(call, connection, reply)
     from paneview.cli.events import show  # noqa: PLC0415
 
     with here.connect() as connection:

@@ -48,6 +48,7 @@ VERBS = (
         most=None,
         options=(
             _NO_DEPS,
+            Option("--wait", None, "return once all of it is ready; exit status 1 if a task fails"),
             Option("-m --monitor", None, "stay and show events until Ctrl-C, which leaves the tasks running"),
         ),
         complete="task",

@@ -335,6 +335,39 @@ def test_a_task_that_cannot_start_is_told_on_standard_error(live: Path) -> None:
     assert "here does not exist" in done.err
 
 
+def test_a_start_waits_for_all_of_it_to_be_ready(live: Path) -> None:
+    (live / "paneview.toml").write_text(
+        """
+        [tasks.db]
+        command = "sleep 0.1; touch up; exec sleep 600"
+        health_check = "test -e up"
+        [tasks.make]
+        command = "test ! -e broken"
+        restart_policy = "no"
+        depends_on = ["db"]
+        [tasks.web]
+        command = "exec sleep 600"
+        depends_on = [{ task = "make", condition = "completed" }]
+        """
+    )
+    supervise(live)
+    assert set(ask(live, "start", "--wait")["tasks"]) == {"db", "make", "web"}
+    assert [one["state"] for one in ask(live, "status")["tasks"]] == ["running", "done", "running"]
+    assert run("start", "--wait", "web", cwd=live).out.endswith("ready: web\n")
+    ask(live, "stop")
+    (live / "broken").touch()
+    told = ask(live, "start", "--wait", status=1)
+    assert told["error"] == "make: exit code 1, restart policy is 'no'"
+    assert [(one["task"], one["ok"]) for one in told["results"]] == [
+        ("db", True),
+        ("make", False),
+        ("web", False),
+    ]
+    (live / "broken").unlink()
+    ask(live, "start", "--wait")  # what failed before is not taken for a failure of this start
+    assert ask(live, "start", "--wait", "--monitor", status=2)["error"].startswith("--wait returns")
+
+
 def test_a_kind_or_task_without_events_is_told_what_there_is(live: Path) -> None:
     (nothing,) = ask(live, "events", "--kind", "start")["warnings"]
     assert nothing == "no event is recorded for that time"

@@ -25,7 +25,7 @@ Its servers, builds and other long-running processes are tasks of `paneview` (in
 yourself: have paneview do it, so that they are supervised, logged, and never started twice.
 
 - `paneview status --json`: every task and its state now. `paneview inspect NAME --json`: all about one.
-- `paneview start [NAME]`, `restart NAME`, `stop NAME`: return when it is done.
+- `paneview start [NAME] --wait`: returns once it is ready. `restart NAME`, `stop NAME`: return when it is done.
 - `paneview logs NAME -n 100`, `-g TEXT`, `--since 5m`: output, of earlier runs too.
 - `paneview events --task NAME --since 1h`: what happened to it, and why.
 - `paneview check` after an edit of `{file}`; `paneview COMMAND --help` for the rest.
