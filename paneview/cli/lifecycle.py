@@ -22,7 +22,9 @@ if TYPE_CHECKING:
 LAST_WORDS = 10.0  # seconds that a supervisor may take to end
 # The supervisor was just ending: then the next one is asked, since starting a task twice starts it once.
 _ENDING = {"closing", "disconnected"}
-NOTHING = "nothing to start: no task has auto_start"
+NOTHING = (
+    "nothing to start by itself: auto_start is false for the project or for each task; name those to start"
+)
 
 
 def start(call: Call) -> int:

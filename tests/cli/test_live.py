@@ -191,6 +191,7 @@ def test_a_reload_names_what_has_other_settings(live: Path) -> None:
     file.write_text("auto_start = false\n" + file.read_text() + '[hooks]\nafter_stop = "true"\n')
     assert ask(live, "reload")["project_settings"] == ["auto_start", "hooks"]
     assert run("reload", cwd=live).out == "reloaded; nothing changed\n"
+    assert "for the project" in run("start", cwd=live).out
 
 
 def test_failures_print_their_shape(live: Path) -> None:
