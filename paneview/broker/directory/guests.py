@@ -19,6 +19,9 @@ from paneview.rules.jobs import FINAL, JobState
 if TYPE_CHECKING:
     from paneview.broker.directory.desk import Desk
 
+SETTLED = (
+    10.0  # seconds after which a folder's time has stood still: what is newer may have changed again since
+)
 _STATES = {
     "pending": JobState.QUEUED,
     "in_progress": JobState.LEASED,
@@ -28,28 +31,45 @@ _STATES = {
 
 
 class Guests:
-    """Lists those that wait. Reads each version of a file only once."""
+    """Lists those that wait. Reads each version of a file only once, and of ours none: there may be thousands."""
 
     def __init__(self) -> None:
+        self._ours: set[str] = set()
         self._seen: dict[str, tuple[tuple[int, int], Job | None]] = {}
+        self._folder_time = -1
 
     def waiting(self, desk: Desk) -> list[Job]:
         """Those that nobody has taken or imported."""
+        try:
+            folder_time = os.stat(desk.layout.tasks).st_mtime_ns
+        except OSError:  # it is gone, or not for us to see: whoever imports tasks reports that
+            return []
+        if folder_time != self._folder_time or desk.scratch.tick() - folder_time / 1000 < SETTLED * 1e6:
+            self._folder_time = folder_time
+            self._look(desk)
+        return [job for _, job in self._seen.values() if job is not None and job.state is JobState.QUEUED]
+
+    def _look(self, desk: Desk) -> None:
+        listed = [
+            name for name in names(desk.layout.tasks) if name.startswith(PREFIX) and name.endswith(SUFFIX)
+        ]
+        ids = {name: name[len(PREFIX) : -len(SUFFIX)] for name in listed if name not in self._ours}
+        shards = {os.path.dirname(desk.layout.by_id(job)) for job in ids.values()}
+        known = {f"{shard}/{job}" for shard in shards for job in names(shard)}
+        self._ours.intersection_update(listed)
+        self._ours |= {name for name, job in ids.items() if desk.layout.by_id(job) in known}
         now: dict[str, tuple[tuple[int, int], Job | None]] = {}
-        for name in names(desk.layout.tasks):
-            if not (name.startswith(PREFIX) and name.endswith(SUFFIX)):
+        for name, job in ids.items():
+            if name in self._ours:
                 continue
             try:
                 status = os.stat(f"{desk.layout.tasks}/{name}")
-            except OSError:  # it is gone, or not for us to see: whoever imports tasks reports that
+            except OSError:  # as above
                 continue
             version = status.st_mtime_ns, status.st_size
-            known = self._seen.get(name)
-            if known is None or known[0] != version:
-                known = version, guest(desk, name[len(PREFIX) : -len(SUFFIX)])
-            now[name] = known
+            seen = self._seen.get(name)
+            now[name] = seen if seen and seen[0] == version else (version, guest(desk, job))
         self._seen = now
-        return [job for _, job in now.values() if job is not None and job.state is JobState.QUEUED]
 
 
 def guest(desk: Desk, job: str) -> Job | None:

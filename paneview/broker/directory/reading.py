@@ -58,7 +58,8 @@ def jobs(desk: Desk, wanted: JobFilter, guests: Guests) -> list[Job]:
     found: list[Job] = []
     spots = _candidates(desk, wanted)
     ours = {spot.id for spot in spots}
-    theirs = [] if wanted.group else guests.waiting(desk)
+    none = wanted.group or (wanted.states and JobState.QUEUED not in wanted.states)
+    theirs = [] if none else guests.waiting(desk)
     more = [one for one in theirs if wanted.accepts(one) and one.id not in ours]
     listed: list[Spot | Job] = [*spots, *more]
     for one in sorted(listed, key=lambda one: -_submitted(one)):
