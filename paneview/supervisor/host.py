@@ -18,7 +18,6 @@ from msgspec import Struct
 
 from paneview import __version__
 from paneview.config import paths
-from paneview.config.errors import ConfigError
 from paneview.config.models import Project
 from paneview.config.secrets import Masker
 from paneview.control.audience import Audience
@@ -30,7 +29,7 @@ from paneview.store.database import StoreError
 from paneview.store.ingest import LogIngest
 from paneview.store.rows import Loaded
 from paneview.store.state import StateStore
-from paneview.supervisor import footing
+from paneview.supervisor import footing, scaling
 from paneview.supervisor.background import Background
 from paneview.supervisor.clock import Clock
 from paneview.supervisor.descriptors import make_room
@@ -52,7 +51,7 @@ from paneview.supervisor.runs.places import RunPlaces
 from paneview.supervisor.runs.ports import Ports
 from paneview.supervisor.runs.probing import Prober
 from paneview.supervisor.runs.strays import Strays
-from paneview.supervisor.scaling import ScaledTasks, from_record, load_scaled, outvoted, to_record
+from paneview.supervisor.scaling import ScaledTasks, to_record
 from paneview.supervisor.scheduling import Schedules
 from paneview.supervisor.supervisor import Supervisor
 from paneview.supervisor.terminal import SessionSpec, Terminal
@@ -108,8 +107,9 @@ class Host:
 
     def _build_ground(self, loaded: Loaded, spool: Path, exits: Path) -> None:
         """Make what all else stands on: the journal, the terminal, the logs; then the rest."""
-        folder, dropped = self.folder, self._scale(loaded)
-        project = self.project
+        folder, record = self.folder, loaded.tasks.get(SESSION, {}).get("scaled", {})
+        project, self._scaled, dropped = scaling.take_over(self.project, self._raw_environ, record)
+        self.project = project
         key = paths.project_key(project.file)
         self.audience = Audience()
         self._masker = masker = Masker(project.secret_patterns, project.secret_values)
@@ -125,17 +125,6 @@ class Host:
         self._build_parts(key)
         if dropped:
             self.journal.note("scale_dropped", dropped)
-
-    def _scale(self, loaded: Loaded) -> str:
-        """Apply the numbers of replicas set by `scale` that still hold; returns what to report of those that don't."""
-        if not (wanted := from_record(loaded.tasks.get(SESSION, {}).get("scaled", {}))):
-            return ""
-        try:
-            self.project, self._scaled = load_scaled(self.project.file, self._raw_environ, wanted)
-        except ConfigError as error:  # the file by itself is valid: it was read a moment ago
-            return f"what `scale` has set does not fit the file any more, which counts again: {error}"
-        dropped = wanted.keys() - self._scaled.keys()
-        return outvoted(dropped) if dropped else ""
 
     def _build_parts(self, key: str) -> None:
         """Make the parts that act on runs, and those that answer clients."""

@@ -50,6 +50,24 @@ def load_scaled(
         raise ConfigError(*error.problems, told) from error
 
 
+def take_over(
+    project: Project, environ: Mapping[str, str], record: Mapping[str, Any]
+) -> tuple[Project, ScaledTasks, str]:
+    """The project with what an earlier supervisor recorded, what of that still holds, and what to tell of the rest."""
+    if not (wanted := from_record(record)):
+        return project, {}, ""
+    try:
+        project, held = load_scaled(project.file, environ, wanted)
+    except ConfigError as error:  # the file by itself is valid: it was read a moment ago
+        return (
+            project,
+            {},
+            f"what `scale` has set does not fit the file any more, which counts again: {error}",
+        )
+    dropped = wanted.keys() - held.keys()
+    return project, held, outvoted(dropped) if dropped else ""
+
+
 def outvoted(names: Iterable[str]) -> str:
     """The message about tasks for which the file's number counts again."""
     return f"{', '.join(sorted(names))}: the file's number of replicas counts again, it is another one now"

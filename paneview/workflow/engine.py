@@ -27,7 +27,7 @@ from paneview.broker import (
     StaleLeaderError,
     UnknownJobError,
 )
-from paneview.rules.workflow import Plan, Workflow, begin, due, happenings, wake_at
+from paneview.rules.workflow import Plan, Status, Workflow, begin, due, happenings, wake_at
 from paneview.workflow import runs, shell
 from paneview.workflow.git import GitError
 from paneview.workflow.home import Home
@@ -60,7 +60,7 @@ class Engine:
         # A pool of its own, because an agent goes on working until its turn to be ended comes.
         self._enders = ThreadPoolExecutor(THREADS, thread_name_prefix="stray")
         self._lock = threading.Lock()
-        self._turns = Turns()
+        self._places = Places(self.home.worktrees, Turns())
         self._in_hand: set[tuple[str, happenings.Effect]] = set()
         self._strays: set[str] = set()  # the jobs whose agents are being ended
         self._looked = -LOOK_AT_JOBS
@@ -113,9 +113,12 @@ class Engine:
             self.broker.resign(self.leader)
             self.leader = None
 
+    def _leads(self, flow: Workflow) -> bool:
+        return self.leader is not None and flow.home == self.home.name
+
     def advance(self, flow: Workflow) -> None:
         """Begin all effects that are due and not begun, and call off those no longer due."""
-        if self.leader is None or flow.home != self.home.name:
+        if not self._leads(flow):
             return
         with self._lock:
             # Another thread may have changed it meanwhile: effects of that change must not be called off.
@@ -207,7 +210,8 @@ class Engine:
     def _take_in(self, flow: Workflow, run: happenings.Run, job: Job) -> None:
         if event := runs.collect(self.home, flow, run, job):
             after = self.tell(flow.id, event)
-            if flow.plan.phases[run.phase].edits and after.plan.isolation == "worktree":
+            isolated = after.plan.isolation == "worktree" and after.status is not Status.CLOSING
+            if isolated and flow.plan.phases[run.phase].edits:
                 self._pool.submit(self._find_conflicts, after.id)
         elif job.leased_at is not None and job.state.value == "leased":
             self.tell(flow.id, happenings.Claimed(run.phase, run.attempt))
@@ -235,9 +239,8 @@ class Engine:
             self.tell(flow.id, happenings.Begun())
             return
         taken = _ports(other for other in self.shelf.all() if other.id != flow.id)
-        places = Places(self.home.worktrees, self._turns)
         try:
-            place = places.make(flow, self._shell, taken, lambda: self._due(flow, effect))
+            place = self._places.make(flow, self._shell, taken, lambda: self._due(flow, effect))
         except (GitError, OSError) as error:
             event = happenings.Prepared(self.home.masker.text(str(error)))
         else:
@@ -246,17 +249,18 @@ class Engine:
             self.tell(flow.id, event)
 
     def _close(self, flow: Workflow, effect: happenings.Close) -> None:
-        place = Places(self.home.worktrees, self._turns).close(flow, lambda: self._due(flow, effect))
+        place = self._places.close(flow, lambda: self._due(flow, effect))
+        with suppress(GitError, OSError):  # what was found while it ran stays
+            closed = replace(flow, place={**flow.place, **place})
+            place["conflicts"] = self._places.conflicts(closed, self.shelf.all())
         self.tell(flow.id, happenings.Closed(place))
 
     def _find_conflicts(self, name: str) -> None:
         try:
-            flows = self.shelf.all()
-            mine = next((flow for flow in flows if flow.id == name), None)
-            if mine is None or not mine.place.get("open"):
-                return
-            found = Places(self.home.worktrees, self._turns).conflicts(mine, flows)
-            self.tell(name, happenings.Noted({"conflicts": found}))
+            flows = {flow.id: flow for flow in self.shelf.all()}
+            if name in flows and flows[name].place.get("open"):
+                found = self._places.conflicts(flows[name], flows.values())
+                self.tell(name, happenings.Noted({"conflicts": found}))
         except (BrokerError, GitError, OSError) as error:
             logger.warning("workflow %s: its conflicts could not be looked for: %s", name, error)
 
@@ -274,12 +278,7 @@ class Engine:
             return
         name, phase, attempt = found
         flow = self.shelf.remembered(name)
-        if (
-            flow is None
-            or self.leader is None
-            or flow.home != self.home.name
-            or phase >= len(flow.plan.phases)
-        ):
+        if flow is None or not self._leads(flow) or phase >= len(flow.plan.phases):
             return
         with _one_flow(name):
             if event.kind == "job_claimed":

@@ -209,22 +209,18 @@ class Places:
                 shutil.rmtree(copy)
 
     def conflicts(self, flow: Workflow, others: Iterable[Workflow]) -> list[dict[str, Any]]:
-        """Conflicts of this work with the branches of other workflows and with the user's HEAD."""
-        path, root = flow.place.get("path"), flow.place.get("root")
-        if not path or not root or not os.path.isdir(path):
+        """Conflicts of this work with that of other workflows, and with the user's HEAD. Raises `GitError`."""
+        root = str(flow.place.get("root") or "")
+        if not root or not (ours := _work(flow)):
             return []
+        beside = {other.id: other for other in others if _beside(flow, other)}
         found = []
-        ours = _now(flow)
-        sides = [("", str(root), "HEAD")]
-        sides += [(other.id, str(other.place.get("branch")), "") for other in others if _beside(flow, other)]
-        by_id = {other.id: other for other in others}
-        for workflow, branch, commit in sides:
+        for name in ("", *beside):
             with suppress(GitError):
-                theirs = git.run(str(root), "rev-parse", commit).strip() if commit else _now(by_id[workflow])
-                if files := git.conflicts(str(path), ours, theirs):
-                    found.append(
-                        {"workflow": workflow, "branch": branch if workflow else "HEAD", "files": files}
-                    )
+                theirs = _work(beside[name]) if name else git.run(root, "rev-parse", "HEAD").strip()
+                if theirs and (files := git.conflicts(root, ours, theirs)):
+                    branch = str(beside[name].place.get("branch")) if name else "HEAD"
+                    found.append({"workflow": name, "branch": branch, "files": files})
         return found
 
 
@@ -314,17 +310,20 @@ def _stamp(file: Path) -> str:
     return f"{about.st_size} {about.st_mtime_ns}"
 
 
-def _now(flow: Workflow) -> str:
-    """A commit of the current content of its worktree."""
+def _work(flow: Workflow) -> str:
+    """A commit of what it has done: in its worktree, or on its branch if that is gone; empty if there is neither."""
     path = Path(str(flow.place["path"]))
+    if not path.is_dir():
+        return _tip(Path(str(flow.place["root"])), _branch(flow))
     _check_git(path)
     head = git.run(path, "rev-parse", "HEAD").strip()
     return git.commit_of(path, git.snapshot(path, flow.plan.copy), head)
 
 
 def _beside(flow: Workflow, other: Workflow) -> bool:
-    place = other.place
-    return other.id != flow.id and bool(place.get("open")) and place.get("root") == flow.place.get("root")
+    """Whether both worked on the same repository at the same time."""
+    together = other.place.get("open") or (other.ended_at or 0.0) > flow.created_at
+    return other.id != flow.id and bool(together) and other.place.get("root") == flow.place.get("root")
 
 
 def environment(flow: Workflow, place: Mapping[str, Any]) -> dict[str, str]:

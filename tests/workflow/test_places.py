@@ -508,7 +508,7 @@ def test_two_that_change_the_same_place_are_told(play: Stage) -> None:
     texts = iter(["one\nTWO\nthree\n", "one\n2\nthree\n"])
 
     def act(payload: dict[str, Any]) -> Any:
-        return write("shared.txt", next(texts))(payload)
+        return write("shared.txt", next(texts))(payload) if payload["phase"] == "a" else ok()
 
     play.agent = act
     text = TREE.replace('prompt = "{{task}}",', 'prompt = "{{task}}", retries = 0,')
@@ -525,6 +525,11 @@ def test_two_that_change_the_same_place_are_told(play: Stage) -> None:
     wait_until(lambda: one.engine().shelf.get(second).place.get("conflicts"), 20)
     found = one.engine().shelf.get(second).place["conflicts"]
     assert found == [{"workflow": first, "branch": f"paneview/{first}", "files": ["shared.txt"]}]
+    for name, other in ((first, second), (second, first)):
+        one.engine().tell(name, happenings.Approved())
+        one.nudge()
+        told = play.until(one, name).place["conflicts"]
+        assert told == [{"workflow": other, "branch": f"paneview/{other}", "files": ["shared.txt"]}]
 
 
 def test_where_no_worktree_can_be_made_it_says_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
