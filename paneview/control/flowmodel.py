@@ -76,6 +76,7 @@ class FlowView:
     cwd: str = ""
     branch: str | None = None
     conflicts: tuple[dict[str, Any], ...] = ()
+    kept: str | None = None
     budget_usd: float | None = None
     budget_tokens: int | None = None
     budget_warned: bool = False

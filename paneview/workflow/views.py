@@ -87,6 +87,7 @@ def summary(flow: Workflow) -> dict[str, Any]:
         "isolation": flow.plan.isolation,
         "branch": flow.place.get("branch") or None,
         "conflicts": list(flow.place.get("conflicts") or ()),
+        "kept": flow.place.get("kept") or None,
         "budget_usd": flow.plan.budget_usd,
         "budget_tokens": flow.plan.budget_tokens,
         "budget_warned": flow.warned,

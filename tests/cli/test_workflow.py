@@ -177,6 +177,9 @@ def test_without_a_supervisor_it_can_be_read_and_changed(working: Path) -> None:
     assert (again["code"], again["error"].endswith(": nothing in it is waiting")) == ("state", True)
     assert run("workflows", cwd=working).err == ""  # it is over
     assert run("workflow", "result", name, cwd=working).status == 1
+    ask(working, "workflow", "retry", name)
+    approved = run("workflow", "approve", name, cwd=working)
+    assert approved.err.endswith("goes on with the next ('paneview start')\n")
 
 
 def test_a_spent_budget_of_tokens_is_raised(working: Path) -> None:

@@ -51,8 +51,8 @@ def flow(number: int, status: str, phases: list[dict[str, Any]], **more: Any) ->
         "status": status, "active": not over, "waits_for_person": any(one["waits_for_person"] for one in phases),
         "reason": "", "created_at": NOW - 310 - 1000 * number, "ended_at": NOW - 60 - 1000 * number if over else None,
         "by": "ann", "home": "laptop/shop", "cwd": "/home/ann/shop", "isolation": "worktree",
-        "branch": f"paneview/default-{number:08x}", "conflicts": [], "budget_usd": None, "budget_tokens": None,
-        "budget_warned": False, "phases": phases,
+        "branch": f"paneview/default-{number:08x}", "conflicts": [], "kept": None,
+        "budget_usd": None, "budget_tokens": None, "budget_warned": False, "phases": phases,
         **spent(sum(one["tokens"]["total"] for one in phases), sum(one["cost_usd"] or 0 for one in phases)),
     }  # fmt: skip
     return {**base, **more}

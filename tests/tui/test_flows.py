@@ -14,6 +14,7 @@ from paneview.tui.screens.workflows import WorkflowsScreen
 from paneview.tui.workflows import words
 from paneview.tui.workflows.pane import FlowPane
 from paneview.tui.workflows.tables import FlowTable
+from paneview.tui.workflows.text import facts
 from tests.harness import eventually
 from tests.tui.flow_scenes import FlowSupervisor, flow, four, paused, phase, spent, team
 from tests.tui.running import fleet, running, text, toasts
@@ -436,6 +437,11 @@ def test_what_a_workflow_is_at() -> None:
     assert view.waiting == (("b", 0),)
     limited = FlowView.from_json(flow(1, "running", [phase("a", not_before=NOW + 65)]))
     assert words.phase_look(limited.phases[0], NOW).word == "limited 1m05s"
+
+
+def test_a_worktree_that_was_kept_is_told() -> None:
+    kept = FlowView.from_json(flow(1, "done", [phase("a", "done")], kept="/w is kept: it has changes"))
+    assert any(line.text == "/w is kept: it has changes" for line in facts(kept, NOW))
 
 
 async def test_a_key_pressed_twice_does_not_approve_what_was_not_seen() -> None:

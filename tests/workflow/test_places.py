@@ -21,6 +21,7 @@ from paneview.workflow.places import Places, free_ports
 from paneview.workflow.reading import NothingToSee, diff
 from paneview.workflow.shell import Shell
 from paneview.workflow.turns import Turns, Unwanted
+from paneview.workflow.views import summary
 from tests.broker.helpers import Later
 from tests.harness import wait_until
 from tests.repository import git, repository
@@ -250,6 +251,7 @@ def test_what_git_would_lose_is_kept(play: Stage) -> None:
     play.work("worker")
     flow = play.until(one, play.ask(one))
     assert "'nested/' does not have a commit checked out" in flow.place["kept"]
+    assert summary(flow)["kept"] == flow.place["kept"]
     assert (Path(flow.place["path"]) / "nested/file").exists()
 
 

@@ -240,6 +240,8 @@ def _print_whole(flow: dict[str, Any]) -> None:
     for conflict in flow["conflicts"]:
         words = f"  collides with {conflict['branch']} in {', '.join(conflict['files'])}"
         print(paint(clean(words), "yellow", colour))
+    if flow["kept"]:
+        print(paint(f"  {clean(flow['kept'])}", "yellow", colour))
     for phase in flow["phases"]:
         print(phase_line(phase, colour, verbose=True))
         for run in phase["history"] if len(phase["history"]) > 1 else ():

@@ -113,6 +113,8 @@ class _Flow(Spent):
     branch: str | None
     conflicts: list[dict[str, Any]]
     """Branches of other workflows that change the same places: workflow, branch, files."""
+    kept: str | None
+    """Which worktree was kept, and why."""
     budget_usd: float | None
     budget_tokens: int | None
     budget_warned: bool

@@ -39,6 +39,8 @@ def facts(flow: FlowView, now: float) -> Iterator[Line]:
         yield Line(
             f"with {one.get('branch') or one.get('workflow') or 'another'}: {files}", "attention", "conflict"
         )
+    if flow.kept:
+        yield Line(flow.kept, "attention", "worktree")
 
 
 def what_to_press(flow: FlowView) -> str:
