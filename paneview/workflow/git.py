@@ -74,14 +74,14 @@ def top(folder: str | Path, below: str | Path = "") -> Path | None:
         code, output, _ = run_code(folder, "rev-parse", "--show-toplevel", env=ceiling)
     except GitError:
         return None
-    return Path(output.strip()) if code == 0 and output.strip() else None
+    return Path(output.removesuffix("\n")) if code == 0 and output else None
 
 
 def need_top(folder: str | Path) -> Path:
     """The work tree that contains the folder. Raises `GitError` with the reason if there is none."""
     code, output, errors = run_code(folder, "rev-parse", "--show-toplevel")
-    if code == 0 and output.strip():
-        return Path(output.strip())
+    if code == 0 and output:
+        return Path(output.removesuffix("\n"))
     if "not a git repository" in errors:
         raise GitError(f"{folder} is in no git repository: isolation needs one")
     raise GitError(_complaint(errors) or f"git finds no work tree for {folder}")

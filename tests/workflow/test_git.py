@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from paneview.workflow.git import GitError, remove_worktree, snapshot
+from paneview.workflow.git import GitError, need_top, remove_worktree, snapshot, top
 from tests.repository import git, repository
 
 LONG_AGO = 1_000_000_000
@@ -112,6 +112,13 @@ def test_a_repository_that_git_ignores_keeps_its_worktree_unless_its_commits_are
     git(tree, "init", "-q", "build/empty")
     remove_worktree(root, tree)
     assert not tree.exists()
+
+
+def test_a_folder_whose_name_ends_in_a_space_is_no_other(tmp_path: Path) -> None:
+    for name in ("project", "project "):
+        (tmp_path / name).mkdir()
+        git(tmp_path / name, "init", "-q")
+    assert top(tmp_path / "project ") == need_top(tmp_path / "project ") == tmp_path / "project "
 
 
 def test_a_snapshot_has_what_is_outside_a_sparse_checkout(root: Path) -> None:
