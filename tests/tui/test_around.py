@@ -10,7 +10,7 @@ from textual import events
 from paneview.config import paths
 from paneview.control.errors import ControlError
 from paneview.tui.app import PaneviewApp
-from paneview.tui.screens.base import form_of
+from paneview.tui.screens.frame import form_of
 from tests.harness import eventually
 from tests.tui.flow_scenes import team
 from tests.tui.queue_scenes import office
