@@ -26,7 +26,7 @@ from paneview.rules.workflow import (
 )
 from paneview.rules.workflow import happenings as h
 from paneview.rules.workflow.results import values
-from paneview.rules.workflow.step import PATIENCE
+from paneview.rules.workflow.settling import PATIENCE
 
 LEARN = "work.lines >= 20 or work.attempts > 1 or review.data.new"
 FOUR = Plan(

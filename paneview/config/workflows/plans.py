@@ -26,7 +26,7 @@ class PhasePlan:
     name: str
     role: str
     prompt: str = ""
-    """Its template."""
+    """The template of its prompt."""
     needs: tuple[str, ...] = ()
     output: Literal["text", "json"] = "text"
     schema: Json = None
@@ -47,7 +47,7 @@ class PhasePlan:
 
     @classmethod
     def from_json(cls, raw: Mapping[str, Any]) -> Self:
-        """What `asdict` and JSON have made of one."""
+        """The inverse of `asdict`, by way of JSON."""
         values = fields_in(cls, raw)
         return cls(**{**values, "needs": tuple(values["needs"]), "hosts": tuple(values.get("hosts", ()))})
 
@@ -70,12 +70,12 @@ class Plan:
     description: str = ""
 
     def to_json(self) -> dict[str, Json]:
-        """For storage."""
+        """As it is stored."""
         return asdict(self)
 
     @classmethod
     def from_json(cls, raw: Mapping[str, Any]) -> Self:
-        """What `asdict` and JSON have made of one."""
+        """The inverse of `asdict`, by way of JSON."""
         values = fields_in(cls, raw)
         phases = tuple(PhasePlan.from_json(phase) for phase in raw["phases"])
         return cls(

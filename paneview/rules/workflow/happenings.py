@@ -13,12 +13,12 @@ from paneview.rules.workflow.model import Spent
 
 @dataclass(frozen=True, slots=True)
 class Begun:
-    """It was just put down."""
+    """It has just been asked for."""
 
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """Its working place is made, or could not be."""
+    """Its working place has been made, or could not be: ``error`` says why."""
 
     error: str = ""
     place: Mapping[str, Json] = field(default_factory=dict)
@@ -26,7 +26,7 @@ class Prepared:
 
 @dataclass(frozen=True, slots=True)
 class Claimed:
-    """A worker has the run."""
+    """A worker has taken the run."""
 
     phase: int
     attempt: int
@@ -39,7 +39,7 @@ class HandedBack:
     phase: int
     attempt: int
     reason: str = ""
-    """Why it is put away for a while, if it is."""
+    """Why it may not be taken again for a while; empty if it may be."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,18 +54,18 @@ class Ran:
     error: str = ""
     session: str = ""
     session_gone: bool = False
-    """There is no such session any more as it was to go on with."""
+    """The session that the run was to resume no longer exists."""
     denials: tuple[str, ...] = ()
     resumed: bool = False
-    """The worker has taken it up again by itself when it fell silent."""
+    """It fell silent, and its worker has already resumed it once."""
     reset_at: float | None = None
     lines: int | None = None
     files: int | None = None
     uncounted: str = ""
-    """Why these two are not known, where they are wanted."""
+    """Why the changed lines and files could not be counted; empty if they were, or nobody asked."""
     spent: Spent = field(default_factory=Spent)
     session_spent: Spent | None = None
-    """Tokens of its session with all earlier runs in it, where nothing else is told: then ``spent`` has them, too."""
+    """Tokens of the whole session, earlier runs included, if the program reports no others: ``spent`` then has them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,14 +80,14 @@ class Verified:
 
 @dataclass(frozen=True, slots=True)
 class Closed:
-    """Its working place is cleared away, as far as that was possible."""
+    """Its working place has been removed, as far as that was possible."""
 
     place: Mapping[str, Json] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
 class Noted:
-    """Something was found out about its working place."""
+    """Something more is known about its working place."""
 
     place: Mapping[str, Json]
 
@@ -111,7 +111,7 @@ class Rejected:
 
 @dataclass(frozen=True, slots=True)
 class Resumed:
-    """A person has seen to what it waits for; perhaps there is more money."""
+    """A person has removed what it waited for, perhaps by a larger budget."""
 
     budget_usd: float | None = None
     budget_tokens: int | None = None
@@ -119,14 +119,14 @@ class Resumed:
 
 @dataclass(frozen=True, slots=True)
 class CancelAsked:
-    """Nobody wants it any more."""
+    """It is to be cancelled."""
 
     why: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class RetryAsked:
-    """What failed is to be done again; with a phase: it and all that needs it."""
+    """What failed is to be done again or, if a phase is given, that phase and all that need it."""
 
     phase: int | None = None
 
@@ -163,7 +163,7 @@ class Prepare:
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """See to it that this run's job exists, and hear how it ends."""
+    """Submit this run's job unless that is done already, and wait for its end."""
 
     phase: int
     attempt: int
@@ -187,7 +187,7 @@ class Withdraw:
 
 @dataclass(frozen=True, slots=True)
 class Close:
-    """Commit or salvage what was done, and clear away."""
+    """Commit or save the work, and remove the working place."""
 
 
 Effect = Prepare | Run | Verify | Withdraw | Close

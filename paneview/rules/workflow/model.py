@@ -44,19 +44,24 @@ class Status(StrEnum):
     """Its working place is being made."""
     RUNNING = "running"
     WAITING = "waiting"
-    """For a person; nothing runs."""
+    """Nothing runs, and a person is needed."""
     CANCELLING = "cancelling"
     """What runs is being ended."""
     CLOSING = "closing"
-    """Its work is being committed, its working place cleared away."""
+    """Its work is being committed, and its working place removed."""
     DONE = "done"
     FAILED = "failed"
     CANCELLED = "cancelled"
 
     @property
     def final(self) -> bool:
-        """Nothing happens any more by itself."""
+        """Whether it is over: nothing happens any more by itself."""
         return self in (Status.DONE, Status.FAILED, Status.CANCELLED)
+
+    @property
+    def open(self) -> bool:
+        """Whether how it ends is not decided yet, so that a person can still change that."""
+        return self in (Status.PREPARING, Status.RUNNING, Status.WAITING)
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,12 +82,12 @@ class Spent:
 
     @property
     def tokens(self) -> int:
-        """Read and written, cached ones too."""
+        """Tokens read and written, the cached ones included."""
         return self.input + self.output + self.cached
 
     @property
     def known_cost(self) -> float | None:
-        """Dollars; None if nothing that was run has a price."""
+        """Dollars; None if none of the runs has a known price."""
         return self.cost_usd if self.priced or not self.unpriced else None
 
 
@@ -97,38 +102,38 @@ class PastRun:
 
     @classmethod
     def from_json(cls, raw: Mapping[str, Any]) -> Self:
-        """What `asdict` and JSON have made of one."""
+        """The inverse of `asdict`, by way of JSON."""
         values = fields_in(cls, raw)
         return cls(**{**values, "spent": Spent(**fields_in(Spent, raw["spent"]))})
 
 
 @dataclass(frozen=True, slots=True)
 class Phase:
-    """How far a phase has come. What it brought is of its last run."""
+    """How far a phase has come. Results are those of its last run."""
 
     status: PhaseStatus = PhaseStatus.PENDING
     reason: str = ""
     """Why it is where it is."""
     attempt: int = 0
-    """Of its last run; 0: it never ran."""
+    """The attempt of its last run; 0: it never ran."""
     runs: int = 0
-    """Runs since it was last begun from the start."""
+    """Runs since it last began from the start."""
     failures: int = 0
     """Retries spent."""
     limited: int = 0
     """Rate limits in a row."""
     resumed: bool = False
-    """It was resumed once after it fell silent."""
+    """It fell silent once, and was resumed."""
     cleared: bool = False
-    """It may start without asking again: its condition and the person's word are behind it."""
+    """It was let through once: neither its condition nor a person is asked again."""
     feedback: str = ""
-    """What the next run is to be told of the last one."""
+    """What the next run is told about the last one."""
     allow: tuple[str, ...] = ()
     """Tools that a person has allowed it."""
     session: str = ""
-    """The agent's, to be resumed."""
+    """The agent's session, which the next run resumes."""
     session_spent: Spent | None = None
-    """Tokens that the session has used so far, where that is what its program tells."""
+    """Tokens that the whole session has used, if its program reports only that."""
     not_before: float | None = None
     text: str = ""
     data: Json = None
@@ -138,22 +143,22 @@ class Phase:
     denials: tuple[str, ...] = ()
     """Tools it was refused."""
     lines: int | None = None
-    """Lines that it changed; None: not known."""
+    """Lines changed; None: not known."""
     files: int | None = None
     uncounted: str = ""
-    """Why nobody knows how much it changed, though somebody wants to."""
+    """Why the changes could not be counted, if a condition asks for their number."""
     verify_code: int | None = None
     spent: Spent = field(default_factory=Spent)
-    """By all its runs."""
+    """Spent by all its runs."""
     history: tuple[PastRun, ...] = ()
-    """Its last runs, also those before it was begun from the start."""
+    """Its latest runs, also those from before it last began from the start."""
     queued_at: float | None = None
     started_at: float | None = None
     ended_at: float | None = None
 
     @classmethod
     def from_json(cls, raw: Mapping[str, Any]) -> Self:
-        """What `asdict` and JSON have made of one."""
+        """The inverse of `asdict`, by way of JSON."""
         values, whole = fields_in(cls, raw), raw.get("session_spent")
         return cls(
             **{
@@ -186,37 +191,37 @@ class Workflow:
     reason: str = ""
     """Why it is where it is, or how it ended."""
     hold: str = ""
-    """Why nothing new begins until a person says so."""
+    """Why no phase may begin until a person says so."""
     ending: Literal["", "done", "failed", "cancelled"] = ""
     give_up_at: float | None = None
     """When a cancelled run that does not end counts as ended."""
     deadline: float | None = None
     waiting_since: float | None = None
     warned: bool = False
-    """It was told that most of the budget is gone."""
+    """People were told that most of the budget is spent."""
     ended_at: float | None = None
     place: Mapping[str, Json] = field(default_factory=dict)
     """What is known of its working place: path, branch, base, ports, commit."""
 
     @property
     def spent(self) -> Spent:
-        """By all its runs."""
+        """Spent by all its runs."""
         return sum((phase.spent for phase in self.phases), Spent())
 
     def index(self, name: str) -> int | None:
-        """The place of a phase among `phases`."""
+        """The index of the phase of this name; None: there is none."""
         for number, phase in enumerate(self.plan.phases):
             if phase.name == name:
                 return number
         return None
 
     def to_json(self) -> dict[str, Json]:
-        """For the broker."""
+        """As the broker keeps it."""
         return asdict(self)
 
     @classmethod
     def from_json(cls, raw: Mapping[str, Any]) -> Self:
-        """What `to_json` and JSON have made of one."""
+        """The inverse of `to_json`, by way of JSON."""
         values = fields_in(cls, raw)
         return cls(
             **{
@@ -229,7 +234,7 @@ class Workflow:
 
 
 def begin(id_: str, plan: Plan, task: str, *, cwd: str, home: str, by: str, now: float) -> Workflow:
-    """A workflow that was just asked for; `paneview.rules.workflow.step` takes it on from here."""
+    """A workflow that was just asked for; from here on, `paneview.rules.workflow.step` changes it."""
     return Workflow(
         id=id_,
         plan=plan,

@@ -1,4 +1,4 @@
-"""Budgets: a step that would begin with nothing left does not begin. Runs without a known price count for nothing."""
+"""Budgets: no phase begins once one is used up. A run without a known price counts as free."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ WARN_AT = 0.8
 
 
 def left_usd(flow: Workflow) -> float | None:
-    """Dollars that may still be spent; None: any number."""
+    """Dollars that may still be spent; None: there is no limit."""
     budget = flow.plan.budget_usd
     return None if budget is None else max(0.0, budget - flow.spent.cost_usd)
 
 
 def exhausted(flow: Workflow) -> str:
-    """Which budget is used up, in words; empty: none."""
+    """Which budget is used up, in words; empty if none is."""
     spent, plan = flow.spent, flow.plan
     if plan.budget_usd is not None and spent.cost_usd >= plan.budget_usd:
         return f"budget: ${spent.cost_usd:.2f} of ${plan.budget_usd:.2f} is spent"

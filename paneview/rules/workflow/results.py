@@ -12,7 +12,7 @@ _RISKY = ("high", "yes", "true")
 
 
 def values(flow: Workflow) -> dict[str, Any]:
-    """By phase: what ``when`` may ask for."""
+    """What ``when`` may ask for, by the name of the phase."""
     return {plan.name: _of(phase) for plan, phase in zip(flow.plan.phases, flow.phases, strict=True)}
 
 
@@ -55,32 +55,32 @@ def risk(flow: Workflow, number: int) -> str:
 
 
 def uncounted(flow: Workflow, paths: Iterable[str]) -> str:
-    """Why a condition that looks at these can't be judged: it asks how much was changed, and that could not be counted.
+    """Why a condition on these paths can't be judged: it asks how much was changed, and that could not be counted.
 
-    Such a condition is a person's to judge: to skip the phase may be to skip a review of what nobody has seen.
+    A person has to judge it instead: skipping the phase may be skipping the review of changes that nobody has seen.
     """
     for path in paths:
         name, _, what = path.partition(".")
-        place = flow.index(name)
-        if place is not None and what in ("lines", "files") and (why := flow.phases[place].uncounted):
+        number = flow.index(name)
+        if number is not None and what in ("lines", "files") and (why := flow.phases[number].uncounted):
             return f"{path} is not known: {why}"
     return ""
 
 
 def earlier(flow: Workflow, number: int) -> list[int]:
     """The phases that this one needs, and what those need, in order."""
-    places = {plan.name: place for place, plan in enumerate(flow.plan.phases)}
+    numbers = {plan.name: each for each, plan in enumerate(flow.plan.phases)}
     found: set[int] = set()
     wanted = [number]
     while wanted:
         for name in flow.plan.phases[wanted.pop()].needs:
-            place = places[name]
-            if place not in found:
-                found.add(place)
-                wanted.append(place)
+            needed = numbers[name]
+            if needed not in found:
+                found.add(needed)
+                wanted.append(needed)
     return sorted(found)
 
 
 def later(flow: Workflow, number: int) -> set[int]:
     """The phases that need this one, directly or not."""
-    return {place for place in range(len(flow.phases)) if number in earlier(flow, place)}
+    return {other for other in range(len(flow.phases)) if number in earlier(flow, other)}

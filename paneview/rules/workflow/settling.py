@@ -17,12 +17,13 @@ from paneview.rules.workflow.model import (
 )
 from paneview.rules.workflow.results import risk, uncounted, values
 
+PATIENCE = 60.0  # seconds that a cancelled run may take to end
 _FAILED = (PhaseStatus.FAILED, PhaseStatus.CANCELLED)
 UNMET = "needs "  # how the reason begins of a phase that was skipped since one before it failed
 
 
 def settle(flow: Workflow, now: float) -> Workflow:
-    """Take every step that needs no event."""
+    """Do all that now follows without another event."""
     if flow.status.final or flow.status in (Status.PREPARING, Status.CLOSING):
         return flow
     if flow.status is Status.CANCELLING:
@@ -34,17 +35,17 @@ def settle(flow: Workflow, now: float) -> Workflow:
 
 
 def working(flow: Workflow) -> list[int]:
-    """The phases that are at it."""
+    """The phases that are queued, running or being verified."""
     return [number for number, phase in enumerate(flow.phases) if phase.status in WORKING]
 
 
 def put(flow: Workflow, number: int, phase: Phase) -> Workflow:
-    """With this phase in its place."""
+    """The workflow with this phase instead of the one of that number."""
     return replace(flow, phases=(*flow.phases[:number], phase, *flow.phases[number + 1 :]))
 
 
 def _begin_phases(flow: Workflow, now: float) -> Workflow:
-    """Phases stand after what they need, so one pass sees everything."""
+    """One pass is enough, since each phase stands after those that it needs."""
     for number, phase in enumerate(flow.phases):
         if phase.status is PhaseStatus.PENDING and _is_due(flow, number):
             flow = _consider(flow, number, now)
@@ -52,22 +53,22 @@ def _begin_phases(flow: Workflow, now: float) -> Workflow:
 
 
 def _is_due(flow: Workflow, number: int) -> bool:
-    return all(flow.phases[place].status in OVER for place in _needed(flow, number))
+    return all(flow.phases[needed].status in OVER for needed in _needed(flow, number))
 
 
 def _needed(flow: Workflow, number: int) -> list[int]:
     found = [flow.index(name) for name in flow.plan.phases[number].needs]
-    return [place for place in found if place is not None]
+    return [needed for needed in found if needed is not None]
 
 
 def _consider(flow: Workflow, number: int, now: float) -> Workflow:
     plan, phase = flow.plan.phases[number], flow.phases[number]
-    for place in _needed(flow, number):
-        before = flow.phases[place]
+    for needed in _needed(flow, number):
+        before = flow.phases[needed]
         broken = before.status is PhaseStatus.SKIPPED and before.reason.startswith(UNMET)
         if before.status in _FAILED or broken:
             reason = (
-                f"{UNMET}{flow.plan.phases[place].name}, which {'was skipped' if broken else before.status}"
+                f"{UNMET}{flow.plan.phases[needed].name}, which {'was skipped' if broken else before.status}"
             )
             return put(flow, number, replace(phase, status=PhaseStatus.SKIPPED, reason=reason, ended_at=now))
     if not phase.cleared and plan.when and (held := _held_by_condition(flow, number, now)):
@@ -89,7 +90,7 @@ def _consider(flow: Workflow, number: int, now: float) -> Workflow:
 
 
 def _held_by_condition(flow: Workflow, number: int, now: float) -> Phase | None:
-    """The phase, skipped or put before a person by its condition; None: it may begin."""
+    """The phase if its condition skips it, or a person has to judge that; None: it may begin."""
     phase, when = flow.phases[number], flow.plan.phases[number].when
     condition, known = parse(when), values(flow)
     if condition.holds(known):
@@ -111,7 +112,7 @@ def _asks(flow: Workflow, number: int) -> str:
 
 
 def _judge(flow: Workflow, now: float) -> Workflow:
-    """Running, waiting, or over."""
+    """Whether the workflow as a whole now runs, waits, or ends."""
     if working(flow):
         return running(flow, now)
     if all(phase.status in OVER for phase in flow.phases):
@@ -136,23 +137,23 @@ def _judge(flow: Workflow, now: float) -> Workflow:
 
 
 def running(flow: Workflow, now: float) -> Workflow:
-    """It goes on; the time for which it waited for a person does not count."""
+    """The workflow, running; the time for which it waited for a person is added to its deadline."""
     deadline = flow.deadline
     if flow.waiting_since is not None and deadline is not None:
         deadline += max(0.0, now - flow.waiting_since)
     return replace(flow, status=Status.RUNNING, reason="", waiting_since=None, deadline=deadline)
 
 
-def stop(flow: Workflow, ending: str, reason: str, now: float, patience: float) -> Workflow:
-    """Let nothing begin any more, and end what runs."""
+def stop(flow: Workflow, ending: str, reason: str, now: float) -> Workflow:
+    """Let no phase begin any more, and end what runs."""
     phases = tuple(_stopped(phase, now) for phase in flow.phases)
     flow = replace(flow, phases=phases, ending=ending, reason=reason, hold="", waiting_since=None)  # type: ignore[arg-type]
-    flow = replace(flow, status=Status.CANCELLING, give_up_at=now + patience)
+    flow = replace(flow, status=Status.CANCELLING, give_up_at=now + PATIENCE)
     return settle(flow, now)
 
 
 def _stopped(phase: Phase, now: float) -> Phase:
-    """What a worker has is withdrawn by a message; all else ends here."""
+    """A job is withdrawn, which takes a while; all else is cancelled at once."""
     if phase.status in OVER or phase.status in (PhaseStatus.QUEUED, PhaseStatus.RUNNING):
         return phase
     return replace(phase, status=PhaseStatus.CANCELLED, ended_at=now)
@@ -165,7 +166,7 @@ def _end(flow: Workflow, now: float) -> Workflow:
 
 
 def finish(flow: Workflow, now: float) -> Workflow:
-    """It is over."""
+    """The workflow, over as `stop` or `settle` decided."""
     return replace(
         flow, status=Status(flow.ending), ended_at=now, give_up_at=None, waiting_since=None, deadline=None
     )

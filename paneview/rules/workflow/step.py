@@ -1,8 +1,8 @@
 """The one function that changes a workflow: ``step(workflow, event, now) → (workflow, effects)``.
 
-An event that does not fit (a run of an attempt that is past, a yes where nobody asked) changes nothing, so that all
-may be told more than once. What is to be done follows from the state alone (`due`): a supervisor that takes over asks
-for it and goes on, and no effect can be forgotten between the state and its doing.
+An event that does not fit (of an earlier attempt, or an approval that nobody asked for) changes nothing, so any event
+may come more than once. What is to be done follows from the state alone (`due`): a supervisor that takes over asks
+for it and goes on, and nothing is forgotten between the change of state and the doing.
 
 It always ends or waits for a person: attempts are bounded by the phase's retries, a run that falls silent or is lost is
 resumed once, rate limits are bounded by the workflow's time-out, and a run that is cancelled but does not end is given
@@ -21,7 +21,6 @@ from paneview.rules.workflow.results import later
 from paneview.rules.workflow.settling import UNMET, finish, put, settle, stop, working
 from paneview.text import person
 
-PATIENCE = 60.0  # seconds that a cancelled run may take to end
 LIMIT_PAUSE = 60.0  # seconds after a rate limit whose end nobody knows
 TAIL = 8000  # characters of a failure that the next run is told
 MOST_PAST = 100  # runs of a phase that are remembered one by one
@@ -81,7 +80,7 @@ def _prepared(flow: Workflow, event: h.Prepared, now: float) -> Workflow:
         return flow
     flow = replace(flow, place={**flow.place, **event.place})
     if event.error:
-        return stop(flow, "failed", f"its working place could not be made: {event.error}", now, PATIENCE)
+        return stop(flow, "failed", f"its working place could not be made: {event.error}", now)
     return settle(replace(flow, status=Status.RUNNING), now)
 
 
@@ -144,7 +143,7 @@ def _ran(flow: Workflow, event: h.Ran, now: float) -> Workflow:
 
 
 def _used(before: Spent | None, event: h.Ran) -> Spent:
-    """What a run has used that goes on in a session which had used so much before."""
+    """What a run has used that resumed a session; ``before`` is what the session had used until then."""
     if before is None or event.session_spent is None:
         return event.spent
     names = ("input", "output", "cached")
@@ -235,7 +234,7 @@ def _noted(flow: Workflow, event: h.Noted, _now: float) -> Workflow:
 
 
 def _approved(flow: Workflow, event: h.Approved, now: float) -> Workflow:
-    if flow.status.final or flow.status in (Status.CANCELLING, Status.CLOSING):
+    if not flow.status.open:
         return flow
     for number, phase in enumerate(flow.phases):
         if phase.status in WAITING and event.phase in (None, number):
@@ -249,7 +248,7 @@ def _approved(flow: Workflow, event: h.Approved, now: float) -> Workflow:
 
 
 def _rejected(flow: Workflow, event: h.Rejected, now: float) -> Workflow:
-    if flow.status.final or flow.status in (Status.CANCELLING, Status.CLOSING):
+    if not flow.status.open:
         return flow
     reason = f"rejected{f' by {person(event.by)}' if event.by else ''}{f': {event.why}' if event.why else ''}"
     for number, phase in enumerate(flow.phases):
@@ -260,7 +259,7 @@ def _rejected(flow: Workflow, event: h.Rejected, now: float) -> Workflow:
 
 
 def _resumed(flow: Workflow, event: h.Resumed, now: float) -> Workflow:
-    if flow.status.final or flow.status in (Status.CANCELLING, Status.CLOSING):
+    if not flow.status.open:
         return flow
     plan = flow.plan
     if event.budget_usd is not None:
@@ -275,9 +274,9 @@ def _resumed(flow: Workflow, event: h.Resumed, now: float) -> Workflow:
 
 
 def _cancel_asked(flow: Workflow, event: h.CancelAsked, now: float) -> Workflow:
-    if flow.status.final or flow.status in (Status.CANCELLING, Status.CLOSING):
+    if not flow.status.open:
         return flow
-    return stop(flow, "cancelled", event.why or "cancelled", now, PATIENCE)
+    return stop(flow, "cancelled", event.why or "cancelled", now)
 
 
 def _retry_asked(flow: Workflow, event: h.RetryAsked, now: float) -> Workflow:
@@ -311,7 +310,7 @@ def _ticked(flow: Workflow, _event: h.Ticked, now: float) -> Workflow:
     if at is None or now < at:
         return flow
     if flow.status is not Status.CANCELLING:
-        return stop(flow, "failed", f"not done within {flow.plan.timeout:g} s", now, PATIENCE)
+        return stop(flow, "failed", f"not done within {flow.plan.timeout:g} s", now)
     for number in working(flow):
         phase = replace(
             flow.phases[number], status=PhaseStatus.CANCELLED, reason="it did not end", ended_at=now
