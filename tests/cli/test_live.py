@@ -240,7 +240,7 @@ def test_people_get_sentences_and_tables(live: Path) -> None:
     assert "has ended" in run("down", cwd=live).out
 
 
-def test_scaling(live: Path) -> None:
+def test_replicas_that_are_asked_for_run(live: Path) -> None:
     (live / "paneview.toml").write_text(
         'name = "demo"\n[tasks.worker]\ncommand = "sleep 500"\nreplicas = 1\n'
     )

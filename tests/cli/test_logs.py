@@ -91,7 +91,7 @@ def test_the_last_lines_and_nothing_else(project: Path, store: Store) -> None:
     assert shown(project, "web", "--until", "1h") == []
 
 
-def test_searching(project: Path, store: Store) -> None:
+def test_a_search_is_for_a_text_or_an_expression_with_lines_around_it(project: Path, store: Store) -> None:
     store.write(1, "web", b"".join(b"line %d\n" % number for number in range(20)) + b"An ERROR\nend\n")
     web = ("web", "-g")
     assert shown(project, *web, "error") == ["An ERROR"]

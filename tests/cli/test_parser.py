@@ -99,7 +99,7 @@ def test_what_is_wrong_is_named(line: str, words: str) -> None:
         PARSER.parse(line.split())
 
 
-def test_sub_commands() -> None:
+def test_a_sub_command_is_found_among_options_and_may_be_left_out() -> None:
     call = PARSER.parse(["workflow", "reject", "--why", "no", "one-1", "plan"])
     assert (call.verb.name, call.words, call.text("why")) == ("workflow reject", ["one-1", "plan"], "no")
     assert PARSER.parse(["dlq"]).verb.run == PARSER.parse(["dlq", "list"]).verb.run

@@ -47,7 +47,7 @@ def file(tmp_path: Path) -> Path:
     return path
 
 
-def test_add(file: Path) -> None:
+def test_a_task_is_added_at_the_end_and_all_else_stays(file: Path) -> None:
     add_task(
         file,
         "new",
@@ -73,7 +73,7 @@ def test_add(file: Path) -> None:
         ("dotted", 'dotted.command = "y"\ndotted.auto_start = false\n'),
     ],
 )
-def test_remove(file: Path, name: str, gone: str) -> None:
+def test_only_the_removed_task_goes(file: Path, name: str, gone: str) -> None:
     remove_task(file, name, {})
     assert FILE.count(gone) == 1
     assert file.read_bytes().decode() == FILE.replace(gone, "")
@@ -87,7 +87,7 @@ def test_remove(file: Path, name: str, gone: str) -> None:
         ('tasks = {a.command="x"} # c\n', 'tasks = {a.command="x"} # c\n'),
     ],
 )
-def test_inline_tables(file: Path, before: str, after: str) -> None:
+def test_inline_tables_of_tasks_are_edited(file: Path, before: str, after: str) -> None:
     file.write_text(before)
     add_task(file, "new", {"command": "y"}, {})
     assert load_project(file, {}).tasks["new"].command == "y"
@@ -159,12 +159,12 @@ def test_what_is_no_text_is_refused(file: Path) -> None:
     assert file.read_text() == FILE
 
 
-def test_unknown_name(file: Path) -> None:
+def test_a_task_that_is_not_there_is_not_removed(file: Path) -> None:
     with pytest.raises(ConfigError, match=r"Task 'wbe' not found in config \(did you mean 'web'\?\)"):
         remove_task(file, "wbe", {})
 
 
-def test_no_file(tmp_path: Path) -> None:
+def test_nothing_is_added_to_a_file_that_does_not_exist(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="does not exist"):
         add_task(tmp_path / "paneview.toml", "a", {"command": "x"}, {})
 

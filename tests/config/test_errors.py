@@ -160,7 +160,7 @@ def test_all_mistakes_at_once_and_none_that_only_follows(tmp_path: Path) -> None
     ]
 
 
-def test_missing_command(tmp_path: Path) -> None:
+def test_a_task_without_a_command_is_told_where_it_stands(tmp_path: Path) -> None:
     assert lines(tmp_path, "[tasks.web]\nport = 80") == ["1:8: task 'web' has no 'command'"]
     said = lines(
         tmp_path, "zzz = 1\n[tasks.web]\nport = 80\n[tasks.db]\nport = 'x'\n[tasks.ok]\ncommand = ' '"
@@ -202,7 +202,7 @@ def test_waiting_for_the_end_of_what_never_ends(tmp_path: Path) -> None:
     ]
 
 
-def test_two_probes(tmp_path: Path) -> None:
+def test_a_task_has_one_kind_of_probe(tmp_path: Path) -> None:
     said = lines(tmp_path, TASK + 'health_tcp = 80\nhealth_check = "true"\n')
     assert said == ["3:1: task 'web': health_tcp beside health_check: a task has one kind of probe"]
 
@@ -278,7 +278,7 @@ def test_a_broker_that_is_no_url(tmp_path: Path, password: str) -> None:
     assert said == ["2:10: broker is not a URL: redis://… (percent-encode the password: [ as %5B, ] as %5D)"]
 
 
-def test_unreadable_file(tmp_path: Path) -> None:
+def test_a_file_that_cannot_be_read_is_told(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="can't be read: No such file or directory"):
         load_project(tmp_path / "paneview.toml", {})
 

@@ -70,7 +70,7 @@ def test_what_is_no_expression(text: str, position: int) -> None:
     assert raised.value.position >= min(position, len(text))
 
 
-def test_bounds() -> None:
+def test_what_is_too_deep_or_too_long_is_refused() -> None:
     parse("not " * DEEPEST + "a")
     for text in ("not " * (DEEPEST + 1) + "a", "(" * (DEEPEST + 1) + "a", "a" * (LONGEST + 1)):
         with pytest.raises(ExpressionError):

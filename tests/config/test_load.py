@@ -231,7 +231,7 @@ CHANGES_NO_PROCESS = [
     ("body", "restarts"),
     [(body, True) for body in CHANGES_THE_PROCESS] + [(body, False) for body in CHANGES_NO_PROCESS],
 )
-def test_definition_key(tmp_path: Path, body: str, restarts: bool) -> None:
+def test_which_changes_of_a_definition_restart_the_task(tmp_path: Path, body: str, restarts: bool) -> None:
     (tmp_path / "sub").mkdir()
     other = '[tasks.other]\ncommand = "o"\n'
     before = load(tmp_path, other + '[tasks.web]\ncommand = "x"').tasks["web"].definition_key()

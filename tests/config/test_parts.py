@@ -75,7 +75,7 @@ def test_durations(text: str, seconds: float) -> None:
 @pytest.mark.parametrize(
     "text", ["", "MB", "-1", "0", "1 parsec", "5 M B", "1e3", pytest.param("9" * 400, id="infinite")]
 )
-def test_no_unit(text: str) -> None:
+def test_what_is_no_size_or_duration_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="is not a"):
         parse_size(text)
     with pytest.raises(ValueError, match="is not a"):
@@ -155,12 +155,12 @@ class TestSchedule:
                 f"2026-{month}-01T12:00"
             )
 
-    def test_never(self) -> None:
+    def test_a_time_that_never_comes_is_refused(self) -> None:
         with pytest.raises(ValueError, match="bad day-of-month"):
             next_time("0 0 31 2 *", 0.0)
 
     @pytest.mark.parametrize("expression", ["", "* * * *", "61 * * * *", "@often", "a b c d e"])
-    def test_not_one(self, expression: str) -> None:
+    def test_what_is_no_expression_is_refused(self, expression: str) -> None:
         with pytest.raises(ValueError, match="is not a cron expression"):
             next_time(expression, 0.0)
 

@@ -177,7 +177,7 @@ async def test_who_is_cancelled_while_closing_is_cancelled(path: Path) -> None:
         await client.close()
 
 
-async def test_blocking_call(path: Path) -> None:
+async def test_a_blocking_call_returns_the_reply_or_raises_its_error(path: Path) -> None:
     async with serving(path) as (_, handler):
         assert await asyncio.to_thread(blocking.call, path, "status") == STATUS
         assert handler.clients[0].name == "cli"

@@ -79,7 +79,7 @@ async def test_a_body_in_very_many_pieces_holds_nothing_else_up() -> None:
     assert turns > pieces / 40
 
 
-async def test_the_request() -> None:
+async def test_a_request_has_an_encoded_path_and_says_who_asks() -> None:
     requests: list[bytes] = []
     async with serve(answer(OK, requests=requests)) as port:
         await ask(HttpProbe(5, f"http://localhost:{port}/größe/%20x?q=a b&c=d#part"))

@@ -46,7 +46,7 @@ async def test_many_listeners_are_told_apart() -> None:
     assert found == [True, True]
 
 
-async def test_nobody_comes() -> None:
+async def test_a_port_that_nobody_opens_is_not_waited_for_longer() -> None:
     looking = Listening()
     assert not await looking.wait(free_port(), 0.05)
     looking.close()

@@ -51,7 +51,7 @@ class TestLogMatcher:
     def test_a_line_of_a_megabyte(self) -> None:
         assert not LogMatcher("y").feed([b"x" * 2**20 + b"y"])
 
-    def test_bad_pattern(self) -> None:
+    def test_a_wrong_pattern_is_refused(self) -> None:
         with pytest.raises(PatternError):
             LogMatcher("(")
 

@@ -179,7 +179,7 @@ LESSONS = {
     ],
     "projects that collide": ["tmux/test_session.py::test_two_projects_on_one_server"],
     "why isn't it running?": [
-        "tui/test_fleet.py::test_why",
+        "tui/test_fleet.py::test_w_says_why_a_task_waits",
         "rules/test_graph.py::test_what_holds_a_task_back_is_told_in_words",
         T11 + "test_T14_every_change_is_an_event_with_its_cause",
     ],

@@ -132,7 +132,7 @@ def test_a_status_file_of_a_busy_agent(tmp_path: Path) -> None:
     assert (found.question, found.busy) == ("", True)
 
 
-def test_pasting(project: Make) -> None:
+def test_pasted_lines_arrive_as_they_are(project: Make) -> None:
     p = project('[tasks.cat]\ncommand = "stty -echo; exec cat"\n').serve()
     p.wait("cat", "running")
     p.call("paste", task="cat", text="two\nlines; with $x\n")

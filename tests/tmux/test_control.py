@@ -132,7 +132,7 @@ async def test_the_client_has_a_session_of_its_own(client: ControlClient) -> Non
     assert ProcessTable.read().rows[client._process.pid].session == client._process.pid
 
 
-async def test_no_tmux(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_tmux_that_is_not_installed_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(TmuxMissing):
         await ControlClient.open(["no-such-tmux"], {"PATH": "/nonexistent"}, print)
 

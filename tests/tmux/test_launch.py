@@ -48,7 +48,9 @@ def fake_tmux(folder: Path, monkeypatch: pytest.MonkeyPatch, says: str) -> None:
 
 
 @pytest.mark.parametrize("says", ["tmux 2.9", "tmux 3.1c", "tmux 3.2"])
-def test_too_old(says: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_tmux_that_is_too_old_is_refused(
+    says: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     fake_tmux(tmp_path, monkeypatch, says)
     with pytest.raises(TmuxTooOld) as caught:
         launch.check_version()
@@ -59,7 +61,9 @@ def test_too_old(says: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
 
 
 @pytest.mark.parametrize("says", ["tmux 3.2a", "tmux 3.10", "tmux next-3.5", "tmux master"])
-def test_new_enough(says: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_tmux_that_is_new_enough_is_taken(
+    says: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     fake_tmux(tmp_path, monkeypatch, says)
     assert launch.check_version() == says.removeprefix("tmux ")
 
@@ -197,7 +201,7 @@ def test_variables_of_the_server_are_hidden(sandbox: Sandbox, tmux_socket: str, 
     assert not names & {"STALE", "COLUMNS"}
 
 
-async def test_find_window(bench: Bench) -> None:
+async def test_a_window_is_found_by_the_whole_name_of_its_task(bench: Bench) -> None:
     pane = await bench.spawn("sleep 1000", task="web.1")
     session = bench.session.session_id
     assert launch.find_window(session, None, "web.1") == pane.window_id

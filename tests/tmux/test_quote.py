@@ -57,7 +57,7 @@ async def test_every_text_arrives_as_it_is(client: ControlClient, tmp_path: Path
         assert out.read_bytes().decode() == f"[{text}]"
 
 
-def test_no_nul() -> None:
+def test_a_nul_is_refused() -> None:
     with pytest.raises(ValueError, match="NUL"):
         quote("a\0b")
 

@@ -185,7 +185,7 @@ async def test_a_users_split_is_not_ours(sandbox: Sandbox, bench: Bench) -> None
     assert await bench.session.pane(pane.pane_id) == pane
 
 
-async def test_capture(bench: Bench) -> None:
+async def test_a_capture_has_whole_lines_with_colours_or_without(bench: Bench) -> None:
     pane = await bench.spawn(
         "seq -f 'line %.0f' 1 100; printf '\\033[31mred\\033[0m %0300d' 7; exec sleep 1000"
     )
@@ -229,7 +229,7 @@ def nasty(sandbox: Sandbox) -> str:
     return NASTY
 
 
-async def test_nasty_configuration(
+async def test_no_configuration_of_the_user_changes_what_is_seen(
     nasty: str, sandbox: Sandbox, open_session: Open, folder: Path, key: str
 ) -> None:
     bench = Bench(await open_session(), folder, key)

@@ -220,7 +220,7 @@ async def test_what_was_typed_before_comes_back() -> None:
         assert line.value == "sort cpu"
 
 
-async def test_completion() -> None:
+async def test_tab_completes_the_name_of_a_task() -> None:
     async with running(shop()) as pilot:
         await pilot.press("colon", *"restart im")
         await pilot.pause(0.1)

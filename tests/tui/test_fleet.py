@@ -284,7 +284,7 @@ async def test_only_what_fails_and_other_orders() -> None:
         assert "only failing · by name · 1 marked" in text(pilot, "#header")
 
 
-async def test_why() -> None:
+async def test_w_says_why_a_task_waits() -> None:
     async with running(shop()) as pilot:
         await pilot.press("j", "j", "j", "w")
         await pilot.pause()

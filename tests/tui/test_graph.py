@@ -14,7 +14,7 @@ def tree(needs: dict[str, tuple[str, ...]], *folded: tuple[str, ...]) -> list[st
     return [f"{one.lines}{one.name}{' *' if one.again else ''}" for one in branches(tasks, folded)]
 
 
-def test_the_tree() -> None:
+def test_the_tree_draws_a_task_once_and_marks_it_where_it_comes_again() -> None:
     needs = {"db": (), "api": ("db", "cache"), "cache": (), "web": ("api",), "job": ("api",), "alone": ()}
     assert tree(needs) == ["web", "└─ api", "   ├─ db", "   └─ cache", "job", "└─ api *", "alone"]
     assert tree(needs, ("web",)) == ["web", "job", "└─ api", "   ├─ db", "   └─ cache", "alone"]

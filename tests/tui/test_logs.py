@@ -257,7 +257,7 @@ async def test_a_pattern_without_an_end_takes_no_key_away() -> None:
         await eventually(lambda: "following" in text(pilot, "#log"))
 
 
-async def test_nothing_found() -> None:
+async def test_a_search_that_finds_nothing_says_so() -> None:
     async with running(logging()) as pilot:
         await pilot.press("tab", "slash", *"zebra", "enter")
         await eventually(lambda: "/zebra no match" in text(pilot, "#log"))

@@ -308,6 +308,6 @@ async def test_a_text_that_cannot_be_written_for_the_editor_is_told(
         await eventually(lambda: any("web.toml: no file to edit" in toast for toast in toasts(pilot)))
 
 
-def test_the_editor() -> None:
+def test_the_editor_is_the_users_own_else_vi() -> None:
     assert editor({"EDITOR": "code --wait", "VISUAL": ""}) == ["code", "--wait"]
     assert editor({}) == ["vi"]
