@@ -4,7 +4,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.cli.support import run
+
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from tests.harness import Sandbox
@@ -32,3 +35,10 @@ def project(sandbox: Sandbox) -> Path:
     folder.mkdir()
     (folder / "paneview.toml").write_text(FILE)
     return folder
+
+
+@pytest.fixture
+def live(project: Path, tmux_socket: str) -> Iterator[Path]:
+    """The project; any supervisor that a test starts for it is taken down."""
+    yield project
+    run("down", cwd=project)

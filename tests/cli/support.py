@@ -23,6 +23,7 @@ from typing import IO, TYPE_CHECKING, Any
 import msgspec
 
 from paneview.cli import main
+from paneview.cli.shapes import SHAPES, Failure
 from paneview.config import locate
 from paneview.config.jsonschema import json_schema
 from paneview.control.blocking import call
@@ -31,7 +32,7 @@ from tests import prepared
 from tests.harness import wait_until
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
 
 COMMAND = (sys.executable, "-P", "-m", "paneview")
@@ -102,6 +103,15 @@ def forked(*args: str, cwd: Path, env: Mapping[str, str] | None = None) -> Done:
         process = prepared.start(*args, cwd=cwd, env=environment(env), out=out, err=err)
         status = process.wait(45)
         return Done(status, _whole(out), _whole(err))
+
+
+def ask(project: Path, *args: str, status: int = 0, how: Callable[..., Done] = run) -> dict[str, Any]:
+    """Run a command with --json, check its exit status and its output's shape, and return the object."""
+    done = how(*args, "--json", cwd=project)
+    assert done.status == status, done.out + done.err
+    assert done.err == ""
+    check_shape(SHAPES[args[0]] if status == 0 else Failure, done.json)
+    return done.json
 
 
 async def arun(*args: str, cwd: Path, env: dict[str, str] | None = None) -> Done:

@@ -87,7 +87,7 @@ LESSONS = {
     "clearing a port ends its clients, the daemon, the task itself, and what others run": [
         T01 + "test_T10_whoever_has_the_port_is_ended_if_that_is_right",
         HERE + "test_a_task_keeps_its_own_port",
-        "supervisor/test_configuration.py::test_a_port_held_by_another_managed_task_or_by_a_client_is_left_alone",
+        "supervisor/test_ports.py::test_a_port_held_by_another_managed_task_or_by_a_client_is_left_alone",
     ],
     "stopping a project ends the user's own tmux session of that name": [
         T11 + "test_T20_a_plain_tmux_session_with_a_window_for_each_task",

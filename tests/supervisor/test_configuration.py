@@ -1,25 +1,17 @@
-"""Changing the project while it runs: reload by hand and by itself, replicas, schedules, probes, ports."""
+"""Changing the project while it runs: reload by hand and by itself, replicas, schedules; and secrets stay secret."""
 
 from __future__ import annotations
 
-import os
-import signal
-import socket
-import subprocess
-import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
 
 import pytest
 
 from paneview.control.errors import ControlError
 from paneview.control.session import ClientInfo
 from paneview.rules.states import TaskPhase
-from paneview.store.database import StoreError
-from paneview.store.reader import LogReader
-from tests.harness import Sandbox, alive, can_connect, eventually, free_port, free_ports, wait_until
-from tests.supervisor.inprocess import fails_once, supervising
+from tests.harness import Sandbox, alive, eventually, free_port, wait_until
+from tests.supervisor.inprocess import supervising
 
 THREE = """
     [tasks.same]
@@ -374,113 +366,6 @@ def test_the_file_s_number_of_replicas_counts_again_once_it_is_changed_or_forbid
     assert p.process.wait(20) == 0
 
 
-def test_health_failing_restarts_with_the_reason_and_a_dependent_is_told_when_it_takes_too_long(project):
-    p = project("""
-        [tasks.t]
-        command = "touch ok; exec sleep 600"
-        health_check = "test -f ok || { echo file is gone; exit 1; }"
-        health_interval = 0.1
-        health_retries = 2
-        restart_backoff = 0
-        [tasks.slow]
-        command = "exec sleep 600"
-        health_check = "false"
-        ready_timeout = 0.3
-        restart_policy = "no"
-        [tasks.dependent]
-        command = "exec sleep 600"
-        depends_on = ["slow"]
-        """).serve()
-    first = p.wait("t", lambda t: t["health"] == "healthy")
-    (p.folder / "ok").unlink()
-    p.wait("t", lambda t: t["run"] != first["run"] and t["health"] == "healthy")
-    assert len(p.events("health_check_failed", "t")) >= 2
-    assert "file is gone" in p.events("task_unhealthy", "t")[0]["cause"]
-    probe = p.call("inspect", task="t")["probe"]
-    assert probe["ok"]
-    assert probe["duration"] > 0
-
-    told = wait_until(lambda: p.events("dependency_timeout", "dependent"))
-    assert "slow is not ready" in told[0]["cause"]
-    assert p.task("dependent")["state"] == "waiting"
-    assert "slow is not ready (exit code 1)" in p.task("dependent")["reason"]
-
-
-def test_tcp_url_and_log_probes(project):
-    tcp, http = free_port(), free_port()
-    listen = f"import socket; s = socket.create_server(('127.0.0.1', {tcp})); s.accept()[0]; input()"
-    p = project(f"""
-        [tasks.tcp]
-        command = '''exec {sys.executable} -c "{listen}; __import__('time').sleep(600)"'''
-        health_tcp = {tcp}
-        [tasks.url]
-        command = "exec {sys.executable} -m http.server {http} --bind 127.0.0.1"
-        health_url = "http://localhost:{http}/"
-        [tasks.log]
-        command = "echo booting; sleep 0.2; echo ready to serve; exec sleep 600"
-        health_log = "ready to \\\\w+"
-        [tasks.far]
-        command = "seq 1 60000; echo server is ready; exec sleep 600"
-        health_log = "server is ready"
-        health_interval = 3600
-        [tasks.late]
-        command = "exec sleep 600"
-        depends_on = ["url", "log"]
-        """).serve()
-    p.wait("late", "running")
-    assert p.task("log")["health"] == "healthy"
-    assert p.task("url")["health"] == "healthy"
-    p.wait("tcp", lambda t: t["health"] == "healthy" or t["restarts_total"])
-    p.wait("far", lambda t: t["health"] == "healthy")  # a line far into the output is found
-
-
-@pytest.mark.parametrize("fault", [StoreError("they had moved on"), OSError("too many open files")])
-async def test_a_log_that_cannot_be_read_for_once_is_looked_at_again(
-    sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch, fault: Exception
-) -> None:
-    monkeypatch.setattr(LogReader, "runs", fails_once(LogReader.runs, fault))
-    text = '[tasks.t]\ncommand = "echo now ready; exec sleep 617"\nhealth_log = "now ready"'
-    async with supervising(sandbox, text) as host:
-        unit = host.supervisor.unit("t")
-        await eventually(lambda: unit.state.ready)
-        await host.journal.durable()
-        assert not await host.store.events(kinds=["internal_error", "health_check_failed"])
-
-
-def test_a_task_whose_line_has_been_found_stays_healthy_through_reloads_and_takeovers(project):
-    text = """
-        [tasks.t]
-        command = "echo now ready; n=0; while :; do n=$((n+1)); echo request $n; sleep 0.02; done"
-        health_log = "now ready"
-        health_interval = 0.1
-        health_retries = 1
-        """
-    p = project(text).serve()
-    before = p.wait("t", lambda t: t["health"] == "healthy")
-
-    def goes_on() -> None:
-        """It goes on for longer than with any failing probe."""
-        end = p.task("t")["log_end"]
-        after = p.wait("t", lambda t: t["log_end"] > end + 20 or t["run"] != before["run"])
-        assert (after["run"], after["health"]) == (before["run"], "healthy")
-        assert not p.events("health_check_failed", "t")
-
-    p.call("logs_clean", tasks=["t"])
-    wait_until(lambda: "now ready" not in p.lines("t"))
-    p.write(text + "# a comment\n[tasks.other]\ncommand = 'true'\n")
-    p.call("reload")
-    goes_on()
-    p.kill_supervisor()
-    p.serve()
-    goes_on()
-    p.write(text.replace('now ready"\n', 'request 9$"\n'))
-    p.call("reload")
-    goes_on()
-    p.call("restart", tasks=["t"])
-    p.wait("t", lambda t: t["run"] != before["run"] and t["health"] == "healthy")
-    assert p.events("task_ready", "t")[-1]["cause"] == "log: request 9", "the new pattern is for the next run"
-
-
 @pytest.mark.parametrize("alive", [True, False], ids=["reload", "next supervisor"])
 def test_what_a_check_or_a_policy_has_made_of_a_task_ends_with_it(project, alive):
     """A task without a check is ready as soon as it runs, and one without restarts is not restarted."""
@@ -553,113 +438,6 @@ def test_a_task_that_waits_for_its_restart_and_is_mended_is_started_whatever_its
     assert p.call("reload")["restarted"] == ["t"]
     assert p.wait("t", "running")
     assert not p.events("task_failed", "t")
-
-
-# It listens on the port until it is ended.
-LISTEN = "import socket, time; s = socket.create_server(('127.0.0.1', {})); time.sleep(600)"
-SHARE = """import os, socket, time
-s = socket.create_server(('127.0.0.1', {}))
-child = os.fork()
-if child:
-    print(child, flush=True)
-time.sleep(600)"""
-# Python forgets what a fork's child hears before its own first step: so it hears it after that.
-HYDRA = """import os, signal, socket, time
-def again(*_):
-    signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
-    if os.fork(): os._exit(0)
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGTERM])
-signal.signal(signal.SIGTERM, again)
-s = socket.create_server(('127.0.0.1', {}))
-while True: time.sleep(600)"""
-
-
-@contextmanager
-def running(code, port, program=sys.executable):
-    """A Python program of somebody else, in a session of its own, that listens on the port."""
-    with subprocess.Popen(
-        [program, "-c", code.format(port)], stdout=subprocess.PIPE, text=True, start_new_session=True
-    ) as process:
-        try:
-            wait_until(lambda: can_connect(port))
-            yield process
-        finally:
-            with suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
-
-
-def test_a_port_is_cleared_of_our_own_stray_and_of_all_that_share_its_socket_and_that_is_told(project):
-    port, shared = free_ports(2)
-    with running(LISTEN, port) as stray, running(SHARE, shared) as parent:
-        child = int(parent.stdout.readline())
-        p = project(f"""
-            [tasks.web]
-            command = '''exec {sys.executable} -c "{LISTEN.format(port)}"'''
-            port = {port}
-            [tasks.shared]
-            command = '''exec {sys.executable} -c "{LISTEN.format(shared)}"'''
-            port = {shared}
-            health_tcp = {shared}
-            restart_policy = "no"
-            """).serve()
-        p.wait("web", "running")
-        wait_until(lambda: can_connect(port))
-        assert stray.wait(20) != 0
-        assert p.events("port_cleared", "web")[0]["detail"]["pid"] == stray.pid
-
-        p.wait("shared", lambda t: t["healthy"])
-        assert parent.wait(20) == -signal.SIGTERM
-        assert not alive(child)
-        cleared = {event["detail"]["pid"] for event in p.events("port_cleared", "shared")}
-        assert cleared == {parent.pid, child}
-
-
-def test_a_port_held_by_another_managed_task_or_by_a_client_is_left_alone(project):
-    port = free_port()
-    p = project(f"""
-        [tasks.holder]
-        command = '''exec {sys.executable} -c "{LISTEN.format(port)}"'''
-        health_tcp = {port}
-        [tasks.web]
-        command = "exec sleep 600"
-        port = {port}
-        depends_on = ["holder"]
-        """).serve()
-    web = p.wait("web", "failed")
-    assert "a managed task of this project" in web["reason"]
-    holder = p.task("holder")
-    assert (holder["state"], holder["restarts"]) == ("running", 0)
-    with socket.create_connection(("127.0.0.1", port)), pytest.raises(ControlError, match="managed task"):
-        p.call("start", tasks=["web"])
-    assert alive(holder["pid"])
-
-
-def test_a_port_taken_again_and_again_or_held_by_another_s_supervisor_or_a_service_manager_is_left_alone(
-    project, sandbox
-):
-    again, theirs, managed = free_ports(3)
-    other = project(f"[websocket]\nport = {theirs}\n[tasks]\n", "other").serve()
-    wait_until(lambda: can_connect(theirs))
-    manager = sandbox.root / "systemd-like"
-    manager.symlink_to(os.path.realpath(sys.executable))  # a process is named after its program's file
-    with running(HYDRA, again), running(LISTEN, managed, manager) as service:
-        p = project(f"""
-            [tasks.again]
-            command = "exec sleep 600"
-            port = {again}
-            [tasks.theirs]
-            command = "exec sleep 600"
-            port = {theirs}
-            [tasks.managed]
-            command = "exec sleep 600"
-            port = {managed}
-            """).serve()
-        assert f"port {again} is taken again" in p.wait("again", "failed")["reason"]
-        assert "the supervisor of the project 'other'" in p.wait("theirs", "failed")["reason"]
-        assert "a service manager, which is left alone" in p.wait("managed", "failed")["reason"]
-        assert {event["task"] for event in p.events("port_cleared")} <= {"again"}
-        assert other.call("hello")["pid"] == other.process.pid
-        assert service.poll() is None
 
 
 def test_a_schedule_does_not_start_with_the_project_and_counts_as_soon_as_the_file_is_applied(project):
