@@ -22,9 +22,9 @@ class Offered(Shape):
     name: str
     command: str
     source: str
-    """The file that tells of it."""
+    """The file that it was found in."""
     suggested: bool
-    """It is taken when nobody is asked."""
+    """Whether it is taken if nobody is asked."""
 
 
 class Agents(Shape):
@@ -37,17 +37,17 @@ class Agents(Shape):
 
 
 class Init(Success):
-    """`init`; it asks nothing when it prints JSON."""
+    """`init`; with --json it asks nothing."""
 
     action: Literal["created", "kept"]
     """kept: there was a configuration file already."""
     file: str
     tasks: list[str]
-    """What the new file holds."""
+    """The tasks in the new file."""
     offers: list[Offered]
-    """All that could have been had."""
+    """All tasks that could be offered."""
     notes: list[str]
-    """What could not be read."""
+    """Which files could not be read."""
     agents: list[Agents]
     taskmux: list[str]
     """Files that still tell agents to use taskmux."""
@@ -62,7 +62,7 @@ class Edited(Success, kw_only=True):
     action: Literal["added", "removed"]
     file: str
     reloaded: bool
-    """Whether a running supervisor has taken it over."""
+    """Whether a running supervisor has applied it."""
 
 
 class Completion(Success):

@@ -19,13 +19,13 @@ __all__ = ["SHAPES", "Failure"]
 
 
 class Held(Shape):
-    """What holds a task back that waits."""
+    """A dependency that keeps a waiting task from starting."""
 
     task: str
     condition: Literal["started", "healthy", "completed"]
-    """What it waits for that task to be."""
+    """What the waiting task wants this one to be."""
     why: str
-    """Why that is not so: `is not ready (connection refused)`."""
+    """Why it is not that yet, such as `is not ready (connection refused)`."""
 
 
 class Task(Shape):
@@ -40,13 +40,13 @@ class Task(Shape):
     ready: bool
     """What depends on it may start."""
     reason: str
-    """Why it is where it is."""
+    """Why it is in this state."""
     cause: str
-    """Of the reason, what led to it (an exit, a probe, whoever asked); empty where other keys say it all."""
+    """What led to the reason (an exit, a probe, a request); empty if the other keys say it all."""
     waits_for: list[Held]
-    """In state waiting: what holds it back; none: its turn comes."""
+    """In state waiting: the dependencies that are not met; none: it only has to wait for its turn."""
     quarantined: bool
-    """A worker that died too often: it stays down until somebody releases or starts it."""
+    """It is a worker that died too often: it stays down until somebody releases or starts it."""
     probe_failures: int
     """Probes of this run that failed, in a row."""
     next_probe_at: float | None
@@ -72,13 +72,13 @@ class Task(Shape):
     manual_stop: bool
     """Stopped by hand: it stays down until started by hand."""
     stopped_by: str | None
-    """While it is being stopped, and stopped: who asked for that, as an event's actor."""
+    """Who asked for the stop, while it is stopping or stopped; in the form of an event's actor."""
     cpu_percent: float | None
     """Of the whole process tree."""
     rss_bytes: int | None
     """Of the whole process tree."""
     processes: int | None
-    """How many the tree has."""
+    """Number of processes in the tree."""
     command: str
     description: str
     group: str | None
@@ -106,7 +106,7 @@ class Supervisor(Shape):
 
 
 class QueueSummary(Shape):
-    """How the queue of jobs does."""
+    """The state of the queue of jobs, in short."""
 
     broker: str
     problem: str | None
@@ -114,10 +114,10 @@ class QueueSummary(Shape):
     waiting: int
     running: int
     dead: int
-    """Dead letters; of more than 100, 100 are counted."""
+    """Dead letters, counted up to 100."""
     oldest_age_s: float | None
     workers: int
-    """Those that are alive, on all hosts."""
+    """Live workers, on all hosts."""
     quarantined: dict[str, dict[str, Any]]
 
 
@@ -156,7 +156,7 @@ class Health(Success):
 
 
 class Run(Shape):
-    """One life of a task."""
+    """A run of a task."""
 
     id: int
     task: str
@@ -202,7 +202,7 @@ class Inspect(Task):
 
 
 class Result(Shape):
-    """What came of a request for one task."""
+    """The outcome of a request for one task."""
 
     ok: bool
     task: str
@@ -211,7 +211,7 @@ class Result(Shape):
 
 
 class Acted(Success):
-    """`stop`, `kill`, `logs-clean`; task and action stand at the top, too, when one task was named."""
+    """`stop`, `kill`, `logs-clean`; task and action are also given here if one task was named."""
 
     results: list[Result]
     task: str | None = None
@@ -219,7 +219,7 @@ class Acted(Success):
     session: str | None = None
     """Of a `stop` of all tasks."""
     unrecorded: str | None = None
-    """Why it is forgotten if the supervisor is killed now: the store cannot be written."""
+    """Why this would be forgotten if the supervisor were killed now: the store cannot be written."""
 
 
 class Started(Acted, kw_only=True):
@@ -231,7 +231,7 @@ class Started(Acted, kw_only=True):
     waiting: dict[str, list[str]] | None = None
     """Tasks that wait, and for what."""
     already: list[str] | None = None
-    """Of those to start, the ones that ran, and were left alone."""
+    """Those that ran already, and were left alone."""
 
 
 class Down(Success):
@@ -244,17 +244,17 @@ class Down(Success):
 
 
 class Changed(Success):
-    """What a changed configuration came to."""
+    """What a changed configuration has changed."""
 
     session: str
     added: list[str]
     removed: list[str]
     changed: list[str]
-    """Tasks whose process is another one now: command, folder or environment."""
+    """Tasks that need another process now: their command, folder or environment has changed."""
     settings: list[str]
-    """Other tasks of which anything else is said now; it holds for the runs that are there."""
+    """Other tasks with changed settings, which already apply to their present runs."""
     project_settings: list[str]
-    """Keys and tables of the file that say something else of the project as a whole."""
+    """Changed keys and tables of the file that concern the project as a whole."""
     restarted: list[str]
 
 
@@ -276,21 +276,21 @@ class Event(Shape, kw_only=True):
     """Something that happened. With `-f`, one of these a line."""
 
     id: int | str
-    """A number; of an event of the queue a text."""
+    """A number; for an event of the queue, a text."""
     ts: float
     event: str
     """Its kind."""
     panebus: str | None = None
-    """What PaneBus calls it, where it has a word for it."""
+    """PaneBus's name for this kind, if it has one."""
     source: Literal["supervisor", "queue"] = "supervisor"
     session: str | None
     task: str | None
-    """The task; of an event of the queue the worker's name."""
+    """The task; for an event of the queue, the worker's name."""
     job: str | None = None
     worker: str | None = None
     """Id of the worker's incarnation."""
     tasks: list[str] | None = None
-    """Of an event that concerns several at once."""
+    """The tasks, if it concerns several at once."""
     run: int | None
     cause: str | None
     """What led to it."""
@@ -306,7 +306,7 @@ class Events(Success):
     """The oldest first."""
     count: int
     warnings: list[str] | None = None
-    """Why the queue's events are missing; what there is instead, where a kind or a task has none."""
+    """Why the queue's events are missing; or which kinds and tasks are recorded, if none was found."""
 
 
 class Entry(Shape):
@@ -318,7 +318,7 @@ class Entry(Shape):
     """Its number in the task's log, from 0 over all runs."""
     ts: float
     approx: bool
-    """The time is bracketed: the line came while no supervisor ran."""
+    """The time is estimated: the line was written while no supervisor ran."""
     text: str
     """Without colours and other escapes."""
     match: bool
@@ -345,7 +345,7 @@ class Exported(Success):
 
 
 class Attach(Success):
-    """`attach`: how to get there; with --json it does not go."""
+    """`attach`: how to get to the task's window; with --json, this is all it does."""
 
     task: str
     session: str
@@ -366,7 +366,7 @@ class Daemon(Success):
     websocket: str | None
     """Address of the WebSocket API; null while it is off."""
     token_file: str
-    """Holds the token that the API wants: as `?token=`, as a bearer, or as `{"token": …}` in the first message."""
+    """The file with the API's token: sent as `?token=`, as a bearer token, or in the first message: `{"token": …}`."""
 
 
 SHAPES: dict[str, type[Shape]] = {

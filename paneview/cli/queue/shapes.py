@@ -10,7 +10,7 @@ State = Literal["queued", "delayed", "blocked", "leased", "done", "dead", "cance
 
 
 class Attempt(Shape):
-    """An attempt that brought no accepted result."""
+    """An attempt that ended without an accepted result."""
 
     number: int
     token: int
@@ -20,12 +20,12 @@ class Attempt(Shape):
 
 
 class Result(Shape):
-    """What came of a job."""
+    """The outcome of a job."""
 
     job: str
     status: Literal["ok", "error", "cancelled"]
     output: Any
-    """What the handler returned; of a prompt, the text that the program printed."""
+    """What the handler returned; for a prompt, the text that the program printed."""
     error: str | None
     worker: str
     host: str
@@ -45,7 +45,7 @@ class Job(Shape):
     """The state in claude-queue's words."""
     payload: Any
     target: str
-    """For whom, as `dispatch` takes it."""
+    """Whom it is for, in the form that `dispatch` takes."""
     role: str | None
     host: str | None
     lane: str
@@ -55,7 +55,7 @@ class Job(Shape):
     attempts: int
     max_attempts: int
     token: int
-    """Of its last lease; grows with each."""
+    """Number of its last lease; each lease has a higher one."""
     submitted_at: float
     submitted_by: str
     key: str | None
@@ -67,7 +67,7 @@ class Job(Shape):
     leased_at: float | None
     lease_until: float | None
     cancel: str | None
-    """Why somebody wants it cancelled."""
+    """Why it is to be cancelled."""
     ended_at: float | None
     errors: list[Attempt]
     result: Result | None
@@ -162,23 +162,23 @@ class WorkerShape(Shape):
     """A worker."""
 
     id: str
-    """Of this incarnation."""
+    """Id of this incarnation."""
     name: str
-    """Its task's, its pane's id, or standalone-…"""
+    """Its task's name, its pane's id, or standalone-…"""
     host: str
     pid: int
     pane: str | None
     roles: list[str]
     kinds: list[str]
-    """Of jobs that it has handlers for."""
+    """Kinds of jobs that it has handlers for."""
     concurrency: int
     alive: bool
     started_at: float
     heartbeat_age_s: float
     ttl: float
-    """Without a heartbeat for so long it counts as lost."""
+    """Seconds without a heartbeat after which it counts as lost."""
     jobs: list[str]
-    """Those it holds."""
+    """Jobs that it holds."""
     quarantined: bool
     reason: str | None
     """Why it is quarantined."""
@@ -267,7 +267,7 @@ class Service(Success):
     """`service`."""
 
     name: str
-    """What to call the file."""
+    """What to name the unit's file."""
     unit: str
 
 

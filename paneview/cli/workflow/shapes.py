@@ -14,7 +14,7 @@ PhaseStatus = Literal[
 
 
 class Tokens(Shape):
-    """What agents have read and written."""
+    """Tokens that agents have read and written."""
 
     input: int
     output: int
@@ -23,11 +23,11 @@ class Tokens(Shape):
 
 
 class Spent(Shape):
-    """Of a phase or a workflow, all its runs."""
+    """What all runs of a phase or a workflow have used."""
 
     tokens: Tokens
     cost_usd: float | None
-    """Of the runs whose price is known; null: of none."""
+    """Cost of the runs whose price is known; null if none is."""
     unpriced: int
     """Runs whose price nobody knows."""
     turns: int
@@ -35,7 +35,7 @@ class Spent(Shape):
 
 
 class RoleSpent(Spent):
-    """Of a role, in one workflow or all of a list."""
+    """What a role has used, in one workflow or in all of a list."""
 
     runs: int
 
@@ -49,34 +49,34 @@ class Run(Spent):
 
 
 class Phase(Spent):
-    """How far a phase is."""
+    """How far a phase has come."""
 
     name: str
     role: str
     needs: list[str]
     status: PhaseStatus
     reason: str
-    """Why it is where it is: why it was skipped, what it waits for, how it failed."""
+    """Why it has this status: why it was skipped, what it waits for, how it failed."""
     attempt: int
     """Number of its last run."""
     runs: int
-    """Runs since it was begun from the start."""
+    """Runs since it last began from the start."""
     retries_left: int
     job: str | None
-    """Of the last run."""
+    """Job of the last run."""
     queued_at: float | None
     started_at: float | None
     ended_at: float | None
     not_before: float | None
-    """When a run that was limited goes on."""
+    """When it goes on after a rate limit."""
     lines: int | None
-    """Changed by its last run; null: not counted."""
+    """Lines changed by its last run; null: not counted."""
     files: int | None
     waits_for_person: bool
 
 
 class WholePhase(Phase):
-    """The same with what it has brought."""
+    """A phase with its results."""
 
     text: str
     data: Any
@@ -89,18 +89,18 @@ class WholePhase(Phase):
     when: str | None
     approve: Literal["never", "always", "on_risk"]
     history: list[Run]
-    """Its runs, the last one last."""
+    """Its runs, the oldest first."""
 
 
 class _Flow(Spent):
     id: str
     workflow: str
-    """Its definition's name."""
+    """Name of its definition."""
     task: str
     """What was asked; in lists only its beginning."""
     status: Status
     active: bool
-    """It is not over."""
+    """Whether it is not over yet."""
     waits_for_person: bool
     reason: str
     created_at: float
@@ -127,7 +127,7 @@ class Flow(_Flow):
 
 
 class WholeFlow(_Flow):
-    """A workflow with all that it has brought."""
+    """A workflow with all its results."""
 
     phases: list[WholePhase]
     roles: dict[str, RoleSpent]
@@ -136,7 +136,7 @@ class WholeFlow(_Flow):
 
 
 class EitherPhase(Phase):
-    """A phase, of a whole workflow with what it has brought."""
+    """A phase; with its results if one whole workflow is shown."""
 
     text: str = ""
     data: Any = None
@@ -152,7 +152,7 @@ class EitherPhase(Phase):
 
 
 class EitherFlow(_Flow):
-    """A workflow in short or, with `show`, with all that it has brought."""
+    """A workflow in short or, with `show`, with all its results."""
 
     phases: list[EitherPhase]
     roles: dict[str, RoleSpent] | None = None
@@ -161,7 +161,7 @@ class EitherFlow(_Flow):
 
 
 class PhaseResult(Shape):
-    """What a phase has brought."""
+    """The result of a phase."""
 
     name: str
     status: PhaseStatus
@@ -171,13 +171,13 @@ class PhaseResult(Shape):
 
 
 class FlowResult(Spent):
-    """What came of a workflow."""
+    """The result of a workflow."""
 
     id: str
     status: Status
     reason: str
     phase: str | None
-    """Whose text and data these are."""
+    """The phase that text and data are from."""
     text: str
     data: Any
     branch: str | None
@@ -210,7 +210,7 @@ class Asked(Success):
 
     workflow: Flow | None = None
     without_worker: list[str] | None = None
-    """Roles that nobody works for now."""
+    """Roles for which no worker is alive."""
     result: FlowResult | None = None
 
 
@@ -223,7 +223,7 @@ class Flows(Success):
     active: int
     waiting: int
     roles: dict[str, RoleSpent]
-    """What each role has used, in all that were asked for, not only those listed."""
+    """What each role has used in all workflows that match, not only in those listed."""
 
 
 class FlowStatus(Success):
@@ -233,7 +233,7 @@ class FlowStatus(Success):
 
 
 class FlowCommand(Success):
-    """`workflow`: what its sub-command tells."""
+    """`workflow`: which keys there are depends on the sub-command."""
 
     workflows: list[Flow] | None = None
     count: int | None = None
@@ -256,7 +256,7 @@ class Setup(Success):
     created: bool
     panes: list[Pane]
     command: list[str]
-    """How to go there."""
+    """The command that attaches to the session."""
 
 
 class Teardown(Success):
