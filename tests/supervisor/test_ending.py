@@ -6,6 +6,7 @@ import asyncio
 import os
 import signal
 
+import psutil
 import pytest
 
 from paneview import proc
@@ -67,6 +68,23 @@ async def test_a_defect_beside_a_run_s_end_keeps_it_from_nobody(
         await host.journal.durable()
         told = await host.store.events(kinds=["internal_error"])
         assert {event.cause for event in told} == {f"{what} of run 1: RuntimeError('a defect')"}
+
+
+async def test_what_was_paused_gets_to_end_well(sandbox: Sandbox) -> None:
+    text = """
+        [tasks.t]
+        command = "trap 'kill $!; exit 7' INT; sleep 613 & echo $! > up; wait"
+        stop_grace_period = 1
+        """
+    async with supervising(sandbox, text) as host:
+        unit = host.supervisor.unit("t")
+        up = sandbox.root / "up"
+        await eventually(lambda: unit.live and unit.live.command_pid() and up.exists() and up.read_text())
+        paused = await host.ender.look(unit.live) - {unit.live.root}  # tmux lets that go on itself
+        proc.send(signal.SIGSTOP, paused)
+        await eventually(lambda: {psutil.Process(one.pid).status() for one in paused} == {"stopped"})
+        await host.supervisor.stop(["t"], "test")
+        assert (unit.state.phase, unit.state.exit.code) == (TaskPhase.STOPPED, 7)
 
 
 async def test_a_defect_that_comes_again_during_a_stop_is_told_once(

@@ -102,6 +102,7 @@ class Ender:
                 left = await self.look(live)  # seen now, they are found later even if they leave the tree
                 if live.root is None or not await self._interrupt(live, live.root, stop_signal):
                     proc.send(getattr(signal, stop_signal), _downwards(live, left))
+                proc.send(signal.SIGCONT, _paused(left))
             case Stage.TERMINATE:
                 proc.send(signal.SIGTERM, _downwards(live, await self.look(live)))
             case Stage.KILL:
@@ -265,6 +266,12 @@ def _downwards(live: Live, left: set[ProcessId]) -> list[ProcessId]:
     sends a hang-up to all others, which would then be reported as the signal that killed them.
     """
     return sorted(left, key=lambda one: (one == live.root, one.start, one.pid))
+
+
+def _paused(left: set[ProcessId]) -> list[ProcessId]:
+    """Those that a SIGSTOP holds: no other signal reaches them before they go on."""
+    table = ProcessTable.recent()
+    return [one for one in left if (row := table.get(one)) and row.state == "T"]
 
 
 def names_of(left: set[ProcessId]) -> list[str]:
