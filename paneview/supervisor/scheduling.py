@@ -40,7 +40,8 @@ class Schedules:
             self._changed.clear()
             wait = self._look()
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._changed.wait(), wait)
+                async with asyncio.timeout(wait):
+                    await self._changed.wait()
 
     def changed(self) -> None:
         """Note that units or their schedules have changed: their times count from now on."""

@@ -85,7 +85,8 @@ class ControlClient:
             raise TmuxMissing("tmux is not installed") from None
         client = cls(process, on_gone)
         try:
-            await asyncio.wait_for(client._started, _START_TIMEOUT)
+            async with asyncio.timeout(_START_TIMEOUT):
+                await client._started
         except BaseException as error:
             await client.close()
             if isinstance(error, TimeoutError):
@@ -137,7 +138,8 @@ class ControlClient:
         if self._process.stdin:
             self._process.stdin.close()
         try:
-            await asyncio.wait_for(self._process.wait(), _CLOSE_TIMEOUT)
+            async with asyncio.timeout(_CLOSE_TIMEOUT):
+                await self._process.wait()
         except TimeoutError:
             self._process.kill()
             await self._process.wait()

@@ -48,7 +48,8 @@ async def _known_to_git(folder: Path) -> list[str] | None:
     except OSError:
         return None
     try:
-        said, _ = await asyncio.wait_for(process.communicate(), LONGEST)
+        async with asyncio.timeout(LONGEST):
+            said, _ = await process.communicate()
     except TimeoutError:
         return None
     finally:

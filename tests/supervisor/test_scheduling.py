@@ -164,3 +164,16 @@ async def test_a_next_time_that_has_moved_is_shown_though_nothing_else_has_chang
         place.supervisor.listeners.append(show)
         await eventually(lambda: len(shown) > 2)
     assert place.phase("nightly") is TaskPhase.WAITING
+
+
+@pytest.mark.parametrize("turns", range(5))
+async def test_it_ends_even_if_the_file_changes_at_that_moment(place: Place, turns: int) -> None:
+    schedules = Schedules(place.supervisor, place.journal)
+    loop = asyncio.create_task(schedules.run())
+    await asyncio.sleep(0.01)  # now it sleeps
+    schedules.changed()
+    for _ in range(turns):
+        await asyncio.sleep(0)
+    loop.cancel()
+    await asyncio.wait([loop], timeout=1)
+    assert loop.cancelled()
