@@ -76,9 +76,13 @@ class Supervisor:
             raise UnknownTask(name, known, self._replicas(name)) from None
 
     def named(self, names: Iterable[str]) -> list[str]:
-        """The tasks with these names, each once; a name with replicas means all of them. Raises UnknownTask."""
-        found = (name for each in names for name in self._replicas(each) or [self.unit(each).name])
+        """The tasks with these names, each once; a name that only replicas have means all. Raises UnknownTask."""
+        found = (name for each in names for name in self._meant(each))
         return list(dict.fromkeys(found))
+
+    def _meant(self, name: str) -> list[str]:
+        # Replicas may stand beside the task that they replace, if a hook has refused its stop.
+        return [name] if name in self.units else self._replicas(name) or [self.unit(name).name]
 
     def _replicas(self, base: str) -> list[str]:
         units = self.units.values()

@@ -83,6 +83,20 @@ def test_a_task_that_left_the_file_and_refuses_to_stop_holds_up_no_reload(busy):
     assert busy.events("task_removed", "web")
 
 
+def test_a_task_that_has_replicas_now_and_refuses_to_stop_is_the_one_that_its_name_means(busy):
+    web = busy.wait("web", "running")
+    busy.write(BUSY.replace("hooks", "replicas = 2\n    hooks") + OTHER)
+    with pytest.raises(ControlError, match="`paneview kill web` ends it"):
+        busy.call("reload")
+    replicas = [busy.wait(f"web.{number}", "running")["pid"] for number in (1, 2)]
+    assert [result["task"] for result in busy.call("kill", tasks=["web"])["results"]] == ["web"]
+    assert not alive(web["pid"])
+    assert all(map(alive, replicas))
+    assert busy.call("reload")["removed"] == ["web"]
+    (busy.folder / "busy").unlink()
+    assert len(busy.call("stop", tasks=["web"])["results"]) == 2
+
+
 def test_a_task_that_is_started_again_meanwhile_holds_up_no_kill_and_still_leaves_the_file(project):
     p = project(
         """
