@@ -135,6 +135,14 @@ async def test_a_hook_that_breaks_refuses_a_stop_and_holds_up_none(
     assert "after_stop hook could not be run: internal error: ZeroDivisionError" in told.cause
 
 
+async def test_a_hook_that_found_no_room_is_run_again_before_a_start(
+    host: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(hooks, "run_command", fails_once(hooks.run_command, FAULTS[0]))
+    await asyncio.wait_for(host.supervisor.start(["web"], "test"), 20)
+    assert (web(host).state.phase, web(host).state.attempt) == (TaskPhase.RUNNING, 1)
+
+
 async def test_a_hook_whose_output_cannot_be_kept_has_run(
     host: Host, monkeypatch: pytest.MonkeyPatch
 ) -> None:

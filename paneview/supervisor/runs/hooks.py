@@ -48,7 +48,10 @@ class Hooks:
         self._key = key
 
     async def before(self, moment: Literal["before_start", "before_stop"], task: Task, run: int) -> None:
-        """Run the hooks before a start or stop. Raises HookFailed at the first that fails."""
+        """Run the hooks before a start or stop.
+
+        Raises HookFailed at the first that fails; before a start, OSError if resources are short.
+        """
         for whose, commands in (("project", self.project), ("task", task.hooks)):
             if failure := await self._run(whose, moment, commands, task, run):
                 raise HookFailed(failure)
@@ -100,6 +103,8 @@ class Hooks:
                 keep=MAX_OUTPUT,
             )
         except OSError as error:
+            if moment == "before_start" and error.errno in proc.SCARCE:
+                raise  # that passes, and the start is tried again
             return f"{name} could not be run: {error}"
         except Exception as error:  # a start or a stop waits for the result
             logger.exception("%s: the %s failed", task.name, name)
