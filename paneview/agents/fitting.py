@@ -20,6 +20,8 @@ from paneview.patterns import Pattern, PatternError
 
 Schema = Mapping[str, Any]
 MOST_TRIES = 5000  # brackets with which no JSON begins: each costs a look at all that is before it
+FAR = 2000  # characters read in vain that count as another try
+TOO_DEEP = 100  # tries that one counts as which the stack ends: from Python 3.14 on, after 100,000 levels
 DEEPEST = 60  # levels; no sensible result has more
 _FENCE = re.compile(
     r"^[ \t]*(```+|~~~+)[ \t]*(?:json|JSON)?[ \t]*\n(.*?)^[ \t]*\1[ \t]*$", re.MULTILINE | re.DOTALL
@@ -47,9 +49,13 @@ def find_json(text: str) -> Any:
             value, at = _DECODER.raw_decode(text, start)
             if not is_too_deep({"": value}):
                 found, there = value, True
-        except (ValueError, RecursionError):
+        except json.JSONDecodeError as error:
+            at, failed = start + 1, failed + 1 + (error.pos - start) // FAR
+        except ValueError:
             at, failed = start + 1, failed + 1
-    if not there or failed == MOST_TRIES:  # what was found then may not be the last
+        except RecursionError:
+            at, failed = start + 1, failed + TOO_DEEP
+    if not there or failed >= MOST_TRIES:  # what was found then may not be the last
         raise NoJson("there is no JSON in it")
     return found
 
