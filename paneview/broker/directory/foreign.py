@@ -16,7 +16,6 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from paneview.broker.directory.disk import GONE, HOST, names, read_json
-from paneview.broker.directory.layout import check_lane
 from paneview.broker.errors import BrokerError
 from paneview.broker.model import NewJob, Result, valid_id
 from paneview.broker.targets import ANY, Target
@@ -143,12 +142,10 @@ def as_job(task: dict[str, Any], job: str) -> NewJob:
     if task.get("id") != job or not valid_id(job) or not isinstance(command, str):
         raise BrokerError("it is not a task: id or command is wrong")
     meta = task.get("metadata")
-    target = Target(host=str(host)) if host else ANY
-    check_lane(target.lane)
     return NewJob(
         "prompt",
         {"text": command},
-        target,
+        Target(host=str(host)) if host else ANY,
         meta=meta if isinstance(meta, dict) else {},
         submitted_by=str(task.get("from_host") or ""),
         id=job,
