@@ -299,8 +299,8 @@ class Broker(ABC):
         """Queue dead letters (None: all) again with their attempts reset; returns the ids of those queued."""
 
     @abstractmethod
-    def purge(self, jobs: Iterable[str] | None = None) -> int:
-        """Delete dead letters (None: all); returns how many."""
+    def purge(self, jobs: Iterable[str] | None = None) -> list[str]:
+        """Delete dead letters (None: all); returns the ids of those deleted."""
 
     @abstractmethod
     def clean(self, older_than: float) -> int:

@@ -51,7 +51,8 @@ def retry(broker: Broker, jobs: Sequence[str] | None = None) -> list[Fate]:
 def purge(broker: Broker, jobs: Sequence[str] | None = None) -> list[Fate]:
     """Delete dead letters; None: all of them. Raises BrokerError."""
     chosen = _dead(broker) if jobs is None else list(jobs)
-    return [_fate(job, "purged", bool(broker.purge([job]))) for job in chosen]
+    done = set(broker.purge(chosen))
+    return [_fate(job, "purged", job in done) for job in chosen]
 
 
 def submitter(host: str) -> str:

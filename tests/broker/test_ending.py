@@ -118,9 +118,9 @@ class TestDeadLetters:
         for _ in ids:
             fail(broker, take(broker))
         other = submit(broker)
-        assert broker.purge([ids[0], other]) == 1
-        assert broker.purge([]) == 0
-        assert broker.purge() == 2
+        assert broker.purge([ids[0], other]) == [ids[0]]
+        assert broker.purge([]) == []
+        assert sorted(broker.purge()) == sorted(ids[1:])
         assert broker.job(ids[0]) is None
         assert state(broker, other) == "queued"
         assert broker.submit(NewJob("test", key="k0")).created

@@ -199,7 +199,7 @@ class DirectoryBroker(Broker):
         with explained(self._root):
             return keeping.retry(self._desk, jobs)
 
-    def purge(self, jobs: Iterable[str] | None = None) -> int:
+    def purge(self, jobs: Iterable[str] | None = None) -> list[str]:
         """Delete dead letters."""
         with explained(self._root):
             return keeping.purge(self._desk, jobs)

@@ -220,15 +220,15 @@ def retry(desk: Desk, jobs: Iterable[str] | None) -> list[str]:
     return done
 
 
-def purge(desk: Desk, jobs: Iterable[str] | None) -> int:
+def purge(desk: Desk, jobs: Iterable[str] | None) -> list[str]:
     """See `Broker.purge`."""
-    number = 0
+    done = []
     for spot in _dead(desk, jobs):
         spec = desk.spec(spot.id)
         if spec is not None and ending.forget(desk, spot, spec):
             desk.feed.tell("dead_purged", spot.id)
-            number += 1
-    return number
+            done.append(spot.id)
+    return done
 
 
 def clean(desk: Desk, older_than: float) -> int:

@@ -205,9 +205,9 @@ class RedisBroker(Broker):
         """Queue dead letters again."""
         return [job for some in self._few(jobs) for job in self._link.call("retry", *some)]
 
-    def purge(self, jobs: Iterable[str] | None = None) -> int:
+    def purge(self, jobs: Iterable[str] | None = None) -> list[str]:
         """Delete dead letters."""
-        return sum(self._link.call("purge", *some) for some in self._few(jobs))
+        return [job for some in self._few(jobs) for job in self._link.call("purge", *some)]
 
     def _few(self, jobs: Iterable[str] | None) -> Iterator[list[str]]:
         """These dead letters (None: all), a few at a time because a script blocks all other clients."""

@@ -146,7 +146,7 @@ class SqliteBroker(Broker):
         """Queue dead letters again."""
         return keeping.retry(self._database, jobs)
 
-    def purge(self, jobs: Iterable[str] | None = None) -> int:
+    def purge(self, jobs: Iterable[str] | None = None) -> list[str]:
         """Delete dead letters."""
         return keeping.purge(self._database, jobs)
 

@@ -134,16 +134,16 @@ def retry(database: Database, jobs: Iterable[str] | None) -> list[str]:
     return done
 
 
-def purge(database: Database, jobs: Iterable[str] | None) -> int:
+def purge(database: Database, jobs: Iterable[str] | None) -> list[str]:
     """See `Broker.purge`."""
-    number = 0
+    done = []
     for some in _few(database, jobs):
         with database.write() as step:
             for job in some:
                 if step.sql("DELETE FROM jobs WHERE state = 'dead' AND id = ?", (job,)).rowcount:
                     note(step, "dead_purged", job)
-                    number += 1
-    return number
+                    done.append(job)
+    return done
 
 
 def _few(database: Database, jobs: Iterable[str] | None) -> Iterator[list[str]]:

@@ -1,10 +1,10 @@
--- ARGV: ids. How many were forgotten.
-local number = 0
+-- ARGV: ids. The ids of those that were forgotten.
+local done = {}
 for _, id in ipairs(ARGV) do
   if get(id, 'state')[1] == 'dead' then
     more.forget(id)
     event('dead_purged', id, '')
-    number = number + 1
+    done[#done + 1] = id
   end
 end
-return number
+return done
