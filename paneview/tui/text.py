@@ -44,6 +44,14 @@ def fit(text: str, width: int, *, right: bool = False) -> str:
     return blank + text if right else text + blank
 
 
+def fit_name(name: str, width: int) -> str:
+    """Like `fit`, but what is cut out is before the end: names that begin alike, as replicas', differ there."""
+    end = name[max(0, len(name) - max(0, width) // 3) :]
+    if cells(name) <= width or not end.isascii():
+        return fit(name, width)
+    return fit(name, width - len(end)) + end
+
+
 def cut(text: str, width: int) -> str:
     """The text in at most ``width`` cells."""
     return text if cells(text) <= width else fit(text, width)

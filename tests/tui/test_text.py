@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from rich.cells import cell_len
 
 from paneview.text import escaped
-from paneview.tui.text import cells, clean, cut, fit, wrap
+from paneview.tui.text import cells, clean, cut, fit, fit_name, wrap
 
 anything = st.text(st.characters(codec=None, exclude_categories=[]), max_size=40)
 
@@ -32,6 +32,7 @@ def test_what_a_terminal_acts_on_looks_as_on_the_command_line() -> None:
 @given(anything.map(clean), st.integers(0, 30), st.booleans())
 def test_fit_takes_exactly_its_cells(text: str, width: int, right: bool) -> None:
     assert cell_len(fit(text, width, right=right)) == width
+    assert cell_len(fit_name(text, width)) == width
     assert cell_len(cut(text, width)) <= width
 
 
@@ -47,6 +48,20 @@ def test_fit_takes_exactly_its_cells(text: str, width: int, right: bool) -> None
 )
 def test_fit(text: str, width: int, shown: str) -> None:
     assert fit(text, width) == shown
+
+
+@pytest.mark.parametrize(
+    ("name", "width", "shown"),
+    [
+        ("worker.1", 9, "worker.1 "),
+        ("long-name-of-a-task.12", 12, "long-na…k.12"),
+        ("long-name-of-a-task.12", 2, "l…"),
+        ("日本語日本語.1", 6, "日 ….1"),
+        ("日本語日本語", 6, "日本 …"),
+    ],
+)
+def test_of_a_long_name_the_end_is_shown_too(name: str, width: int, shown: str) -> None:
+    assert fit_name(name, width) == shown
 
 
 def test_fit_to_the_right() -> None:

@@ -23,7 +23,7 @@ from paneview.tui import words
 from paneview.tui.keys.bindings import key, key_for
 from paneview.tui.picture import Change
 from paneview.tui.tasks.arrange import ORDERS, arrange
-from paneview.tui.text import cells, clean, cut, fit
+from paneview.tui.text import cells, clean, cut, fit, fit_name
 from paneview.tui.widgets.canvas import PLAIN, Piece, line, spread
 from paneview.tui.widgets.columns import ALWAYS, PREFIX, Column
 from paneview.tui.widgets.listing import CURSOR, Listing, marks_told
@@ -207,7 +207,7 @@ class TaskTable(Listing):
         pieces: list[Piece] = [
             (CURSOR if selected else " ", inks.accent if self.has_focus else inks.dim),
             ("+" if key in self.marked else " ", inks.mark),
-            (fit(clean(key), shape.name), inks.dim if quiet else inks.title),
+            (fit_name(clean(key), shape.name), inks.dim if quiet else inks.title),
         ]
         now = self.pv.picture.clock()
         for column in shape.columns:

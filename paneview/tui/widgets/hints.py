@@ -13,7 +13,8 @@ from paneview.tui.text import cells
 from paneview.tui.widgets.canvas import Canvas, Piece, line
 
 MOST = 6
-PROMPT = ("prompt.submit", "prompt.cancel", "prompt.earlier", "prompt.complete")
+COMPLETE = "prompt.complete"  # only where there is something to complete
+PROMPT = ("prompt.submit", "prompt.earlier", COMPLETE, "prompt.cancel")
 
 
 class Hints(Canvas):
@@ -55,7 +56,7 @@ class Hints(Canvas):
         shown = [
             (f" {key_text(found[name].key)} ", f"{found[name].description.lower()} ", found[name].key)
             for name in ids
-            if name in found
+            if name in found and (name != COMPLETE or getattr(focused, "suggester", None) is not None)
         ]
         # If there is no room for all, the last two stay: they are help and the way out.
         while len(shown) > 2 and sum(cells(name) + cells(word) for name, word, _ in shown) > width:
