@@ -345,7 +345,7 @@ async def test_hints_follow_the_situation_and_the_focus_and_are_at_most_six() ->
         assert text(pilot, "#hints") == " / search  n older  & filter  f follow  ? help  q leave"
         await pilot.press("slash")
         await pilot.pause()
-        assert text(pilot, "#hints") == " enter go  ↑ earlier  tab complete  esc cancel"
+        assert text(pilot, "#hints") == " enter go  ↑ earlier  esc cancel"
 
 
 @pytest.mark.parametrize(
