@@ -16,11 +16,11 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from paneview.broker.targets import check_name
 from paneview.cli.errors import USAGE, CliError, UsageError
 from paneview.cli.output import complain, print_json
 from paneview.cli.queue.opening import place_of, seconds
 from paneview.config import queue
+from paneview.worker.setup import Setup
 
 if TYPE_CHECKING:
     from paneview.cli.parser import Call
@@ -70,9 +70,14 @@ def service(call: Call) -> int:
 
 def _worker(call: Call, where: QueuePlace) -> str:
     argv = [*_program(), "worker"]
+    count = call.count("concurrency")
+    try:
+        Setup(roles=tuple(call.texts("role")), concurrency=1 if count is None else count)
+    except ValueError as error:  # a unit that systemd would start in vain, for ever
+        raise UsageError(str(error)) from None
     for role in call.texts("role"):
-        argv += ["--role", check_name("a role", role)]
-    if count := call.count("concurrency"):
+        argv += ["--role", role]
+    if count is not None:
         argv += ["--concurrency", str(count)]
     if seconds(call, "interval"):
         argv += ["--interval", call.text("interval") or ""]
@@ -85,6 +90,8 @@ def _worker(call: Call, where: QueuePlace) -> str:
 
 
 def _supervisor(call: Call, where: QueuePlace) -> str:
+    if given := [option for option in ("role", "concurrency", "interval") if call.texts(option)]:
+        raise UsageError(f"--{given[0]} goes with 'service worker' alone")
     if where.file is None:
         raise CliError(f"no paneview.toml in {os.getcwd()} or a folder above it", USAGE, code="config")
     argv = [*_program(), "--serve", "--file", str(where.file)]

@@ -104,6 +104,11 @@ def roles_here(roles: Sequence[str], file: Path, environ: Mapping[str, str], hos
     return tuple(role for role in roles if not (hosts := agents.role(role).hosts) or host in hosts)
 
 
+def runners_here(file: Path | None, environ: Mapping[str, str]) -> list[str]:
+    """The names of all runners. Raises ConfigError."""
+    return list(read_agents(file, environ)[0].runners if file else built_in_runners())
+
+
 class Phases:
     """Does jobs of the kind ``phase``. ``stopping`` returns why the worker is stopping."""
 

@@ -312,7 +312,9 @@ def test_a_service_is_a_unit_that_systemd_takes(farm: Farm, what: str) -> None:
 def test_a_service_looks_as_often_as_claude_queue_s(farm: Farm) -> None:
     unit = ask(farm, "service", "worker", "--interval", "5")["unit"]
     assert "worker --interval 5\n" in unit
-    assert farm.cli("service", "worker", "--interval", "0").status == 2
+    for wrong in (("--interval", "0"), ("--concurrency", "0"), ("--role", "a b")):
+        assert farm.cli("service", "worker", *wrong).status == 2, wrong
+    assert farm.cli("service", "supervisor", "--role", "a").status == 2
 
 
 @pytest.mark.parametrize("wrong", [["--role", "a\x01b"], ["--role", "a cook"], ["--user", "a\x01b"]])

@@ -369,6 +369,8 @@ def test_roles_that_may_not_be_taken_here(farm: Farm) -> None:
     done = farm.cli("worker", "--role", "far", "--once", "--json")
     assert done.status == 1
     assert "keep far away from" in done.json["error"]
+    done = farm.cli("worker", "--runner", "cluade", "--once")
+    assert (done.status, "there is no runner 'cluade'" in done.err) == (2, True)
     worker = farm.ready("--role", "far", "--role", "near")
     assert farm.of(worker.pid).worker.roles == ("near",)
 

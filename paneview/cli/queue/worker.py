@@ -14,7 +14,7 @@ from paneview.worker import Handlers, Setup, Worker, records
 from paneview.worker.console import Console
 from paneview.worker.joining import connect_to
 from paneview.worker.parting import no_quiet_end
-from paneview.worker.phases import roles_here
+from paneview.worker.phases import roles_here, runners_here
 from paneview.worker.setup import DEFAULT_COMMAND, DEFAULT_ROLE
 
 if TYPE_CHECKING:
@@ -57,8 +57,11 @@ def _setup(call: Call, where: QueuePlace) -> Setup:
         raise UsageError(f"--command: {error}") from None
     host = call.text("host") or settings.here
     roles = tuple(dict.fromkeys(call.texts("role"))) or (DEFAULT_ROLE,)
-    if where.file is not None and where.file.is_file():
-        here = roles_here(roles, where.file, os.environ, host)
+    file = where.file if where.file is not None and where.file.is_file() else None
+    if (runner := call.text("runner")) and runner not in (known := runners_here(file, os.environ)):
+        raise UsageError(f"there is no runner {runner!r}", f"there are {', '.join(known)}")
+    if file is not None:
+        here = roles_here(roles, file, os.environ, host)
         if not here:
             raise CliError(f"{where.file}: hosts keep {', '.join(roles)} away from {host}", code="config")
         roles = here
@@ -72,7 +75,7 @@ def _setup(call: Call, where: QueuePlace) -> Setup:
             host=host,
             grace=30.0 if grace is None else grace,
             command=command,
-            runner=call.text("runner") or "",
+            runner=runner or "",
             allow=tuple(os.path.abspath(os.path.expanduser(name)) for name in call.texts("allow")),
             file=where.file,
             state=where.folder,
