@@ -13,7 +13,7 @@ SHARED = (
         complete="file",
     ),
     Option("-h --help", None, "show this help"),
-    Option("--version", None, "show the version"),
+    Option("-V --version", None, "show the version"),
 )
 
 _SINCE = Option(
@@ -131,7 +131,7 @@ VERBS = (
             ),
             _SINCE,
             _UNTIL,
-            Option("-n --count --lines", "N", "at most the last N (default 100)"),
+            Option("-n --count --limit --lines", "N", "at most the last N (default 100)"),
             _FOLLOW,
             Option("--queue", None, "the queue's events instead: jobs and workers, on every host"),
         ),

@@ -305,6 +305,7 @@ def test_help_and_version_of_the_program(project: Path) -> None:
         assert verb.hidden or re.search(rf"^  {verb.name}( |$)", done.out, re.MULTILINE)
     assert run("logs", "-h", cwd=project).out.startswith("Usage: paneview logs")
     assert run("--version", cwd=project).out == f"paneview {__version__}\n"
+    assert run("-V", cwd=project).out == f"paneview {__version__}\n"
     assert run("--version", "--json", cwd=project).json == {"ok": True, "version": __version__}
     described = run("--help", "--json", cwd=project).json
     assert {command["command"] for command in described["commands"]} == {

@@ -189,6 +189,7 @@ def test_T14_every_change_is_an_event_with_its_cause(place: Place) -> None:
     place.ask("reload")
     events = place.ask("events", "-n", "1000", "--since", "1h")
     assert events["count"] == len(events["events"])
+    assert place.ask("events", "--limit", "2")["count"] == 2
     kinds = {event["event"] for event in events["events"]}
     assert kinds >= {
         "task_started", "task_stopped", "task_restarted", "task_killed", "session_started", "health_check_failed",
