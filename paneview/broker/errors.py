@@ -43,6 +43,13 @@ class UnknownJobError(BrokerError):
         self.job = job
 
 
+class NotOursError(BrokerError):
+    """A worker of claude-queue does the job, which nobody can ask to end it."""
+
+    def __init__(self, job: str) -> None:
+        super().__init__(f"{job} is done by a worker of claude-queue, which nobody can ask to end it")
+
+
 class DamagedJobError(BrokerError):
     """A job's stored data is not what was written: something else has changed it."""
 

@@ -7,7 +7,7 @@ import os
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from paneview.broker import ALL, JobState, UnknownJobError
+from paneview.broker import ALL, JobState, NotOursError, UnknownJobError
 from paneview.broker.errors import DamagedJobError
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ def cancel(broker: Broker, jobs: Iterable[str], reason: str = "") -> list[Fate]:
     for job in jobs:
         try:
             action = broker.cancel(job, reason)
-        except UnknownJobError as error:
+        except (UnknownJobError, NotOursError) as error:
             fates.append({"ok": False, "id": job, "action": "unknown", "error": str(error)})
             continue
         over = {"error": f"{job} was over"} if action == "over" else {}

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from paneview.broker import Broker, Claim, JobFilter, JobState, NewJob, Outcome, Target, lanes_of
+from paneview.broker import Broker, BrokerError, Claim, JobFilter, JobState, NewJob, Outcome, Target, lanes_of
 from paneview.broker.directory import ending
 from paneview.broker.directory.broker import DirectoryBroker
 from paneview.broker.directory.foreign import mirror
@@ -258,6 +258,8 @@ def test_what_others_of_theirs_have_begun_is_left_alone(
     assert broker.claim(want()) == []
     assert path.read_bytes() == before
     assert (broker.need(task).state, broker.need(task).owner) == ("leased", "pi")
+    with pytest.raises(BrokerError, match="nobody can ask"):
+        broker.cancel(task)
 
 
 def test_one_is_seen_by_who_only_looks_and_left_to_their_workers(
@@ -280,7 +282,7 @@ def test_one_is_seen_by_who_only_looks_and_left_to_their_workers(
     found = broker.wait_result(task, 5)
     assert found
     assert (found.status, found.output, found.host) == ("ok", "80 %", "pi-1")
-    assert broker.need(task).state == "done"
+    assert (broker.need(task).state, broker.cancel(task)) == ("done", "over")
     assert broker.take(other, Claim("mine", ()))
     assert scripts.status(other) == "in_progress"
     assert [one.id for one in broker.jobs(JobFilter())] == [other]

@@ -18,7 +18,7 @@ from paneview.broker.directory.foreign import Importer
 from paneview.broker.directory.guests import Guests, guest
 from paneview.broker.directory.layout import FOLDERS, Layout, Spot
 from paneview.broker.directory.registry import DirectoryFlags, DirectoryRegistry
-from paneview.broker.errors import BrokerError, UnavailableError, UnknownJobError
+from paneview.broker.errors import BrokerError, NotOursError, UnavailableError, UnknownJobError
 from paneview.broker.interface import Broker
 from paneview.broker.model import (
     Cancelled,
@@ -84,7 +84,7 @@ class DirectoryBroker(Broker):
             while True:
                 spot = self._found(job)
                 if spot is None:
-                    raise UnknownJobError(job)
+                    return self._not_ours(job)
                 if spot.state in FINAL:
                     return "over"
                 if spot.state is not JobState.LEASED:
@@ -141,6 +141,15 @@ class DirectoryBroker(Broker):
         with explained(self._root):
             self._found(job)
             return leases.take_by_id(self._desk, job, want)
+
+    def _not_ours(self, job: str) -> Cancelled:
+        """What comes of cancelling a job that is none of ours."""
+        theirs = guest(self._desk, job)
+        if theirs is None:
+            raise UnknownJobError(job)
+        if theirs.state in FINAL:
+            return "over"
+        raise NotOursError(job)
 
     def _found(self, job: str) -> Spot | None:
         """Where a job is; a task of claude-queue's scripts becomes one."""
