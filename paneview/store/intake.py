@@ -85,6 +85,6 @@ class Intake(Struct):
 
     def close_text(self) -> None:
         """Close the text file, if there is one."""
-        if self.text is not None:
-            self.text.close()
-            self.text = None
+        text, self.text = self.text, None
+        if text is not None:
+            text.close()

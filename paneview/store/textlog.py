@@ -12,8 +12,8 @@ from __future__ import annotations
 import os
 import sqlite3
 import stat
+from io import FileIO
 from pathlib import Path
-from typing import BinaryIO
 
 from msgspec import Struct
 
@@ -41,7 +41,7 @@ class TextLog:
         self._db = database
         self._task = task
         self._lines = TaskLines(database, None, task)
-        self._file: BinaryIO | None = None
+        self._file: FileIO | None = None
         row = database.execute(
             "SELECT text_line, text_size, text_inode FROM task WHERE id = ?", (task,)
         ).fetchone()
@@ -70,8 +70,7 @@ class TextLog:
             if not fitting:
                 self._rotate()
                 continue
-            self._file.write(b"".join(texts[:fitting]))
-            self._file.flush()
+            _write(self._file, b"".join(texts[:fitting]))
             del texts[:fitting]
             self._at.size += used
             self._at.line = min(piece.end, end) - len(texts)
@@ -80,9 +79,9 @@ class TextLog:
 
     def close(self) -> None:
         """Close the file."""
-        if self._file is not None:
-            self._file.close()
-            self._file = None
+        file, self._file = self._file, None
+        if file is not None:
+            file.close()
 
     def _texts(self, piece: Piece, first: int, end: int) -> list[bytes]:
         if self._at.line < piece.first:
@@ -99,7 +98,7 @@ class TextLog:
             texts.append(text.encode("utf-8", "replace"))
         return texts
 
-    def _open(self) -> BinaryIO:
+    def _open(self) -> FileIO:
         """Open the file, restored to its state when the progress was stored."""
         path, at = self.text.path, self._at
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -139,14 +138,21 @@ class TextLog:
         )
 
 
-def _open_file(path: Path) -> BinaryIO:
+def _write(file: FileIO, data: bytes) -> None:
+    """Write all of it. Unbuffered: on a full disk, a buffer would fail once more when the file is closed."""
+    left = memoryview(data)
+    while left:
+        left = left[file.write(left) :]
+
+
+def _open_file(path: Path) -> FileIO:
     """Open a regular file for appending, created if missing. Raises OSError, also if it is not a regular file.
 
     A pipe would block all storing until something reads it, and a device would be renamed at the next rotation.
     """
     # Non-blocking: a pipe may have been put there since the check.
     flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NONBLOCK
-    file = open(os.open(path, flags, PRIVATE), "ab")  # noqa: SIM115 - kept open
+    file = FileIO(os.open(path, flags, PRIVATE), "ab")
     if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
         file.close()
         raise OSError(NO_FILE)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import sqlite3
 import time
 from collections.abc import Iterable
+from contextlib import suppress
 
 from paneview.store.intake import Intake
 from paneview.store.textlog import TextLog
@@ -63,7 +64,8 @@ class Upkeep:
                     intake.text = TextLog(self._db, self._writer.task(intake.name).id, intake.limits.text)
                 intake.text_behind = intake.text.step()
             except OSError as error:
-                intake.close_text()
+                with suppress(OSError):  # what the error was about; told below
+                    intake.close_text()
                 if not intake.text_retry:
                     self.complaints.append(f"cannot write {intake.limits.text.path}: {error}")
                 intake.text_retry = now + TEXT_RETRY

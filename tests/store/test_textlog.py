@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import random
 import re
+import resource
 import signal
 import subprocess
 import sys
@@ -13,10 +14,12 @@ from pathlib import Path
 
 import pytest
 
+from paneview.store.engine import Attachment, IngestEngine
 from paneview.store.ingest import LogIngest
 from paneview.store.limits import LogLimits, TextFile
+from paneview.store.upkeep import TEXT_RETRY
 from tests.harness import wait_until
-from tests.store.helpers import Pipe
+from tests.store.helpers import Pipe, settle
 
 STAMP = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z([ ~])(.*)\Z")
 
@@ -140,6 +143,31 @@ def test_a_place_that_cannot_be_written_is_told_and_stops_nothing(
     assert trouble[0].startswith(f"cannot write {path}: ")
     ingest.finish(1)
     ingest.drained(1).result(20)
+
+
+def test_a_full_disk_is_told_by_its_name_and_nothing_is_missing_afterwards(
+    logs_db: Path, spool: Path, tmp_path: Path
+) -> None:
+    path, long = tmp_path / "web.log", b"x" * 700
+    engine, limit = IngestEngine(logs_db, spool), resource.getrlimit(resource.RLIMIT_FSIZE)
+    engine.open()
+    engine.attach(Attachment(1, "web", limits(path), time.time()))
+    with Pipe(spool, 1) as pipe:
+        pipe.write(b"one\n")
+        settle(engine)
+        engine.write_texts(0.0)
+        pipe.write(long + b"\n")
+        settle(engine)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (300, limit[1]))  # as on a full disk, a part is written
+        try:
+            engine.write_texts(1.0)
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, limit)
+        (told,) = engine.take_complaints()
+        assert told.startswith(f"cannot write {path}: ")
+        engine.write_texts(1.0 + TEXT_RETRY)
+    engine.close()
+    assert texts(path) == ["one", long.decode()]
 
 
 @pytest.mark.parametrize("kind", ["pipe", "device"])
