@@ -21,7 +21,9 @@ from paneview.patterns import Pattern, PatternError
 Schema = Mapping[str, Any]
 MOST_TRIES = 5000  # brackets with which no JSON begins: each costs a look at all that is before it
 FAR = 2000  # characters read in vain that count as another try
-TOO_DEEP = 100  # tries that one counts as which the stack ends: from Python 3.14 on, after 100,000 levels
+# What the stack ends was followed for 1,000 levels, from Python 3.14 on for 100,000: it counts as some tries more, and
+# what begins in its next characters is too deep as well.
+TRIES_DEEP, SKIPPED_DEEP = 200, 500
 DEEPEST = 60  # levels; no sensible result has more
 _FENCE = re.compile(
     r"^[ \t]*(```+|~~~+)[ \t]*(?:json|JSON)?[ \t]*\n(.*?)^[ \t]*\1[ \t]*$", re.MULTILINE | re.DOTALL
@@ -54,7 +56,7 @@ def find_json(text: str) -> Any:
         except ValueError:
             at, failed = start + 1, failed + 1
         except RecursionError:
-            at, failed = start + 1, failed + TOO_DEEP
+            at, failed = start + SKIPPED_DEEP, failed + TRIES_DEEP
     if not there or failed >= MOST_TRIES:  # what was found then may not be the last
         raise NoJson("there is no JSON in it")
     return found
