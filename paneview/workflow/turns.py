@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import threading
 import time
@@ -12,6 +13,7 @@ from pathlib import Path
 from paneview.agents import folder
 
 LOOK = 0.5  # seconds between two attempts
+NO_LOCKS = frozenset({errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS})
 
 
 class Unwanted(Exception):  # noqa: N818 - a state, not an error
@@ -43,19 +45,26 @@ class Turns:
 def alone(file: Path, wanted: Callable[[], bool]) -> Iterator[None]:
     """Be the only process within the block, as long as it is ``wanted``. Raises `Unwanted`, OSError.
 
-    The file is removed at the end, so one that is locked may be there no more, and another in its place.
+    The file is removed at the end, so one that is locked may be there no more, and another in its place. Where the file
+    system has no locks, nobody is kept out.
     """
-    while (held := folder.lock(file)) is None or not _is_at(held, file):
-        if held is not None:
-            os.close(held)
-        check(wanted)
-        time.sleep(LOOK)  # nothing wakes us: the holder may be stopped, or be killed
+    try:
+        while (held := folder.lock(file)) is None or not _is_at(held, file):
+            if held is not None:
+                os.close(held)
+            check(wanted)
+            time.sleep(LOOK)  # nothing wakes us: the holder may be stopped, or be killed
+    except OSError as error:
+        if error.errno not in NO_LOCKS:
+            raise
+        held = None
     try:
         check(wanted)  # by what is known now: the one before us may have done it
         yield
     finally:
         file.unlink(missing_ok=True)
-        os.close(held)
+        if held is not None:
+            os.close(held)
 
 
 def check(wanted: Callable[[], bool]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import signal
@@ -20,7 +21,7 @@ from paneview.workflow import engine
 from paneview.workflow.places import Places, free_ports
 from paneview.workflow.reading import NothingToSee, diff
 from paneview.workflow.shell import Shell
-from paneview.workflow.turns import Turns, Unwanted
+from paneview.workflow.turns import Turns, Unwanted, alone
 from paneview.workflow.views import summary
 from tests.broker.helpers import Later
 from tests.harness import wait_until
@@ -464,6 +465,18 @@ def test_a_supervisor_that_was_stopped_meanwhile_makes_and_clears_no_place_of_an
         other.close(replace(flow, place=first.result()), wanted)
     assert (folder / flow.id).is_dir()
     assert not list((play.root / ".git").glob("*.lock"))
+
+
+def test_a_repository_where_nothing_can_be_locked_has_places_all_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def lacking(*_args: object) -> None:
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    monkeypatch.setattr("paneview.agents.folder.fcntl.flock", lacking)
+    with alone(tmp_path / "a.lock", lambda: True):
+        assert (tmp_path / "a.lock").exists()
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_set_up_that_was_called_off_before_its_turn_never_begins(
