@@ -23,8 +23,6 @@ from paneview.config.secrets import Masker
 from paneview.control.audience import Audience
 from paneview.control.errors import ControlError
 from paneview.control.server import ControlServer
-from paneview.rules import graph
-from paneview.rules.states import SUPERVISOR, Restart, Stage, Start, TaskPhase, TaskState
 from paneview.store.database import StoreError
 from paneview.store.ingest import LogIngest
 from paneview.store.rows import Loaded
@@ -38,11 +36,10 @@ from paneview.supervisor.logs.reading import LogReading
 from paneview.supervisor.logs.runlogs import RunLogs
 from paneview.supervisor.outages import Outages
 from paneview.supervisor.picture import Picture
-from paneview.supervisor.policy import policy_of
 from paneview.supervisor.queue.parts import QueueParts
 from paneview.supervisor.reload import Reloader
 from paneview.supervisor.requests import Requests
-from paneview.supervisor.runs.adopting import Adopter, being_launched
+from paneview.supervisor.runs.adopting import Adopter
 from paneview.supervisor.runs.asking import Asker
 from paneview.supervisor.runs.ending import Ender
 from paneview.supervisor.runs.hooks import Hooks, inherited
@@ -54,6 +51,7 @@ from paneview.supervisor.runs.strays import Strays
 from paneview.supervisor.scaling import ScaledTasks, to_record
 from paneview.supervisor.scheduling import Schedules
 from paneview.supervisor.supervisor import Supervisor
+from paneview.supervisor.takeover import Takeover
 from paneview.supervisor.terminal import SessionSpec, Terminal
 from paneview.supervisor.unit import Services
 from paneview.supervisor.watching import Mark, watch_file
@@ -167,37 +165,37 @@ class Host:
         """Adopt what runs, let clients in, then start what is to start; and keep looking after all of it."""
         await self.terminal.open()
         self.logs.start(self._logs_grew)
-        states = {name: TaskState.from_dict(data) for name, data in loaded.tasks.items() if name != SESSION}
-        now, tasks = self._clock.now(), self.project.tasks
-        known = [name for name in tasks if name in states]
-        self.supervisor.load({name: states[name].taken_over(now, policy_of(tasks[name])) for name in known})
-        took_over = bool(loaded.tasks.get(SESSION, {}).get("open"))
+        takeover = Takeover(loaded, self.supervisor, self.journal)
+        takeover.load(self._clock.now())
         if loaded.moved_aside:
             self.journal.note("store_damaged", f"state.db was damaged and set aside as {loaded.moved_aside}")
-        self.journal.note("supervisor_started", "took over" if took_over else "fresh", version=__version__)
+        self.journal.note(
+            "supervisor_started", "fresh" if takeover.is_fresh else "took over", version=__version__
+        )
         written = set(self._places.written())
         self.journal.skip_runs(max(written, default=0))  # else an old exit code would count for a new run
-        await self._end_hooks(states)
-        alive = await self._adopter.adopt(self.supervisor, loaded.runs, states)
-        if took_over or alive:
+        await takeover.end_hooks(self._hooks, self.store, self.terminal)
+        alive = await self._adopter.adopt(self.supervisor, loaded.runs, takeover.states)
+        if alive or not takeover.is_fresh:
             self.journal.note("supervisor_adopted", f"{len(alive)} tasks were running", tasks=alive)
         ended = {run.id: run.task for run in await self.store.runs(limit=10_000)}
         self.logs.keep(self.project.tasks.values())
         panes = await self.terminal.session.panes()
         self.logs.recover(ended, panes)
-        await self._forget_removed(states)
+        await takeover.forget_removed()
         await self.server.start()
         for unit in self.supervisor.units.values():
             unit.resume()
         for name in self.supervisor.units:
             self._asker.changed(name)
-        self._replace_outdated()
+        takeover.replace_outdated()
         self.supervisor.consider()
         self.queue.follow(self.project)
-        self._start_first(states, fresh=not took_over)
+        if self.project.auto_start and (self._options.start_all or not takeover.is_fresh):
+            takeover.start()
         # After the starts: a successor from here on has their record; an earlier one starts these tasks itself.
-        self._know_all(states)
-        self.web.port = loaded.tasks.get(SESSION, {}).get("websocket_port")
+        takeover.record_all()
+        self.web.port = takeover.session.get("websocket_port")
         self._remember()
         written -= {pane.run for pane in panes} | {unit.state.run for unit in self.supervisor.units.values()}
         clear = partial(asyncio.to_thread, self._places.clear_exits, written)
@@ -208,45 +206,6 @@ class Host:
         self._background.keep(self._schedules.run, "keeping the schedules")
         self._background.keep(self._keep_footing, "looking after the state folder")
         self._background.once(partial(self.web.follow, self.project.websocket), "the WebSocket API")
-
-    async def _end_hooks(self, states: Mapping[str, TaskState]) -> None:
-        """End hooks that the earlier supervisor was killed at, since they run once more."""
-        stopping = {state.run or 0 for state in states.values() if state.stage is Stage.HOOKS}
-        if stopping or any(being_launched(state) for state in states.values()):
-            ran = {run.id for run in await self.store.runs(limit=1_000_000)}
-            ran |= {pane.run for pane in await self.terminal.session.panes()}
-            await self._hooks.end_left(ran, stopping)
-
-    def _start_first(self, states: Mapping[str, TaskState], *, fresh: bool) -> None:
-        """Start what starts by itself in a fresh session; in one taken over, only what the file has gained since."""
-        if not self.project.auto_start or (fresh and not self._options.start_all):
-            return
-        names = self.supervisor.start_names(None, deps=True)
-        if fresh:
-            self.journal.note_session("session_started", names, SUPERVISOR)
-        else:
-            names = [name for name in names if name not in states]
-            names += graph.brought_along(names, self.supervisor.graph, self.supervisor.states)
-        for name in names:
-            self.supervisor.unit(name).feed(Start(SUPERVISOR))
-
-    def _replace_outdated(self) -> None:
-        """Apply changes made to the file while no supervisor was running, as at any other time."""
-        for unit in self.supervisor.units.values():
-            if unit.state.phase is TaskPhase.RUNNING and unit.outdated(unit.task):
-                unit.feed(Restart("file change"))
-            unit.note_definition()
-
-    def _know_all(self, states: Mapping[str, TaskState]) -> None:
-        """Record never-started tasks, too, so that a successor can tell them from tasks that are new in the file."""
-        for name, unit in self.supervisor.units.items():
-            if name not in states and unit.state.phase is TaskPhase.IDLE:
-                self.journal.put(task=name, state=unit.state)
-
-    async def _forget_removed(self, states: Mapping[str, TaskState]) -> None:
-        for name in states:
-            if name not in self.supervisor.units:
-                await self.journal.recorded(self.journal.forget(name))
 
     async def run(self) -> str:
         """Supervise until `end` is called; returns the reason."""
