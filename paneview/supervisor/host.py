@@ -72,8 +72,7 @@ class Host:
     """Builds, opens and closes the parts of a supervisor."""
 
     def __init__(self, project: Project, environ: Mapping[str, str], folder: Path, options: Options) -> None:
-        self.project = project
-        self.folder = folder
+        self.project, self.folder = project, folder
         self._raw_environ = environ
         self._environ = inherited(environ)
         self._scaled: ScaledTasks = {}
@@ -229,6 +228,7 @@ class Host:
         """Stop all activity of its own."""
         self._closing = True
         self.server.retire()
+        self.terminal.retire()  # at a logout, tmux and we are ended at once
         await self._background.close()
         self._asker.close()
         await self.supervisor.close()

@@ -97,6 +97,10 @@ class Terminal:
         """Note that the pane no longer exists."""
         self._panes.pop(pane_id, None)
 
+    def retire(self) -> None:
+        """From now on, a session that ends is not opened again, and nobody is told."""
+        self._closing = True
+
     async def close(self) -> None:
         """Disconnect from the session; what runs in it goes on."""
         self._closing = True

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import sqlite3
 import threading
 
@@ -10,6 +12,16 @@ import pytest
 from paneview.config import paths
 from tests.harness import Sandbox, eventually
 from tests.supervisor.inprocess import fails_once, supervising
+
+
+async def test_a_tmux_that_ends_at_the_same_time_is_not_started_again(sandbox: Sandbox) -> None:
+    async with supervising(
+        sandbox, "tasks.web = { command = 'exec sleep 611', auto_start = false }\n"
+    ) as host:
+        await host._let_go()
+        os.kill(host.terminal.session.server_id.pid, signal.SIGKILL)
+        await eventually(lambda: host.terminal.session.gone)
+        assert host.terminal._reopening is None
 
 
 @pytest.mark.parametrize(("part", "method"), [("queue", "stop"), ("web", "close"), ("supervisor", "close")])
