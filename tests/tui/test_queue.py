@@ -6,6 +6,7 @@ import asyncio
 from typing import Any
 
 import pytest
+from textual import events
 from textual.pilot import Pilot
 
 from paneview.control.errors import ControlError
@@ -356,8 +357,10 @@ async def test_a_prompt_is_typed_as_it_is_and_enter_leads_through() -> None:
         await opened(pilot)
         await pilot.press("tab", "j", "d")
         await shows(pilot, "Dispatch a job")
-        await pilot.press("enter", "enter", *"ping ", "enter")
-        wanted = {"target": "role:reviewer", "kind": "prompt", "payload": {"text": "ping"}}
+        await pilot.press("enter", "enter")
+        pilot.app.post_message(events.Paste("\nping\n  and\n\ntell \n"))
+        await pilot.press("enter")
+        wanted = {"target": "role:reviewer", "kind": "prompt", "payload": {"text": "ping and tell"}}
         await eventually(lambda: supervisor.requests("job_dispatch") == [wanted])
         await shows(pilot, "QUEUED")
 

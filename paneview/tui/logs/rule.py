@@ -87,6 +87,11 @@ def _cells(pieces: Iterable[Piece]) -> int:
     return sum(cells(text) for text, _ in pieces)
 
 
+def no_task(elsewhere: bool) -> str:
+    """Shown if there is no task whose log it could be; ``elsewhere``: not beside the table of tasks."""
+    return " No task is selected" + (". 1 shows all tasks" if elsewhere else "")
+
+
 def why_empty(state: LogState, task: TaskView | None) -> str:
     """Why there is no line, and the key that helps."""
     if state.feed.error:

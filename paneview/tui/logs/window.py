@@ -21,7 +21,7 @@ from paneview.tui.logs import viewport
 from paneview.tui.logs.feed import SETTLES
 from paneview.tui.logs.page import LogPage
 from paneview.tui.logs.rows import STAMPS, Shape
-from paneview.tui.logs.rule import rule, why_empty
+from paneview.tui.logs.rule import no_task, rule, why_empty
 from paneview.tui.logs.state import LogState
 from paneview.tui.logs.viewport import Hits, Pos
 from paneview.tui.picture import Change
@@ -112,7 +112,7 @@ class LogWindow(Canvas, can_focus=True):
         """The rule, and the rows of the log."""
         state, inks = self.state, self.inks
         if state is None:
-            nothing = line(width, inks.base, (" No task is selected. 1 shows all tasks", inks.dim))
+            nothing = line(width, inks.base, (no_task(len(self.app.screen_stack) > 1), inks.dim))
             return [rule(None, None, width, inks, focused=self.has_focus), nothing]
         task = self.pv.picture.tasks.get(state.feed.task)
         page, rows = self._current_page(state, width), height - 1

@@ -19,6 +19,7 @@ from textual.widgets import Input, Static
 from paneview.control.errors import ControlError
 from paneview.tui.keys.bindings import key
 from paneview.tui.keys.inorder import InOrder
+from paneview.tui.keys.oneline import OneLine
 from paneview.tui.once import Once
 from paneview.tui.text import clean, cut
 
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 MOST_NOTED = 1000  # characters of the note
 
 
-class Field(InOrder, Input):
+class Field(InOrder, OneLine, Input):
     """A line of the form. Tab takes the suggestion, else goes to the next line."""
 
     BINDINGS: ClassVar[list[BindingType]] = [

@@ -16,12 +16,13 @@ from textual.widget import Widget
 from textual.widgets import Input, Static
 
 from paneview.tui.keys.bindings import key
+from paneview.tui.keys.oneline import OneLine
 from paneview.tui.question import Question
 
 DEBOUNCE = 0.12  # s from the last key until what was typed is previewed
 
 
-class Line(Input):
+class Line(OneLine, Input):
     """An input without a frame, whose up and down keys walk through the history."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
