@@ -11,6 +11,7 @@ import json
 import shutil
 import sys
 import tempfile
+from array import array
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Self
 
@@ -92,14 +93,18 @@ class StreamPrinter(Printer):
 
 
 class DocumentPrinter(Printer):
-    """Prints one JSON object with all lines, twice: as text, and as objects.
+    """Prints one JSON object with all lines, twice: as text, and as objects; of several tasks also as text of each.
 
-    Both are kept in temporary files, not in memory, until all lines are read: after a failure midway, the error is the
+    All are kept in temporary files, not in memory, until all lines are read: after a failure midway, the error is the
     only object that is printed.
     """
 
-    def __init__(self, task: str | None) -> None:
+    def __init__(self, task: str | None, names: Sequence[str]) -> None:
         self._task = task
+        self._own = tempfile.TemporaryFile("w+b")  # noqa: SIM115 - closed in __exit__
+        self._own_size = 0
+        self._places = {} if task else {name: array("Q") for name in names}
+        """Where the lines of each task are in `_own`: begin, size, begin, size, …"""
         self._texts = tempfile.TemporaryFile("w+", encoding="ascii")  # noqa: SIM115 - closed in __exit__
         self._entries = tempfile.TemporaryFile("w+", encoding="ascii")  # noqa: SIM115 - closed in __exit__
         self._separator = ""
@@ -113,12 +118,16 @@ class DocumentPrinter(Printer):
             self._texts.write(self._separator + json.dumps(text))
             self._entries.write(self._separator + json.dumps(found))
             self._separator = ", "
+            if not self._task:
+                text = json.dumps(f"{time_of(line)} {found['text']}")
+                self._places.setdefault(line.task, array("Q")).extend((self._own_size, len(text)))
+                self._own_size += self._own.write(text.encode("ascii"))
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Print it; after an error, nothing."""
-        with self._texts, self._entries:
+        with self._texts, self._entries, self._own:
             if kind is None:
                 sys.stdout.write(f'{{"ok": true, "task": {json.dumps(self._task)}, "lines": [')
                 self._texts.seek(0)
@@ -126,7 +135,21 @@ class DocumentPrinter(Printer):
                 sys.stdout.write('], "entries": [')
                 self._entries.seek(0)
                 shutil.copyfileobj(self._entries, sys.stdout)
-                sys.stdout.write("]}\n")
+                sys.stdout.write("]")
+                if not self._task:
+                    self._write_tasks()
+                sys.stdout.write("}\n")
+
+    def _write_tasks(self) -> None:
+        """The lines of each task, as taskmux gives those of several."""
+        sys.stdout.write(', "tasks": {')
+        for number, (name, places) in enumerate(self._places.items()):
+            sys.stdout.write(f"{', ' if number else ''}{json.dumps(name)}: [")
+            for index in range(0, len(places), 2):
+                self._own.seek(places[index])
+                sys.stdout.write((", " if index else "") + self._own.read(places[index + 1]).decode("ascii"))
+            sys.stdout.write("]")
+        sys.stdout.write("}")
 
 
 def printer(call: Call, names: Sequence[str]) -> Printer:
@@ -134,7 +157,7 @@ def printer(call: Call, names: Sequence[str]) -> Printer:
     if call.json and call.flag("follow"):
         return StreamPrinter()
     if call.json:
-        return DocumentPrinter(names[0] if call.words and len(names) == 1 else None)
+        return DocumentPrinter(names[0] if call.words and len(names) == 1 else None, names)
     context = any(call.flag(key) for key in ("context", "before", "after"))
     one = bool(call.words) and len(names) == 1
     return PeoplePrinter(names, prefixed=not one, gaps=context)

@@ -334,6 +334,8 @@ class Logs(Success):
     """As printed for people: time, task if several are shown, text."""
     entries: list[Entry]
     """The same lines as objects."""
+    tasks: dict[str, list[str]] | None = None
+    """Of several tasks: the lines of each, as taskmux gives them."""
 
 
 class Exported(Success):

@@ -130,6 +130,11 @@ def test_json_has_the_lines_as_text_and_as_objects(project: Path, store: Store) 
         (1, 1, "plain \ufffd"),
     ]
     everything = run("logs", "--json", cwd=project).json
+    assert found.get("tasks") is None
+    own = {name: [line.split(" ", 1)[1] for line in lines] for name, lines in everything["tasks"].items()}
+    entries = everything["entries"]
+    assert own["web"] == [one["text"] for one in entries if one["task"] == "web"]
+    assert set(own) >= {one["task"] for one in entries}
     assert everything["task"] is None
     assert "web | red" in everything["lines"][0]
 
