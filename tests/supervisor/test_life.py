@@ -363,8 +363,12 @@ def test_a_replica_that_is_removed_while_it_starts_is_told(project):
 def test_hooks_run_in_order_and_their_output_is_in_the_log(project):
     p = project("""
         [hooks]
-        before_start = "echo project-before $PANEVIEW_TASK"
+        # Of all tasks one at a time, though these start at once.
+        before_start = "mkdir one && sleep 0.1 && rmdir one && echo project-before $PANEVIEW_TASK"
+        after_start = "mkdir two && sleep 0.1 && rmdir two && touch $PANEVIEW_TASK.started"
         after_stop = "echo project-after"
+        [tasks.other]
+        command = "exec sleep 600"
         [tasks.t]
         command = "echo task; exec sleep 600"
         hooks.before_start = "echo task-before"
@@ -375,7 +379,10 @@ def test_hooks_run_in_order_and_their_output_is_in_the_log(project):
         hooks.before_start = "echo no; exit 4"
         """).serve()
     p.wait("t", "running")
+    p.wait("other", "running")
     wait_until(lambda: "task" in p.lines("t"))
+    for name in ("t", "other"):
+        wait_until((p.folder / f"{name}.started").exists)
     p.call("stop", tasks=["t"])
     wait_until(lambda: len([line for line in p.lines("t") if not line.startswith("^C")]) == 6)
     lines = [line for line in p.lines("t") if not line.startswith("^C")]

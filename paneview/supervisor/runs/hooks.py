@@ -3,13 +3,19 @@
 Order: project before_start, task before_start, the task, task after_start, project after_start; for a stop: project
 before_stop, task before_stop, the stop, task after_stop, project after_stop. A failing ``before_*`` prevents the start
 or stop; a failing ``after_*`` is recorded and changes nothing. What a hook prints goes into the task's log.
+
+Tasks start at the same time, and a project's hook is one command for all of them. Around starts it runs for one task
+after the other: two migrations at once, or two `docker compose up`, are what nobody has written it for. Stops do not
+queue: one hook that hangs would hold up all of a `down`.
 """
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import os
 import re
+from collections import defaultdict
 from collections.abc import Collection, Mapping
 from typing import Literal, Protocol
 
@@ -46,6 +52,7 @@ class Hooks:
         self._environ = environ
         self._output = output
         self._key = key
+        self._turns: defaultdict[Moment, asyncio.Lock] = defaultdict(asyncio.Lock)
 
     async def before(self, moment: Literal["before_start", "before_stop"], task: Task, run: int) -> None:
         """Run the hooks before a start or stop.
@@ -53,13 +60,13 @@ class Hooks:
         Raises HookFailed at the first that fails; before a start, OSError if resources are short.
         """
         for whose, commands in (("project", self.project), ("task", task.hooks)):
-            if failure := await self._run(whose, moment, commands, task, run):
+            if failure := await self._in_turn(whose, moment, commands, task, run):
                 raise HookFailed(failure)
 
     async def after(self, moment: Literal["after_start", "after_stop"], task: Task, run: int) -> str:
         """Run the hooks after a start or stop; returns what went wrong, or the empty string."""
         failures = [
-            await self._run(whose, moment, commands, task, run)
+            await self._in_turn(whose, moment, commands, task, run)
             for whose, commands in (("task", task.hooks), ("project", self.project))
         ]
         return "; ".join(failure for failure in failures if failure)
@@ -85,11 +92,19 @@ class Hooks:
         if not await proc.kill_until_gone(find, END_WITHIN):
             logger.error("hooks of an earlier supervisor go on: SIGKILL does not end them")
 
-    async def _run(self, whose: str, moment: Moment, commands: Commands, task: Task, run: int) -> str:
+    async def _in_turn(self, whose: str, moment: Moment, commands: Commands, task: Task, run: int) -> str:
         """Run one hook, if there is one; returns what went wrong, or the empty string."""
         command: str | None = getattr(commands, moment)
         if command is None:
             return ""
+        if whose == "task" or moment in ("before_stop", "after_stop"):
+            return await self._run(whose, moment, commands, command, task, run)
+        async with self._turns[moment]:
+            return await self._run(whose, moment, commands, command, task, run)
+
+    async def _run(
+        self, whose: str, moment: Moment, commands: Commands, command: str, task: Task, run: int
+    ) -> str:
         environ = {**self._environ, **task.env, "PANEVIEW_TASK": task.name, "PANEVIEW_HOOK": moment}
         marker = f"{self._key}-{run}-{moment}-{whose}"
         name = f"{whose} {moment} hook"
