@@ -98,27 +98,44 @@ def inner(folder: str | Path) -> list[Path]:
     return [one for one in found if run_code(one, "rev-parse", "--resolve-git-dir", ".git")[0] == 0]
 
 
-def remove_worktree(root: str | Path, path: Path) -> None:
-    """Remove a worktree. Raises `GitError` if something would be lost, also in the repositories within it.
+def need_worktree(path: Path, root: str | Path) -> None:
+    """Raises `GitError` unless the folder is still a worktree of this repository: git would go on in any around it."""
+    where = ("rev-parse", "--path-format=absolute", "--git-common-dir")
+    own = run(root, *where)
+    code, output, _ = run_code(path, *where, env={"GIT_CEILING_DIRECTORIES": os.fspath(path.parent)})
+    if code or output != own:
+        raise GitError(f"it is no worktree of {root} any more; `git worktree repair` may make it one again")
 
-    Git ignores those that are in ignored folders, and removes a worktree with submodules only by force, so its usual
-    checks are made here.
+
+def forget_worktree(root: str | Path, path: Path) -> None:
+    """Have git remove a worktree, if it knows it, and its record. Raises `GitError` if git can't be run.
+
+    Not `git worktree prune`: that removes the records of the user's own ones, too, which may be away for a while.
     """
-    if not (repositories := inner(path)):
-        run(root, "worktree", "remove", str(path))
-        return
+    run_code(root, "worktree", "remove", "--force", "--force", str(path))
+
+
+def check_worktree(path: Path) -> None:
+    """Raises `GitError` if removing a worktree would lose something, also in the repositories within it.
+
+    Git's own checks are made here: it passes over what is in ignored folders, and refuses any worktree with submodules.
+    """
+    if os.path.exists(os.path.join(_git_dir(path), "locked")):
+        raise GitError("it is locked (`git worktree unlock`)")
+    repositories = inner(path)
     for folder in (path, *repositories):
-        if run(folder, "status", "--porcelain"):
+        if run(folder, "status", "--porcelain", "--ignore-submodules=none"):
             raise GitError(f"{folder} has changes that are in no commit")
     for folder in repositories:
         # What is tagged was released: a clone of one tag has no branch of its remote.
-        linked = os.path.exists(
-            os.path.join(run(folder, "rev-parse", "--absolute-git-dir").rstrip("\n"), "commondir")
-        )
+        linked = os.path.exists(os.path.join(_git_dir(folder), "commondir"))
         what = ("HEAD", "--not", "--branches") if linked else ("--all", "HEAD", "--not")
         if run(folder, "rev-list", "--ignore-missing", "-n", "1", *what, "--remotes", "--tags"):
             raise GitError(f"the repository {folder.relative_to(path)} has commits that were not pushed")
-    run(root, "worktree", "remove", "--force", str(path))
+
+
+def _git_dir(folder: Path) -> str:
+    return run(folder, "rev-parse", "--absolute-git-dir").removesuffix("\n")
 
 
 def snapshot(root: str | Path, leave_out: tuple[str, ...] = ()) -> str:

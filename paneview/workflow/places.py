@@ -91,18 +91,28 @@ class Places:
         """A file that exists once the place is complete. In it are the ports for which it was set up."""
         return self._path(flow).with_name(f"{flow.id}.ready")
 
+    def _going(self, flow: Workflow) -> Path:
+        """A file that exists once the place has nothing to lose and is being removed: what it lacks is no work."""
+        return self._path(flow).with_name(f"{flow.id}.going")
+
+    def _finish(self, flow: Workflow) -> None:
+        """Finish a removal that was interrupted. Git may still be at it, or no more know the place. Raises OSError."""
+        if self._going(flow).exists():
+            end_left(_set_up(flow))
+            if self._path(flow).exists():
+                shutil.rmtree(self._path(flow))
+
     def _ports(self, flow: Workflow) -> Mapping[str, int]:
         return folder.read_json(self._ready(flow)) or {}
 
     def _check_out(self, flow: Workflow, root: Path, base: str) -> None:
         self._discard(flow, root)  # an interrupted attempt
         path, branch = self._path(flow), _branch(flow)
-        marked = {proc.MARKER: marker(_set_up(flow))}
         with self._turns.of(str(root)):
             if _tip(root, branch):
-                git.run(root, "worktree", "add", str(path), branch, env=marked)
+                git.run(root, "worktree", "add", str(path), branch, env=_marked(flow))
             else:
-                git.run(root, "worktree", "add", "-b", branch, str(path), base, env=marked)
+                git.run(root, "worktree", "add", "-b", branch, str(path), base, env=_marked(flow))
 
     def _discard(self, flow: Workflow, root: Path) -> None:
         """Remove an incomplete place, in which no agent has worked. Raises `GitError`.
@@ -111,10 +121,12 @@ class Places:
         """
         path, branch = self._path(flow), _branch(flow)
         self._ready(flow).unlink(missing_ok=True)
+        self._finish(flow)
+        self._going(flow).unlink(missing_ok=True)
         # A killed supervisor's git or set-up would go on writing there, and git could not remove the folder.
         end_left(_set_up(flow))
         with self._turns.of(str(root)):
-            _forget(root, path)
+            git.forget_worktree(root, path)
             if path.exists():
                 raise GitError(f"{path} exists already; move it away")
             tip = "" if _is_told(flow) else _tip(root, branch)
@@ -157,8 +169,9 @@ class Places:
         if not _is_told(flow):
             self._discard(flow, root)
             return
+        self._finish(flow)
         if path.exists():
-            _check_git(path)
+            git.need_worktree(path, root)
             _unlock(path)
             place["commit"] = self._commit(flow, path)
             _hold(flow, path)
@@ -166,10 +179,14 @@ class Places:
         with self._turns.of(str(root)):
             # If an agent or a person removed the folder, git's record of it is left.
             if path.exists():
-                git.remove_worktree(root, path)
+                git.check_worktree(path)
+                with suppress(FileNotFoundError):  # not created: that needs room on the disk
+                    self._ready(flow).replace(self._going(flow))
+                git.run(root, "worktree", "remove", "--force", str(path), env=_marked(flow))
             else:
-                _forget(root, path)
-            self._ready(flow).unlink(missing_ok=True)
+                git.forget_worktree(root, path)
+            for mark in (self._ready(flow), self._going(flow)):
+                mark.unlink(missing_ok=True)
             if not place.get("commit") and _tip(root, _branch(flow)) == flow.place.get("base"):
                 git.run(root, "branch", "-D", _branch(flow))
                 place["branch"] = ""
@@ -232,12 +249,6 @@ def _head(root: Path) -> str:
     return output.strip()
 
 
-def _check_git(path: Path) -> None:
-    """Raises `GitError` if its `.git` was removed: git would go on in any repository around the folder."""
-    if git.top(path, path.parent) is None:
-        raise GitError("git finds no repository there any more; `git worktree repair` may bring it back")
-
-
 def _branch(flow: Workflow) -> str:
     return f"paneview/{flow.id}"
 
@@ -256,6 +267,10 @@ def _lock(root: Path, flow: Workflow) -> Path:
     return Path(root, common, f"paneview-{flow.id}.lock")
 
 
+def _marked(flow: Workflow) -> dict[str, str]:
+    return {proc.MARKER: marker(_set_up(flow))}
+
+
 def _is_told(flow: Workflow) -> bool:
     """Whether its place was recorded as complete, so that agents may have worked on its branch."""
     return bool(flow.place.get("branch"))
@@ -265,14 +280,6 @@ def _tip(root: Path, branch: str) -> str:
     """The branch's commit; empty if there is no such branch."""
     code, output, _ = git.run_code(root, "rev-parse", "--verify", "-q", f"refs/heads/{branch}")
     return output.strip() if code == 0 else ""
-
-
-def _forget(root: Path, path: Path) -> None:
-    """Have git remove a worktree, if it knows it, and its record. Raises `GitError` if git can't be run.
-
-    Not `git worktree prune`: that removes the records of the user's own ones, too, which may be away for a while.
-    """
-    git.run_code(root, "worktree", "remove", "--force", "--force", str(path))
 
 
 def _unlock(path: Path) -> None:
@@ -315,7 +322,7 @@ def _work(flow: Workflow) -> str:
     path = Path(str(flow.place["path"]))
     if not path.is_dir():
         return _tip(Path(str(flow.place["root"])), _branch(flow))
-    _check_git(path)
+    git.need_worktree(path, str(flow.place["root"]))
     head = git.run(path, "rev-parse", "HEAD").strip()
     return git.commit_of(path, git.snapshot(path, flow.plan.copy), head)
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from paneview.workflow.git import GitError, need_top, remove_worktree, snapshot, top
+from paneview.workflow.git import GitError, check_worktree, need_top, snapshot, top
 from tests.repository import git, repository
 
 LONG_AGO = 1_000_000_000
@@ -77,19 +77,18 @@ def with_submodule(tmp_path: Path) -> Path:
 
 
 def test_a_worktree_with_submodules_goes_if_nothing_in_it_is_lost(with_submodule: Path) -> None:
-    tree, root = with_submodule, with_submodule.parent / "outer"
+    tree = with_submodule
     (tree / "in it" / "new").write_text("new\n")
     with pytest.raises(GitError, match="has changes that are in no commit"):
-        remove_worktree(root, tree)
+        check_worktree(tree)
     git(tree / "in it", "add", "new")
     git(tree / "in it", "-c", "user.name=a", "-c", "user.email=a@b", "commit", "-q", "-m", "new")
     git(tree, "commit", "-q", "-a", "-m", "the submodule's new commit")
     with pytest.raises(GitError, match="the repository in it has commits that were not pushed"):
-        remove_worktree(root, tree)
+        check_worktree(tree)
     git(tree / "in it", "reset", "-q", "--hard", "HEAD~1")
     git(tree, "reset", "-q", "--hard", "HEAD~1")
-    remove_worktree(root, tree)
-    assert not tree.exists()
+    check_worktree(tree)
 
 
 def test_a_repository_that_git_ignores_keeps_its_worktree_unless_its_commits_are_elsewhere(
@@ -104,14 +103,13 @@ def test_a_repository_that_git_ignores_keeps_its_worktree_unless_its_commits_are
     own.mkdir(parents=True)
     repository(own)
     with pytest.raises(GitError, match="the repository build/own has commits that were not pushed"):
-        remove_worktree(root, tree)
+        check_worktree(tree)
     own.rename(tmp_path / "elsewhere")
     git(tree, "clone", "-q", "--", str(tmp_path / "elsewhere"), "build/clone")
     git(tree, "worktree", "add", "-q", "-b", "agents", "build/linked")
     git(tree / "build/linked", "commit", "-q", "--allow-empty", "-m", "on a branch of the repository")
     git(tree, "init", "-q", "build/empty")
-    remove_worktree(root, tree)
-    assert not tree.exists()
+    check_worktree(tree)
 
 
 def test_a_folder_whose_name_ends_in_a_space_is_no_other(tmp_path: Path) -> None:

@@ -192,7 +192,7 @@ def test_a_repository_around_the_state_folder_is_never_meant(play: Stage, tmp_pa
     one = play.orchestrate()
     play.work("worker")
     flow = play.until(one, play.ask(one))
-    assert "git finds no repository there any more" in flow.place["kept"]
+    assert "it is no worktree of" in flow.place["kept"]
     assert (Path(flow.place["path"]) / "new.txt").exists()
     assert git(tmp_path, "status", "--porcelain", "-uno") == before
 
@@ -477,6 +477,40 @@ def test_a_repository_where_nothing_can_be_locked_has_places_all_the_same(
     with alone(tmp_path / "a.lock", lambda: True):
         assert (tmp_path / "a.lock").exists()
     assert not list(tmp_path.iterdir())
+
+
+HALF = """#!/bin/sh
+case "$*" in *"worktree remove"*)
+    for path in "$@"; do :; done
+    rm "$path/shared.txt"
+    kill -9 $PPID
+    exit 1
+esac
+exec %s "$@"
+"""
+
+
+def test_what_an_interrupted_removal_has_already_removed_is_no_work(play: Stage, tmp_path: Path) -> None:
+    again_with(play, setup='"true"')
+    flow = begin(
+        "x-2", play.home().project.workflows["x"], "t", cwd=str(play.root), home="h", by="me", now=0.0
+    )
+    places = Places(play.state / "worktrees", Turns())
+    flow = replace(flow, place=places.make(flow, Shell(os.environ), [], lambda: True), ending="done")
+    path, tip = Path(str(flow.place["path"])), f"paneview/{flow.id}"
+    (path / "new.txt").write_text("new\n")
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin/git").write_text(HALF % shutil.which("git"))
+    (tmp_path / "bin/git").chmod(0o755)
+    if (child := os.fork()) == 0:
+        os.environ["PATH"] = f"{tmp_path}/bin:{os.environ['PATH']}"
+        places.close(flow, lambda: True)
+        os._exit(1)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGKILL
+    assert not (path / "shared.txt").exists()
+    assert places.close(flow, lambda: True)["kept"] == ""
+    assert not path.exists()
+    assert git(play.root, "diff", "--name-status", "main", tip) == "A\tnew.txt\n"
 
 
 def test_a_set_up_that_was_called_off_before_its_turn_never_begins(
