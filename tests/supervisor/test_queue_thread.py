@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import signal
 import sqlite3
@@ -30,27 +31,64 @@ from tests.broker.labs import DirectoryLab
 from tests.harness import eventually
 
 
+class Crowd:
+    """A quarantined worker, its keeper, and what the worker was told."""
+
+    def __init__(self, folder: Path) -> None:
+        task = SimpleNamespace(worker=WorkerSpec(roles=(), respawn_limit=3, respawn_window=300.0))
+        self.state = SimpleNamespace(
+            run=None, phase=TaskPhase.FAILED, quarantined=True, reason="why", restarts=0
+        )
+        self.fed: list[object] = []
+        unit = SimpleNamespace(name="cook", task=task, live=None, state=self.state, feed=self.fed.append)
+        self.supervisor = SimpleNamespace(units={"cook": unit}, going_down=False)
+        journal = SimpleNamespace(note=lambda *_words: None)
+        self.keeper = QueueKeeper(self.supervisor, journal, folder)  # type: ignore[arg-type]
+        self.file = folder / "paneview.toml"
+
+    def follow(self, broker: str, more: str = "") -> None:
+        self.file.write_text(f'[queue]\nhost = "pi"\nbroker = "{broker}"\n{more}')
+        self.keeper.follow(load_project(self.file, {}))
+
+
 async def test_who_is_quarantined_stays_so_in_another_queue(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(queue, "LOOK", 0.05)
-    fed: list[object] = []
-    task = SimpleNamespace(worker=WorkerSpec(roles=(), respawn_limit=3, respawn_window=300.0))
-    state = SimpleNamespace(run=None, phase=TaskPhase.FAILED, quarantined=True, reason="why", restarts=0)
-    unit = SimpleNamespace(name="cook", task=task, live=None, state=state, feed=fed.append)
-    supervisor = SimpleNamespace(units={"cook": unit}, going_down=False)
-    keeper = QueueKeeper(supervisor, SimpleNamespace(), tmp_path)  # type: ignore[arg-type]
+    crowd = Crowd(tmp_path)
     with open_broker(f"sqlite://{tmp_path}/a.db") as one, open_broker(f"sqlite://{tmp_path}/b.db") as other:
         one.workers.quarantine("cook", "why", host="pi")
         for broker in (one, other):
-            (tmp_path / "paneview.toml").write_text(f'[queue]\nhost = "pi"\nbroker = "{broker.address}"\n')
-            keeper.follow(load_project(tmp_path / "paneview.toml", {}))
+            crowd.follow(broker.address)
             await eventually(lambda b=broker: mark_of(b.workers.quarantined(), "cook", "pi"))  # type: ignore[misc]
-        assert fed == []
-        await eventually(lambda: keeper._seen)  # from here on, it is released if the mark is removed
+        assert crowd.fed == []
+        await eventually(lambda: crowd.keeper._seen)  # from here on, it is released if the mark is removed
         other.workers.unquarantine("cook")
-        await eventually(lambda: fed)
-    await keeper.close()
+        await eventually(lambda: crowd.fed)
+    await crowd.keeper.close()
+
+
+async def test_who_is_quarantined_while_the_queue_is_away_stays_so_after_a_change_of_its_settings(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(queue, "LOOK", 0.05)
+    monkeypatch.setattr(queue, "PAUSE", 0.05)
+    monkeypatch.setattr(queue, "HURRY", 0.05)
+    crowd = Crowd(tmp_path)
+    crowd.state.quarantined = False
+    with open_broker(f"sqlite://{tmp_path}/a.db") as broker:
+        crowd.follow(broker.address)
+        with (tmp_path / "a.db.gate").open("r+") as gate:
+            fcntl.flock(gate, fcntl.LOCK_EX)  # nothing can be written
+            await eventually(lambda: crowd.keeper.problem)
+            crowd.state.quarantined = True
+            crowd.keeper.changed("cook")
+            before = crowd.keeper._thread
+            crowd.follow(broker.address, "lease = 5\n")
+            await eventually(lambda: before and not before.is_alive())
+        await eventually(lambda: mark_of(broker.workers.quarantined(), "cook", "pi"))
+    assert crowd.fed == []
+    await crowd.keeper.close()
 
 
 async def test_a_defect_is_told_and_what_else_is_to_be_done_is_done(

@@ -81,12 +81,13 @@ class QueueKeeper:
     def _take_over(self, settings: QueueSettings) -> None:
         """Assume that every quarantined worker had its mark set: if there is none now, it was removed meanwhile.
 
-        In another queue than so far, nobody has removed any, and all are to be set.
+        Not those of which we know better: nobody has set or removed any in another queue than so far.
         """
         place, before = (settings.broker, settings.here), self._place
         self._place = place
-        units = self._supervisor.units if before in (None, place) else {}
-        quarantined = {name for name, unit in units.items() if unit.state.quarantined}
+        quarantined = {name for name, unit in self._supervisor.units.items() if unit.state.quarantined}
+        if before is not None:
+            quarantined &= self._seen if place == before else set()
         self._marked = dict.fromkeys(quarantined, True)
         self._seen = quarantined
 
