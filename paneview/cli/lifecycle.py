@@ -37,8 +37,25 @@ def start(call: Call) -> int:
             raise
     from paneview.cli.launch import start_supervisor  # noqa: PLC0415
 
+    _check_names(here, call.words)
     start_supervisor(here, idle=True)
     return _start(call, here)
+
+
+def _check_names(here: place.Place, words: list[str]) -> None:
+    """Raise CliError for a name that the file does not have: a misspelt one leaves no supervisor behind."""
+    if not words:
+        return
+    from pathlib import Path  # noqa: PLC0415
+
+    from paneview.cli.errors import unknown_task  # noqa: PLC0415
+    from paneview.config.load import load_project  # noqa: PLC0415
+
+    known = {task.base_name for task in load_project(Path(here.file), os.environ).tasks.values()}
+    for word in words:
+        # How many replicas there are now, only the supervisor knows.
+        if word not in known and not (word.rpartition(".")[0] in known and word.rpartition(".")[2].isdigit()):
+            raise unknown_task(word, known)
 
 
 def _start(call: Call, here: place.Place) -> int:

@@ -338,7 +338,7 @@ def test_what_only_asks_makes_nothing(project: Path, sandbox: Sandbox) -> None:
         ["workflows"],
     ):
         assert ask(project, *words)["ok"]
-    for words in (["job", "x"], ["result", "x"], ["workflow", "status", "x"]):
+    for words in (["job", "x"], ["result", "x"], ["workflow", "status", "x"], ["start", "wbe"]):
         assert run(*words, cwd=project).status == 1
     assert ask(project, "queue")["broker"].endswith("/queue.db")
     assert not sandbox.home.exists()
