@@ -22,9 +22,9 @@ from paneview.tui.keys.bindings import key
 from paneview.tui.picture import Change
 from paneview.tui.question import Question
 from paneview.tui.queue import rules
+from paneview.tui.queue.beside import JobBeside
 from paneview.tui.queue.fates import FATES, settle, warn
 from paneview.tui.queue.jobs import JobTable
-from paneview.tui.queue.jobtext import JobText
 from paneview.tui.queue.lanes import LaneTable
 from paneview.tui.queue.state import JobQuery, Jobs
 from paneview.tui.queue.words import SHOWN
@@ -40,7 +40,6 @@ if TYPE_CHECKING:
     from paneview.tui.app import PaneviewApp
 
 PANES = ("lanes", "workers", "jobs")
-LOOK_AGAIN = 0.1  # s that the cursor must rest on a job before its details are fetched
 
 
 class QueueScreen(MainScreen):
@@ -63,7 +62,6 @@ class QueueScreen(MainScreen):
         self.jobs = Jobs(self._ask_for, self._fetched)
         self.aim = Aim(self, self._aimed_at)
         self._shown: JobQuery | None = None
-        self._resting = ""
         self._heights: tuple[int | str, int | str] | None = None
 
     async def _ask_for(self, do: str, **args: Any) -> dict[str, Any]:
@@ -81,7 +79,7 @@ class QueueScreen(MainScreen):
             with Container(id="queue-right"):
                 yield Painted(self._paint_jobs_rule, id="jobs-rule", classes="rule")
                 yield JobTable(id="jobs", empty=self._why_no_jobs)
-                yield JobText(id="job-text")
+                yield JobBeside(id="job-text")
 
     @property
     def lanes(self) -> LaneTable:
@@ -203,28 +201,8 @@ class QueueScreen(MainScreen):
 
     def _look_at(self, job: str | None) -> None:
         """Show this job's details beside the table, if there is room for them."""
-        if not self.has_class("wide"):
-            return
-        self._resting = job or ""
-        if not job:
-            self.query_one("#job-text", JobText).show(None, "Enter opens a job")
-            return
-        self.set_timer(LOOK_AGAIN, lambda: self._fetch_job(job))
-
-    def _fetch_job(self, job: str) -> None:
-        if self._resting == job and self.is_attached:
-            in_background(self, self._show_job, job)
-
-    async def _show_job(self, job: str) -> None:
-        pane = self.query_one("#job-text", JobText)
-        try:
-            reply = await self.pv.link.call("job", job=job)
-        except ControlError as error:
-            if self._resting == job:
-                pane.show(None, clean(error.message))
-        else:
-            if self._resting == job:
-                pane.show(reply["job"])
+        if self.has_class("wide"):
+            self.query_one(JobBeside).look_at(job)
 
     # Actions
 
