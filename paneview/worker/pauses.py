@@ -29,7 +29,6 @@ SCOPE, WAITING, LIMITS, LOGINS = "runner", "runner-waits", "runner-limits", "run
 UNKNOWN_RESET = 60.0  # seconds of a first pause whose reset is unknown
 SHORTEST = 0.5  # seconds of a first pause at least
 LONGEST_GUESS = 1800.0  # seconds to which these two grow, doubling with each limit in a row
-KEEP_LOGINS = 30 * 86400.0  # seconds to remember for which runner a job needed a login
 IN_A_ROW = 3600.0  # seconds after a pause within which another limit counts as in a row
 LONGEST_WAIT = 3600.0  # seconds a job is put away at a time, at most
 SEAT_TTL = 60.0  # seconds
@@ -79,7 +78,7 @@ def pause(broker: Broker, runner: str, outcome: RunOutcome, *, job: str, host: s
         if known is None:  # otherwise other runs under way have hit the same limit
             broker.flags.set(LIMITS, runner, {"count": before + 1}, until - now + IN_A_ROW)
     else:
-        broker.flags.set(LOGINS, job, {"runner": runner}, KEEP_LOGINS)
+        broker.flags.set(LOGINS, job, {"runner": runner})  # until `resume`, as the pause itself
     made = Pause(runner, outcome.status.value, outcome.error, now, until, host)
     value = {"status": made.status, "reason": made.reason, "since": now, "until": until, "host": host}
     if known is None or known.until is not None:  # a pause that a person must end gets no end time
@@ -114,6 +113,9 @@ def put_away(broker: Broker, runner: str, job: str, delay: float) -> None:
 def resume(broker: Broker, runner: str) -> tuple[bool, list[str]]:
     """End a pause now and release the jobs that wait for it; returns whether there was one, and the jobs' ids."""
     there = broker.flags.clear(SCOPE, runner)
+    for job, flag in broker.flags.all(LOGINS).items():
+        if flag.get("runner") == runner:
+            broker.flags.clear(LOGINS, job)
     waiting = {job for job, flag in broker.flags.all(WAITING).items() if flag.get("runner") == runner}
     delayed = broker.jobs(JobFilter(states=frozenset({JobState.DELAYED}), kind="phase", limit=ALL))
     released = []
@@ -139,7 +141,6 @@ def logged_in(broker: Broker, jobs: Iterable[str]) -> None:
         found = pauses.pop(str(flag.get("runner")), None)
         if found is not None and found.until is None:
             resume(broker, found.runner)
-        broker.flags.clear(LOGINS, job)
 
 
 class Seat:

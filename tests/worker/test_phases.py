@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import os
 import signal
+import sqlite3
 import time
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,7 +19,7 @@ from paneview.agents.model import RunOutcome, RunStatus
 from paneview.broker import Claim, JobState, NewJob, Target, UnavailableError, lanes_of, open_broker
 from paneview.rules.workflow import Phase, PhasePlan, PhaseStatus, Plan, Status, begin
 from paneview.worker import Command, Setup, phases
-from paneview.worker.pauses import SCOPE, pause, paused, unlimited
+from paneview.worker.pauses import LOGINS, SCOPE, logged_in, pause, paused, unlimited
 from paneview.worker.setup import Identity
 from paneview.workflow.shelf import Shelf
 from tests.harness import Sandbox, alive, wait_until
@@ -377,3 +379,16 @@ def test_roles_that_may_not_be_taken_here(farm: Farm) -> None:
 
 def _shown(agents: Agents, job: str) -> list[str]:
     return (agents.folder(job) / "shown.log").read_text().splitlines()
+
+
+def test_for_which_runner_a_login_was_missing_is_known_after_a_reboot(tmp_path: Path) -> None:
+    lacking = RunOutcome(RunStatus.AUTH, error="not logged in")
+    with open_broker("sqlite:", project_dir=tmp_path) as broker:
+        for job in ("one", "other"):
+            pause(broker, "claude", lacking, job=job, host="h")
+    with closing(sqlite3.connect(tmp_path / "queue.db")) as database, database:
+        database.execute("UPDATE facts SET value = 'another boot' WHERE name = 'boot'")
+    with open_broker("sqlite:", project_dir=tmp_path) as broker:
+        assert paused(broker)
+        logged_in(broker, ["other"])
+        assert (paused(broker), broker.flags.all(LOGINS)) == ({}, {})
