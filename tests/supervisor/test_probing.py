@@ -8,6 +8,7 @@ import pytest
 
 from paneview.store.database import StoreError
 from paneview.store.reader import LogReader
+from paneview.supervisor.runs import probing
 from tests.harness import Sandbox, eventually, free_port, wait_until
 from tests.supervisor.inprocess import fails_once, supervising
 
@@ -72,12 +73,25 @@ def test_tcp_url_and_log_probes(project):
     p.wait("far", lambda t: t["health"] == "healthy")  # a line far into the output is found
 
 
-@pytest.mark.parametrize("fault", [StoreError("they had moved on"), OSError("too many open files")])
+@pytest.mark.parametrize(
+    "fault",
+    [
+        StoreError("they had moved on"),
+        OSError("too many open files"),
+        RuntimeError("can't start new thread"),
+    ],
+)
 async def test_a_log_that_cannot_be_read_for_once_is_looked_at_again(
     sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch, fault: Exception
 ) -> None:
     monkeypatch.setattr(LogReader, "runs", fails_once(LogReader.runs, fault))
-    text = '[tasks.t]\ncommand = "echo now ready; exec sleep 617"\nhealth_log = "now ready"'
+    monkeypatch.setattr(probing, "AGAIN", 0.1)
+    text = """
+        [tasks.t]
+        command = "echo now ready; exec sleep 617"
+        health_log = "now ready"
+        health_interval = 0.1
+        """
     async with supervising(sandbox, text) as host:
         unit = host.supervisor.unit("t")
         await eventually(lambda: unit.state.ready)

@@ -6,6 +6,7 @@ The result of each probe is yielded as it comes; counting failures and drawing c
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Protocol
 
@@ -15,6 +16,9 @@ from paneview.config.models import Task
 from paneview.health import Listening, LogMatcher, ProbeResult, ProbeSpec, run_probe
 from paneview.store.database import StoreError
 
+logger = logging.getLogger(__name__)
+
+AGAIN = 1.0  # seconds at least until the next probe after one that failed by itself
 FIRST_INTERVAL = 0.05  # seconds between the first probes, and the least between any two
 SHARE = 0.05  # the interval before the task is ready, as a share of the time waited: so none is found much too late
 
@@ -74,10 +78,20 @@ class Prober:
 
     async def probe(self, task: Task, run: int, ready: Callable[[], bool]) -> AsyncIterator[ProbeResult]:
         """Probe for ever; the caller ends it by cancelling."""
-        results = self._read_log(task, run, ready) if task.health_log else self._ask(task, run, ready)
-        async for result in results:
-            self.last[task.name] = result
-            yield result
+        probe = self._read_log if task.health_log else self._ask
+        while True:
+            try:
+                async for result in probe(task, run, ready):
+                    self.last[task.name] = result
+                    yield result
+            except (
+                Exception
+            ) as error:  # no thread may be left, or it is a defect: nobody else would probe it again
+                logger.exception("%s: a probe failed", task.name)
+                yield ProbeResult(False, f"it cannot be asked: {error!r}", asked=False)
+                await asyncio.sleep(max(task.health_interval, AGAIN))
+            else:
+                return
 
     async def _ask(self, task: Task, run: int, ready: Callable[[], bool]) -> AsyncIterator[ProbeResult]:
         spec = ProbeSpec.of(task)
