@@ -6,6 +6,7 @@ import os
 import signal
 import sqlite3
 import threading
+from contextlib import closing
 
 import pytest
 
@@ -44,7 +45,7 @@ async def test_what_is_left_is_closed_and_all_that_happened_is_stored(
     await eventually(lambda: not left())
     folder = paths.find_project_dir(sandbox.root / "paneview.toml")
     assert folder
-    with sqlite3.connect(paths.state_db(folder)) as stored:
+    with closing(sqlite3.connect(paths.state_db(folder))) as stored:
         told = stored.execute("SELECT kind FROM event").fetchall()
     assert ("config_reloaded",) in told
     assert not sandbox.tmux("list-sessions", "-F", "#{session_name}", check=False)

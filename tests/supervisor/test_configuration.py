@@ -384,7 +384,8 @@ def test_what_a_check_or_a_policy_has_made_of_a_task_ends_with_it(project, alive
         restart_policy = "{}"
         """
     p = project(text.format('health_check = "false"', "on-failure")).serve()
-    pid = p.wait("web", lambda t: t["state"] == "running" and "exit code 1" in p.task("app")["reason"])["pid"]
+    wait_until(lambda: "exit code 1" in p.task("app")["reason"])
+    pid = p.wait("web", "running")["pid"]
     fallen = p.wait("falls", "backoff")["run"]
     if not alive:
         p.kill_supervisor()
