@@ -274,7 +274,7 @@ def test_a_missing_or_old_tmux_names_the_package(project: Path, sandbox: Sandbox
     (tools / "tmux").chmod(0o755)
     old = run("start", cwd=project, env={"PATH": f"{tools}:/usr/bin:/bin"})
     assert (old.status, old.err.count("\n")) == (1, 1)
-    assert "3.2a or newer is needed, found 2.9" in old.err
+    assert "3.3a or newer is needed, found 2.9" in old.err
 
 
 def test_a_task_that_cannot_start_is_told_on_standard_error(live: Path) -> None:

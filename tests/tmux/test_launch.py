@@ -47,7 +47,7 @@ def fake_tmux(folder: Path, monkeypatch: pytest.MonkeyPatch, says: str) -> None:
     monkeypatch.setenv("PATH", str(folder))
 
 
-@pytest.mark.parametrize("says", ["tmux 2.9", "tmux 3.1c", "tmux 3.2"])
+@pytest.mark.parametrize("says", ["tmux 2.9", "tmux 3.2a", "tmux 3.3"])
 def test_a_tmux_that_is_too_old_is_refused(
     says: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -56,11 +56,11 @@ def test_a_tmux_that_is_too_old_is_refused(
         launch.check_version()
     found = says.removeprefix("tmux ")
     assert str(caught.value) == (
-        f"tmux 3.2a or newer is needed, found {found}: apt-get install tmux / brew install tmux"
+        f"tmux 3.3a or newer is needed, found {found}: apt-get install tmux / brew install tmux"
     )
 
 
-@pytest.mark.parametrize("says", ["tmux 3.2a", "tmux 3.10", "tmux next-3.5", "tmux master"])
+@pytest.mark.parametrize("says", ["tmux 3.3a", "tmux 3.4", "tmux 3.10", "tmux next-3.5", "tmux master"])
 def test_a_tmux_that_is_new_enough_is_taken(
     says: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
