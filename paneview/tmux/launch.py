@@ -17,8 +17,8 @@ from paneview.tmux.errors import SessionTaken, TmuxError, TmuxMissing, TmuxSilen
 from paneview.tmux.quote import command, literal_format
 from paneview.tmux.server import socket_source, tmux_argv, tmux_env
 
-# 3.2a knows no signal that a pane died of, which is all there is to know of a run that was killed with its guard; it runs
-# users' hooks that are off in our session, and makes the windows of a session that nobody sees 80x23.
+# 3.2a knows no signal that a pane died of, which is all there is to know of a run that was killed with its guard; it
+# runs users' hooks that are off in our session, and makes the windows of a session that nobody sees 80x23.
 MINIMUM = "3.3a"
 HUB_WINDOW = "paneview"
 # Wide, so that what programs fit to their terminal reaches the log whole; no higher than tmux itself makes a session

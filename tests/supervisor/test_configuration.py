@@ -10,10 +10,8 @@ import pytest
 from paneview.control.errors import ControlError
 from paneview.control.session import ClientInfo
 from paneview.rules.states import TaskPhase
-from paneview.store.database import StoreError
-from paneview.store.reader import LogReader
-from tests.harness import Sandbox, alive, can_connect, eventually, free_port, free_ports, wait_until
-from tests.supervisor.inprocess import fails_once, supervising
+from tests.harness import Sandbox, alive, eventually, free_port, wait_until
+from tests.supervisor.inprocess import supervising
 
 THREE = """
     [tasks.same]
