@@ -372,7 +372,8 @@ def run(
     status = app.run() or 0
     driver = app._driver
     if isinstance(driver, terminal.Terminal) and driver.stuck:
-        # Nothing reads the terminal: flushing what is buffered would wait for ever.
+        # Nothing reads the terminal, or too slowly: flushing what is buffered would wait for ever.
+        driver.drop_the_rest()
         restore()
         os._exit(status)
     if app.failure is not None:

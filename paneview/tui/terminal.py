@@ -61,6 +61,7 @@ class Terminal(LinuxDriver):
     def __init__(self, app: App[Any], **settings: Any) -> None:
         super().__init__(app, **settings)
         self._behind = False
+        self._stuck_writer: threading.Thread | None = None
         self._vital = False  # True while what is written must not be dropped
         self._wakes, self._wake = os.pipe()  # wakes the input thread, which may sleep for ever
 
@@ -113,6 +114,25 @@ class Terminal(LinuxDriver):
             writer._queue.put(None, timeout=PATIENCE / 4)
         writer.join(PATIENCE / 2)
         self.stuck = self.stuck or writer.is_alive()
+        self._stuck_writer = writer
+
+    def drop_the_rest(self) -> None:
+        """Restore a terminal that is stuck, without what it has not read: it may only be slow. Only to exit then."""
+        if self._file is None:
+            return
+        writer = self._stuck_writer
+        with suppress(termios.error, OSError, ValueError):
+            output = self._file.fileno()
+            terminal = os.dup(output)
+            os.dup2(os.open(os.devnull, os.O_WRONLY), output)
+            if writer is not None and writer.ident is not None and writer.is_alive():
+                # Interrupts the write that is under way; the writer's next one goes into nothing.
+                signal.signal(signal.SIGWINCH, lambda *_: None)
+                signal.pthread_kill(writer.ident, signal.SIGWINCH)
+                writer.join(CHECK)
+            termios.tcflush(terminal, termios.TCOFLUSH)
+            if select.select([], [terminal], [], CHECK)[1]:
+                os.write(terminal, LAST_WORDS)
 
     @contextmanager
     def _not_dropped(self) -> Iterator[None]:

@@ -277,11 +277,27 @@ def test_a_terminal_that_stops_reading_stalls_nobody_and_can_be_left(
         status = wait_until(lambda: os.waitpid(child, os.WNOHANG)[1] or None)
         assert os.waitstatus_to_exitcode(status) == 128 + signal.SIGTERM
         assert time.monotonic() - began < 15
+        assert terminal_is_back(_rest(terminal)), "for one that was only slow"
         assert run("status", "--json", cwd=folder).json["active_tasks"] == 2
     finally:
         with contextlib.suppress(ChildProcessError, ProcessLookupError):
             os.kill(child, signal.SIGKILL)
         os.close(terminal)
+
+
+def terminal_is_back(written: bytes) -> bool:
+    """Whether the last that was written ends mouse reports, shows the cursor, and goes back to the shell's screen."""
+    _, _, last = written.rpartition(b"\x1b[?1049h")
+    return all(code in last for code in (b"\x1b[?1000l", b"\x1b[?25h", b"\x1b[?1049l"))
+
+
+def _rest(terminal: int) -> bytes:
+    """What is still to be read."""
+    rest = b""
+    with contextlib.suppress(OSError):  # that is its end
+        while data := os.read(terminal, 65536):
+            rest += data
+    return rest
 
 
 def _said(folder: Path) -> int:
