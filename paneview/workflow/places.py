@@ -192,7 +192,9 @@ class Places:
                 place["branch"] = ""
 
     def _commit(self, flow: Workflow, path: Path) -> str:
-        """Commit all changes; returns the new commit, empty if there was nothing to commit."""
+        """Commit all changes; returns the new commit, empty if there was nothing to commit. Raises `GitError`."""
+        if git.run(path, "ls-files", "--unmerged"):  # committed, its conflicts would count as merged
+            raise GitError("a merge in it has conflicts that are not resolved")
         git.add_all(path, flow.plan.copy)
         if git.run_code(path, "diff", "--cached", "--quiet")[0] == 0:
             return ""

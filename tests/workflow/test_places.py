@@ -240,6 +240,25 @@ def test_a_head_that_does_not_follow_from_the_branch_is_kept(play: Stage) -> Non
     assert git(play.root, "show", f"paneview/{flow.id}:on-the-branch.txt")
 
 
+def test_a_merge_that_an_agent_left_in_conflict_is_not_committed(play: Stage) -> None:
+    def act(payload: dict[str, Any]) -> Any:
+        place = Path(payload["cwd"])
+        for branch, text in (("one", "1\n"), ("two", "2\n")):
+            git(place, "-c", "core.hooksPath=/dev/null", "checkout", "-q", "-b", branch, "main")
+            (place / "shared.txt").write_text(text)
+            git(place, "-c", "core.hooksPath=/dev/null", "commit", "-qam", branch)
+        with pytest.raises(subprocess.CalledProcessError):
+            git(place, "-c", "core.hooksPath=/dev/null", "merge", "one")
+        return ok()
+
+    play.agent = act
+    one = play.orchestrate()
+    play.work("worker")
+    flow = play.until(one, play.ask(one))
+    assert "a merge in it has conflicts" in flow.place["kept"]
+    assert git(Path(flow.place["path"]), "log", "-1", "--format=%s") == "two\n"
+
+
 def test_what_git_would_lose_is_kept(play: Stage) -> None:
     def act(payload: dict[str, Any]) -> Any:
         (Path(payload["cwd"]) / "nested").mkdir()
@@ -520,9 +539,10 @@ def test_a_set_up_that_was_called_off_before_its_turn_never_begins(
     again_with(play, setup=SLOW)
     one = play.orchestrate()
     play.work("worker")
-    first, second = play.ask(one), play.ask(one)
+    first = play.ask(one)
     folder = play.state / "worktrees"
     wait_until((folder / f"began-{first}").exists, 20)
+    second = play.ask(one)
     one.engine().tell(second, happenings.CancelAsked("not needed"))
     (folder / "go").touch()
     assert play.until(one, first).status == "done"
