@@ -328,6 +328,22 @@ def test_nothing_is_left_of_a_task_that_leaves_the_file_while_both_are_killed(pr
     assert row == ("the tmux server had ended",)
 
 
+def test_nothing_is_left_of_a_run_that_both_were_killed_at_before_it_was_recorded(project, sandbox):
+    p = project('[tasks.t]\ncommand = "setsid sleep 600 & echo $! > pid; wait"\n').serve()
+    run = p.wait("t", "running")["run"]
+    pid = int(wait_until(lambda: (p.folder / "pid").exists() and (p.folder / "pid").read_text()))
+    p.events()  # from here on it is on disk
+    os.kill(sandbox.tmux_server_pid(), signal.SIGKILL)
+    p.kill_supervisor()
+    record(p, {"t": TaskState(TaskPhase.STARTING)}, unrecorded=["t"])
+    (paths.exits_dir(p.state_dir) / str(run)).unlink(missing_ok=True)
+    p.serve()
+    (told,) = wait_until(lambda: p.events("stray_ended"))
+    assert told["detail"]["processes"] == [f"{pid} sleep"]
+    assert not alive(pid)
+    assert p.wait("t", "running")["run"] > run
+
+
 def test_a_tmux_server_that_dies_before_it_tells_an_end_has_no_say_in_the_next(project, sandbox):
     p = project('[tasks.a]\ncommand = "exec sleep 600"\nstop_grace_period = 600').serve()
     first, server = p.wait("a", "running"), sandbox.tmux_server_pid()

@@ -14,6 +14,7 @@ at rest, waiting     anything                        nothing to adopt; a live pa
 nothing              its pane is alive               only the record was lost: the task runs
 no such task         a pane                          a stray, too: its task was removed from the file
 no such task         no pane                         whatever is left of its last run is ended
+nothing              no pane, but a process          it was launched just as both died: it is ended
 ===================  ==============================  ========================================================
 """
 
@@ -109,11 +110,14 @@ class Adopter:
         return found
 
     def _end_forgotten(self, supervisor: Supervisor, panes: list[PaneInfo], rows: dict[int, RunRow]) -> None:
-        """Begin to end runs whose task is not in the file any more and whose pane is gone, too."""
+        """Begin to end runs without a pane whose task is not in the file any more, or that nothing is recorded of."""
         known = {pane.run for pane in panes} | {unit.state.run for unit in supervisor.units.values()}
         for row in rows.values():
             if row.ended_at is None and row.id not in known:
                 self._strays.end_lost(self._gone(row.id, row), row, self._how_lost(row))
+        for run in self._launcher.alive() - known - rows.keys():
+            self._journal.skip_runs(run)
+            self._strays.end_lost(self._gone(run, None), None, UNRECORDED)
 
     def _is_ours(self, pane: PaneInfo, row: RunRow | None) -> bool:
         """Whether the pane's process is alive and the one that was started."""

@@ -127,6 +127,10 @@ class Launcher:
             await self._ports.clear(task.name, run, task.port)
         await self._terminal.ready()
 
+    def alive(self) -> set[int]:
+        """The runs of which some process is alive."""
+        return self._places.alive()
+
     def live_in(self, run: int, pane: PaneInfo) -> Live:
         """The `Live` of a run in this pane."""
         root = proc.identify(pane.pid) if pane.pid and not pane.dead else None

@@ -32,6 +32,12 @@ class RunPlaces(Struct, frozen=True):
         """Where a run's guard writes the exit code; kept until the run's end is recorded and the task runs anew."""
         return self.exits / str(run)
 
+    def alive(self) -> set[int]:
+        """The runs of which some process is alive, as its marker says."""
+        prefix = self.marker(0).removesuffix("0")
+        found = (marker.removeprefix(prefix) for marker in proc.ProcessTable.recent().marked(prefix))
+        return {int(run) for run in found if run.isdecimal()}  # others are of hooks and probes
+
     def written(self) -> list[int]:
         """The runs that have an exit file, including those with no record any more."""
         try:

@@ -31,6 +31,7 @@ from paneview.tmux.spawn import PaneInfo
 
 logger = logging.getLogger(__name__)
 
+ANY = ""  # the task of a run that nothing was recorded of
 CAUSE = "no task accounts for this pane"
 # For runs launched before stop settings were stored.
 UNKNOWN = Origin("", "", "SIGINT", Policy().stop_grace)
@@ -62,13 +63,13 @@ class Strays:
         if not pane.dead:
             self._logs.attach_stray(pane.run, pane.task)
 
-    def end_lost(self, live: Live, row: RunRow, how: str) -> None:
+    def end_lost(self, live: Live, row: RunRow | None, how: str) -> None:
         """Begin to end whatever is left of a run that has lost its pane; ``how`` that came about."""
-        self._begin(row.task, self._end_lost(live, row, how))
+        self._begin(row.task if row else ANY, self._end_lost(live, row, how))
 
     async def gone(self, task: str | None = None) -> None:
         """Wait until nothing is left of the strays of this task, or of any."""
-        if ending := [one for one, name in self._ending.items() if task in (None, name)]:
+        if ending := [one for one, name in self._ending.items() if task in (None, name) or name == ANY]:
             await asyncio.wait(ending)
 
     async def close(self) -> None:
@@ -108,11 +109,13 @@ class Strays:
                 pane.task, pane.run, "stray_ended", CAUSE, processes=names, known=row is not None
             )
 
-    async def _end_lost(self, live: Live, row: RunRow, how: str) -> None:
-        exit_ = await self._ender.noted_exit(
-            live
-        )  # first: nobody else asks for it, and it is soon cleared away
-        if names := await self._ender.sweep(live):
+    async def _end_lost(self, live: Live, row: RunRow | None, how: str) -> None:
+        exit_ = await self._ender.noted_exit(live)  # first, because it is cleared away soon
+        names = await self._ender.sweep(live)
+        if row is None:
+            self._journal.note("stray_ended", how, processes=names, known=False)
+            return
+        if names:
             self._journal.note_task(row.task, row.id, "stray_ended", how, processes=names, known=True)
         self._record(row, exit_, how)
 
