@@ -261,7 +261,7 @@ class TmuxSession:
                 _not_ours(pane_id)
             if pane.dead or asyncio.get_running_loop().time() > end:
                 return
-            if identify(pane.pid):  # alive, against the caller's promise: `-k` ends it
+            if pane.pid and identify(pane.pid):  # alive, against the caller's promise: `-k` ends it
                 return
             exits.nudge(self.server_id.pid)
             await asyncio.sleep(delay)

@@ -74,7 +74,7 @@ class PaneInfo:
     task: str
     run: int
     pid: int
-    """The guard's pid; never 0, since a dead pane keeps it."""
+    """The guard's pid; in a dead pane it is kept, or 0 from tmux 3.8 on."""
     dead: bool = False
     """tmux has read all output and passed it on; the exit status may still be missing."""
     status: int | None = None
@@ -178,7 +178,7 @@ def parse_pane(line: str) -> PaneInfo | None:
         window_id=window,
         task=task,
         run=int(run),
-        pid=int(pid),
+        pid=int(pid or 0),
         dead=dead == "1",
         status=int(status) if status.isdecimal() else None,
         signal=signal or None,

@@ -4,11 +4,12 @@ import asyncio
 import os
 import random
 import signal
+from dataclasses import replace
 
 from paneview.proc import identify, send
 from paneview.tmux.exits import UNKNOWN, exit_status, told
 from paneview.tmux.guard import ExitStatus
-from paneview.tmux.spawn import PaneInfo
+from paneview.tmux.spawn import PaneInfo, parse_pane
 from tests.harness import eventually
 from tests.tmux.conftest import Bench
 
@@ -50,6 +51,15 @@ async def test_dead_panes_show_their_status(bench: Bench) -> None:
         return [pane.status for pane in await bench.session.panes()] == list(range(20))
 
     await eventually(statuses)
+
+
+def test_a_dead_pane_may_have_no_process_number() -> None:
+    # So says tmux 3.8; up to 3.7 it keeps the one that it had.
+    line = "%1\t@1\t{}\t$0\t1\t0\tkey-1\t1\t77\t\t\tt"
+    old, new = (parse_pane(line.format(pid)) for pid in ("1234", ""))
+    assert old
+    assert new == replace(old, pid=0)
+    assert told(new) == ExitStatus.of_code(77)
 
 
 async def test_a_killed_guard(bench: Bench) -> None:
