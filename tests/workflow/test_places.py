@@ -273,6 +273,13 @@ def test_what_git_would_lose_is_kept(play: Stage) -> None:
     assert "'nested/' does not have a commit checked out" in flow.place["kept"]
     assert summary(flow)["kept"] == flow.place["kept"]
     assert (Path(flow.place["path"]) / "nested/file").exists()
+    shutil.rmtree(Path(flow.place["path"]) / "nested/.git")
+    one.engine().tell(flow.id, happenings.RetryAsked())
+    one.nudge()
+    wait_until(lambda: not one.engine().shelf.get(flow.id).place["kept"])
+    assert play.until(one, flow.id).status == "done"
+    assert git(play.root, "show", f"paneview/{flow.id}:nested/file")
+    assert len(play.seen) == 1
 
 
 @pytest.mark.parametrize("left", [False, True])

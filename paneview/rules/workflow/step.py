@@ -293,6 +293,8 @@ def _retry_asked(flow: Workflow, event: h.RetryAsked, now: float) -> Workflow:
         first = {event.phase} & set(range(len(flow.phases)))
     again = first.union(*(later(flow, number) for number in first)) if first else set()
     if not again:
+        if event.phase is None and flow.place.get("kept"):  # what kept its worktree may be mended by now
+            return replace(flow, status=Status.CLOSING, ended_at=None)
         return flow
     phases = tuple(
         Phase(attempt=phase.attempt, spent=phase.spent, history=phase.history) if number in again else phase
