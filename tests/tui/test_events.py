@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from paneview.tui.picture import KEPT_EVENTS
-from paneview.tui.screens.aim import MOMENT
+from paneview.tui.screens import aim
 from tests.harness import eventually
 from tests.tui.running import fleet, running, settled, text, toasts
 from tests.tui.scenes import shop
@@ -33,8 +33,11 @@ async def test_what_happened_while_another_screen_was_shown_is_told_on_the_first
         await eventually(lambda: "api killed  " in text(pilot, "#newest"))
 
 
-async def test_a_key_is_not_for_the_task_of_an_event_that_has_just_come() -> None:
+async def test_a_key_is_not_for_the_task_of_an_event_that_has_just_come(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     """The cursor goes with the newest event, until it is moved."""
+    monkeypatch.setattr(aim, "MOMENT", 60.0)
     supervisor = shop()
     async with running(supervisor) as pilot:
         await pilot.press("5")
@@ -43,15 +46,16 @@ async def test_a_key_is_not_for_the_task_of_an_event_that_has_just_come() -> Non
         await pilot.press("r", "i")
         await eventually(lambda: sum("web has just been selected" in one for one in toasts(pilot)) == 2)
         assert not supervisor.requests("restart")
-        await pilot.pause(MOMENT)
+        monkeypatch.setattr(aim, "MOMENT", 0.0)
         await pilot.press("r")
         await eventually(lambda: supervisor.requests("restart") == [{"tasks": ["web"]}])
 
 
 @pytest.mark.parametrize(("typed", "key"), [([], "r"), (["colon", *"restart"], "enter")])
 async def test_a_key_is_not_for_the_task_that_has_just_taken_the_place_of_another(
-    typed: list[str], key: str
+    typed: list[str], key: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(aim, "MOMENT", 60.0)
     supervisor = shop()
     async with running(supervisor) as pilot:
         await pilot.press("f")

@@ -9,6 +9,7 @@ from paneview.control.errors import ControlError
 from paneview.control.flowmodel import FlowView, Usage
 from paneview.tui.app import PaneviewApp
 from paneview.tui.commands import execute
+from paneview.tui.screens import aim
 from paneview.tui.screens.workflow import WorkflowScreen
 from paneview.tui.screens.workflows import WorkflowsScreen
 from paneview.tui.workflows import words
@@ -465,7 +466,10 @@ async def test_a_key_pressed_twice_does_not_approve_what_was_not_seen() -> None:
         assert [one["phase"] for one in supervisor.requests("workflow_approve")] == [names[1]]
 
 
-async def test_a_key_is_not_for_the_workflow_that_has_just_taken_the_place_of_another() -> None:
+async def test_a_key_is_not_for_the_workflow_that_has_just_taken_the_place_of_another(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(aim, "MOMENT", 60.0)
     supervisor = team()
     async with running(supervisor) as pilot:
         await pilot.press("4", "slash", *"needs|failed", "enter", "g")

@@ -11,7 +11,7 @@ from textual.pilot import Pilot
 
 from paneview.control.errors import ControlError
 from paneview.control.queuemodel import QueueView
-from paneview.tui.screens.aim import MOMENT
+from paneview.tui.screens import aim
 from paneview.tui.screens.dispatch import DispatchForm, kinds, read_payload, targets
 from paneview.tui.screens.job import JobScreen
 from paneview.tui.screens.queue import QueueScreen
@@ -196,7 +196,10 @@ async def test_marked_jobs_that_the_filter_hides_are_left_alone_and_told() -> No
         assert screen.table.marked == {first}
 
 
-async def test_a_key_is_not_for_the_job_that_has_just_taken_the_place_of_another() -> None:
+async def test_a_key_is_not_for_the_job_that_has_just_taken_the_place_of_another(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(aim, "MOMENT", 60.0)
     supervisor = office()
     async with running(supervisor, (100, 30)) as pilot:
         await opened(pilot)
@@ -208,7 +211,7 @@ async def test_a_key_is_not_for_the_job_that_has_just_taken_the_place_of_another
         await eventually(lambda: sum("has just been selected" in one for one in toasts(pilot)) == 2)
         assert not supervisor.requests("job_retry")
         assert pilot.app.screen.query("#jobs")
-        await pilot.pause(MOMENT)
+        monkeypatch.setattr(aim, "MOMENT", 0.0)
         await pilot.press("r")
         await eventually(lambda: supervisor.requests("job_retry") == [{"jobs": [job(2)["id"]]}])
 
