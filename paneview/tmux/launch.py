@@ -317,7 +317,13 @@ def _creation(
 
 
 def _window_options(target: str) -> str:
-    options = {"remain-on-exit": "off", "automatic-rename": "off", "allow-rename": "off"}
+    # The layout's hook, before which a user's own that splits the window has run, from tmux 3.8 on ends what is in it.
+    options = {
+        "window-layout-changed": "",
+        "remain-on-exit": "off",
+        "automatic-rename": "off",
+        "allow-rename": "off",
+    }
     return " ; ".join(command("set-option", "-w", "-t", target, *pair) for pair in options.items())
 
 
