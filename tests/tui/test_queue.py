@@ -115,7 +115,7 @@ async def test_one_job_whole_and_its_changes() -> None:
         screen = await opened(pilot)
         screen.table.select(job(2)["id"])
         await pilot.press("enter")
-        shown = await shows(pilot, "3 of 3, 300 s each", "failed attempts", "2. 07:58:30 w1")
+        shown = await shows(pilot, "3 of 3, 300 s each", "failed attempts", "2. 07:58:30 reviewer.1")
         assert '"text": "Review change 2"' in shown
         assert shown.count("claude: not logged in") >= 2
         assert isinstance(pilot.app.screen, JobScreen)
@@ -136,7 +136,7 @@ async def test_a_result_is_scrolled_to_its_end() -> None:
         screen = await opened(pilot)
         screen.table.select(job(1)["id"])
         await pilot.press("enter")
-        await shows(pilot, "result: ok by w1 on laptop")
+        await shows(pilot, "result: ok by reviewer.1 on laptop")
         await pilot.press("G")
         await shows(pilot, "line 499")
         await pilot.press("g")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from textual.strip import Strip
@@ -46,7 +46,9 @@ class JobText(Scrolling):
         inks, job = self.inks, self.job
         title: Row = [("── ", inks.rule), (f"job {clean(job['id']) if job else ''} ", inks.title)]
         if self._made_for != width:
-            self._rows = list(rows_of(job, width, inks)) if job else [[(f" {self._note}", inks.dim)]]
+            queue = self.pv.picture.queue
+            known = {one.id: one.name for one in queue.workers} if queue else {}
+            self._rows = list(rows_of(job, width, inks, known)) if job else [[(f" {self._note}", inks.dim)]]
             self._made_for = width
         shown = self.place(len(self._rows), height)
         where = self.where(shown)
@@ -62,12 +64,12 @@ class JobText(Scrolling):
         super().repaint()
 
 
-def rows_of(job: dict[str, Any], width: int, inks: Inks) -> Iterator[Row]:
-    """The job as lines: facts, payload, attempts, result."""
+def rows_of(job: dict[str, Any], width: int, inks: Inks, known: Mapping[str, str]) -> Iterator[Row]:
+    """The job as lines: facts, payload, attempts, result. Workers are told by name if it is ``known`` for their id."""
     view = JobView.from_json(job)
     look = job_look(view)
     yield [_label("state", inks), (f"{look.glyph} {look.word}", inks.role(look.role))]
-    for name, value in _facts(job):
+    for name, value in _facts(job, known):
         for at, part in enumerate(wrap(clean(value), max(10, width - LABEL - 2))):
             yield [_label(name if not at else "", inks), (part, PLAIN)]
     if job.get("payload") is not None:
@@ -75,18 +77,22 @@ def rows_of(job: dict[str, Any], width: int, inks: Inks) -> Iterator[Row]:
     if job.get("errors"):
         yield from _title("failed attempts", inks)
         for attempt in job["errors"]:
-            head = f" {attempt['number']}. {clock(attempt['at'])} {clean(attempt['worker'])[:12]}"
+            head = f" {attempt['number']}. {clock(attempt['at'])} {clean(_who(attempt['worker'], known))}"
             yield [(head, inks.dim)]
             for text in str(attempt["error"]).splitlines() or [""]:
                 for part in wrap(clean(text), max(10, width - 5)):
                     yield [(f"    {part}", inks.failed)]
     if result := job.get("result"):
-        by = f" by {result['worker'][:12]} on {result['host']}" if result["worker"] else ""
+        by = f" by {_who(result['worker'], known)} on {result['host']}" if result["worker"] else ""
         text = _as_text(result["output"]) if result["status"] == "ok" else (result["error"] or "")
         yield from _block(clean(f"result: {result['status']}{by}"), text, width, inks)
 
 
-def _facts(job: dict[str, Any]) -> Iterator[tuple[str, str]]:
+def _who(worker: str, known: Mapping[str, str]) -> str:
+    return known.get(worker) or worker[:12]
+
+
+def _facts(job: dict[str, Any], known: Mapping[str, str]) -> Iterator[tuple[str, str]]:
     yield "kind", job["kind"]
     yield (
         "for",
@@ -98,7 +104,7 @@ def _facts(job: dict[str, Any]) -> Iterator[tuple[str, str]]:
         yield "priority", str(job["priority"])
     for name, title in _TIMES.items():
         if job.get(name) is not None:
-            by = {"submitted_at": job["submitted_by"], "leased_at": (job["owner"] or "")[:12]}.get(name)
+            by = {"submitted_at": job["submitted_by"], "leased_at": _who(job["owner"] or "", known)}.get(name)
             yield title, f"{clock(job[name])}{f' by {by}' if by else ''}"
     for name in ("cancel", "key", "group"):
         if job.get(name):
