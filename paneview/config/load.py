@@ -22,7 +22,12 @@ from paneview.config.names import NAME_LENGTH
 from paneview.config.nesting import DEEPEST, is_too_deep, too_deep_at
 from paneview.config.paths import default_name
 from paneview.config.reading import read_file
-from paneview.config.relations import check_dependencies, check_sharing, expand_dependencies
+from paneview.config.relations import (
+    check_dependencies,
+    check_log_files,
+    check_sharing,
+    expand_dependencies,
+)
 from paneview.config.resolve import Context, check_commands, resolve_environment, resolve_task
 from paneview.config.secrets import secret_values
 from paneview.config.validate import TABLES, Complaint, validate
@@ -169,6 +174,7 @@ def _resolve(
     tables = {**table.tasks, **{worker.base_name: made for worker, made in workers.values()}}
     check_dependencies(context, tables, named)
     check_sharing(context, tasks)
+    check_log_files(context, tasks, file)
     own = [env, *(task.env for task in tasks.values()), *(one.env for one in agents.runners.values())]
     return Project(
         name=_session_name(context, file, table.name, values),

@@ -1,10 +1,10 @@
-"""Conflicts between tasks: those that wait for each other, or for what never comes, or share a port or a log
-file."""
+"""Conflicts between tasks: those that wait for each other, or for what never comes, or share a port or a file."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from graphlib import CycleError, TopologicalSorter
+from pathlib import Path as FilePath
 
 from msgspec.structs import replace
 
@@ -87,6 +87,21 @@ def check_sharing(context: Context, tasks: Mapping[str, Task]) -> None:
                 context.complain(path, f"{field} {value} can't be shared by replicas", hint)
             else:
                 context.complain(path, f"{field} {value} is already that of task {owner.base_name!r}")
+
+
+def check_log_files(context: Context, tasks: Mapping[str, Task], project_file: FilePath) -> None:
+    """Complain about a log file that would write over the project's file, or over another log's older part."""
+    logs = {task.log_file for task in tasks.values()}
+    for task in tasks.values():
+        if (log := task.log_file) is None:
+            continue
+        stem, _, number = log.name.rpartition(".")
+        path: Path = ("tasks", task.base_name, "log_file")
+        if log == project_file:
+            context.complain(path, f"log_file {str(log)!r} is this very file")
+        elif stem and number.isdecimal() and log.with_name(stem) in logs:
+            full = str(log.with_name(stem))
+            context.complain(path, f"log_file {str(log)!r} is the name that {full!r} gets when it is full")
 
 
 def expand_dependencies(tasks: Mapping[str, Task]) -> dict[str, Task]:

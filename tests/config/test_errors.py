@@ -272,6 +272,17 @@ def test_a_log_file_that_is_no_file(tmp_path: Path) -> None:
     ]
 
 
+def test_a_log_file_that_would_write_over_something(tmp_path: Path) -> None:
+    text = TASK + 'log_file = "b.log.2"\n[tasks.b]\ncommand = "x"\nlog_file = "b.log"\n'
+    text += (
+        '[tasks.c]\ncommand = "x"\nlog_file = "./paneview.toml"\n[tasks.d]\ncommand = "x"\nlog_file = "d.1"\n'
+    )
+    assert lines(tmp_path, text) == [
+        f"3:12: task 'web': log_file '{tmp_path}/b.log.2' is the name that '{tmp_path}/b.log' gets when it is full",
+        f"9:12: task 'c': log_file '{tmp_path}/paneview.toml' is this very file",
+    ]
+
+
 @pytest.mark.parametrize("password", ["pa[ss", "pa]ss", "p[a]ss", "p\u2100ss"])
 def test_a_broker_that_is_no_url(tmp_path: Path, password: str) -> None:
     said = lines(tmp_path, f'[queue]\nbroker = "redis://:{password}@localhost:6379/0"\n')
