@@ -96,13 +96,14 @@ def test_a_job_that_nobody_takes_now_is_told_as_one(farm: Farm) -> None:
     done = farm.cli("dispatch", "role:cook", "ping")
     assert (done.status, done.out.split()[1:]) == (0, ["ping", "for", "role:cook"])
     assert "nobody alive takes jobs for role:cook" in done.err
-    farm.ready("--role", "cook", "--name", "chef")
-    for target in ("role:cook", "chef", "any"):
+    farm.ready("--role", "cook", "--name", "chef.1")
+    assert "for chef (there is chef.1): it waits" in farm.cli("dispatch", "chef", "ping").err
+    for target in ("role:cook", "chef.1", "any"):
         assert farm.cli("dispatch", target, "ping").err == ""
     id_ = ask(farm, "dispatch", "role:baker", "ping")["id"]
     assert farm.cli("cancel", id_).status == 0
     assert farm.cli("cancel", id_).err == f"paneview: {id_} was over\n"
-    assert farm.cli("dispatch", "chef", "shutdown").err == "", "it was there to take it"
+    assert farm.cli("dispatch", "chef.1", "shutdown").err == "", "it was there to take it"
 
 
 def test_a_job_goes_to_a_worker_that_has_a_handler_for_it(farm: Farm) -> None:

@@ -66,12 +66,12 @@ def submit(call: Call) -> int:
             return _print_one(call, broker, job)
         from paneview.cli.queue.jobs import print_result, wait_for  # noqa: PLC0415 - only with --wait
 
-        alone = not call.json and not _somebody(broker, target)
+        alone = _why_it_waits(broker, target) if not call.json else ""
         submitted = broker.submit(job)
         if not call.json:
             print(f"submitted {submitted.id}; waiting", file=sys.stderr)
             if alone:
-                _tell_of_nobody(target)
+                print(alone, file=sys.stderr)
         return print_result(call, submitted.id, wait_for(broker, submitted.id, None))
 
 
@@ -123,7 +123,7 @@ def _payload(call: Call) -> Any:
 
 def _print_one(call: Call, broker: Broker, job: NewJob) -> int:
     # Looked for before: who gets a `shutdown`, or a job with --once, is gone at once.
-    alone = not call.json and not _somebody(broker, job.target)
+    alone = _why_it_waits(broker, job.target) if not call.json else ""
     submitted = broker.submit(job)
     target = str(job.target)
     if call.json:
@@ -131,24 +131,23 @@ def _print_one(call: Call, broker: Broker, job: NewJob) -> int:
     elif submitted.created:
         print(f"{submitted.id}  {clean(job.kind)} for {clean(target)}")
         if alone:
-            _tell_of_nobody(job.target)
+            print(alone, file=sys.stderr)
     else:
         print(f"{submitted.id}  exists already")
     return 0
 
 
-def _tell_of_nobody(target: Target) -> None:
-    words = f"nobody alive takes jobs for {clean(str(target))}: it waits for the first that does"
-    print(words, file=sys.stderr)
-
-
-def _somebody(broker: Broker, target: Target) -> bool:
-    """Whether a live worker takes jobs for this target; True if that is unknown: submitting says what is wrong."""
+def _why_it_waits(broker: Broker, target: Target) -> str:
+    """The message if no live worker takes jobs for this target; empty if that is unknown: submitting says why."""
     try:
-        alive = broker.workers.all(alive_only=True)
+        alive = [view.worker for view in broker.workers.all(alive_only=True)]
     except BrokerError:
-        return True
-    return any(takes(view.worker, target) for view in alive)
+        return ""
+    if any(takes(one, target) for one in alive):
+        return ""
+    replicas = sorted(one.name for one in alive if target.task and one.name.startswith(f"{target.task}."))
+    there = f" (there is {', '.join(map(clean, replicas))})" if replicas else ""
+    return f"nobody alive takes jobs for {clean(str(target))}{there}: it waits for the first that does"
 
 
 def _print_all(call: Call, broker: Broker, kind: str, workers: list[WorkerView]) -> int:
