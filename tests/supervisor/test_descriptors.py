@@ -7,8 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
-from pathlib import Path
+from contextlib import ExitStack, contextmanager, suppress
 from socket import create_connection
 
 import psutil
@@ -65,8 +64,11 @@ def descriptors(process: psutil.Process) -> set[int]:
 
 def kept_back(process: psutil.Process) -> int:
     """How many descriptors are placeholders for others that may be needed, or its standard input."""
-    links = [Path(f"/proc/{process.pid}/fd/{number}") for number in descriptors(process)]
-    return sum(link.is_symlink() and os.readlink(link) == os.devnull for link in links)
+    kept = 0
+    for number in descriptors(process):
+        with suppress(FileNotFoundError):  # closed meanwhile
+            kept += os.readlink(f"/proc/{process.pid}/fd/{number}") == os.devnull
+    return kept
 
 
 def rest(seconds: float) -> None:
