@@ -68,7 +68,7 @@ class Connection:
                 end = now + (timeout or 0.0) if end is None else end
                 if now >= end:
                     raise
-                time.sleep(RETRY)
+                time.sleep(RETRY)  # its queue is full: nothing tells when a place in it is free
             else:
                 return
 

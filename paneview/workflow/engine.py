@@ -28,7 +28,7 @@ from paneview.broker import (
     UnknownJobError,
 )
 from paneview.rules.workflow import Plan, Status, Workflow, begin, due, happenings, wake_at
-from paneview.workflow import runs, shell
+from paneview.workflow import git, runs, shell
 from paneview.workflow.git import GitError
 from paneview.workflow.home import Home
 from paneview.workflow.places import Places, environment
@@ -350,8 +350,6 @@ def _start_tree(folder: str, plan: Plan) -> dict[str, str]:
     """The tree against which changes are counted, if a prompt shows them and there is no branch to compare with."""
     if not any(map(needs_diff, plan.phases)):
         return {}
-    from paneview.workflow import git  # noqa: PLC0415 - only where it is needed
-
     try:
         root = git.top(folder)
         return {"tree": git.snapshot(root)} if root else {}

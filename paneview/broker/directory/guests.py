@@ -19,9 +19,8 @@ from paneview.rules.jobs import FINAL, JobState
 if TYPE_CHECKING:
     from paneview.broker.directory.desk import Desk
 
-SETTLED = (
-    10.0  # seconds after which a folder's time has stood still: what is newer may have changed again since
-)
+# Seconds after which a folder's time has stood still: what is newer may have changed again since.
+SETTLED = 10.0
 _STATES = {
     "pending": JobState.QUEUED,
     "in_progress": JobState.LEASED,
