@@ -58,6 +58,7 @@ class IngestEngine:
         self.heads: dict[str, int] = {}
         self.last_run = 0  # the highest number of a run in the database when it was opened
         self.known: dict[int, KnownTimes | None] = {}  # by run; read by any thread
+        self.watched = False  # somebody wants to see output as it comes; set by any thread
         self.unfinished: set[str] = set()  # tasks whose last line has no newline yet; read by any thread
 
     # Opening and closing
@@ -255,7 +256,11 @@ class IngestEngine:
         if last is not None and wall - last > STALLED:
             self.fell_behind(last)
         for stream in self._streams.values():
-            if stream.dirty and (rush or stream.next_look <= now) and stream.look(now, wall):
+            if (
+                stream.dirty
+                and (rush or stream.next_look <= now)
+                and stream.look(now, wall, watched=rush or self.watched)
+            ):
                 self._grown.add(stream.task)
                 self.known[stream.run] = stream.known()
         if rush or any(intake.is_due(now) for intake in self._intakes.values()):
@@ -314,7 +319,7 @@ class IngestEngine:
 
     def _stored(self, portion: Portion, now: float, wall: float) -> None:
         stream, taken = portion.stream, portion.taken
-        if len(taken.data) + taken.rest > stream.seen:
+        if len(taken.data) + taken.rest > stream.counted:
             self._grown.add(stream.task)
         stream.stored(taken, now, wall)
         self.known[stream.run] = stream.known()

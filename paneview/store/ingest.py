@@ -104,6 +104,15 @@ class LogIngest:
         self._on_progress = callback
 
     @property
+    def watched(self) -> bool:
+        """Whether somebody wants to see output as it comes. While nobody does, a flood is stored when it is over."""
+        return self._engine.watched
+
+    @watched.setter
+    def watched(self, yes: bool) -> None:
+        self._engine.watched = yes
+
+    @property
     def troubled(self) -> bool:
         """Whether storing has failed, and has not worked since."""
         return self._troubled_since is not None

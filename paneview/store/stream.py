@@ -5,6 +5,9 @@ counted, so that clients can be notified and readers find them in the spool. The
 gathered or half a second later, those of all tasks in one transaction: a single line would cost as much as a
 thousand together.
 
+While a task floods and nobody watches, its bytes are only timed, and stored once the flood is over or has lasted:
+storing would compete with the task, and with the terminal that has to draw it, for the processor.
+
 A line without a newline stays in the spool until it has one. It is stored unfinished only when it outgrows a
 chunk, when its run is over, or when something else must be written after it. So chunks begin and end with
 whole lines, and a prompt costs the database nothing.
@@ -28,6 +31,9 @@ from paneview.store.writer import RunState, When
 BLOCK = 1024 * 1024  # bytes a stream may add to one transaction
 AT_ONCE = 16 * 1024  # this many bytes are stored without waiting for more
 DELAY = 0.5  # seconds that fewer bytes may wait
+FLOOD = 256 * 1024  # this many new bytes at every look are a flood
+POSTPONED = 1.5  # seconds for which an unwatched flood may wait
+MOST_POSTPONED = 32 * BLOCK  # bytes of it that may
 MOST_MARKS = 500
 JUST_BEGUN = 1.0  # seconds a run may have lived before it was attached for its times to count as exact
 EXACT = 0.2  # seconds; a bracket no wider than this counts as an exact time
@@ -78,7 +84,9 @@ class Stream(Struct):
     dirty: bool = True
     next_look: float = 0.0  # monotonic
     store_by: float = NEVER  # monotonic
+    postpone_until: float = 0.0  # monotonic: until then a flood may wait
     seen: int = 0  # bytes seen beyond the position
+    counted: int = 0  # bytes of them whose lines are counted
     seen_lines: int = 0
     seen_open: bool = False  # they end inside a line
     burst: int = 0  # bytes stored since the last pause
@@ -149,24 +157,36 @@ class Stream(Struct):
 
     # Seeing
 
-    def look(self, now: float, wall: float) -> bool:
+    def look(self, now: float, wall: float, *, watched: bool = True) -> bool:
         """See what the spool holds, and set when to store it; return whether there was anything new."""
         block = self.files.read(self.key, self.offset, AT_ONCE)
-        size = len(block.data)
+        if not (block.at_end or watched or self.closing) and now < self.postpone_until:
+            size = self.unread()
+            if size - self.seen >= FLOOD and size < MOST_POSTPONED:
+                self.counted, self.seen_lines, self.seen_open = 0, 0, False
+                self.store_by = self.postpone_until
+                self.dirty = True  # if the next look finds little, the flood is over
+                return self._see(size, now, wall)
+        size = self.counted = len(block.data)
+        self.seen_lines = block.data.count(b"\n")
+        self.seen_open = size > 0 and not block.data.endswith(b"\n")
+        self.dirty = False
+        grown = self._see(size, now, wall)
+        if size >= AT_ONCE or not block.at_end or block.following is not None or self.writerless:
+            self.store_by = now
+        elif self.seen_lines:
+            self.store_by = min(self.store_by, now + DELAY)
+        return grown
+
+    def _see(self, size: int, now: float, wall: float) -> bool:
+        """Note when the first `size` unstored bytes came; return whether some of them are new."""
         grown = size > self.seen
         if grown:
             if len(self.marks) < MOST_MARKS:
                 self.marks.append((self.seen, wall))
             self.quiet_since, self.check_wait = now, 0.0
         self.next_look = now + _pause(size - self.seen)
-        self.seen = size
-        self.seen_lines = block.data.count(b"\n")
-        self.seen_open = size > 0 and not block.data.endswith(b"\n")
-        self.dirty = False
-        if size >= AT_ONCE or not block.at_end or block.following is not None or self.writerless:
-            self.store_by = now
-        elif self.seen_lines:
-            self.store_by = min(self.store_by, now + DELAY)
+        self.seen = max(size, self.seen)
         return grown
 
     def known(self) -> KnownTimes | None:
@@ -238,14 +258,16 @@ class Stream(Struct):
             self.marks.append((self.seen, wall))
         if not taken.again:
             self.seen, self.seen_lines, self.seen_open = taken.rest, 0, taken.rest > 0
+            self.counted = taken.rest
             self.last_look = wall
         self.key, self.offset, self.segment, self.dropped = taken.key, taken.offset, taken.segment, 0
         self.dirty = taken.again
         self.store_by = now if taken.more else NEVER
         self.burst += len(taken.data)
-        self.next_look = now
+        self.next_look, self.postpone_until = now, 0.0
         if not taken.more:
             self.next_look += _pause(self.burst)
+            self.postpone_until = now + POSTPONED
             self.burst = 0
 
     def _unsee(self, size: int) -> None:
@@ -253,7 +275,7 @@ class Stream(Struct):
         before = [ts for offset, ts in self.marks if offset <= size]
         self.marks = [(offset - size, ts) for offset, ts in self.marks if offset > size]
         self.seen = max(self.seen - size, 0)
-        self.seen_lines, self.seen_open = 0, False
+        self.counted, self.seen_lines, self.seen_open = 0, 0, False
         if self.seen and before:
             self.marks.insert(0, (0, before[-1]))
 

@@ -256,6 +256,7 @@ class Host:
     # What happens around tasks
 
     def _logs_grew(self, heads: Mapping[str, int]) -> None:
+        self.ingest.watched = self.audience.subscribers("heads") > 0
         self.picture.heads(heads)
         self._prober.grown(heads)
         self._asker.grown(heads)

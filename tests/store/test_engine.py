@@ -28,9 +28,10 @@ WRITES = st.one_of(
     ),
     st.tuples(st.just("lines"), st.integers(1, 1200)),
     st.tuples(st.just("long"), st.integers(60_000, 150_000)),
+    st.tuples(st.just("flood"), st.integers(250_000, 280_000)),
 )
 OTHERS = st.sampled_from(
-    ["rotate", "again", "jump", "turn", "turn", "turn", "kill", "note", "late note", "next run"]
+    ["rotate", "again", "jump", "turn", "turn", "look", "look", "kill", "note", "late note", "next run"]
 )
 STEPS = st.one_of(WRITES, WRITES, st.tuples(OTHERS, st.just(0)))
 Step = tuple[str, bytes | int]
@@ -43,6 +44,8 @@ def expand(kind: str, given: bytes | int) -> bytes:
         return given
     if kind == "long":
         return b"l" * given
+    if kind == "flood":
+        return b"%4999d\n" % given * (given // 5000)
     return b"".join(b"%d %s\n" % (i, b"x" * (i * 37 % 200)) for i in range(given))
 
 
@@ -59,6 +62,7 @@ class World:
         self.seen: dict[int, Line] = {}
         self.pipes: list[Pipe] = []
         self.notes = 0
+        self.clock = time.monotonic()
         self.next_run()
 
     def next_run(self) -> None:
@@ -70,7 +74,7 @@ class World:
 
     def do(self, step: str, given: bytes | int) -> None:
         pipe = self.pipes[-1]
-        if step in ("write", "lines", "long"):
+        if step in ("write", "lines", "long", "flood"):
             pipe.write(expand(step, given))
         elif step == "rotate":
             pipe.rotate()
@@ -80,7 +84,11 @@ class World:
             pipe.jump()
         elif step == "turn":
             self.engine.mark(None)
-            self.engine.turn(time.monotonic(), rush=True)
+            self.engine.turn(self.clock, rush=True)
+        elif step == "look":
+            self.clock += 0.2
+            self.engine.mark(None)
+            self.engine.turn(self.clock)
         elif step == "kill":
             self.engine.close()
             self.engine = IngestEngine(self.path, self.spool)
