@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 
 import pytest
+from msgspec.structs import replace
 
 from paneview.store.database import StoreError
 from paneview.store.reader import LogReader
@@ -97,6 +98,34 @@ async def test_a_log_that_cannot_be_read_for_once_is_looked_at_again(
         await eventually(lambda: unit.state.ready)
         await host.journal.durable()
         assert not await host.store.events(kinds=["internal_error", "health_check_failed"])
+
+
+async def test_a_probe_that_a_change_of_the_definition_ends_does_not_end_the_next_one_too(
+    sandbox: Sandbox,
+) -> None:
+    text = """
+        [tasks.t]
+        command = "exec sleep 617"
+        health_check = "echo >>asked; sleep 0.1"
+        health_interval = 0.05
+        health_retries = 1
+        """
+    asked = sandbox.root / "asked"
+
+    async def is_asked() -> None:
+        before = asked.stat().st_size
+        await eventually(lambda: asked.stat().st_size > before)
+
+    async with supervising(sandbox, text) as host:
+        unit = host.supervisor.unit("t")
+        await eventually(lambda: unit.state.ready)
+        for grace in (1.0, 2.0, 3.0):
+            await is_asked()
+            unit.redefine(replace(unit.task, stop_grace_period=grace))
+        await is_asked()
+        await is_asked()
+        await host.journal.durable()
+        assert not await host.store.events(kinds=["health_check_failed"])
 
 
 def test_a_task_whose_line_has_been_found_stays_healthy_through_reloads_and_takeovers(project):

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable, Mapping
+from itertools import count
 from typing import Protocol
 
 from msgspec import Struct
@@ -61,6 +62,7 @@ class Prober:
         self._log = log
         self._grown: dict[str, asyncio.Event] = {}
         self._listening = Listening()
+        self._asked = count(1)  # for markers: a probe that is ended takes along all that has its own
         self.last: dict[str, ProbeResult] = {}
         self.pause: dict[str, float] = {}
         """Seconds from a task's last probe to the next one, as long as that one fails."""
@@ -110,7 +112,8 @@ class Prober:
 
         cwd = task.checks_cwd or task.cwd
         while True:
-            result = await run_probe(spec, env=environ, cwd=cwd, marker=f"{self._key}-{run}-probe")
+            marker = f"{self._key}-{run}-probe-{next(self._asked)}"
+            result = await run_probe(spec, env=environ, cwd=cwd, marker=marker)
             waited = loop.time() - began
             self.pause[task.name] = pause(result, waited)
             yield result
