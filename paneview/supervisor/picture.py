@@ -110,8 +110,8 @@ class Picture:
         self._roots = {name: one.root for name, one in live.items() if one.root is not None}
         table = ProcessTable.recent()
         self._usage = self._sampler.sample(self._roots, table)
-        for name, root in self._roots.items():
-            live[name].known.update(ProcessId(row.pid, row.start) for row in table.tree(root.pid))
+        for one in live.values():
+            one.remember(table)
 
     async def keep_sampling(self) -> None:
         """Sample for ever: for subscribed clients, and to remember which process belongs to which run."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import subprocess
 import time
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
@@ -16,7 +17,7 @@ from msgspec.structs import replace
 
 from paneview.config.load import load_project
 from paneview.config.secrets import Masker
-from paneview.proc import identify
+from paneview.proc import ProcessId, identify
 from paneview.rules.states import TaskPhase
 from paneview.supervisor import picture as pictures
 from paneview.supervisor.clock import Clock
@@ -159,6 +160,20 @@ async def test_who_asks_for_the_status_meanwhile_takes_the_pid_from_nobody(
         pid = runs[1].go()
         assert picture.status()["tasks"][0]["pid"] == pid
         await eventually(lambda: audience.shown["web"]["pid"] == pid)
+
+
+async def test_what_has_left_a_run_s_tree_stays_known_until_it_has_ended(
+    tmp_path: Path, runs: list[Run]
+) -> None:
+    live = runs[0].live
+    outside = runs[1].live.root
+    ended = ProcessId(os.getpid(), 1)  # an earlier process of our pid
+    assert outside
+    live.known |= {outside, ended}
+    async with shown(tmp_path, runs[0]):
+        await eventually(lambda: live.root in live.known)
+        assert outside in live.known
+        assert ended not in live.known
 
 
 def test_a_definition_has_what_only_workers_have_among_the_rest(tmp_path: Path) -> None:

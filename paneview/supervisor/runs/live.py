@@ -31,6 +31,12 @@ class Live(Struct, eq=False):
     told: set[str] = set()  # problems with its end that have been reported
     heard: bool | None = None  # whether a signal of ours has reached the command; None if none was sent
 
+    def remember(self, table: ProcessTable) -> None:
+        """Note what is in its tree now, and forget what has ended: in months, a run may have millions of processes."""
+        tree = table.tree(self.root.pid) if self.root and table.get(self.root) else []
+        self.known = {one for one in self.known if table.get(one)}
+        self.known.update(ProcessId(row.pid, row.start) for row in tree)
+
     def command_pid(self) -> int | None:
         """The pid of the command itself, which is shown to people; None until the guard has started it."""
         if self.command is None and self.root is not None:
