@@ -22,8 +22,10 @@ from paneview.broker.interface import mark_of
 from paneview.config.load import load_project
 from paneview.config.models import WorkerSpec
 from paneview.rules.states import TaskPhase
-from paneview.supervisor.queue import upkeep as queue
-from paneview.supervisor.queue.upkeep import QueueKeeper, release_dead
+from paneview.supervisor.queue import thread as queue
+from paneview.supervisor.queue import upkeep
+from paneview.supervisor.queue.upkeep import QueueKeeper
+from paneview.supervisor.queue.workers import release_dead
 from paneview.worker import Setup
 from paneview.worker.setup import Identity
 from paneview.worker.silence import Silence
@@ -97,7 +99,7 @@ async def test_a_defect_is_told_and_what_else_is_to_be_done_is_done(
     def defect(*_args: object) -> None:
         raise sqlite3.ProgrammingError("a mistake of ours")
 
-    monkeypatch.setattr(queue, "release_dead", defect)
+    monkeypatch.setattr(upkeep, "release_dead", defect)
     monkeypatch.setattr(queue, "PAUSE", 0.05)
     (tmp_path / "paneview.toml").write_text('[queue]\nhost = "pi"\n')
     told: list[tuple[str, str]] = []
