@@ -8,6 +8,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -91,6 +92,40 @@ async def test_who_is_quarantined_while_the_queue_is_away_stays_so_after_a_chang
         await eventually(lambda: mark_of(broker.workers.quarantined(), "cook", "pi"))
     assert crowd.fed == []
     await crowd.keeper.close()
+
+
+async def test_what_was_found_in_a_queue_that_was_left_is_told_no_more(tmp_path: Path) -> None:
+    crowd = Crowd(tmp_path)
+    with open_broker(f"sqlite://{tmp_path}/a.db") as one, open_broker(f"sqlite://{tmp_path}/b.db") as other:
+        crowd.follow(one.address)
+        before = crowd.keeper._thread
+        assert before
+        before._say("it is away")  # as on the thread: the event loop hears of it in its next turn
+        crowd.follow(other.address)
+        await eventually(lambda: not before.is_alive())
+    assert crowd.keeper.problem is None
+    await crowd.keeper.close()
+
+
+async def test_a_thread_that_is_to_end_does_what_it_was_given_and_waits_for_no_further_round(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(queue, "LOOK", 600.0)
+    crowd = Crowd(tmp_path)
+    done: list[str] = []
+    with open_broker(f"sqlite://{tmp_path}/a.db") as broker:
+        crowd.follow(broker.address)
+        thread = crowd.keeper._thread
+        assert thread
+        busy, go_on = threading.Event(), threading.Event()
+        await eventually(lambda: thread._next_round)
+        thread.tell(lambda _: (busy.set(), go_on.wait(20)))
+        await eventually(busy.is_set)
+        thread.tell(lambda _: done.append("the rest"))
+        thread.leave()
+        go_on.set()
+        await eventually(lambda: not thread.is_alive())
+    assert done == ["the rest"]
 
 
 async def test_a_defect_is_told_and_what_else_is_to_be_done_is_done(

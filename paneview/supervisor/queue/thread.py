@@ -97,10 +97,9 @@ class QueueThread(threading.Thread):
     def run(self) -> None:
         """Do actions and look at the queue until `leave` is called."""
         while True:
-            if self._turn():
-                self._wait(max(0.0, self._next_round - time.monotonic()))
-            elif not self._ended.is_set():
-                self._wait(PAUSE)
+            answered = self._turn()
+            pause = max(0.0, self._next_round - time.monotonic()) if answered else PAUSE
+            self._wait(0.0 if self._ended.is_set() else pause)
             if self._ended.is_set() and (self._problem or not self._undone):
                 break
         self._let_go()
@@ -187,5 +186,11 @@ class QueueThread(threading.Thread):
         self._problem = problem
 
     def _call(self, function: Callable[..., None], *args: object) -> None:
+        """Have this called on the event loop, unless `leave` is called there before: it is another queue then."""
+
+        def call() -> None:
+            if not self._ended.is_set():
+                function(*args)
+
         if not self._ended.is_set():
-            self._loop.call_soon_threadsafe(function, *args)
+            self._loop.call_soon_threadsafe(call)
