@@ -33,6 +33,7 @@ from paneview.broker.directory.foreign import task_result
 from paneview.broker.model import Json
 from paneview.config.queue import find_queue
 from paneview.rules.jobs import WAITING, renew_every
+from paneview.worker.choosing import suited
 from paneview.worker.joining import connect_to
 from paneview.worker.views import WORDS, is_task, job_json, task_json
 
@@ -81,7 +82,10 @@ class Queue:
         key: str = "",
         attempts: int | None = None,
     ) -> str:
-        """Queue a prompt, or any other job; returns its id. Raises QueueFullError."""
+        """Queue a prompt, or any other job; returns its id. Raises QueueFullError.
+
+        A job of another kind goes to a worker with a handler for it. Raises NoHandlerError if there are only others.
+        """
         job = NewJob(
             kind=kind,
             payload={"text": text} if text is not None and payload is None else payload,
@@ -94,7 +98,8 @@ class Queue:
             meta=dict(metadata or {}),
             submitted_by=self.hostname,
         )
-        return self.broker.submit(job).id
+        # Every worker can do a prompt: none is looked for.
+        return self.broker.submit(job if kind == "prompt" else suited(self.broker, job)).id
 
     def pending(self, host: str | None = None) -> list[dict[str, Any]]:
         """Waiting jobs, oldest first; with ``host``, only those addressed to that host or to no host."""

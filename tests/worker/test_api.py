@@ -12,7 +12,15 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from paneview import AsyncQueue, Queue
-from paneview.broker import NewJob, Target, UnavailableError, UnknownJobError, open_broker
+from paneview.broker import (
+    BrokerError,
+    NewJob,
+    Registration,
+    Target,
+    UnavailableError,
+    UnknownJobError,
+    open_broker,
+)
 from paneview.worker.views import what_of
 from tests.broker.servers import redis_server
 from tests.harness import wait_until
@@ -47,6 +55,17 @@ def test_the_seven_verbs(farm: Farm) -> None:
         assert queue.status(job) is None
         assert queue.claim(other)
     assert farm.broker.need(other).state == "queued"  # handed back when the queue was closed
+
+
+def test_a_kind_of_one_s_own_goes_to_a_worker_that_has_a_handler_for_it(farm: Farm) -> None:
+    with Queue(farm.url) as queue:
+        queue.broker.workers.register(Registration("1", "plain", meta={"kinds": ["ping", "prompt"]}))
+        with pytest.raises(BrokerError, match="has a handler for 'resize'"):
+            queue.submit(kind="resize")
+        queue.broker.workers.register(Registration("2", "able", meta={"kinds": ["ping", "prompt", "resize"]}))
+        job, anyone = queue.submit(kind="resize", payload={"width": 5}), queue.submit("a prompt")
+        assert queue.broker.need(job).target == Target(worker="2")
+        assert queue.broker.need(anyone).target == Target()
 
 
 def test_claude_queue_s_names(farm: Farm) -> None:
