@@ -124,17 +124,29 @@ def test_a_task_of_theirs_is_done_by_ours_and_they_see_it_all(broker: Broker, sc
     datetime.fromisoformat(found["completed_at"])
 
 
-def test_failed_retried_and_given_up(broker: Broker, scripts: Scripts) -> None:
+def test_one_that_fails_is_tried_once_as_theirs_are_and_again_when_somebody_wants_it(
+    broker: Broker, scripts: Scripts
+) -> None:
     task = scripts.submit("break")
-    assert fail(broker, take(broker), "exit code 1", retry_in=0.0).state == "queued"
-    assert scripts.status(task) == "pending"
-    fail(broker, take(broker), "exit code 2", retry=False)
+    assert job(broker, task).max_attempts == 1
+    fail(broker, take(broker), "exit code 2")
     assert scripts.status(task) == "failed"
     found = scripts.result(task)
     assert found
     assert (found["status"], found["error"]) == ("failed", "exit code 2")
     broker.retry()
     assert (scripts.status(task), scripts.result(task)) == ("pending", None)
+
+
+def test_they_are_done_in_the_order_in_which_they_were_submitted_and_keep_their_times(
+    broker: Broker, scripts: Scripts
+) -> None:
+    tasks = [scripts.submit(f"task {number}") for number in range(20)]
+    times = {task: scripts.task(task)["timestamp"] for task in tasks}
+    leases = [take(broker) for _ in tasks]
+    assert [lease.id for lease in leases] == tasks
+    assert {task: scripts.task(task)["timestamp"] for task in tasks} == times
+    assert leases[0].job.submitted_at == datetime.fromisoformat(times[tasks[0]]).timestamp()
 
 
 def test_a_slow_submitter_does_not_hide_that_a_worker_was_quick(

@@ -130,9 +130,9 @@ class DirectoryBroker(Broker):
         unlimited = Desk(
             self._layout, self._desk.scratch, self._desk.feed, self.settings._replace(max_depth=None)
         )
-        for path, job in self._importer.new_jobs(self._desk):
+        for path, job, created in self._importer.new_jobs(self._desk):
             try:
-                entry.submit(unlimited, [job])
+                entry.submit(unlimited, [job], created)
             except BrokerError as error:
                 self._desk.set_aside(path, str(error))
 

@@ -33,14 +33,14 @@ from paneview.rules.jobs import JobState, after_needs
 ABANDONED = 5.0  # seconds after which the process behind a step that takes milliseconds counts as dead
 
 
-def submit(desk: Desk, jobs: Sequence[NewJob]) -> tuple[Submitted, ...]:
-    """Submit all of them or none. Raises `QueueFullError`."""
+def submit(desk: Desk, jobs: Sequence[NewJob], created: float = 0.0) -> tuple[Submitted, ...]:
+    """Submit all of them or none. Raises `QueueFullError`. ``created``: when, if a job was elsewhere before."""
     _check_depth(desk, jobs)
     if len(jobs) != 1:
         batch = f"many-{uuid.uuid4().hex}"
         stage(desk, batch, jobs)
         return send(desk, batch, jobs)
-    spec = _spec(desk, jobs[0])
+    spec = _spec(desk, jobs[0], created)
     path = f"{desk.layout.entry(spec.id)}{uuid.uuid4().hex}.json"
     write(path, spec.as_json(), new=True)
     return (complete(desk, path) or _by_another(desk, spec),)
@@ -58,8 +58,9 @@ def _by_another(desk: Desk, spec: Spec) -> Submitted:
     return Submitted(spec.id, created=there is not None and there.order == spec.order)
 
 
-def _spec(desk: Desk, job: NewJob) -> Spec:
-    return new_spec(job, desk.settings, desk.scratch.tick())
+def _spec(desk: Desk, job: NewJob, created: float = 0.0) -> Spec:
+    now = desk.scratch.tick()
+    return new_spec(job, desk.settings, min(now, round(created * 1e6)) if created > 0 else now)
 
 
 def _check_depth(desk: Desk, jobs: Sequence[NewJob]) -> None:

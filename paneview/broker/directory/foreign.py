@@ -33,6 +33,14 @@ def local_time(seconds: float) -> str:
     return datetime.fromtimestamp(seconds, UTC).astimezone().replace(tzinfo=None).isoformat()
 
 
+def moment(text: object) -> float:
+    """A time as claude-queue writes it, local without a zone; 0 if it is none."""
+    try:
+        return datetime.fromisoformat(str(text)).timestamp()
+    except (ValueError, OverflowError, OSError):
+        return 0.0
+
+
 def mirror(desk: Desk, spec: Spec, status: str) -> None:
     """Mirror a prompt for claude-queue's scripts. If the disk is full, the mirror is missing or outdated."""
     if spec.kind != "prompt" or not isinstance(spec.payload, dict):
@@ -85,8 +93,8 @@ class Importer:
         """Files with nothing to import, in this version (mtime, size) or, for our own mirrors (None), in any."""
         self._folder_time = -1
 
-    def new_jobs(self, desk: Desk) -> list[tuple[str, NewJob]]:
-        """New task files as (path, job). Submitting one twice does no harm."""
+    def new_jobs(self, desk: Desk) -> list[tuple[str, NewJob, float]]:
+        """New task files as (path, job, when it was submitted). Submitting one twice does no harm."""
         folder = desk.layout.tasks
         try:
             folder_time = os.stat(folder).st_mtime_ns
@@ -106,11 +114,11 @@ class Importer:
         jobs = []
         for name in listed:
             if known.get(name, ()) is not None:
-                job = self._look_at(desk, folder, name)
-                jobs += [(f"{folder}/{name}", job)] if job else []
+                found = self._look_at(desk, folder, name)
+                jobs += [(f"{folder}/{name}", *found)] if found else []
         return jobs
 
-    def _look_at(self, desk: Desk, folder: str, name: str) -> NewJob | None:
+    def _look_at(self, desk: Desk, folder: str, name: str) -> tuple[NewJob, float] | None:
         path = f"{folder}/{name}"
         try:
             status = os.stat(path)
@@ -130,14 +138,14 @@ class Importer:
             self._seen[name] = None if MARK in task else version
             return None
         try:
-            return as_job(task, name[len(PREFIX) : -len(SUFFIX)])
+            return as_job(task, name[len(PREFIX) : -len(SUFFIX)]), moment(task.get("timestamp"))
         except BrokerError as error:
             desk.set_aside(path, str(error))
             return None
 
 
 def as_job(task: dict[str, Any], job: str) -> NewJob:
-    """A task of claude-queue as a job. Raises `BrokerError` if it is invalid."""
+    """A task of claude-queue as a job, which is tried once, as there. Raises `BrokerError` if it is invalid."""
     command, host = task.get("command"), task.get("target_host")
     if task.get("id") != job or not valid_id(job) or not isinstance(command, str):
         raise BrokerError("it is not a task: id or command is wrong")
@@ -146,6 +154,7 @@ def as_job(task: dict[str, Any], job: str) -> NewJob:
         "prompt",
         {"text": command},
         Target(host=str(host)) if host else ANY,
+        max_attempts=1,
         meta=meta if isinstance(meta, dict) else {},
         submitted_by=str(task.get("from_host") or ""),
         id=job,

@@ -7,11 +7,10 @@ looks at the queue: from then on claude-queue's workers leave it alone. One that
 from __future__ import annotations
 
 import os
-from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from paneview.broker.directory.disk import names, read_json
-from paneview.broker.directory.foreign import MARK, PREFIX, SUFFIX, as_job
+from paneview.broker.directory.foreign import MARK, PREFIX, SUFFIX, as_job, moment
 from paneview.broker.errors import BrokerError
 from paneview.broker.model import Job, Result, valid_id
 from paneview.rules.jobs import FINAL, JobState
@@ -92,9 +91,9 @@ def guest(desk: Desk, job: str) -> Job | None:
         state=state,
         timeout=desk.settings.timeout,
         attempts=int(state is not JobState.QUEUED),
-        max_attempts=desk.settings.max_attempts,
+        max_attempts=1,
         token=0,
-        submitted_at=_moment(task.get("timestamp")),
+        submitted_at=moment(task.get("timestamp")),
         submitted_by=new.submitted_by,
         key="",
         meta=new.meta,
@@ -102,7 +101,7 @@ def guest(desk: Desk, job: str) -> Job | None:
         group="",
         not_before=None,
         owner=str(task.get("claimed_by") or ""),
-        leased_at=_moment(task["claimed_at"]) if task.get("claimed_at") else None,
+        leased_at=moment(task["claimed_at"]) if task.get("claimed_at") else None,
         lease_until=None,
         cancel=None,
         ended_at=result.finished_at if result else None,
@@ -125,13 +124,5 @@ def _result(desk: Desk, task: dict[str, Any], state: JobState) -> Result:
         token=0,
         attempt=1,
         started_at=None,
-        finished_at=_moment(said.get("completed_at")),
+        finished_at=moment(said.get("completed_at")),
     )
-
-
-def _moment(text: object) -> float:
-    """A time as claude-queue writes it, local without a zone; 0 if it is none."""
-    try:
-        return datetime.fromisoformat(str(text)).timestamp()
-    except (ValueError, OverflowError, OSError):
-        return 0.0
