@@ -13,6 +13,8 @@ class TextFile(Struct, frozen=True):
     path: Path
     max_size: int = 10_000_000
     max_files: int = 3
+    owner: Path | None = None
+    """The folder of the task. Where that is gone, as with a project that was moved, no folders are made."""
 
 
 class LogLimits(Struct, frozen=True):

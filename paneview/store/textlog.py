@@ -101,7 +101,8 @@ class TextLog:
     def _open(self) -> FileIO:
         """Open the file, restored to its state when the progress was stored."""
         path, at = self.text.path, self._at
-        path.parent.mkdir(parents=True, exist_ok=True)
+        if self.text.owner is None or self.text.owner.exists():
+            path.parent.mkdir(parents=True, exist_ok=True)
         if path.exists() and not path.is_file():
             raise OSError(NO_FILE)
         if at.inode and _inode(path) != at.inode and _inode(self._numbered(1)) == at.inode:

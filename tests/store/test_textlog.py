@@ -170,6 +170,24 @@ def test_a_full_disk_is_told_by_its_name_and_nothing_is_missing_afterwards(
     assert texts(path) == ["one", long.decode()]
 
 
+def test_the_folder_of_a_project_that_was_moved_is_not_made_again(
+    ingest: LogIngest, spool: Path, tmp_path: Path, trouble: list[str | None]
+) -> None:
+    old, new = tmp_path / "old", tmp_path / "new"
+    old.mkdir()
+    text = TextFile(old / "logs" / "web.log", owner=old)
+    ingest.attach(1, "web", LogLimits(max_bytes=None, text=text))
+    with Pipe(spool, 1) as pipe:
+        pipe.write(b"one\n")
+        wait_until(lambda: has(text.path, 1))
+        old.rename(new)
+        pipe.write(b"two\n")
+        wait_until(lambda: trouble)
+    assert str(trouble[0]).startswith(f"cannot write {text.path}: ")
+    assert [entry.name for entry in tmp_path.iterdir() if entry.name in ("old", "new")] == ["new"]
+    assert texts(new / "logs" / "web.log") == ["one"]
+
+
 @pytest.mark.parametrize("kind", ["pipe", "device"])
 def test_what_is_no_file_is_told_and_stops_nothing(
     ingest: LogIngest, spool: Path, tmp_path: Path, trouble: list[str | None], kind: str

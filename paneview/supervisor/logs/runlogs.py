@@ -162,5 +162,7 @@ class RunLogs:
 
 def limits_of(task: Task) -> LogLimits:
     """How much of a task's log to keep."""
-    text = TextFile(task.log_file, task.log_max_size, task.log_max_files) if task.log_file else None
+    text = None
+    if task.log_file:
+        text = TextFile(task.log_file, task.log_max_size, task.log_max_files, task.cwd)
     return LogLimits(task.log_max_size * task.log_max_files, task.log_max_age, text)
