@@ -190,7 +190,7 @@ def open_screen(call: Call) -> int:
         _prepare(here)
         start = partial(start_supervisor, here, idle=False)
     assert here.folder is not None
-    named = call.text("file") or word
+    named = call.text("file")
     return run(Path(locate.control_socket(here.folder)), paths.state_home(), start=start, named=named)
 
 

@@ -69,7 +69,9 @@ def find(call: Call, named: str | None = None, hint: str | None = None) -> Place
 
     Raises CliError when there is no such file; `hint` says what to do if none is named and none is found.
     """
-    given = call.text("file") or named or os.environ.get("PANEVIEW_FILE")
+    if named and not call.text("file"):
+        call.given["file"] = [named]  # so that hints name it, too
+    given = call.text("file") or os.environ.get("PANEVIEW_FILE")
     if not given:
         if found := locate.find_file(os.getcwd()):
             return Place(found)

@@ -74,6 +74,11 @@ def test_a_failure_has_its_status_and_is_told_where_it_belongs(
         assert words in answer["error"] + answer.get("hint", "")
 
 
+def test_hints_name_the_file_that_was_given_as_a_word(project: Path) -> None:
+    assert "'paneview -c paneview.toml status'" in run("paneview.toml", cwd=project).err
+    assert "'paneview status'" in run(cwd=project).err
+
+
 def test_where_no_state_can_be_kept_a_hint_says_what_to_do(
     project: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
