@@ -31,8 +31,8 @@ class CliError(Exception):
 class UsageError(CliError):
     """The command line itself is wrong."""
 
-    def __init__(self, message: str, hint: str | None = None) -> None:
-        super().__init__(message, USAGE, hint)
+    def __init__(self, message: str, hint: str | None = None, **extra: Any) -> None:
+        super().__init__(message, USAGE, hint, **extra)
 
 
 def unknown_task(name: str, known: Iterable[str], hint: str | None = None) -> CliError:

@@ -172,7 +172,9 @@ def open_screen(call: Call) -> int:
     """``paneview [FILE]``: the screen; or with ``--serve`` the supervisor itself."""
     word = call.words[0] if call.words else None
     if word is not None and not os.path.exists(word) and not call.flag("serve"):
-        raise _unknown(word)
+        from paneview.cli.verbs import PARSER  # noqa: PLC0415 - only needed for the error
+
+        raise PARSER.unknown(word)
     here = place.find(call, word)
     if call.flag("serve"):
         return _serve(call, here)
@@ -226,17 +228,6 @@ def _serve(call: Call, here: place.Place) -> int:
         raise
     _write_report(told, {"pid": os.getpid(), "status": status})
     return status
-
-
-def _unknown(word: str) -> CliError:
-    from difflib import get_close_matches  # noqa: PLC0415
-
-    from paneview.cli.verbs import PARSER  # noqa: PLC0415
-
-    known = [verb.name for verb in PARSER.load_all() if not verb.hidden]
-    close = get_close_matches(word, known, 1)
-    hint = f"did you mean 'paneview {close[0]}'?" if close else "'paneview --help' lists the commands"
-    return CliError(f"{word!r} is neither a command nor a file", USAGE, hint, code="usage")
 
 
 def _private_file(path: Path, content: bytes) -> Path:

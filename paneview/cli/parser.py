@@ -11,12 +11,16 @@ break when a new option is added.
 
 from __future__ import annotations
 
+import os
+
 from paneview.cli.errors import UsageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
+# What other tools call it, where no name of ours is like it.
+OTHER_WORDS = {"up": "start", "run": "start", "ps": "status", "version": "--version"}
 DIGITS = 12  # of a number, at most; SQLite takes 18, and Python needs long for thousands
 
 
@@ -208,8 +212,21 @@ class Parser:
             else:
                 call.words.append(word)
         if not (call.flag("help") or call.flag("version")):
+            if call.verb is self.default and len(call.words) > 1:
+                self._check_named(call)
             _check_words(call)
         return call
+
+    def unknown(self, word: str) -> UsageError:
+        """The error for a first word that is neither a command nor a file; its hint names the nearest command."""
+        meant = OTHER_WORDS.get(word)
+        if meant is None:
+            from difflib import get_close_matches  # noqa: PLC0415 - only needed for the error
+
+            known = [verb.name for verb in self.load_all() if not verb.hidden]
+            meant = next(iter(get_close_matches(word, known, 1)), None)
+        hint = f"did you mean 'paneview {meant}'?" if meant else "'paneview --help' lists the commands"
+        return UsageError(f"{word!r} is neither a command nor a file", hint, code="usage")
 
     def options(self, verb: Verb) -> tuple[Option, ...]:
         """The options of this verb, those of every verb included."""
@@ -223,10 +240,16 @@ class Parser:
                 raise UsageError(f"--{key} does not go with '{verb.name}'", _see(verb))
         call.verb = verb
 
+    def _check_named(self, call: Call) -> None:
+        if not os.path.exists(call.words[0]):
+            raise self.unknown(call.words[0])
+
     def _find(self, call: Call, name: str, rest: Sequence[str]) -> Option:
         for option in self.options(call.verb):
             if name in option.names:
                 return option
+        if call.verb is self.default and call.words:
+            self._check_named(call)
         known = [other for option in self.options(call.verb) for other in option.names if not option.hidden]
         hint = self._of_a_later_verb(call.verb, name, rest) or _see(call.verb)
         raise UsageError(f"'{call.verb.name}' has no option {name}{_nearest(name, known)}", hint)

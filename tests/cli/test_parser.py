@@ -84,7 +84,7 @@ def test_a_verb_wins_over_a_file_of_its_name_only_as_the_first_word() -> None:
         ("kill", "needs NAME"),
         ("health web", "does not take 'web'"),
         ("--serve status", "--serve does not go with 'status'"),
-        ("a.toml b.toml", "does not take 'b.toml'"),
+        (f"{__file__} b.toml", "does not take 'b.toml'"),
         ("--since 5m logs", "no option --since"),
         ("dlq rety x", "'dlq' has no command 'rety'; did you mean retry"),
         ("dlq show", "'dlq show' needs ID…"),
@@ -97,6 +97,21 @@ def test_a_verb_wins_over_a_file_of_its_name_only_as_the_first_word() -> None:
 def test_what_is_wrong_is_named(line: str, words: str) -> None:
     with pytest.raises(UsageError, match=words):
         PARSER.parse(line.split())
+
+
+@pytest.mark.parametrize(
+    ("line", "meant"),
+    [
+        ("log web -f", "'paneview logs'"),
+        ("strat web", "'paneview start'"),
+        ("up web", "'paneview start'"),
+        ("qqqq web", "'paneview --help' lists"),
+    ],
+)
+def test_a_command_that_does_not_exist_is_named_whatever_follows_it(line: str, meant: str) -> None:
+    with pytest.raises(UsageError, match="neither a command nor a file") as wrong:
+        PARSER.parse(line.split())
+    assert meant in (wrong.value.hint or "")
 
 
 def test_a_sub_command_is_found_among_options_and_may_be_left_out() -> None:
