@@ -110,7 +110,8 @@ _CAN_BEGIN = frozenset({TaskPhase.IDLE, TaskPhase.STOPPED, TaskPhase.FAILED})
 def brought_along(names: Iterable[str], graph: Graph, states: Mapping[str, TaskState]) -> list[str]:
     """The tasks that must start along with ``names``, which would wait for them for ever; dependencies first.
 
-    Tasks that a person keeps stopped are left out, and so are tasks that only those need.
+    Tasks that only a person starts again are left out, stopped ones and quarantined workers; and so are tasks that only
+    those need.
     """
     asked = set(names)
     free = {
@@ -120,4 +121,4 @@ def brought_along(names: Iterable[str], graph: Graph, states: Mapping[str, TaskS
 
 
 def _can_begin(state: TaskState) -> bool:
-    return state.phase in _CAN_BEGIN and not state.manual_stop
+    return state.phase in _CAN_BEGIN and not state.manual_stop and not state.quarantined

@@ -60,11 +60,13 @@ def test_an_edit_brings_along_what_is_missing_but_for_what_a_person_keeps_stoppe
         "app": (("db", "healthy"), ("cache", "healthy")), "db": (("disk", "started"),), "disk": (), "cache": ()
     }  # fmt: skip
     kept = TaskState(phase=TaskPhase.STOPPED, manual_stop=True)
+    quarantined = TaskState(phase=TaskPhase.FAILED, quarantined=True)
     backoff = TaskState(phase=TaskPhase.BACKOFF, attempt=1)
     for db, cache, along in (
         (IDLE, IDLE, {"db", "disk", "cache"}),
         (FAILED, READY, {"db", "disk"}),
         (kept, FAILED, {"cache"}),
+        (quarantined, FAILED, {"cache"}),
         (TaskState(manual_stop=True), RUNNING, set()),
         (backoff, DONE, set()),
     ):
