@@ -1,7 +1,7 @@
 """The life cycle of a task: every change of a task's state is decided here, or in `stopping`, and nowhere else.
 
-``step`` takes a state, an input and the time, and returns the next state and the effects. The shell around it
-(`paneview.supervisor`) carries out the effects and feeds their results back in as further inputs.
+``step`` takes a state, an event and the time, and returns the next state and the effects. The shell around it
+(`paneview.supervisor`) carries out the effects and feeds their results back in as further events.
 
 ::
 
@@ -14,7 +14,7 @@
                                         └── last process gone, hooks through ──▶ stopped
 
 Three things are derived from the state, and so are no effects: when to wake up (`deadline`), whether to probe
-(`wants_probe`), and whether dependents may start (`paneview.rules.graph`). A run's exit comes as an input only
+(`wants_probe`), and whether dependents may start (`paneview.rules.graph`). A run's exit comes as an event only
 when its whole process tree is gone, so no state here ever has two runs alive.
 """
 
@@ -30,9 +30,9 @@ from paneview.rules.states import (
     UNKNOWN_EXIT,
     DependenciesMet,
     Emit,
+    Event,
     Exited,
     Health,
-    Input,
     Launch,
     Lost,
     Outcome,
@@ -83,12 +83,12 @@ def begins_anew(state: TaskState, *, by_itself: bool) -> bool:
     return state.phase in (TaskPhase.RUNNING, TaskPhase.STARTING, TaskPhase.BACKOFF)
 
 
-def step(  # noqa: C901, PLR0911, PLR0912 - a table: one line an input
-    state: TaskState, event: Input, now: float, policy: Policy, chance: float = 0.5
+def step(  # noqa: C901, PLR0911, PLR0912 - a table: one line an event
+    state: TaskState, event: Event, now: float, policy: Policy, chance: float = 0.5
 ) -> Outcome:
-    """The next state and the effects of one input. ``chance`` in [0, 1) is random, for the jitter.
+    """The next state and the effects of one event. ``chance`` in [0, 1) is random, for the jitter.
 
-    An input that has no meaning in this state changes nothing: late answers are normal.
+    An event that has no meaning in this state changes nothing: late answers are normal.
     """
     match event:
         case Start(by):

@@ -1,4 +1,4 @@
-"""The vocabulary of the life cycle: states, inputs and effects, all frozen. `lifecycle` defines what they do."""
+"""The vocabulary of the life cycle: states, events and effects, all frozen. `lifecycle` defines what they do."""
 
 from __future__ import annotations
 
@@ -155,7 +155,7 @@ class TaskState(Struct, frozen=True):
         return replace(self, due=due, **past)
 
 
-# --- inputs
+# --- events
 
 
 class Start(Struct, frozen=True):
@@ -255,7 +255,7 @@ class SessionEnded(Struct, frozen=True):
     """The project was taken down: the next start begins anew."""
 
 
-Input = (
+Event = (
     Start
     | Stop
     | Restart
@@ -293,7 +293,7 @@ class Signal(Struct, frozen=True):
 
 
 class Emit(Struct, frozen=True):
-    """Record an event and publish it."""
+    """Record this for people, and publish it: one line of `paneview events`."""
 
     kind: str
     cause: str = ""

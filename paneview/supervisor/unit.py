@@ -23,8 +23,8 @@ from paneview.rules.states import (
     BeginStop,
     Effect,
     Emit,
+    Event,
     Exited,
-    Input,
     Launch,
     Lost,
     Outcome,
@@ -137,7 +137,7 @@ class Unit:
         """Whether it has a run that was launched from another definition than this one."""
         return self.live is not None and outdated(self.live.definition, task)
 
-    def feed(self, event: Input, row: RunRow | None = None) -> None:
+    def feed(self, event: Event, row: RunRow | None = None) -> None:
         """Let the rules decide about ``event``, record the outcome, and start the deeds that follow from it."""
         outcome = lifecycle.step(
             self.state, event, self._services.clock.now(), self.policy, random.random()  # noqa: S311 - jitter
@@ -292,7 +292,7 @@ class Unit:
 
     async def _before_stop(self, durable: Durable) -> None:
         live = self.live
-        answer: Input = StopBegun()
+        answer: Event = StopBegun()
         await self._services.journal.recorded(durable)
         try:
             await self._services.hooks.before("before_stop", self.task, self.state.run or 0)

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from paneview.control.errors import ControlError
-from paneview.rules.workflow import Workflow, happenings
+from paneview.rules.workflow import Workflow, events
 from paneview.text import person
 
 CHANGES = {  # requests, and what is said where nothing came of one
@@ -18,23 +18,23 @@ CHANGES = {  # requests, and what is said where nothing came of one
 }
 
 
-def event_of(flow: Workflow, do: str, args: Mapping[str, Any], by: str) -> happenings.Happening:
+def event_of(flow: Workflow, do: str, args: Mapping[str, Any], by: str) -> events.Event:
     """What one of the `CHANGES` asks for. Raises ControlError."""
     name = args.get("phase")
     phase = None if name is None else phase_of(flow, name)
     match do:
         case "workflow_approve":
-            return happenings.Approved(phase, by)
+            return events.Approved(phase, by)
         case "workflow_reject":
-            return happenings.Rejected(phase, args["why"], by)
+            return events.Rejected(phase, args["why"], by)
         case "workflow_cancel":
-            return happenings.CancelAsked(args["why"] or f"cancelled by {person(by)}")
+            return events.CancelAsked(args["why"] or f"cancelled by {person(by)}")
         case "workflow_retry":
-            return happenings.RetryAsked(phase)
+            return events.RetryAsked(phase)
         case _:
             usd = args["budget_usd"]
             more = None if usd is None else positive("budget_usd", usd)
-            return happenings.Resumed(more, args["budget_tokens"] or None)
+            return events.Resumed(more, args["budget_tokens"] or None)
 
 
 def unchanged(flow: Workflow, do: str) -> ControlError:

@@ -27,7 +27,7 @@ from paneview.broker import (
     StaleLeaderError,
     UnknownJobError,
 )
-from paneview.rules.workflow import Plan, Status, Workflow, begin, due, happenings, wake_at
+from paneview.rules.workflow import Plan, Status, Workflow, begin, due, effects, events, wake_at
 from paneview.workflow import git, runs, shell
 from paneview.workflow.git import GitError
 from paneview.workflow.home import Home
@@ -61,7 +61,7 @@ class Engine:
         self._enders = ThreadPoolExecutor(THREADS, thread_name_prefix="stray")
         self._lock = threading.Lock()
         self._places = Places(self.home.worktrees, Turns())
-        self._in_hand: set[tuple[str, happenings.Effect]] = set()
+        self._in_hand: set[tuple[str, effects.Effect]] = set()
         self._strays: set[str] = set()  # the jobs whose agents are being ended
         self._looked = -LOOK_AT_JOBS
 
@@ -87,9 +87,9 @@ class Engine:
         except ConflictError:
             if not key:
                 raise
-        return self.tell(flow.id, happenings.Begun(), anew=True)
+        return self.tell(flow.id, events.Begun(), anew=True)
 
-    def tell(self, name: str, event: happenings.Happening, *, anew: bool = False) -> Workflow:
+    def tell(self, name: str, event: events.Event, *, anew: bool = False) -> Workflow:
         """Apply an event to a workflow and begin what follows; returns the new state. Raises BrokerError."""
         try:
             before, after = self.shelf.change(name, event, self.leader)
@@ -130,27 +130,27 @@ class Engine:
             new = [effect for effect in wanted if (flow.id, effect) not in self._in_hand]
             self._in_hand |= {(flow.id, effect) for effect in new}
         for effect in sorted(new, key=repr):
-            if isinstance(effect, happenings.Run | happenings.Withdraw):
+            if isinstance(effect, effects.Run | effects.Withdraw):
                 self._do(flow, effect)
             else:
                 self._pool.submit(self._do, flow, effect)
 
-    def _call_off(self, name: str, effect: happenings.Effect) -> None:
-        if isinstance(effect, happenings.Verify):
+    def _call_off(self, name: str, effect: effects.Effect) -> None:
+        if isinstance(effect, effects.Verify):
             self._shell.stop(f"verify-{job_id(name, effect.phase, effect.attempt)}")
-        elif isinstance(effect, happenings.Prepare):
+        elif isinstance(effect, effects.Prepare):
             self._shell.stop(f"setup-{name}")
 
-    def _wanted(self, flow: Workflow, effect: happenings.Effect) -> bool:
+    def _wanted(self, flow: Workflow, effect: effects.Effect) -> bool:
         """Whether an effect is still wanted: it may have been called off while it waited for its turn."""
         with self._lock:
             return (flow.id, effect) in self._in_hand and not self._shell.closed
 
-    def _due(self, flow: Workflow, effect: happenings.Effect) -> bool:
+    def _due(self, flow: Workflow, effect: effects.Effect) -> bool:
         """`_wanted`, and not done by another supervisor while this process was stopped. Raises BrokerError."""
         return self._wanted(flow, effect) and effect in due(self.shelf.get(flow.id))
 
-    def _do(self, flow: Workflow, effect: happenings.Effect) -> None:
+    def _do(self, flow: Workflow, effect: effects.Effect) -> None:
         """Carry out an effect; if it fails, the next look round begins it again."""
         if not self._wanted(flow, effect):
             return
@@ -165,22 +165,22 @@ class Engine:
             logger.exception("workflow %s: %s failed", flow.id, type(effect).__name__.lower())
             self._drop(flow, effect)
 
-    def _drop(self, flow: Workflow, effect: happenings.Effect) -> None:
+    def _drop(self, flow: Workflow, effect: effects.Effect) -> None:
         with self._lock:
             self._in_hand.discard((flow.id, effect))
 
-    def _run(self, flow: Workflow, effect: happenings.Run) -> None:
+    def _run(self, flow: Workflow, effect: effects.Run) -> None:
         job = self.broker.job(job_id(flow.id, effect.phase, effect.attempt)) if effect.attempt > 0 else None
         if job is None:
             try:
                 runs.submit(self.broker, self.home, flow, effect)
             except BadJobError as error:  # no later attempt would succeed
                 why = f"its job cannot be queued: {error}"
-                self.tell(flow.id, happenings.Ran(effect.phase, effect.attempt, "failed", error=why))
+                self.tell(flow.id, events.Ran(effect.phase, effect.attempt, "failed", error=why))
         else:
             self._collect(flow, effect)
 
-    def _collect(self, flow: Workflow, run: happenings.Run) -> None:
+    def _collect(self, flow: Workflow, run: effects.Run) -> None:
         job = self.broker.job(job_id(flow.id, run.phase, run.attempt))
         if job is None:  # it was removed, or the broker has lost it
             self._drop(flow, run)
@@ -195,7 +195,7 @@ class Engine:
             self._strays.add(job.id)
         self._enders.submit(self._end_stray, flow, run, job, folder)
 
-    def _end_stray(self, flow: Workflow, run: happenings.Run, job: Job, folder: Path) -> None:
+    def _end_stray(self, flow: Workflow, run: effects.Run, job: Job, folder: Path) -> None:
         """End a stray agent, then collect the run: until it is gone, it still works in the workflow's place."""
         try:
             with _one_flow(flow.id):
@@ -207,60 +207,60 @@ class Engine:
             with self._lock:
                 self._strays.discard(job.id)
 
-    def _take_in(self, flow: Workflow, run: happenings.Run, job: Job) -> None:
+    def _take_in(self, flow: Workflow, run: effects.Run, job: Job) -> None:
         if event := runs.collect(self.home, flow, run, job):
             after = self.tell(flow.id, event)
             isolated = after.plan.isolation == "worktree" and after.status is not Status.CLOSING
             if isolated and flow.plan.phases[run.phase].edits:
                 self._pool.submit(self._find_conflicts, after.id)
         elif job.leased_at is not None and job.state.value == "leased":
-            self.tell(flow.id, happenings.Claimed(run.phase, run.attempt))
+            self.tell(flow.id, events.Claimed(run.phase, run.attempt))
 
-    def _withdraw(self, flow: Workflow, effect: happenings.Withdraw) -> None:
+    def _withdraw(self, flow: Workflow, effect: effects.Withdraw) -> None:
         name = job_id(flow.id, effect.phase, effect.attempt)
         try:
             self.broker.cancel(name, flow.reason or "its workflow is cancelled")
         except UnknownJobError:
-            self.tell(flow.id, happenings.Ran(effect.phase, effect.attempt, "cancelled"))
+            self.tell(flow.id, events.Ran(effect.phase, effect.attempt, "cancelled"))
         else:
-            self._collect(flow, happenings.Run(effect.phase, effect.attempt))
+            self._collect(flow, effects.Run(effect.phase, effect.attempt))
 
-    def _verify(self, flow: Workflow, effect: happenings.Verify) -> None:
+    def _verify(self, flow: Workflow, effect: effects.Verify) -> None:
         plan = flow.plan.phases[effect.phase]
         name = f"verify-{job_id(flow.id, effect.phase, effect.attempt)}"
         code, tail = self._shell.run(
             plan.verify, runs.folder_of(flow), name, plan.verify_timeout, environment(flow, flow.place)
         )
         if not self._shell.closed:
-            self.tell(flow.id, happenings.Verified(effect.phase, effect.attempt, code, tail))
+            self.tell(flow.id, events.Verified(effect.phase, effect.attempt, code, tail))
 
-    def _prepare(self, flow: Workflow, effect: happenings.Prepare) -> None:
+    def _prepare(self, flow: Workflow, effect: effects.Prepare) -> None:
         if flow.plan.isolation != "worktree":
-            self.tell(flow.id, happenings.Begun())
+            self.tell(flow.id, events.Begun())
             return
         taken = _ports(other for other in self.shelf.all() if other.id != flow.id)
         try:
             place = self._places.make(flow, self._shell, taken, lambda: self._due(flow, effect))
         except (GitError, OSError) as error:
-            event = happenings.Prepared(self.home.masker.text(str(error)))
+            event = events.Prepared(self.home.masker.text(str(error)))
         else:
-            event = happenings.Prepared(place=place)
+            event = events.Prepared(place=place)
         if not self._shell.closed:
             self.tell(flow.id, event)
 
-    def _close(self, flow: Workflow, effect: happenings.Close) -> None:
+    def _close(self, flow: Workflow, effect: effects.Close) -> None:
         place = self._places.close(flow, lambda: self._due(flow, effect))
         with suppress(GitError, OSError):  # what was found while it ran stays
             closed = replace(flow, place={**flow.place, **place})
             place["conflicts"] = self._places.conflicts(closed, self.shelf.all())
-        self.tell(flow.id, happenings.Closed(place))
+        self.tell(flow.id, events.Closed(place))
 
     def _find_conflicts(self, name: str) -> None:
         try:
             flows = {flow.id: flow for flow in self.shelf.all()}
             if name in flows and flows[name].place.get("open"):
                 found = self._places.conflicts(flows[name], flows.values())
-                self.tell(name, happenings.Noted({"conflicts": found}))
+                self.tell(name, events.Noted({"conflicts": found}))
         except (BrokerError, GitError, OSError) as error:
             logger.warning("workflow %s: its conflicts could not be looked for: %s", name, error)
 
@@ -282,12 +282,12 @@ class Engine:
             return
         with _one_flow(name):
             if event.kind == "job_claimed":
-                self.tell(name, happenings.Claimed(phase, attempt))
+                self.tell(name, events.Claimed(phase, attempt))
             elif event.kind == "job_released":
                 reason = str(event.detail.get("reason") or "") if event.detail.get("delay") else ""
-                self.tell(name, happenings.HandedBack(phase, attempt, self.home.masker.text(reason)))
+                self.tell(name, events.HandedBack(phase, attempt, self.home.masker.text(reason)))
             else:
-                self._collect(flow, happenings.Run(phase, attempt))
+                self._collect(flow, effects.Run(phase, attempt))
 
     def look_round(self) -> float | None:
         """Do what is due and find what was missed; returns the seconds until something is due. Raises BrokerError."""
@@ -306,13 +306,13 @@ class Engine:
         """Advance a workflow; returns when it is due again on its own (epoch seconds), or None."""
         at = wake_at(flow)
         if at is not None and at <= now:
-            flow = self.tell(flow.id, happenings.Ticked())
+            flow = self.tell(flow.id, events.Ticked())
             at = wake_at(flow)
         self.advance(flow)
         if thorough:
             for effect in due(flow):
-                if isinstance(effect, happenings.Run | happenings.Withdraw):
-                    self._collect(flow, happenings.Run(effect.phase, effect.attempt))
+                if isinstance(effect, effects.Run | effects.Withdraw):
+                    self._collect(flow, effects.Run(effect.phase, effect.attempt))
         return at
 
     def end_left(self) -> None:
@@ -377,9 +377,9 @@ def _one_flow(name: str) -> Iterator[None]:
 
 _OF_JOBS = ("job_claimed", "job_released", "job_done", "job_dead", "job_cancelled")
 _DOERS: dict[type, Callable[..., None]] = {
-    happenings.Run: Engine._run,
-    happenings.Withdraw: Engine._withdraw,
-    happenings.Verify: Engine._verify,
-    happenings.Prepare: Engine._prepare,
-    happenings.Close: Engine._close,
+    effects.Run: Engine._run,
+    effects.Withdraw: Engine._withdraw,
+    effects.Verify: Engine._verify,
+    effects.Prepare: Engine._prepare,
+    effects.Close: Engine._close,
 }

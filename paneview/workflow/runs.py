@@ -13,7 +13,7 @@ from paneview.agents.folder import run_folder
 from paneview.agents.model import RunOutcome, Tokens
 from paneview.agents.redact import Redactor
 from paneview.broker import Broker, Job, NewJob, Target
-from paneview.rules.workflow import Spent, Workflow, happenings, money
+from paneview.rules.workflow import Spent, Workflow, effects, events, money
 from paneview.workflow import git, prompts
 from paneview.workflow.git import GitError
 from paneview.workflow.home import Home
@@ -37,7 +37,7 @@ def root_of(flow: Workflow) -> Path | None:
     return git.top(folder_of(flow), Path(str(place)).parent if place else "")
 
 
-def submit(broker: Broker, home: Home, flow: Workflow, run: happenings.Run) -> bool:
+def submit(broker: Broker, home: Home, flow: Workflow, run: effects.Run) -> bool:
     """Submit a phase's job, unless it was submitted before; returns whether it is new. Raises BrokerError."""
     plan, phase = flow.plan.phases[run.phase], flow.phases[run.phase]
     name = job_id(flow.id, run.phase, run.attempt)
@@ -144,7 +144,7 @@ def stray(home: Home, job: Job) -> Path | None:
     return folder if strays.is_stray(folder) else None
 
 
-def collect(home: Home, flow: Workflow, run: happenings.Run, job: Job) -> happenings.Ran | None:
+def collect(home: Home, flow: Workflow, run: effects.Run, job: Job) -> events.Ran | None:
     """The event for a run that is over; None if it is not over."""
     result = job.result
     if result is None:
@@ -154,19 +154,19 @@ def collect(home: Home, flow: Workflow, run: happenings.Run, job: Job) -> happen
         words = home.masker.text(result.error or "")
         used = strays.used(run_folder(home.folder, job.id))
         spent = Spent() if used is None else _spent(used)
-        return happenings.Ran(run.phase, run.attempt, status, error=words, spent=spent)
+        return events.Ran(run.phase, run.attempt, status, error=words, spent=spent)
     try:
         outcome = RunOutcome.from_json(result.output)
         return _ran(home.masker, flow, run, outcome, job.meta)
     except (ValueError, TypeError, KeyError, AttributeError) as error:  # a worker may deliver anything
-        return happenings.Ran(run.phase, run.attempt, "failed", error=f"its result can't be read: {error}")
+        return events.Ran(run.phase, run.attempt, "failed", error=f"its result can't be read: {error}")
 
 
 def _ran(
-    masker: Redactor, flow: Workflow, run: happenings.Run, outcome: RunOutcome, meta: Mapping[str, Any]
-) -> happenings.Ran:
+    masker: Redactor, flow: Workflow, run: effects.Run, outcome: RunOutcome, meta: Mapping[str, Any]
+) -> events.Ran:
     changed, uncounted = _changed(flow, str(meta.get("tree") or "")), str(meta.get("uncounted") or "")
-    return happenings.Ran(
+    return events.Ran(
         run.phase,
         run.attempt,
         outcome.status.value,

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 
 from paneview.broker import Broker, BrokerError, ConflictError, Leadership
-from paneview.rules.workflow import Workflow, happenings, step
+from paneview.rules.workflow import Workflow, events, step
 
 logger = logging.getLogger(__name__)
 
@@ -60,7 +60,7 @@ class Shelf:
             self._told(None, flow)
 
     def change(
-        self, name: str, event: happenings.Happening, leader: Leadership | None = None
+        self, name: str, event: events.Event, leader: Leadership | None = None
     ) -> tuple[Workflow, Workflow]:
         """Apply an event; returns the workflow before and after. Raises `UnknownWorkflowError`, `StaleLeaderError`."""
         with self._lock:

@@ -21,10 +21,11 @@ from paneview.rules.workflow import (
     Workflow,
     begin,
     due,
+    effects,
+    events,
     step,
     wake_at,
 )
-from paneview.rules.workflow import happenings as h
 from paneview.rules.workflow.results import values
 from paneview.rules.workflow.settling import PATIENCE
 
@@ -51,46 +52,46 @@ class Play:
         self.now = 1000.0
         self.flow = begin("w1", plan, "do it", cwd="/", home="here", by="me", now=self.now)
         self.accepted: dict[tuple[int, int], int] = {}
-        self.tell(h.Begun())
+        self.tell(events.Begun())
 
-    def tell(self, event: h.Happening, later: float = 1.0) -> frozenset[h.Effect]:
+    def tell(self, event: events.Event, later: float = 1.0) -> frozenset[effects.Effect]:
         self.now += later
         before = self.flow
-        self.flow, effects = step(before, event, self.now)
-        assert effects == due(self.flow) - due(before)
-        for number, (old, new) in enumerate(zip(before.phases, self.flow.phases, strict=True)):
-            if new.status is PhaseStatus.DONE and old.status is not PhaseStatus.DONE:
-                key = (number, new.attempt)
+        self.flow, new = step(before, event, self.now)
+        assert new == due(self.flow) - due(before)
+        for number, (was, now) in enumerate(zip(before.phases, self.flow.phases, strict=True)):
+            if now.status is PhaseStatus.DONE and was.status is not PhaseStatus.DONE:
+                key = (number, now.attempt)
                 self.accepted[key] = self.accepted.get(key, 0) + 1
-        again, nothing = step(self.flow, h.Noted(self.flow.place), self.now)
+        again, nothing = step(self.flow, events.Noted(self.flow.place), self.now)
         assert again == self.flow
         assert not nothing
-        return effects
+        return new
 
     def phase(self, name: str) -> Any:
         number = self.flow.index(name)
         assert number is not None
         return self.flow.phases[number]
 
-    def ran(self, name: str, status: str = "ok", **more: Any) -> frozenset[h.Effect]:
+    def ran(self, name: str, status: str = "ok", **more: Any) -> frozenset[effects.Effect]:
         number = self.flow.index(name)
         assert number is not None
         attempt = self.flow.phases[number].attempt
-        self.tell(h.Claimed(number, attempt))
-        return self.tell(h.Ran(number, attempt, status, **more))
+        self.tell(events.Claimed(number, attempt))
+        return self.tell(events.Ran(number, attempt, status, **more))
 
-    def verified(self, name: str, code: int | None = 0, tail: str = "") -> frozenset[h.Effect]:
+    def verified(self, name: str, code: int | None = 0, tail: str = "") -> frozenset[effects.Effect]:
         number = self.flow.index(name)
         assert number is not None
-        return self.tell(h.Verified(number, self.flow.phases[number].attempt, code, tail))
+        return self.tell(events.Verified(number, self.flow.phases[number].attempt, code, tail))
 
 
 def test_the_default_four_one_after_the_other() -> None:
     play = Play()
-    assert due(play.flow) == {h.Run(0, 1)}
-    assert play.ran("review", data={"new": False}) == {h.Run(1, 1)}
-    assert play.ran("plan", text="first this") == {h.Run(2, 1)}
-    assert play.ran("work", lines=3, text="done") == {h.Verify(2, 1)}
+    assert due(play.flow) == {effects.Run(0, 1)}
+    assert play.ran("review", data={"new": False}) == {effects.Run(1, 1)}
+    assert play.ran("plan", text="first this") == {effects.Run(2, 1)}
+    assert play.ran("work", lines=3, text="done") == {effects.Verify(2, 1)}
     assert play.verified("work") == frozenset()
     assert play.flow.status is Status.DONE
     compound = play.phase("compound")
@@ -108,7 +109,7 @@ def test_compound_runs_if_there_is_something_to_learn(lines: int | None, new: bo
     if again:
         play.ran("work", "failed", error="no")
     play.ran("work", lines=lines)
-    assert play.verified("work") == {h.Run(3, 1)}
+    assert play.verified("work") == {effects.Run(3, 1)}
     play.ran("compound")
     assert play.flow.status is Status.DONE
 
@@ -122,7 +123,7 @@ def test_a_failed_verification_resumes_the_session_with_its_tail() -> None:
     play.ran("review", data={})
     play.ran("plan")
     play.ran("work", session="s1")
-    assert play.verified("work", 2, "E  assert 1 == 2") == {h.Run(2, 2)}
+    assert play.verified("work", 2, "E  assert 1 == 2") == {effects.Run(2, 2)}
     work = play.phase("work")
     assert (work.session, work.failures, work.status) == ("s1", 1, PhaseStatus.QUEUED)
     assert work.feedback.endswith("ended with 2:\nE  assert 1 == 2")
@@ -140,7 +141,7 @@ def test_a_session_that_is_gone_is_replaced_without_spending_a_retry() -> None:
     play = Play(Plan("x", (PhasePlan("a", "r", retries=1, verify="make"),)))
     play.ran("a", session="s1", session_spent=Spent(input=5), spent=Spent(input=5))
     play.verified("a", 1, "E  assert 1 == 2")
-    assert play.ran("a", "failed", error="no such session", session_gone=True) == {h.Run(0, 3)}
+    assert play.ran("a", "failed", error="no such session", session_gone=True) == {effects.Run(0, 3)}
     phase = play.phase("a")
     assert (phase.session, phase.session_spent, phase.failures) == ("", None, 1)
     assert phase.feedback.endswith("E  assert 1 == 2")
@@ -157,7 +158,7 @@ def test_json_that_is_missing_is_a_failure() -> None:
 
 def test_silence_is_resumed_once_without_spending_a_retry() -> None:
     play = Play(Plan("x", (PhasePlan("a", "r"),)))
-    assert play.ran("a", "stalled", session="s") == {h.Run(0, 2)}
+    assert play.ran("a", "stalled", session="s") == {effects.Run(0, 2)}
     assert play.phase("a").failures == 0
     play.ran("a", "no_result")
     assert play.flow.status is Status.FAILED
@@ -168,7 +169,7 @@ def test_silence_is_resumed_once_without_spending_a_retry() -> None:
 
 def test_a_run_that_a_restart_of_the_machine_has_ended_is_resumed_without_spending_a_retry() -> None:
     play = Play(Plan("x", (PhasePlan("a", "r"),)))
-    assert play.ran("a", "lost", session="s") == {h.Run(0, 2)}
+    assert play.ran("a", "lost", session="s") == {effects.Run(0, 2)}
     assert play.phase("a").feedback
     play = Play(Plan("x", (PhasePlan("a", "r"),)))
     play.ran("a", "lost")  # its job has failed
@@ -177,7 +178,7 @@ def test_a_run_that_a_restart_of_the_machine_has_ended_is_resumed_without_spendi
 
 def test_a_rate_limit_spends_no_retry_and_waits_for_its_end() -> None:
     play = Play(Plan("x", (PhasePlan("a", "r"),)))
-    assert play.ran("a", "rate_limited", reset_at=5000.0) == {h.Run(0, 2)}
+    assert play.ran("a", "rate_limited", reset_at=5000.0) == {effects.Run(0, 2)}
     assert (play.phase("a").not_before, play.phase("a").failures) == (5000.0, 0)
     play.ran("a")
     assert play.flow.status is Status.DONE
@@ -190,19 +191,19 @@ def test_a_rate_limit_spends_no_retry_and_waits_for_its_end() -> None:
 
 def test_a_run_that_is_handed_back_waits_and_says_why() -> None:
     play = Play(Plan("x", (PhasePlan("a", "r"),)))
-    play.tell(h.Claimed(0, 1))
-    assert play.tell(h.HandedBack(0, 1, "its runner is paused")) == frozenset()
+    play.tell(events.Claimed(0, 1))
+    assert play.tell(events.HandedBack(0, 1, "its runner is paused")) == frozenset()
     phase = play.phase("a")
     assert (phase.status, phase.reason, phase.started_at) == (
         PhaseStatus.QUEUED,
         "its runner is paused",
         None,
     )
-    assert due(play.flow) == {h.Run(0, 1)}
-    play.tell(h.Claimed(0, 1))
+    assert due(play.flow) == {effects.Run(0, 1)}
+    play.tell(events.Claimed(0, 1))
     assert (play.phase("a").status, play.phase("a").reason) == (PhaseStatus.RUNNING, "")
     play.ran("a")
-    play.tell(h.HandedBack(0, 1, "too late"))
+    play.tell(events.HandedBack(0, 1, "too late"))
     assert play.flow.status is Status.DONE
 
 
@@ -211,12 +212,12 @@ def test_approval_and_rejection() -> None:
     play = Play(plan)
     assert play.flow.status is Status.WAITING
     assert not due(play.flow)
-    assert play.tell(h.Approved(None)) == {h.Run(0, 1)}
+    assert play.tell(events.Approved(None)) == {effects.Run(0, 1)}
     play.ran("a")
     play.ran("b")
     assert play.flow.status is Status.DONE
     play = Play(plan)
-    play.tell(h.Rejected(0, "not now", "ann"))
+    play.tell(events.Rejected(0, "not now", "ann"))
     assert (play.flow.status, play.phase("a").reason) == (Status.FAILED, "rejected by ann: not now")
 
 
@@ -226,7 +227,7 @@ def test_on_risk_asks_when_a_phase_before_says_so(data: Any) -> None:
     play.ran("review", data=data)
     play.ran("plan")
     assert play.phase("work").status is PhaseStatus.WAITING_APPROVAL
-    assert play.tell(h.Approved()) == {h.Run(2, 1)}
+    assert play.tell(events.Approved()) == {effects.Run(2, 1)}
 
 
 def test_a_condition_on_what_could_not_be_counted_is_a_persons_to_judge() -> None:
@@ -239,7 +240,7 @@ def test_a_condition_on_what_could_not_be_counted_is_a_persons_to_judge() -> Non
         play.ran("a", uncounted="git is gone")
         assert play.phase("b").status is PhaseStatus.WAITING_APPROVAL
         assert play.phase("b").reason == "a.lines is not known: git is gone"
-        play.tell(h.Approved() if yes else h.Rejected())
+        play.tell(events.Approved() if yes else events.Rejected())
         assert play.phase("b").status is (PhaseStatus.QUEUED if yes else PhaseStatus.FAILED)
     play = Play(Plan("x", (phases[0], replace(phases[1], when="a.done or a.lines > 5"))))
     play.ran("a", uncounted="git is gone")
@@ -256,7 +257,7 @@ def test_a_permission_waits_for_a_person_who_gives_it() -> None:
     play.ran("a", "needs_permission", denials=("Bash",), session="s")
     assert play.flow.status is Status.WAITING
     assert "Bash" in play.flow.reason
-    assert play.tell(h.Approved(0)) == {h.Run(0, 2)}
+    assert play.tell(events.Approved(0)) == {effects.Run(0, 2)}
     assert play.phase("a").allow == ("Bash",)
     play.ran("a")
     assert play.flow.status is Status.DONE
@@ -267,13 +268,13 @@ def test_a_budget_stops_the_next_step_until_there_is_more() -> None:
     play = Play(replace(FOUR, budget_usd=1.0))
     play.ran("review", data={}, spent=spent)
     assert play.flow.warned
-    assert due(play.flow) == {h.Run(1, 1)}
+    assert due(play.flow) == {effects.Run(1, 1)}
     play.ran("plan", spent=spent)
     assert play.flow.status is Status.WAITING
     assert play.flow.reason == "budget: $1.80 of $1.00 is spent"
-    play.tell(h.Resumed())
+    play.tell(events.Resumed())
     assert play.flow.status is Status.WAITING
-    assert play.tell(h.Resumed(budget_usd=5.0)) == {h.Run(2, 1)}
+    assert play.tell(events.Resumed(budget_usd=5.0)) == {effects.Run(2, 1)}
     assert play.flow.hold == ""
 
 
@@ -315,23 +316,23 @@ def test_of_a_session_that_tells_all_it_has_used_only_what_is_new_is_spent() -> 
 def test_time_out_ends_what_runs_and_waiting_for_a_person_does_not_count() -> None:
     plan = Plan("x", (PhasePlan("a", "r", approve="always"),), timeout=100.0)
     play = Play(plan)
-    play.tell(h.Ticked(), later=10_000)
+    play.tell(events.Ticked(), later=10_000)
     assert play.flow.status is Status.WAITING
-    play.tell(h.Approved())
-    play.tell(h.Ticked(), later=90)
+    play.tell(events.Approved())
+    play.tell(events.Ticked(), later=90)
     assert play.flow.status is Status.RUNNING
-    assert play.tell(h.Ticked(), later=20) == {h.Withdraw(0, 1)}
+    assert play.tell(events.Ticked(), later=20) == {effects.Withdraw(0, 1)}
     play.ran("a", "cancelled")
     assert (play.flow.status, play.flow.reason) == (Status.FAILED, "not done within 100 s")
 
 
 def test_cancel_ends_it_even_if_the_run_does_not_end() -> None:
     play = Play()
-    assert play.tell(h.CancelAsked("changed my mind")) == {h.Withdraw(0, 1)}
+    assert play.tell(events.CancelAsked("changed my mind")) == {effects.Withdraw(0, 1)}
     assert play.flow.status is Status.CANCELLING
-    play.tell(h.Ticked(), later=PATIENCE - 5)
+    play.tell(events.Ticked(), later=PATIENCE - 5)
     assert play.flow.status is Status.CANCELLING
-    play.tell(h.Ticked(), later=10)
+    play.tell(events.Ticked(), later=10)
     assert (play.flow.status, play.flow.reason) == (Status.CANCELLED, "changed my mind")
     play.ran("review", data={})  # too late
     assert play.flow.status is Status.CANCELLED
@@ -339,14 +340,14 @@ def test_cancel_ends_it_even_if_the_run_does_not_end() -> None:
 
 def test_a_worktree_is_made_before_and_closed_after() -> None:
     play = Play(Plan("x", (PhasePlan("a", "r"),), isolation="worktree"))
-    assert due(play.flow) == {h.Prepare()}
-    assert play.tell(h.Prepared(place={"path": "/w"})) == {h.Run(0, 1)}
-    assert play.ran("a") == {h.Close()}
-    play.tell(h.Closed({"commit": "abc"}))
+    assert due(play.flow) == {effects.Prepare()}
+    assert play.tell(events.Prepared(place={"path": "/w"})) == {effects.Run(0, 1)}
+    assert play.ran("a") == {effects.Close()}
+    play.tell(events.Closed({"commit": "abc"}))
     assert (play.flow.status, play.flow.place) == (Status.DONE, {"path": "/w", "commit": "abc"})
     play = Play(Plan("x", (PhasePlan("a", "r"),), isolation="worktree"))
-    play.tell(h.Prepared("no such branch"))
-    play.tell(h.Closed())
+    play.tell(events.Prepared("no such branch"))
+    play.tell(events.Closed())
     assert play.flow.status is Status.FAILED
     assert play.phase("a").attempt == 0
 
@@ -354,7 +355,7 @@ def test_a_worktree_is_made_before_and_closed_after() -> None:
 def test_independent_phases_run_side_by_side() -> None:
     plan = Plan("x", (PhasePlan("a", "r"), PhasePlan("b", "r"), PhasePlan("c", "r", needs=("a", "b"))))
     play = Play(plan)
-    assert due(play.flow) == {h.Run(0, 1), h.Run(1, 1)}
+    assert due(play.flow) == {effects.Run(0, 1), effects.Run(1, 1)}
     play.ran("b", "failed")
     assert play.flow.status is Status.RUNNING
     play.ran("a")
@@ -367,12 +368,12 @@ def test_retry_does_again_what_failed_or_all_from_a_phase_on() -> None:
     play.ran("review", data={})
     play.ran("plan", "failed")
     assert play.flow.status is Status.FAILED
-    assert play.tell(h.RetryAsked()) == {h.Run(1, 2)}
+    assert play.tell(events.RetryAsked()) == {effects.Run(1, 2)}
     play.ran("plan", "ok")
     play.ran("work")
     play.verified("work")
     assert play.flow.status is Status.DONE
-    assert play.tell(h.RetryAsked(0)) == {h.Run(0, 2)}
+    assert play.tell(events.RetryAsked(0)) == {effects.Run(0, 2)}
     assert [phase.status for phase in play.flow.phases[1:]] == [PhaseStatus.PENDING] * 3
     assert [(run.attempt, run.outcome) for run in play.phase("plan").history] == [(1, "failed"), (2, "ok")]
     assert Workflow.from_json(json.loads(json.dumps(play.flow.to_json()))) == play.flow
@@ -381,11 +382,11 @@ def test_retry_does_again_what_failed_or_all_from_a_phase_on() -> None:
 def test_an_event_of_another_attempt_changes_nothing() -> None:
     play = Play()
     for event in (
-        h.Ran(0, 2, "ok"),
-        h.Ran(0, 0, "ok"),
-        h.Ran(7, 1, "ok"),
-        h.Verified(0, 1, 0),
-        h.Claimed(1, 0),
+        events.Ran(0, 2, "ok"),
+        events.Ran(0, 0, "ok"),
+        events.Ran(7, 1, "ok"),
+        events.Verified(0, 1, 0),
+        events.Claimed(1, 0),
     ):
         before = play.flow
         play.tell(event)
@@ -421,18 +422,20 @@ def plans(draw: st.DrawFn) -> Plan:
     )
 
 
-def answer(data: st.DataObject, play: Play, effect: h.Effect) -> h.Happening | None:
+def answer(data: st.DataObject, play: Play, effect: effects.Effect) -> events.Event | None:
     """What happens in answer to an effect."""
-    if isinstance(effect, h.Prepare):
-        return h.Prepared(data.draw(st.sampled_from(["", "", "no room"])))
-    if isinstance(effect, h.Close):
-        return h.Closed({"commit": "abc"})
-    if isinstance(effect, h.Verify):
-        return h.Verified(effect.phase, effect.attempt, data.draw(st.sampled_from([0, 0, 1, None])), "tail")
-    if isinstance(effect, h.Withdraw):
+    if isinstance(effect, effects.Prepare):
+        return events.Prepared(data.draw(st.sampled_from(["", "", "no room"])))
+    if isinstance(effect, effects.Close):
+        return events.Closed({"commit": "abc"})
+    if isinstance(effect, effects.Verify):
+        return events.Verified(
+            effect.phase, effect.attempt, data.draw(st.sampled_from([0, 0, 1, None])), "tail"
+        )
+    if isinstance(effect, effects.Withdraw):
         ends = data.draw(st.booleans())
-        return h.Ran(effect.phase, effect.attempt, "cancelled") if ends else h.Ticked()
-    return h.Ran(
+        return events.Ran(effect.phase, effect.attempt, "cancelled") if ends else events.Ticked()
+    return events.Ran(
         effect.phase,
         effect.attempt,
         data.draw(st.sampled_from((*OUTCOMES, "ok", "ok", "ok", "never heard of"))),
@@ -450,14 +453,14 @@ def answer(data: st.DataObject, play: Play, effect: h.Effect) -> h.Happening | N
 def test_it_always_ends_or_waits_for_a_person(plan: Plan, data: st.DataObject) -> None:
     play = Play(plan)
     for _ in range(400):
-        effects = sorted(due(play.flow), key=repr)
-        if not effects:
+        wanted = sorted(due(play.flow), key=repr)
+        if not wanted:
             break
-        event = answer(data, play, data.draw(st.sampled_from(effects)))
+        event = answer(data, play, data.draw(st.sampled_from(wanted)))
         assert event is not None
         play.tell(event, later=data.draw(st.sampled_from([0.0, 1.0, 100.0])))
         if data.draw(st.integers(0, 9)) == 0:
-            play.tell(h.Ticked())
+            play.tell(events.Ticked())
     assert play.flow.status.final or play.flow.status is Status.WAITING
     assert set(play.accepted.values()) <= {1}
     if play.flow.status.final:
@@ -468,12 +471,12 @@ def test_it_always_ends_or_waits_for_a_person(plan: Plan, data: st.DataObject) -
 
 
 EVENTS = st.one_of(
-    st.just(h.Begun()),
-    st.builds(h.Prepared, st.sampled_from(["", "no"])),
-    st.builds(h.Claimed, st.integers(0, 4), st.integers(0, 3)),
-    st.builds(h.HandedBack, st.integers(0, 4), st.integers(0, 3), st.sampled_from(["", "paused"])),
+    st.just(events.Begun()),
+    st.builds(events.Prepared, st.sampled_from(["", "no"])),
+    st.builds(events.Claimed, st.integers(0, 4), st.integers(0, 3)),
+    st.builds(events.HandedBack, st.integers(0, 4), st.integers(0, 3), st.sampled_from(["", "paused"])),
     st.builds(
-        h.Ran,
+        events.Ran,
         st.integers(0, 4),
         st.integers(0, 3),
         st.sampled_from(OUTCOMES),
@@ -481,35 +484,37 @@ EVENTS = st.one_of(
         lines=st.sampled_from([None, 30]),
         spent=st.just(Spent(cost_usd=0.4, priced=1)),
     ),
-    st.builds(h.Verified, st.integers(0, 4), st.integers(0, 3), st.sampled_from([0, 1, None])),
-    st.just(h.Closed()),
-    st.builds(h.Approved, st.one_of(st.none(), st.integers(0, 4))),
-    st.builds(h.Rejected, st.one_of(st.none(), st.integers(0, 4))),
-    st.builds(h.Resumed, st.sampled_from([None, 5.0])),
-    st.builds(h.RetryAsked, st.one_of(st.none(), st.integers(0, 4))),
-    st.just(h.Ticked()),
-    st.just(h.CancelAsked()),
+    st.builds(events.Verified, st.integers(0, 4), st.integers(0, 3), st.sampled_from([0, 1, None])),
+    st.just(events.Closed()),
+    st.builds(events.Approved, st.one_of(st.none(), st.integers(0, 4))),
+    st.builds(events.Rejected, st.one_of(st.none(), st.integers(0, 4))),
+    st.builds(events.Resumed, st.sampled_from([None, 5.0])),
+    st.builds(events.RetryAsked, st.one_of(st.none(), st.integers(0, 4))),
+    st.just(events.Ticked()),
+    st.just(events.CancelAsked()),
 )
 
 
 def ends_when_cancelled(play: Play) -> None:
-    play.tell(h.CancelAsked())
-    for event in (h.Ticked(), h.Closed()):
+    play.tell(events.CancelAsked())
+    for event in (events.Ticked(), events.Closed()):
         play.tell(event, later=10 * PATIENCE)
     assert play.flow.status.final
 
 
 @given(plans(), st.lists(st.tuples(EVENTS, st.sampled_from([0.0, 1.0, 70.0])), max_size=30))
-def test_any_events_in_any_order(plan: Plan, events: list[tuple[h.Happening, float]]) -> None:
+def test_any_events_in_any_order(plan: Plan, several: list[tuple[events.Event, float]]) -> None:
     play = Play(plan)
-    for event, later in events:
+    for event, later in several:
         before = play.flow
         play.tell(event, later)
         after = play.flow
         for old, new in zip(before.phases, after.phases, strict=True):
             assert new.attempt in (old.attempt, old.attempt + 1)
             if new.attempt > old.attempt:
-                assert old.status not in (PhaseStatus.QUEUED, PhaseStatus.RUNNING) or isinstance(event, h.Ran)
+                assert old.status not in (PhaseStatus.QUEUED, PhaseStatus.RUNNING) or isinstance(
+                    event, events.Ran
+                )
         assert Workflow.from_json(json.loads(json.dumps(after.to_json()))) == after
     assert set(play.accepted.values()) <= {1}
     ends_when_cancelled(play)

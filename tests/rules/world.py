@@ -14,8 +14,8 @@ from paneview.rules.states import (
     BeginStop,
     DependenciesMet,
     Emit,
+    Event,
     Exited,
-    Input,
     Launch,
     Policy,
     Redefined,
@@ -61,11 +61,11 @@ class World:
     signals: list[tuple[float, Stage]] = field(default_factory=list)
     refused: bool = False  # whether the last stop that was requested was refused
     _died: Exit | None = None  # the exit of a process that was not yet waited for
-    _agenda: list[tuple[float, int, Input, int | None]] = field(default_factory=list)
+    _agenda: list[tuple[float, int, Event, int | None]] = field(default_factory=list)
     _ticket: int = 0
 
-    def feed(self, event: Input, chance: float = 0.0) -> None:
-        """Feed one input at the present time, and carry out the effects."""
+    def feed(self, event: Event, chance: float = 0.0) -> None:
+        """Feed one event at the present time, and carry out the effects."""
         outcome = lifecycle.step(self.state, event, self.now, self.policy, chance)
         self.state = outcome.state
         if isinstance(event, Stop):
@@ -87,8 +87,8 @@ class World:
         if self.state.phase is TaskPhase.WAITING and self.dependencies_met:
             self.later(0.0, DependenciesMet())
 
-    def later(self, delay: float, event: Input, of_run: int | None = None) -> None:
-        """Put an input on the agenda; with ``of_run``, it is dropped if there is a newer run by then."""
+    def later(self, delay: float, event: Event, of_run: int | None = None) -> None:
+        """Put an event on the agenda; with ``of_run``, it is dropped if there is a newer run by then."""
         self._ticket += 1
         heapq.heappush(self._agenda, (self.now + delay, self._ticket, event, of_run))
 

@@ -8,8 +8,7 @@ from typing import Any
 import pytest
 
 from paneview.control.errors import ControlError
-from paneview.rules.workflow import PhasePlan, Plan, Workflow, begin
-from paneview.rules.workflow import happenings as h
+from paneview.rules.workflow import PhasePlan, Plan, Workflow, begin, events
 from paneview.workflow.asking import CHANGES, event_of, unchanged
 
 PLAN = Plan("two", (PhasePlan("plan", "planner"), PhasePlan("work", "worker", needs=("plan",))))
@@ -23,16 +22,16 @@ def flow() -> Workflow:
 @pytest.mark.parametrize(
     ("do", "args", "event"),
     [
-        ("workflow_approve", {"phase": "work"}, h.Approved(1, "ann")),
-        ("workflow_reject", {"phase": None, "why": "no"}, h.Rejected(None, "no", "ann")),
-        ("workflow_retry", {"phase": "plan"}, h.RetryAsked(0)),
-        ("workflow_cancel", {"why": ""}, h.CancelAsked("cancelled by ann")),
-        ("workflow_cancel", {"why": "late"}, h.CancelAsked("late")),
-        ("workflow_resume", {"budget_usd": 2, "budget_tokens": 0}, h.Resumed(2.0, None)),
-        ("workflow_resume", {"budget_usd": None, "budget_tokens": 9}, h.Resumed(None, 9)),
+        ("workflow_approve", {"phase": "work"}, events.Approved(1, "ann")),
+        ("workflow_reject", {"phase": None, "why": "no"}, events.Rejected(None, "no", "ann")),
+        ("workflow_retry", {"phase": "plan"}, events.RetryAsked(0)),
+        ("workflow_cancel", {"why": ""}, events.CancelAsked("cancelled by ann")),
+        ("workflow_cancel", {"why": "late"}, events.CancelAsked("late")),
+        ("workflow_resume", {"budget_usd": 2, "budget_tokens": 0}, events.Resumed(2.0, None)),
+        ("workflow_resume", {"budget_usd": None, "budget_tokens": 9}, events.Resumed(None, 9)),
     ],
 )
-def test_each_request_is_an_event(flow: Workflow, do: str, args: dict[str, Any], event: h.Happening) -> None:
+def test_each_request_is_an_event(flow: Workflow, do: str, args: dict[str, Any], event: events.Event) -> None:
     assert do in CHANGES
     assert event_of(flow, do, args, "ann") == event
 

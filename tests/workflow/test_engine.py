@@ -22,7 +22,7 @@ from paneview.agents import folder as place
 from paneview.agents.model import RunOutcome, RunStatus, Tokens
 from paneview.agents.redact import Redactor
 from paneview.broker import Broker, BrokerError, Claim, JobFilter, Outcome, lanes_of
-from paneview.rules.workflow import Status, begin, happenings
+from paneview.rules.workflow import Status, begin, events
 from paneview.worker.child import KEEP_ERRORS
 from paneview.workflow import orchestrator
 from paneview.workflow.engine import THREADS, Engine
@@ -176,11 +176,11 @@ def test_cancel_ends_the_run_and_retry_does_it_again(play: Stage) -> None:
     name = play.ask(one)
     assert going.wait(20)
     wait_until(lambda: play.phase(one, name, "look").status == "running", 20)
-    one.engine().tell(name, happenings.CancelAsked("not needed"))
+    one.engine().tell(name, events.CancelAsked("not needed"))
     let_go.set()
     assert play.until(one, name).reason == "not needed"
     (play.root / "done.txt").write_text("")
-    one.engine().tell(name, happenings.RetryAsked())
+    one.engine().tell(name, events.RetryAsked())
     one.nudge()
     assert play.until(one, name, "done").status == "done"
 
@@ -189,7 +189,7 @@ def test_the_end_of_a_cancelled_run_is_found_though_its_event_was_missed(play: S
     engine = Engine(play.connect(), play.home(), lambda *_: None)
     flow = engine.ask("t", engine.home.project.workflows["x"], str(play.root), "me")
     (lease,) = engine.broker.claim(Claim("w1", lanes_of("w1", ("reviewer",), "", ())))
-    engine.tell(flow.id, happenings.CancelAsked("not needed"))
+    engine.tell(flow.id, events.CancelAsked("not needed"))
     paid = failed("cancelled", cost_usd=0.5)
     engine.broker.finish(lease, Outcome("cancelled", output=paid.to_json(), error="cancelled"))
     engine.missed()
@@ -256,13 +256,13 @@ def test_people_are_asked(tmp_path: Path) -> None:
         name = play.ask(one)
         assert play.until(one, name, "waiting").reason == "a: a person is to approve it"
         assert not play.seen
-        one.engine().tell(name, happenings.Approved())
+        one.engine().tell(name, events.Approved())
         flow = play.until(one, name, "waiting")
         wait_until(lambda: one.engine().shelf.get(name).hold != "", 20)
         assert one.engine().shelf.get(name).hold == "budget: $0.02 of $0.01 is spent"
         assert [payload["phase"] for payload in play.seen] == ["a", "b"]
         assert play.seen[1]["budget_usd"] == pytest.approx(0.01)
-        one.engine().tell(name, happenings.Resumed(budget_usd=1.0))
+        one.engine().tell(name, events.Resumed(budget_usd=1.0))
         flow = play.until(one, name)
         assert flow.status == "done"
 
@@ -448,13 +448,13 @@ def test_what_a_killed_queue_has_lost_is_done_again(tmp_path: Path) -> None:
         shelf = Shelf(broker)
         flow = begin("y-1", play.home().project.workflows["y"], "t", cwd="/", home="h", by="me", now=0.0)
         shelf.add(flow)
-        shelf.change(flow.id, happenings.Begun())
+        shelf.change(flow.id, events.Begun())
         assert shelf.all()[0].status == "running"
         with closing(sqlite3.connect(play.state / "queue.db")) as database, database:
             lost = (json.dumps(flow.to_json()), flow.id)
             database.execute("UPDATE documents SET version = 1, value = ? WHERE name = ?", lost)
         assert shelf.all()[0].status == "preparing"
-        shelf.change(flow.id, happenings.Begun())
+        shelf.change(flow.id, events.Begun())
         assert [one.status for one in Shelf(broker).all()] == ["running"]
 
 
@@ -516,7 +516,7 @@ def test_what_could_not_be_counted_is_a_persons_to_judge(tmp_path: Path) -> None
         assert flow.reason.startswith("more: a.lines is not known: error: 'sub/' does not have a commit")
         prompt = next(payload["prompt"] for payload in play.seen if payload["phase"] == "seen")
         assert "(what was changed is not known: error: 'sub/'" in prompt
-        one.engine().tell(name, happenings.Approved())
+        one.engine().tell(name, events.Approved())
         assert [phase.status for phase in play.until(one, name).phases] == ["done"] * 3
 
 
@@ -554,7 +554,7 @@ def test_a_stray_agents_end_waits_for_no_verification(tmp_path: Path) -> None:
             for _ in range(THREADS):
                 engine._pool.submit(let_go.wait, 60)
             try:
-                engine.tell(name, happenings.CancelAsked("not needed"))
+                engine.tell(name, events.CancelAsked("not needed"))
                 assert play.until(one, name).reason == "not needed"
                 assert shim.wait(10) == -signal.SIGTERM
             finally:

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from paneview import proc
-from paneview.rules.workflow import begin, happenings
+from paneview.rules.workflow import begin, events
 from paneview.workflow import engine
 from paneview.workflow.places import Places, free_ports
 from paneview.workflow.reading import NothingToSee, diff
@@ -135,7 +135,7 @@ def test_what_was_not_finished_is_salvaged_and_can_be_gone_on_with(play: Stage) 
     flow = play.until(one, name)
     assert flow.status == "failed"
     assert git(play.root, "log", "-1", "--format=%s", f"paneview/{name}").strip() == "Unfinished: do it"
-    one.engine().tell(name, happenings.RetryAsked())
+    one.engine().tell(name, events.RetryAsked())
     one.nudge()
     assert play.until(one, name, "done").place["ports"] == flow.place["ports"]
 
@@ -274,7 +274,7 @@ def test_what_git_would_lose_is_kept(play: Stage) -> None:
     assert summary(flow)["kept"] == flow.place["kept"]
     assert (Path(flow.place["path"]) / "nested/file").exists()
     shutil.rmtree(Path(flow.place["path"]) / "nested/.git")
-    one.engine().tell(flow.id, happenings.RetryAsked())
+    one.engine().tell(flow.id, events.RetryAsked())
     one.nudge()
     wait_until(lambda: not one.engine().shelf.get(flow.id).place["kept"])
     assert play.until(one, flow.id).status == "done"
@@ -377,7 +377,7 @@ def test_a_setup_that_failed_leaves_nothing_and_begins_anew(play: Stage) -> None
     (play.root / "setup.sh").write_text("exit 0\n")
     git(play.root, "commit", "-qam", "mended")
     play.agent = write("new.txt", "new\n")
-    one.engine().tell(name, happenings.RetryAsked())
+    one.engine().tell(name, events.RetryAsked())
     one.nudge()
     assert play.until(one, name, "done").place["base"] == git(play.root, "rev-parse", "HEAD").strip()
     assert git(play.root, "ls-tree", "--name-only", f"paneview/{name}", "half.txt") == ""
@@ -413,7 +413,7 @@ def test_cancelled_while_it_is_set_up_nothing_is_left(play: Stage) -> None:
     one = play.orchestrate()
     name = play.ask(one)
     wait_until((play.state / "worktrees" / name / "began").exists, 20)
-    one.engine().tell(name, happenings.CancelAsked("not needed"))
+    one.engine().tell(name, events.CancelAsked("not needed"))
     one.nudge()
     assert play.until(one, name).status == "cancelled"
     assert not list((play.state / "worktrees").iterdir())
@@ -549,7 +549,7 @@ def test_a_set_up_that_was_called_off_before_its_turn_never_begins(
     folder = play.state / "worktrees"
     wait_until((folder / f"began-{first}").exists, 20)
     second = play.ask(one)
-    one.engine().tell(second, happenings.CancelAsked("not needed"))
+    one.engine().tell(second, events.CancelAsked("not needed"))
     (folder / "go").touch()
     assert play.until(one, first).status == "done"
     assert play.until(one, second).status == "cancelled"
@@ -572,7 +572,7 @@ def test_a_worktree_that_somebody_removed_is_set_up_again(play: Stage) -> None:
     flow = play.until(one, name)
     assert flow.place["kept"]
     git(play.root, "worktree", "remove", "--force", flow.place["path"])
-    one.engine().tell(name, happenings.RetryAsked(0))
+    one.engine().tell(name, events.RetryAsked(0))
     one.nudge()
     wait_until(lambda: len(seen) == 2, 20)
     play.until(one, name)
@@ -601,7 +601,7 @@ def test_two_that_change_the_same_place_are_told(play: Stage) -> None:
     found = one.engine().shelf.get(second).place["conflicts"]
     assert found == [{"workflow": first, "branch": f"paneview/{first}", "files": ["shared.txt"]}]
     for name, other in ((first, second), (second, first)):
-        one.engine().tell(name, happenings.Approved())
+        one.engine().tell(name, events.Approved())
         one.nudge()
         told = play.until(one, name).place["conflicts"]
         assert told == [{"workflow": other, "branch": f"paneview/{other}", "files": ["shared.txt"]}]

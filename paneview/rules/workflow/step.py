@@ -15,7 +15,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-from paneview.rules.workflow import happenings as h
+from paneview.rules.workflow import effects, events
 from paneview.rules.workflow.model import WAITING, PastRun, Phase, PhaseStatus, Spent, Status, Workflow
 from paneview.rules.workflow.results import later
 from paneview.rules.workflow.settling import UNMET, finish, put, settle, stop, working
@@ -34,29 +34,29 @@ _FOR_A_PERSON = {
 }
 
 
-def step(flow: Workflow, event: h.Happening, now: float) -> tuple[Workflow, frozenset[h.Effect]]:
+def step(flow: Workflow, event: events.Event, now: float) -> tuple[Workflow, frozenset[effects.Effect]]:
     """The workflow after the event, and what is newly to be done."""
     changed = _HANDLERS[type(event)](flow, event, now)
     return changed, due(changed) - due(flow)
 
 
-def due(flow: Workflow) -> frozenset[h.Effect]:
+def due(flow: Workflow) -> frozenset[effects.Effect]:
     """All that is to be done in this state, whether or not it has been begun."""
     if flow.status is Status.PREPARING:
-        return frozenset({h.Prepare()})
+        return frozenset({effects.Prepare()})
     if flow.status is Status.CLOSING:
-        return frozenset({h.Close()})
+        return frozenset({effects.Close()})
     if flow.status.final:
         return frozenset()
-    found: set[h.Effect] = set()
+    found: set[effects.Effect] = set()
     for number in working(flow):
         phase = flow.phases[number]
         if flow.status is Status.CANCELLING:
-            found.add(h.Withdraw(number, phase.attempt))
+            found.add(effects.Withdraw(number, phase.attempt))
         elif phase.status is PhaseStatus.VERIFYING:
-            found.add(h.Verify(number, phase.attempt))
+            found.add(effects.Verify(number, phase.attempt))
         else:
-            found.add(h.Run(number, phase.attempt))
+            found.add(effects.Run(number, phase.attempt))
     return frozenset(found)
 
 
@@ -69,13 +69,13 @@ def wake_at(flow: Workflow) -> float | None:
     return None
 
 
-def _begun(flow: Workflow, _event: h.Begun, now: float) -> Workflow:
+def _begun(flow: Workflow, _event: events.Begun, now: float) -> Workflow:
     if flow.status is not Status.PREPARING or flow.plan.isolation == "worktree":
         return flow
     return settle(replace(flow, status=Status.RUNNING), now)
 
 
-def _prepared(flow: Workflow, event: h.Prepared, now: float) -> Workflow:
+def _prepared(flow: Workflow, event: events.Prepared, now: float) -> Workflow:
     if flow.status is not Status.PREPARING:
         return flow
     flow = replace(flow, place={**flow.place, **event.place})
@@ -84,14 +84,14 @@ def _prepared(flow: Workflow, event: h.Prepared, now: float) -> Workflow:
     return settle(replace(flow, status=Status.RUNNING), now)
 
 
-def _claimed(flow: Workflow, event: h.Claimed, now: float) -> Workflow:
+def _claimed(flow: Workflow, event: events.Claimed, now: float) -> Workflow:
     phase = _current(flow, event.phase, event.attempt, PhaseStatus.QUEUED)
     if phase is None:
         return flow
     return put(flow, event.phase, replace(phase, status=PhaseStatus.RUNNING, reason="", started_at=now))
 
 
-def _handed_back(flow: Workflow, event: h.HandedBack, _now: float) -> Workflow:
+def _handed_back(flow: Workflow, event: events.HandedBack, _now: float) -> Workflow:
     phase = _current(flow, event.phase, event.attempt, PhaseStatus.QUEUED, PhaseStatus.RUNNING)
     if phase is None:
         return flow
@@ -107,7 +107,7 @@ def _current(flow: Workflow, number: int, attempt: int, *statuses: PhaseStatus) 
     return phase if phase.attempt == attempt and phase.status in statuses else None
 
 
-def _ran(flow: Workflow, event: h.Ran, now: float) -> Workflow:
+def _ran(flow: Workflow, event: events.Ran, now: float) -> Workflow:
     phase = _current(flow, event.phase, event.attempt, PhaseStatus.QUEUED, PhaseStatus.RUNNING)
     if phase is None:
         return flow
@@ -142,7 +142,7 @@ def _ran(flow: Workflow, event: h.Ran, now: float) -> Workflow:
     return settle(put(flow, event.phase, phase), now)
 
 
-def _used(before: Spent | None, event: h.Ran) -> Spent:
+def _used(before: Spent | None, event: events.Ran) -> Spent:
     """What a run has used that resumed a session; ``before`` is what the session had used until then."""
     if before is None or event.session_spent is None:
         return event.spent
@@ -152,7 +152,7 @@ def _used(before: Spent | None, event: h.Ran) -> Spent:
     )
 
 
-def _after_run(flow: Workflow, phase: Phase, event: h.Ran, now: float) -> Phase:
+def _after_run(flow: Workflow, phase: Phase, event: events.Ran, now: float) -> Phase:
     plan = flow.plan.phases[event.phase]
     status, error = event.status, event.error
     if status == "ok" and plan.output == "json" and event.data is None:
@@ -204,7 +204,7 @@ def _failed(retries: int, phase: Phase, reason: str, tail: str, now: float) -> P
     )
 
 
-def _verified(flow: Workflow, event: h.Verified, now: float) -> Workflow:
+def _verified(flow: Workflow, event: events.Verified, now: float) -> Workflow:
     phase = _current(flow, event.phase, event.attempt, PhaseStatus.VERIFYING)
     if phase is None:
         return flow
@@ -221,19 +221,19 @@ def _verified(flow: Workflow, event: h.Verified, now: float) -> Workflow:
     return settle(put(flow, event.phase, phase), now)
 
 
-def _closed(flow: Workflow, event: h.Closed, now: float) -> Workflow:
+def _closed(flow: Workflow, event: events.Closed, now: float) -> Workflow:
     if flow.status is not Status.CLOSING:
         return flow
     return finish(replace(flow, place={**flow.place, **event.place}), now)
 
 
-def _noted(flow: Workflow, event: h.Noted, _now: float) -> Workflow:
+def _noted(flow: Workflow, event: events.Noted, _now: float) -> Workflow:
     if flow.status.final or all(flow.place.get(key) == value for key, value in event.place.items()):
         return flow
     return replace(flow, place={**flow.place, **event.place})
 
 
-def _approved(flow: Workflow, event: h.Approved, now: float) -> Workflow:
+def _approved(flow: Workflow, event: events.Approved, now: float) -> Workflow:
     if not flow.status.open:
         return flow
     for number, phase in enumerate(flow.phases):
@@ -247,7 +247,7 @@ def _approved(flow: Workflow, event: h.Approved, now: float) -> Workflow:
     return settle(flow, now)
 
 
-def _rejected(flow: Workflow, event: h.Rejected, now: float) -> Workflow:
+def _rejected(flow: Workflow, event: events.Rejected, now: float) -> Workflow:
     if not flow.status.open:
         return flow
     reason = f"rejected{f' by {person(event.by)}' if event.by else ''}{f': {event.why}' if event.why else ''}"
@@ -258,7 +258,7 @@ def _rejected(flow: Workflow, event: h.Rejected, now: float) -> Workflow:
     return settle(flow, now)
 
 
-def _resumed(flow: Workflow, event: h.Resumed, now: float) -> Workflow:
+def _resumed(flow: Workflow, event: events.Resumed, now: float) -> Workflow:
     if not flow.status.open:
         return flow
     plan = flow.plan
@@ -273,13 +273,13 @@ def _resumed(flow: Workflow, event: h.Resumed, now: float) -> Workflow:
     return settle(flow, now)
 
 
-def _cancel_asked(flow: Workflow, event: h.CancelAsked, now: float) -> Workflow:
+def _cancel_asked(flow: Workflow, event: events.CancelAsked, now: float) -> Workflow:
     if not flow.status.open:
         return flow
     return stop(flow, "cancelled", event.why or "cancelled", now)
 
 
-def _retry_asked(flow: Workflow, event: h.RetryAsked, now: float) -> Workflow:
+def _retry_asked(flow: Workflow, event: events.RetryAsked, now: float) -> Workflow:
     if not flow.status.final:
         return flow
     if event.phase is None:
@@ -304,10 +304,10 @@ def _retry_asked(flow: Workflow, event: h.RetryAsked, now: float) -> Workflow:
         flow, phases=phases, status=Status.PREPARING, ending="", reason="", hold="", ended_at=None, waiting_since=None,
         deadline=None if flow.plan.timeout is None else now + flow.plan.timeout,
     )  # fmt: skip
-    return _begun(flow, h.Begun(), now)
+    return _begun(flow, events.Begun(), now)
 
 
-def _ticked(flow: Workflow, _event: h.Ticked, now: float) -> Workflow:
+def _ticked(flow: Workflow, _event: events.Ticked, now: float) -> Workflow:
     at = wake_at(flow)
     if at is None or now < at:
         return flow
@@ -322,18 +322,18 @@ def _ticked(flow: Workflow, _event: h.Ticked, now: float) -> Workflow:
 
 
 _HANDLERS: dict[type, Callable[[Workflow, Any, float], Workflow]] = {
-    h.Begun: _begun,
-    h.Prepared: _prepared,
-    h.Claimed: _claimed,
-    h.HandedBack: _handed_back,
-    h.Ran: _ran,
-    h.Verified: _verified,
-    h.Closed: _closed,
-    h.Noted: _noted,
-    h.Approved: _approved,
-    h.Rejected: _rejected,
-    h.Resumed: _resumed,
-    h.CancelAsked: _cancel_asked,
-    h.RetryAsked: _retry_asked,
-    h.Ticked: _ticked,
+    events.Begun: _begun,
+    events.Prepared: _prepared,
+    events.Claimed: _claimed,
+    events.HandedBack: _handed_back,
+    events.Ran: _ran,
+    events.Verified: _verified,
+    events.Closed: _closed,
+    events.Noted: _noted,
+    events.Approved: _approved,
+    events.Rejected: _rejected,
+    events.Resumed: _resumed,
+    events.CancelAsked: _cancel_asked,
+    events.RetryAsked: _retry_asked,
+    events.Ticked: _ticked,
 }

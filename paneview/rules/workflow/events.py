@@ -1,4 +1,4 @@
-"""What can happen to a workflow, and what is then to be done."""
+"""What can happen to a workflow: the events that `step` takes. What is then to be done: `effects`."""
 
 from __future__ import annotations
 
@@ -7,8 +7,6 @@ from dataclasses import dataclass, field
 
 from paneview.config.workflows.plans import Json
 from paneview.rules.workflow.model import Spent
-
-# Events
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,7 +134,7 @@ class Ticked:
     """Time has passed."""
 
 
-Happening = (
+Event = (
     Begun
     | Prepared
     | Claimed
@@ -152,42 +150,3 @@ Happening = (
     | RetryAsked
     | Ticked
 )
-
-# Effects: each may be done again without harm, and is due for as long as the state says so.
-
-
-@dataclass(frozen=True, slots=True)
-class Prepare:
-    """Make the working place."""
-
-
-@dataclass(frozen=True, slots=True)
-class Run:
-    """Submit this run's job unless that is done already, and wait for its end."""
-
-    phase: int
-    attempt: int
-
-
-@dataclass(frozen=True, slots=True)
-class Verify:
-    """Run the phase's verify command."""
-
-    phase: int
-    attempt: int
-
-
-@dataclass(frozen=True, slots=True)
-class Withdraw:
-    """Cancel this run's job."""
-
-    phase: int
-    attempt: int
-
-
-@dataclass(frozen=True, slots=True)
-class Close:
-    """Commit or save the work, and remove the working place."""
-
-
-Effect = Prepare | Run | Verify | Withdraw | Close
