@@ -23,7 +23,7 @@ from paneview.config.editing.edit import replace_task, task_text
 from paneview.config.errors import ConfigError, Problem
 from paneview.config.models import MOST_REPLICAS, Project, Task
 from paneview.control.errors import ControlError
-from paneview.rules import graph, lifecycle
+from paneview.rules import lifecycle
 from paneview.rules.states import Emit, TaskPhase
 from paneview.supervisor.journal import Journal
 from paneview.supervisor.scaling import ScaledTasks, load_scaled, outvoted
@@ -214,7 +214,7 @@ class Reloader:
         starting = [name for name in gained if _starts_itself(new.tasks[name])]
         waiting = [name for name in difference.same if _waits_for_others(units[name], old.tasks[name])]
         beginning = [*restarting, *starting, *waiting]
-        return starting + graph.brought_along(beginning, self._supervisor.graph, self._supervisor.states)
+        return starting + self._supervisor.brought_along(beginning)
 
     async def _drop(self, names: list[str], by: str) -> Refused:
         """Remove tasks from the project, except those whose stop is refused."""

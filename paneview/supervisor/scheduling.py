@@ -13,7 +13,6 @@ import time
 from contextlib import suppress
 
 from paneview.config.schedule import next_time
-from paneview.rules import graph
 from paneview.rules.schedule import Due, Scheduled, step
 from paneview.rules.states import Start
 from paneview.supervisor.journal import Journal
@@ -77,7 +76,7 @@ class Schedules:
         """As at any other start, except for what a person keeps stopped."""
         if not names:
             return names
-        return [*graph.brought_along(names, self._supervisor.graph, self._supervisor.states), *names]
+        return [*self._supervisor.brought_along(names), *names]
 
     def _following(self, unit: Unit, expression: str, now: float) -> float | None:
         """The first time after now; None after a defect, which is reported once and affects no other task."""

@@ -1,4 +1,4 @@
-"""The supervisor: the units of one project, the graph between them, and the operations on them.
+"""The supervisor: the units of one project, and the operations on them. When a task may start is up to the `Gate`.
 
 It knows nothing of sockets or screens: `requests.Requests` answers clients, `host.Host` wires everything up.
 """
@@ -7,23 +7,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 from collections.abc import Callable, Collection, Iterable, Sequence
 
 from paneview.config.models import Project, Task
 from paneview.control.errors import ControlError, UnknownTask
 from paneview.rules import graph
-from paneview.rules.graph import Graph
-from paneview.rules.pacing import Pace, turn
-from paneview.rules.states import (
-    DependenciesMet,
-    Restart,
-    SessionEnded,
-    Start,
-    Stop,
-    TaskPhase,
-    TaskState,
-)
+from paneview.rules.graph import Graph, Unmet
+from paneview.rules.states import Restart, SessionEnded, Start, Stop, TaskPhase, TaskState
+from paneview.supervisor.gate import Gate
 from paneview.supervisor.unit import Services, Unit
 
 logger = logging.getLogger(__name__)
@@ -41,12 +32,8 @@ class Supervisor:
         """Why the project's file in its present form is not applied; empty if it is."""
         self.services = services
         self.units: dict[str, Unit] = {}
-        self.graph: Graph = {}
         self.listeners: list[Callable[[str], None]] = []
-        self._dependents: dict[str, frozenset[str]] = {}
-        self._late: dict[str, asyncio.TimerHandle] = {}  # waiting tasks: until an event says so
-        self._turns: dict[str, asyncio.TimerHandle] = {}  # waiting tasks that lack nothing but their turn
-        self._pace = Pace(_cores())
+        self._gate = Gate(self.changed, self._tell_late)
         self.stopped_by: dict[str, str] = {}  # task → who last asked for its end
         self._downs = 0  # the number of `down` calls under way
         self._stays = asyncio.Event()  # set while there is none
@@ -65,7 +52,7 @@ class Supervisor:
         """Make a unit for every task of the project, with the state it had."""
         for name, task in self.project.tasks.items():
             self.units[name] = Unit(task, states.get(name, TaskState()), self.services, self._unit_changed)
-        self._regraph()
+        self._gate.follow(self.units)
 
     def unit(self, name: str) -> Unit:
         """The unit of this name. Raises UnknownTask."""
@@ -92,12 +79,6 @@ class Supervisor:
     def states(self) -> dict[str, TaskState]:
         """The state of every task."""
         return {name: unit.state for name, unit in self.units.items()}
-
-    def held_by(self, name: str) -> list[graph.Unmet]:
-        """The dependencies that hold this task back. Called at every change, so it looks at no other tasks."""
-        units = [self.units[other] for other, _ in self.graph[name]]
-        unsure = {unit.name for unit in units if _is_unsure(unit)}
-        return graph.unmet(name, self.graph, {unit.name: unit.state for unit in units}, unsure)
 
     # What may be asked
 
@@ -158,7 +139,7 @@ class Supervisor:
 
         for name in reversed(graph.order(self.graph)):
             if name in wanted:
-                first = [stopping[other] for other in self._dependents[name] if other in wanted]
+                first = [stopping[other] for other in self._gate.dependents(name) if other in wanted]
                 stopping[name] = asyncio.ensure_future(stop_one(name, first))
         await asyncio.gather(*stopping.values())
         return refused
@@ -211,76 +192,28 @@ class Supervisor:
 
     # The graph
 
+    @property
+    def graph(self) -> Graph:
+        """What each task depends on, in the project's order."""
+        return self._gate.graph
+
+    def brought_along(self, names: Iterable[str]) -> list[str]:
+        """What starts along with these tasks, since they need it; not what a person keeps stopped."""
+        return graph.brought_along(names, self.graph, self.states)
+
     def consider(self) -> None:
         """Start every waiting task whose dependencies are met."""
-        for name in list(self.units):
-            self._consider(name)
-
-    def _consider(self, name: str) -> None:
-        unit = self.units[name]
-        if unit.state.phase is not TaskPhase.WAITING or name in self._turns:
-            return
-        if self.held_by(name):
-            return
-        wait = self._wait_for_turn(name)
-        if wait > 0:
-            self._turns[name] = asyncio.get_running_loop().call_later(wait, self._has_turn, name)
-        else:
-            unit.feed(DependenciesMet())
-
-    def _wait_for_turn(self, name: str) -> float:
-        """Seconds until this task may start; only tasks whose readiness others wait for take turns."""
-        if not (self._dependents.get(name) and self.units[name].policy.probed):
-            return 0.0
-        now = asyncio.get_running_loop().time()
-        self._pace, begins = turn(self._pace, now)
-        return begins - now
-
-    def _has_turn(self, name: str) -> None:
-        del self._turns[name]
-        unit = self.units.get(name)
-        if unit and unit.state.phase is TaskPhase.WAITING and not self.held_by(name):
-            unit.feed(DependenciesMet())
+        self._gate.consider_all()
 
     def _unit_changed(self, unit: Unit) -> None:
         self.changed(unit.name)
-        self._watch_wait(unit)
-        if unit.state.phase is TaskPhase.WAITING:
-            self._consider(unit.name)
-        for other in self._dependents.get(unit.name, ()):
-            if self.units[other].state.phase is TaskPhase.WAITING:
-                self.changed(other)  # because the reason why it waits has changed
-                self._consider(other)
-                self.units[other].reconsider()
+        self._gate.unit_changed(unit)
 
-    def _watch_wait(self, unit: Unit) -> None:
-        """Record an event, once per wait, if a task waits longer than its dependencies may take to get ready."""
-        waiting = unit.state.phase is TaskPhase.WAITING
-        if waiting and unit.name not in self._late:
-            limits = [self.units[other].task.ready_timeout for other, _ in self.graph[unit.name]]
-            if limits:
-                loop = asyncio.get_running_loop()
-                self._late[unit.name] = loop.call_later(max(limits), self._tell_late, unit.name)
-        elif not waiting and (timer := self._late.pop(unit.name, None)):
-            timer.cancel()
-
-    def _tell_late(self, name: str) -> None:
-        held = self.held_by(name)
-        if not held:
-            return
+    def _tell_late(self, name: str, held: Sequence[Unmet]) -> None:
         words = "; ".join(f"{one.task} {one.why}" for one in held)
         self.services.journal.note_task(
             name, None, "dependency_timeout", f"still waits: {words}", waits_for=[one.task for one in held]
         )
-
-    def _regraph(self) -> None:
-        self.graph = {
-            name: tuple(
-                (need.task, need.condition) for need in unit.task.depends_on if need.task in self.units
-            )
-            for name, unit in self.units.items()
-        }
-        self._dependents = graph.dependents(self.graph)
 
     # Changing the project
 
@@ -292,22 +225,20 @@ class Supervisor:
     async def remove(self, name: str) -> None:
         """Remove a task that no longer runs; `reshape` must follow."""
         unit = self.units.pop(name)
-        self._regraph()  # before the first await: the graph must only have tasks with a unit
-        if timer := self._late.pop(name, None):
-            timer.cancel()
+        self._gate.follow(self.units)  # before the first await: the graph must only have tasks with a unit
+        self._gate.forget(name)
         await unit.close()
 
     def reshape(self, project: Project) -> None:
         """Take the project's new order and graph; its units must exist already."""
         self.project = project
         self.units = {name: self.units[name] for name in project.tasks}
-        self._regraph()
+        self._gate.follow(self.units)
         self.consider()
 
     async def close(self) -> None:
         """Cancel everything; processes go on."""
-        for timer in (*self._late.values(), *self._turns.values()):
-            timer.cancel()
+        self._gate.close()
         for unit in self.units.values():
             await unit.close()
 
@@ -328,17 +259,9 @@ class Supervisor:
             case TaskPhase.STARTING | TaskPhase.STOPPING:
                 return False
             case TaskPhase.WAITING:
-                return bool(self.held_by(unit.name))
+                return bool(self._gate.held_by(unit.name))
             case _:
                 return True
-
-
-def _is_unsure(unit: Unit) -> bool:
-    """Whether its run is on record but not found yet, or may be lost with tmux.
-
-    Otherwise dependents that were lost with it would start at the same time, or before it.
-    """
-    return unit.state.phase is TaskPhase.RUNNING and (unit.live is None or unit.live.lost)
 
 
 def _stop_is_over(unit: Unit) -> bool:
@@ -347,10 +270,3 @@ def _stop_is_over(unit: Unit) -> bool:
     If it was refused, the task is running: only a failed hook leads back there from a stop.
     """
     return unit.state.phase is not TaskPhase.STOPPING
-
-
-def _cores() -> int:
-    """The number of cores that we may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1

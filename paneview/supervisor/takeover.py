@@ -8,7 +8,6 @@ that has never run. (`paneview.supervisor.runs.adopting` finds the processes tha
 
 from __future__ import annotations
 
-from paneview.rules import graph
 from paneview.rules.states import SUPERVISOR, Restart, Stage, Start, TaskPhase, TaskState
 from paneview.store.rows import Loaded
 from paneview.store.state import StateStore
@@ -68,7 +67,7 @@ class Takeover:
             self._journal.note_session("session_started", names, SUPERVISOR)
         else:
             names = [name for name in names if name not in self.states]
-            names += graph.brought_along(names, self._supervisor.graph, self._supervisor.states)
+            names += self._supervisor.brought_along(names)
         for name in names:
             self._supervisor.unit(name).feed(Start(SUPERVISOR))
 

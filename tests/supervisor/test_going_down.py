@@ -180,7 +180,7 @@ async def test_what_runs_again_against_all_expectation_is_stopped_again():
     late.name, first.name = "late", "first"
     supervisor = Supervisor(None, first)
     supervisor.units = {"first": first, "late": late}  # the last is stopped first
-    supervisor._regraph()
+    supervisor._gate.follow(supervisor.units)
     assert await supervisor.down("me") == {}
     assert late.state == first.state == TaskState(phase=TaskPhase.STOPPED, reason="me")
     assert supervisor.going_down, "it is about to end"

@@ -91,7 +91,7 @@ async def test_what_the_file_has_gained_is_not_slept_through(
     monkeypatch.setattr(scheduling, "next_time", lambda _expression, after: after + SOON)
     here = place.supervisor
     supervisor: Any = SimpleNamespace(
-        units={}, going_down=False, changed=here.changed, graph=here.graph, states=here.states
+        units={}, going_down=False, changed=here.changed, brought_along=here.brought_along
     )
     schedules = Schedules(supervisor, place.journal)
     with running(schedules):
@@ -140,7 +140,7 @@ async def test_nothing_starts_while_the_project_goes_down(
     monkeypatch.setattr(scheduling, "next_time", lambda _expression, after: after + SOON)
     here = place.supervisor
     supervisor: Any = SimpleNamespace(
-        units=here.units, going_down=True, changed=here.changed, graph=here.graph, states=here.states
+        units=here.units, going_down=True, changed=here.changed, brought_along=here.brought_along
     )
     schedules = Schedules(supervisor, place.journal)
     with running(schedules):
