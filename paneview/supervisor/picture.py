@@ -193,11 +193,11 @@ class Picture:
         now, ahead = self._clock.now(), self._clock.ahead()
         units = self._supervisor.units
         states = self._supervisor.states
-        notes = {name: unit.probes.note for name, unit in units.items()}
+        details = {name: unit.probes.detail for name, unit in units.items()}
         views = []
         for name in names:
             unit = units[name]
-            because = why(unit, self._supervisor.graph, states, notes, now)
+            because = why(unit, self._supervisor.graph, states, details, now)
             usage, log_end = self._usage_of(unit), self._heads.get(name, 0)
             next_run = None if unit.state.manual_stop else self._next_runs.get(name)
             facts = facts_of(unit, now, ahead, because, usage, log_end, next_run)

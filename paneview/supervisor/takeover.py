@@ -58,7 +58,7 @@ class Takeover:
         for unit in self._supervisor.units.values():
             if unit.state.phase is TaskPhase.RUNNING and unit.outdated(unit.task):
                 unit.feed(Restart("file change"))
-            unit.note_definition()
+            unit.store_definition()
 
     def start(self) -> None:
         """Start what starts by itself in a fresh session; in one taken over, only what the file has gained since."""

@@ -105,7 +105,7 @@ class Unit:
         self._changed = changed
         self._deeds: set[asyncio.Task[None]] = set()
         self._probing: asyncio.Task[None] | None = None
-        self._going: asyncio.Task[None] | None = None
+        self._ending: asyncio.Task[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._waiters = Waiters(lambda: self.state)
 
@@ -123,15 +123,15 @@ class Unit:
         if not self.policy.probed:
             self._services.prober.forget(self.name)
             self.probes = Probes()
-        self.note_definition()
+        self.store_definition()
         self._stop_probing()
         (self._follow_up if anew else self.resume)()
 
-    def note_definition(self) -> None:
+    def store_definition(self) -> None:
         """Update the definition stored with its run's pane, as far as that does not need another process."""
-        if self.live and (note := renewed(self.live.definition, self.task)) != self.live.definition:
-            self.live.definition = note
-            self._start(self._services.launcher.note(self.live.pane_id, note))
+        if self.live and (now := renewed(self.live.definition, self.task)) != self.live.definition:
+            self.live.definition = now
+            self._start(self._services.launcher.define(self.live.pane_id, now))
 
     def outdated(self, task: Task) -> bool:
         """Whether it has a run that was launched from another definition than this one."""
@@ -306,8 +306,8 @@ class Unit:
         await self._services.journal.recorded(durable)
         if live is None or live is not self.live:
             return
-        if self._going is None:
-            self._going = self._start(self._gone(live))
+        if self._ending is None:
+            self._ending = self._start(self._gone(live))
         await self._services.ender.send(live, stage, self.task.stop_signal)
 
     async def _gone(self, live: Live) -> None:
@@ -319,7 +319,7 @@ class Unit:
             exit_ = await self._services.ender.any_exit_of(live)
             self.let_go(live)
         finally:
-            self._going = None
+            self._ending = None
         await self._hook("after_stop", self.task, live.run)
         self.feed(Stopped(exit_, began=live.heard is not False or exit_ != Exit()))
 
@@ -328,7 +328,7 @@ class Unit:
             self._services.journal.note_task(self.name, run, "hook_failed", error_text, hook=moment)
 
     async def _probe(self, live: Live) -> None:
-        self.probes = Probes(self.probes.note)
+        self.probes = Probes(self.probes.detail)
         async for result in self._services.prober.probe(self.task, live.run, lambda: self.state.ready):
             if live is not self.live:
                 return
@@ -353,7 +353,7 @@ class Unit:
             swept, exit_ = await self._services.ender.end_of(live)
         except TmuxGone:
             return  # lost with the terminal: `Outages` handles all such runs once there is a new one
-        if live is not self.live or self._going:
+        if live is not self.live or self._ending:
             return
         self.let_go(live)
         if swept:
@@ -363,7 +363,7 @@ class Unit:
 
     def lose(self, reason: str) -> None:
         """Note that the run was lost; if it is being ended, `_gone` already waits for that and reports it."""
-        if self.live is not None and self._going is None:
+        if self.live is not None and self._ending is None:
             self.let_go(self.live)
             self.feed(Lost(reason))
 

@@ -154,15 +154,15 @@ def _shown(moment: float | None, ahead: int) -> float | None:
 
 
 def why(  # noqa: PLR0911 - one line a state
-    unit: Unit, needs: Graph, states: Mapping[str, TaskState], notes: Mapping[str, str], now: float
+    unit: Unit, needs: Graph, states: Mapping[str, TaskState], details: Mapping[str, str], now: float
 ) -> Why:
     """Why the task is where it is. Only this puts it into words; a screen adds no more than passing times."""
-    state, note = unit.state, unit.probes.note
+    state, detail = unit.state, unit.probes.detail
     if unit.question and state.phase is TaskPhase.RUNNING:
         return Why(f"waits for an answer: {unit.question}")
     match state.phase:
         case TaskPhase.WAITING:
-            held = [_noted(one, states, notes) for one in graph.unmet(unit.name, needs, states)]
+            held = [_with_detail(one, states, details) for one in graph.unmet(unit.name, needs, states)]
             words = "; ".join(f"{one.task} {one.why}" for one in held)
             return Why(f"waits: {words}" if words else "waits for its turn", waits_for=held)
         case TaskPhase.BACKOFF:
@@ -170,9 +170,9 @@ def why(  # noqa: PLR0911 - one line a state
             most = "" if unit.policy.max_restarts is None else f" of {unit.policy.max_restarts}"
             return Why(f"{state.reason}; restart {state.attempt}{most} in {left:.1f} s", state.reason)
         case TaskPhase.RUNNING if state.health is Health.STARTING:
-            return Why(f"not ready yet{': ' + note if note else ''}", note)
+            return Why(f"not ready yet{': ' + detail if detail else ''}", detail)
         case TaskPhase.RUNNING if state.failures and state.health is not Health.UNHEALTHY:
-            return Why(f"probe failed {state.failures} of {unit.policy.health_retries}: {note}", note)
+            return Why(f"probe failed {state.failures} of {unit.policy.health_retries}: {detail}", detail)
         case TaskPhase.STOPPING:
             stage = Stage.HOOKS if state.tree_gone else state.stage
             words = f"{state.reason} ({stage.value})" if stage else state.reason
@@ -187,11 +187,11 @@ def why(  # noqa: PLR0911 - one line a state
             return Why("not started")
 
 
-def _noted(held: Unmet, states: Mapping[str, TaskState], notes: Mapping[str, str]) -> Unmet:
+def _with_detail(held: Unmet, states: Mapping[str, TaskState], details: Mapping[str, str]) -> Unmet:
     """The dependency with the last probe result of its task added, if there is one."""
-    note = notes.get(held.task, "")
+    detail = details.get(held.task, "")
     return (
-        replace(held, why=f"{held.why} ({note})")
-        if note and states[held.task].phase is TaskPhase.RUNNING
+        replace(held, why=f"{held.why} ({detail})")
+        if detail and states[held.task].phase is TaskPhase.RUNNING
         else held
     )

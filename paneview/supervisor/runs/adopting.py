@@ -169,7 +169,7 @@ class Adopter:
             self._logs.finish(run)
             unit.feed(Exited(exit_))
         else:
-            exit_ = await self._ender.noted_exit(live)
+            exit_ = await self._ender.written_exit(live)
             self._logs.finish(run)
             unit.feed(Lost(self._how_lost(row), exit_))
 

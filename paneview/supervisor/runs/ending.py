@@ -188,14 +188,14 @@ class Ender:
         code.
         """
         session = self._terminal.session
-        return _known(live, session, await self._status(live, session))
+        return _unless_lost(live, session, await self._status(live, session))
 
     async def any_exit_of(self, live: Live) -> Exit:
         """The same for a run that had to end; with tmux gone, what its guard could record."""
         try:
             return await self.exit_of(live)
         except TmuxGone:
-            return await self.noted_exit(live)
+            return await self.written_exit(live)
 
     @_patient
     async def end_of(self, live: Live) -> tuple[list[str], Exit]:
@@ -208,7 +208,7 @@ class Ender:
             status = await (self._status(live, session) if left else early)
         finally:
             early.cancel()
-        return left, _known(live, session, status)
+        return left, _unless_lost(live, session, status)
 
     async def _swept(self, live: Live) -> list[str]:
         """`sweep`, tried again a few times after a defect."""
@@ -235,7 +235,7 @@ class Ender:
             return None
 
     @_patient
-    async def noted_exit(self, live: Live) -> Exit:
+    async def written_exit(self, live: Live) -> Exit:
         """The exit that the guard wrote, the only source once tmux is gone."""
         try:
             return to_exit(read_exit_file(live.exit_file))
@@ -253,7 +253,7 @@ def members(live: Live, table: ProcessTable) -> set[ProcessId]:
     return found
 
 
-def _known(live: Live, session: TmuxSession, status: ExitStatus | None) -> Exit:
+def _unless_lost(live: Live, session: TmuxSession, status: ExitStatus | None) -> Exit:
     if session.gone or live.lost:
         raise TmuxGone(session.gone or "it went with its terminal")
     return to_exit(status)

@@ -168,7 +168,7 @@ class Launcher:
             tmux_start=server.start,
         )
 
-    async def note(self, pane_id: str, definition: str) -> None:
+    async def define(self, pane_id: str, definition: str) -> None:
         """Store with a pane the definition that its run has now."""
         session = await self._terminal.ready()
         with suppress(TmuxError):  # the pane is gone, so there is no run to be found again

@@ -34,7 +34,7 @@ class Origin(Struct, frozen=True):
 
     @classmethod
     def read(cls, text: str) -> Origin | None:
-        """Parse what `text` wrote; None for the empty note of an older version, or one that is not understood."""
+        """Parse what `text` wrote; None for the empty one of an older version, or one that is not understood."""
         words = text.split(" ")
         if len(words) != _WORDS:
             return None
@@ -48,21 +48,21 @@ class Origin(Struct, frozen=True):
         return f"{self.key} {self.written} {self.stop_signal} {self.stop_grace:g}"
 
 
-def renewed(note: str, task: Task) -> str:
-    """The note of a run that goes on under another definition; a run without a note stays without.
+def renewed(stored: str, task: Task) -> str:
+    """What to store for a run that goes on under another definition; where nothing was stored, nothing will be.
 
     If its process would be a different one now, for whatever reason, the marks keep saying what it was launched from.
     """
-    origin = Origin.read(note)
+    origin = Origin.read(stored)
     if origin is None:
-        return note
+        return stored
     now = Origin.of(task)
     if origin.key != now.key:
         now = replace(now, key=origin.key, written=origin.written)
     return now.text()
 
 
-def outdated(note: str, task: Task) -> bool:
-    """Whether the run with this note was launched from another definition; False if that is not known."""
-    origin = Origin.read(note)
+def outdated(stored: str, task: Task) -> bool:
+    """Whether the run with this origin was launched from another definition; False if that is not known."""
+    origin = Origin.read(stored)
     return origin is not None and origin.key != task.definition_key() and origin.written != task.written

@@ -30,8 +30,8 @@ UNASKED = 0.2
 class Probes(Struct):
     """What clients see of a run's probes."""
 
-    note: str = ""
-    """The detail of the last result."""
+    detail: str = ""
+    """That of the last result, for people."""
     failed: int = 0
     """Failures in a row."""
     next_at: float | None = None
@@ -39,7 +39,7 @@ class Probes(Struct):
 
     def heard(self, result: ProbeResult, pause: float | None, now: float) -> None:
         """Note a result; the next probe comes ``pause`` seconds from ``now``."""
-        self.note = result.detail
+        self.detail = result.detail
         self.next_at = None if pause is None else now + pause
         if result.asked:
             self.failed = 0 if result.ok else self.failed + 1

@@ -110,7 +110,7 @@ class Strays:
             )
 
     async def _end_lost(self, live: Live, row: RunRow | None, how: str) -> None:
-        exit_ = await self._ender.noted_exit(live)  # first, because it is cleared away soon
+        exit_ = await self._ender.written_exit(live)  # first, because it is cleared away soon
         names = await self._ender.sweep(live)
         if row is None:
             self._journal.note("stray_ended", how, processes=names, known=False)
