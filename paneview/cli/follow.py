@@ -48,6 +48,12 @@ class Tail:
         self._open_since = 0.0
         self._shown = 0  # bytes of it that were shown
         self.behind = False
+        self._missed = 0
+
+    def missed(self) -> int:
+        """The number of lines that were removed before they could be read, since it was last asked for."""
+        missed, self._missed = self._missed, 0
+        return missed
 
     def read(self, now: float) -> Iterator[Line]:
         """The new lines, about `BATCH` of them at most; `behind` says whether there are more."""
@@ -56,6 +62,8 @@ class Tail:
         if source is None:
             return
         first, end = source.bounds()
+        if 0 < self._next < first:  # from 0 on, it did not begin yet
+            self._missed += first - self._next
         self._next = min(max(self._next, first), end)
         last = self._next + BATCH
         for piece in source.forward(self._next):

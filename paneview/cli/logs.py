@@ -18,6 +18,7 @@ from paneview.cli import place
 from paneview.cli.errors import UsageError, unknown_task
 from paneview.cli.follow import Tail, follow, whole_end
 from paneview.cli.logprint import printer
+from paneview.cli.output import complain
 from paneview.cli.times import optional_when
 from paneview.config import paths
 from paneview.control.errors import NoSupervisor
@@ -28,7 +29,7 @@ from paneview.store.search import Search, scan
 from paneview.store.snapshot import Span
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Mapping
 
     from paneview.cli.parser import Call
 
@@ -70,6 +71,8 @@ def logs(call: Call) -> int:
             tails = {name: Tail(reader, name, end) for name, end in ends.items()}
             matching = _Filter(wanted)
             for lines in follow(here, folder, reader, tails, every=not tasks):
+                if not call.json:  # programs see it by the numbers
+                    _complain_of_gaps(tails)
                 out.show(matching.of(lines))
     return 0
 
@@ -177,6 +180,12 @@ def _end(reader: LogReader, task: str) -> int:
     end = source.bounds()[1]
     piece = next(source.backward(end), None)
     return end if piece is None else whole_end(piece)
+
+
+def _complain_of_gaps(tails: Mapping[str, Tail]) -> None:
+    for name, tail in tails.items():
+        if missed := tail.missed():
+            complain(f"{name}: {missed} lines are missing here: they were removed, by log_max_size, too soon")
 
 
 class _Filter:

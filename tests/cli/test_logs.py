@@ -6,6 +6,7 @@ import gc
 import json
 import os
 import pty
+import signal
 import socket
 import subprocess
 from functools import partial
@@ -20,6 +21,8 @@ from paneview.config import paths
 from paneview.patterns import Pattern
 from paneview.store import match
 from paneview.store.ingest import LogIngest
+from paneview.store.limits import LogLimits
+from paneview.store.reader import LogReader
 from tests.cli.support import COMMAND, run
 from tests.harness import wait_until
 
@@ -263,6 +266,31 @@ def test_a_flood_is_followed_without_loss(project: Path, store: Store) -> None:
         assert [int(texts(process.stdout.readline())[0]) for _ in range(count)] == list(range(count))
         process.send_signal(2)
         assert process.wait(timeout=20) == 0
+
+
+def test_following_says_so_if_lines_were_removed_unseen(project: Path, store: Store) -> None:
+    store.write(1, "web", b"first\n")
+    with subprocess.Popen(
+        [*COMMAND, "logs", "web", "-f"],
+        cwd=project,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        assert "first" in process.stdout.readline()
+        process.send_signal(signal.SIGSTOP)
+        store.ingest.set_limits("web", LogLimits(max_bytes=1_000))
+        for number in range(2, 5):
+            store.write(number, "web", b"".join(b"line %d\n" % each for each in range(20_000)))
+        with LogReader(paths.logs_db(store.folder), store.spool) as reader:
+            wait_until(lambda: reader.first("web") > 1)
+            first = reader.first("web")
+        process.send_signal(signal.SIGCONT)
+        assert process.stdout.readline()
+        process.kill()
+        assert process.stderr.read().startswith(f"paneview: web: {first - 1} lines are missing here")
 
 
 def test_memory_does_not_grow_with_the_result(project: Path, store: Store) -> None:
