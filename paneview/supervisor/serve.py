@@ -51,6 +51,8 @@ def serve(file: Path, *, env_from: Path | None = None, start_all: bool = True) -
     start what starts by itself in a fresh session.
     """
     environ = _environment(env_from)
+    # Of the task that we were started from, if any: with it, what we start would be ended as a process of that run.
+    os.environ.pop(proc.MARKER, None)
     seen = mark(file)  # it may change before we watch it: a predecessor that is just ending takes seconds
     try:
         project = load_project(file, environ)

@@ -7,8 +7,9 @@ from collections.abc import Mapping
 
 # Overrides the `[tmux] socket` of the file; the tests use it to stay away from the user's server.
 SOCKET_VARIABLE = "PANEVIEW_TMUX_SOCKET"
-# Set by tmux for what runs inside it; they must not lead our clients to another server.
-_INSIDE = ("TMUX", "TMUX_PANE")
+# Set by tmux for what runs inside it; they must not lead our clients to another server. And the marker of a task that
+# we were started from: a server that begins with it passes it on to the user's own windows, which would end with it.
+_INSIDE = ("TMUX", "TMUX_PANE", "PANEVIEW_RUN")
 
 
 def tmux_argv(socket: str | None, *arguments: str) -> list[str]:
@@ -39,5 +40,5 @@ def exactly(path: str) -> tuple[str, str]:
 
 
 def tmux_env(environ: Mapping[str, str]) -> dict[str, str]:
-    """The environment for a tmux client, as if it were started outside tmux."""
+    """The environment for a tmux client, as if it were started outside tmux and paneview."""
     return {key: value for key, value in environ.items() if key not in _INSIDE}

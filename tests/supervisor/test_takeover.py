@@ -20,6 +20,7 @@ import psutil
 import pytest
 from msgspec.structs import replace
 
+from paneview import proc
 from paneview.config import paths
 from paneview.control.errors import ControlError
 from paneview.rules.states import Stage, TaskPhase, TaskState, Then
@@ -629,6 +630,14 @@ def test_an_unchanged_file_restarts_nothing_whatever_the_shell_of_the_next_super
     assert p.call("reload")["changed"] == []
     assert runs(p) == {"a": ("running", 1), "b": ("running", 2), "c": ("running", 3)}
     assert not p.events("task_stopping")
+
+
+def test_a_supervisor_that_was_started_from_a_task_outlives_it_with_its_connection_to_tmux(shells):
+    p = shells
+    p.serve(env={**ANOTHER_SHELL, "PANEVIEW_RUN": proc.marker(paths.project_key(p.file), 1)})
+    p.call("stop", tasks=["a"])
+    assert p.task("a")["state"] == "stopped"
+    assert not p.events("tmux_lost")
 
 
 def test_what_was_changed_while_no_supervisor_lived_is_what_runs(shells):

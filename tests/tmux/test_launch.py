@@ -135,6 +135,14 @@ def test_a_session_whose_name_begins_like_ours(sandbox: Sandbox, tmux_socket: st
     assert start(HUB, folder).created
 
 
+def test_the_marker_of_a_task_does_not_reach_the_users_windows(
+    sandbox: Sandbox, tmux_socket: str, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PANEVIEW_RUN", f"{KEY}-1")
+    start(["sleep", "100"], folder)
+    assert "PANEVIEW_RUN" not in sandbox.tmux("show-environment", "-g")
+
+
 def test_a_session_that_the_user_has_renamed_is_ours_still(
     sandbox: Sandbox, tmux_socket: str, folder: Path
 ) -> None:
