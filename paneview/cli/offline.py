@@ -24,7 +24,7 @@ from paneview.store.ingest import LogIngest
 from paneview.store.reader import LogReader
 from paneview.store.state_reader import SyncStateReader
 from paneview.store.state_schema import EventFilter
-from paneview.supervisor.views import Facts, Why, task_view
+from paneview.supervisor.clients.views import Facts, Why, task_view
 from paneview.tmux.guard import command_pid
 
 if TYPE_CHECKING:

@@ -27,35 +27,36 @@ from paneview.store.database import StoreError
 from paneview.store.ingest import LogIngest
 from paneview.store.rows import Loaded
 from paneview.store.state import StateStore
-from paneview.supervisor import footing, scaling
 from paneview.supervisor.background import Background
+from paneview.supervisor.changes import scaling
+from paneview.supervisor.changes.reload import Reloader
+from paneview.supervisor.changes.scaling import ScaledTasks, to_record
+from paneview.supervisor.changes.watching import Mark, watch_file
+from paneview.supervisor.clients.picture import Picture
+from paneview.supervisor.clients.requests import Requests
+from paneview.supervisor.clients.web import Web
 from paneview.supervisor.clock import Clock
-from paneview.supervisor.descriptors import make_room
 from paneview.supervisor.journal import SESSION, Journal
 from paneview.supervisor.logs.reading import LogReading
 from paneview.supervisor.logs.runlogs import RunLogs
-from paneview.supervisor.outages import Outages
-from paneview.supervisor.picture import Picture
+from paneview.supervisor.places import RunPlaces
+from paneview.supervisor.process import footing
+from paneview.supervisor.process.descriptors import make_room
 from paneview.supervisor.queue.parts import QueueParts
-from paneview.supervisor.reload import Reloader
-from paneview.supervisor.requests import Requests
-from paneview.supervisor.runs.adopting import Adopter
-from paneview.supervisor.runs.asking import Asker
 from paneview.supervisor.runs.ending import Ender
 from paneview.supervisor.runs.hooks import Hooks, inherited
 from paneview.supervisor.runs.launching import Launcher
-from paneview.supervisor.runs.places import RunPlaces
 from paneview.supervisor.runs.ports import Ports
 from paneview.supervisor.runs.probing import Prober
 from paneview.supervisor.runs.strays import Strays
-from paneview.supervisor.scaling import ScaledTasks, to_record
-from paneview.supervisor.scheduling import Schedules
-from paneview.supervisor.supervisor import Supervisor
-from paneview.supervisor.takeover import Takeover
+from paneview.supervisor.takeover.adopting import Adopter
+from paneview.supervisor.takeover.recorded import Takeover
+from paneview.supervisor.tasks.asking import Asker
+from paneview.supervisor.tasks.outages import Outages
+from paneview.supervisor.tasks.scheduling import Schedules
+from paneview.supervisor.tasks.supervisor import Supervisor
+from paneview.supervisor.tasks.unit import Services
 from paneview.supervisor.terminal import SessionSpec, Terminal
-from paneview.supervisor.unit import Services
-from paneview.supervisor.watching import Mark, watch_file
-from paneview.supervisor.web import Web
 
 logger = logging.getLogger(__name__)
 

@@ -28,10 +28,10 @@ from paneview.control import blocking
 from paneview.control.errors import ControlError, NoSupervisor
 from paneview.control.socketfile import UnsafeSocket
 from paneview.store.database import StoreError
-from paneview.supervisor import footing, logfile
-from paneview.supervisor.descriptors import make_room
+from paneview.supervisor.changes.watching import mark
 from paneview.supervisor.host import Host, Options
-from paneview.supervisor.watching import mark
+from paneview.supervisor.process import footing, logfile
+from paneview.supervisor.process.descriptors import make_room
 from paneview.tmux.errors import TmuxError
 
 logger = logging.getLogger(__name__)

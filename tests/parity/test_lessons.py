@@ -17,7 +17,7 @@ from typing import Any
 import psutil
 import pytest
 
-from paneview.supervisor.logfile import SIZE as LOG_SIZE
+from paneview.supervisor.process.logfile import SIZE as LOG_SIZE
 from tests.harness import Sandbox, alive, free_port, marked, wait_until
 from tests.parity.place import Place
 

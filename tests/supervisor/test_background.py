@@ -14,7 +14,7 @@ from paneview.supervisor import background
 from paneview.supervisor.background import Background
 from paneview.supervisor.host import Host
 from paneview.supervisor.logs import runlogs
-from paneview.supervisor.outages import Outages
+from paneview.supervisor.tasks.outages import Outages
 from tests.harness import Sandbox, eventually
 from tests.supervisor.inprocess import fails_once, supervising
 

@@ -144,7 +144,7 @@ def test_browsers_that_have_to_wait_hold_up_nobody(project: Callable[[str], Proj
 
 ROOM = """
 import logging, resource, sys
-from paneview.supervisor.descriptors import make_room
+from paneview.supervisor.process.descriptors import make_room
 logging.basicConfig(stream=sys.stdout, format="%(message)s")
 soft, hard, tasks = map(int, sys.argv[1:])
 resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))

@@ -11,7 +11,7 @@ import pytest
 from paneview.config import paths
 from paneview.control.blocking import Connection
 from paneview.control.errors import ControlError, NoSupervisor
-from paneview.supervisor import footing
+from paneview.supervisor.process import footing
 from tests.harness import alive, wait_until
 from tests.supervisor.project import Project
 

@@ -10,7 +10,7 @@ import pytest
 
 from paneview.control.errors import ControlError
 from paneview.rules.states import Stop, TaskPhase, TaskState
-from paneview.supervisor.supervisor import Supervisor
+from paneview.supervisor.tasks.supervisor import Supervisor
 from tests.harness import wait_until
 from tests.supervisor.project import Project, Reply
 

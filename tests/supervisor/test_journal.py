@@ -19,9 +19,9 @@ from paneview.control.audience import Audience
 from paneview.control.errors import ControlError
 from paneview.control.session import ClientInfo
 from paneview.store.state import StateStore
+from paneview.supervisor.clients.requests import Requests
 from paneview.supervisor.clock import Clock
 from paneview.supervisor.journal import Journal
-from paneview.supervisor.requests import Requests
 
 
 @pytest_asyncio.fixture

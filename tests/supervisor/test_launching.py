@@ -14,7 +14,7 @@ from msgspec.structs import replace
 from paneview.rules.states import TaskPhase
 from paneview.supervisor.host import Host
 from paneview.supervisor.runs import hooks, launching
-from paneview.supervisor.unit import Unit
+from paneview.supervisor.tasks.unit import Unit
 from paneview.tmux import spawn
 from paneview.tmux.quote import command
 from tests.harness import Sandbox, eventually, words_of

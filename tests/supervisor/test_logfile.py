@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from paneview.supervisor import logfile
+from paneview.supervisor.process import logfile
 from tests.harness import wait_until
 
 

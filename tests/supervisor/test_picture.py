@@ -19,12 +19,12 @@ from paneview.config.load import load_project
 from paneview.config.secrets import Masker
 from paneview.proc import ProcessId, identify
 from paneview.rules.states import TaskPhase
-from paneview.supervisor import picture as pictures
+from paneview.supervisor.clients import picture as pictures
+from paneview.supervisor.clients.picture import Picture
+from paneview.supervisor.clients.views import definition_view
 from paneview.supervisor.clock import Clock
-from paneview.supervisor.picture import Picture
 from paneview.supervisor.runs.live import Live
-from paneview.supervisor.supervisor import Supervisor
-from paneview.supervisor.views import definition_view
+from paneview.supervisor.tasks.supervisor import Supervisor
 from tests.harness import eventually, wait_until
 
 # Like the guard of a pane: the command is two processes below it. It starts at a line on standard input.

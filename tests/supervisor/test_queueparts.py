@@ -17,11 +17,10 @@ import pytest
 from paneview.config.load import load_project
 from paneview.config.queue import QueueSettings
 from paneview.control import protocol
-from paneview.supervisor import requests
+from paneview.supervisor.clients import panes, requests
 from paneview.supervisor.queue import desk, watch, workflows
 from paneview.supervisor.queue import parts as queueparts
 from paneview.supervisor.queue.link import QueueLink
-from paneview.supervisor.runs import panes
 from paneview.workflow import asking
 from tests.harness import eventually
 from tests.supervisor.project import Project

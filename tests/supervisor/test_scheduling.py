@@ -16,12 +16,12 @@ from paneview.config.load import load_project
 from paneview.config.secrets import Masker
 from paneview.rules.states import TaskPhase, TaskState
 from paneview.store.state import StateStore
-from paneview.supervisor import scheduling
 from paneview.supervisor.clock import Clock
 from paneview.supervisor.journal import Journal
-from paneview.supervisor.scheduling import Schedules
-from paneview.supervisor.supervisor import Supervisor
-from paneview.supervisor.unit import Services
+from paneview.supervisor.tasks import scheduling
+from paneview.supervisor.tasks.scheduling import Schedules
+from paneview.supervisor.tasks.supervisor import Supervisor
+from paneview.supervisor.tasks.unit import Services
 from tests.harness import eventually
 
 # Tasks that are started wait for db, which a person keeps stopped: so the tests need no process.

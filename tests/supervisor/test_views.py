@@ -13,11 +13,11 @@ from paneview.control.model import TaskView
 from paneview.proc import ProcessId
 from paneview.rules.restart import Exit
 from paneview.rules.states import Health, Stage, TaskPhase, TaskState
+from paneview.supervisor.clients.picture import Picture
 from paneview.supervisor.clock import Clock
-from paneview.supervisor.picture import Picture
 from paneview.supervisor.runs.live import Live
 from paneview.supervisor.runs.probing import Probes
-from paneview.supervisor.supervisor import Supervisor
+from paneview.supervisor.tasks.supervisor import Supervisor
 from paneview.tui import words
 from paneview.tui.picture import Picture as Shown
 from paneview.tui.tasks.why import why

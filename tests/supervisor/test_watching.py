@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from paneview.supervisor import reload, watching
-from paneview.supervisor.reload import Reloader
+from paneview.supervisor.changes import reload, watching
+from paneview.supervisor.changes.reload import Reloader
 from tests.harness import eventually
 
 

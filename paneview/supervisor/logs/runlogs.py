@@ -15,7 +15,7 @@ from paneview.store import spool
 from paneview.store.ingest import LogIngest
 from paneview.store.limits import LogLimits, TextFile
 from paneview.supervisor.journal import Journal
-from paneview.supervisor.runs.places import RunPlaces
+from paneview.supervisor.places import RunPlaces
 from paneview.supervisor.terminal import Terminal
 from paneview.tmux.errors import TmuxError
 from paneview.tmux.session import TmuxSession

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from paneview.broker import Broker, Submitted
     from paneview.control.session import ClientInfo
     from paneview.supervisor.journal import Journal
-    from paneview.supervisor.supervisor import Supervisor
+    from paneview.supervisor.tasks.supervisor import Supervisor
 
 T = TypeVar("T")
 Args = dict[str, Any]

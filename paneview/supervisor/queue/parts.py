@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from paneview.supervisor.queue.upkeep import QueueKeeper
     from paneview.supervisor.queue.watch import QueueWatch
     from paneview.supervisor.queue.workflows import WorkflowDesk
-    from paneview.supervisor.supervisor import Supervisor
+    from paneview.supervisor.tasks.supervisor import Supervisor
 
 Args = dict[str, Any]
 Reply = dict[str, Any]

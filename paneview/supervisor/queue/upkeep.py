@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from paneview.config.models import Project
     from paneview.config.queue import QueueSettings
     from paneview.supervisor.journal import Journal
-    from paneview.supervisor.supervisor import Supervisor
-    from paneview.supervisor.unit import Unit
+    from paneview.supervisor.tasks.supervisor import Supervisor
+    from paneview.supervisor.tasks.unit import Unit
 
 
 class QueueKeeper:

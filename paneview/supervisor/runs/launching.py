@@ -15,10 +15,10 @@ from paneview import proc
 from paneview.config.models import Task
 from paneview.store.rows import RunRow
 from paneview.supervisor.clock import Clock
+from paneview.supervisor.places import RunPlaces
 from paneview.supervisor.runs.hooks import HookFailed, Hooks
 from paneview.supervisor.runs.live import Live
 from paneview.supervisor.runs.origin import Origin
-from paneview.supervisor.runs.places import RunPlaces
 from paneview.supervisor.runs.ports import PortRefused, Ports
 from paneview.supervisor.terminal import Terminal
 from paneview.tmux.errors import CannotSpawn, TmuxError, TmuxGone

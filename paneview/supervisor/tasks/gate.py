@@ -13,7 +13,7 @@ from paneview.rules import graph
 from paneview.rules.graph import Graph, Unmet
 from paneview.rules.pacing import Pace, turn
 from paneview.rules.states import DependenciesMet, TaskPhase
-from paneview.supervisor.unit import Unit
+from paneview.supervisor.tasks.unit import Unit
 
 
 class Gate:

@@ -25,10 +25,10 @@ from paneview.config.models import MOST_REPLICAS, Project, Task
 from paneview.control.errors import ControlError
 from paneview.rules import lifecycle
 from paneview.rules.states import Emit, TaskPhase
+from paneview.supervisor.changes.scaling import ScaledTasks, load_scaled, outvoted
 from paneview.supervisor.journal import Journal
-from paneview.supervisor.scaling import ScaledTasks, load_scaled, outvoted
-from paneview.supervisor.supervisor import Refused, Supervisor
-from paneview.supervisor.unit import Unit
+from paneview.supervisor.tasks.supervisor import Refused, Supervisor
+from paneview.supervisor.tasks.unit import Unit
 
 Reply = dict[str, Any]
 

@@ -15,7 +15,7 @@ from paneview.supervisor.background import Background
 from paneview.supervisor.journal import Journal
 from paneview.supervisor.runs.ending import Ender
 from paneview.supervisor.runs.live import Live
-from paneview.supervisor.supervisor import Supervisor
+from paneview.supervisor.tasks.supervisor import Supervisor
 from paneview.supervisor.terminal import Terminal
 
 

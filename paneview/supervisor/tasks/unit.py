@@ -48,7 +48,6 @@ from paneview.store.rows import RunRow
 from paneview.supervisor.clock import Clock
 from paneview.supervisor.journal import Durable, Journal
 from paneview.supervisor.logs.runlogs import RunLogs
-from paneview.supervisor.policy import policy_of
 from paneview.supervisor.runs.ending import Ender
 from paneview.supervisor.runs.hooks import HookFailed, Hooks
 from paneview.supervisor.runs.launching import Launcher, LaunchError
@@ -56,7 +55,8 @@ from paneview.supervisor.runs.live import Live
 from paneview.supervisor.runs.origin import outdated, renewed
 from paneview.supervisor.runs.probing import Prober, Probes
 from paneview.supervisor.runs.strays import Strays
-from paneview.supervisor.waiters import Waiters
+from paneview.supervisor.tasks.policy import policy_of
+from paneview.supervisor.tasks.waiters import Waiters
 from paneview.tmux.errors import TmuxGone
 
 logger = logging.getLogger(__name__)

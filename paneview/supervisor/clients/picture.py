@@ -20,11 +20,11 @@ from paneview.control.audience import Audience
 from paneview.proc import ProcessId, ProcessTable, Sampler, Usage
 from paneview.store.rows import RunRow
 from paneview.store.state import StateStore
+from paneview.supervisor.clients.views import definition_view, facts_of, task_view, why
 from paneview.supervisor.clock import Clock
 from paneview.supervisor.runs.probing import Prober
-from paneview.supervisor.supervisor import Supervisor
-from paneview.supervisor.unit import Unit
-from paneview.supervisor.views import definition_view, facts_of, task_view, why
+from paneview.supervisor.tasks.supervisor import Supervisor
+from paneview.supervisor.tasks.unit import Unit
 
 SAMPLE_EVERY = 2.0  # seconds between samples while a client is subscribed
 SAMPLE_AT_REST = 4.0  # the same while nothing changes

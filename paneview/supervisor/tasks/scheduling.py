@@ -16,8 +16,8 @@ from paneview.config.schedule import next_time
 from paneview.rules.schedule import Due, Scheduled, step
 from paneview.rules.states import Start
 from paneview.supervisor.journal import Journal
-from paneview.supervisor.supervisor import GOING_DOWN, Supervisor
-from paneview.supervisor.unit import Unit
+from paneview.supervisor.tasks.supervisor import GOING_DOWN, Supervisor
+from paneview.supervisor.tasks.unit import Unit
 
 logger = logging.getLogger(__name__)
 

@@ -8,7 +8,7 @@ from typing import Any
 from paneview.control.errors import ControlError
 from paneview.control.session import ClientInfo
 from paneview.supervisor.runs.live import Live
-from paneview.supervisor.supervisor import Supervisor
+from paneview.supervisor.tasks.supervisor import Supervisor
 from paneview.supervisor.terminal import Terminal
 from paneview.tmux.errors import TmuxError
 

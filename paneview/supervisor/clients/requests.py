@@ -23,13 +23,13 @@ from paneview.rules import graph
 from paneview.rules.states import TaskPhase, TaskState
 from paneview.store.database import StoreError
 from paneview.supervisor.background import unasked
+from paneview.supervisor.changes.reload import Reloader
+from paneview.supervisor.clients.panes import Panes
+from paneview.supervisor.clients.picture import Picture
 from paneview.supervisor.journal import LOOK, Journal
 from paneview.supervisor.logs.reading import LogReading
-from paneview.supervisor.picture import Picture
 from paneview.supervisor.queue.parts import QueueParts
-from paneview.supervisor.reload import Reloader
-from paneview.supervisor.runs.panes import Panes
-from paneview.supervisor.supervisor import Supervisor
+from paneview.supervisor.tasks.supervisor import Supervisor
 from paneview.supervisor.terminal import Terminal
 from paneview.text import person
 

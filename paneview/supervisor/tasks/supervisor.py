@@ -1,6 +1,6 @@
 """The supervisor: the units of one project, and the operations on them. When a task may start is up to the `Gate`.
 
-It knows nothing of sockets or screens: `requests.Requests` answers clients, `host.Host` wires everything up.
+It knows nothing of sockets or screens: `Requests` answers clients, `Host` wires everything up.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from paneview.control.errors import ControlError, UnknownTask
 from paneview.rules import graph
 from paneview.rules.graph import Graph, Unmet
 from paneview.rules.states import Restart, SessionEnded, Start, Stop, TaskPhase, TaskState
-from paneview.supervisor.gate import Gate
-from paneview.supervisor.unit import Services, Unit
+from paneview.supervisor.tasks.gate import Gate
+from paneview.supervisor.tasks.unit import Services, Unit
 
 logger = logging.getLogger(__name__)
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from paneview.proc import Usage
     from paneview.rules.graph import Graph, Unmet
     from paneview.rules.states import TaskState
-    from paneview.supervisor.unit import Unit
+    from paneview.supervisor.tasks.unit import Unit
 
 _STOPS = (TaskPhase.STOPPING, TaskPhase.STOPPED)
 

@@ -37,9 +37,9 @@ from paneview.store.ingest import LogIngest
 from paneview.supervisor.clock import Clock
 from paneview.supervisor.journal import Journal
 from paneview.supervisor.runs.live import Live
-from paneview.supervisor.supervisor import Supervisor
+from paneview.supervisor.tasks.supervisor import Supervisor
+from paneview.supervisor.tasks.unit import Unit
 from paneview.supervisor.terminal import Terminal
-from paneview.supervisor.unit import Unit
 from paneview.tmux.errors import TmuxError
 
 logger = logging.getLogger(__name__)

@@ -36,9 +36,9 @@ from paneview.supervisor.runs.ending import Ender
 from paneview.supervisor.runs.launching import Launcher
 from paneview.supervisor.runs.live import Live
 from paneview.supervisor.runs.strays import Strays
-from paneview.supervisor.supervisor import Supervisor
+from paneview.supervisor.tasks.supervisor import Supervisor
+from paneview.supervisor.tasks.unit import Unit
 from paneview.supervisor.terminal import Terminal
-from paneview.supervisor.unit import Unit
 from paneview.tmux.spawn import PaneInfo
 
 UNRECORDED = "it was found running, and nothing was recorded of it"

@@ -3,7 +3,7 @@
 A supervisor may have been killed at any moment, and the file may have changed since. So hooks that it was killed at are
 ended, tasks that have left the file are forgotten, and runs whose definition is another one now are replaced. In a
 session that was taken over, only tasks that are new in the file are started; hence every task is recorded, even one
-that has never run. (`paneview.supervisor.runs.adopting` finds the processes that run.)
+that has never run. (`paneview.supervisor.takeover.adopting` finds the processes that run.)
 """
 
 from __future__ import annotations
@@ -12,10 +12,10 @@ from paneview.rules.states import SUPERVISOR, Restart, Stage, Start, TaskPhase, 
 from paneview.store.rows import Loaded
 from paneview.store.state import StateStore
 from paneview.supervisor.journal import SESSION, Journal
-from paneview.supervisor.policy import policy_of
-from paneview.supervisor.runs.adopting import being_launched
 from paneview.supervisor.runs.hooks import Hooks
-from paneview.supervisor.supervisor import Supervisor
+from paneview.supervisor.takeover.adopting import being_launched
+from paneview.supervisor.tasks.policy import policy_of
+from paneview.supervisor.tasks.supervisor import Supervisor
 from paneview.supervisor.terminal import Terminal
 
 

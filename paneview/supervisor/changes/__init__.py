@@ -1,0 +1,1 @@
+"""Changes of the project while it runs: to its file, and to numbers of replicas."""

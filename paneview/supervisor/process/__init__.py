@@ -1,0 +1,1 @@
+"""What the supervisor's own process needs: its log, enough open files, and its state folder."""

@@ -1,0 +1,1 @@
+"""Taking over from an earlier supervisor: what it recorded, and what still runs."""
