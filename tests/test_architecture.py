@@ -14,7 +14,7 @@ from typing import Any
 from paneview.cli.events import CONFIG_KINDS
 from paneview.cli.queue import panebus
 from paneview.control.kinds import KINDS, PROJECT
-from paneview.supervisor.queue.watch import DEATHS
+from paneview.supervisor.queue.pushing import DEATHS
 from paneview.supervisor.queue.workflows import FINAL_KINDS
 from paneview.tui.happenings import PHRASES
 

@@ -40,7 +40,7 @@ from paneview.supervisor.journal import SESSION, Journal
 from paneview.supervisor.logs.reading import LogReading
 from paneview.supervisor.logs.runlogs import RunLogs
 from paneview.supervisor.places import RunPlaces
-from paneview.supervisor.process import footing
+from paneview.supervisor.process import statefolder
 from paneview.supervisor.process.descriptors import make_room
 from paneview.supervisor.queue.parts import QueueParts
 from paneview.supervisor.runs.ending import Ender
@@ -51,8 +51,8 @@ from paneview.supervisor.runs.probing import Prober
 from paneview.supervisor.runs.strays import Strays
 from paneview.supervisor.takeover.adopting import Adopter
 from paneview.supervisor.takeover.recorded import Takeover
-from paneview.supervisor.tasks.asking import Asker
 from paneview.supervisor.tasks.outages import Outages
+from paneview.supervisor.tasks.questions import Questions
 from paneview.supervisor.tasks.scheduling import Schedules
 from paneview.supervisor.tasks.supervisor import Supervisor
 from paneview.supervisor.tasks.unit import Services
@@ -154,11 +154,11 @@ class Host:
         )  # fmt: skip
         self.server = ControlServer(self._requests, self.audience, paths.control_socket(self.folder))
         self.web = Web(self.server, self.folder, journal, self._remember)
-        self._asker = Asker(
+        self._questions = Questions(
             self.supervisor, self.terminal, self.ingest, journal, clock, {**self._environ, **project.env}
         )
-        # The asker comes first: a question must be known before the task is shown.
-        self.supervisor.listeners += self._asker.changed, self.picture.changed, self.queue.changed
+        # The questions come first: one must be known before the task is shown.
+        self.supervisor.listeners += self._questions.changed, self.picture.changed, self.queue.changed
         self.audience.listeners += self.queue.heard, self.picture.heard
 
     async def _take_charge(self, loaded: Loaded) -> None:
@@ -187,7 +187,7 @@ class Host:
         for unit in self.supervisor.units.values():
             unit.resume()
         for name in self.supervisor.units:
-            self._asker.changed(name)
+            self._questions.changed(name)
         takeover.replace_outdated()
         self.supervisor.consider()
         self.queue.follow(self.project)
@@ -204,7 +204,7 @@ class Host:
         self._background.keep(self.logs.keep_pipes, "looking after the logs' pipes")
         self._background.keep(self._watch_file, "watching the file")
         self._background.keep(self._schedules.run, "keeping the schedules")
-        self._background.keep(self._keep_footing, "looking after the state folder")
+        self._background.keep(self._keep_state_folder, "looking after the state folder")
         self._background.once(partial(self.web.follow, self.project.websocket), "the WebSocket API")
 
     async def run(self) -> str:
@@ -231,7 +231,7 @@ class Host:
         self.server.retire()
         self.terminal.retire()  # at a logout, tmux and we are ended at once
         await self._background.close()
-        self._asker.close()
+        self._questions.close()
         await self.supervisor.close()
         await self._strays.close()
 
@@ -260,7 +260,7 @@ class Host:
         self.ingest.watched = self.audience.subscribers("heads") > 0
         self.picture.heads(heads)
         self._prober.grown(heads)
-        self._asker.grown(heads)
+        self._questions.grown(heads)
 
     async def _serve_web(self, port: int | None, by: str) -> dict[str, Any]:
         return await self.web.serve(port, by)
@@ -273,7 +273,7 @@ class Host:
         self.queue.follow(project)
         self.logs.keep(project.tasks.values())
         self._schedules.changed()
-        self._asker.redefined()
+        self._questions.redefined()
         self._scaled = scaled
         self._remember()
         self._show_anew()
@@ -301,10 +301,10 @@ class Host:
             else:
                 return
 
-    async def _keep_footing(self) -> None:
+    async def _keep_state_folder(self) -> None:
         if self._options.lock is not None:
-            await footing.lost(self.folder, self._options.lock, self.server)
-            self.end(footing.LOST, took_down=False)
+            await statefolder.removed(self.folder, self._options.lock, self.server)
+            self.end(statefolder.REMOVED, took_down=False)
 
     def _store_trouble(self, message: str | None) -> None:
         """Called on the thread that met it. Clients are notified now; the store records it as soon as it can."""

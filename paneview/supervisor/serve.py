@@ -30,7 +30,7 @@ from paneview.control.socketfile import UnsafeSocket
 from paneview.store.database import StoreError
 from paneview.supervisor.changes.watching import mark
 from paneview.supervisor.host import Host, Options
-from paneview.supervisor.process import footing, logfile
+from paneview.supervisor.process import logfile, statefolder
 from paneview.supervisor.process.descriptors import make_room
 from paneview.tmux.errors import TmuxError
 
@@ -100,10 +100,10 @@ async def _serve(
     try:
         await host.close(reason)
     except Exception:
-        if reason != footing.LOST:
+        if reason != statefolder.REMOVED:
             raise
         logger.exception("not everything could be closed")  # because its files are gone
-    return BECOME_NEXT if reason == footing.LOST else OK
+    return BECOME_NEXT if reason == statefolder.REMOVED else OK
 
 
 def _end(host: Host, number: signal.Signals) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from paneview.supervisor.tasks.asking import read_agent
+from paneview.supervisor.tasks.questions import read_agent
 from tests.harness import wait_until
 from tests.supervisor.project import Project
 

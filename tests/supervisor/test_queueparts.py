@@ -18,7 +18,7 @@ from paneview.config.load import load_project
 from paneview.config.queue import QueueSettings
 from paneview.control import protocol
 from paneview.supervisor.clients import panes, requests
-from paneview.supervisor.queue import desk, watch, workflows
+from paneview.supervisor.queue import desk, pushing, workflows
 from paneview.supervisor.queue import parts as queueparts
 from paneview.supervisor.queue.link import QueueLink
 from paneview.workflow import asking
@@ -96,7 +96,7 @@ async def test_a_call_that_is_given_up_ends_also_while_the_queue_s_settings_chan
 
 
 async def test_a_defect_does_not_end_the_watching_of_the_queue(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(watch, "PAUSE", 0.01)
+    monkeypatch.setattr(pushing, "PAUSE", 0.01)
     looks = iter([RuntimeError("can't start new thread"), None])
     told: list[dict[str, object]] = []
 
@@ -109,8 +109,8 @@ async def test_a_defect_does_not_end_the_watching_of_the_queue(monkeypatch: pyte
         look=look, in_use=False, troubled=lambda problem: {"in_use": True, "problem": problem}
     )
     audience: Any = SimpleNamespace(subscribers=lambda _topic: 1, publish_queue=told.append)
-    watching = watch.QueueWatch(desk, audience)
-    watching.heard(frozenset({"queue"}))
+    pushes = pushing.QueuePushes(desk, audience)
+    pushes.heard(frozenset({"queue"}))
     await eventually(lambda: told[-1:] == [{"in_use": False}])
     assert "can't start new thread" in str(told[0]["problem"])
-    await watching.close()
+    await pushes.close()

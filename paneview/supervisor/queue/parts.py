@@ -30,21 +30,21 @@ if TYPE_CHECKING:
     from paneview.control.session import ClientInfo
     from paneview.supervisor.journal import Journal
     from paneview.supervisor.queue.desk import QueueDesk
+    from paneview.supervisor.queue.pushing import QueuePushes
     from paneview.supervisor.queue.upkeep import QueueKeeper
-    from paneview.supervisor.queue.watch import QueueWatch
     from paneview.supervisor.queue.workflows import WorkflowDesk
     from paneview.supervisor.tasks.supervisor import Supervisor
 
 Args = dict[str, Any]
 Reply = dict[str, Any]
 
-_MODULES = ("desk", "upkeep", "watch", "workflows")
+_MODULES = ("desk", "pushing", "upkeep", "workflows")
 
 
 class _Parts(Struct, frozen=True):
     desk: QueueDesk
     keeper: QueueKeeper
-    watch: QueueWatch
+    pushes: QueuePushes
     workflows: WorkflowDesk
 
 
@@ -98,7 +98,7 @@ class QueueParts:
         for asked in (*self._asked, *filter(None, [self._loading])):
             asked.cancel()
         if self._parts is not None:
-            await self._parts.watch.close()
+            await self._parts.pushes.close()
             await self._parts.workflows.close()
             await self._parts.keeper.close()
 
@@ -116,7 +116,7 @@ class QueueParts:
         asked.add_done_callback(self._asked.discard)
 
     async def _show(self, topics: frozenset[str]) -> None:
-        (await self._ready()).watch.heard(topics)
+        (await self._ready()).pushes.heard(topics)
 
     async def _ready(self) -> _Parts:
         if self._parts is not None:
@@ -139,8 +139,8 @@ class QueueParts:
 
     def _make(self) -> _Parts:
         from paneview.supervisor.queue.desk import QueueDesk  # noqa: PLC0415 - see above, as the next three
+        from paneview.supervisor.queue.pushing import QueuePushes  # noqa: PLC0415
         from paneview.supervisor.queue.upkeep import QueueKeeper  # noqa: PLC0415
-        from paneview.supervisor.queue.watch import QueueWatch  # noqa: PLC0415
         from paneview.supervisor.queue.workflows import WorkflowDesk  # noqa: PLC0415
 
         def begun() -> None:
@@ -155,4 +155,4 @@ class QueueParts:
         workflows = WorkflowDesk(
             self._supervisor.project, self._journal, self._audience, self._folder, self._environ, begun, comes
         )
-        return _Parts(desk, keeper, QueueWatch(desk, self._audience), workflows)
+        return _Parts(desk, keeper, QueuePushes(desk, self._audience), workflows)

@@ -100,7 +100,7 @@ class Unit:
         self.live: Live | None = None
         self.row: RunRow | None = None
         self.probes = Probes()
-        self.question = ""  # the question that its run waits to have answered; see `asking`
+        self.question = ""  # the question that its run waits to have answered; see `Questions`
         self._services = services
         self._changed = changed
         self._deeds: set[asyncio.Task[None]] = set()

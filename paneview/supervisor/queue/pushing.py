@@ -27,29 +27,29 @@ DEATHS = frozenset({"job_dead", "job_lost", "job_expired", "dead_retried", "dead
 logger = logging.getLogger(__name__)
 
 
-class QueueWatch:
-    """Watches the queue of a desk as long as a client is subscribed."""
+class QueuePushes:
+    """Pushes what a desk knows of the queue, as long as a client is subscribed."""
 
     def __init__(self, desk: QueueDesk, audience: Audience) -> None:
         self._desk = desk
         self._audience = audience
-        self._watching: asyncio.Task[None] | None = None
+        self._pushing: asyncio.Task[None] | None = None
         self._told: Mapping[str, Any] | None = None
 
     def heard(self, topics: frozenset[str]) -> None:
         """Note that a client has subscribed to these topics."""
         if TOPIC in topics:
             self._told = None
-        if TOPIC in topics and (self._watching is None or self._watching.done()):
-            self._watching = asyncio.get_running_loop().create_task(self._watch())
+        if TOPIC in topics and (self._pushing is None or self._pushing.done()):
+            self._pushing = asyncio.get_running_loop().create_task(self._push())
 
     async def close(self) -> None:
-        """Stop watching."""
-        if self._watching is not None:
-            self._watching.cancel()
-            await asyncio.gather(self._watching, return_exceptions=True)
+        """Stop pushing."""
+        if self._pushing is not None:
+            self._pushing.cancel()
+            await asyncio.gather(self._pushing, return_exceptions=True)
 
-    async def _watch(self) -> None:
+    async def _push(self) -> None:
         while self._audience.subscribers(TOPIC):
             try:
                 await self._turn()

@@ -11,7 +11,7 @@ import pytest
 from paneview.config import paths
 from paneview.control.blocking import Connection
 from paneview.control.errors import ControlError, NoSupervisor
-from paneview.supervisor.process import footing
+from paneview.supervisor.process import statefolder
 from tests.harness import alive, wait_until
 from tests.supervisor.project import Project
 
@@ -63,7 +63,7 @@ def test_without_its_folder_another_takes_its_place_and_the_tasks_go_on(one: Pro
     with Connection(str(paths.control_socket(folder)), timeout=20) as client:
         client.call("subscribe", {"topics": ["events"]})
         shutil.rmtree(folder)
-        assert [push["reason"] for push in client.pushes() if push["push"] == "bye"] == [footing.LOST]
+        assert [push["reason"] for push in client.pushes() if push["push"] == "bye"] == [statefolder.REMOVED]
     wait_until(one._answers)
     assert pids(one) == before
     assert one.task("resting")["state"] == "idle"

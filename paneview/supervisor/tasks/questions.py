@@ -75,7 +75,7 @@ class _Own:
             return None
 
 
-class Asker:
+class Questions:
     """Sets ``question`` of one project's units, and records an event when it changes."""
 
     def __init__(

@@ -16,13 +16,13 @@ from paneview.config import paths
 from paneview.control.server import ControlServer
 from paneview.control.socketfile import UnsafeSocket
 
-LOST = "its state was removed; another supervisor takes its place"
+REMOVED = "its state was removed; another supervisor takes its place"
 LOOK_EVERY = 1.0  # seconds
 
 logger = logging.getLogger(__name__)
 
 
-async def lost(folder: Path, descriptor: int, server: ControlServer) -> None:
+async def removed(folder: Path, descriptor: int, server: ControlServer) -> None:
     """Return when the folder's lock is no longer the one that we hold, or what is recorded there is gone for good.
 
     Until then, keep the socket in place.
