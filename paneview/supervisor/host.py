@@ -127,7 +127,7 @@ class Host:
     def _build_parts(self, key: str) -> None:
         """Make the parts that act on runs, and those that answer clients."""
         project, journal, clock = self.project, self.journal, self._clock
-        self._hooks = Hooks(project.hooks, {**self._environ, **project.env}, self.ingest, key)
+        self._hooks = Hooks(project.hooks, self._environ, self.ingest, key)
         self.ender = Ender(self.terminal, partial(journal.note, "internal_error"))
         self.launcher = Launcher(self.terminal, self._places, self._hooks, Ports(journal, key), clock)
         self.reading = LogReading(self.folder, self.ingest, self.store)
@@ -155,7 +155,7 @@ class Host:
         self.server = ControlServer(self._requests, self.audience, paths.control_socket(self.folder))
         self.web = Web(self.server, self.folder, journal, self._remember)
         self._questions = Questions(
-            self.supervisor, self.terminal, self.ingest, journal, clock, {**self._environ, **project.env}
+            self.supervisor, self.terminal, self.ingest, journal, clock, self._environ
         )
         # The questions come first: one must be known before the task is shown.
         self.supervisor.listeners += self._questions.changed, self.picture.changed, self.queue.changed

@@ -11,6 +11,7 @@ import pytest
 import pytest_asyncio
 from msgspec.structs import replace
 
+from paneview.control.session import ClientInfo
 from paneview.rules.states import TaskPhase
 from paneview.supervisor.host import Host
 from paneview.supervisor.runs import hooks, launching
@@ -152,3 +153,17 @@ async def test_a_hook_whose_output_cannot_be_kept_has_run(
         monkeypatch.setattr(host.ingest, "append", fails_once(append, fault))
         assert not await asyncio.wait_for(host.supervisor.stop(["web"], "test"), 20), fault
         assert web(host).state.phase is TaskPhase.STOPPED, fault
+
+
+async def test_hooks_do_not_have_what_was_removed_from_the_file(sandbox: Sandbox) -> None:
+    text = """
+        [tasks.t]
+        command = "exec sleep 617"
+        hooks.before_start = "echo ${STAGE-none} >>stages"
+        """
+    stages = sandbox.root / "stages"
+    async with supervising(sandbox, f'env = {{STAGE = "test"}}\n{text}') as host:
+        await eventually(lambda: host.supervisor.unit("t").state.phase is TaskPhase.RUNNING)
+        host.project.file.write_text(f'name = "proj"\n{text}')
+        await host._requests.handle("reload", {}, ClientInfo(1, None, None))
+        assert stages.read_text().split() == ["test", "none"]
