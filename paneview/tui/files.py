@@ -37,7 +37,8 @@ async def files_of(folder: Path) -> list[str]:
 
 async def _known_to_git(folder: Path) -> list[str] | None:
     """The names that git lists; None without git, outside a work tree, or if git takes too long."""
-    command = ["git", "-C", str(folder), "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
+    command = ["git", "-c", "core.fsmonitor=false"]  # a program that an agent may have named
+    command += ["-C", str(folder), "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
     try:
         process = await asyncio.create_subprocess_exec(
             *command,
