@@ -32,7 +32,6 @@ from paneview.workflow import git, runs, shell
 from paneview.workflow.git import GitError
 from paneview.workflow.home import Home
 from paneview.workflow.places import Places, environment
-from paneview.workflow.prompts import needs_diff
 from paneview.workflow.shelf import Shelf, Told, UnknownWorkflowError
 from paneview.workflow.shell import Shell
 from paneview.workflow.turns import Turns, Unwanted
@@ -80,7 +79,7 @@ class Engine:
         task = self.home.masker.text(task)
         flow = begin(name, plan, task, cwd=folder, home=self.home.name, by=by, now=time.time())
         if plan.isolation == "none":
-            flow = replace(flow, place=_start_tree(folder, plan))
+            flow = replace(flow, place=runs.beginning(flow, self.home.folder))
         self.lead()
         try:
             self.shelf.add(flow)
@@ -137,7 +136,7 @@ class Engine:
 
     def _call_off(self, name: str, effect: effects.Effect) -> None:
         if isinstance(effect, effects.Verify):
-            self._shell.stop(f"verify-{job_id(name, effect.phase, effect.attempt)}")
+            self._shell.stop(_check_name(name, effect))
         elif isinstance(effect, effects.Prepare):
             self._shell.stop(f"setup-{name}")
 
@@ -155,7 +154,8 @@ class Engine:
         if not self._wanted(flow, effect):
             return
         try:
-            _DOERS[type(effect)](self, flow, effect)
+            with git.while_wanted(lambda: self._wanted(flow, effect), _LIMITS.get(type(effect), git.TIMEOUT)):
+                _DOERS[type(effect)](self, flow, effect)
         except Unwanted:
             self._drop(flow, effect)
         except BrokerError as error:
@@ -227,10 +227,8 @@ class Engine:
 
     def _verify(self, flow: Workflow, effect: effects.Verify) -> None:
         plan = flow.plan.phases[effect.phase]
-        name = f"verify-{job_id(flow.id, effect.phase, effect.attempt)}"
-        code, tail = self._shell.run(
-            plan.verify, runs.folder_of(flow), name, plan.verify_timeout, environment(flow, flow.place)
-        )
+        name, env = _check_name(flow.id, effect), environment(flow, flow.place)
+        code, tail = self._shell.run(plan.verify, runs.folder_of(flow), name, plan.verify_timeout, env)
         if not self._shell.closed:
             self.tell(flow.id, events.Verified(effect.phase, effect.attempt, code, tail))
 
@@ -259,9 +257,10 @@ class Engine:
         try:
             flows = {flow.id: flow for flow in self.shelf.all()}
             if name in flows and flows[name].place.get("open"):
-                found = self._places.conflicts(flows[name], flows.values())
+                with git.while_wanted(lambda: not self._shell.closed):
+                    found = self._places.conflicts(flows[name], flows.values())
                 self.tell(name, events.Noted({"conflicts": found}))
-        except (BrokerError, GitError, OSError) as error:
+        except (BrokerError, GitError, OSError, Unwanted) as error:
             logger.warning("workflow %s: its conflicts could not be looked for: %s", name, error)
 
     # The broker's events
@@ -346,15 +345,8 @@ class Engine:
             pool.shutdown(wait=True, cancel_futures=True)
 
 
-def _start_tree(folder: str, plan: Plan) -> dict[str, str]:
-    """The tree against which changes are counted, if a prompt shows them and there is no branch to compare with."""
-    if not any(map(needs_diff, plan.phases)):
-        return {}
-    try:
-        root = git.top(folder)
-        return {"tree": git.snapshot(root)} if root else {}
-    except GitError:
-        return {}
+def _check_name(flow: str, effect: effects.Verify) -> str:
+    return f"verify-{job_id(flow, effect.phase, effect.attempt)}"
 
 
 def _ports(flows: Iterable[Workflow]) -> list[int]:
@@ -376,6 +368,7 @@ def _one_flow(name: str) -> Iterator[None]:
 
 
 _OF_JOBS = ("job_claimed", "job_released", "job_done", "job_dead", "job_cancelled")
+_LIMITS = {effects.Prepare: git.LONGEST, effects.Close: git.LONGEST}
 _DOERS: dict[type, Callable[..., None]] = {
     effects.Run: Engine._run,
     effects.Withdraw: Engine._withdraw,

@@ -3,24 +3,40 @@
 A snapshot is a tree made with an index of its own: the user's index, HEAD and hooks are never touched, and nothing is
 left but objects that git itself collects. That index begins as a copy of the user's, which knows when git last saw
 each file: otherwise git would read every file of the repository again, which takes tens of seconds in a large one.
+
+An agent that may only edit files could still write a repository whose configuration names programs, and they would
+run with the user's rights. So no command goes into the repositories within a work tree by itself (`git add` and `git
+status` do, to see whether a submodule has changes), and nothing but a checkout or a merge fetches what a clone lacks.
 """
 
 from __future__ import annotations
 
 import os
 import shutil
+import signal
 import subprocess
 import tempfile
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
 
+from paneview import proc
 from paneview.worker.prompt import inherited
+from paneview.workflow.turns import check
 
 TIMEOUT = 120.0  # seconds for one command of git
+LONGEST = 3600.0  # seconds for one that makes, commits or removes a whole worktree
+PATIENCE = 3.0  # seconds from SIGTERM, on which git removes its locks, to SIGKILL
+_LOOK = 0.1
 NO_HOOKS = ("-c", "core.hooksPath=/dev/null", "-c", "commit.gpgSign=false", "-c", "core.fsmonitor=false",
             "-c", "core.splitIndex=false", "-c", "status.showUntrackedFiles=normal")  # fmt: skip
 MOST_DIFF = 200_000  # characters of a diff in a prompt
+SCRATCH = "snapshots"
+_FETCHING = frozenset({"worktree", "merge-tree"})
+_limits: ContextVar[tuple[Callable[[], bool], float]] = ContextVar("limits", default=(lambda: True, TIMEOUT))
 
 
 class GitError(Exception):
@@ -50,21 +66,67 @@ def _complaint(errors: str) -> str:
 
 
 def run_code(folder: str | Path, *args: str, env: Mapping[str, str] | None = None) -> tuple[int, str, str]:
-    """Exit code, output and errors of a git command. Raises `GitError` if it can't be run."""
-    told = {"GIT_TERMINAL_PROMPT": "0", "GIT_OPTIONAL_LOCKS": "0", "LC_ALL": "C.UTF-8"}
+    """Exit code, output and errors of a git command. Raises `GitError` if it can't be run, and `Unwanted`."""
+    code, output, errors = _call(folder, args, env)
+    return code, output.decode("utf-8", "replace"), errors.decode("utf-8", "replace")
+
+
+@contextmanager
+def while_wanted(wanted: Callable[[], bool], seconds: float = TIMEOUT) -> Iterator[None]:
+    """Within the block, each command may take this long, and is ended by `Unwanted` once it is not ``wanted``."""
+    token = _limits.set((wanted, seconds))
     try:
-        ended = subprocess.run(
+        yield
+    finally:
+        _limits.reset(token)
+
+
+def _call(
+    folder: str | Path,
+    args: tuple[str, ...],
+    env: Mapping[str, str] | None = None,
+    given: bytes | None = None,
+) -> tuple[int, bytes, bytes]:
+    told = {"GIT_TERMINAL_PROMPT": "0", "GIT_OPTIONAL_LOCKS": "0", "LC_ALL": "C.UTF-8"}
+    told |= {} if args[0] in _FETCHING else {"GIT_ALLOW_PROTOCOL": "none"}
+    wanted, seconds = _limits.get()
+    check(wanted)
+    verb = next(one for one, before in zip(args, ("", *args), strict=False) if "-c" not in (one, before))
+    try:
+        process = subprocess.Popen(
             ["git", *NO_HOOKS, *args],
             cwd=folder,
             env={**inherited(os.environ), **told, **(env or {})},
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            timeout=TIMEOUT,
-            check=False,
+            stdin=subprocess.DEVNULL if given is None else subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            start_new_session=True,  # what it starts is ended with it
         )
-    except (OSError, ValueError, subprocess.TimeoutExpired) as error:  # ValueError: no text for an argument
-        raise GitError(f"git {args[0]}: {error}") from error
-    return ended.returncode, ended.stdout.decode("utf-8", "replace"), ended.stderr.decode("utf-8", "replace")
+    except (OSError, ValueError) as error:  # ValueError: no text for an argument
+        raise GitError(f"git {verb}: {error}") from error
+    until = time.monotonic() + seconds
+    with process:
+        try:
+            while True:
+                try:
+                    output, errors = process.communicate(given, _LOOK)
+                    return process.returncode, output, errors
+                except subprocess.TimeoutExpired:
+                    given = None  # it has it
+                    check(wanted)
+                    if time.monotonic() >= until:
+                        raise GitError(f"git {verb} took longer than {seconds:g} s") from None
+        finally:
+            if process.returncode is None:
+                _end(process)
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGTERM)
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(PATIENCE)
+        os.killpg(process.pid, signal.SIGKILL)
 
 
 def top(folder: str | Path, below: str | Path = "") -> Path | None:
@@ -115,6 +177,17 @@ def forget_worktree(root: str | Path, path: Path) -> None:
     run_code(root, "worktree", "remove", "--force", "--force", str(path))
 
 
+def programs(folder: str | Path) -> str:
+    """What the configuration of a repository itself, not of its user, has git run on files. Raises `GitError`."""
+    wanted = ("config", "--includes", "--show-scope", "-z", "--get-regexp", r"^filter\.")
+    code, output, errors = run_code(folder, *wanted)
+    if code not in (0, 1):
+        raise GitError(_complaint(errors))
+    told = output.split("\0")
+    pairs = zip(told[::2], told[1::2], strict=False)
+    return "\0".join(sorted(what for scope, what in pairs if scope in ("local", "worktree")))
+
+
 def check_worktree(path: Path) -> None:
     """Raises `GitError` if removing a worktree would lose something, also in the repositories within it.
 
@@ -122,9 +195,11 @@ def check_worktree(path: Path) -> None:
     """
     if os.path.exists(os.path.join(_git_dir(path), "locked")):
         raise GitError("it is locked (`git worktree unlock`)")
-    repositories = inner(path)
+    repositories, own = inner(path), programs(path)
     for folder in (path, *repositories):
-        if run(folder, "status", "--porcelain", "--ignore-submodules=none"):
+        if programs(folder) not in ("", own):
+            raise GitError(f"{folder} has filters in its own configuration, which are not run for a check")
+        if run(folder, "status", "--porcelain", "--ignore-submodules=dirty"):
             raise GitError(f"{folder} has changes that are in no commit")
     for folder in repositories:
         # What is tagged was released: a clone of one tag has no branch of its remote.
@@ -138,13 +213,30 @@ def _git_dir(folder: Path) -> str:
     return run(folder, "rev-parse", "--absolute-git-dir").removesuffix("\n")
 
 
-def snapshot(root: str | Path, leave_out: tuple[str, ...] = ()) -> str:
-    """The tree of everything in a work tree that git does not ignore. Raises `GitError`."""
-    with tempfile.TemporaryDirectory(prefix="paneview-index-") as place:
-        env = {"GIT_INDEX_FILE": os.path.join(place, "index")}
-        _copy_index(root, env["GIT_INDEX_FILE"])
-        add_all(root, leave_out, env)
-        return run(root, "write-tree", env=env).strip()
+def snapshot(root: str | Path, state: Path, leave_out: tuple[str, ...] = ()) -> str:
+    """The tree of everything in a work tree that git does not ignore. Raises `GitError`.
+
+    Its index is made in the project's ``state`` folder, where `clear` finds what a kill has left.
+    """
+    parent = state / SCRATCH
+    try:
+        parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=f"{os.getpid()}-", dir=parent) as place:
+            env = {"GIT_INDEX_FILE": os.path.join(place, "index")}
+            _copy_index(root, env["GIT_INDEX_FILE"])
+            add_all(root, leave_out, env)
+            return run(root, "write-tree", env=env).strip()
+    except OSError as error:
+        raise GitError(f"its files cannot be looked at: {error}") from error
+
+
+def clear(state: Path) -> None:
+    """Remove what killed processes have left of their snapshots. Raises OSError."""
+    with suppress(FileNotFoundError):
+        for place in (state / SCRATCH).iterdir():
+            pid = place.name.partition("-")[0]
+            if pid.isdecimal() and proc.identify(int(pid)) is None:
+                shutil.rmtree(place, ignore_errors=True)
 
 
 def index_lock(root: str | Path) -> Path:
@@ -170,10 +262,36 @@ def add_all(root: str | Path, leave_out: tuple[str, ...], env: Mapping[str, str]
 
     Not done by an excluding pathspec, because git rejects one that names an ignored file. Raises `GitError`.
     """
-    run(root, "add", "-A", "--sparse", env=env)  # also what is outside a sparse checkout
+    names = _names(root, ("--modified", "--deleted"), env)
+    # The line ends of a snapshot's files may be as they are; those of a commit are the user's concern.
+    options = ("-c", "core.safecrlf=false") if env else ()
+    adding = ("update-index", "--add", "--remove", "--replace", "-z", "--stdin")
+    code, _, errors = _call(root, (*options, *adding), env, b"".join(name + b"\0" for name in names))
+    if code:
+        raise GitError(_complaint(errors.decode("utf-8", "replace")))
     for name in leave_out:
         if not knows(root, name):
             run(root, "rm", "-r", "-q", "--cached", "--sparse", "--ignore-unmatch", "--", name, env=env)
+
+
+def _names(
+    folder: str | Path, which: tuple[str, ...], env: Mapping[str, str] | None = None, below: bytes = b""
+) -> list[bytes]:
+    """New files, and ``which`` others; of a repository among them its name, or before its first commit its files."""
+    listing = ("ls-files", "-z", "--others", "--exclude-standard", *which)
+    code, output, errors = _call(folder, listing, env)
+    if code:
+        raise GitError(_complaint(errors.decode("utf-8", "replace")))
+    found: list[bytes] = []
+    for name in dict.fromkeys(output.split(b"\0")[:-1]):
+        inside = os.path.join(folder, os.fsdecode(name))
+        if not name.endswith(b"/"):
+            found.append(below + name)
+        elif run_code(inside, "rev-parse", "--verify", "-q", "HEAD")[0] == 0:
+            found.append(below + name[:-1])
+        else:
+            found += _names(inside, ("--cached",), below=below + name)
+    return found
 
 
 def knows(root: str | Path, name: str) -> bool:

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable
 
 from paneview.broker import Broker, BrokerError
+from paneview.workflow import git
 from paneview.workflow.engine import LEAD, Engine
 from paneview.workflow.home import Home
 from paneview.workflow.shelf import Told
@@ -72,6 +73,7 @@ class Orchestrator(threading.Thread):
         self._nudge.clear()
         if not self._swept and engine.lead():
             engine.end_left()
+            git.clear(engine.home.folder)
             self._swept = True
         if not engine.active():
             engine.resign()

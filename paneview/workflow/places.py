@@ -127,6 +127,9 @@ class Places:
         end_left(_set_up(flow))
         with self._turns.of(str(root)):
             git.forget_worktree(root, path)
+            if path.exists() and not _is_told(flow):  # git was killed as it made it or removed it
+                shutil.rmtree(path)
+                git.forget_worktree(root, path)
             if path.exists():
                 raise GitError(f"{path} exists already; move it away")
             tip = "" if _is_told(flow) else _tip(root, branch)
@@ -154,7 +157,7 @@ class Places:
         place: dict[str, Any] = {"open": False, "kept": ""}
         path = self._path(flow)
         root = Path(str(flow.place.get("root") or flow.cwd))
-        if not _is_told(flow) and not path.exists():
+        if flow.plan.isolation != "worktree":
             return place
         try:
             with self._turns.of(flow.id), alone(_lock(root, flow), wanted):
@@ -229,14 +232,15 @@ class Places:
 
     def conflicts(self, flow: Workflow, others: Iterable[Workflow]) -> list[dict[str, Any]]:
         """Conflicts of this work with that of other workflows, and with the user's HEAD. Raises `GitError`."""
+        state = self._folder.parent
         root = str(flow.place.get("root") or "")
-        if not root or not (ours := _work(flow)):
+        if not root or not (ours := _work(flow, state)):
             return []
         beside = {other.id: other for other in others if _beside(flow, other)}
         found = []
         for name in ("", *beside):
             with suppress(GitError):
-                theirs = _work(beside[name]) if name else git.run(root, "rev-parse", "HEAD").strip()
+                theirs = _work(beside[name], state) if name else git.run(root, "rev-parse", "HEAD").strip()
                 if theirs and (files := git.conflicts(root, ours, theirs)):
                     branch = str(beside[name].place.get("branch")) if name else "HEAD"
                     found.append({"workflow": name, "branch": branch, "files": files})
@@ -319,14 +323,14 @@ def _stamp(file: Path) -> str:
     return f"{about.st_size} {about.st_mtime_ns}"
 
 
-def _work(flow: Workflow) -> str:
+def _work(flow: Workflow, state: Path) -> str:
     """A commit of what it has done: in its worktree, or on its branch if that is gone; empty if there is neither."""
     path = Path(str(flow.place["path"]))
     if not path.is_dir():
         return _tip(Path(str(flow.place["root"])), _branch(flow))
     git.need_worktree(path, str(flow.place["root"]))
     head = git.run(path, "rev-parse", "HEAD").strip()
-    return git.commit_of(path, git.snapshot(path, flow.plan.copy), head)
+    return git.commit_of(path, git.snapshot(path, state, flow.plan.copy), head)
 
 
 def _beside(flow: Workflow, other: Workflow) -> bool:

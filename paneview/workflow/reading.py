@@ -51,8 +51,8 @@ def _end(flow: Workflow, root: Path, branch: str) -> str:
     raise NothingToSee(f"the branch {branch} of {flow.id} is not there any more")
 
 
-def diff(flow: Workflow) -> dict[str, Any]:
-    """What the workflow has changed so far. Raises `NothingToSee`."""
+def diff(flow: Workflow, state: Path) -> dict[str, Any]:
+    """What the workflow has changed so far; ``state`` is its project's folder. Raises `NothingToSee`."""
     base = str(flow.place.get("base") or flow.place.get("tree") or "")
     if not base:
         raise NothingToSee(f"{flow.id} works in a folder whose state at its beginning is not known")
@@ -60,7 +60,7 @@ def diff(flow: Workflow) -> dict[str, Any]:
     try:
         root = root_of(flow) if Path(folder_of(flow)).is_dir() else None
         if root is not None:
-            now = git.snapshot(root, flow.plan.copy)
+            now = git.snapshot(root, state, flow.plan.copy)
         else:  # its worktree is gone, but not its branch
             root = git.top(flow.cwd)
             if root is None or not branch:

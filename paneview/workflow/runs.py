@@ -11,7 +11,6 @@ from typing import Any
 from paneview.agents import strays
 from paneview.agents.folder import run_folder
 from paneview.agents.model import RunOutcome, Tokens
-from paneview.agents.redact import Redactor
 from paneview.broker import Broker, Job, NewJob, Target
 from paneview.rules.workflow import Spent, Workflow, effects, events, money
 from paneview.workflow import git, prompts
@@ -29,19 +28,43 @@ def folder_of(flow: Workflow) -> str:
 
 
 def root_of(flow: Workflow) -> Path | None:
-    """The work tree it works in; None if there is none.
+    """The work tree it works in; None if there is none. Raises `GitError` if git can't be trusted with it any more.
 
-    If an agent has removed the `.git` of its worktree, git would go on in any repository around the state folder.
+    If an agent has removed the `.git` of its worktree, git would go on in any repository around the state folder. And
+    where an agent may write to the repository itself, its filters must be those from when the workflow was asked for.
     """
-    place = flow.place.get("path")
-    return git.top(folder_of(flow), Path(str(place)).parent if place else "")
+    if path := flow.place.get("path"):
+        git.need_worktree(Path(str(path)), str(flow.place["root"]))
+        return Path(str(path))
+    root = git.top(folder_of(flow))
+    if root is not None and git.programs(root) != flow.place.get("programs", ""):
+        raise GitError(f"the filters in the configuration of {root} are not those it had at the beginning")
+    return root
+
+
+def beginning(flow: Workflow, state: Path) -> dict[str, str]:
+    """What must be known of the folder before anything is changed in it, if changes are shown or counted there.
+
+    There is no branch to compare with, so it is the tree that the folder has now.
+    """
+    plans = flow.plan.phases
+    shown = any(map(prompts.needs_diff, plans))
+    if not shown and not any(_is_counted(flow, number) for number in range(len(plans))):
+        return {}
+    try:
+        if (root := git.top(flow.cwd)) is None:
+            return {}
+        known = {"programs": git.programs(root)}
+        return {**known, "tree": git.snapshot(root, state)} if shown else known
+    except GitError:
+        return {}
 
 
 def submit(broker: Broker, home: Home, flow: Workflow, run: effects.Run) -> bool:
     """Submit a phase's job, unless it was submitted before; returns whether it is new. Raises BrokerError."""
     plan, phase = flow.plan.phases[run.phase], flow.phases[run.phase]
     name = job_id(flow.id, run.phase, run.attempt)
-    seen = _look(flow, run.phase)
+    seen = _look(flow, run.phase, home.folder)
     left = money.left_usd(flow)
     payload = {
         "workflow": flow.id,
@@ -94,7 +117,7 @@ class _Seen:
     """Why there is no tree although it is needed."""
 
 
-def _look(flow: Workflow, number: int) -> _Seen:
+def _look(flow: Workflow, number: int, state: Path) -> _Seen:
     """The tree before the run, if changes are counted, and what was changed so far, if the prompt shows that."""
     plan, folder = flow.plan.phases[number], folder_of(flow)
     wanted = prompts.needs_diff(plan)
@@ -105,7 +128,7 @@ def _look(flow: Workflow, number: int) -> _Seen:
         root = root_of(flow)
         if root is None:  # changes are never counted there
             return _Seen(diff=_unknown(f"{folder} is in no git repository"))
-        tree = git.snapshot(root, flow.plan.copy)
+        tree = git.snapshot(root, state, flow.plan.copy)
         base = _base(flow, root) if wanted else ""
         if not wanted or (base and base == tree):
             return _Seen(tree)
@@ -157,15 +180,16 @@ def collect(home: Home, flow: Workflow, run: effects.Run, job: Job) -> events.Ra
         return events.Ran(run.phase, run.attempt, status, error=words, spent=spent)
     try:
         outcome = RunOutcome.from_json(result.output)
-        return _ran(home.masker, flow, run, outcome, job.meta)
+        return _ran(home, flow, run, outcome, job.meta)
     except (ValueError, TypeError, KeyError, AttributeError) as error:  # a worker may deliver anything
         return events.Ran(run.phase, run.attempt, "failed", error=f"its result can't be read: {error}")
 
 
 def _ran(
-    masker: Redactor, flow: Workflow, run: effects.Run, outcome: RunOutcome, meta: Mapping[str, Any]
+    home: Home, flow: Workflow, run: effects.Run, outcome: RunOutcome, meta: Mapping[str, Any]
 ) -> events.Ran:
-    changed, uncounted = _changed(flow, str(meta.get("tree") or "")), str(meta.get("uncounted") or "")
+    masker, uncounted = home.masker, str(meta.get("uncounted") or "")
+    changed = _changed(flow, str(meta.get("tree") or ""), home.folder)
     return events.Ran(
         run.phase,
         run.attempt,
@@ -202,7 +226,7 @@ def _tokens(told: Tokens) -> Spent:
     return Spent(input=told.input or 0, output=told.output or 0, cached=told.cached or 0)
 
 
-def _changed(flow: Workflow, before: str) -> git.Changes | str | None:
+def _changed(flow: Workflow, before: str, state: Path) -> git.Changes | str | None:
     """How much was changed since the tree ``before``, or why that is unknown; None if it is not needed."""
     if not before:
         return None
@@ -211,6 +235,6 @@ def _changed(flow: Workflow, before: str) -> git.Changes | str | None:
         root = root_of(flow)
         if root is None:
             return f"{folder} is in no git repository any more"
-        return git.changes(root, before, git.snapshot(root, flow.plan.copy))
+        return git.changes(root, before, git.snapshot(root, state, flow.plan.copy))
     except (GitError, OSError) as error:
         return str(error)

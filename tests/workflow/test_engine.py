@@ -503,9 +503,8 @@ def test_what_could_not_be_counted_is_a_persons_to_judge(tmp_path: Path) -> None
 
         def act(payload: dict[str, Any]) -> Any:
             if payload["phase"] == "a":
-                (play.root / "sub").mkdir()
-                git(play.root / "sub", "init", "-q")
-                (play.root / "sub/danger.py").write_text("import os\n" * 50)
+                (play.root / ".gitattributes").write_text("* filter=mine\n")
+                git(play.root, "config", "filter.mine.clean", f"touch {tmp_path}/ran; cat")
             return ok()
 
         play.agent = act
@@ -513,9 +512,10 @@ def test_what_could_not_be_counted_is_a_persons_to_judge(tmp_path: Path) -> None
         play.work("worker")
         name = play.ask(one)
         flow = play.until(one, name, "waiting")
-        assert flow.reason.startswith("more: a.lines is not known: error: 'sub/' does not have a commit")
+        assert flow.reason.startswith("more: a.lines is not known: the filters in the configuration of")
         prompt = next(payload["prompt"] for payload in play.seen if payload["phase"] == "seen")
-        assert "(what was changed is not known: error: 'sub/'" in prompt
+        assert "(what was changed is not known: the filters" in prompt
+        assert not (tmp_path / "ran").exists()  # of its choice, with the user's rights
         one.engine().tell(name, events.Approved())
         assert [phase.status for phase in play.until(one, name).phases] == ["done"] * 3
 

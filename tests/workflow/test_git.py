@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import os
+import subprocess
 from pathlib import Path
 
 import pytest
 
-from paneview.workflow.git import GitError, check_worktree, need_top, snapshot, top
+from paneview import proc
+from paneview.workflow import git as ours
+from paneview.workflow.git import GitError, check_worktree, need_top, run_code, snapshot, top, while_wanted
+from paneview.workflow.turns import Unwanted
 from tests.repository import git, repository
 
 LONG_AGO = 1_000_000_000
@@ -21,6 +25,10 @@ def root(tmp_path: Path) -> Path:
     return tmp_path
 
 
+def shot(root: Path) -> str:
+    return snapshot(root, root / ".git/state")
+
+
 def of(root: Path, tree: str, name: str) -> str:
     return git(root, "show", f"{tree}:{name}")
 
@@ -30,10 +38,10 @@ def test_a_snapshot_reads_no_file_that_git_knows_to_be_unchanged(root: Path) -> 
     (root / "known.txt").write_text("two\n")
     os.utime(root / "known.txt", (LONG_AGO, LONG_AGO))  # nobody could tell without reading it
     (root / "new.txt").write_text("new\n")
-    tree = snapshot(root)
+    tree = shot(root)
     assert (of(root, tree, "known.txt"), of(root, tree, "new.txt")) == ("one\n", "new\n")
     os.utime(root / "known.txt")
-    assert of(root, snapshot(root), "known.txt") == "two\n"
+    assert of(root, shot(root), "known.txt") == "two\n"
     assert git(root, "status", "--porcelain") == " M known.txt\n?? new.txt\n"
 
 
@@ -46,18 +54,18 @@ def test_a_snapshot_of_an_index_that_is_not_there_or_not_merged(root: Path) -> N
     git(root, "commit", "-qam", "ours")
     with pytest.raises(Exception, match="non-zero exit status"):
         git(root, "merge", "-q", "other")
-    assert "<<<<<<<" in of(root, snapshot(root), "known.txt")
+    assert "<<<<<<<" in of(root, shot(root), "known.txt")
     assert git(root, "status", "--porcelain") == "UU known.txt\n"
     (root / ".git/index").unlink()
     (root / "known.txt").write_text("mine\n")
-    assert of(root, snapshot(root), "known.txt") == "mine\n"
+    assert of(root, shot(root), "known.txt") == "mine\n"
     assert not (root / ".git/index").exists()
 
 
 def test_a_snapshot_before_the_first_commit(tmp_path: Path) -> None:
     git(tmp_path, "init", "-q")
     (tmp_path / "first.txt").write_text("first\n")
-    assert of(tmp_path, snapshot(tmp_path), "first.txt") == "first\n"
+    assert of(tmp_path, shot(tmp_path), "first.txt") == "first\n"
 
 
 @pytest.fixture
@@ -74,6 +82,17 @@ def with_submodule(tmp_path: Path) -> Path:
     git(tmp_path / "outer", "worktree", "add", "-q", "-b", "work", str(tree))
     git(tree, *allowed, "update", "-q", "--init")
     return tree
+
+
+def test_no_program_that_a_repository_within_names_is_run(with_submodule: Path, tmp_path: Path) -> None:
+    """An agent that may only edit files could have written that repository."""
+    (with_submodule / "in it" / ".gitattributes").write_text("* filter=mine\n")
+    git(with_submodule / "in it", "config", "filter.mine.clean", f"touch {tmp_path}/ran; cat")
+    os.utime(with_submodule / "in it" / "file")  # only its content tells whether it was changed
+    snapshot(with_submodule, tmp_path / "state")
+    with pytest.raises(GitError, match="in it has filters in its own configuration, which are not run"):
+        check_worktree(with_submodule)
+    assert not (tmp_path / "ran").exists()
 
 
 def test_a_worktree_with_submodules_goes_if_nothing_in_it_is_lost(with_submodule: Path) -> None:
@@ -127,5 +146,60 @@ def test_a_snapshot_has_what_is_outside_a_sparse_checkout(root: Path) -> None:
             git(root, "sparse-checkout", "set", "in")
         (root / name).parent.mkdir(exist_ok=True)
         (root / name).write_text(f"{name}\n")
-    tree = snapshot(root)
+    tree = shot(root)
     assert [of(root, tree, name) for name in ("out/file", "out/new")] == ["out/file\n", "out/new\n"]
+
+
+def test_a_snapshot_has_the_files_of_a_repository_without_a_commit_and_line_ends_of_all_kinds(
+    root: Path,
+) -> None:
+    git(root, "config", "core.autocrlf", "input")
+    git(root, "config", "core.safecrlf", "true")
+    (root / "known.txt").write_bytes(b"one\r\ntwo\n")
+    (root / "own/deep").mkdir(parents=True)
+    for place in (root / "own", root / "own/deep"):
+        git(place, "init", "-q", "--template=")
+        (place / ".git/info").mkdir()
+        (place / ".git/info/exclude").write_text("*.ignored\n")
+        for name in ("new.txt", "not.ignored"):
+            (place / name).touch()
+    (root / os.fsdecode(b"caf\xe9")).touch()
+    tree = shot(root)
+    names = git(root, "ls-tree", "-r", "--name-only", tree).splitlines()
+    assert names == ['"caf\\351"', "known.txt", "own/deep/new.txt", "own/new.txt"]
+    git(
+        root / "own",
+        "-c",
+        "user.name=a",
+        "-c",
+        "user.email=a@b",
+        "commit",
+        "-q",
+        "--allow-empty",
+        "-m",
+        "first",
+    )
+    assert "160000 commit" in git(root, "ls-tree", shot(root), "own")
+
+
+def test_a_command_that_takes_too_long_or_is_not_wanted_any_more_is_ended_with_what_it_has_started(
+    root: Path,
+) -> None:
+    slow = ("-c", "alias.slow=!sh -c 'touch began; sleep 60 & sleep 60'", "slow")
+    marker = {proc.MARKER: f"test-{root.name}"}
+    with pytest.raises(Unwanted), while_wanted(lambda: not (root / "began").exists()):
+        run_code(root, *slow, env=marker)
+    with pytest.raises(GitError, match=r"git slow took longer than 0\.1 s"), while_wanted(lambda: True, 0.1):
+        run_code(root, *slow, env=marker)
+    assert not proc.ProcessTable.read().marked(marker[proc.MARKER])
+
+
+def test_what_a_kill_has_left_of_a_snapshot_is_cleared_away(tmp_path: Path) -> None:
+    with subprocess.Popen(["true"]) as ended:
+        pass
+    for name in (f"{ended.pid}-left", f"{os.getpid()}-in-use", "foreign"):
+        (tmp_path / "snapshots" / name).mkdir(parents=True)
+    ours.clear(tmp_path)
+    assert sorted(place.name for place in (tmp_path / "snapshots").iterdir()) == sorted(
+        [f"{os.getpid()}-in-use", "foreign"]
+    )

@@ -86,13 +86,13 @@ def test_work_ends_on_a_branch_and_leaves_nothing_else(play: Stage, tmp_path: Pa
     assert len(git(play.root, "worktree", "list").splitlines()) == 1
     assert play.seen[0]["cwd"].startswith(str(play.state / "worktrees"))
     assert f"PORT={flow.place['ports']['PORT']}" in play.seen[0]["prompt"]
-    changed = diff(flow)
+    changed = diff(flow, play.state)
     assert (changed["lines"], changed["files"]) == (1, 1)
     git(play.root, "branch", "-D", branch)
-    assert diff(flow) == changed
+    assert diff(flow, play.state) == changed
     git(play.root, "gc", "-q", "--prune=now")
     with pytest.raises(NothingToSee, match=f"the branch {branch} of {flow.id} is not there any more"):
-        diff(flow)
+        diff(flow, play.state)
 
 
 def test_a_git_hook_it_was_started_from_is_not_meant(play: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -218,7 +218,7 @@ def test_what_an_agent_commits_off_its_branch_comes_to_it(play: Stage, away: tup
     flow = play.until(one, play.ask(one))
     assert flow.place["branch"] == f"paneview/{flow.id}"
     assert git(play.root, "show", f"{flow.place['branch']}:precious.txt") == "hours of work\n"
-    assert diff(flow)["files"] == 1
+    assert diff(flow, play.state)["files"] == 1
     assert not Path(flow.place["path"]).exists()
 
 
@@ -270,7 +270,7 @@ def test_what_git_would_lose_is_kept(play: Stage) -> None:
     one = play.orchestrate()
     play.work("worker")
     flow = play.until(one, play.ask(one))
-    assert "'nested/' does not have a commit checked out" in flow.place["kept"]
+    assert "/nested has changes that are in no commit" in flow.place["kept"]
     assert summary(flow)["kept"] == flow.place["kept"]
     assert (Path(flow.place["path"]) / "nested/file").exists()
     shutil.rmtree(Path(flow.place["path"]) / "nested/.git")
@@ -418,6 +418,29 @@ def test_cancelled_while_it_is_set_up_nothing_is_left(play: Stage) -> None:
     assert play.until(one, name).status == "cancelled"
     assert not list((play.state / "worktrees").iterdir())
     assert "paneview/" not in git(play.root, "branch", "--list", "-a")
+
+
+def test_a_checkout_that_takes_its_time_ends_with_its_workflow_or_its_supervisor(
+    play: Stage, tmp_path: Path
+) -> None:
+    (play.root / ".gitattributes").write_text("shared.txt filter=slow\n")
+    git(play.root, "-c", "core.hooksPath=/dev/null", "add", ".gitattributes")
+    git(play.root, "-c", "core.hooksPath=/dev/null", "commit", "-qm", "slow")
+    began = tmp_path / "began"
+    git(play.root, "config", "filter.slow.smudge", f"touch {began}; sleep 300")
+    one = play.orchestrate()
+    name = play.ask(one)
+    wait_until(began.exists, 20)
+    one.engine().tell(name, events.CancelAsked("not needed"))
+    one.nudge()
+    assert play.until(one, name).status == "cancelled"
+    assert not list((play.state / "worktrees").iterdir())
+    assert "paneview/" not in git(play.root, "branch", "--list", "-a")
+    began.unlink()
+    name = play.ask(one)
+    wait_until(began.exists, 20)
+    one.end()
+    assert not proc.ProcessTable.read().marked(f"workflow-setup-{name}")
 
 
 SLOW = '"touch ../began-$PANEVIEW_WORKFLOW; until test -e ../go; do sleep 0.1; done"'

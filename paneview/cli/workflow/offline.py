@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from paneview.cli.errors import CliError
-from paneview.cli.queue.opening import me, read_only
+from paneview.cli.queue.opening import me, place_of, read_only
 from paneview.workflow import asking, reading, views
 from paneview.workflow.logins import let_in
 from paneview.workflow.shelf import Shelf
@@ -27,7 +27,7 @@ def answer(call: Call, do: str, args: dict[str, Any]) -> dict[str, Any]:
             return views.result(flow)
         if do == "workflow_diff":
             try:
-                return reading.diff(flow)
+                return reading.diff(flow, place_of(call).folder)
             except reading.NothingToSee as error:
                 raise CliError(str(error)) from error
         event = asking.event_of(flow, do, args, me())

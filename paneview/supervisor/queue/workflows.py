@@ -230,7 +230,7 @@ class WorkflowDesk:
         """What a workflow has changed."""
         flow = await self._get(args)
         try:
-            return await asyncio.to_thread(reading.diff, flow)
+            return await asyncio.to_thread(reading.diff, flow, self._folder)
         except reading.NothingToSee as error:
             raise ControlError(str(error), "failed") from error
 
