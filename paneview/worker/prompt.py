@@ -84,7 +84,8 @@ def allowed(wish: str, folders: Sequence[Path], what: str) -> Path:
     """The folder a job asks to run in, with links followed. Raises `Failure` if it is outside all ``folders``."""
     folder = Path(os.path.realpath(os.path.expanduser(wish)))
     if not any(folder.is_relative_to(one) for one in folders):
-        raise Failure(f"{what} {wish} is outside what this worker allows", retry=False)
+        way_on = f"name a folder in {folders[0]} (`-d`), or have the worker's `allow` name this one"
+        raise Failure(f"{what} {wish} is outside what this worker allows: {way_on}", retry=False)
     if not folder.is_dir():
         raise Failure(f"{what} {wish} is not a folder here", retry=False)
     return folder

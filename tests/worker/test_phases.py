@@ -145,7 +145,8 @@ def test_what_a_role_may(agents: Agents) -> None:
     )
     outside = agents.farm.over(agents.phase("x", cwd="/"))
     assert outside.state is JobState.DEAD
-    assert "outside what this worker allows" in outside.errors[-1].error
+    told = f"outside what this worker allows: name a folder in {agents.farm.folder} (`-d`), or have"
+    assert told in outside.errors[-1].error
     tree = next(agents.home.glob("*/runs")).parent / "worktrees" / "w1"
     tree.mkdir(parents=True)
     assert agents.do("demo: write y.txt hi", cwd=str(tree)).ok
