@@ -93,11 +93,11 @@ class Slot(threading.Thread):
     def _next(self) -> Lease | None:
         """Wait for the next job; None if there is nothing more to do."""
         while not self._crew.ending and not (self._once and self.taken):
-            found = self._steady(lambda: self._broker.claim(self._claim, 0.0 if self._once else WAIT))
-            if found:
-                return found[0]
             if self._once:
-                return None
+                found = self._broker.claim(self._claim)
+                return found[0] if found else None
+            if leases := self._steady(lambda: self._broker.claim(self._claim, WAIT)):
+                return leases[0]
         return None
 
     def _work(self, lease: Lease) -> Lease | None:

@@ -140,7 +140,10 @@ class Worker:
         return self._broker
 
     def _join(self) -> Broker | None:
-        """Connect and register as soon as the queue answers; None if told to end before."""
+        """Connect and register as soon as the queue answers; None if told to end before.
+
+        With ``once`` it must answer now: else those that a timer starts would be more and more. Raises BrokerError.
+        """
         broker: Broker | None = None
         while not self._crew.ending:
             try:
@@ -148,6 +151,10 @@ class Worker:
                 self._left = None if self.me.supervised else self._note(broker)
                 broker.workers.register(self.me.registration(self.setup, self._kinds()))
             except UnavailableError as error:
+                if self.setup.once:
+                    if broker is not None:
+                        broker.close()
+                    raise
                 self._heard(False, str(error))
                 self._crew.sleep(1.0)
                 continue

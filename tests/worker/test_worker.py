@@ -12,12 +12,22 @@ import threading
 import time
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 import psutil
 import pytest
 
-from paneview.broker import Broker, Claim, NewJob, Registration, Target, lanes_of, open_broker
+from paneview.broker import (
+    Broker,
+    Claim,
+    NewJob,
+    Registration,
+    Target,
+    UnavailableError,
+    lanes_of,
+    open_broker,
+)
+from paneview.broker.sqlite.broker import SqliteBroker
 from paneview.worker import Command, Handlers, Setup, Worker, records
 from paneview.worker.console import Console
 from paneview.worker.crew import Crew
@@ -216,6 +226,30 @@ def test_once(farm: Farm) -> None:
     assert [farm.broker.need(job).state.value for job in jobs] == ["done", "queued"]
     assert farm.worker("--once").wait(20) == 0
     assert farm.worker("--once").wait(20) == 0  # nothing is there
+
+
+def test_once_does_not_wait_for_a_queue_that_is_away(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Those that a timer starts would be more and more."""
+    asked = 0
+
+    def fail(*_args: object) -> NoReturn:
+        nonlocal asked
+        asked += 1
+        if asked > 1:
+            worker.stop()  # it tries again: this ends it
+        raise UnavailableError("the queue is away")
+
+    worker = Worker("cook", setup=Setup(once=True), connect=fail)
+    with pytest.raises(UnavailableError):
+        worker.run()
+    asked = 0
+    monkeypatch.setattr(SqliteBroker, "claim", fail)
+    place = f"sqlite:///{tmp_path}/queue.db"
+    worker = Worker("cook", setup=Setup(once=True), connect=lambda: open_broker(place))
+    assert (worker.run(), asked) == (1, 1)
+    assert "! the queue is away" in capsys.readouterr().out
 
 
 def test_at_its_end_it_finishes_what_it_can(farm: Farm) -> None:
