@@ -286,7 +286,9 @@ class TestAway:
         assert link.ask("ECHO", "whole") == "whole"
         assert given_back == link._spare
 
-    def test_events_go_on_after_the_server_forgot_them(self, broker: RedisBroker, lab: RedisLab) -> None:
+    def test_events_go_on_after_the_server_forgot_them(
+        self, broker: RedisBroker, lab: RedisLab, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         for _ in range(5):
             submit(broker)
         cursor = broker.events.tail().cursor
@@ -298,6 +300,13 @@ class TestAway:
             assert int(page.cursor) < int(cursor)
             id_ = submit(broker)
             assert [event.job for event in follow(page.cursor).events] == [id_]
+        monkeypatch.setattr("paneview.broker.redis.feed.SLICE", 0.02)
+        waiting = Later(lambda: broker.events.wait(cursor, 2.0))
+        lab.server.forget()
+        later = time.monotonic() + 0.1  # whoever waits already finds out by itself
+        wait_until(lambda: time.monotonic() > later)
+        id_ = submit(broker)
+        assert [event.job for event in waiting.result().events] == [id_]
 
     @pytest.mark.skipif(not hasattr(socket, "TCP_USER_TIMEOUT"), reason="the system cannot do it")
     def test_a_connection_that_is_dead_without_a_word_is_given_up_in_time(self, broker: RedisBroker) -> None:

@@ -51,6 +51,7 @@ class RedisFeed(Feed):
         while (left := end - time.monotonic()) > 0 and bells.generation == generation:
             if found := self._next(after, min(left, SLICE)):
                 return _page(found, after)
+            after = self._place(after)
         return EventPage((), self._place(after))
 
     def _next(self, after: str, timeout: float) -> list[Any]:
