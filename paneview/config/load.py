@@ -41,6 +41,20 @@ _SESSION_NAME = re.compile(rf"[A-Za-z0-9_][A-Za-z0-9_ -]{{0,{NAME_LENGTH - 1}}}"
 TASKMUX = "taskmux.toml"
 _FOR_AGENTS = ("runners", "roles", "secrets", "env", "env_file")
 _LONG_NUMBER = re.compile(r"[0-9][0-9_]{4000,}")
+# What newcomers to TOML do not know, by what its parser says and by what stands before the place.
+_QUOTES = "text stands in quotes; numbers, true and false do without"
+_HOLDS_QUOTES = "a text that holds quotes stands between ''' and '''"
+_HINTS = [
+    (re.compile("Invalid value"), re.compile(""), _QUOTES),
+    (re.compile("Expected newline"), re.compile(r"=\s*[0-9.]+\s*$"), _QUOTES),
+    (re.compile("Expected newline"), re.compile("[\"'][^\"']*$"), _HOLDS_QUOTES),
+    (
+        re.compile(r"Illegal character '\\n'"),
+        re.compile(""),
+        "a text of several lines stands between ''' and '''",
+    ),
+    (re.compile(r"Unescaped|Invalid hex"), re.compile(""), "between '…' a backslash means nothing special"),
+]
 _PLACE = re.compile(r" \((?:at line (\d+), column (\d+)|at end of document)\)$")
 
 
@@ -145,10 +159,12 @@ def _syntax_problem(error: str, text: str, file: str) -> Problem:
     lines = text.split("\n")
     line, column = (int(match[1]), int(match[2])) if match and match[1] else (len(lines), len(lines[-1]) + 1)
     message = error[: match.start()] if match else error
+    before = lines[line - 1][: column - 1]
+    hint = next((hint for said, left, hint in _HINTS if said.match(message) and left.search(before)), None)
     if declared := re.search(r"declare \((.*)\) twice|overwrite a value", message):
         keys = re.findall(r"'([^']*)'", declared[1] or "")
         message = f"[{'.'.join(keys)}] is defined twice" if keys else "this key is defined twice"
-    return Problem(file, line, column, message[:1].lower() + message[1:])
+    return Problem(file, line, column, message[:1].lower() + message[1:], hint)
 
 
 def _resolve(

@@ -135,7 +135,7 @@ def _mistakes_of_table(
         if key in fields:
             yield from _mistakes((*path, key), value, fields[key].type)
         else:
-            yield _unknown_key(path, key, sorted(fields))
+            yield _unknown_key(path, key, sorted(fields), value)
     for name, field in fields.items():
         if field.required and name not in table:
             yield Complaint(
@@ -148,8 +148,10 @@ def _mistakes_of_name(path: Path, name: str, kind: inspect.Type) -> Iterator[Com
         yield _not_a_name(path, f"{TABLES[str(path[0])]} name", name, at_key=True)
 
 
-def _unknown_key(path: Path, key: str, known: list[str]) -> Complaint:
+def _unknown_key(path: Path, key: str, known: list[str], value: object) -> Complaint:
     hint = nearest(key, known)
+    if not path and isinstance(value, dict) and "command" in value:
+        hint = f"a task is [tasks.{key}]"
     if hint is None:
         few = len(known) <= MOST_KEYS_IN_A_HINT
         hint = f"known: {', '.join(known)}" if few else "'paneview schema' describes all keys"
@@ -198,14 +200,28 @@ def _wrong_type(path: Path, value: object, kinds: Iterable[inspect.Type]) -> Com
     wanted = " or ".join(dict.fromkeys(_KINDS[type(kind)][0] for kind in kinds if type(kind) in _KINDS))
     # A value in an environment may be a secret, even if it has the wrong type.
     given = "" if "env" in path else f", not {shown(value)}"
-    hint = None
-    if wanted == "a string" and isinstance(value, int | float):
-        hint = "write it in quotes"
-    elif isinstance(value, str) and wanted in {"a whole number", "a number", "true or false"}:
-        hint = "write it without quotes"
-    elif wanted == "a list" and isinstance(value, str):
-        hint = f"write {json.dumps(_words(value) if path[-1] == 'command' else [value])}"
+    hint = _hint_at_type(path, value, wanted)
     return Complaint(path, f"{_shown_key(path, whole=isinstance(value, dict))} must be {wanted}{given}", hint)
+
+
+def _hint_at_type(path: Path, value: object, wanted: str) -> str | None:
+    """How to write what was most likely meant, where that can be told."""
+    hint = None
+    match wanted, value:
+        case ("a string", int() | float()):
+            hint = "write it in quotes"
+        case ("true or false", "true" | "false"):
+            hint = "write it without quotes"
+        case ("a whole number" | "a number", str()):
+            if number := re.fullmatch(r"(\d+(?:\.\d+)?)( ?s)?", value):
+                hint = f"write {number[1]}: seconds" if number[2] else "write it without quotes"
+        case ("a list", str()):
+            hint = f"write {json.dumps(_words(value) if path[-1] == 'command' else [value])}"
+        case ("a table", str()) if len(path) == 2 and path[0] == "tasks":
+            hint = 'write { command = "…" }'
+        case ("a table", _) if len(path) == 1 and path[0] in TABLES:
+            hint = f"write [{path[0]}.NAME]"
+    return hint
 
 
 def _words(command: str) -> list[str]:

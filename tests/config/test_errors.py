@@ -42,7 +42,9 @@ WRONG_LINES = [
     ("health_interval = 0", "3:19: task 'web': health_interval must be more than 0, not 0"),
     ("health_interval = nan", "3:19: task 'web': health_interval must be a finite number"),
     ('replicas = "5"', "3:12: task 'web': replicas must be a whole number, not \"5\" (write it without quotes)"),
-    ('restart_backoff = ""', "3:19: task 'web': restart_backoff must be a number, not \"\" (write it without quotes)"),
+    ('restart_backoff = ""', "3:19: task 'web': restart_backoff must be a number, not \"\""),
+    ('health_interval = "5s"', "3:19: task 'web': health_interval must be a number, not \"5s\" (write 5: seconds)"),
+    ('auto_start = "yes"', "3:14: task 'web': auto_start must be true or false, not \"yes\""),
     ("stop_grace_period = -1", "3:21: task 'web': stop_grace_period must be at least 0, not -1"),
     ("max_restarts = -1", "3:16: task 'web': max_restarts must be at least 0, not -1"),
     (
@@ -218,7 +220,26 @@ def test_log_file_shared(tmp_path: Path) -> None:
     ("content", "said"),
     [
         (b"[tasks.web\ncommand = 'x'\n", "1:11: expected ']' at the end of a table declaration"),
-        (b"name = \n", "1:8: invalid value"),
+        (b"name = \n", "1:8: invalid value (text stands in quotes; numbers, true and false do without)"),
+        (b"name = shop\n", "1:8: invalid value (text stands in quotes; numbers, true and false do without)"),
+        (
+            b"x = 5s\n",
+            "1:6: expected newline or end of document after a statement"
+            " (text stands in quotes; numbers, true and false do without)",
+        ),
+        (
+            b'x = "echo "hi""\n',
+            "1:12: expected newline or end of document after a statement"
+            " (a text that holds quotes stands between ''' and ''')",
+        ),
+        (
+            b'x = "a\nb"\n',
+            "1:7: illegal character '\\n' (a text of several lines stands between ''' and ''')",
+        ),
+        (b'x = "\\d"\n', "1:8: unescaped '\\' in a string (between '…' a backslash means nothing special)"),
+        (b"[web]\ncommand = 'x'\n", "1:2: unknown key 'web' at the top of the file (a task is [tasks.web])"),
+        (b"[tasks]\nweb = 'x'\n", '2:7: task \'web\' must be a table, not "x" (write { command = "…" })'),
+        (b"[[tasks]]\nname = 'x'\n", "1:3: tasks must be a table, not a list (write [tasks.NAME])"),
         (b"name = 'a'\nname = 'b'\n", "2:11: this key is defined twice"),
         (b"[a]\n[b]\n[a]\n", "3:3: [a] is defined twice"),
         (b"name = 'a", '1:10: expected "\'"'),
