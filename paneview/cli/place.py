@@ -76,7 +76,7 @@ def find(call: Call, named: str | None = None, hint: str | None = None) -> Place
         if found := locate.find_file(os.getcwd()):
             return Place(found)
         message = f"no paneview.toml or taskmux.toml in {os.getcwd()} or a folder above it"
-        hint = hint or "name one with --file, or go to the project's folder"
+        hint = hint or "'paneview init' writes one here, --file names one elsewhere"
         raise CliError(message, USAGE, hint, code="config")
     path = os.path.abspath(given)
     if os.path.isdir(path):

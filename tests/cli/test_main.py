@@ -142,6 +142,7 @@ def test_no_file_anywhere(tmp_path: Path) -> None:
     done = run("status", cwd=tmp_path)
     assert done.status == 2
     assert "no paneview.toml or taskmux.toml" in done.err
+    assert "'paneview init' writes one" in done.err
 
 
 def test_the_file_may_be_named_by_the_environment(project: Path, tmp_path: Path) -> None:
