@@ -55,7 +55,10 @@ def diff(flow: Workflow, state: Path) -> dict[str, Any]:
     """What the workflow has changed so far; ``state`` is its project's folder. Raises `NothingToSee`."""
     base = str(flow.place.get("base") or flow.place.get("tree") or "")
     if not base:
-        raise NothingToSee(f"{flow.id} works in a folder whose state at its beginning is not known")
+        needed = 'git, and isolation = "worktree" or {{diff}} in a prompt'
+        raise NothingToSee(
+            f"how the folder of {flow.id} was at its beginning is not known: that takes {needed}"
+        )
     branch = str(flow.place.get("branch") or "")
     try:
         root = root_of(flow) if Path(folder_of(flow)).is_dir() else None

@@ -93,6 +93,9 @@ def test_work_ends_on_a_branch_and_leaves_nothing_else(play: Stage, tmp_path: Pa
     git(play.root, "gc", "-q", "--prune=now")
     with pytest.raises(NothingToSee, match=f"the branch {branch} of {flow.id} is not there any more"):
         diff(flow, play.state)
+    flow.place.clear()
+    with pytest.raises(NothingToSee, match='that takes git, and isolation = "worktree" or'):
+        diff(flow, play.state)
 
 
 def test_a_git_hook_it_was_started_from_is_not_meant(play: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
