@@ -69,13 +69,15 @@ class TaskLines:
         return self._step(self._runs)
 
     def forward(self, line: int, span: Span = EVER, most: int = MOST_CHUNKS) -> Iterator[Piece]:
-        """Pieces of the lines from this one on, oldest first.
+        """Pieces of the lines from this one on, oldest first, up to what is the newest when it is reached.
 
+        That line may lack its newline and get it at once: another step would go on behind it, and it stay cut short.
         `most` bounds the chunks that are held in memory at a time.
         """
-        count = 1
-        while pieces := self._step(partial(self._after, line, count, span)):
-            line, count = pieces[-1].end, min(count * 2, most)
+        count, more = 1, True
+        while more:
+            pieces, more = self._step(partial(self._after, line, count, span))
+            line, count = pieces[-1].end if pieces else line, min(count * 2, most)
             yield from _one_by_one(pieces)
 
     def backward(self, line: int, span: Span = EVER, most: int = MOST_CHUNKS) -> Iterator[Piece]:
@@ -129,14 +131,15 @@ class TaskLines:
         held = (run, segment) if part else None
         return first, Stand(following, part, held, stands, since[0] if since else None)
 
-    def _after(self, line: int, count: int, span: Span, oldest: int) -> list[Piece]:
+    def _after(self, line: int, count: int, span: Span, oldest: int) -> tuple[list[Piece], bool]:
         line = max(line, oldest)
         found = self._position_before(line, 1) or (line, 0)
         pieces = assemble(self._whole_groups(self._rows_from(found, span), count))
         pieces = [piece for piece in pieces if piece.end > line]
-        if pieces:
-            pieces[0].begin_at(line)
-        return pieces
+        if not pieces:
+            return [], False
+        pieces[0].begin_at(line)
+        return pieces, pieces[-1].end < self._overlay.end
 
     def _runs(self, oldest: int) -> list[tuple[int, int, int]]:
         rows = self._db.execute(

@@ -139,6 +139,21 @@ def test_several_runs_in_the_spool_are_read_in_order(logs_db: Path, spool: Path,
     assert [(run.run, run.first, run.end) for run in reader.runs("web")] == [(1, 0, 2), (2, 2, 3)]
 
 
+def test_what_comes_while_a_log_is_read_does_not_follow_a_line_that_lacked_its_end(
+    logs_db: Path, spool: Path, reader: LogReader
+) -> None:
+    stored_by_one_life(logs_db, spool)
+    with Pipe(spool, 1) as pipe:
+        pipe.write(b"whole\nha")
+        log = reader.lines_of("web")
+        assert log is not None
+        reading = log.forward(0)
+        bodies = [next(reading).body, next(reading).body]
+        pipe.write(b"lf\nnext\n")
+        assert [*bodies, *(piece.body for piece in reading)] == [b"whole\n", b"ha"]
+        assert [line.raw for line in reader.lines("web", 1, 2)] == [b"half", b"next"]
+
+
 def test_reading_beside_a_working_ingest_never_sees_a_gap(logs_db: Path, spool: Path) -> None:
     """Hundreds of looks while lines move from the spool into the database and chunks merge."""
     ingest = LogIngest(logs_db, spool)
