@@ -10,6 +10,7 @@ nothing lives as long as tmux keeps the pane. Where neither works, silence has t
 from __future__ import annotations
 
 from collections.abc import Iterable
+from concurrent.futures import Future
 from pathlib import Path
 
 from paneview.store import spool
@@ -18,6 +19,28 @@ from paneview.store.stream import Stream
 QUIET = 2.0  # seconds without a byte after which a finished run counts as drained in any case
 SHORTEST, LONGEST = 0.01, 1.0  # seconds between two checks
 TOGETHER = 0.25  # seconds; searches for writers without a file happen at multiples of this
+
+
+class Drains:
+    """Who waits until everything of a run is stored."""
+
+    def __init__(self) -> None:
+        self._waiting: dict[int, list[Future[None]]] = {}
+
+    def add(self, run: int, done: Future[None]) -> None:
+        """Resolve `done` together with the run."""
+        self._waiting.setdefault(run, []).append(done)
+
+    def resolve(self, run: int) -> None:
+        """Tell all who wait for this run."""
+        for done in self._waiting.pop(run, ()):
+            if done.set_running_or_notify_cancel():
+                done.set_result(None)
+
+    def cancel(self) -> None:
+        """Tell all who wait that they wait in vain."""
+        for done in [done for waiting in self._waiting.values() for done in waiting]:
+            done.cancel()
 
 
 def look_for_writers(streams: Iterable[Stream], folder: Path, now: float) -> list[int]:

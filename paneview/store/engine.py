@@ -16,7 +16,7 @@ from pathlib import Path
 from msgspec import Struct
 
 from paneview.store import log_schema, spool
-from paneview.store.closing import look_for_writers
+from paneview.store.closing import Drains, look_for_writers
 from paneview.store.database import connect, move_aside, prepare
 from paneview.store.intake import Intake
 from paneview.store.known import KnownTimes
@@ -51,7 +51,7 @@ class IngestEngine:
         self._torn = False  # a damaged database was moved aside, and there is no new one yet
         self._intakes: dict[str, Intake] = {}  # in the order in which they are served
         self._streams: dict[int, Stream] = {}
-        self._drained: dict[int, list[Future[None]]] = {}
+        self._drains = Drains()
         self._grown: set[str] = set()  # tasks with news
         self._turned_at: float | None = None  # epoch
         # New end lines by task, also where only the last line grew; the thread collects them.
@@ -125,8 +125,7 @@ class IngestEngine:
             stream.files.close()
         for intake in self._intakes.values():
             intake.close_text()
-        for done in [done for waiting in self._drained.values() for done in waiting]:
-            done.cancel()
+        self._drains.cancel()
         self._db.close()
 
     # Commands
@@ -175,10 +174,9 @@ class IngestEngine:
 
     def drained(self, run: int, done: Future[None]) -> None:
         """Resolve `done` when everything of the run is stored."""
-        if run in self._streams:
-            self._drained.setdefault(run, []).append(done)
-        elif done.set_running_or_notify_cancel():
-            done.set_result(None)
+        self._drains.add(run, done)
+        if run not in self._streams:
+            self._drains.resolve(run)
 
     def recover(self, runs: Mapping[int, str]) -> None:
         """Store what the spool holds of these finished runs. Some may already be in the database."""
@@ -293,7 +291,7 @@ class IngestEngine:
     def check_writers(self, now: float) -> None:
         """Check whether finished runs still have a writer; those without one are stored to their end."""
         for run in look_for_writers(self._streams.values(), self._folder, now):
-            self._resolve(run)
+            self._drains.resolve(run)
 
     def housekeeping(self, now: float) -> bool:
         """Delete a step of what exceeds the limits and give back unused space; return whether there is more."""
@@ -329,12 +327,7 @@ class IngestEngine:
             stream.files.close()
             del self._streams[stream.run]
             self._intakes[stream.task].streams.remove(stream)
-            self._resolve(stream.run)
-
-    def _resolve(self, run: int) -> None:
-        for done in self._drained.pop(run, ()):
-            if done.set_running_or_notify_cancel():
-                done.set_result(None)
+            self._drains.resolve(stream.run)
 
     def _tell(self, intake: Intake) -> None:
         """Publish where the task's log ends, including lines that were seen but not stored yet."""
