@@ -88,7 +88,7 @@ def submit(broker: Broker, home: Home, flow: Workflow, run: effects.Run) -> bool
             meta={
                 "workflow": flow.id,
                 "phase": plan.name,
-                "tree": seen.tree,
+                "tree": phase.tree or seen.tree,
                 "uncounted": home.masker.text(seen.uncounted),
             },
             submitted_by=f"workflow:{flow.plan.name}",
@@ -122,7 +122,7 @@ def _look(flow: Workflow, number: int, state: Path) -> _Seen:
     plan, folder = flow.plan.phases[number], folder_of(flow)
     wanted = prompts.needs_diff(plan)
     counted = plan.edits and _is_counted(flow, number)
-    if not wanted and not counted:
+    if not wanted and (not counted or flow.phases[number].tree):
         return _Seen()
     try:
         root = root_of(flow)
@@ -172,17 +172,19 @@ def collect(home: Home, flow: Workflow, run: effects.Run, job: Job) -> events.Ra
     result = job.result
     if result is None:
         return None
+    tree = str(job.meta.get("tree") or "")
     if not isinstance(result.output, dict):
         status = "cancelled" if result.status == "cancelled" else "lost"
         words = home.masker.text(result.error or "")
         used = strays.used(run_folder(home.folder, job.id))
         spent = Spent() if used is None else _spent(used)
-        return events.Ran(run.phase, run.attempt, status, error=words, spent=spent)
+        return events.Ran(run.phase, run.attempt, status, error=words, spent=spent, tree=tree)
     try:
         outcome = RunOutcome.from_json(result.output)
         return _ran(home, flow, run, outcome, job.meta)
     except (ValueError, TypeError, KeyError, AttributeError) as error:  # a worker may deliver anything
-        return events.Ran(run.phase, run.attempt, "failed", error=f"its result can't be read: {error}")
+        why = f"its result can't be read: {error}"
+        return events.Ran(run.phase, run.attempt, "failed", error=why, tree=tree)
 
 
 def _ran(
@@ -205,6 +207,7 @@ def _ran(
         lines=changed.lines if isinstance(changed, git.Changes) else None,
         files=changed.files if isinstance(changed, git.Changes) else None,
         uncounted=masker.text(changed if isinstance(changed, str) else uncounted),
+        tree=str(meta.get("tree") or ""),
         spent=_spent(outcome),
         session_spent=None if outcome.session_tokens is None else _tokens(outcome.session_tokens),
     )

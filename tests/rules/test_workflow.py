@@ -247,6 +247,24 @@ def test_a_condition_on_what_could_not_be_counted_is_a_persons_to_judge() -> Non
     assert play.phase("b").status is PhaseStatus.QUEUED
 
 
+def test_what_a_phase_has_changed_is_counted_from_before_its_first_run() -> None:
+    for isolation, tree in (("worktree", "t1"), ("none", "t3")):
+        play = Play(Plan("x", (PhasePlan("a", "worker", retries=1),), isolation=isolation))
+        play.tell(h.Prepared())
+        play.ran("a", "lost", tree="t1")
+        play.ran("a", "failed", tree="t2")
+        assert play.phase("a").tree == "t1"
+        play.tell(h.Closed())
+        play.tell(h.RetryAsked())
+        play.tell(h.Prepared())
+        play.ran("a", tree="t3")
+        assert play.phase("a").tree == tree
+    play = Play(Plan("x", (PhasePlan("a", "worker", retries=1),)))
+    play.ran("a", "failed", uncounted="git is gone")
+    play.ran("a", tree="t2")
+    assert (play.phase("a").tree, play.phase("a").uncounted) == ("", "git is gone")
+
+
 def test_a_role_that_may_do_anything_is_a_risk() -> None:
     play = Play(Plan("x", (PhasePlan("a", "r", approve="on_risk", dangerous=True),)))
     assert play.phase("a").reason == "the role r may do anything"

@@ -361,8 +361,10 @@ def test_lines_are_counted_without_touching_the_index(tmp_path: Path) -> None:
         before = git(play.root, "status", "--porcelain")
 
         def act(payload: dict[str, Any]) -> Any:
-            if payload["phase"] == "a":
+            if (payload["phase"], payload["attempt"]) == ("a", 1):
                 (play.root / "old.txt").write_text("one\n2\nthree\n")
+                return failed("no_result")
+            if payload["phase"] == "a":
                 (play.root / "new.txt").write_text("new\n")
             return ok()
 
@@ -371,8 +373,8 @@ def test_lines_are_counted_without_touching_the_index(tmp_path: Path) -> None:
         play.work("worker")
         flow = play.until(one, play.ask(one))
         assert (flow.phases[0].lines, flow.phases[0].files) == (4, 2)
-        assert "+three" in play.seen[1]["prompt"]
-        assert "staged" not in play.seen[1]["prompt"]
+        assert "+three" in play.seen[2]["prompt"]
+        assert "staged" not in play.seen[2]["prompt"]
         after = git(play.root, "status", "--porcelain")
         assert before.strip() in after
         assert "A  staged.txt" in after

@@ -61,6 +61,8 @@ class Ran:
     files: int | None = None
     uncounted: str = ""
     """Why the changed lines and files could not be counted; empty if they were, or nobody asked."""
+    tree: str = ""
+    """The tree that they were counted from."""
     spent: Spent = field(default_factory=Spent)
     session_spent: Spent | None = None
     """Tokens of the whole session, earlier runs included, if the program reports no others: ``spent`` then has them."""

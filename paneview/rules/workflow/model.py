@@ -109,7 +109,7 @@ class PastRun:
 
 @dataclass(frozen=True, slots=True)
 class Phase:
-    """How far a phase has come. Results are those of its last run."""
+    """How far a phase has come. Results are those of its last run, if nothing else is said."""
 
     status: PhaseStatus = PhaseStatus.PENDING
     reason: str = ""
@@ -143,10 +143,12 @@ class Phase:
     denials: tuple[str, ...] = ()
     """Tools it was refused."""
     lines: int | None = None
-    """Lines changed; None: not known."""
+    """Lines changed by all its runs together; None: not known."""
     files: int | None = None
     uncounted: str = ""
     """Why the changes could not be counted, if a condition asks for their number."""
+    tree: str = ""
+    """What its folder held before its first run, if its changes are counted."""
     verify_code: int | None = None
     spent: Spent = field(default_factory=Spent)
     """Spent by all its runs."""

@@ -113,6 +113,7 @@ def _ran(flow: Workflow, event: events.Ran, now: float) -> Workflow:
         return flow
     goes_on = event.session in ("", phase.session)
     spent = _used(phase.session_spent, event) if goes_on else event.spent
+    tree = phase.tree or (event.tree if not phase.uncounted else "")
     phase = replace(
         phase,
         outcome=event.status,
@@ -125,7 +126,8 @@ def _ran(flow: Workflow, event: events.Ran, now: float) -> Workflow:
         resumed=phase.resumed or event.resumed,
         lines=event.lines,
         files=event.files,
-        uncounted=event.uncounted,
+        uncounted=event.uncounted or ("" if tree else phase.uncounted),
+        tree=tree,
         spent=phase.spent + spent,
         history=(*phase.history, PastRun(event.attempt, event.status, spent))[-MOST_PAST:],
         not_before=None,
@@ -296,8 +298,12 @@ def _retry_asked(flow: Workflow, event: events.RetryAsked, now: float) -> Workfl
         if event.phase is None and flow.place.get("kept"):  # what kept its worktree may be mended by now
             return replace(flow, status=Status.CLOSING, ended_at=None)
         return flow
+    # What a phase has changed before on the workflow's own branch counts; in the user's folder, time has passed.
+    own = flow.plan.isolation == "worktree"
     phases = tuple(
-        Phase(attempt=phase.attempt, spent=phase.spent, history=phase.history) if number in again else phase
+        Phase(attempt=phase.attempt, spent=phase.spent, history=phase.history, tree=phase.tree if own else "")
+        if number in again
+        else phase
         for number, phase in enumerate(flow.phases)
     )
     flow = replace(
