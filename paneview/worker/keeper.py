@@ -56,7 +56,7 @@ class Keeper(threading.Thread):
                     self._broker = self._connect()
                     # Give up a blocked call early enough for the next heartbeat.
                     self._broker.hurry(max(self._worker.ttl / 4, SHORTEST))
-                self._turn(self._broker)
+                heard = self._turn(self._broker)
             except UnavailableError as error:
                 self._tell(False, str(error))
                 self._crew.keeper_sleeps(PAUSE)
@@ -65,12 +65,15 @@ class Keeper(threading.Thread):
                 self._reconnect()
                 self._crew.keeper_sleeps(PAUSE)
             else:
-                self._tell(True, "")
+                if heard:
+                    self._tell(True, "")
         self._reconnect()
 
-    def _turn(self, broker: Broker) -> None:
+    def _turn(self, broker: Broker) -> bool:
+        """Do what is due; returns whether the queue was asked for anything."""
         now = time.monotonic()
-        if now >= self._next_beat:
+        beat = now >= self._next_beat
+        if beat:
             self._beat(broker)
             self._next_beat = now + self._interval
         leases = self._crew.to_hold()
@@ -80,6 +83,7 @@ class Keeper(threading.Thread):
             self._hold(broker, leases, min(shortest, LONGEST_HOLD, left))
         else:
             self._crew.keeper_sleeps(left)
+        return beat or bool(leases)
 
     def _hold(self, broker: Broker, leases: list[Lease], seconds: float) -> None:
         holds = broker.hold(leases, seconds)

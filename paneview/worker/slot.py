@@ -96,7 +96,7 @@ class Slot(threading.Thread):
             if self._once:
                 found = self._broker.claim(self._claim)
                 return found[0] if found else None
-            if leases := self._steady(lambda: self._broker.claim(self._claim, WAIT)):
+            if leases := self._steady(lambda: self._broker.claim(self._claim, WAIT), for_more=True):
                 return leases[0]
         return None
 
@@ -141,7 +141,7 @@ class Slot(threading.Thread):
             self._hand_back(lease)
             return None
         if outcome.status != "ok" and reason == "lost":
-            self._console.tell("returned", f"{lease.id} belongs to another worker now", job=lease.id)
+            self._console.tell("returned", f"{lease.id} is no longer this worker's", job=lease.id)
             return None
         claim = None if self._crew.ending or self._once else self._claim
         error = self._mask(outcome.error) if outcome.error else outcome.error
@@ -171,8 +171,8 @@ class Slot(threading.Thread):
                 words += f" for {delay:.0f} s: {clean(reason)}"
             self._console.tell("returned", words, job=lease.id, reason=reason, delay=delay)
 
-    def _steady(self, call: Callable[[], T]) -> T | None:
-        """Call until the queue answers; None if the worker ends first."""
+    def _steady(self, call: Callable[[], T], *, for_more: bool = False) -> T | None:
+        """Call until the queue answers; None if the worker ends first: at once if it only asks for more to do."""
         pause = FIRST_PAUSE
         while True:
             try:
@@ -180,7 +180,7 @@ class Slot(threading.Thread):
             except UnavailableError as error:
                 self._tell(False, str(error))
                 until = self._crew.stopping.until
-                if self._crew.ending and until is not None and time.monotonic() > until:
+                if self._crew.ending and (for_more or (until is not None and time.monotonic() > until)):
                     return None
                 time.sleep(pause)
                 pause = min(pause * 2, LONGEST_PAUSE)
@@ -208,7 +208,8 @@ class Slot(threading.Thread):
         head = f"{clean(job.kind)} {job.id}"
         state = finished.state
         if finished.verdict is Verdict.STALE:
-            self._console.tell("returned", f"{head}: result refused, another worker has it", **fields)
+            words = f"{head}: result refused, it is no longer this worker's"
+            self._console.tell("returned", words, **fields)
         elif state is JobState.DONE:
             output = outcome.output if isinstance(outcome.output, str) else ""
             shown = f": {clean(output.strip().rpartition(chr(10))[2], SHOWN)}" if output.strip() else ""

@@ -28,6 +28,7 @@ from paneview.broker import (
     open_broker,
 )
 from paneview.broker.sqlite.broker import SqliteBroker
+from paneview.broker.sqlite.registry import SqliteRegistry
 from paneview.worker import Command, Handlers, Setup, Worker, records
 from paneview.worker.console import Console
 from paneview.worker.crew import Crew
@@ -250,6 +251,42 @@ def test_once_does_not_wait_for_a_queue_that_is_away(
     worker = Worker("cook", setup=Setup(once=True), connect=lambda: open_broker(place))
     assert (worker.run(), asked) == (1, 1)
     assert "! the queue is away" in capsys.readouterr().out
+
+
+def test_who_has_nothing_to_do_ends_at_once_though_the_queue_is_away(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_args: object) -> NoReturn:
+        if not worker._crew.ending:
+            worker.stop()
+        raise UnavailableError("the queue is away")
+
+    monkeypatch.setattr(SqliteBroker, "claim", fail)
+    place = f"sqlite:///{tmp_path}/queue.db"
+    worker = Worker("cook", setup=Setup(grace=10), connect=lambda: open_broker(place))
+    began = time.monotonic()
+    assert worker.run() == 0
+    assert time.monotonic() - began < 5
+
+
+def test_the_queue_is_not_said_to_answer_before_it_was_asked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_args: object) -> NoReturn:
+        raise UnavailableError("the queue is away")
+
+    monkeypatch.setattr(SqliteRegistry, "beat", fail)
+    told: list[bool] = []
+    crew = Crew(1.0)
+    place = f"sqlite:///{tmp_path}/queue.db"
+    keeper = Keeper(
+        crew, lambda: open_broker(place), Registration("w1"), 0.05, lambda *how: told.append(how[0])
+    )
+    keeper.start()
+    wait_until(lambda: False in told)
+    crew.close()
+    keeper.join()
+    assert True not in told
 
 
 def test_at_its_end_it_finishes_what_it_can(farm: Farm) -> None:
