@@ -259,7 +259,9 @@ def test_events_of_the_queue(farm: Farm) -> None:
     assert farm.cli("events", "--queue").out.count("\n") == len(found)
 
 
-def test_who_follows_the_events_waits_for_a_queue_that_is_away(sandbox: Sandbox) -> None:
+def test_who_follows_the_events_or_waits_for_a_result_waits_for_a_queue_that_is_away(
+    sandbox: Sandbox,
+) -> None:
     folder = sandbox.root / "share"
     with (
         farm_in(sandbox.root / "farm", url=f"dir://{folder}") as farm,
@@ -274,6 +276,11 @@ def test_who_follows_the_events_waits_for_a_queue_that_is_away(sandbox: Sandbox)
 
         first = farm.submit()
         wait_until(lambda: said(first))
+        waiting = farm.folder / "waiting"
+        with waiting.open("w") as to:
+            submit = ("submit", "--role", "cook", "--wait", "soup")
+            farm.processes.append(prepared.start(*submit, cwd=farm.folder, env=environment(farm.env), out=to))
+        wait_until(lambda: "; waiting" in waiting.read_text())
         folder.rename(sandbox.root / "away")
         wait_until(lambda: said("is not there: is it mounted?; waiting for it\n"))
         (sandbox.root / "away").rename(folder)
@@ -281,6 +288,10 @@ def test_who_follows_the_events_waits_for_a_queue_that_is_away(sandbox: Sandbox)
         wait_until(lambda: said("! the queue answers again\n"))
         wait_until(lambda: said(second))
         assert (farm.folder / "out").read_text().count(first) == 1
+        (lease,) = farm.broker.claim(Claim("me", ("r:cook",)), wait=20)
+        farm.broker.finish(lease, Outcome(output="fine"))
+        assert farm.processes[-1].wait(20) == 0
+        assert waiting.read_text().endswith("the queue answers again\nfine\n")
 
 
 def test_what_a_worker_prints_has_a_shape(farm: Farm) -> None:

@@ -72,7 +72,7 @@ def submit(call: Call) -> int:
             print(f"submitted {submitted.id}; waiting", file=sys.stderr)
             if alone:
                 print(alone, file=sys.stderr)
-        return print_result(call, submitted.id, wait_for(broker, submitted.id, None))
+        return print_result(call, submitted.id, wait_for(call, broker, submitted.id, None))
 
 
 def _job(call: Call, kind: str, payload: Any, target: Target, bare: str = "ms") -> NewJob:

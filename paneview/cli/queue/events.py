@@ -6,16 +6,14 @@
 from __future__ import annotations
 
 import _thread
-import sys
 import threading
-import time
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from paneview.broker import ALL, BrokerError, UnavailableError
 from paneview.cli.errors import CliError, UsageError
-from paneview.cli.output import clean, print_json
-from paneview.cli.queue.opening import look_at, opened, place_of, read_only
+from paneview.cli.output import print_json
+from paneview.cli.queue.opening import AGAIN, Outage, look_at, opened, place_of, read_only
 from paneview.cli.queue.panebus import own_kinds, with_alias
 from paneview.cli.times import optional_when
 from paneview.config.errors import ConfigError
@@ -34,7 +32,6 @@ if TYPE_CHECKING:
 DEFAULT_LINES = 100
 MOST = 10_000  # events of the queue that are read to be shown among the project's
 WAIT = 30.0  # seconds of one wait
-AGAIN = 1.0  # seconds until a queue that does not answer is asked again
 TOLD_TWICE = 5.0  # seconds within which project and queue both record the same thing
 _TOLD_BY_BOTH = ("worker_quarantined", "worker_unquarantined")
 
@@ -113,20 +110,15 @@ def queue_events(call: Call) -> int:
 
 def _new(broker: Broker, wanted: Wanted, cursor: str) -> Iterator[list[Json]]:
     """The wanted events after a cursor as they come, for ever. An outage of the queue is told, and waited out."""
-    away = False
+    outage = Outage()
     while True:
         try:
             page = broker.events.wait(cursor, WAIT)
             found = wanted.pick(broker, page.events)
         except UnavailableError as error:
-            if not away:
-                print(f"! {clean(str(error))}; waiting for it", file=sys.stderr)
-            away = True
-            time.sleep(AGAIN)  # what has an own patience, as Redis, has waited already
+            outage.wait(error)
             continue
-        if away:
-            away = False
-            print("! the queue answers again", file=sys.stderr)
+        outage.over()
         cursor = page.cursor
         yield found
 

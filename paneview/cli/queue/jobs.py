@@ -7,10 +7,10 @@ import sys
 import time
 from typing import TYPE_CHECKING, Any
 
-from paneview.broker import JobFilter, JobState
+from paneview.broker import JobFilter, JobState, UnavailableError
 from paneview.cli.errors import FAILED, CliError, UsageError
 from paneview.cli.output import Cell, Column, clean, complain, print_json, print_table
-from paneview.cli.queue.opening import opened, read_only, seconds
+from paneview.cli.queue.opening import Outage, opened, read_only, seconds
 from paneview.cli.times import stamp
 from paneview.worker import fates
 from paneview.worker.joining import shown_url
@@ -59,19 +59,30 @@ def result(call: Call) -> int:
     limit = seconds(call, "timeout") if call.flag("timeout") else DEFAULT_WAIT
     with opened(call) if call.flag("wait") else read_only(call) as broker:
         name = call.words[0]
-        found = wait_for(broker, name, limit) if call.flag("wait") else broker.result(name)
+        found = wait_for(call, broker, name, limit) if call.flag("wait") else broker.result(name)
         if found is None:
             state = broker.need(name).state.value
             raise CliError(f"{name} is not over: {state_word(state)}", code="pending", state=state)
     return print_result(call, name, found)
 
 
-def wait_for(broker: Broker, name: str, limit: float | None) -> Result | None:
-    """The job's result as soon as there is one; None after ``limit`` seconds (None: no limit). Raises BrokerError."""
+def wait_for(call: Call, broker: Broker, name: str, limit: float | None) -> Result | None:
+    """The job's result as soon as there is one; None after ``limit`` seconds (None: no limit). Raises BrokerError.
+
+    An outage of the queue is told, and waited out.
+    """
     end = None if limit is None else time.monotonic() + limit
+    outage = Outage(quiet=call.json)
     while True:
         left = STEP if end is None else min(STEP, end - time.monotonic())
-        found = broker.wait_result(name, max(0.0, left))
+        try:
+            found = broker.wait_result(name, max(0.0, left))
+        except UnavailableError as error:
+            if end is not None and time.monotonic() >= end:
+                raise
+            outage.wait(error)
+            continue
+        outage.over()
         if found is not None or (end is not None and time.monotonic() >= end):
             return found
 

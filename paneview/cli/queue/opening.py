@@ -7,13 +7,17 @@ from __future__ import annotations
 
 import os
 import re
+import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
+from paneview.broker.errors import UnavailableError
 from paneview.cli.errors import USAGE, CliError, UsageError
+from paneview.cli.output import clean
 from paneview.config.queue import QueuePlace, QueueSettings, find_queue
 from paneview.config.units import SECONDS
 from paneview.worker.joining import connect, connect_to
@@ -22,6 +26,7 @@ if TYPE_CHECKING:
     from paneview.broker import Broker
     from paneview.cli.parser import Call
 
+AGAIN = 1.0  # seconds until a queue that does not answer is asked again
 _UNITS = {"ms": 0.001, **SECONDS}
 _SPAN = re.compile(r"(\d+(?:\.\d+)?)(ms|[smhdw]?)")
 
@@ -71,6 +76,27 @@ def look_at(place: QueuePlace) -> Iterator[Broker]:
     ):
         broker.url = broker.address = f"sqlite://{file}"
         yield broker
+
+
+class Outage:
+    """Waits out an outage of the queue, telling of its begin and its end once."""
+
+    def __init__(self, *, quiet: bool = False) -> None:
+        self._quiet = quiet
+        self._away = False
+
+    def wait(self, error: UnavailableError) -> None:
+        """Wait a moment, as the queue does not answer."""
+        if not self._away and not self._quiet:
+            print(f"! {clean(str(error))}; waiting for it", file=sys.stderr)
+        self._away = True
+        time.sleep(AGAIN)  # what has an own patience, as Redis, has waited already
+
+    def over(self) -> None:
+        """Note that the queue has answered."""
+        if self._away and not self._quiet:
+            print("! the queue answers again", file=sys.stderr)
+        self._away = False
 
 
 def span(text: str | None, option: str, bare: str = "s") -> float | None:
