@@ -57,6 +57,7 @@ class Watchdog:
         self._console = console
         self._id = f"watchdog-{uuid.uuid4().hex[:12]}"
         self._brokers: dict[str, Broker] = {}
+        self._problems: dict[str, str] = {}  # by queue: what was last said to be wrong with it
         self._silences = defaultdict[str, Silence](lambda: Silence(interval))
         self._respawns: defaultdict[str, list[float]] = defaultdict(list)  # monotonic
         self._buried: set[str] = set()
@@ -133,8 +134,12 @@ class Watchdog:
                 broker = self._brokers[url] = self._connect(url)
                 broker.hurry(HURRY)
             act(broker)
+            if self._problems.pop(url, None):
+                self._console.tell("connected", "the queue answers again")
         except BrokerError as error:
-            self._console.tell("warning", str(error), level="WARNING")
+            if self._problems.get(url) != str(error):  # told once, not in every round of a long outage
+                self._console.tell("warning", str(error), level="WARNING")
+            self._problems[url] = str(error)
             if isinstance(error, UnavailableError) and error.stopped is not None:
                 self._end_stopped(error.stopped)
             else:

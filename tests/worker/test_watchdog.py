@@ -16,7 +16,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from paneview.broker import Target, open_broker
+from paneview.broker import Broker, Target, UnavailableError, open_broker
 from paneview.config.queue import QueueSettings
 from paneview.proc import boot_id, pid_space
 from paneview.worker import records
@@ -197,6 +197,25 @@ def test_a_crash_loop_is_one_also_when_the_clock_is_set(
         for end in (watching._alarm, watching._bell):
             os.close(end)
         assert list(broker.workers.quarantined()) == ["cook"]
+
+
+def test_an_outage_of_the_queue_is_told_once_and_its_end(tmp_path: Path) -> None:
+    out = io.StringIO()
+
+    def act(_broker: Broker) -> None:
+        if next(away):
+            raise UnavailableError("the queue is away")
+
+    with open_broker(f"sqlite:///{tmp_path}/queue.db") as broker:
+        watching = Watchdog(lambda _url: broker, QueueSettings(), 1.0, Console(stream=out))
+        away = iter((True, True, False, False, True))
+        for _ in range(5):
+            watching._guarded("a queue", act)
+        for end in (watching._alarm, watching._bell):
+            os.close(end)
+    assert [line.split(maxsplit=1)[1] for line in out.getvalue().splitlines()] == [
+        "! the queue is away", "· the queue answers again", "! the queue is away",
+    ]  # fmt: skip
 
 
 def test_one_that_was_ended_stays_down(farm: Farm, panes: Panes) -> None:
