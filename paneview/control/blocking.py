@@ -55,7 +55,11 @@ class Connection:
             self._socket.close()
             if error.errno in _NOBODY:
                 raise NoSupervisor(f"no supervisor listens at {os.fspath(path)}") from None
-            raise ControlError(f"cannot connect to {os.fspath(path)}: {error.strerror or error}") from None
+            # As after a first start with sudo, which the user can neither see nor end.
+            whose = {"hint": "another user has started it; be that user, or have a PANEVIEW_HOME of your own"}
+            extra = whose if isinstance(error, PermissionError) else {}
+            message = f"cannot connect to {os.fspath(path)}: {error.strerror or error}"
+            raise ControlError(message, **extra) from None
 
     def _connect(self, path: str, timeout: float | None) -> None:
         """Connect. While too many others wait to be accepted, the kernel sends away who would not wait without end."""
