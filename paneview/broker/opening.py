@@ -35,8 +35,9 @@ def open_broker(url: str, *, project_dir: Path | None = None, settings: Settings
         hint = "percent-encode the password: [ as %5B, ] as %5D"
         raise BadUrlError(f"{url.partition(':')[0]}://… is not a URL: {hint}") from None
     if parts.scheme not in SCHEMES:
-        near = difflib.get_close_matches(parts.scheme, SCHEMES, 1) or ["sqlite:"]
-        raise BadUrlError(f"{_shown(url)}: no broker is called {parts.scheme!r}; did you mean {near[0]}?")
+        near = difflib.get_close_matches(parts.scheme, SCHEMES, 1)
+        hint = f"did you mean {near[0]}?" if near else "write sqlite:, redis://HOST:PORT or dir:///FOLDER"
+        raise BadUrlError(f"{_shown(url)}: no broker is called {parts.scheme!r}; {hint}")
     broker = _open(url, parts, project_dir, settings)
     if parts.netloc or parts.path:
         broker.address = url

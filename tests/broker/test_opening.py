@@ -64,6 +64,7 @@ class TestUrls:
             ("sqlite:///a%00b", "holds a NUL character"),
             ("dir:///x?interval=0", "interval"),
             ("", "no broker is called ''"),
+            ("localhost:6379", "write sqlite:, redis://HOST:PORT or dir:///FOLDER"),
         ],
     )
     def test_what_is_wrong_is_said(self, url: str, words: str) -> None:
