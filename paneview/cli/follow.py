@@ -67,6 +67,8 @@ class Tail:
         self._next = min(max(self._next, first), end)
         last = self._next + BATCH
         for piece in source.forward(self._next):
+            if self._open is not None and self._open.number < piece.first:
+                yield from self._rest(self._open)  # another run has begun: its newline does not come any more
             whole = whole_end(piece)
             for line in split(self.task, piece, self._next, whole, MAX_BYTES):
                 yield from self._rest(line)

@@ -264,6 +264,10 @@ def test_a_flood_is_followed_without_loss(project: Path, store: Store) -> None:
         assert texts(process.stdout.readline()) == ["old"]
         store.write(2, "web", b"".join(b"%d\n" % number for number in range(count)))
         assert [int(texts(process.stdout.readline())[0]) for _ in range(count)] == list(range(count))
+        store.write(3, "web", b"one\nwithout newline")
+        store.write(4, "web", b"next\n")
+        found = [texts(process.stdout.readline())[0] for _ in range(3)]
+        assert found == ["one", "without newline", "next"]
         process.send_signal(2)
         assert process.wait(timeout=20) == 0
 
