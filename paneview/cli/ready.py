@@ -18,7 +18,7 @@ def wait(call: Call, connection: Connection, reply: dict[str, Any]) -> int:
     """Wait for the tasks of a `start`, whose reply was ``reply``, and tell of it. Raises CliError if one failed."""
     names = set(reply["tasks"])
     tasks = _settled(connection, names)
-    lost = {name: task["reason"] for name, task in tasks.items() if task["state"] in _LOST}
+    lost = {name: task["reason"] for name, task in tasks.items() if is_lost(task)}
     if lost:
         results = [_result(name, task) for name, task in tasks.items()]
         told = "; ".join(f"{name}: {reason}" for name, reason in lost.items())
@@ -40,11 +40,15 @@ def _settled(connection: Connection, names: set[str]) -> dict[str, Any]:
             tasks = {task["name"]: task for task in push["status"]["tasks"] if task["name"] in names}
         elif push["push"] == "tasks":
             tasks.update((task["name"], task) for task in push["tasks"] if task["name"] in tasks)
-        if all(_is_ready(task) for task in tasks.values()) or any(
-            task["state"] in _LOST for task in tasks.values()
-        ):
+        if all(map(_is_ready, tasks.values())) or any(map(is_lost, tasks.values())):
             return tasks
     raise CliError("the supervisor has ended before all was ready", code="no_supervisor")
+
+
+def is_lost(task: dict[str, Any]) -> bool:
+    """Whether it is not going to be ready; unhealthy ones that run are those that nothing restarts."""
+    sick = task["state"] == "running" and task["health"] == "unhealthy" and not task["ready"]
+    return sick or task["state"] in _LOST
 
 
 def _is_ready(task: dict[str, Any]) -> bool:

@@ -16,6 +16,7 @@ import pytest
 
 from paneview.cli import lifecycle
 from paneview.cli.place import Place
+from paneview.cli.ready import is_lost
 from paneview.config import paths
 from tests.cli.support import COMMAND, apart, ask, run, supervise
 from tests.harness import alive, marked, wait_until, words_of
@@ -320,6 +321,22 @@ def test_a_start_waits_for_all_of_it_to_be_ready(live: Path) -> None:
     (live / "broken").unlink()
     ask(live, "start", "--wait")  # what failed before is not taken for a failure of this start
     assert ask(live, "start", "--wait", "--monitor", status=2)["error"].startswith("--wait returns")
+
+
+@pytest.mark.parametrize(
+    ("state", "health", "ready", "lost"),
+    [
+        ("failed", "none", False, True),
+        ("running", "starting", False, False),
+        ("running", "unhealthy", False, True),  # without restarts, it stays so
+        ("running", "unhealthy", True, False),
+        ("stopping", "unhealthy", False, False),  # it is restarted
+    ],
+)
+def test_a_start_waits_for_nothing_that_is_not_going_to_be(
+    state: str, health: str, ready: bool, lost: bool
+) -> None:
+    assert is_lost({"state": state, "health": health, "ready": ready}) is lost
 
 
 def test_what_only_asks_makes_nothing(project: Path, sandbox: Sandbox) -> None:
