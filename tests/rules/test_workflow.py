@@ -250,13 +250,13 @@ def test_a_condition_on_what_could_not_be_counted_is_a_persons_to_judge() -> Non
 def test_what_a_phase_has_changed_is_counted_from_before_its_first_run() -> None:
     for isolation, tree in (("worktree", "t1"), ("none", "t3")):
         play = Play(Plan("x", (PhasePlan("a", "worker", retries=1),), isolation=isolation))
-        play.tell(h.Prepared())
+        play.tell(events.Prepared())
         play.ran("a", "lost", tree="t1")
         play.ran("a", "failed", tree="t2")
         assert play.phase("a").tree == "t1"
-        play.tell(h.Closed())
-        play.tell(h.RetryAsked())
-        play.tell(h.Prepared())
+        play.tell(events.Closed())
+        play.tell(events.RetryAsked())
+        play.tell(events.Prepared())
         play.ran("a", tree="t3")
         assert play.phase("a").tree == tree
     play = Play(Plan("x", (PhasePlan("a", "worker", retries=1),)))
