@@ -316,6 +316,8 @@ def _give(call: Call, option: Option, value: str) -> None:
 
 
 def _see(verb: Verb) -> str:
+    if verb.words.endswith("COMMAND"):
+        return f"the command stands in quotes; see 'paneview {verb.name} --help'"
     return f"see 'paneview {verb.name + ' ' if verb.name != 'paneview' else ''}--help'"
 
 

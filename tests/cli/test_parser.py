@@ -136,9 +136,11 @@ def test_a_count_is_a_whole_number(value: str) -> None:
         ("queue -n 3 dlq", "paneview dlq -n"),
         ("queue --older-than 3d clean", "paneview queue clean --older-than"),
         ("start --limit 3 jobs", "see 'paneview start --help'"),
+        ("add web npm start", "the command stands in quotes"),
+        ("add web vite --host", "the command stands in quotes"),
     ],
 )
-def test_an_option_before_its_command_is_told_its_place(line: str, meant: str) -> None:
+def test_what_stands_in_the_wrong_place_is_told_its_own(line: str, meant: str) -> None:
     with pytest.raises(UsageError) as wrong:
         PARSER.parse(line.split())
     assert meant in (wrong.value.hint or "")
