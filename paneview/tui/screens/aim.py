@@ -26,19 +26,21 @@ class Aim:
         self._screen = screen
         self._more = more
         self._moved_at = float("-inf")
+        self._led_to: tuple[object, ...] = ()
 
     @contextmanager
     def watched(self) -> Iterator[None]:
         """Notice if what is done in the block, which no key has asked for, leads to something else."""
         before = self._aimed_at()
         yield
-        if any(was and now and was != now for was, now in zip(before, self._aimed_at(), strict=True)):
-            self._moved_at = time.monotonic()
+        after = self._aimed_at()
+        if any(was and now and was != now for was, now in zip(before, after, strict=True)):
+            self._moved_at, self._led_to = time.monotonic(), after
 
     def lost(self) -> bool:
         """Whether something else has just been selected: a toast says so, and nothing should be done."""
-        if time.monotonic() - self._moved_at > MOMENT:
-            return False
+        if time.monotonic() - self._moved_at > MOMENT or self._aimed_at() != self._led_to:
+            return False  # it is long ago, or the person has selected something since
         names = listed(self._screen.targets()) or "another one"
         self._screen.pv.tell(
             f"{names} has just been selected instead: nothing was done, press again if it is meant"
