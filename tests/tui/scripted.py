@@ -64,6 +64,7 @@ class Supervisor:
         self.asked: list[tuple[str, dict[str, Any]]] = []
         self.keys: list[str] = []  # of what was asked with one, which says who asks again
         self.topics: tuple[str, ...] = ()
+        self.session = "shop"
         self.answers: dict[str, dict[str, Any] | ControlError] = {}
         self.up = True
         self.delay = 0.0  # s that an answer takes
@@ -146,7 +147,7 @@ class Supervisor:
     def _status(self) -> dict[str, Any]:
         for name, item in self.tasks.items():
             item["log_end"] = len(self.logs.get(name, ()))
-        status = {"session": "shop", "running": True, "file": "/home/ann/shop/paneview.toml"}
+        status = {"session": self.session, "running": True, "file": "/home/ann/shop/paneview.toml"}
         status["file_problem"] = self.file_problem
         status |= {
             "supervisor": {"pid": 77, "uptime_s": 900.0, "version": "0"},

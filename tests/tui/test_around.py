@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import threading
 
 import pytest
@@ -104,6 +105,14 @@ async def test_a_lost_supervisor_leaves_the_picture_and_comes_back_by_itself() -
         supervisor.file_problem = "/home/ann/shop/paneview.toml:3:1: unknown key 'comand'"
         supervisor.tell_all()
         await eventually(lambda: "✗ file refused" in text(pilot, "#header"))
+
+
+async def test_a_long_name_of_the_project_hides_neither_the_screen_nor_what_needs_a_person() -> None:
+    supervisor = shop()
+    supervisor.session = "a-project-with-a-rather-long-name"
+    async with running(supervisor, (40, 12)) as pilot:
+        await pilot.press("3")
+        await eventually(lambda: re.search("a-proj.*….*queue .*✗", text(pilot, "#header")))
 
 
 async def test_the_commands_that_the_screen_names_are_for_its_file() -> None:

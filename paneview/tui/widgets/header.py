@@ -24,6 +24,7 @@ _ALL = tuple(key for key, *_ in _COUNTS)
 _BARS = "▁▂▃▄▅▆▇█"
 CURVE = 24
 REVIVES = "paneview daemon"
+LEAST_NAME = 12
 LEAST_COUNTS = 16  # cells left for the counts when a request under way is shown
 
 
@@ -47,14 +48,21 @@ class Header(Canvas):
         """The header's one line."""
         inks, picture = self.inks, self.pv.picture
         names = [("paneview", inks.accent)] if width >= 60 or not picture.session else []
+        note = self.note()
         if picture.session:
-            names.append((clean(picture.session), inks.title))
+            taken = 1 + sum(
+                cells(text) + 3 for text in (*(name for name, _ in names), self.crumb, note) if text
+            )
+            room = max(
+                LEAST_NAME, width - taken - LEAST_COUNTS
+            )  # a long name hides neither screen nor counts
+            names.append((cut(clean(picture.session), room), inks.title))
         names.append((self.crumb, inks.title))
         left: list[Piece] = [(" ", PLAIN)]
         for name, ink in names:
             left += [(f"{name} ", ink), ("› ", inks.dim)]
         left.pop()
-        if note := self.note():
+        if note:
             left.append((f" {note} ", inks.attention))
         if doing := self.pv.doing.text:
             taken = sum(cells(text) for text, _ in left)
