@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from textual.pilot import Pilot
 
@@ -40,6 +42,18 @@ async def test_the_marked_tasks_logs_are_merged_by_time() -> None:
         await pilot.press("escape", "escape")
         await pilot.pause()
         assert " fleet " in text(pilot, "#header")
+
+
+async def test_a_merged_log_tells_long_names_apart_and_its_times_are_those_of_the_clock() -> None:
+    names = ("service-of-the-platform-1", "service-of-the-platform-2")
+    logs = {name: ["one", "two"] for name in names}
+    async with running(Supervisor([task(name) for name in names], logs=logs)) as pilot:
+        await mark_two_and_merge(pilot)
+        await eventually(lambda: all(f"rm-{at} two" in text(pilot, "#log") for at in (1, 2)))
+        await pilot.press("T")
+        assert re.search(r"rm-1 +\d\d:\d\d:\d\d\.\d{3} two", text(pilot, "#log"))
+        await pilot.press("T")
+        assert "rm-1 two" in text(pilot, "#log")
 
 
 @pytest.mark.parametrize("keys", [[], ["f"]])

@@ -14,7 +14,7 @@ from paneview.patterns import Pattern, PatternError
 from paneview.tui import words
 from paneview.tui.logs import sgr
 from paneview.tui.logs.feed import RunMark
-from paneview.tui.text import cells, clean, fit
+from paneview.tui.text import cells, clean, fit_name
 from paneview.tui.theme import Inks
 from paneview.tui.widgets.canvas import Piece, line, spread
 
@@ -123,7 +123,7 @@ def _stamp(log_line: LineView, shape: Shape, run: RunMark | None) -> Strip | Non
     if shape.tasks:
         inks = (shape.inks.accent, shape.inks.ok, shape.inks.mark, shape.inks.attention)
         place = shape.tasks.index(log_line.task) if log_line.task in shape.tasks else 0
-        name = fit(clean(log_line.task), shape.label_width - 1)
+        name = fit_name(clean(log_line.task), shape.label_width - 1)
         label = [(f"{name} ", inks[place % len(inks)])]
     if not width:
         return line(shape.label_width, shape.inks.base, *label)

@@ -184,7 +184,8 @@ class LogWindow(Canvas, can_focus=True):
 
     def action_next_stamp(self) -> None:
         """Times: off, since the run's start, time of day."""
-        self.stamps = STAMPS[(STAMPS.index(self.stamps) + 1) % len(STAMPS)]
+        self.stamps = STAMPS[(STAMPS.index(_stamps(self.state, self.stamps)) + 1) % len(STAMPS)]
+        self.stamps = _stamps(self.state, self.stamps)
         self.redraw()
 
     def action_run(self, direction: int) -> None:
@@ -300,7 +301,7 @@ class LogWindow(Canvas, can_focus=True):
         shape = Shape(
             max(1, width - 1),
             self.wrap,
-            self.stamps,
+            _stamps(state, self.stamps),
             pattern.query.pattern if pattern else None,
             self.inks,
             tuple(state.tasks) if len(state.tasks) > 1 else (),
@@ -342,3 +343,8 @@ def _hits_in_window(state: LogState, rows: int) -> list[int]:
         return source.numbers[-rows:]
     at = bisect_left(source.numbers, state.top.line)
     return source.numbers[at : at + rows]
+
+
+def _stamps(state: LogState | None, wanted: str) -> str:
+    """The times shown: those of a merged log are by the clock, since its tasks did not start together."""
+    return "clock" if wanted == "since start" and state is not None and len(state.tasks) > 1 else wanted
