@@ -281,7 +281,7 @@ async def test_toasts_only_where_a_person_is_needed_or_it_is_over() -> None:
             flow(1, "failed", four("done", "done", "failed", "pending"), reason="work: exit code 1")
         )
         await eventually(
-            lambda: toasts(pilot)[1:] == [f"default “{running_one['task']}” is failed: work: exit code 1"]
+            lambda: toasts(pilot)[1:] == [f"default “{running_one['task']}” failed: work: exit code 1"]
         )
 
 
@@ -343,7 +343,7 @@ async def test_refusals_are_told_and_known_workflows_stay() -> None:
         await opened(pilot, ASKS)
         await pilot.press("A")
         await eventually(lambda: "approve: default-2 is done: nothing of it waits" in toasts(pilot))
-        await pilot.press("enter", "D")
+        await pilot.press("D")
         await shows(pilot, "it has left no branch", where="#flow-text")
 
 

@@ -42,10 +42,10 @@ class WorkflowScreen(FlowKeys):
         key("flow.copy", "y", "copy", "Copy", "Copy what is shown"),
     ]
 
-    def __init__(self, flow: str, phase: str | None = None) -> None:
+    def __init__(self, flow: str, phase: str | None = None, view: str | None = None) -> None:
         super().__init__()
         self._shown = flow
-        self._view: str | None = "run" if phase else None
+        self._view = "run" if phase else view
         self._wanted = phase
         self._fitted: int | str | None = None
         self._led_to: str | None = None

@@ -43,6 +43,7 @@ class WorkflowsScreen(FlowKeys):
     }
     BINDINGS: ClassVar[list[BindingType]] = [
         key("flow.retry_from", "R", "retry_from", "Retry from", "Retry from a phase on (asks)"),
+        key("flow.diff", "D", "diff", "Diff", "What it has changed"),
     ]
 
     def __init__(self, select: str | None = None) -> None:
@@ -183,6 +184,13 @@ class WorkflowsScreen(FlowKeys):
             from paneview.tui.screens.workflow import WorkflowScreen
 
             self.app.push_screen(WorkflowScreen(self.table.cursor))
+
+    def action_diff(self) -> None:
+        """Show what the selected workflow has changed, in the whole screen."""
+        if flow := self._chosen():
+            from paneview.tui.screens.workflow import WorkflowScreen
+
+            self.app.push_screen(WorkflowScreen(flow.id, view="diff"))
 
     def action_read_run(self) -> None:
         """Show the transcript of the selected phase in the whole screen."""

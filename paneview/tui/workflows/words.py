@@ -123,7 +123,8 @@ def news(before: FlowView | None, flow: FlowView) -> tuple[str, bool] | None:
         if before is None or before.over:
             return None
         reason = f": {flow.reason}" if flow.reason and flow.status != "done" else ""
-        return clean(f"{name} is {flow.status}{reason}"), flow.status == "failed"
+        ended = "failed" if flow.status == "failed" else f"is {flow.status}"
+        return clean(f"{name} {ended}{reason}"), flow.status == "failed"
     known = before.waiting if before is not None else ()
     if any(one not in known for one in flow.waiting):
         waiting = [f"{phase.name}: {phase.reason}" for phase in flow.phases if phase.waits_for_person]
