@@ -129,6 +129,12 @@ def moment(at: float, now: float) -> str:
     return time.strftime("%H:%M" if there[:3] == here[:3] else "%Y-%m-%d %H:%M", there)
 
 
+def dated(at: float, now: float) -> str:
+    """A moment's local time of day, with its date if that is not today's."""
+    there, here = time.localtime(at), time.localtime(now)
+    return time.strftime("%H:%M:%S" if there[:3] == here[:3] else "%Y-%m-%d %H:%M:%S", there)
+
+
 def clock(at: float, *, parts: bool = False) -> str:
     """A moment's local time of day, with milliseconds if asked."""
     text = time.strftime("%H:%M:%S", time.localtime(at))

@@ -9,7 +9,7 @@ from paneview.tui.screens import aim
 from tests.harness import eventually
 from tests.tui.running import fleet, running, settled, text, toasts
 from tests.tui.scenes import shop
-from tests.tui.scripted import Supervisor, event, task
+from tests.tui.scripted import NOW, Supervisor, event, task
 
 EARLIER = "earlier ones: paneview events -n"
 
@@ -46,9 +46,15 @@ async def test_a_key_is_not_for_the_task_of_an_event_that_has_just_come(
         await pilot.press("r", "i")
         await eventually(lambda: sum("web has just been selected" in one for one in toasts(pilot)) == 2)
         assert not supervisor.requests("restart")
+        await pilot.press("k")  # what a person selects is meant
+        (chosen,) = pilot.app.screen.targets()  # type: ignore[attr-defined]
+        assert chosen != "web"
+        await pilot.press("r")
+        await eventually(lambda: supervisor.requests("restart") == [{"tasks": [chosen]}])
+        await pilot.press("j")
         monkeypatch.setattr(aim, "MOMENT", 0.0)
         await pilot.press("r")
-        await eventually(lambda: supervisor.requests("restart") == [{"tasks": ["web"]}])
+        await eventually(lambda: supervisor.requests("restart")[1:] == [{"tasks": ["web"]}])
 
 
 @pytest.mark.parametrize(("typed", "key"), [([], "r"), (["colon", *"restart"], "enter")])
@@ -92,6 +98,18 @@ async def test_a_filter_is_tried_while_typed_and_undone_by_escape() -> None:
         await eventually(lambda: "db             healthy" in text(pilot, "#events"))
         assert "worker" not in text(pilot, "#events")
         assert "events  /db " in text(pilot, "#header")
+
+
+async def test_long_names_that_begin_alike_are_told_apart_and_an_old_event_has_its_date() -> None:
+    names = [f"service-of-the-platform-{number}" for number in range(2)]
+    events = [event(number, "task_started", name) for number, name in enumerate(names, 1)]
+    events[0]["ts"] = NOW - 3 * 86400
+    async with running(Supervisor([task(name) for name in names], events=events)) as pilot:
+        await pilot.press("5", "g")
+        await eventually(lambda: "── event 1 · 2027-01-12 08:00:00 ──" in text(pilot, "#event-text"))
+        assert all(f"form-{number} started" in text(pilot, "#events") for number in range(2))
+        await pilot.press("j")
+        await eventually(lambda: "── event 2 ──" in text(pilot, "#event-text"))
 
 
 async def test_all_that_is_kept_is_loaded_and_nothing_is_said_to_be_missing() -> None:

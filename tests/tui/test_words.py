@@ -188,3 +188,10 @@ def test_an_unknown_event_shows_its_kind_and_nothing_in_it_is_acted_on() -> None
 
 def test_a_task_object_of_a_test_is_what_the_supervisor_sends() -> None:
     assert TaskView.from_json(task("a")).running
+
+
+def test_a_moment_of_another_day_has_its_date() -> None:
+    assert words.dated(NOW - 5, NOW) == time.strftime("%H:%M:%S", time.localtime(NOW - 5))
+    assert words.dated(NOW - 3 * 86400, NOW).startswith(
+        time.strftime("%Y-%m-", time.localtime(NOW - 3 * 86400))
+    )

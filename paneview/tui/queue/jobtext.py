@@ -14,7 +14,7 @@ from paneview.tui.text import clean, wrap
 from paneview.tui.theme import Inks
 from paneview.tui.widgets.canvas import PLAIN, Piece, line, spread
 from paneview.tui.widgets.scrolling import Scrolling
-from paneview.tui.words import clock
+from paneview.tui.words import dated
 
 LABEL = 13
 _TIMES = {"submitted_at": "submitted", "not_before": "not before", "leased_at": "taken", "ended_at": "ended"}
@@ -48,7 +48,10 @@ class JobText(Scrolling):
         if self._made_for != width:
             queue = self.pv.picture.queue
             known = {one.id: one.name for one in queue.workers} if queue else {}
-            self._rows = list(rows_of(job, width, inks, known)) if job else [[(f" {self._note}", inks.dim)]]
+            now = self.pv.picture.clock()
+            self._rows = (
+                list(rows_of(job, width, inks, known, now)) if job else [[(f" {self._note}", inks.dim)]]
+            )
             self._made_for = width
         shown = self.place(len(self._rows), height)
         where = self.where(shown)
@@ -64,12 +67,14 @@ class JobText(Scrolling):
         super().repaint()
 
 
-def rows_of(job: dict[str, Any], width: int, inks: Inks, known: Mapping[str, str]) -> Iterator[Row]:
+def rows_of(
+    job: dict[str, Any], width: int, inks: Inks, known: Mapping[str, str], now: float
+) -> Iterator[Row]:
     """The job as lines: facts, payload, attempts, result. Workers are told by name if it is ``known`` for their id."""
     view = JobView.from_json(job)
     look = job_look(view)
     yield [_label("state", inks), (f"{look.glyph} {look.word}", inks.role(look.role))]
-    for name, value in _facts(job, known):
+    for name, value in _facts(job, known, now):
         for at, part in enumerate(wrap(clean(value), max(10, width - LABEL - 2))):
             yield [_label(name if not at else "", inks), (part, PLAIN)]
     if job.get("payload") is not None:
@@ -77,7 +82,9 @@ def rows_of(job: dict[str, Any], width: int, inks: Inks, known: Mapping[str, str
     if job.get("errors"):
         yield from _title("failed attempts", inks)
         for attempt in job["errors"]:
-            head = f" {attempt['number']}. {clock(attempt['at'])} {clean(_who(attempt['worker'], known))}"
+            head = (
+                f" {attempt['number']}. {dated(attempt['at'], now)} {clean(_who(attempt['worker'], known))}"
+            )
             yield [(head, inks.dim)]
             for text in str(attempt["error"]).splitlines() or [""]:
                 for part in wrap(clean(text), max(10, width - 5)):
@@ -92,7 +99,7 @@ def _who(worker: str, known: Mapping[str, str]) -> str:
     return known.get(worker) or worker[:12]
 
 
-def _facts(job: dict[str, Any], known: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+def _facts(job: dict[str, Any], known: Mapping[str, str], now: float) -> Iterator[tuple[str, str]]:
     yield "kind", job["kind"]
     yield (
         "for",
@@ -105,7 +112,7 @@ def _facts(job: dict[str, Any], known: Mapping[str, str]) -> Iterator[tuple[str,
     for name, title in _TIMES.items():
         if job.get(name) is not None:
             by = {"submitted_at": job["submitted_by"], "leased_at": _who(job["owner"] or "", known)}.get(name)
-            yield title, f"{clock(job[name])}{f' by {by}' if by else ''}"
+            yield title, f"{dated(job[name], now)}{f' by {by}' if by else ''}"
     for name in ("cancel", "key", "group"):
         if job.get(name):
             yield name, str(job[name])

@@ -21,8 +21,9 @@ from paneview.tui.text import clean, cut, wrap
 from paneview.tui.widgets.canvas import PLAIN, Canvas, line, spread
 from paneview.tui.widgets.header import Header
 from paneview.tui.widgets.listing import CURSOR, Listing
-from paneview.tui.widgets.news import event_pieces, with_previous
+from paneview.tui.widgets.news import SUBJECT, event_pieces, longest_subject, most_subject, with_previous
 from paneview.tui.widgets.rowfilter import RowFilter
+from paneview.tui.words import clock, dated
 
 
 class EventList(Listing):
@@ -33,6 +34,7 @@ class EventList(Listing):
         self.filter = RowFilter(inverts=False)
         self.events: dict[str, EventView] = {}
         self._before: dict[str, EventView | None] = {}
+        self._longest = 0
 
     @property
     def event(self) -> EventView | None:
@@ -50,6 +52,7 @@ class EventList(Listing):
         shown = self.filter.choose(self.pv.picture.events, _texts)
         self.events = {str(event.id): event for event in shown}
         self._before = {str(event.id): before for event, before in with_previous(shown)}
+        self._longest = longest_subject(shown)
         keys = list(self.events)
         self.set_keys(keys, cursor=keys[-1] if at_end and keys else None)
 
@@ -63,7 +66,10 @@ class EventList(Listing):
     def row(self, key: str, width: int, style: Style) -> Strip:
         """The line of one event."""
         mark = (CURSOR if key == self.cursor else " ", self.inks.accent)
-        return line(width, style, mark, *event_pieces(self.events[key], self.inks, before=self._before[key]))
+        subject = max(SUBJECT, min(self._longest, most_subject(width)))
+        return line(
+            width, style, mark, *event_pieces(self.events[key], self.inks, subject, self._before[key])
+        )
 
     def _why_empty(self) -> str:
         if not self.filter.text:
@@ -91,6 +97,8 @@ class EventText(Canvas):
         """A rule, and the event as it was recorded."""
         inks, event = self.inks, self.event
         title = f"event {event.id} " if event and event.id > 0 else "event "  # the screen's own have no id
+        if event is not None and (when := dated(event.ts, self.pv.picture.clock())) != clock(event.ts):
+            title += f"· {when} "  # the list has only the time of day
         strips = [spread(width, inks.base, [("── ", inks.rule), (title, inks.title)], [], ("─", inks.rule))]
         if event is None:
             return strips

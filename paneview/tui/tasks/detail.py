@@ -79,8 +79,8 @@ def facts(task: TaskView, picture: Picture, inks: Inks, room: int) -> list[tuple
     policy = task.restart_policy + (f", at most {task.max_restarts}" if limited else "")
     found.append(("restarts", [(f"{task.restarts} (policy: {policy})", plain)]))
     if task.run is not None:
-        since = f" since {words.clock(task.started_at)}" if task.started_at and task.running else ""
-        found.append(("run", [(f"{task.run}{since}", plain)]))
+        began = words.dated(task.started_at, picture.clock()) if task.started_at and task.running else ""
+        found.append(("run", [(f"{task.run} since {began}" if began else str(task.run), plain)]))
     if task.pid is not None:
         count = f", {words.plural(task.processes, 'process')}" if task.processes else ""
         found.append(("pid", [(f"{task.pid}{count}", plain)]))

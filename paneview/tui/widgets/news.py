@@ -9,7 +9,7 @@ from textual.strip import Strip
 from paneview.control.model import EventView
 from paneview.tui.happenings import happening
 from paneview.tui.happenings import subject as subject_of
-from paneview.tui.text import cells, fit
+from paneview.tui.text import cells, fit_name
 from paneview.tui.theme import Inks
 from paneview.tui.widgets.canvas import PLAIN, Canvas, Piece, line, spread
 from paneview.tui.words import clock
@@ -25,12 +25,22 @@ def event_pieces(
     pieces: list[Piece] = [
         (f" {clock(event.ts)} ", inks.dim),
         (f"{what.glyph} ", inks.role(what.role)),
-        (f"{fit(what.subject, subject)} " if subject else "", inks.title),
+        (f"{fit_name(what.subject, subject)} " if subject else "", inks.title),
         (what.text, inks.failed if what.role == "failed" else PLAIN),
     ]
     if what.by:
         pieces.append((f"  ‹ {what.by}", inks.mark))
     return pieces
+
+
+def longest_subject(shown: Iterable[EventView]) -> int:
+    """Cells that the longest name takes."""
+    return max((cells(subject_of(event)) for event in shown), default=0)
+
+
+def most_subject(width: int) -> int:
+    """Cells that names may take in a list of this width: long ones often begin alike."""
+    return max(SUBJECT, width // 4)
 
 
 class EventStrip(Canvas):
@@ -44,7 +54,7 @@ class EventStrip(Canvas):
         """A rule, then the events; with one line of height only the latest event."""
         inks = self.inks
         newest = list(self.pv.picture.events)[-max(1, height - 1) :]
-        subject = min(SUBJECT, max((cells(subject_of(event)) for event in newest), default=0))
+        subject = min(most_subject(width), longest_subject(newest))
         rows = [
             line(width, inks.base, *event_pieces(event, inks, subject, before))
             for event, before in with_previous(newest)

@@ -9,7 +9,7 @@ from typing import Any
 from paneview.control.flowmodel import FlowView, PhaseView
 from paneview.text import person
 from paneview.tui.widgets.textpane import Line, lines_of
-from paneview.tui.words import clock, plural
+from paneview.tui.words import dated, plural
 from paneview.tui.workflows import words
 
 MOST_OF_A_RESULT = 2000  # lines of a phase's text
@@ -23,7 +23,7 @@ def facts(flow: FlowView, now: float) -> Iterator[Line]:
     if flow.waits_for_person and not flow.over:
         yield Line(what_to_press(flow), "accent", "")
     yield Line(
-        f"{flow.workflow}, asked by {person(flow.by) or 'somebody'} at {clock(flow.created_at)}",
+        f"{flow.workflow}, asked by {person(flow.by) or 'somebody'} at {dated(flow.created_at, now)}",
         "",
         "workflow",
     )
