@@ -13,6 +13,7 @@ from paneview.config.choices import RestartPolicy
 MAX_DELAY = 60.0  # seconds
 JITTER = 0.1  # of the delay, at most
 HEALTHY_RESETS_AFTER = 60.0  # seconds of health after which earlier restarts are forgotten
+SHELL_MEANS = {126: "cannot be executed", 127: "command not found"}  # POSIX, shell command language, 2.8.2
 
 
 class Exit(Struct, frozen=True):
@@ -44,9 +45,10 @@ def delay(attempt: int, backoff: float, chance: float) -> float:
 
 
 def describe(exit_: Exit) -> str:
-    """An exit in words: ``exit code 3``, ``killed by signal 9``, ``exit status unknown``."""
+    """An exit in words: ``exit code 3``, ``killed by signal 9``, ``exit status unknown``; what a shell means by one."""
     if exit_.signal is not None:
         return f"killed by signal {exit_.signal}"
     if exit_.code is not None:
-        return f"exit code {exit_.code}"
+        meaning = SHELL_MEANS.get(exit_.code)
+        return f"exit code {exit_.code}" + (f" ({meaning})" if meaning else "")
     return "exit status unknown"

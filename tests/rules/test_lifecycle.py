@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from paneview.rules import stopping
 from paneview.rules.lifecycle import begins_anew, deadline, step, wants_probe
-from paneview.rules.restart import HEALTHY_RESETS_AFTER, MAX_DELAY, Exit, delay, wants_restart
+from paneview.rules.restart import HEALTHY_RESETS_AFTER, MAX_DELAY, Exit, delay, describe, wants_restart
 from paneview.rules.states import (
     Emit,
     Health,
@@ -64,6 +64,16 @@ class TestRestartPolicy:
     )
     def test_goes_by_the_real_exit(self, policy, exit_, expected):
         assert wants_restart(policy, exit_) is expected
+
+    def test_an_exit_in_words_says_what_a_shell_means_by_it(self):
+        exits = [Exit(code=127), Exit(code=126), Exit(code=1), Exit(signal=9), Exit()]
+        assert [describe(exit_) for exit_ in exits] == [
+            "exit code 127 (command not found)",
+            "exit code 126 (cannot be executed)",
+            "exit code 1",
+            "killed by signal 9",
+            "exit status unknown",
+        ]
 
     def test_first_restart_is_at_once_and_the_nth_waits_backoff_to_the_n_minus_1(self):
         world = running(max_restarts=4, backoff=3.0)
