@@ -10,7 +10,7 @@ import threading
 import time
 from collections.abc import Callable
 
-from paneview.broker import Broker, BrokerError
+from paneview.broker import Broker, BrokerError, UnavailableError
 from paneview.workflow import git
 from paneview.workflow.engine import LEAD, Engine
 from paneview.workflow.home import Home
@@ -34,25 +34,45 @@ class Orchestrator(threading.Thread):
         self._told = told
         self._nudge = threading.Event()
         self._ended = threading.Event()
-        self._ready = threading.Lock()
+        self._connecting = threading.Lock()  # held while the broker is opened, which may take long
+        self._changing = threading.Lock()  # held for a moment only: `take` is called on an event loop
+        self._failed: tuple[float, BrokerError | None] = (
+            0.0,
+            None,
+        )  # the last attempt to connect: when (monotonic), why
         self._engine: Engine | None = None
         self._tidy_at = 0.0  # monotonic
         self._swept = False
 
     def engine(self) -> Engine:
         """The engine, from any thread; opens the broker on first use. Raises BrokerError."""
-        with self._ready:
+        asked = time.monotonic()
+        with self._connecting:
             if self._engine is None:
-                self._engine = Engine(self._connect(), self._home, self._told)
+                failed_at, error = self._failed
+                if (
+                    error is not None and failed_at > asked
+                ):  # what others have tried meanwhile was for us, too
+                    raise UnavailableError(str(error)) from error
+                broker = self._open()
+                with self._changing:
+                    self._engine = Engine(broker, self._home, self._told)
             return self._engine
+
+    def _open(self) -> Broker:
+        try:
+            return self._connect()
+        except BrokerError as error:
+            self._failed = time.monotonic(), error
+            raise
 
     def nudge(self) -> None:
         """Wake the thread: there is something to advance."""
         self._nudge.set()
 
     def take(self, home: Home) -> None:
-        """Use a new `Home` after the project's file has changed."""
-        with self._ready:
+        """Use a new `Home` after the project's file has changed. Does not block."""
+        with self._changing:
             self._home = home
             if self._engine is not None:
                 self._engine.take(home)
@@ -105,7 +125,7 @@ class Orchestrator(threading.Thread):
         """End, along with commands running here (verifications), which the next supervisor begins again."""
         self._ended.set()
         self._nudge.set()
-        with self._ready:
+        with self._connecting:
             engine = self._engine
         if engine is None:
             self.join(5.0)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import socket
 import subprocess
 import sys
 import threading
@@ -14,15 +15,18 @@ from typing import Any
 
 import pytest
 
+from paneview.broker.redis import opening
 from paneview.config.load import load_project
 from paneview.config.queue import QueueSettings
 from paneview.control import protocol
+from paneview.control.session import ClientInfo
 from paneview.supervisor.clients import panes, requests
 from paneview.supervisor.queue import desk, pushing, workflows
 from paneview.supervisor.queue import parts as queueparts
 from paneview.supervisor.queue.link import QueueLink
 from paneview.workflow import asking
-from tests.harness import eventually
+from tests.harness import Sandbox, eventually
+from tests.supervisor.inprocess import supervising
 from tests.supervisor.project import Project
 from tests.supervisor.test_queue_requests import listening
 
@@ -114,3 +118,26 @@ async def test_a_defect_does_not_end_the_watching_of_the_queue(monkeypatch: pyte
     await eventually(lambda: told[-1:] == [{"in_use": False}])
     assert "can't start new thread" in str(told[0]["problem"])
     await pushes.close()
+
+
+async def test_a_queue_that_does_not_answer_holds_up_nothing_but_requests_about_it(
+    sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(opening, "PATIENCE", 0.1)
+    client = ClientInfo(1, None, None)
+    silent = socket.create_server(("127.0.0.1", 0))  # it takes connections, and says nothing
+    broker = f"redis://127.0.0.1:{silent.getsockname()[1]}/0"
+    text = f"queue.broker = '{broker}'\n[tasks.t]\ncommand = 'exec sleep 617'\n"
+    async with supervising(sandbox, text) as host:
+        try:
+            about = {"active": False, "offset": 0, "limit": 10}
+            asked = [
+                asyncio.ensure_future(host._requests.handle("workflows", about, client)) for _ in range(12)
+            ]
+            await asyncio.sleep(0)  # all are under way
+            host.project.file.write_text(host.project.file.read_text() + "description = 'new'\n")
+            await asyncio.wait_for(host._requests.handle("reload", {}, client), 3)
+            assert not any(one.done() for one in asked)
+        finally:
+            silent.close()
+            await asyncio.gather(*asked, return_exceptions=True)

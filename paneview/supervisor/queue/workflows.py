@@ -27,9 +27,10 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Awaitable, Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from paneview.broker import BrokerError
 from paneview.control.errors import ControlError
@@ -49,6 +50,7 @@ if TYPE_CHECKING:
     from paneview.control.session import ClientInfo
     from paneview.supervisor.journal import Journal
 
+T = TypeVar("T")
 Args = dict[str, Any]
 Reply = dict[str, Any]
 
@@ -57,6 +59,7 @@ FINAL_KINDS = {
     Status.FAILED: "workflow_failed",
     Status.CANCELLED: "workflow_cancelled",
 }
+THREADS = 4
 LONGEST_TRANSCRIPT = 1_000_000  # bytes of one answer
 
 
@@ -85,6 +88,7 @@ class WorkflowDesk:
         self._comes = comes
         self._loop = asyncio.get_running_loop()
         self._thread: Orchestrator | None = None
+        self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="workflow requests")
 
     def follow(self, project: Project) -> None:
         """Advance the workflows of this project from now on, as its file is now."""
@@ -109,6 +113,7 @@ class WorkflowDesk:
 
     async def close(self) -> None:
         """Stop advancing workflows; the next supervisor goes on."""
+        self._threads.shutdown(wait=False, cancel_futures=True)
         if self._thread is not None:
             thread, self._thread = self._thread, None
             await asyncio.to_thread(thread.end)
@@ -146,7 +151,11 @@ class WorkflowDesk:
             if not self._project.uses_queue(self._folder):
                 raise ControlError("there are no workflows yet: 'paneview ask' begins one", "not_found")
             thread = self._begin()
-        return await asyncio.to_thread(lambda: act(thread.engine()))
+        return await self._on_thread(lambda: act(thread.engine()))
+
+    async def _on_thread(self, act: Callable[[], T]) -> T:
+        """Call ``act`` on a thread of our own: a silent queue may hold it up, and asyncio's few are for much else."""
+        return await self._loop.run_in_executor(self._threads, act)
 
     async def ask(self, args: Args, client: ClientInfo) -> Reply:
         """Begin a workflow."""
@@ -163,7 +172,7 @@ class WorkflowDesk:
         cwd = os.path.join(self._project.root, args["cwd"] or "")
         thread = self._thread or self._begin()
         try:
-            flow, missing = await asyncio.to_thread(
+            flow, missing = await self._on_thread(
                 lambda: _ask(
                     thread.engine(), args["text"], plan, cwd, args["by"] or client.actor, args["key"]
                 )
@@ -222,15 +231,15 @@ class WorkflowDesk:
         flow = await self._get(args)
         number = asking.phase_of(flow, args["phase"])
         limit = min(args["limit"], LONGEST_TRANSCRIPT)
-        return await asyncio.to_thread(
-            reading.transcript, self._folder, flow, number, args["attempt"], args["offset"], limit
+        return await self._on_thread(
+            lambda: reading.transcript(self._folder, flow, number, args["attempt"], args["offset"], limit)
         )
 
     async def diff(self, args: Args, _client: ClientInfo) -> Reply:
         """What a workflow has changed."""
         flow = await self._get(args)
         try:
-            return await asyncio.to_thread(reading.diff, flow, self._folder)
+            return await self._on_thread(lambda: reading.diff(flow))
         except reading.NothingToSee as error:
             raise ControlError(str(error), "failed") from error
 
