@@ -57,9 +57,12 @@ def shown(tmp_path: Path, **states: dict[str, Any]) -> tuple[dict[str, Any], Sho
         unit = supervisor.units[name]
         unit.probes = facts.pop("probes", unit.probes)
         unit.question = facts.pop("question", "")
+        lost = facts.pop("lost", False)
         unit.state = TaskState(started_at=NOW - 5, **facts)
         if unit.state.phase in (TaskPhase.RUNNING, TaskPhase.STOPPING):
-            unit.live = Live(1, "%1", "@1", ProcessId(1, 1), "", Path("exit"), Path("spool"), command=1)
+            unit.live = Live(
+                1, "%1", "@1", ProcessId(1, 1), "", Path("exit"), Path("spool"), command=1, lost=lost
+            )
     picture = Picture(supervisor, nobody, Stopped(), nobody, nobody, Masker((), ["hunter22"]), {})
     screen = Shown(lambda: NOW)
     objects = {task["name"]: task for task in picture.status()["tasks"]}
@@ -141,6 +144,10 @@ def test_why_a_task_is_as_it_is_is_said_once(tmp_path: Path, state: dict[str, An
         (
             {"db": {"phase": TaskPhase.RUNNING, "ready": True}, "prepare": {"phase": TaskPhase.DONE}},
             "waits for its turn.",
+        ),
+        (
+            {"db": {"phase": TaskPhase.RUNNING, "ready": True, "lost": True}, "prepare": {"phase": TaskPhase.DONE}},
+            "waits: db has not been found again yet.",
         ),
     ],
 )  # fmt: skip

@@ -18,6 +18,7 @@ from paneview import __version__
 from paneview.config.secrets import Masker
 from paneview.control.audience import Audience
 from paneview.proc import ProcessId, ProcessTable, Sampler, Usage
+from paneview.rules.states import TaskPhase
 from paneview.store.rows import RunRow
 from paneview.store.state import StateStore
 from paneview.supervisor.clients.views import definition_view, facts_of, task_view, why
@@ -192,12 +193,13 @@ class Picture:
     def _views(self, names: Iterable[str]) -> list[dict[str, Any]]:
         now, ahead = self._clock.now(), self._clock.ahead()
         units = self._supervisor.units
-        states = self._supervisor.states
-        details = {name: unit.probes.detail for name, unit in units.items()}
+        running = (unit for unit in units.values() if unit.state.phase is TaskPhase.RUNNING)
+        details = {unit.name: unit.probes.detail for unit in running}
         views = []
         for name in names:
             unit = units[name]
-            because = why(unit, self._supervisor.graph, states, details, now)
+            waiting = unit.state.phase is TaskPhase.WAITING
+            because = why(unit, self._supervisor.held_by(name) if waiting else (), details, now)
             usage, log_end = self._usage_of(unit), self._heads.get(name, 0)
             next_run = None if unit.state.manual_stop else self._next_runs.get(name)
             facts = facts_of(unit, now, ahead, because, usage, log_end, next_run)

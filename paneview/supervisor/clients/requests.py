@@ -19,7 +19,6 @@ from paneview import __version__
 from paneview.control import protocol
 from paneview.control.errors import ControlError
 from paneview.control.session import ClientInfo
-from paneview.rules import graph
 from paneview.rules.states import TaskPhase, TaskState
 from paneview.store.database import StoreError
 from paneview.supervisor.background import unasked
@@ -278,7 +277,7 @@ class Requests:
         reply = _results(action, names, {**failed, **refused, **gone})
         reply.update(session=self._supervisor.project.name, action=action, tasks=names)
         if waiting:
-            held = {name: graph.unmet(name, self._supervisor.graph, states) for name in waiting}
+            held = {name: self._supervisor.held_by(name) for name in waiting}
             reply["waiting"] = {name: [one.task for one in unmet] for name, unmet in held.items()}
         return reply
 

@@ -12,7 +12,6 @@ from msgspec import Struct, to_builtins
 from msgspec.structs import replace
 
 from paneview.config.models import WorkerSpec
-from paneview.rules import graph
 from paneview.rules.restart import describe
 from paneview.rules.states import Health, Stage, TaskPhase
 
@@ -22,7 +21,7 @@ if TYPE_CHECKING:
     from paneview.config.models import Task
     from paneview.config.secrets import Masker
     from paneview.proc import Usage
-    from paneview.rules.graph import Graph, Unmet
+    from paneview.rules.graph import Unmet
     from paneview.rules.states import TaskState
     from paneview.supervisor.tasks.unit import Unit
 
@@ -154,15 +153,18 @@ def _shown(moment: float | None, ahead: int) -> float | None:
 
 
 def why(  # noqa: PLR0911 - one line a state
-    unit: Unit, needs: Graph, states: Mapping[str, TaskState], details: Mapping[str, str], now: float
+    unit: Unit, held_by: Sequence[Unmet], details: Mapping[str, str], now: float
 ) -> Why:
-    """Why the task is where it is. Only this puts it into words; a screen adds no more than passing times."""
+    """Why the task is where it is. Only this puts it into words; a screen adds no more than passing times.
+
+    ``details`` are the latest probes' of what runs.
+    """
     state, detail = unit.state, unit.probes.detail
     if unit.question and state.phase is TaskPhase.RUNNING:
         return Why(f"waits for an answer: {unit.question}")
     match state.phase:
         case TaskPhase.WAITING:
-            held = [_with_detail(one, states, details) for one in graph.unmet(unit.name, needs, states)]
+            held = [_with_detail(one, details.get(one.task, "")) for one in held_by]
             words = "; ".join(f"{one.task} {one.why}" for one in held)
             return Why(f"waits: {words}" if words else "waits for its turn", waits_for=held)
         case TaskPhase.BACKOFF:
@@ -187,11 +189,6 @@ def why(  # noqa: PLR0911 - one line a state
             return Why("not started")
 
 
-def _with_detail(held: Unmet, states: Mapping[str, TaskState], details: Mapping[str, str]) -> Unmet:
+def _with_detail(held: Unmet, detail: str) -> Unmet:
     """The dependency with the last probe result of its task added, if there is one."""
-    detail = details.get(held.task, "")
-    return (
-        replace(held, why=f"{held.why} ({detail})")
-        if detail and states[held.task].phase is TaskPhase.RUNNING
-        else held
-    )
+    return replace(held, why=f"{held.why} ({detail})") if detail else held

@@ -197,6 +197,10 @@ class Supervisor:
         """What each task depends on, in the project's order."""
         return self._gate.graph
 
+    def held_by(self, name: str) -> list[Unmet]:
+        """What holds this task back, if it waits."""
+        return self._gate.held_by(name)
+
     def brought_along(self, names: Iterable[str]) -> list[str]:
         """What starts along with these tasks, since they need it; not what a person keeps stopped."""
         return graph.brought_along(names, self.graph, self.states)
@@ -259,7 +263,7 @@ class Supervisor:
             case TaskPhase.STARTING | TaskPhase.STOPPING:
                 return False
             case TaskPhase.WAITING:
-                return bool(self._gate.held_by(unit.name))
+                return bool(self.held_by(unit.name))
             case _:
                 return True
 
