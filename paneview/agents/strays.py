@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import signal
+import threading
 import time
 from collections.abc import Iterable
 from contextlib import suppress
@@ -20,6 +21,7 @@ from paneview.agents.model import RunOutcome
 
 PATIENCE = 10.0  # seconds for the shims to end their agents
 LOOK = 0.05
+_LOOKING = threading.Lock()  # one look at a time: it takes the lock by which a worker's presence is seen
 
 
 def all_of(state: Path) -> list[Path]:
@@ -33,7 +35,7 @@ def is_stray(folder: Path) -> bool:
     """Whether the run has begun and not ended, and no worker on this host attends it."""
     if (folder / place.OUTCOME).exists():
         return False
-    with suppress(OSError):  # nothing is known of a run that cannot be read
+    with _LOOKING, suppress(OSError):  # nothing is known of a run that cannot be read
         if (attended := place.lock(folder / place.ATTENDED)) is not None:
             try:  # a shim takes its lock before it identifies itself; no worker starts one while we check
                 return (folder / place.SHIM).exists() or place.is_locked(folder / place.RUNNING)

@@ -12,6 +12,7 @@ import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from itertools import chain
 from pathlib import Path
@@ -346,3 +347,9 @@ def _limited(run: Run) -> RunOutcome:
     assert outcome.status is RunStatus.RATE_LIMITED, json.dumps(outcome.to_json())
     assert outcome.error in (run.request.folder / "errors.log").read_text()
     return outcome
+
+
+def test_a_stray_run_is_seen_by_all_who_look_at_once(tmp_path: Path) -> None:
+    (tmp_path / place.SHIM).write_text("{}")
+    with ThreadPoolExecutor(4) as threads:
+        assert all(threads.map(strays.is_stray, [tmp_path] * 2000))
