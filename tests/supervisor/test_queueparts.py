@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from paneview.broker import Broker, UnavailableError
 from paneview.broker.redis import opening
 from paneview.config.load import load_project
 from paneview.config.queue import QueueSettings
@@ -24,6 +25,7 @@ from paneview.supervisor.clients import panes, requests
 from paneview.supervisor.queue import desk, pushing, workflows
 from paneview.supervisor.queue import parts as queueparts
 from paneview.supervisor.queue.link import QueueLink
+from paneview.worker.joining import connect
 from paneview.workflow import asking
 from tests.harness import Sandbox, eventually
 from tests.supervisor.inprocess import supervising
@@ -118,6 +120,29 @@ async def test_a_defect_does_not_end_the_watching_of_the_queue(monkeypatch: pyte
     await eventually(lambda: told[-1:] == [{"in_use": False}])
     assert "can't start new thread" in str(told[0]["problem"])
     await pushes.close()
+
+
+async def test_a_connection_that_was_given_up_is_not_taken_after_all(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The settings were changed while it was being made, and back again: another one is on its way by then."""
+    go_on = threading.Event()
+
+    def slow(settings: QueueSettings, folder: Path) -> Broker:
+        go_on.wait(20)
+        return connect(settings, folder)
+
+    monkeypatch.setattr("paneview.supervisor.queue.link.connect", slow)
+    link = QueueLink(tmp_path, lambda: None)
+    one, other = (QueueSettings(broker=f"sqlite://{tmp_path}/{name}.db") for name in ("one", "other"))
+    opening = []
+    for settings in (one, other, one):
+        opening.append(asyncio.ensure_future(link.open(settings)))
+        await asyncio.sleep(0)  # it begins
+    go_on.set()
+    made = await asyncio.gather(*opening, return_exceptions=True)
+    assert [isinstance(each, UnavailableError) for each in made] == [True, True, False]
+    await link.close()
 
 
 async def test_a_queue_that_does_not_answer_holds_up_nothing_but_requests_about_it(

@@ -67,9 +67,10 @@ class QueueLink:
         try:
             made = AsyncBroker(await asyncio.to_thread(connect, settings, self._folder), THREADS)
         finally:
-            if self._opening is me:
+            wanted = self._opening is me
+            if wanted:
                 self._opening = None
-        if self._settings != settings:  # the file has changed meanwhile
+        if not wanted:  # the file has changed meanwhile
             await made.close()
             raise UnavailableError(MOVED)
         self._queue = made
