@@ -263,9 +263,11 @@ class Host:
         self._questions.grown(heads)
 
     async def _serve_web(self, port: int | None, by: str) -> dict[str, Any]:
+        """Answer a request by `Web`, which is made after the requests: it needs the server, and that needs them."""
         return await self.web.serve(port, by)
 
     def _applied(self, project: Project, scaled: ScaledTasks) -> None:
+        """Called by the reloader once the supervisor has the project's new tasks: all other parts follow."""
         self.project = project
         make_room(len(project.tasks))
         self._hooks.project = project.hooks
@@ -280,6 +282,7 @@ class Host:
         self._background.once(partial(self.web.follow, project.websocket), "the WebSocket API")
 
     def _show_anew(self) -> None:
+        """Push the whole picture, since more than single tasks has changed."""
         self.audience.publish_snapshot(self.picture.status())
 
     def _remember(self) -> Awaitable[None]:
@@ -291,6 +294,7 @@ class Host:
         await watch_file(lambda: self.project.file, self._file_changed, self._options.seen)
 
     async def _file_changed(self) -> None:
+        """Apply the file, but not while the project is being taken down."""
         while True:
             await self.supervisor.stays()  # if it goes down instead, its next start reads the file
             try:
