@@ -35,7 +35,7 @@ NO_HOOKS = ("-c", "core.hooksPath=/dev/null", "-c", "commit.gpgSign=false", "-c"
             "-c", "core.splitIndex=false", "-c", "status.showUntrackedFiles=normal")  # fmt: skip
 MOST_DIFF = 200_000  # characters of a diff in a prompt
 SCRATCH = "snapshots"
-_FETCHING = frozenset({"worktree", "merge-tree"})
+_FETCHING = frozenset({"reset", "merge-tree"})
 _limits: ContextVar[tuple[Callable[[], bool], float]] = ContextVar("limits", default=(lambda: True, TIMEOUT))
 
 
@@ -54,6 +54,8 @@ class Changes:
 def run(folder: str | Path, *args: str, env: Mapping[str, str] | None = None, check: bool = True) -> str:
     """The output of a git command. Raises `GitError`."""
     code, output, errors = run_code(folder, *args, env=env)
+    if code < 0:
+        raise GitError(f"git {args[0]} was killed by signal {-code}")
     if code and check:
         raise GitError(_complaint(errors) or f"git {args[0]} failed")
     return output

@@ -80,7 +80,7 @@ class Places:
             except (GitError, OSError, Unwanted):
                 self._discard(flow, root)
                 raise
-            folder.write_json(self._ready(flow), place["ports"])
+            folder.write_json(self._ready(flow), place["ports"], durable=True)
         known = None if fresh else flow.place.get("copies")
         return {**place, "copies": known or _stamps(path, flow.plan.copy)}
 
@@ -109,10 +109,10 @@ class Places:
         self._discard(flow, root)  # an interrupted attempt
         path, branch = self._path(flow), _branch(flow)
         with self._turns.of(str(root)):
-            if _tip(root, branch):
-                git.run(root, "worktree", "add", str(path), branch, env=_marked(flow))
-            else:
-                git.run(root, "worktree", "add", "-b", branch, str(path), base, env=_marked(flow))
+            known = [str(path), branch] if _tip(root, branch) else ["-b", branch, str(path), base]
+            git.run(root, "worktree", "add", "--no-checkout", *known, env=_marked(flow))
+        # As git itself would do it, but this may take an hour, and others of this repository need not wait for it.
+        git.run(path, "reset", "-q", "--hard", "--no-recurse-submodules", env=_marked(flow))
 
     def _discard(self, flow: Workflow, root: Path) -> None:
         """Remove an incomplete place, in which no agent has worked. Raises `GitError`.
@@ -127,11 +127,9 @@ class Places:
         end_left(_set_up(flow))
         with self._turns.of(str(root)):
             git.forget_worktree(root, path)
-            if path.exists() and not _is_told(flow):  # git was killed as it made it or removed it
+            if path.exists():  # git was killed as it made or removed it
                 shutil.rmtree(path)
                 git.forget_worktree(root, path)
-            if path.exists():
-                raise GitError(f"{path} exists already; move it away")
             tip = "" if _is_told(flow) else _tip(root, branch)
             if tip and git.is_ancestor(root, tip, "HEAD"):
                 git.run(root, "branch", "-D", branch)
@@ -173,6 +171,10 @@ class Places:
             self._discard(flow, root)
             return
         self._finish(flow)
+        if path.exists() and not self._ready(flow).exists():
+            self._discard(
+                flow, root
+            )  # it was being made once more: what it lacks was not removed by an agent
         if path.exists():
             git.need_worktree(path, root)
             _unlock(path)

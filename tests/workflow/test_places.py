@@ -426,22 +426,30 @@ def test_cancelled_while_it_is_set_up_nothing_is_left(play: Stage) -> None:
 def test_a_checkout_that_takes_its_time_ends_with_its_workflow_or_its_supervisor(
     play: Stage, tmp_path: Path
 ) -> None:
-    (play.root / ".gitattributes").write_text("shared.txt filter=slow\n")
-    git(play.root, "-c", "core.hooksPath=/dev/null", "add", ".gitattributes")
-    git(play.root, "-c", "core.hooksPath=/dev/null", "commit", "-qm", "slow")
-    began = tmp_path / "began"
-    git(play.root, "config", "filter.slow.smudge", f"touch {began}; sleep 300")
+    def fails(payload: dict[str, Any]) -> Any:
+        write("new.txt", "new\n")(payload)
+        return failed("failed")
+
+    play.agent = fails
     one = play.orchestrate()
-    name = play.ask(one)
-    wait_until(began.exists, 20)
-    one.engine().tell(name, events.CancelAsked("not needed"))
+    play.work("worker")
+    again = play.until(one, play.ask(one)).id
+    git(play.root, "config", "filter.slow.smudge", f"touch {tmp_path}/$PANEVIEW_RUN; sleep 300")
+    tip = git(play.root, "rev-parse", f"paneview/{again}")
+    (play.root / ".git/info").mkdir()
+    (play.root / ".git/info/attributes").write_text("shared.txt filter=slow\n")
+    one.engine().tell(again, events.RetryAsked())
     one.nudge()
-    assert play.until(one, name).status == "cancelled"
+    for name in (again, play.ask(one)):
+        wait_until((tmp_path / f"workflow-setup-{name}").exists)
+        one.engine().tell(name, events.CancelAsked("not needed"))
+        one.nudge()
+        flow = play.until(one, name)
+        assert (flow.status, flow.place.get("kept")) == ("cancelled", "")
     assert not list((play.state / "worktrees").iterdir())
-    assert "paneview/" not in git(play.root, "branch", "--list", "-a")
-    began.unlink()
+    assert git(play.root, "branch", "--list", "paneview/*", "--format=%(objectname)") == tip
     name = play.ask(one)
-    wait_until(began.exists, 20)
+    wait_until((tmp_path / f"workflow-setup-{name}").exists)
     one.end()
     assert not proc.ProcessTable.read().marked(f"workflow-setup-{name}")
 
