@@ -332,6 +332,8 @@ class TestNetwork:
         ):
             with pytest.raises(UnavailableError, match=r"shared is not there: is it mounted\?"):
                 call()
+        with pytest.raises(UnavailableError, match="held a queue, and holds none now: is it mounted"):
+            lab.open()
         assert not (lab.path / "paneview").exists()
         lab.path.rename(lab.path.with_name("mountpoint"))
         lab.path.with_name("elsewhere").rename(lab.path)

@@ -16,7 +16,7 @@ from paneview.broker.directory.documents import DirectoryDocuments
 from paneview.broker.directory.feed import DirectoryFeed
 from paneview.broker.directory.foreign import Importer
 from paneview.broker.directory.guests import Guests, guest
-from paneview.broker.directory.layout import FOLDERS, Layout, Spot
+from paneview.broker.directory.layout import FOLDERS, Layout, Spot, short
 from paneview.broker.directory.registry import DirectoryFlags, DirectoryRegistry
 from paneview.broker.errors import BrokerError, NotOursError, UnavailableError, UnknownJobError
 from paneview.broker.interface import Broker
@@ -39,6 +39,7 @@ from paneview.broker.model import (
     as_text,
 )
 from paneview.broker.waiting import Topics
+from paneview.config.paths import make_private, state_home
 from paneview.rules.jobs import FINAL, JobState
 
 TEND = 0.2  # seconds between two checks for due jobs while there is enough to do
@@ -55,12 +56,22 @@ class DirectoryBroker(Broker):
         self._root = self._layout.root
         if not root.absolute().parent.is_dir():
             raise BrokerError(f"the folder {root.parent} is not there: is the share mounted?")
+        note = state_home() / "shares" / short(self._root)
+        if os.path.exists(note) and not os.path.isdir(self._layout.own):
+            # Most likely the empty folder at which a share is mounted: what a new queue there got would be lost.
+            raise UnavailableError(
+                f"the shared folder {self._root} held a queue, and holds none now: is it mounted? "
+                f"To begin a new one, make the folder {self._layout.own}"
+            )
         with explained(self._root):
             os.makedirs(self._layout.own, exist_ok=True)
             for folder in FOLDERS:
                 os.makedirs(f"{self._layout.own}/{folder}", exist_ok=True)
             for folder in (self._layout.tasks, self._layout.results, self._layout.logs):
                 os.makedirs(folder, exist_ok=True)
+        with suppress(OSError):  # then it is only not known next time that there was a queue
+            make_private(note.parent)
+            note.touch()
         feed = DirectoryFeed(self._root, self.bells, self.settings.look)
         self._desk = Desk(self._layout, Scratch(self._layout.own), feed, self.settings)
         self._backlog = leases.Backlog(self._desk)
