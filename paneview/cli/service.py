@@ -14,7 +14,7 @@ import shutil
 import sys
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from paneview.cli.errors import USAGE, CliError, UsageError
 from paneview.cli.output import complain, print_json
@@ -34,7 +34,7 @@ _UNIT = """\
 Description={description}
 After=network-online.target
 Wants=network-online.target
-
+{mounts}
 [Service]
 Type=exec
 User={user}
@@ -123,8 +123,11 @@ def _unit(
         needed = ", ".join(f"{name}=…" for name in secret)
         lines += f"# a password is not written here; in {file}, for root alone (mode 600), write: {needed}\n"
         lines += f"EnvironmentFile={file}\n"
+    scheme, _, place = where.settings.broker.partition("://")
+    shared = unquote(place.partition("?")[0]) if scheme == "dir" else ""
     return _UNIT.format(
         description=_plain(description),
+        mounts=f"RequiresMountsFor={_quoted(shared)}\n" if shared else "",
         user=_plain(call.text("user") or pwd.getpwuid(os.getuid()).pw_name),
         folder=_plain(str(folder)),
         environment=lines,

@@ -309,12 +309,13 @@ def test_what_a_worker_prints_has_a_shape(farm: Farm) -> None:
 def test_a_service_is_a_unit_that_systemd_takes(farm: Farm, what: str) -> None:
     folder = farm.folder / 'a folder $HOME 100% "é"'
     folder.mkdir()
-    (folder / "paneview.toml").write_text('name = "x"\n')
+    (folder / "paneview.toml").write_text('name = "x"\n[queue]\nbroker = "dir:///srv/of%20all/100%25"\n')
     args = ["--role", "r"] if what == "worker" else []
     done = run("service", what, *args, "--json", cwd=folder)
     check_shape(QUEUE_SHAPES["service"], done.json)
     unit = farm.folder / done.json["name"]
     unit.write_text(done.json["unit"])
+    assert 'RequiresMountsFor="/srv/of all/100%%"\n' in done.json["unit"]
     checked = subprocess.run(
         ["systemd-analyze", "verify", str(unit)], capture_output=True, text=True, check=False
     )
