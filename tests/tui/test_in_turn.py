@@ -15,7 +15,7 @@ from paneview.tui.ask.text import AskText
 from paneview.tui.keys import inturn
 from tests.harness import eventually
 from tests.tui.flow_scenes import team
-from tests.tui.running import fleet, running
+from tests.tui.running import fleet, running, toasts
 from tests.tui.scenes import shop
 
 TYPED = ("x", "backspace", "x", "y", "left", "backspace", "z")
@@ -114,3 +114,14 @@ async def test_what_was_opened_and_closed_is_let_go() -> None:
         assert sum(one() is not None for one in opened) <= 1  # timers may still know of the last one
         # A form is known to timers for some seconds, but to nothing that stays.
         assert not [one for one, _ in getattr(pilot.app, "__watchers")["theme"] if isinstance(one, AskText)]
+
+
+@pytest.mark.parametrize(("key", "instead"), [("slash", ""), ("a", "; @ names a file instead")])
+async def test_a_paste_that_would_stop_the_screen_is_refused_as_a_whole(key: str, instead: str) -> None:
+    async with running(team()) as pilot:
+        await pilot.press(key)
+        pilot.app.post_message(events.Paste("x" * 400_001))
+        told = "400,001 characters are too many to paste here: at most "
+        await eventually(lambda: any(one.startswith(told) and one.endswith(instead) for one in toasts(pilot)))
+        pilot.app.post_message(events.Paste("y"))
+        await eventually(lambda: written(pilot.app) == "y")

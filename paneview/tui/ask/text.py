@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import ClassVar
 
+from textual import events
 from textual.binding import BindingType
 from textual.message import Message
 from textual.widgets import TextArea
@@ -12,6 +13,9 @@ from textual.widgets import TextArea
 from paneview.tui.ask import syntax as askwords
 from paneview.tui.keys.bindings import key
 from paneview.tui.keys.inorder import InOrder
+from paneview.tui.keys.pasted import refused
+
+MOST = 400_000  # characters pasted at once
 
 
 class AskText(InOrder, TextArea):
@@ -63,6 +67,10 @@ class AskText(InOrder, TextArea):
         """What the token can be completed to."""
         at = self.token()
         return self._offer(at) if at is not None else []
+
+    def on_paste(self, event: events.Paste) -> None:
+        """Runs before the widget's own handler of this event."""
+        refused(self, event, MOST, "; @ names a file instead")
 
     def on_text_area_changed(self) -> None:
         """Something was typed."""

@@ -17,8 +17,10 @@ from textual.widgets import Input, Static
 
 from paneview.tui.keys.bindings import key
 from paneview.tui.keys.oneline import OneLine
+from paneview.tui.keys.pasted import refused
 from paneview.tui.question import Question
 
+MOST = 150_000  # characters pasted at once: that many take half a second as a pattern
 DEBOUNCE = 0.12  # s from the last key until what was typed is previewed
 
 
@@ -32,6 +34,10 @@ class Line(OneLine, Input):
         key("prompt.later", "down", "history(1)", "Later"),
         key("prompt.complete", "tab", "cursor_right", "Complete"),
     ]
+
+    def on_paste(self, event: events.Paste) -> None:
+        """Runs before the other handlers of this event."""
+        refused(self, event, MOST)
 
     async def action_submit(self) -> None:
         """Enter takes effect at once: by a message, the next key would still come here, and be lost."""
