@@ -84,7 +84,7 @@ PHRASES: dict[str, tuple[str, str, str]] = {
     "websocket_failed": ("✗", "failed", "WebSocket API cannot listen"),
     "counter_reset": ("●", "dim", "healthy for a while, restarts count from 0 again"),
     "dependency_timeout": ("✗", "failed", "a dependency did not get ready in time"),
-    "refused": ("✗", "failed", "told here"),
+    "refused": ("✗", "failed", "not done"),
     "version": ("▲", "attention", "two versions of paneview"),
     "hook_failed": ("✗", "failed", "hook failed"),
     "port_cleared": ("▲", "attention", "ended what was listening on its port"),

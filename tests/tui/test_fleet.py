@@ -116,7 +116,7 @@ async def test_a_refusal_is_told_with_its_reason() -> None:
         assert toasts(pilot) == ["stop: [red]no[/red] such luck", "web: port 3000 is taken"]
         await pilot.press("5")
         await pilot.pause()
-        assert "told here · web: port 3000 is taken" in text(pilot, "#events")
+        assert "not done · web: port 3000 is taken" in text(pilot, "#events")
         await pilot.press("G")
         await eventually(lambda: " kind refused" in text(pilot))
         assert "── event ──" in text(pilot)
