@@ -36,10 +36,8 @@ class Orchestrator(threading.Thread):
         self._ended = threading.Event()
         self._connecting = threading.Lock()  # held while the broker is opened, which may take long
         self._changing = threading.Lock()  # held for a moment only: `take` is called on an event loop
-        self._failed: tuple[float, BrokerError | None] = (
-            0.0,
-            None,
-        )  # the last attempt to connect: when (monotonic), why
+        # The last attempt to connect: when (monotonic), and why it failed.
+        self._failed: tuple[float, BrokerError | None] = 0.0, None
         self._engine: Engine | None = None
         self._tidy_at = 0.0  # monotonic
         self._swept = False
@@ -50,9 +48,8 @@ class Orchestrator(threading.Thread):
         with self._connecting:
             if self._engine is None:
                 failed_at, error = self._failed
-                if (
-                    error is not None and failed_at > asked
-                ):  # what others have tried meanwhile was for us, too
+                if error is not None and failed_at > asked:
+                    # What others have tried meanwhile was for us, too.
                     raise UnavailableError(str(error)) from error
                 broker = self._open()
                 with self._changing:

@@ -239,7 +239,7 @@ class WorkflowDesk:
         """What a workflow has changed."""
         flow = await self._get(args)
         try:
-            return await self._on_thread(lambda: reading.diff(flow))
+            return await self._on_thread(lambda: reading.diff(flow, self._folder))
         except reading.NothingToSee as error:
             raise ControlError(str(error), "failed") from error
 
