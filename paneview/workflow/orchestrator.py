@@ -53,6 +53,9 @@ class Orchestrator(threading.Thread):
                     raise UnavailableError(str(error)) from error
                 broker = self._open()
                 with self._changing:
+                    if self._ended.is_set():  # `end` does not wait for us, and closes what it finds
+                        broker.close()
+                        raise UnavailableError("the supervisor is ending")
                     self._engine = Engine(broker, self._home, self._told)
             return self._engine
 
@@ -122,10 +125,10 @@ class Orchestrator(threading.Thread):
         """End, along with commands running here (verifications), which the next supervisor begins again."""
         self._ended.set()
         self._nudge.set()
-        with self._connecting:
+        with self._changing:
             engine = self._engine
         if engine is None:
-            self.join(5.0)
+            self.join(1.0)  # it may be connecting, which may take much longer
             return
         engine.broker.wake(for_good=True)
         self.join(5.0)

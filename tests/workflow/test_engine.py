@@ -564,6 +564,31 @@ def test_a_stray_agents_end_waits_for_no_verification(tmp_path: Path) -> None:
                 shim.kill()
 
 
+def test_its_end_does_not_wait_for_a_broker_that_does_not_answer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with stage(tmp_path, ODD) as play:
+        connect, connecting, answers = play.connect, threading.Event(), threading.Event()
+
+        def slow() -> Broker:
+            connecting.set()
+            answers.wait(20)
+            return connect()
+
+        monkeypatch.setattr(play, "connect", slow)
+        one = play.orchestrate()
+        assert connecting.wait(20)
+        ending = threading.Thread(target=one.end)
+        ending.start()
+        ending.join(4)
+        waited = ending.is_alive()
+        answers.set()
+        ending.join()
+        assert not waited
+        one.join(20)
+        assert one._engine is None, "what it was given after all is closed, and nobody else has it"
+
+
 def test_its_end_is_not_slept_through_while_it_connects(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
