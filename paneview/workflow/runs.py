@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -37,7 +38,8 @@ def root_of(flow: Workflow) -> Path | None:
         git.need_worktree(Path(str(path)), str(flow.place["root"]))
         return Path(str(path))
     root = git.top(folder_of(flow))
-    if root is not None and git.programs(root) != flow.place.get("programs", ""):
+    known = flow.place.get("programs")  # None: it was asked for with an earlier version
+    if root is not None and known is not None and git.programs(root) != known:
         raise GitError(f"the filters in the configuration of {root} are not those it had at the beginning")
     return root
 
@@ -51,13 +53,13 @@ def beginning(flow: Workflow, state: Path) -> dict[str, str]:
     shown = any(map(prompts.needs_diff, plans))
     if not shown and not any(_is_counted(flow, number) for number in range(len(plans))):
         return {}
-    try:
-        if (root := git.top(flow.cwd)) is None:
-            return {}
-        known = {"programs": git.programs(root)}
-        return {**known, "tree": git.snapshot(root, state)} if shown else known
-    except GitError:
-        return {}
+    known = {"programs": ""}
+    with suppress(GitError):  # without a tree, changes are not shown
+        if root := git.top(flow.cwd):
+            known["programs"] = git.programs(root)
+            if shown:
+                known["tree"] = git.snapshot(root, state)
+    return known
 
 
 def submit(broker: Broker, home: Home, flow: Workflow, run: effects.Run) -> bool:
