@@ -12,6 +12,7 @@ from paneview import proc
 from paneview.workflow import git as ours
 from paneview.workflow.git import GitError, check_worktree, need_top, run_code, snapshot, top, while_wanted
 from paneview.workflow.turns import Unwanted
+from tests.harness import wait_until
 from tests.repository import git, repository
 
 LONG_AGO = 1_000_000_000
@@ -191,7 +192,7 @@ def test_a_command_that_takes_too_long_or_is_not_wanted_any_more_is_ended_with_w
         run_code(root, *slow, env=marker)
     with pytest.raises(GitError, match=r"git slow took longer than 0\.1 s"), while_wanted(lambda: True, 0.1):
         run_code(root, *slow, env=marker)
-    assert not proc.ProcessTable.read().marked(marker[proc.MARKER])
+    wait_until(lambda: not proc.ProcessTable.read().marked(marker[proc.MARKER]))
 
 
 def test_what_a_kill_has_left_of_a_snapshot_is_cleared_away(tmp_path: Path) -> None:

@@ -451,7 +451,7 @@ def test_a_checkout_that_takes_its_time_ends_with_its_workflow_or_its_supervisor
     name = play.ask(one)
     wait_until((tmp_path / f"workflow-setup-{name}").exists)
     one.end()
-    assert not proc.ProcessTable.read().marked(f"workflow-setup-{name}")
+    wait_until(lambda: not proc.ProcessTable.read().marked(f"workflow-setup-{name}"))
 
 
 SLOW = '"touch ../began-$PANEVIEW_WORKFLOW; until test -e ../go; do sleep 0.1; done"'
