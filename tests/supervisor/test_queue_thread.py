@@ -68,7 +68,15 @@ async def test_who_is_quarantined_stays_so_in_another_queue(
         await eventually(lambda: crowd.keeper._seen)  # from here on, it is released if the mark is removed
         other.workers.unquarantine("cook")
         await eventually(lambda: crowd.fed)
-    await crowd.keeper.close()
+        await crowd.keeper.close()
+        # Also if it is changed while no supervisor runs.
+        later = Crowd(tmp_path)
+        one.workers.unquarantine("cook")
+        later.follow(one.address)
+        await eventually(lambda: later.keeper._seen or later.fed)
+        assert mark_of(one.workers.quarantined(), "cook", "pi")
+    assert later.fed == []
+    await later.keeper.close()
 
 
 async def test_who_is_quarantined_while_the_queue_is_away_stays_so_after_a_change_of_its_settings(

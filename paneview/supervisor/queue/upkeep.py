@@ -64,12 +64,15 @@ class QueueKeeper:
     def _take_over(self, settings: QueueSettings) -> None:
         """Assume that every quarantined worker had its mark set: if there is none now, it was removed meanwhile.
 
-        Not those of which we know better: nobody has set or removed any in another queue than so far.
+        Not those of which we know better: nobody has set or removed any in another queue than so far, or than that of
+        the supervisor before us, which has left a note of it.
         """
         place, before = (settings.broker, settings.here), self._place
         self._place = place
         quarantined = {name for name, unit in self._supervisor.units.items() if unit.state.quarantined}
-        if before is not None:
+        if self._is_another(place):
+            quarantined = set()
+        elif before is not None:
             quarantined &= self._seen if place == before else set()
         self._marked = dict.fromkeys(quarantined, True)
         self._seen = quarantined
@@ -124,6 +127,16 @@ class QueueKeeper:
         """Mark a worker as quarantined for all who share the queue. Called on the thread."""
         broker.workers.quarantine(name, reason, host=here)
         self._loop.call_soon_threadsafe(self._seen.add, name)
+
+    def _is_another(self, place: tuple[str, str]) -> bool:
+        """Whether the last queue was another, also that of an earlier supervisor; notes the present one."""
+        note, text = self._folder / "queue.place", "\n".join(place)
+        try:
+            before = note.read_text() if note.exists() else text
+            note.write_text(text)
+        except OSError:  # as on a full disk: it counts as the same
+            return False
+        return before != text
 
     async def close(self) -> None:
         """End the thread; what it was doing is finished first if the queue answers."""
