@@ -6,7 +6,7 @@ import pytest
 from textual.pilot import Pilot
 
 from paneview.control.errors import ControlError
-from paneview.control.flowmodel import FlowView, Usage
+from paneview.control.flowmodel import FlowView, PhaseView, Usage
 from paneview.tui.app import PaneviewApp
 from paneview.tui.commands import execute
 from paneview.tui.screens import aim
@@ -15,7 +15,7 @@ from paneview.tui.screens.workflows import WorkflowsScreen
 from paneview.tui.workflows import words
 from paneview.tui.workflows.pane import FlowPane
 from paneview.tui.workflows.tables import FlowTable
-from paneview.tui.workflows.text import facts
+from paneview.tui.workflows.text import facts, phase_text
 from tests.harness import eventually
 from tests.tui.flow_scenes import FlowSupervisor, flow, four, paused, phase, spent, team
 from tests.tui.running import fleet, running, text, toasts
@@ -345,6 +345,18 @@ async def test_refusals_are_told_and_known_workflows_stay() -> None:
         await eventually(lambda: "approve: default-2 is done: nothing of it waits" in toasts(pilot))
         await pilot.press("D")
         await shows(pilot, "it has left no branch", where="#flow-text")
+
+
+def test_what_a_phase_gave_or_was_denied_is_told_once() -> None:
+    def told(raw: dict[str, object]) -> str:
+        return "\n".join(one.text for one in phase_text(PhaseView.from_json(raw), raw, NOW))
+
+    for said in ('{"risk": "low"}', "It is safe."):
+        raw = phase("plan", "done", text=said, data={"risk": "low"})
+        assert told(raw).count("It is safe.") + told(raw).count('"risk"') == (1 if said[0] == "{" else 2)
+    for reason in ("it was refused what it needs: Bash", "out of turns"):
+        raw = phase("work", "waiting_person", reason=reason, denials=["Bash"])
+        assert told(raw).count("Bash") == 1
 
 
 async def test_empty_states_name_the_next_key() -> None:

@@ -84,14 +84,23 @@ def phase_text(phase: PhaseView, raw: dict[str, Any], now: float) -> Iterator[Li
     yield Line(f"{look.glyph} {phase.name}: {look.word}{f' · {used}' if used else ''}", look.role)
     if phase.reason:
         yield Line(f"  {phase.reason}", "attention" if phase.waits_for_person else "")
-    if raw.get("denials"):
-        yield Line(f"  it was denied: {', '.join(map(str, raw['denials']))}", "attention")
+    denied = ", ".join(map(str, raw.get("denials") or ()))
+    if denied not in phase.reason:
+        yield Line(f"  it was denied: {denied}", "attention")
     if raw.get("error") and raw["error"] != phase.reason:
         yield from _indented(str(raw["error"]), "failed")
-    if raw.get("text"):
+    if raw.get("text") and not _is_only_data(raw):
         yield from _indented(str(raw["text"]), "")
     if raw.get("data") is not None:
         yield from _indented(json.dumps(raw["data"], indent=2, ensure_ascii=False), "")
+
+
+def _is_only_data(raw: dict[str, Any]) -> bool:
+    """Whether the text is nothing but the data, which is shown laid out."""
+    try:
+        return raw.get("data") is not None and bool(json.loads(str(raw["text"])) == raw["data"])
+    except (ValueError, RecursionError):  # a text, as usual
+        return False
 
 
 def diff(reply: dict[str, Any]) -> Iterator[Line]:
