@@ -351,7 +351,7 @@ async def test_hints_follow_the_situation_and_the_focus_and_are_at_most_six() ->
         )
         await pilot.press("tab")
         await pilot.pause()
-        assert text(pilot, "#hints") == " / search  n older  & filter  f follow  ? help  q leave"
+        assert text(pilot, "#hints") == " / search  w wrap  & filter  f follow  ? help  q leave"
         await pilot.press("slash")
         await pilot.pause()
         assert text(pilot, "#hints") == " enter go  ↑ earlier  esc cancel"

@@ -228,6 +228,16 @@ async def test_search_is_tried_while_typed_and_escape_goes_back() -> None:
         assert "following" in text(pilot, "#log")
 
 
+async def test_the_keys_of_a_search_are_hinted_at_while_there_is_one() -> None:
+    async with running(logging()) as pilot:
+        await pilot.press("2")
+        await eventually(lambda: "w wrap" in text(pilot, "#hints"))
+        await search(pilot, "line 77")
+        await eventually(lambda: "n older  N newer" in text(pilot, "#hints"))
+        await pilot.press("escape")
+        await eventually(lambda: "w wrap" in text(pilot, "#hints"))
+
+
 async def test_a_wrong_pattern_is_told() -> None:
     async with running(logging()) as pilot:
         await pilot.press("tab", "slash", "(", "enter")

@@ -40,7 +40,7 @@ class FleetScreen(ReadingScreen):
         "": ("task.start", "task.stop", "task.restart", "table.filter", "help", "leave"),
         "asking": ("task.asking", "task.type", "task.stop", "table.filter", "help", "leave"),
         "failed": ("task.why", "task.start", "task.restart", "table.filter", "help", "leave"),
-        "log": ("log.search", "log.older", "log.filter", "log.follow", "help", "leave"),
+        "log": ("log.search", "log.wrap", "log.filter", "log.follow", "help", "leave"),
     }
     BINDINGS: ClassVar[list[BindingType]] = [
         key("table.filter", "slash", "find", "Filter", "Filter: regex, ! inverts"),

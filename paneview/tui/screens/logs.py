@@ -16,6 +16,7 @@ from paneview.tui.keys.bindings import key
 from paneview.tui.logs.view import LogView
 from paneview.tui.picture import Change
 from paneview.tui.screens.reading import ReadingScreen
+from paneview.tui.widgets.hints import Hints
 
 MOST_TILES = 4
 LEAST_TILE = Size(50, 8)
@@ -27,7 +28,8 @@ class LogsScreen(ReadingScreen):
     CRUMB = "logs"
     AUTO_FOCUS = "#log"
     HINTS: ClassVar[dict[str, tuple[str, ...]]] = {
-        "": ("log.search", "log.older", "log.filter", "log.follow", "help", "back")
+        "": ("log.search", "log.wrap", "log.filter", "log.follow", "help", "back"),
+        "searched": ("log.search", "log.older", "log.newer", "log.follow", "help", "back"),
     }
     BINDINGS: ClassVar[list[BindingType]] = [
         key("logs.next", "right_curly_bracket,J", "other_task(1)", "Next task"),
@@ -74,6 +76,19 @@ class LogsScreen(ReadingScreen):
         """The new size may have room for fewer tiles."""
         if self.is_current:
             self._arrange()
+
+    def situation(self) -> str:
+        """A search has its own keys; else a line that is cut at the edge may be wrapped."""
+        return "searched" if (state := self.log_view.state) is not None and state.search is not None else ""
+
+    def tick(self) -> None:
+        """A search may have begun or ended."""
+        self.query_one(Hints).check()
+
+    def action_back(self) -> None:
+        """Esc: leave the log's selection, search or filter, else go back."""
+        super().action_back()
+        self.query_one(Hints).check()
 
     def go_to(self, name: str) -> None:
         """Show another task's log, alone."""
