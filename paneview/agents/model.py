@@ -96,6 +96,8 @@ class RunOutcome(NamedTuple):
     reset_at: float | None = None
     """When a rate limit ends, if known."""
     denials: tuple[Denial, ...] = ()
+    question: str = ""
+    """What it wanted to ask a person."""
     exit_code: int | None = None
     """The agent's exit code; negative: its signal; None: unknown."""
     started: float = 0.0
@@ -136,7 +138,7 @@ class RunOutcome(NamedTuple):
     def used(self) -> RunOutcome:
         """The part the next attempt of the same job needs: the usage, and the time it took."""
         took = self.earlier + max(0.0, self.ended - self.started)
-        return self._replace(text="", data=None, denials=(), files=(), earlier=took)
+        return self._replace(text="", data=None, denials=(), question="", files=(), earlier=took)
 
     def to_json(self) -> dict[str, Json]:
         """A dict for `json`, to be read by `from_json`."""

@@ -55,6 +55,7 @@ class Parser:
         self.turns: int | None = None
         self.reset_at: float | None = None
         self.denials: tuple[Denial, ...] = ()
+        self.question = ""
         self.patience = 0.0
         """Seconds for which the agent has announced to be silent, because it waits before a retry."""
 
@@ -83,10 +84,12 @@ class Parser:
         if status is RunStatus.OK and self.denials:
             status = RunStatus.NEEDS_PERMISSION
             error = "it was not allowed to use " + ", ".join(dict.fromkeys(one.tool for one in self.denials))
+        elif status is RunStatus.OK and self.question:
+            status, error = RunStatus.NEEDS_PERMISSION, f"it asks: {self.question}"
         return RunOutcome(
             status, text=last_of(self.text, MOST_TEXT), data=self.data, error=error, session=self.session,
             tokens=self.tokens, cost_usd=self.cost, turns=self.turns, reset_at=self.reset_at,
-            denials=self.denials, exit_code=code,
+            denials=self.denials, question=self.question, exit_code=code,
             session_tokens=self.tokens if self.CUMULATIVE and self.tokens != Tokens() else None,
         )  # fmt: skip
 

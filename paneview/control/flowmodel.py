@@ -52,6 +52,7 @@ class PhaseView:
     not_before: float | None = None  # after a rate limit: when it is tried again
     lines: int | None = None
     waits_for_person: bool = False
+    question: str = ""  # that its agent wants to ask a person
     usage: Usage = Usage()
 
     @classmethod

@@ -190,7 +190,7 @@ WORKFLOWS = {  # `paneview.supervisor.queue.workflows` describes the replies
         by=Arg("text"),
         key=Arg("text", ""),
     ),
-    "workflow_approve": _change(id=_TEXT, phase=Arg("text")),
+    "workflow_approve": _change(id=_TEXT, phase=Arg("text"), answer=Arg("text", "")),
     "workflow_reject": _change(id=_TEXT, phase=Arg("text"), why=Arg("text", "")),
     "workflow_resume": _change(id=_TEXT, budget_usd=Arg("number"), budget_tokens=Arg("count")),
     "workflow_cancel": _change(id=_TEXT, why=Arg("text", "")),

@@ -7,6 +7,7 @@ from typing import Any
 
 from paneview.control.errors import ControlError
 from paneview.rules.workflow import Workflow, events
+from paneview.rules.workflow.model import WAITING
 from paneview.text import person
 
 CHANGES = {  # requests, and what is said where nothing came of one
@@ -24,7 +25,7 @@ def event_of(flow: Workflow, do: str, args: Mapping[str, Any], by: str) -> event
     phase = None if name is None else phase_of(flow, name)
     match do:
         case "workflow_approve":
-            return events.Approved(phase, by)
+            return events.Approved(phase, by, _answer(flow, phase, args))
         case "workflow_reject":
             return events.Rejected(phase, args["why"], by)
         case "workflow_cancel":
@@ -35,6 +36,14 @@ def event_of(flow: Workflow, do: str, args: Mapping[str, Any], by: str) -> event
             usd = args["budget_usd"]
             more = None if usd is None else positive("budget_usd", usd)
             return events.Resumed(more, args["budget_tokens"] or None)
+
+
+def _answer(flow: Workflow, phase: int | None, args: Mapping[str, Any]) -> str:
+    answer = str(args.get("answer") or "").strip()
+    phases = flow.phases if phase is None else flow.phases[phase : phase + 1]
+    if answer and not any(one.question and one.status in WAITING for one in phases):
+        raise ControlError("nobody asks anything: an answer goes with the question of an agent", "state")
+    return answer
 
 
 def unchanged(flow: Workflow, do: str) -> ControlError:

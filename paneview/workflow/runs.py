@@ -204,6 +204,7 @@ def _ran(
         session=outcome.session,
         session_gone=outcome.session_gone,
         denials=tuple(dict.fromkeys(denial.tool for denial in outcome.denials)),
+        question=masker.text(outcome.question),
         resumed=outcome.resumed > 0,
         reset_at=outcome.reset_at,
         lines=changed.lines if isinstance(changed, git.Changes) else None,

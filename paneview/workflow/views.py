@@ -63,6 +63,7 @@ def _phase(flow: Workflow, number: int, plan: PhasePlan, phase: Phase) -> dict[s
         "lines": phase.lines,
         "files": phase.files,
         "waits_for_person": phase.status in WAITING,
+        "question": phase.question,
         **spent_json(phase.spent),
     }
 

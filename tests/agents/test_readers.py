@@ -131,6 +131,20 @@ class TestClaude:
         assert outcome.status is status
         assert words in outcome.error
 
+    def test_what_it_wanted_to_ask_a_person(self) -> None:
+        options = [{"label": "eighty"}, {"label": "any"}, {}]
+        asks = {"questions": [{"question": "Which port?", "options": options}, {"question": "Why?"}, 3]}
+        denials = [{"tool_name": "AskUserQuestion", "tool_input": asks}]
+        outcome, _ = read(claude, INIT, result(permission_denials=denials))
+        assert (outcome.status, outcome.denials) == (RunStatus.NEEDS_PERMISSION, ())
+        assert outcome.question == "Which port? (eighty / any); Why?"
+        assert outcome.error == f"it asks: {outcome.question}"
+        assert RunOutcome.from_json(outcome.to_json()) == outcome
+        both = [*denials, {"tool_name": "Bash", "tool_input": {}}, {"tool_name": "AskUserQuestion"}]
+        outcome, _ = read(claude, INIT, result(permission_denials=both))
+        assert [one.tool for one in outcome.denials] == ["Bash"]
+        assert outcome.question.startswith("Which port?")
+
     def test_numbers_that_are_none_spoil_nothing_else(self) -> None:
         given = result(structured_output={"a": math.nan, "b": math.inf, "c": 1.5}, total_cost_usd=math.nan)
         outcome, _ = read(claude, INIT, json.dumps(given).replace("Infinity", "1e999"))

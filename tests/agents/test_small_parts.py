@@ -275,6 +275,7 @@ def test_an_outcome_survives_json() -> None:
         3,
         4.5,
         (Denial("Bash", {"command": "x"}),),
+        "Which port?",
         -9,
         1.0,
         2.0,

@@ -281,6 +281,27 @@ def test_a_permission_waits_for_a_person_who_gives_it() -> None:
     assert play.flow.status is Status.DONE
 
 
+@pytest.mark.parametrize(
+    ("answer", "told"),
+    [
+        ("80", "You asked: Which port?\nThe answer: 80\nGo on."),
+        ("", "You asked: Which port?\nNobody has an answer: decide it yourself.\nGo on."),
+    ],
+)
+def test_a_question_waits_for_a_person_who_answers_it(answer: str, told: str) -> None:
+    play = Play(Plan("x", (PhasePlan("a", "r"),)))
+    play.ran("a", "needs_permission", question="Which port?", session="s")
+    assert play.flow.reason == "a: it asks: Which port?"
+    assert play.tell(events.Approved(0, answer=answer)) == {effects.Run(0, 2)}
+    assert (play.phase("a").feedback, play.phase("a").allow) == (told, ())
+    play.ran("a", "needs_permission", question="Why?", denials=("Bash",))
+    assert play.flow.reason == "a: it asks: Why?, and was refused Bash"
+    play.tell(events.Approved(0, answer="so"))
+    assert play.phase("a").feedback == "You may now use: Bash.\nYou asked: Why?\nThe answer: so\nGo on."
+    play.ran("a")
+    assert play.flow.status is Status.DONE
+
+
 def test_a_budget_stops_the_next_step_until_there_is_more() -> None:
     spent = Spent(input=10, cost_usd=0.9, priced=1)
     play = Play(replace(FOUR, budget_usd=1.0))

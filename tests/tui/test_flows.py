@@ -162,6 +162,24 @@ async def test_approving_and_rejecting() -> None:
         await eventually(lambda: "reject: no phase of it waits for a person" in toasts(pilot))
 
 
+async def test_a_question_of_an_agent_is_answered() -> None:
+    supervisor = team()
+    phases = four("done", "waiting_person", "pending", "pending")
+    phases[1] |= {"question": "Which port?", "reason": "it asks: Which port?"}
+    raw = flow(9, "waiting", phases)
+    supervisor.put_flow(raw)
+    async with running(supervisor) as pilot:
+        await opened(pilot, raw["id"])
+        await pilot.press("enter")
+        await shows(pilot, "A answers it, X rejects it and asks why")
+        await shows(pilot, "it asks: Which port?")
+        await pilot.press("A")
+        await shows(pilot, f"answer to {phases[1]['name']}; nothing: it decides itself")
+        await pilot.press(*"80", "enter")
+        wanted = {"id": raw["id"], "phase": phases[1]["name"], "answer": "80"}
+        await asked(supervisor, "workflow_approve", wanted)
+
+
 async def test_a_spent_budget_is_raised() -> None:
     supervisor = team()
     async with running(supervisor) as pilot:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from paneview.control.errors import ControlError
-from paneview.rules.workflow import PhasePlan, Plan, Workflow, begin, events
+from paneview.rules.workflow import PhasePlan, PhaseStatus, Plan, Workflow, begin, events
 from paneview.workflow.asking import CHANGES, event_of, unchanged
 
 PLAN = Plan("two", (PhasePlan("plan", "planner"), PhasePlan("work", "worker", needs=("plan",))))
@@ -41,6 +41,7 @@ def test_each_request_is_an_event(flow: Workflow, do: str, args: dict[str, Any],
     [
         ("workflow_approve", {"phase": "wrok"}, "not_found", "no phase 'wrok'; it has plan, work"),
         ("workflow_resume", {"budget_usd": 0, "budget_tokens": 0}, "bad_request", "must be above 0"),
+        ("workflow_approve", {"answer": "80"}, "state", "nobody asks anything"),
     ],
 )
 def test_what_cannot_be_asked_for(
@@ -49,6 +50,16 @@ def test_what_cannot_be_asked_for(
     with pytest.raises(ControlError, match=words) as refused:
         event_of(flow, do, args, "ann")
     assert refused.value.code == code
+
+
+def test_an_answer_goes_with_a_question(flow: Workflow) -> None:
+    asks = replace(flow.phases[0], status=PhaseStatus.WAITING_PERSON, question="Which port?")
+    asked = replace(flow, phases=(asks, *flow.phases[1:]))
+    for phase, number in ((None, None), ("plan", 0)):
+        event = event_of(asked, "workflow_approve", {"phase": phase, "answer": " 80\n"}, "ann")
+        assert event == events.Approved(number, "ann", "80")
+    with pytest.raises(ControlError, match="nobody asks anything"):
+        event_of(asked, "workflow_approve", {"phase": "work", "answer": "80"}, "ann")
 
 
 def test_why_nothing_came_of_it(flow: Workflow) -> None:

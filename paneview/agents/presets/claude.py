@@ -8,6 +8,7 @@ only its harmless commands run; for "edit", edits are accepted without asking. D
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from typing import Any
 
 from paneview.agents.model import Denial, RunRequest, RunStatus, Tokens
@@ -115,9 +116,13 @@ class Reader(Parser):
         self.turns = count_of(event, "num_turns")
         self.tokens = _tokens(event)
         self.cost = priced(number_of(event, "total_cost_usd"), self.tokens)
-        self.denials = tuple(
+        denials = [
             Denial(text_of(one, "tool_name") or "a tool", one.get("tool_input"))
             for one in dicts_of(event, "permission_denials")
+        ]
+        self.denials = tuple(one for one in denials if one.tool != _ASKS)
+        self.question = "; ".join(
+            question for one in denials if one.tool == _ASKS for question in _asked(one)
         )
         kind = text_of(event, "subtype")
         if kind in _LIMITS:
@@ -132,6 +137,17 @@ class Reader(Parser):
             if self.status is RunStatus.RATE_LIMITED and self.reset_at is None:
                 self.reset_at = self._rejected_until
         return []
+
+
+_ASKS = "AskUserQuestion"  # denied because nobody is there to answer, whatever is allowed
+
+
+def _asked(denial: Denial) -> Iterator[str]:
+    """The questions that it wanted to ask, with the answers that it offered."""
+    given = denial.input if isinstance(denial.input, dict) else {}
+    for one in dicts_of(given, "questions"):
+        offered = [label for option in dicts_of(one, "options") if (label := text_of(option, "label"))]
+        yield text_of(one, "question") + (f" ({' / '.join(offered)})" if offered else "")
 
 
 _LIMITS = {

@@ -197,7 +197,10 @@ class Progress:
 
 def _way_on(flow: dict[str, Any]) -> str:
     """The commands that let a waiting workflow go on: a person's decision, or a new budget."""
-    if any(phase["waits_for_person"] for phase in flow["phases"]):
+    waiting = [phase for phase in flow["phases"] if phase["waits_for_person"]]
+    if any(phase.get("question") for phase in waiting):
+        return f"'paneview workflow approve {flow['id']} --answer TEXT' or reject"
+    if waiting:
         return f"'paneview workflow approve {flow['id']}' or reject"
     most = flow["budget_tokens"]
     more = "--tokens N" if most is not None and flow["tokens"]["total"] >= most else "--budget USD"

@@ -83,12 +83,12 @@ def retry(call: Call) -> int:
 
 
 def approve(call: Call) -> int:
-    """Approve phases that wait for approval, so that they begin: one, or all that wait."""
-    return _act(call, "workflow_approve", _id_and_phase(call))
+    """Let phases that wait for a person go on, perhaps with an answer: one, or all that wait."""
+    return _act(call, "workflow_approve", {**_id_and_phase(call), "answer": call.text("answer") or ""})
 
 
 def reject(call: Call) -> int:
-    """Reject phases that wait for approval, so that they fail: one, or all that wait."""
+    """Reject phases that wait for a person, so that they fail: one, or all that wait."""
     return _act(call, "workflow_reject", {**_id_and_phase(call), "why": call.text("why") or ""})
 
 
@@ -247,7 +247,8 @@ def _print_whole(flow: dict[str, Any]) -> None:
         for run in phase["history"] if len(phase["history"]) > 1 else ():
             words = f"    run {run['attempt']}: {run['outcome']}  {run['agent_seconds']:.1f} s"
             print(paint(f"{words}  {run['tokens']['total']} tokens  {money(run)}", "dim", colour))
-        for line in (phase["error"] or "").splitlines()[-5:]:
+        error = phase["error"] or ""
+        for line in () if error == phase["reason"] else error.splitlines()[-5:]:
             print(paint(f"    {clean(line)}", "dim", colour))
     _print_roles(flow["roles"])
 

@@ -73,6 +73,8 @@ class Phase(Spent):
     """Lines changed by its last run; null: not counted."""
     files: int | None
     waits_for_person: bool
+    question: str
+    """What its agent has asked a person; 'workflow approve --answer' answers it."""
 
 
 class WholePhase(Phase):

@@ -9,6 +9,7 @@ _LISTED = (
     Option("-n --count", "N", "at most N (default 20)"),
 )
 _WHY = Option("--why", "TEXT", "the reason")
+_ANSWER = Option("--answer", "TEXT", "what its agent is told, as to a question")
 _EXAMPLE = "default-1a2b3c4d"
 
 
@@ -80,8 +81,8 @@ WORKFLOW_VERBS = (
                 "Do again what failed.",
                 Option("--from", "PHASE", "this phase again, and all that depends on it"),
             ),
-            _of_one("approve", "Let what waits for approval begin: one phase, or all.", phase=True),
-            _of_one("reject", "Let what waits for approval fail: one phase, or all.", _WHY, phase=True),
+            _of_one("approve", "Let what waits for a person go on: one phase, or all.", _ANSWER, phase=True),
+            _of_one("reject", "Let what waits for a person fail: one phase, or all.", _WHY, phase=True),
             _of_one(
                 "resume",
                 "Let a workflow that has stopped go on.",

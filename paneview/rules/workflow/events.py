@@ -54,6 +54,8 @@ class Ran:
     session_gone: bool = False
     """The session that the run was to resume no longer exists."""
     denials: tuple[str, ...] = ()
+    question: str = ""
+    """What the agent wanted to ask a person."""
     resumed: bool = False
     """It fell silent, and its worker has already resumed it once."""
     reset_at: float | None = None
@@ -94,10 +96,11 @@ class Noted:
 
 @dataclass(frozen=True, slots=True)
 class Approved:
-    """A person says yes, to a phase or to all that waits."""
+    """A person says yes, to a phase or to all that waits, perhaps in answer to what its agent has asked."""
 
     phase: int | None = None
     by: str = ""
+    answer: str = ""
 
 
 @dataclass(frozen=True, slots=True)

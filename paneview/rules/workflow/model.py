@@ -142,6 +142,8 @@ class Phase:
     """The last run's status in the worker's words."""
     denials: tuple[str, ...] = ()
     """Tools it was refused."""
+    question: str = ""
+    """What it wanted to ask a person."""
     lines: int | None = None
     """Lines changed by all its runs together; None: not known."""
     files: int | None = None

@@ -123,6 +123,7 @@ def _ran(flow: Workflow, event: events.Ran, now: float) -> Workflow:
         session=event.session or phase.session,
         session_spent=event.session_spent or (phase.session_spent if goes_on else None),
         denials=event.denials,
+        question=event.question,
         resumed=phase.resumed or event.resumed,
         lines=event.lines,
         files=event.files,
@@ -186,6 +187,9 @@ def _after_limit(phase: Phase, reset_at: float | None, now: float) -> Phase:
 def _for_a_person(phase: Phase, status: str, error: str) -> Phase:
     detail = ", ".join(phase.denials) or error
     reason = f"{_FOR_A_PERSON[status]}{': ' if detail else ''}{detail}"
+    if phase.question:
+        refused = f", and was refused {', '.join(phase.denials)}" if phase.denials else ""
+        reason = f"it asks: {phase.question}{refused}"
     return replace(phase, status=PhaseStatus.WAITING_PERSON, reason=reason, feedback=error, limited=0)
 
 
@@ -241,12 +245,23 @@ def _approved(flow: Workflow, event: events.Approved, now: float) -> Workflow:
     for number, phase in enumerate(flow.phases):
         if phase.status in WAITING and event.phase in (None, number):
             allow = tuple(dict.fromkeys((*phase.allow, *phase.denials)))
-            told = f"You may now use: {', '.join(phase.denials)}. Go on." if phase.denials else phase.feedback
+            told = _told(phase, event.answer)
             cleared = replace(
                 phase, status=PhaseStatus.PENDING, cleared=True, allow=allow, feedback=told, reason=""
             )
             flow = put(flow, number, cleared)
     return settle(flow, now)
+
+
+def _told(phase: Phase, answer: str) -> str:
+    """What the next run is told by the person who lets the phase go on."""
+    parts = []
+    if phase.denials:
+        parts.append(f"You may now use: {', '.join(phase.denials)}.")
+    if phase.question:
+        given = f"The answer: {answer}" if answer else "Nobody has an answer: decide it yourself."
+        parts.append(f"You asked: {phase.question}\n{given}")
+    return "\n".join([*parts, "Go on."]) if parts else phase.feedback
 
 
 def _rejected(flow: Workflow, event: events.Rejected, now: float) -> Workflow:

@@ -41,14 +41,27 @@ def waiting_phase(flow: FlowView, selected: PhaseView | None) -> PhaseView | Non
 
 
 async def approve(screen: MainScreen, flow: FlowView, selected: PhaseView | None) -> None:
-    """Let a phase begin or go on; if the workflow's budget is spent, ask for a new one."""
+    """Let a phase begin or go on, once its agent's question is answered; if the budget is spent, ask for a new one."""
     app = screen.pv
     if flow.over or not flow.waits_for_person:
         app.tell("approve: nothing in it waits for a person", failed=True)
     elif phase := waiting_phase(flow, selected):
-        in_background(app, tell, app, "workflow_approve", flow, phase=phase.name)
+        if phase.question:
+            await _answer(screen, flow, phase)
+        else:
+            in_background(app, tell, app, "workflow_approve", flow, phase=phase.name)
     else:
         await _more_budget(screen, flow)
+
+
+async def _answer(screen: MainScreen, flow: FlowView, phase: PhaseView) -> None:
+    app = screen.pv
+
+    def submit(text: str) -> None:
+        in_background(app, tell, app, "workflow_approve", flow, phase=phase.name, answer=text.strip())
+
+    hint = f"answer to {clean(phase.name)}; nothing: it decides itself · esc: not now"
+    await screen.ask(Question("answer ", hint, submit))
 
 
 async def _more_budget(screen: MainScreen, flow: FlowView) -> None:

@@ -47,6 +47,8 @@ def what_to_press(flow: FlowView) -> str:
     """The keys for a workflow that waits."""
     if any(phase.status == "waiting_approval" for phase in flow.phases):
         return "A lets it begin, X rejects it and asks why"
+    if any(phase.question and phase.waits_for_person for phase in flow.phases):
+        return "A answers it, X rejects it and asks why"
     if any(phase.status == "waiting_person" for phase in flow.phases):
         return "A lets it go on (with what it was denied), X rejects it and asks why"
     return "A gives it a new budget, c cancels it"
