@@ -139,7 +139,7 @@ ENDS = {
     ("demo: deny Bash rm -rf x", "worker"): (RunStatus.NEEDS_PERMISSION, "it was not allowed to use Bash"),
     ("demo: ask Which port?", "worker"): (
         RunStatus.NEEDS_PERMISSION,
-        "it was not allowed to use AskUserQuestion",
+        "it asks: Which port?",
     ),
     ("demo: hang stubborn", "brief"): (RunStatus.TIMEOUT, "it took longer than allowed"),
     ("x", "mute"): (RunStatus.NO_RESULT, "it ended without a result"),
