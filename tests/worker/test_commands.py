@@ -283,6 +283,7 @@ def test_who_follows_the_events_or_waits_for_a_result_waits_for_a_queue_that_is_
         wait_until(lambda: "; waiting" in waiting.read_text())
         folder.rename(sandbox.root / "away")
         wait_until(lambda: said("is not there: is it mounted?; waiting for it\n"))
+        wait_until(lambda: "; waiting for it\n" in waiting.read_text())
         (sandbox.root / "away").rename(folder)
         second = farm.submit()
         wait_until(lambda: said("! the queue answers again\n"))
