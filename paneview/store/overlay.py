@@ -27,9 +27,8 @@ from paneview.store.spool import Block, Key, RunFiles
 BLOCK = 256 * 1024
 FRESH = 1.0  # seconds; for older bytes not even the last line's time is known
 MOMENT = 0.05  # seconds; lines that came within this span share one time
-WAITS = (
-    0.6  # seconds that bytes stay in the spool at most while an ingest is running, but for an unwatched flood
-)
+# Seconds that bytes stay in the spool at most while an ingest is running, but for an unwatched flood.
+WAITS = 0.6
 
 
 class Stand(NamedTuple):

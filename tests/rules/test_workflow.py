@@ -298,6 +298,9 @@ def test_a_question_waits_for_a_person_who_answers_it(answer: str, told: str) ->
     assert play.flow.reason == "a: it asks: Why?, and was refused Bash"
     play.tell(events.Approved(0, answer="so"))
     assert play.phase("a").feedback == "You may now use: Bash.\nYou asked: Why?\nThe answer: so\nGo on."
+    play.ran("a", "auth", question="Who?")
+    assert (play.phase("a").question, play.flow.reason) == ("", "a: its runner is not logged in")
+    play.tell(events.Approved(0))
     play.ran("a")
     assert play.flow.status is Status.DONE
 

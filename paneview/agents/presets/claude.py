@@ -120,10 +120,9 @@ class Reader(Parser):
             Denial(text_of(one, "tool_name") or "a tool", one.get("tool_input"))
             for one in dicts_of(event, "permission_denials")
         ]
-        self.denials = tuple(one for one in denials if one.tool != _ASKS)
-        self.question = "; ".join(
-            question for one in denials if one.tool == _ASKS for question in _asked(one)
-        )
+        questions = [list(_asked(one)) if one.tool == _ASKS else [] for one in denials]
+        self.denials = tuple(one for one, asked in zip(denials, questions, strict=True) if not asked)
+        self.question = "; ".join(question for asked in questions for question in asked)
         kind = text_of(event, "subtype")
         if kind in _LIMITS:
             self.status, self.error = _LIMITS[kind]

@@ -123,7 +123,7 @@ def _ran(flow: Workflow, event: events.Ran, now: float) -> Workflow:
         session=event.session or phase.session,
         session_spent=event.session_spent or (phase.session_spent if goes_on else None),
         denials=event.denials,
-        question=event.question,
+        question=event.question if event.status == "needs_permission" else "",
         resumed=phase.resumed or event.resumed,
         lines=event.lines,
         files=event.files,
